@@ -1,0 +1,3 @@
+//! A drop-in kube-proxy.
+
+fn main() {}

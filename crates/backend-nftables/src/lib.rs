@@ -1,0 +1,1 @@
+//! Lays a plan out as flat nftables maps and commits the difference.

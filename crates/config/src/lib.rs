@@ -1,0 +1,1 @@
+//! Reads flags into one checked configuration, with kube-proxy's names and defaults.

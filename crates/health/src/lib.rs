@@ -1,0 +1,1 @@
+//! Node health and the HTTP endpoints that tell of it.

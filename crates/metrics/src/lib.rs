@@ -1,0 +1,1 @@
+//! Metric registry and definitions, with kube-proxy's names, labels and buckets.

@@ -1,0 +1,1 @@
+//! Turns API-server watches, or a folder of manifests, into core events.

@@ -1,0 +1,1 @@
+//! Decides when to apply: merges bursts, retries, times and reports each run.

@@ -1,0 +1,1 @@
+//! Builders, an in-process API server and network namespaces for tests.

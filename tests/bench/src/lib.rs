@@ -1,0 +1,1 @@
+//! Benchmarks of loads and changes, as JSON and a table.

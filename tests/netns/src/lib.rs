@@ -1,0 +1,1 @@
+//! Real tables and real packets, one fresh network namespace per test.
