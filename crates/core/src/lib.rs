@@ -1,1 +1,34 @@
-//! Pure model and decisions: what this node's kernel should hold, and the trait of those who make it so.
+//! Pure model and decisions: no I/O, no clock, no Kubernetes types.
+//!
+//! Events go in ([`event`]), [`State`] keeps what they say in compact form and
+//! decides per service port what this node must do ([`resolve`]); out come one
+//! [`NodePlan`] per address family and the exact [`ChangeSet`] since the last
+//! plan a backend made true. [`ProxyBackend`] is who makes it true.
+//!
+//! ```text
+//! Event ─▶ State ─▶ resolve ─▶ NodePlan + ChangeSet ─▶ ProxyBackend
+//! ```
+//!
+//! Always holds: after any sequence of events a plan equals the one that a fresh
+//! [`State`] would reach from the objects that are left; and replaying a
+//! [`ChangeSet`] over the previous plan gives the present one.
+
+pub mod address;
+pub mod backend;
+pub mod claims;
+pub mod event;
+pub mod name;
+pub mod node;
+pub mod plan;
+pub mod registry;
+pub mod resolve;
+pub mod state;
+
+pub use address::{IpFamily, PerFamily, Protocol};
+pub use backend::{ApplyReport, BackendError, BackendFactory, ProbeFailure, ProxyBackend, ProxyMode};
+pub use event::Event;
+pub use name::{Name, ObjectName, ServicePortName};
+pub use node::NodeConfig;
+pub use plan::{ChangeSet, Endpoint, NodePlan, ServicePort};
+pub use registry::Registry;
+pub use state::State;

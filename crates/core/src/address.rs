@@ -1,0 +1,210 @@
+//! Address families, layer-4 protocols, and the lenient address syntax of Kubernetes.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
+use std::ops::{Index, IndexMut};
+use std::str::FromStr;
+
+use ipnet::IpNet;
+
+/// An IP family; each is planned and applied on its own, as in kube-proxy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum IpFamily {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+impl IpFamily {
+    /// Both families, IPv4 first.
+    pub const ALL: [Self; 2] = [Self::V4, Self::V6];
+
+    /// The family that `address` belongs to.
+    pub fn of(address: IpAddr) -> Self {
+        if address.is_ipv4() { Self::V4 } else { Self::V6 }
+    }
+
+    /// The family that `net` belongs to.
+    pub fn of_net(net: &IpNet) -> Self {
+        Self::of(net.addr())
+    }
+}
+
+/// `IPv4` or `IPv6`, as EndpointSlices and kube-proxy's `ip_family` label spell it.
+impl fmt::Display for IpFamily {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::V4 => "IPv4",
+            Self::V6 => "IPv6",
+        })
+    }
+}
+
+/// One value for each family.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PerFamily<T> {
+    /// The value for IPv4.
+    pub v4: T,
+    /// The value for IPv6.
+    pub v6: T,
+}
+
+impl<T> PerFamily<T> {
+    /// Makes both values by asking `make` for each family.
+    pub fn from_fn(mut make: impl FnMut(IpFamily) -> T) -> Self {
+        Self { v4: make(IpFamily::V4), v6: make(IpFamily::V6) }
+    }
+
+    /// Both values with their family, IPv4 first.
+    pub fn iter(&self) -> impl Iterator<Item = (IpFamily, &T)> {
+        [(IpFamily::V4, &self.v4), (IpFamily::V6, &self.v6)].into_iter()
+    }
+}
+
+impl<T> Index<IpFamily> for PerFamily<T> {
+    type Output = T;
+
+    fn index(&self, family: IpFamily) -> &T {
+        match family {
+            IpFamily::V4 => &self.v4,
+            IpFamily::V6 => &self.v6,
+        }
+    }
+}
+
+impl<T> IndexMut<IpFamily> for PerFamily<T> {
+    fn index_mut(&mut self, family: IpFamily) -> &mut T {
+        match family {
+            IpFamily::V4 => &mut self.v4,
+            IpFamily::V6 => &mut self.v6,
+        }
+    }
+}
+
+/// A layer-4 protocol that a Service port can have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Protocol {
+    /// Transmission Control Protocol.
+    Tcp,
+    /// User Datagram Protocol.
+    Udp,
+    /// Stream Control Transmission Protocol.
+    Sctp,
+}
+
+impl Protocol {
+    /// All protocols.
+    pub const ALL: [Self; 3] = [Self::Tcp, Self::Udp, Self::Sctp];
+
+    /// The number in the IP header (IANA protocol numbers, `linux/in.h`).
+    pub fn number(self) -> u8 {
+        match self {
+            Self::Tcp => 6,
+            Self::Udp => 17,
+            Self::Sctp => 132,
+        }
+    }
+}
+
+/// Lower case, as nft and kube-proxy print it.
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+            Self::Sctp => "sctp",
+        })
+    }
+}
+
+/// The text is no address in the syntax that Kubernetes accepts.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is no IP {what}")]
+pub struct AddressError {
+    text: String,
+    what: &'static str,
+}
+
+/// Reads an address as the Kubernetes API has always taken it: zeros in front of an
+/// IPv4 octet are allowed and mean nothing (`172.30.0.041` is `172.30.0.41`).
+///
+/// # Errors
+/// The text is no address.
+pub fn parse_ip(text: &str) -> Result<IpAddr, AddressError> {
+    IpAddr::from_str(text)
+        .ok()
+        .or_else(|| parse_padded_ipv4(text).map(IpAddr::V4))
+        .ok_or_else(|| AddressError { text: text.to_owned(), what: "address" })
+}
+
+/// Reads a CIDR with the same leniency, prefix length included, and masks it
+/// (`203.0.113.007/025` is `203.0.113.0/25`).
+///
+/// # Errors
+/// The text is no CIDR.
+pub fn parse_cidr(text: &str) -> Result<IpNet, AddressError> {
+    let parse = || {
+        let (address, length) = text.split_once('/')?;
+        let length =
+            if length.bytes().all(|b| b.is_ascii_digit()) { length.parse().ok()? } else { return None };
+        Some(IpNet::new(parse_ip(address).ok()?, length).ok()?.trunc())
+    };
+    parse().ok_or_else(|| AddressError { text: text.to_owned(), what: "CIDR" })
+}
+
+fn parse_padded_ipv4(text: &str) -> Option<Ipv4Addr> {
+    let mut octets = [0_u8; 4];
+    let mut parts = text.split('.');
+    for octet in &mut octets {
+        let part = parts.next()?;
+        if part.is_empty() || !part.bytes().all(|b| b.is_ascii_digit()) {
+            return None;
+        }
+        let digits = part.trim_start_matches('0');
+        *octet = if digits.is_empty() { 0 } else { digits.parse().ok()? };
+    }
+    parts.next().is_none().then(|| Ipv4Addr::from(octets))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zeros_in_front_of_an_octet_are_read_as_decimal() {
+        let cases = [
+            ("172.30.0.041", Some("172.30.0.41")),
+            ("010.0.0.1", Some("10.0.0.1")),
+            ("0000.0.0.0", Some("0.0.0.0")),
+            ("10.0.0.1", Some("10.0.0.1")),
+            ("fd00::0:1", Some("fd00::1")),
+            ("10.0.0.256", None),
+            ("10.0.0", None),
+            ("10.0.0.1.2", None),
+            ("10.0.0.+1", None),
+            ("10..0.1", None),
+            ("", None),
+            ("web", None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(parse_ip(text).ok().map(|ip| ip.to_string()).as_deref(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn cidrs_are_lenient_and_masked() {
+        let cases = [
+            ("203.0.113.000/025", Some("203.0.113.0/25")),
+            ("10.1.2.3/8", Some("10.0.0.0/8")),
+            ("fd00::5/64", Some("fd00::/64")),
+            ("0.0.0.0/0", Some("0.0.0.0/0")),
+            ("10.0.0.0/33", None),
+            ("10.0.0.0/+8", None),
+            ("10.0.0.0", None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(parse_cidr(text).ok().map(|net| net.to_string()).as_deref(), expected, "{text}");
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! The contract between the proxy and whatever makes a node forward packets.
+//!
+//! Portolan asks a [`BackendFactory`] whether its mode can run on this host, and
+//! has it make one [`ProxyBackend`] per IP family. One family is a world of its
+//! own, in the kernel (tables, rules and sets have a family) as in kube-proxy's
+//! metrics and health: a node whose IPv6 is broken keeps serving IPv4. A backend
+//! that needs both, say to write one configuration file, shares what it likes
+//! between the two through its factory.
+//!
+//! The contract is small on purpose. Everything about Kubernetes objects, policies,
+//! conflicts, merging and retrying is decided before a backend is called. The price:
+//! a backend cannot ask for objects that the plan leaves out.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::address::IpFamily;
+use crate::plan::{ChangeSet, NodePlan};
+
+/// The name of a way to forward packets: a value of `--mode`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ProxyMode(Cow<'static, str>);
+
+impl ProxyMode {
+    /// nftables through netlink, services as map elements.
+    pub const NFTABLES: Self = Self(Cow::Borrowed("nftables"));
+    /// iptables rules, as kube-proxy writes them.
+    pub const IPTABLES: Self = Self(Cow::Borrowed("iptables"));
+    /// Kernel virtual servers.
+    pub const IPVS: Self = Self(Cow::Borrowed("ipvs"));
+    /// Relaying in the proxy itself.
+    pub const USERSPACE: Self = Self(Cow::Borrowed("userspace"));
+
+    /// A mode of one's own.
+    pub fn new(name: impl Into<Cow<'static, str>>) -> Self {
+        Self(name.into())
+    }
+
+    /// The name as `--mode` takes it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ProxyMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Makes this node forward as a finished plan says, for one IP family.
+///
+/// A backend learns *what* should hold and chooses *how*.
+///
+/// * **Whole state.** A plan is complete: what it leaves out must go.
+/// * **Idempotent.** The same plan twice changes nothing the second time.
+/// * **Own objects only.** Tables, chains and addresses of others stay untouched.
+/// * **Restart-safe.** The first `apply` may meet what an earlier run left. It takes
+///   that over and changes only the difference; at no moment is there less than
+///   both plans have in common.
+/// * **Cost follows the change.** `changes` names every service port that differs from
+///   the last plan for which `apply` returned `Ok`; walk the whole plan only when
+///   [`ChangeSet::is_complete`] says so.
+///
+/// Calls come one at a time, so no lock is needed. A call may block its thread for as
+/// long as the kernel takes: the proxy runs backends on a thread of their own.
+#[async_trait]
+pub trait ProxyBackend: Send {
+    /// The `--mode` value that selects this backend.
+    fn mode(&self) -> ProxyMode;
+
+    /// Makes the node match `plan` and says what that took.
+    ///
+    /// # Errors
+    /// The plan is not in force, though parts of it may be. The caller keeps
+    /// the changes and passes them again, together with later ones, when
+    /// [`BackendError::retry`] allows; a backend must be able to go on from there.
+    async fn apply(&mut self, plan: &NodePlan, changes: &ChangeSet) -> Result<ApplyReport, BackendError>;
+
+    /// Removes all this backend may ever have created in its family; serves `--cleanup`.
+    ///
+    /// # Errors
+    /// Carries on past a failure and returns the first.
+    async fn cleanup(&mut self) -> Result<(), BackendError>;
+}
+
+/// What one successful [`ProxyBackend::apply`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ApplyReport {
+    /// How much was compared.
+    pub scope: Scope,
+    /// Objects written or removed: rules, elements, virtual servers, listeners.
+    /// Zero when the node already matched.
+    pub operations: usize,
+    /// Separate commits that these took.
+    pub transactions: usize,
+    /// The longest of them, as long as the kernel may have held its lock.
+    pub longest_transaction: Duration,
+    /// Something is left that could not be removed yet and serves nobody; call
+    /// again after this time, even if nothing has changed by then.
+    pub follow_up: Option<Duration>,
+}
+
+/// How much of the node's state an apply compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Scope {
+    /// All of it, read back from the kernel.
+    Full,
+    /// What the change set named.
+    #[default]
+    Partial,
+}
+
+/// Why the node does not hold the state we asked for.
+///
+/// The sync loop acts on [`BackendError::retry`] alone, so a new variant must answer
+/// that too. Messages leave the source out; the log line prints the chain.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BackendError {
+    /// The host lacks a feature or privilege; waiting will not help.
+    #[error("{mode} mode needs {missing}, which this host does not offer")]
+    Unsupported {
+        /// The mode that cannot run.
+        mode: ProxyMode,
+        /// What it lacks.
+        missing: String,
+    },
+    /// The kernel, or a tool on the way there, turned one object down.
+    #[error("the kernel refused to {action}")]
+    Refused {
+        /// What was tried, with the object's name: `add element … of map …`.
+        action: String,
+        /// Why, in its own words.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Another process holds what we must change, and will let go when it ends.
+    #[error("{object} belongs to another running process")]
+    Busy {
+        /// What it holds.
+        object: String,
+        /// Why we think so.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Talking to the kernel failed before it could judge anything.
+    #[error("could not {action}")]
+    Io {
+        /// What was tried.
+        action: String,
+        /// Why it failed.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+impl BackendError {
+    /// Whether trying again can help, and what to pass then.
+    pub fn retry(&self) -> Retry {
+        match self {
+            Self::Unsupported { .. } => Retry::Never,
+            Self::Busy { .. } => Retry::SameChanges,
+            Self::Refused { .. } | Self::Io { .. } => Retry::CompareAll,
+        }
+    }
+}
+
+/// What helps after a failed apply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retry {
+    /// Nothing, until the host changes.
+    Never,
+    /// The same changes once more: the kernel is as it was.
+    SameChanges,
+    /// A complete comparison: what we believe of the kernel's state may be wrong.
+    CompareAll,
+}
+
+/// What a host lacks for a mode, in words for the person who runs it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{mode} mode cannot run here: {missing}")]
+pub struct ProbeFailure {
+    /// The mode.
+    pub mode: ProxyMode,
+    /// What is missing: a kernel feature, a privilege, a program.
+    pub missing: String,
+}
+
+/// Knows one mode: whether it can run here, and how to start it.
+#[async_trait]
+pub trait BackendFactory: Send + Sync {
+    /// The `--mode` value.
+    fn mode(&self) -> ProxyMode;
+
+    /// Finds out whether this host offers what the mode needs, leaving nothing behind.
+    ///
+    /// # Errors
+    /// Says what exactly is missing.
+    async fn probe(&self) -> Result<(), ProbeFailure>;
+
+    /// Makes the backend for one family. Called once per family and run.
+    ///
+    /// # Errors
+    /// The resources that it needs from the start cannot be had.
+    fn create(&self, family: IpFamily) -> Result<Box<dyn ProxyBackend>, BackendError>;
+}

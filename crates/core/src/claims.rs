@@ -1,0 +1,235 @@
+//! Who answers on an address when several Services claim it.
+//!
+//! Kubernetes keeps cluster IPs and node ports apart, but anybody may write any
+//! external IP into a Service, two load-balancer Services may share an address,
+//! and a folder of manifests is checked by nobody. A kernel map has one entry per
+//! address and port, so one claim must win, and always the same one, whatever the
+//! order in which the objects arrive.
+//!
+//! The order: a cluster IP beats a load-balancer address beats an external IP, so
+//! that no Service can take another one's cluster IP by naming it; then the older
+//! Service wins; then the smaller name. When the winner goes, the next takes over.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::time::SystemTime;
+
+use crate::address::{IpFamily, Protocol};
+use crate::event::Service;
+use crate::name::ServicePortName;
+
+/// Where packets to a service port arrive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Frontend {
+    /// An address of the Service's own.
+    Vip(IpAddr, Protocol, u16),
+    /// A port on the node's addresses.
+    NodePort(Protocol, u16),
+}
+
+impl fmt::Display for Frontend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Vip(ip, protocol, port) => write!(f, "{protocol} {}", SocketAddr::new(ip, port)),
+            Self::NodePort(protocol, port) => write!(f, "{protocol} node port {port}"),
+        }
+    }
+}
+
+/// What a Service says an address is to it; the smaller kind wins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ClaimKind {
+    /// Its cluster IP, given by the API server alone.
+    ClusterIp,
+    /// Its node port, given by the API server alone.
+    NodePort,
+    /// An address in its load-balancer status, written by a controller.
+    LoadBalancerIp,
+    /// One of its external IPs, written by its author.
+    ExternalIp,
+}
+
+/// One service port's wish for one frontend. Smaller wins.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Claim {
+    kind: ClaimKind,
+    /// Nanoseconds since the epoch; Services without a creation time come last.
+    created: u64,
+    owner: ServicePortName,
+}
+
+/// All claims of one family.
+#[derive(Debug, Default)]
+pub struct Claims {
+    by_frontend: HashMap<Frontend, Claimants>,
+}
+
+/// Most frontends have one claim, so that one needs no allocation of its own.
+#[derive(Debug)]
+struct Claimants {
+    first: Claim,
+    /// Sorted.
+    others: Vec<Claim>,
+}
+
+impl Claims {
+    /// Whether `owner` is the one that answers on `frontend`.
+    pub fn is_owner(&self, frontend: &Frontend, owner: &ServicePortName) -> bool {
+        self.owner(frontend) == Some(owner)
+    }
+
+    /// Who answers on `frontend`.
+    pub fn owner(&self, frontend: &Frontend) -> Option<&ServicePortName> {
+        self.by_frontend.get(frontend).map(|claimants| &claimants.first.owner)
+    }
+
+    /// Adds a claim. Returns the other service port that contends for the frontend
+    /// and the result, if there is one.
+    pub fn add(&mut self, frontend: Frontend, claim: Claim) -> Option<Contest> {
+        match self.by_frontend.entry(frontend) {
+            Entry::Vacant(entry) => {
+                entry.insert(Claimants { first: claim, others: Vec::new() });
+                None
+            }
+            Entry::Occupied(mut entry) => {
+                let claimants = entry.get_mut();
+                let (winner, loser) = if claim < claimants.first {
+                    (claim.clone(), std::mem::replace(&mut claimants.first, claim))
+                } else {
+                    (claimants.first.clone(), claim)
+                };
+                let contest = Contest { frontend, winner: winner.owner.clone(), loser: loser.owner.clone() };
+                let at = claimants.others.partition_point(|other| *other < loser);
+                claimants.others.insert(at, loser);
+                (contest.winner != contest.loser).then_some(contest)
+            }
+        }
+    }
+
+    /// Takes one claim back. Returns the service port that now answers in its owner's place.
+    pub fn remove(&mut self, frontend: &Frontend, claim: &Claim) -> Option<ServicePortName> {
+        let claimants = self.by_frontend.get_mut(frontend)?;
+        if claimants.first != *claim {
+            claimants.others.retain(|other| other != claim);
+            return None;
+        }
+        if claimants.others.is_empty() {
+            self.by_frontend.remove(frontend);
+            return None;
+        }
+        claimants.first = claimants.others.remove(0);
+        Some(claimants.first.owner.clone())
+    }
+}
+
+/// Two service ports want the same frontend.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Contest {
+    /// What they both want.
+    pub frontend: Frontend,
+    /// Who answers on it.
+    pub winner: ServicePortName,
+    /// Who does not, as long as the winner is there.
+    pub loser: ServicePortName,
+}
+
+/// All that `service` claims in `family`, each frontend of a port once.
+pub fn claims_of(service: &Service, family: IpFamily) -> Vec<(Frontend, Claim)> {
+    let Some(cluster_ip) = service.cluster_ips[family] else { return Vec::new() };
+    let created = service
+        .created
+        .and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok())
+        .map_or(u64::MAX, |age| u64::try_from(age.as_nanos()).unwrap_or(u64::MAX));
+    let mut claims = Vec::with_capacity(service.ports.len());
+    for spec in &service.ports {
+        let owner = ServicePortName {
+            service: service.name.clone(),
+            port: spec.name.clone(),
+            protocol: spec.protocol,
+        };
+        let vips = std::iter::once((cluster_ip, ClaimKind::ClusterIp))
+            .chain(service.load_balancer_ips.iter().map(|ip| (*ip, ClaimKind::LoadBalancerIp)))
+            .chain(service.external_ips.iter().map(|ip| (*ip, ClaimKind::ExternalIp)))
+            .filter(|(ip, _)| IpFamily::of(*ip) == family)
+            .map(|(ip, kind)| (Frontend::Vip(ip, spec.protocol, spec.port), kind));
+        let node_port =
+            spec.node_port.map(|port| (Frontend::NodePort(spec.protocol, port), ClaimKind::NodePort));
+        let first = claims.len();
+        for (frontend, kind) in vips.chain(node_port) {
+            // The kinds come strongest first, so an address named twice keeps its stronger claim.
+            if claims[first..].iter().all(|(seen, _)| *seen != frontend) {
+                claims.push((frontend, Claim { kind, created, owner: owner.clone() }));
+            }
+        }
+    }
+    claims
+}
+
+/// The frontends that `claims` grants to `owner`, with their kinds.
+pub fn granted<'a>(
+    service: &'a Service,
+    family: IpFamily,
+    claims: &'a Claims,
+) -> impl Iterator<Item = (ServicePortName, ClaimKind, Frontend)> + 'a {
+    claims_of(service, family)
+        .into_iter()
+        .filter(|(frontend, claim)| claims.is_owner(frontend, &claim.owner))
+        .map(|(frontend, claim)| (claim.owner, claim.kind, frontend))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::name::ObjectName;
+
+    const FRONTEND: Frontend = Frontend::NodePort(Protocol::Tcp, 30080);
+
+    fn claim(kind: ClaimKind, created: u64, name: &str) -> Claim {
+        let owner = ServicePortName {
+            service: ObjectName::new("ns", name),
+            port: "".into(),
+            protocol: Protocol::Tcp,
+        };
+        Claim { kind, created, owner }
+    }
+
+    #[test]
+    fn the_stronger_claim_wins_in_either_order() {
+        use ClaimKind::{ClusterIp, ExternalIp, LoadBalancerIp};
+        let cases = [
+            ("a cluster IP beats an older external IP", claim(ClusterIp, 9, "b"), claim(ExternalIp, 1, "a")),
+            (
+                "a load balancer's beats an older external IP",
+                claim(LoadBalancerIp, 9, "b"),
+                claim(ExternalIp, 1, "a"),
+            ),
+            ("the older beats the younger", claim(ExternalIp, 1, "b"), claim(ExternalIp, 2, "a")),
+            ("a known age beats an unknown one", claim(ExternalIp, 1, "b"), claim(ExternalIp, u64::MAX, "a")),
+            ("of one age the smaller name wins", claim(ExternalIp, 1, "a"), claim(ExternalIp, 1, "b")),
+        ];
+        for (rule, winner, loser) in cases {
+            for order in [[&winner, &loser], [&loser, &winner]] {
+                let mut claims = Claims::default();
+                assert_eq!(claims.add(FRONTEND, order[0].clone()), None);
+                let contest = claims.add(FRONTEND, order[1].clone()).expect(rule);
+                assert_eq!((&contest.winner, &contest.loser), (&winner.owner, &loser.owner), "{rule}");
+                assert!(claims.is_owner(&FRONTEND, &winner.owner), "{rule}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_next_claim_takes_over_when_the_winner_goes() {
+        let [a, b, c] = ["a", "b", "c"].map(|name| claim(ClaimKind::ExternalIp, 1, name));
+        let mut claims = Claims::default();
+        for claim in [&b, &c, &a] {
+            claims.add(FRONTEND, claim.clone());
+        }
+        assert_eq!(claims.remove(&FRONTEND, &b), None, "a still answers");
+        assert_eq!(claims.remove(&FRONTEND, &a), Some(c.owner.clone()));
+        assert_eq!(claims.remove(&FRONTEND, &c), None);
+        assert_eq!(claims.owner(&FRONTEND), None);
+    }
+}
