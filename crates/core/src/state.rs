@@ -340,6 +340,3 @@ impl FamilyState {
         };
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,1 +1,4 @@
 //! Builders, an in-process API server and network namespaces for tests.
+
+pub mod objects;
+pub mod world;
