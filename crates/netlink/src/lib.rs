@@ -1,1 +1,5 @@
 //! Netlink sockets, sequence numbers, acknowledgements, dumps and extended errors.
+
+mod error;
+
+pub use error::NetlinkError;

@@ -1,0 +1,218 @@
+//! A pretence of the kernel's tables, for tests without privilege.
+//!
+//! [`FakeTables`] keeps what it is told in memory and refuses what the kernel
+//! would refuse, with the same error numbers: missing and clashing objects,
+//! deletion of what is still used, jump loops, statements in the wrong kind of
+//! chain. Like the kernel it takes a transaction whole or not at all, and its
+//! cost follows the transaction, not the tables. Owners, timeouts and rules
+//! that fill sets are beyond it: no time passes and no packet arrives.
+//!
+//! Its content can be looked at as statements ([`FakeTables::table`]), so that
+//! a packet tracer can follow a pretended packet through it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt::{self, Write as _};
+use std::sync::Arc;
+
+use crate::{
+    Chain, Commit, DumpedSet, Features, NftError, Owner, Rule, Table, TableDump, TableId, Tables,
+    Transaction, print,
+};
+
+mod apply;
+mod dump;
+mod set;
+#[cfg(test)]
+mod tests;
+mod undo;
+mod validate;
+
+pub use set::FakeSet;
+
+/// Tables in memory.
+#[derive(Debug, Clone, Default)]
+pub struct FakeTables {
+    tables: BTreeMap<TableId, FakeTable>,
+    failures: VecDeque<i32>,
+    features: Features,
+    commits: usize,
+    messages: usize,
+}
+
+/// One table in memory.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct FakeTable {
+    table: Table,
+    chains: BTreeMap<Arc<str>, FakeChain>,
+    sets: BTreeMap<Arc<str>, FakeSet>,
+}
+
+/// A chain with its rules as they were written.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FakeChain {
+    chain: Chain,
+    rules: Vec<Rule>,
+}
+
+impl FakeTables {
+    /// No tables, and every feature offered.
+    pub fn new() -> Self {
+        Self { features: Features { owner_persist: true }, ..Self::default() }
+    }
+
+    /// The same, as a kernel that offers just these features.
+    #[must_use]
+    pub fn with_features(mut self, features: Features) -> Self {
+        self.features = features;
+        self
+    }
+
+    /// Makes the next commit not yet failed fail with this error number.
+    pub fn fail_next(&mut self, errno: i32) {
+        self.failures.push_back(errno);
+    }
+
+    /// How many transactions were taken; empty and refused ones do not count.
+    pub fn commit_count(&self) -> usize {
+        self.commits
+    }
+
+    /// How many steps the taken transactions had, each element counting for itself.
+    pub fn message_count(&self) -> usize {
+        self.messages
+    }
+
+    /// One table.
+    pub fn table(&self, id: &TableId) -> Option<&FakeTable> {
+        self.tables.get(id)
+    }
+
+    /// All tables by family and name.
+    pub fn tables(&self) -> impl Iterator<Item = (&TableId, &FakeTable)> {
+        self.tables.iter()
+    }
+
+    /// Everything in nft's syntax, sorted: sets, then chains, by name.
+    pub fn to_nft(&self) -> String {
+        let mut text = String::new();
+        for (id, table) in &self.tables {
+            // Writing to a string cannot fail.
+            let _ = write!(text, "{}", Shown { id, table });
+        }
+        text
+    }
+}
+
+impl FakeTable {
+    /// Its flags and comment.
+    pub fn attributes(&self) -> &Table {
+        &self.table
+    }
+
+    /// One chain.
+    pub fn chain(&self, name: &str) -> Option<&FakeChain> {
+        self.chains.get(name)
+    }
+
+    /// All chains by name.
+    pub fn chains(&self) -> impl Iterator<Item = &FakeChain> {
+        self.chains.values()
+    }
+
+    /// The base chains of one hook in the order they are called: by priority, then by name.
+    pub fn hooked(&self, hook: crate::Hook) -> Vec<&FakeChain> {
+        let priority = |chain: &FakeChain| chain.chain.base.filter(|b| b.hook == hook).map(|b| b.priority);
+        let mut found: Vec<_> = self.chains.values().filter(|chain| priority(chain).is_some()).collect();
+        found.sort_by_key(|chain| priority(chain));
+        found
+    }
+
+    /// One set or map.
+    pub fn set(&self, name: &str) -> Option<&FakeSet> {
+        self.sets.get(name)
+    }
+
+    /// All sets and maps by name.
+    pub fn sets(&self) -> impl Iterator<Item = &FakeSet> {
+        self.sets.values()
+    }
+}
+
+impl FakeChain {
+    /// Name and hook.
+    pub fn chain(&self) -> &Chain {
+        &self.chain
+    }
+
+    /// The rules in order.
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+}
+
+impl Tables for FakeTables {
+    fn commit(&mut self, transaction: &Transaction) -> Result<Commit, NftError> {
+        if transaction.is_empty() {
+            return Ok(Commit::default());
+        }
+        if let Some(errno) = self.failures.pop_front() {
+            return Err(batch_error(transaction, errno));
+        }
+        self.apply(transaction)?;
+        let messages = transaction.operation_count() + transaction.element_count();
+        self.commits += 1;
+        self.messages += messages;
+        Ok(Commit { messages, ..Commit::default() })
+    }
+
+    fn dump(&mut self, table: &TableId) -> Result<Option<TableDump>, NftError> {
+        Ok(self.tables.get(table).map(|found| found.dump(table)))
+    }
+
+    fn dump_set(&mut self, table: &TableId, set: &str) -> Result<Option<DumpedSet>, NftError> {
+        Ok(self.tables.get(table).and_then(|found| found.sets.get(set)).map(FakeSet::dump))
+    }
+
+    fn list(&mut self) -> Result<Vec<(TableId, Table)>, NftError> {
+        Ok(self.tables.iter().map(|(id, table)| (id.clone(), table.table.clone())).collect())
+    }
+
+    fn features(&mut self) -> Result<Features, NftError> {
+        Ok(self.features)
+    }
+}
+
+impl FakeTable {
+    fn owner(&self) -> Owner {
+        if self.table.flags.owner { Owner::Us } else { Owner::Anybody }
+    }
+}
+
+fn batch_error(transaction: &Transaction, errno: i32) -> NftError {
+    NftError::Batch {
+        table: transaction.table().to_string(),
+        errno,
+        message: None,
+        source: std::io::Error::from_raw_os_error(errno),
+    }
+}
+
+struct Shown<'a> {
+    id: &'a TableId,
+    table: &'a FakeTable,
+}
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let listing = print::Listing { id: self.id, table: &self.table.table };
+        listing.open(f)?;
+        for set in self.table.sets() {
+            listing.set(f, set.set(), set.elements().cloned())?;
+        }
+        for chain in self.table.chains() {
+            let rules = chain.rules.iter().map(|rule| rule.display(self.id.family));
+            print::Listing::chain(f, &chain.chain, rules)?;
+        }
+        f.write_str("}\n")
+    }
+}

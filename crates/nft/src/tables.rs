@@ -1,0 +1,63 @@
+//! The door to nf_tables, real or pretended.
+
+use std::time::Duration;
+
+use crate::{DumpedSet, NftError, Table, TableDump, TableId, Transaction};
+
+/// Reads and changes tables: the kernel's, or a [`FakeTables`](crate::FakeTables)' own.
+///
+/// Calls may block for as long as the kernel works, which is up to seconds for
+/// hundreds of thousands of elements; run them where blocking does no harm.
+pub trait Tables: Send {
+    /// Makes all of the transaction's changes, or none of them. An empty one sends nothing.
+    ///
+    /// # Errors
+    /// Names the step that was turned down; the tables stay as they were.
+    fn commit(&mut self, transaction: &Transaction) -> Result<Commit, NftError>;
+
+    /// Reads a whole table; nothing when it does not exist.
+    ///
+    /// # Errors
+    /// Fails when the table cannot be read whole and in one state.
+    fn dump(&mut self, table: &TableId) -> Result<Option<TableDump>, NftError>;
+
+    /// Reads one set or map with its elements; nothing when it, or its table, does not exist.
+    ///
+    /// # Errors
+    /// As [`dump`](Self::dump).
+    fn dump_set(&mut self, table: &TableId, set: &str) -> Result<Option<DumpedSet>, NftError>;
+
+    /// Lists the tables of the families this crate knows, without their content.
+    ///
+    /// # Errors
+    /// Fails when the list cannot be read.
+    fn list(&mut self) -> Result<Vec<(TableId, Table)>, NftError>;
+
+    /// What the kernel offers beyond the least we need, found by trying.
+    ///
+    /// # Errors
+    /// Fails when trying fails for another reason than the feature's absence, such as privilege.
+    fn features(&mut self) -> Result<Features, NftError>;
+}
+
+/// What a commit took.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Commit {
+    /// Netlink messages sent, without the two that bracket the batch.
+    pub messages: usize,
+    /// Bytes sent.
+    pub bytes: usize,
+    /// Time spent writing them.
+    pub encode: Duration,
+    /// Time from handing them to the kernel to its answer.
+    pub kernel: Duration,
+}
+
+/// Optional abilities of a kernel.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Features {
+    /// Tables can be owned and still outlive their owner's socket
+    /// ([`TableFlags::OWNED`](crate::TableFlags::OWNED); Linux 6.9).
+    pub owner_persist: bool,
+}
