@@ -1,0 +1,30 @@
+//! Waiting for something to come true, with an end to the patience.
+
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use super::NetnsError;
+
+/// How long to sleep between two looks: short beside any kernel commit worth measuring.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(2);
+
+/// Looks again and again until `holds` is true.
+///
+/// `what` completes the sentence "gave up waiting until …". The first look is at once, and one more
+/// follows after the deadline, so a slow machine gets a last chance.
+///
+/// # Errors
+/// [`NetnsError::Deadline`] when `patience` runs out.
+pub fn wait_until(what: &str, patience: Duration, mut holds: impl FnMut() -> bool) -> Result<(), NetnsError> {
+    let start = Instant::now();
+    loop {
+        let last = start.elapsed() >= patience;
+        if holds() {
+            return Ok(());
+        }
+        if last {
+            return Err(NetnsError::Deadline { what: what.to_owned(), waited: start.elapsed() });
+        }
+        sleep(BETWEEN_LOOKS);
+    }
+}

@@ -1,0 +1,108 @@
+//! What goes wrong shows as what it is.
+
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use portolan_testkit::netns::{Caller, EchoServer, Namespace, Topology, isolated, load_ruleset};
+
+/// The kinds of failure of TCP and UDP.
+fn failures(from: &Namespace, to: SocketAddr) -> [ErrorKind; 2] {
+    let caller = Caller::from(from).with_patience(Duration::from_millis(300));
+    [caller.connect_tcp(to).unwrap_err().kind(), caller.query_udp(to).unwrap_err().kind()]
+}
+
+#[test]
+fn a_closed_port_refuses() {
+    isolated(|| {
+        let net = Topology::routed(1).unwrap();
+        let pod = net.pod(1);
+
+        assert_eq!(failures(net.client(), pod.socket_v4(81)), [ErrorKind::ConnectionRefused; 2]);
+        assert_eq!(failures(net.client(), pod.socket_v6(81)), [ErrorKind::ConnectionRefused; 2]);
+    });
+}
+
+#[test]
+fn a_service_address_nobody_translates_times_out_from_everywhere() {
+    isolated(|| {
+        let net = Topology::routed(1).unwrap();
+        let addresses = ["10.96.0.10:80", "203.0.113.7:80", "[fd00:10:96::a]:80", "[2001:db8:113::7]:80"];
+        let assert_silence = |from: &Namespace, to: &str| {
+            let kinds = failures(from, to.parse().unwrap());
+            assert_eq!(kinds, [ErrorKind::TimedOut; 2], "from {} to {to}", from.name());
+        };
+        // All at once: each takes its whole patience.
+        thread::scope(|scope| {
+            for from in [net.client(), net.node(), &net.pod(1).namespace] {
+                for to in addresses {
+                    scope.spawn(move || assert_silence(from, to));
+                }
+            }
+        });
+    });
+}
+
+#[test]
+fn rejected_packets_refuse_and_dropped_packets_time_out() {
+    isolated(|| {
+        let net = Topology::routed(1).unwrap();
+        let rules = "table inet test { chain forward { type filter hook forward priority 0
+            meta l4proto { tcp, udp } th dport 81 reject
+            th dport 82 drop
+        }
+        }";
+        load_ruleset(net.node(), rules).unwrap();
+        let pod = net.pod(1);
+        // More often than the kernel's usual limit on ICMP errors would let through.
+        for to in [pod.socket_v4(81), pod.socket_v6(81)].repeat(10) {
+            assert_eq!(failures(net.client(), to), [ErrorKind::ConnectionRefused; 2], "{to}");
+        }
+        for to in [pod.socket_v4(82), pod.socket_v6(82)] {
+            assert_eq!(failures(net.client(), to), [ErrorKind::TimedOut; 2], "{to}");
+        }
+    });
+}
+
+#[test]
+fn a_dropped_connection_costs_its_patience_and_no_more() {
+    isolated(|| {
+        let net = Topology::routed(1).unwrap();
+        let caller = Caller::from(net.client()).with_patience(Duration::from_millis(200));
+        let start = Instant::now();
+
+        caller.connect_tcp("10.96.0.10:80".parse().unwrap()).unwrap_err();
+
+        let took = start.elapsed();
+        // Left to itself, the kernel would try for two minutes.
+        assert!((Duration::from_millis(200)..Duration::from_secs(5)).contains(&took), "{took:?}");
+    });
+}
+
+#[test]
+fn a_server_that_is_dropped_refuses_from_then_on() {
+    isolated(|| {
+        let net = Topology::routed(1).unwrap();
+        let pod = net.pod(1);
+        let to = pod.socket_v4(8080);
+        let server = EchoServer::start(&pod.namespace, "pod1", &[8080]).unwrap();
+        Caller::from(net.client()).connect_tcp(to).unwrap();
+
+        drop(server);
+
+        assert_eq!(failures(net.client(), to), [ErrorKind::ConnectionRefused; 2]);
+    });
+}
+
+#[test]
+fn a_taken_port_is_an_error() {
+    isolated(|| {
+        let net = Topology::routed(1).unwrap();
+        let _first = net.serve(&[8080]).unwrap();
+
+        let second = net.serve(&[8080]).unwrap_err();
+
+        assert_eq!(second.to_string(), "cannot listen on port 8080");
+    });
+}
