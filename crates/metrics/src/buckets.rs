@@ -1,0 +1,24 @@
+//! Bucket bounds, in seconds unless said otherwise.
+
+/// kube-proxy's bounds for durations of work: 1 ms, doubling to 16.384 s.
+pub(crate) fn work() -> Vec<f64> {
+    (0..15).map(|power| 0.001 * f64::from(1_u32 << power)).collect()
+}
+
+/// kube-proxy's bounds for network programming: 80 of them, up to five minutes.
+pub(crate) fn network_programming() -> Vec<f64> {
+    let below_one = [0.25, 0.5];
+    let seconds = (1..=59).chain((60..=115).step_by(5)).chain((120..=300).step_by(30));
+    below_one.into_iter().chain(seconds.map(f64::from)).collect()
+}
+
+/// For one commit to the kernel: 10 µs, times four up to 10.5 s. An update of one
+/// endpoint lies near the lower end, a first load near the upper one.
+pub(crate) fn transaction() -> Vec<f64> {
+    (0..11).map(|power| 0.000_01 * f64::from(1_u32 << (2 * power))).collect()
+}
+
+/// For numbers of kernel objects: 1, times four up to a million.
+pub(crate) fn operations() -> Vec<f64> {
+    (0..11).map(|power| f64::from(1_u32 << (2 * power))).collect()
+}

@@ -1,0 +1,32 @@
+//! About the health server.
+
+use prometheus::{IntCounterVec, Registry};
+
+use crate::definition::{Definition, MetricsError};
+
+/// About the health server.
+#[derive(Clone, Debug)]
+pub struct ProbeMetrics {
+    healthz: IntCounterVec,
+    livez: IntCounterVec,
+}
+
+impl ProbeMetrics {
+    pub(crate) fn define(registry: &Registry) -> Result<Self, MetricsError> {
+        let counters = |name, help| Definition { name, help }.counters(registry, &["code"]);
+        Ok(Self {
+            healthz: counters("kubeproxy_proxy_healthz_total", "Answers of the health server on /healthz")?,
+            livez: counters("kubeproxy_proxy_livez_total", "Answers of the health server on /livez")?,
+        })
+    }
+
+    /// `/healthz` was answered with this HTTP status.
+    pub fn healthz(&self, status: u16) {
+        self.healthz.with_label_values(&[&status.to_string()]).inc();
+    }
+
+    /// `/livez` was answered with this HTTP status.
+    pub fn livez(&self, status: u16) {
+        self.livez.with_label_values(&[&status.to_string()]).inc();
+    }
+}

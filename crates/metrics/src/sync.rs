@@ -1,0 +1,138 @@
+//! About writing rules. `family` is `IPv4` or `IPv6` everywhere.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use prometheus::{GaugeVec, HistogramVec, IntCounterVec, Registry};
+
+use crate::buckets;
+use crate::definition::{Definition, MetricsError};
+
+const IP_FAMILY: &[&str] = &["ip_family"];
+
+/// How much of the node's state a sync went through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SyncScope {
+    /// All of it.
+    Full,
+    /// What had changed.
+    Partial,
+}
+
+/// About writing rules.
+#[derive(Clone, Debug)]
+pub struct SyncMetrics {
+    duration: HistogramVec,
+    full_duration: HistogramVec,
+    partial_duration: HistogramVec,
+    last: GaugeVec,
+    last_queued: GaugeVec,
+    network_programming: HistogramVec,
+    nftables_sync_failures: IntCounterVec,
+    nftables_cleanup_failures: IntCounterVec,
+    operations: HistogramVec,
+    longest_transaction: HistogramVec,
+}
+
+impl SyncMetrics {
+    pub(crate) fn define(registry: &Registry) -> Result<Self, MetricsError> {
+        let durations =
+            |name, help| Definition { name, help }.histograms(registry, IP_FAMILY, buckets::work());
+        let gauges = |name, help| Definition { name, help }.gauges(registry, IP_FAMILY);
+        let counters = |name, help| Definition { name, help }.counters(registry, IP_FAMILY);
+        let histograms =
+            |name, help, bounds| Definition { name, help }.histograms(registry, IP_FAMILY, bounds);
+        Ok(Self {
+            duration: durations(
+                "kubeproxy_sync_proxy_rules_duration_seconds",
+                "How long attempts to bring the rules up to date took",
+            )?,
+            full_duration: durations(
+                "kubeproxy_sync_full_proxy_rules_duration_seconds",
+                "How long attempts took that went through all rules",
+            )?,
+            partial_duration: durations(
+                "kubeproxy_sync_partial_proxy_rules_duration_seconds",
+                "How long attempts took that went through changed rules only",
+            )?,
+            last: gauges(
+                "kubeproxy_sync_proxy_rules_last_timestamp_seconds",
+                "When the rules were last brought up to date, as Unix time",
+            )?,
+            last_queued: gauges(
+                "kubeproxy_sync_proxy_rules_last_queued_timestamp_seconds",
+                "When the rules were last found to be out of date, as Unix time",
+            )?,
+            network_programming: histograms(
+                "kubeproxy_network_programming_duration_seconds",
+                "How long after a change of a pod or Service the rules followed",
+                buckets::network_programming(),
+            )?,
+            nftables_sync_failures: counters(
+                "kubeproxy_sync_proxy_rules_nftables_sync_failures_total",
+                "Failed attempts to bring nftables rules up to date",
+            )?,
+            nftables_cleanup_failures: counters(
+                "kubeproxy_sync_proxy_rules_nftables_cleanup_failures_total",
+                "Failed attempts to remove nftables objects that serve nobody any more",
+            )?,
+            operations: histograms(
+                "portolan_sync_operations",
+                "Kernel objects that one successful sync wrote or removed",
+                buckets::operations(),
+            )?,
+            longest_transaction: histograms(
+                "portolan_sync_longest_transaction_seconds",
+                "The longest single commit to the kernel in one successful sync",
+                buckets::transaction(),
+            )?,
+        })
+    }
+
+    /// An attempt to write ended, one way or the other.
+    pub fn attempted(&self, family: &str, scope: SyncScope, took: Duration) {
+        let by_scope = match scope {
+            SyncScope::Full => &self.full_duration,
+            SyncScope::Partial => &self.partial_duration,
+        };
+        for histogram in [&self.duration, by_scope] {
+            histogram.with_label_values(&[family]).observe(took.as_secs_f64());
+        }
+    }
+
+    /// A write succeeded, and took this many operations.
+    pub fn wrote(&self, family: &str, operations: usize, longest_transaction: Duration) {
+        // Numbers of kernel objects are far below 2^52, up to which an f64 is exact.
+        #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
+        self.operations.with_label_values(&[family]).observe(operations as f64);
+        self.longest_transaction.with_label_values(&[family]).observe(longest_transaction.as_secs_f64());
+    }
+
+    /// The rules are up to date since `when`.
+    pub fn synced(&self, family: &str, when: SystemTime) {
+        self.last.with_label_values(&[family]).set(unix_seconds(when));
+    }
+
+    /// The rules were found to be out of date at `when`.
+    pub fn queued(&self, family: &str, when: SystemTime) {
+        self.last_queued.with_label_values(&[family]).set(unix_seconds(when));
+    }
+
+    /// A change came into force this long after it happened.
+    pub fn programmed(&self, family: &str, after: Duration) {
+        self.network_programming.with_label_values(&[family]).observe(after.as_secs_f64());
+    }
+
+    /// A write to nftables failed.
+    pub fn nftables_sync_failed(&self, family: &str) {
+        self.nftables_sync_failures.with_label_values(&[family]).inc();
+    }
+
+    /// Removing nftables objects that serve nobody failed.
+    pub fn nftables_cleanup_failed(&self, family: &str) {
+        self.nftables_cleanup_failures.with_label_values(&[family]).inc();
+    }
+}
+
+fn unix_seconds(when: SystemTime) -> f64 {
+    when.duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
+}
