@@ -63,3 +63,35 @@ impl ManifestFolder {
         fs::remove_file(&target).map_err(NetnsError::io("remove", target.display().to_string()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(folder: &ManifestFolder) -> Vec<String> {
+        let entries = fs::read_dir(folder.path()).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    }
+
+    #[test]
+    fn folder_shows_whole_files_only() {
+        let folder = ManifestFolder::create().unwrap();
+
+        folder.write("web.yaml", "kind: Service\n").unwrap();
+        folder.write("web.yaml", "kind: List\n").unwrap();
+
+        assert_eq!(names(&folder), ["web.yaml"]);
+        assert_eq!(fs::read_to_string(folder.path().join("web.yaml")).unwrap(), "kind: List\n");
+    }
+
+    #[test]
+    fn removed_file_is_gone_and_cannot_be_removed_again() {
+        let folder = ManifestFolder::create().unwrap();
+        folder.write("web.yaml", "kind: Service\n").unwrap();
+
+        folder.remove("web.yaml").unwrap();
+
+        assert!(names(&folder).is_empty());
+        folder.remove("web.yaml").unwrap_err();
+    }
+}
