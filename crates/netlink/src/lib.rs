@@ -1,5 +1,23 @@
 //! Netlink sockets, sequence numbers, acknowledgements, dumps and extended errors.
+//!
+//! The part of netlink that every subsystem shares; `nf_tables`, connection
+//! tracking, routing and IPVS bring only their own messages. [`NetlinkSocket`]
+//! talks, [`Batch`] and [`MessageWriter`] write, [`MessageIter`] and
+//! [`AttributeIter`] read.
+//!
+//! Reading works on any bytes: lengths are checked against what is there, and
+//! nothing here panics on input.
 
+mod answer;
+mod attribute;
+mod batch;
 mod error;
+mod message;
+mod socket;
 
+pub use answer::Refusal;
+pub use attribute::{Attribute, AttributeIter};
+pub use batch::Batch;
 pub use error::NetlinkError;
+pub use message::{HEADER_LEN, Message, MessageIter, MessageWriter, TooLong, flag};
+pub use socket::{NetlinkSocket, Protocol};

@@ -1,0 +1,285 @@
+//! One netlink socket and the ways to talk over it.
+//!
+//! Requests are answered in three shapes, and each method is for one: a batch of
+//! changes ([`NetlinkSocket::send_batch`]), a single request ([`NetlinkSocket::request`])
+//! and a dump ([`NetlinkSocket::dump`]).
+//!
+//! Holds: answers are matched by sequence number, so what an earlier, failed
+//! exchange left unread is skipped by the next one; no call waits for ever
+//! ([`NetlinkSocket::TIMEOUT`]).
+
+use std::io::{self, IoSlice};
+use std::os::fd::AsRawFd;
+use std::time::Duration;
+
+use mnl::Bus;
+use nix::errno::Errno;
+use nix::sys::socket::{MsgFlags, NetlinkAddr, sendmsg};
+
+use crate::answer::Answer;
+use crate::message::{Message, MessageIter, MessageWriter, flag};
+use crate::{Batch, NetlinkError, Refusal};
+
+mod options;
+mod receive;
+
+use receive::{Buffer, Received};
+
+/// Which part of the kernel a socket talks to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// Links, addresses and routes (rtnetlink).
+    Route,
+    /// `nf_tables`, connection tracking, ipset.
+    Netfilter,
+    /// Generic netlink, such as IPVS.
+    Generic,
+}
+
+impl Protocol {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Route => "routing",
+            Self::Netfilter => "netfilter",
+            Self::Generic => "generic netlink",
+        }
+    }
+
+    const fn bus(self) -> Bus {
+        match self {
+            Self::Route => Bus::Route,
+            Self::Netfilter => Bus::Netfilter,
+            Self::Generic => Bus::Generic,
+        }
+    }
+}
+
+/// A netlink socket bound to a port of its own.
+pub struct NetlinkSocket {
+    socket: mnl::Socket,
+    buffer: Buffer,
+    sequence: u32,
+    send_limit: usize,
+}
+
+// A `mnl::Socket` is a file descriptor and an address; the C library keeps no state per thread.
+#[expect(unsafe_code, reason = "mnl::Socket holds a raw pointer, which hides that it may change threads")]
+// SAFETY: libmnl's `struct mnl_socket` is plain data that only calls through this value touch, and
+// every such call takes `&mut self` or `self`.
+unsafe impl Send for NetlinkSocket {}
+
+impl NetlinkSocket {
+    /// How long an answer is waited for.
+    pub const TIMEOUT: Duration = Duration::from_secs(10);
+    /// How often a dump that changes disturb is tried.
+    pub const DUMP_ATTEMPTS: usize = 10;
+
+    /// Opens a socket with extended errors and a receive time-out.
+    ///
+    /// # Errors
+    /// The kernel lacks the protocol, or the process may not open sockets.
+    pub fn open(protocol: Protocol) -> Result<Self, NetlinkError> {
+        let socket = mnl::Socket::new(protocol.bus())
+            .map_err(|source| NetlinkError::Open { protocol: protocol.name(), source })?;
+        options::prepare(&socket, Self::TIMEOUT)?;
+        let send_limit = options::send_limit(&socket)?;
+        Ok(Self { socket, buffer: Buffer::new(), sequence: 1, send_limit })
+    }
+
+    /// The socket's port number, by which the kernel knows it.
+    pub fn port(&self) -> u32 {
+        self.socket.portid()
+    }
+
+    /// An empty batch whose messages continue this socket's numbering.
+    pub fn new_batch(&self) -> Batch {
+        Batch::new(self.sequence)
+    }
+
+    /// Sends a batch in one call and gives what the kernel refused; nothing refused is success.
+    ///
+    /// The last answer expected is that to `asked`, the message that carries [`flag::ACK`]; an
+    /// error about the batch's first message ends the exchange as well, for that is how a kernel
+    /// that gave up early answers.
+    ///
+    /// # Errors
+    /// The batch does not fit, could not be sent, or was not answered.
+    pub fn send_batch(&mut self, batch: &Batch, asked: u32) -> Result<Vec<Refusal>, NetlinkError> {
+        self.skip_past(batch);
+        let pages: Vec<IoSlice<'_>> = batch.pages().map(IoSlice::new).collect();
+        self.send(&pages, batch.size())?;
+        let mut refusals = Vec::new();
+        let mut lost = false;
+        loop {
+            match self.receive(lost)? {
+                Received::Bytes(length) => {
+                    if self.take_answers(length, batch, asked, &mut refusals) {
+                        return Ok(refusals);
+                    }
+                }
+                // The answers came faster than they were read. All that were kept are still to be
+                // read, without waiting for one that may be among the lost.
+                Received::Overrun => lost = true,
+                Received::Nothing if lost && !refusals.is_empty() => return Ok(refusals),
+                Received::Nothing if lost => return Err(NetlinkError::Overrun),
+                Received::Nothing => return Err(NetlinkError::TimedOut { after: Self::TIMEOUT }),
+            }
+        }
+    }
+
+    /// Sends one request and hands every message of the answer to `each`.
+    ///
+    /// The request must carry [`flag::ACK`] unless the kernel answers with an end mark by itself.
+    ///
+    /// # Errors
+    /// The kernel refused it, or did not answer.
+    pub fn request<T: Default>(
+        &mut self,
+        kind: u16,
+        flags: u16,
+        fill: impl FnOnce(&mut MessageWriter<'_>),
+        each: impl FnMut(&mut T, &Message<'_>),
+    ) -> Result<T, NetlinkError> {
+        let request = self.compose(kind, flags, fill)?;
+        let (answer, whole) = self.exchange(&request, each)?;
+        whole.then_some(answer).ok_or(NetlinkError::Overrun)
+    }
+
+    /// Asks for all objects of a kind and folds them with `each`, starting over when changes
+    /// disturbed the dump.
+    ///
+    /// # Errors
+    /// The kernel refused, did not answer, or the dump was disturbed every time.
+    pub fn dump<T: Default>(
+        &mut self,
+        kind: u16,
+        fill: impl Fn(&mut MessageWriter<'_>),
+        mut each: impl FnMut(&mut T, &Message<'_>),
+    ) -> Result<T, NetlinkError> {
+        for _ in 0..Self::DUMP_ATTEMPTS {
+            let request = self.compose(kind, flag::DUMP, &fill)?;
+            let (answer, whole) = self.exchange(&request, &mut each)?;
+            if whole {
+                return Ok(answer);
+            }
+        }
+        Err(NetlinkError::Interrupted { attempts: Self::DUMP_ATTEMPTS })
+    }
+
+    /// The most bytes one batch can have, having tried to make room for `wanted`.
+    ///
+    /// # Errors
+    /// The socket's options cannot be read.
+    pub fn make_room(&mut self, wanted: usize) -> Result<usize, NetlinkError> {
+        if wanted > self.send_limit {
+            self.send_limit = options::grow_send_buffer(&self.socket, wanted)?;
+        }
+        Ok(self.send_limit)
+    }
+
+    /// Leaves a batch's numbers to it.
+    fn skip_past(&mut self, batch: &Batch) {
+        let end = batch.first().wrapping_add(batch.len());
+        // Numbers wrap around: the later of two is the one less than half the circle ahead.
+        if end.wrapping_sub(self.sequence) < u32::MAX / 2 {
+            self.sequence = end;
+        }
+    }
+
+    fn compose(
+        &mut self,
+        kind: u16,
+        flags: u16,
+        fill: impl FnOnce(&mut MessageWriter<'_>),
+    ) -> Result<Vec<u8>, NetlinkError> {
+        let mut buffer = Vec::new();
+        let sequence = self.sequence;
+        self.sequence = sequence.wrapping_add(1);
+        let mut writer = MessageWriter::new(&mut buffer, kind, flag::REQUEST | flags, sequence);
+        fill(&mut writer);
+        match writer.finish() {
+            Ok(()) => Ok(buffer),
+            Err(too_long) => Err(NetlinkError::Send { source: io::Error::other(too_long) }),
+        }
+    }
+
+    /// Sends one message and reads to the end of its answer; says also whether all of it arrived.
+    fn exchange<T: Default>(
+        &mut self,
+        request: &[u8],
+        mut each: impl FnMut(&mut T, &Message<'_>),
+    ) -> Result<(T, bool), NetlinkError> {
+        let sequence = self.sequence.wrapping_sub(1);
+        self.send(&[IoSlice::new(request)], request.len())?;
+        let (mut answer, mut whole) = (T::default(), true);
+        loop {
+            let length = match self.receive(false)? {
+                Received::Bytes(length) => length,
+                Received::Nothing => return Err(NetlinkError::TimedOut { after: Self::TIMEOUT }),
+                Received::Overrun => {
+                    options::grow_receive_buffer(&self.socket);
+                    whole = false;
+                    continue;
+                }
+            };
+            for message in MessageIter::new(self.buffer.bytes(length)).filter(|m| m.sequence == sequence) {
+                whole &= message.flags & flag::DUMP_INTR == 0;
+                match Answer::of(&message) {
+                    Answer::Data => each(&mut answer, &message),
+                    Answer::Done => return Ok((answer, whole)),
+                    Answer::Refused(refusal) => return Err(refusal.into()),
+                    Answer::Noise => {}
+                }
+            }
+        }
+    }
+
+    /// Takes what one read brought and says whether the last answer was among it.
+    fn take_answers(&self, length: usize, batch: &Batch, asked: u32, refusals: &mut Vec<Refusal>) -> bool {
+        let mut over = false;
+        for message in MessageIter::new(self.buffer.bytes(length)) {
+            if message.sequence.wrapping_sub(batch.first()) >= batch.len() {
+                continue;
+            }
+            match Answer::of(&message) {
+                Answer::Done => over |= message.sequence == asked,
+                Answer::Refused(refusal) => {
+                    over |= message.sequence == asked || message.sequence == batch.first();
+                    refusals.push(refusal);
+                }
+                Answer::Data | Answer::Noise => {}
+            }
+        }
+        over
+    }
+
+    fn send(&mut self, pages: &[IoSlice<'_>], size: usize) -> Result<(), NetlinkError> {
+        let limit = self.make_room(size)?;
+        if size > limit {
+            return Err(NetlinkError::TooLarge { size, limit });
+        }
+        let kernel = NetlinkAddr::new(0, 0);
+        loop {
+            match sendmsg(self.socket.as_raw_fd(), pages, &[], MsgFlags::empty(), Some(&kernel)) {
+                Ok(sent) if sent == size => return Ok(()),
+                Ok(_) => return Err(NetlinkError::Send { source: io::ErrorKind::WriteZero.into() }),
+                Err(Errno::EINTR) => {}
+                Err(Errno::EMSGSIZE) => return Err(NetlinkError::TooLarge { size, limit }),
+                Err(errno) => return Err(NetlinkError::Send { source: errno.into() }),
+            }
+        }
+    }
+
+    fn receive(&mut self, at_once: bool) -> Result<Received, NetlinkError> {
+        if at_once && !receive::is_readable(&self.socket)? {
+            return Ok(Received::Nothing);
+        }
+        receive::receive(&self.socket, &mut self.buffer)
+    }
+}
+
+impl std::fmt::Debug for NetlinkSocket {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NetlinkSocket").field("port", &self.port()).finish_non_exhaustive()
+    }
+}
