@@ -1,1 +1,38 @@
 //! Lays a plan out as flat nftables maps and commits the difference.
+//!
+//! Services and endpoints are elements; the rules are a page long and stay as they
+//! are while the cluster changes. Per family there is one table, `ip portolan` and
+//! `ip6 portolan`. One packet's way from a pod to a cluster IP:
+//!
+//! 1. `filter-prerouting`: is its destination in [`reject`](layout)? Then nobody
+//!    serves it, and the sender is told at once.
+//! 2. `nat-prerouting` → `services`: destination, protocol and port lead through one
+//!    verdict map to a *class* chain such as `cluster-3`: three endpoints, Cluster policy.
+//! 3. `cluster-3` marks the packet if it did not come from a pod, draws a number below
+//!    three, and looks destination and number up in `endpoints`. All services with
+//!    three endpoints share the chain.
+//! 4. `nat-postrouting` masquerades marked packets, and those of an endpoint that
+//!    reached itself.
+//!
+//! Always holds: for a VIP with N endpoints the slots 0 to N−1 exist before its verdict
+//! says N, and are removed after it says less ([`commit`]); slot 0 exists as long as the
+//! verdict does, so that a packet that read an old verdict still finds an endpoint.
+//!
+//! ```text
+//! NodePlan ─▶ loaded (slots, classes, counts) ─▶ edits ─▶ transactions
+//!             adopt (what the kernel holds) ──▶
+//! ```
+
+mod adopt;
+pub mod backend;
+pub mod class;
+mod commit;
+mod edits;
+// pub mod factory;
+pub mod frontend;
+pub mod layout;
+mod loaded;
+pub mod slots;
+
+pub use backend::NftablesBackend;
+// pub use factory::NftablesFactory;

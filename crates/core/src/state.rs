@@ -85,7 +85,7 @@ impl State {
         match event {
             Event::Service(change) => {
                 self.listed.services |= matches!(change, Change::Replaced(_));
-                self.change(change, |state| state.services_known(), Self::set_service);
+                self.change(change, Self::services_known, Self::set_service);
             }
             Event::EndpointSlice(change) => {
                 self.listed.slices |= matches!(change, Change::Replaced(_));

@@ -59,7 +59,7 @@ fn assert_frontends_are_unique(plan: &NodePlan) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn incremental_plans_equal_plans_from_scratch(
@@ -123,7 +123,9 @@ fn random_worlds_are_not_empty() {
     for _ in 0..50 {
         let events: Vec<Event> = world::events(30).new_tree(&mut runner).unwrap().current();
         let mut world = World::default();
-        events.iter().for_each(|event| world.handle(event));
+        for event in &events {
+            world.handle(event);
+        }
         let state = world.state(world::config());
         for port in IpFamily::ALL.iter().flat_map(|family| state.plan(*family).service_ports.values()) {
             planned += 1;

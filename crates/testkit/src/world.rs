@@ -82,7 +82,7 @@ fn update<T: Clone + portolan_core::event::Object<Key = ObjectName>>(
 
 /// A configuration under which every rule of the first stage is in use.
 pub fn config() -> NodeConfig {
-    let cidrs = ["10.244.0.0/16", "fd00:10:244::/64"].map(|text| text.parse());
+    let cidrs = ["10.244.0.0/16", "fd00:10:244::/64"].map(str::parse);
     NodeConfig { cluster_cidrs: cidrs.into_iter().flatten().collect(), ..NodeConfig::new(THIS_NODE) }
 }
 

@@ -108,8 +108,8 @@ fn allowed(statement: &Statement, base: BaseChain) -> bool {
             base.kind == ChainKind::Nat && matches!(base.hook, Hook::Prerouting | Hook::Output)
         }
         Statement::Masquerade { .. } => base.kind == ChainKind::Nat && base.hook == Hook::Postrouting,
-        // Prerouting too since Linux 5.9, yet older ones are to be served.
-        Statement::Reject => matches!(base.hook, Hook::Input | Hook::Forward | Hook::Output),
+        // Prerouting is allowed since Linux 5.9, and we need 5.10 at least.
+        Statement::Reject => base.hook != Hook::Postrouting && base.kind == ChainKind::Filter,
         _ => true,
     }
 }

@@ -1,0 +1,266 @@
+//! What the kernel holds when we start, compared with what it should hold.
+//!
+//! An earlier run, of this version or another, may have left its table, and
+//! connections depend on it. If its sets and hooks are the ones we would make, only
+//! the difference is written. If they are not, the table is made anew in one
+//! transaction together with all that belongs in it, so that no packet finds it empty.
+
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use portolan_core::ServicePortName;
+use portolan_core::plan::{NodeSettings, ServicePort};
+use portolan_nft::{
+    Bytes, Chain, Element, ElementValue, Operation, Owner, Rule, Table, TableDump, TableFlags, Verdict,
+};
+
+use crate::class::Class;
+use crate::commit::Batches;
+use crate::edits::Edits;
+use crate::frontend::{Frontend, Value};
+use crate::layout::{Container, Layout, nft_family};
+use crate::slots::{Slots, Target};
+
+/// How to begin a first load.
+#[derive(Debug)]
+pub(crate) enum Start {
+    /// There is no table.
+    Create,
+    /// There is one with other sets or hooks than ours: replace it at once.
+    Replace,
+    /// There is one to go on from.
+    Adopt(Box<Existing>),
+}
+
+/// The elements that were found, shrinking as wanted ones are recognised among them.
+#[derive(Debug, Default)]
+pub(crate) struct Existing {
+    containers: [HashMap<Bytes, Option<Value>>; Container::ALL.len()],
+    classes: Vec<Class>,
+}
+
+impl Start {
+    /// Looks at what was read from the kernel.
+    pub(crate) fn choose(layout: &Layout, settings: &NodeSettings, dump: Option<&TableDump>) -> Self {
+        let Some(dump) = dump else { return Self::Create };
+        if !has_our_sets(layout, dump) || !has_our_hooks(layout, settings, dump) {
+            return Self::Replace;
+        }
+        Self::Adopt(Box::new(Existing::read(layout, dump)))
+    }
+}
+
+fn has_our_sets(layout: &Layout, dump: &TableDump) -> bool {
+    layout.sets().all(|set| dump.set(&set.name).is_none_or(|found| found.set.as_ref() == Some(set)))
+}
+
+/// Hooks cannot be changed in place, and a base chain of another version must not stay.
+fn has_our_hooks(layout: &Layout, settings: &NodeSettings, dump: &TableDump) -> bool {
+    let ours: HashMap<_, _> =
+        layout.chains(settings).into_iter().map(|(chain, _)| (Arc::clone(&chain.name), chain)).collect();
+    dump.chains.iter().all(|found| match ours.get(&found.chain.name) {
+        Some(chain) => !found.foreign && found.chain == *chain,
+        None => !found.foreign && found.chain.base.is_none(),
+    })
+}
+
+impl Existing {
+    fn read(layout: &Layout, dump: &TableDump) -> Self {
+        let mut existing = Self::default();
+        for container in Container::ALL {
+            if let Some(found) = dump.set(&layout.set(container).name) {
+                let elements = found.elements.iter().map(|element| (element.key, value(container, &element)));
+                existing.containers[container as usize] = elements.collect();
+            }
+        }
+        existing
+    }
+
+    /// The class chains that are as they should be.
+    pub(crate) fn classes(&self) -> impl Iterator<Item = Class> {
+        self.classes.iter().copied()
+    }
+
+    /// The slots that a service port was left with: those of its first address that has any.
+    pub(crate) fn slots(&self, name: &ServicePortName, port: &ServicePort) -> Slots {
+        let frontends = Frontend::all(name, port);
+        let mut found = frontends.iter().map(|frontend| self.slots_of(frontend));
+        found.find(|slots| slots.count() > 0).unwrap_or_default()
+    }
+
+    fn slots_of(&self, frontend: &Frontend) -> Slots {
+        let elements = &self.containers[frontend.endpoints() as usize];
+        let target = |slot| match elements.get(&frontend.slot_key(slot)) {
+            Some(Some(Value::Target(target))) => Some(*target),
+            _ => None,
+        };
+        let mut seen = HashSet::new();
+        Slots::new((0..).map_while(target).take_while(|target| seen.insert(*target)).collect())
+    }
+
+    /// Tells `edits` which of the keys they would add are there already.
+    pub(crate) fn recognise(&mut self, edits: &mut Edits) {
+        for container in Container::ALL {
+            let elements = &mut self.containers[container as usize];
+            let keys: Vec<Bytes> = edits.keys(container).copied().collect();
+            for key in keys {
+                if let Some(value) = elements.remove(&key) {
+                    edits.found((container, key, value.unwrap_or(Value::Member)));
+                }
+            }
+        }
+    }
+
+    /// Removes what nobody recognised.
+    pub(crate) fn leftovers(self) -> Edits {
+        let mut edits = Edits::default();
+        for container in Container::ALL {
+            for (key, value) in &self.containers[container as usize] {
+                edits.remove((container, *key, value.unwrap_or(Value::Member)));
+            }
+        }
+        edits
+    }
+}
+
+/// What an element found in `container` means; `None` when it is not one of ours.
+fn value(container: Container, element: &Element) -> Option<Value> {
+    match (container, &element.value) {
+        (Container::Reject | Container::NodePortReject | Container::Hairpin, ElementValue::None) => {
+            Some(Value::Member)
+        }
+        (Container::Endpoints | Container::NodePortEndpoints, ElementValue::Data(data)) => {
+            target(data).map(Value::Target)
+        }
+        (Container::Services | Container::NodePorts, ElementValue::Verdict(Verdict::Goto(chain))) => {
+            chain.parse().ok().map(Value::Class)
+        }
+        _ => None,
+    }
+}
+
+fn target(data: &[u8]) -> Option<Target> {
+    let (address, port) = data.split_at_checked(data.len().checked_sub(4)?)?;
+    let address = match address.len() {
+        4 => IpAddr::from(<[u8; 4]>::try_from(address).ok()?),
+        _ => IpAddr::from(<[u8; 16]>::try_from(address).ok()?),
+    };
+    Some(Target { address, port: u16::from_be_bytes(port.get(..2)?.try_into().ok()?) })
+}
+
+/// Appends what makes the table, its sets and its chains as they should be.
+///
+/// Returns the names of chains and sets that do not belong there; they can only go
+/// when nothing leads to them any more, after everything else.
+pub(crate) fn structure(
+    layout: &Layout,
+    settings: &NodeSettings,
+    dump: Option<&TableDump>,
+    owned: bool,
+    existing: &mut Existing,
+    batches: &mut Batches<'_>,
+) -> Obsolete {
+    claim_table(dump, owned, batches);
+    for set in layout.sets() {
+        if dump.is_none_or(|dump| dump.set(&set.name).is_none()) {
+            batches.push(Operation::AddSet(Arc::clone(set)));
+        }
+    }
+    let chains = layout.chains(settings);
+    for (chain, rules) in &chains {
+        put_chain(layout, dump, chain, rules, batches);
+    }
+    nodeport_ranges(layout, settings, dump, batches);
+    let Some(dump) = dump else { return Obsolete::default() };
+    let mut obsolete = Obsolete::default();
+    for found in &dump.chains {
+        let name = &found.chain.name;
+        if let Ok(class) = name.parse::<Class>() {
+            put_chain(layout, Some(dump), &Chain::regular(Arc::clone(name)), &class.rules(), batches);
+            existing.classes.push(class);
+        } else if chains.iter().all(|(chain, _)| chain.name != *name) {
+            obsolete.chains.push(Arc::clone(name));
+        }
+    }
+    let ours: HashSet<_> = layout.sets().map(|set| &set.name).collect();
+    obsolete
+        .sets
+        .extend(dump.sets.iter().map(|set| Arc::clone(&set.name)).filter(|name| !ours.contains(name)));
+    obsolete
+}
+
+/// Things in our table that this version has no use for.
+#[derive(Debug, Default)]
+pub(crate) struct Obsolete {
+    chains: Vec<Arc<str>>,
+    sets: Vec<Arc<str>>,
+}
+
+impl Obsolete {
+    /// Appends their removal: rules first, since one such chain may jump to another.
+    pub(crate) fn remove(self, batches: &mut Batches<'_>) {
+        for chain in &self.chains {
+            batches.push(Operation::FlushChain(Arc::clone(chain)));
+        }
+        for chain in self.chains {
+            batches.push(Operation::DeleteChain(chain));
+        }
+        for set in self.sets {
+            batches.push(Operation::DeleteSet(set));
+        }
+    }
+}
+
+/// Creates the table, or makes one that an earlier run left owned ours.
+fn claim_table(dump: Option<&TableDump>, owned: bool, batches: &mut Batches<'_>) {
+    let flags = match dump {
+        None if owned => TableFlags::OWNED,
+        None => TableFlags::NONE,
+        Some(dump) if dump.table.flags.owner && dump.owner != Owner::Us => TableFlags::OWNED,
+        Some(_) => return,
+    };
+    batches.current().add_table(Table { flags, comment: None });
+}
+
+fn put_chain(
+    layout: &Layout,
+    dump: Option<&TableDump>,
+    chain: &Chain,
+    rules: &[Rule],
+    batches: &mut Batches<'_>,
+) {
+    let found = dump.and_then(|dump| dump.chain(&chain.name));
+    if found.is_some_and(|found| found.holds(chain, rules, nft_family(layout.family))) {
+        return;
+    }
+    match found {
+        Some(_) => batches.push(Operation::FlushChain(Arc::clone(&chain.name))),
+        None => batches.push(Operation::AddChain(chain.clone())),
+    }
+    for rule in rules {
+        batches.push(Operation::AddRule(Arc::clone(&chain.name), rule.clone()));
+    }
+}
+
+fn nodeport_ranges(
+    layout: &Layout,
+    settings: &NodeSettings,
+    dump: Option<&TableDump>,
+    batches: &mut Batches<'_>,
+) {
+    let set = layout.nodeport_ips();
+    let wanted = Layout::nodeport_ranges(settings);
+    let mut found: Vec<Element> = dump
+        .and_then(|dump| dump.set(&set.name))
+        .map(|set| set.elements.iter().collect())
+        .unwrap_or_default();
+    found.sort_by_key(|element| element.key);
+    if found == wanted {
+        return;
+    }
+    if !found.is_empty() {
+        batches.push(Operation::FlushSet(Arc::clone(&set.name)));
+    }
+    batches.current().add_elements(set, wanted);
+}

@@ -1,0 +1,277 @@
+//! The backend itself: first loads, later changes, and what to do when the kernel says no.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use portolan_core::backend::Scope;
+use portolan_core::plan::NodeSettings;
+use portolan_core::{ApplyReport, BackendError, ChangeSet, IpFamily, NodePlan, ProxyBackend, ProxyMode};
+use portolan_nft::{NftError, Operation, Owner, TableDump, Tables, Transaction};
+
+use crate::adopt::{Existing, Obsolete, Start, structure};
+use crate::class::Class;
+use crate::commit::{Batches, MAX_ELEMENTS};
+use crate::edits::Edits;
+use crate::layout::Layout;
+use crate::loaded::Loaded;
+
+/// Class chains that nothing leads to are kept for the next Service that has their number
+/// of endpoints; beyond this many they are removed.
+const MAX_UNUSED_CLASSES: usize = 64;
+
+/// Keeps one family's table equal to the plan.
+///
+/// The families may share one [`Tables`], as they do in the kernel.
+#[derive(Debug)]
+pub struct NftablesBackend<T> {
+    tables: Arc<Mutex<T>>,
+    layout: Layout,
+    /// What the kernel holds; unknown at first and after any failure.
+    loaded: Option<Loaded>,
+}
+
+impl<T: Tables> NftablesBackend<T> {
+    /// A backend that knows nothing of the kernel's state yet.
+    pub fn new(family: IpFamily, tables: Arc<Mutex<T>>) -> Self {
+        Self { tables, layout: Layout::new(family), loaded: None }
+    }
+
+    fn tables(&self) -> MutexGuard<'_, T> {
+        // Whoever panicked left at worst an unfinished conversation with the kernel, which
+        // the socket sorts out by sequence numbers.
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Compares the whole plan with what the kernel holds.
+    fn load(&mut self, plan: &NodePlan) -> Result<ApplyReport, BackendError> {
+        let mut report = ApplyReport { scope: Scope::Full, ..ApplyReport::default() };
+        let table = self.layout.table();
+        let dump = self.tables().dump(&table).map_err(|error| io(format!("read table {table}"), error))?;
+        refuse_foreign_owner(dump.as_ref())?;
+        let owned =
+            self.tables().features().map_err(|error| io("probe nf_tables".into(), error))?.owner_persist;
+        let mut load = Load::begin(&self.layout, &plan.node, dump, owned);
+        for name in plan.names_by_importance() {
+            load.add(name, &plan.service_ports[name]);
+            self.commit(load.full_batches(), &mut report)?;
+        }
+        let Load { mut loaded, batches, obsolete, .. } = load.finish();
+        self.commit(batches.finish(), &mut report)?;
+        let unused = loaded.unused();
+        self.sweep(&mut loaded, &unused, obsolete, &mut report)?;
+        self.loaded = Some(loaded);
+        Ok(report)
+    }
+
+    /// Brings what the change set names up to date.
+    fn update(
+        &mut self,
+        mut loaded: Loaded,
+        plan: &NodePlan,
+        changes: &ChangeSet,
+    ) -> Result<ApplyReport, BackendError> {
+        let mut report = ApplyReport::default();
+        let unused = if loaded.unused_count() > MAX_UNUSED_CLASSES { loaded.unused() } else { Vec::new() };
+        let mut edits = Edits::default();
+        let wanted = changes.service_ports().map(|(name, _)| (name, plan.service_ports.get(name)));
+        loaded.change(wanted, &mut edits);
+        let mut batches = Batches::new(&self.layout, MAX_ELEMENTS);
+        if let Some(old) = changes.old_node() {
+            resettle(&self.layout, old, &plan.node, batches.current());
+        }
+        for class in loaded.take_new_classes() {
+            batches.add_class(class);
+        }
+        batches.edits(&edits);
+        self.commit(batches.finish(), &mut report)?;
+        if !unused.is_empty() {
+            let still: Vec<Class> =
+                loaded.unused().into_iter().filter(|class| unused.contains(class)).collect();
+            self.sweep(&mut loaded, &still, Obsolete::default(), &mut report)?;
+        }
+        self.loaded = Some(loaded);
+        Ok(report)
+    }
+
+    /// Removes chains that nothing leads to, and whatever is not of this version.
+    ///
+    /// Before Linux 6.2 a chain may count as used for a moment after its last map element
+    /// went. It then stays, which harms nobody, until the next complete comparison.
+    fn sweep(
+        &self,
+        loaded: &mut Loaded,
+        unused: &[Class],
+        obsolete: Obsolete,
+        report: &mut ApplyReport,
+    ) -> Result<(), BackendError> {
+        let mut batches = Batches::new(&self.layout, MAX_ELEMENTS);
+        for class in unused {
+            batches.delete_class(*class);
+        }
+        obsolete.remove(&mut batches);
+        for transaction in batches.finish() {
+            match self.tables().commit(&transaction) {
+                Ok(commit) => account(report, &transaction, commit.kernel),
+                Err(error) if error.is_busy() => {
+                    tracing::debug!(table = %transaction.table(), "unused chains are still busy, kept for now");
+                    return Ok(());
+                }
+                Err(error) => return Err(refused(error)),
+            }
+        }
+        loaded.forget(unused);
+        Ok(())
+    }
+
+    fn commit(&self, transactions: Vec<Transaction>, report: &mut ApplyReport) -> Result<(), BackendError> {
+        for transaction in transactions {
+            let commit = self.tables().commit(&transaction).map_err(refused)?;
+            account(report, &transaction, commit.kernel);
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl<T: Tables> ProxyBackend for NftablesBackend<T> {
+    fn mode(&self) -> ProxyMode {
+        ProxyMode::NFTABLES
+    }
+
+    async fn apply(&mut self, plan: &NodePlan, changes: &ChangeSet) -> Result<ApplyReport, BackendError> {
+        // Taken out, so that after a failure nothing is believed of the kernel.
+        match self.loaded.take() {
+            Some(loaded) if !changes.is_complete() => self.update(loaded, plan, changes),
+            _ => self.load(plan),
+        }
+    }
+
+    async fn cleanup(&mut self) -> Result<(), BackendError> {
+        self.loaded = None;
+        let table = self.layout.table();
+        let dump = self.tables().dump(&table).map_err(|error| io(format!("read table {table}"), error))?;
+        if dump.is_none() {
+            return Ok(());
+        }
+        refuse_foreign_owner(dump.as_ref())?;
+        let mut transaction = Transaction::new(table);
+        transaction.delete_table();
+        self.tables().commit(&transaction).map_err(refused)?;
+        Ok(())
+    }
+}
+
+/// A first load, service port by service port.
+struct Load<'a> {
+    existing: Existing,
+    loaded: Loaded,
+    edits: Edits,
+    batches: Batches<'a>,
+    obsolete: Obsolete,
+    limit: usize,
+}
+
+impl<'a> Load<'a> {
+    fn begin(layout: &'a Layout, settings: &NodeSettings, dump: Option<TableDump>, owned: bool) -> Self {
+        let start = Start::choose(layout, settings, dump.as_ref());
+        let replace = matches!(start, Start::Replace);
+        let (limit, dump, mut existing) = match start {
+            Start::Create => (MAX_ELEMENTS, None, Existing::default()),
+            Start::Adopt(existing) => (MAX_ELEMENTS, dump, *existing),
+            // What replaces the old table must come with it, however much that is.
+            Start::Replace => (usize::MAX, None, Existing::default()),
+        };
+        let mut batches = Batches::new(layout, limit);
+        if replace {
+            tracing::info!(table = %layout.table(), "the table has another layout, replacing it");
+            batches.current().delete_table();
+        }
+        let obsolete = structure(layout, settings, dump.as_ref(), owned, &mut existing, &mut batches);
+        let loaded = Loaded::with_chains(existing.classes());
+        Self { existing, loaded, edits: Edits::default(), batches, obsolete, limit }
+    }
+
+    fn add(&mut self, name: &portolan_core::ServicePortName, port: &Arc<portolan_core::ServicePort>) {
+        let slots = self.existing.slots(name, port);
+        self.loaded.adopt(name, slots, port, &mut self.edits);
+        if self.edits.len() >= self.limit {
+            self.flush();
+            self.batches.cut();
+        }
+    }
+
+    /// The transactions that can go to the kernel while the rest is still being made.
+    fn full_batches(&mut self) -> Vec<Transaction> {
+        self.batches.take_full()
+    }
+
+    fn flush(&mut self) {
+        let mut edits = std::mem::take(&mut self.edits);
+        self.existing.recognise(&mut edits);
+        for class in self.loaded.take_new_classes() {
+            self.batches.add_class(class);
+        }
+        self.batches.edits(&edits);
+    }
+
+    fn finish(mut self) -> Self {
+        self.flush();
+        let leftovers = std::mem::take(&mut self.existing).leftovers();
+        self.batches.edits(&leftovers);
+        self
+    }
+}
+
+/// Rewrites what depends on the node's settings.
+fn resettle(layout: &Layout, old: &NodeSettings, new: &NodeSettings, transaction: &mut Transaction) {
+    let before = layout.chains(old);
+    for ((chain, rules), (_, old_rules)) in layout.chains(new).into_iter().zip(before) {
+        if rules == old_rules {
+            continue;
+        }
+        transaction.flush_chain(Arc::clone(&chain.name));
+        for rule in rules {
+            transaction.add_rule(Arc::clone(&chain.name), rule);
+        }
+    }
+    if old.node_port_addresses != new.node_port_addresses {
+        let set = layout.nodeport_ips();
+        transaction.flush_set(Arc::clone(&set.name));
+        transaction.add_elements(set, Layout::nodeport_ranges(new));
+    }
+}
+
+fn account(report: &mut ApplyReport, transaction: &Transaction, kernel: std::time::Duration) {
+    let plain = |operation: &&Operation| {
+        !matches!(operation, Operation::AddElements(..) | Operation::DeleteElements(..))
+    };
+    let steps = transaction.operations().iter().filter(plain).count();
+    report.operations += steps + transaction.element_count();
+    report.transactions += 1;
+    report.longest_transaction = report.longest_transaction.max(kernel);
+}
+
+/// The table is another process's for as long as its socket is open.
+#[derive(Debug, thiserror::Error)]
+#[error("the socket with netlink port {port} owns it")]
+struct ForeignOwner {
+    port: u32,
+}
+
+fn refuse_foreign_owner(dump: Option<&TableDump>) -> Result<(), BackendError> {
+    match dump {
+        Some(TableDump { id, owner: Owner::Other { port }, .. }) => Err(BackendError::Busy {
+            object: format!("table {id}"),
+            source: Box::new(ForeignOwner { port: *port }),
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn refused(error: NftError) -> BackendError {
+    BackendError::Refused { action: "change nftables".into(), source: Box::new(error) }
+}
+
+fn io(action: String, error: NftError) -> BackendError {
+    BackendError::Io { action, source: Box::new(error) }
+}

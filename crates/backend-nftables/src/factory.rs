@@ -1,0 +1,112 @@
+//! Makes nftables backends on the real kernel, and finds out whether it can.
+
+use std::error::Error;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use portolan_core::node::NodeConfig;
+use portolan_core::{BackendError, BackendFactory, IpFamily, ProbeFailure, ProxyBackend, ProxyMode};
+use portolan_nft::{Chain, NetlinkTables, NftError, Table, TableId, Tables, Transaction};
+
+use crate::backend::NftablesBackend;
+use crate::class::{Class, Kind};
+use crate::layout::{Layout, nft_family};
+
+/// The table that the probe makes and removes within one transaction.
+const PROBE_TABLE: &str = "portolan-probe";
+
+/// `--mode nftables`.
+///
+/// Both families talk through one socket, which stays open as long as either
+/// backend lives: while it is open nobody else can change our tables.
+#[derive(Default)]
+pub struct NftablesFactory {
+    tables: Mutex<Option<Arc<Mutex<NetlinkTables>>>>,
+}
+
+impl NftablesFactory {
+    /// A factory that has not opened its socket yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
+#[async_trait]
+impl BackendFactory for NftablesFactory {
+    fn mode(&self) -> ProxyMode {
+        ProxyMode::NFTABLES
+    }
+
+    async fn probe(&self) -> Result<(), ProbeFailure> {
+        let failure = |missing| ProbeFailure { mode: self.mode(), missing };
+        let mut tables = NetlinkTables::open()
+            .map_err(|error| failure(format!("no netlink socket for nf_tables ({})", chain(&error))))?;
+        tables.commit(&rehearsal()).map_err(|error| failure(missing(&error)))?;
+        Ok(())
+    }
+
+    fn create(&self, family: IpFamily) -> Result<Box<dyn ProxyBackend>, BackendError> {
+        let mut shared = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
+        let tables = match &*shared {
+            Some(tables) => Arc::clone(tables),
+            None => {
+                let tables = NetlinkTables::open().map_err(|error| BackendError::Io {
+                    action: "open a netlink socket for nf_tables".into(),
+                    source: Box::new(error),
+                })?;
+                Arc::clone(shared.insert(Arc::new(Mutex::new(tables))))
+            }
+        };
+        Ok(Box::new(NftablesBackend::new(family, tables)))
+    }
+}
+
+/// All that we will ever ask of the kernel, made and removed in one transaction, so
+/// that nothing of it is ever in force.
+fn rehearsal() -> Transaction {
+    let layout = Layout::new(IpFamily::V4);
+    let settings = NodeConfig::new("probe").settings(layout.family, None);
+    let mut transaction = Transaction::new(TableId::new(nft_family(layout.family), PROBE_TABLE));
+    transaction.add_table(Table::default());
+    for set in layout.sets() {
+        transaction.add_set(Arc::clone(set));
+    }
+    for (chain, rules) in layout.chains(&settings) {
+        let name = Arc::clone(&chain.name);
+        transaction.add_chain(chain);
+        for rule in rules {
+            transaction.add_rule(Arc::clone(&name), rule);
+        }
+    }
+    let class = Class { kind: Kind::Cluster, endpoints: 2 };
+    transaction.add_chain(Chain::regular(class.chain()));
+    for rule in class.rules() {
+        transaction.add_rule(class.chain(), rule);
+    }
+    transaction.delete_table();
+    transaction
+}
+
+/// What to tell the person who runs the node.
+fn missing(error: &NftError) -> String {
+    let detail = chain(error);
+    if error.is_not_permitted() {
+        return format!("the privilege to change nftables, CAP_NET_ADMIN ({detail})");
+    }
+    if error.is_unsupported() || error.is_not_found() {
+        return format!(
+            "a kernel with nf_tables and all expressions that we use, Linux 5.10 or later ({detail})"
+        );
+    }
+    format!("an nf_tables that takes our rules ({detail})")
+}
+
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,171 @@
+//! Which endpoint stands in which slot of a service port.
+//!
+//! A packet draws a slot number, so the slots of N endpoints are 0 to N−1 without
+//! gaps. Their order means nothing, which is what makes changes cheap: one endpoint
+//! replaced is one slot rewritten, one removed is the last one moved into its place.
+
+use std::net::IpAddr;
+
+use portolan_core::Endpoint;
+
+/// Where a slot leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Target {
+    /// The endpoint's address.
+    pub address: IpAddr,
+    /// The endpoint's port.
+    pub port: u16,
+}
+
+impl From<&Endpoint> for Target {
+    fn from(endpoint: &Endpoint) -> Self {
+        Self { address: endpoint.address, port: endpoint.port }
+    }
+}
+
+/// One slot that changes: what it led to, and what it will lead to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SlotChange {
+    /// Its number.
+    pub slot: u32,
+    /// `None` when it did not exist.
+    pub old: Option<Target>,
+    /// `None` when it goes.
+    pub new: Option<Target>,
+}
+
+/// The slots of one service port.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Slots(Vec<Target>);
+
+impl Slots {
+    /// Slots as they were found; each target once.
+    pub fn new(targets: Vec<Target>) -> Self {
+        Self(targets)
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> u32 {
+        u32::try_from(self.0.len()).unwrap_or(u32::MAX)
+    }
+
+    /// All slots with their numbers.
+    pub fn iter(&self) -> impl Iterator<Item = (u32, Target)> {
+        (0..).zip(self.0.iter().copied())
+    }
+
+    /// Makes the slots lead to `wanted`, which is sorted and names each target once, by
+    /// changing as few of them as possible. Returns those, each once.
+    pub fn assign(&mut self, wanted: &[Endpoint]) -> Vec<SlotChange> {
+        let before = self.0.clone();
+        let mut kept = vec![false; wanted.len()];
+        let mut holes = Vec::new();
+        for (index, target) in self.0.iter().enumerate() {
+            match wanted.binary_search_by_key(target, Target::from) {
+                Ok(at) if !kept[at] => kept[at] = true,
+                _ => holes.push(index),
+            }
+        }
+        let newcomers = wanted.iter().zip(&kept).filter(|(_, kept)| !**kept);
+        let mut newcomers = newcomers.map(|(endpoint, _)| Target::from(endpoint));
+        let mut changed = holes.clone();
+        // Lowest first, so that the holes that stay are the last ones.
+        holes.reverse();
+        for target in newcomers.by_ref() {
+            if let Some(hole) = holes.pop() {
+                self.0[hole] = target;
+            } else {
+                changed.push(self.0.len());
+                self.0.push(target);
+            }
+        }
+        // Highest first: what is swapped in then never comes from a hole itself.
+        for hole in holes {
+            changed.push(self.0.len() - 1);
+            self.0.swap_remove(hole);
+        }
+        changed.sort_unstable();
+        changed.dedup();
+        let at = |targets: &[Target], index: usize| targets.get(index).copied();
+        changed
+            .into_iter()
+            .map(|index| SlotChange {
+                slot: u32::try_from(index).unwrap_or(u32::MAX),
+                old: at(&before, index),
+                new: at(&self.0, index),
+            })
+            .filter(|change| change.old != change.new)
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use portolan_core::plan::Locality;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn endpoints(last: &[u8]) -> Vec<Endpoint> {
+        let mut endpoints: Vec<_> = last
+            .iter()
+            .map(|last| Endpoint { address: [10, 0, 0, *last].into(), port: 80, locality: Locality::Remote })
+            .collect();
+        endpoints.sort();
+        endpoints.dedup();
+        endpoints
+    }
+
+    fn slots(last: &[u8]) -> Slots {
+        Slots(last.iter().map(|last| Target { address: [10, 0, 0, *last].into(), port: 80 }).collect())
+    }
+
+    #[test]
+    fn only_the_slots_that_must_change_do() {
+        type Case = (&'static str, &'static [u8], &'static [u8], &'static [u8], usize);
+        let cases: [Case; 8] = [
+            ("the same changes nothing", &[3, 1, 2], &[1, 2, 3], &[3, 1, 2], 0),
+            ("a replaced one is one slot", &[1, 2, 3], &[1, 3, 9], &[1, 9, 3], 1),
+            ("a removed one takes the last in its place", &[1, 2, 3, 4], &[1, 3, 4], &[1, 4, 3], 2),
+            ("the last one just goes", &[1, 2, 3], &[1, 2], &[1, 2], 1),
+            ("several go", &[1, 2, 3, 4, 5], &[2], &[2], 5),
+            ("a new one is appended", &[1], &[1, 2], &[1, 2], 1),
+            ("all go", &[1, 2], &[], &[], 2),
+            ("all are new", &[], &[1, 2], &[1, 2], 2),
+        ];
+        for (rule, before, wanted, after, changes) in cases {
+            let mut actual = slots(before);
+            let changed = actual.assign(&endpoints(wanted));
+            assert_eq!((actual, changed.len()), (slots(after), changes), "{rule}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn changes_lead_from_the_old_slots_to_exactly_the_wanted_targets(
+            before in proptest::collection::hash_set(0_u8..20, 0..12),
+            wanted in proptest::collection::vec(0_u8..20, 0..12),
+        ) {
+            let before: Vec<u8> = before.into_iter().collect();
+            let wanted = endpoints(&wanted);
+            let mut actual = slots(&before);
+            let changes = actual.assign(&wanted);
+            let mut targets = actual.0.clone();
+            targets.sort();
+            prop_assert_eq!(targets, wanted.iter().map(Target::from).collect::<Vec<_>>());
+            let mut replayed: Vec<Option<Target>> = slots(&before).0.into_iter().map(Some).collect();
+            replayed.resize(replayed.len().max(actual.0.len()), None);
+            for change in &changes {
+                let slot = &mut replayed[change.slot as usize];
+                prop_assert_eq!(*slot, change.old);
+                prop_assert_ne!(change.old, change.new);
+                *slot = change.new;
+            }
+            replayed.retain(Option::is_some);
+            prop_assert_eq!(replayed.into_iter().flatten().collect::<Vec<_>>(), actual.0);
+            let gone = before.len() - before.iter().filter(|last| endpoints(&[**last]).iter().all(|e| wanted.contains(e))).count();
+            let new = wanted.len() + gone - before.len();
+            prop_assert!(changes.len() <= gone.max(new) + gone.saturating_sub(new), "{changes:?}");
+        }
+    }
+}

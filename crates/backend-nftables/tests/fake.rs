@@ -1,0 +1,127 @@
+//! The backend on pretended tables: what it writes, when, and how much.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on should stop")]
+
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use portolan_backend_nftables::NftablesBackend;
+use portolan_core::event::{Change, Event};
+use portolan_core::node::{NodeConfig, NodePortSelection};
+use portolan_core::{ApplyReport, BackendError, IpFamily, ProxyBackend, State};
+use portolan_nft::{FakeTables, Features, TableId, Tables};
+use portolan_testkit::view::View;
+use portolan_testkit::world::{self, World};
+
+#[path = "fake/adoption.rs"]
+mod adoption;
+#[path = "fake/changes.rs"]
+mod changes;
+#[path = "fake/golden.rs"]
+mod golden;
+#[path = "fake/model.rs"]
+mod model;
+
+/// A state, a kernel, and a backend per family between them.
+struct Node {
+    state: State,
+    tables: Arc<Mutex<FakeTables>>,
+    backends: Vec<(IpFamily, NftablesBackend<FakeTables>)>,
+}
+
+impl Node {
+    /// A node that knows all objects of `events` and has applied nothing.
+    fn new(config: NodeConfig, events: impl IntoIterator<Item = Event>) -> Self {
+        let tables = FakeTables::new().with_features(Features::default());
+        Self::on(Arc::new(Mutex::new(tables)), config, events)
+    }
+
+    /// The same on a kernel that has a past.
+    fn on(
+        tables: Arc<Mutex<FakeTables>>,
+        config: NodeConfig,
+        events: impl IntoIterator<Item = Event>,
+    ) -> Self {
+        let mut state = State::new(config);
+        for event in portolan_testkit::objects::empty_lists().into_iter().chain(events) {
+            state.handle(event);
+        }
+        let backend = |family| (family, NftablesBackend::new(family, Arc::clone(&tables)));
+        let backends = IpFamily::ALL.map(backend).into();
+        Self { state, tables, backends }
+    }
+
+    /// The process dies and another one starts, knowing the same objects.
+    fn restart(self) -> Self {
+        let mut state = self.state;
+        IpFamily::ALL.map(|family| state.forget_applied(family));
+        let backend = |family| (family, NftablesBackend::new(family, Arc::clone(&self.tables)));
+        let backends = IpFamily::ALL.map(backend).into();
+        Self { state, tables: self.tables, backends }
+    }
+
+    fn handle(&mut self, events: impl IntoIterator<Item = Event>) -> &mut Self {
+        events.into_iter().for_each(|event| self.state.handle(event));
+        self
+    }
+
+    /// Applies one family, as the sync loop does.
+    fn try_apply(&mut self, family: IpFamily) -> Result<ApplyReport, BackendError> {
+        self.state.prepare();
+        let (_, backend) = self.backends.iter_mut().find(|(f, _)| *f == family).unwrap();
+        let (plan, changes) = (self.state.plan(family), self.state.changes(family));
+        let report = block_on(backend.apply(plan, changes))?;
+        self.state.committed(family);
+        Ok(report)
+    }
+
+    /// Applies IPv4, which must succeed.
+    fn apply(&mut self) -> ApplyReport {
+        self.try_apply(IpFamily::V4).unwrap()
+    }
+
+    /// Applies both families, which must succeed.
+    fn apply_all(&mut self) -> usize {
+        IpFamily::ALL.map(|family| self.try_apply(family).unwrap().operations).iter().sum()
+    }
+
+    fn tables(&self) -> MutexGuard<'_, FakeTables> {
+        self.tables.lock().unwrap()
+    }
+
+    /// Asserts that the tables serve what the plans want, and nothing else.
+    #[track_caller]
+    fn assert_serves_the_plan(&self) {
+        for family in IpFamily::ALL {
+            let dump = self.tables().dump(&table(family)).unwrap().expect("no table");
+            let view = View::of(&dump).unwrap_or_else(|flaw| panic!("{family}: {flaw}"));
+            assert_eq!(view, View::wanted(self.state.plan(family)), "{family}");
+        }
+    }
+}
+
+fn table(family: IpFamily) -> TableId {
+    TableId::new(portolan_backend_nftables::layout::nft_family(family), "portolan")
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+}
+
+fn config() -> NodeConfig {
+    world::config()
+}
+
+#[test]
+fn cleanup_removes_both_tables_and_is_content_without_them() {
+    let mut node = Node::new(config(), []);
+    node.apply_all();
+    assert_eq!(node.tables().tables().count(), 2);
+    for _ in 0..2 {
+        for (_, backend) in &mut node.backends {
+            block_on(backend.cleanup()).unwrap();
+        }
+        assert_eq!(node.tables().tables().count(), 0);
+    }
+    node.state.forget_applied(IpFamily::V4);
+    assert!(node.apply().operations > 0, "a backend that was cleaned up can start again");
+}

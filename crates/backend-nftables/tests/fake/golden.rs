@@ -1,0 +1,82 @@
+//! Whole rulesets as text; `BLESS=1` rewrites them, the diff is for reading.
+
+use std::path::Path;
+
+use portolan_core::Protocol::{Sctp, Tcp, Udp};
+use portolan_testkit::objects::{node, service, slice};
+
+use super::*;
+
+#[track_caller]
+fn assert_golden(name: &str, actual: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/golden").join(name);
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::write(&path, actual).unwrap();
+    }
+    let golden = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    assert_eq!(actual, golden, "{name} changed; BLESS=1 accepts it");
+}
+
+fn every_kind() -> Vec<Event> {
+    vec![
+        Event::Node(Change::Applied(node(world::THIS_NODE, &["192.0.2.1", "2001:db8:2::1"]))),
+        service("default/kubernetes", "10.96.0.1").port("https", Tcp, 443).applied(),
+        slice("default/kubernetes", "kubernetes").port("https", Tcp, 6443).anywhere("192.0.2.100").applied(),
+        service("kube-system/kube-dns", "10.96.0.10,fd00:10:96::a")
+            .port("dns", Udp, 53)
+            .port("dns-tcp", Tcp, 53)
+            .applied(),
+        slice("kube-system/kube-dns-4", "kube-dns")
+            .port("dns", Udp, 53)
+            .port("dns-tcp", Tcp, 53)
+            .on("n1", "10.244.1.2")
+            .on("n2", "10.244.2.2")
+            .applied(),
+        slice("kube-system/kube-dns-6", "kube-dns")
+            .port("dns", Udp, 53)
+            .port("dns-tcp", Tcp, 53)
+            .on("n1", "fd00:10:244:1::2")
+            .applied(),
+        service("shop/web", "10.96.7.7,fd00:10:96::77")
+            .port("http", Tcp, 80)
+            .node_port(30080)
+            .load_balancer_ip("203.0.113.7")
+            .external_ip("198.51.100.7")
+            .external_ip("2001:db8:113::7")
+            .applied(),
+        slice("shop/web-4", "web")
+            .port("http", Tcp, 8080)
+            .on("n2", "10.244.2.7")
+            .on("n3", "10.244.3.7")
+            .on("n3", "10.244.3.8")
+            .applied(),
+        service("shop/empty", "10.96.9.9").port("diameter", Sctp, 3868).node_port(30868).applied(),
+    ]
+}
+
+#[test]
+fn every_kind_of_service() {
+    let mut node = Node::new(config(), every_kind());
+    node.apply_all();
+    node.assert_serves_the_plan();
+    assert_golden("every-kind.nft", &node.tables().to_nft());
+}
+
+#[test]
+fn no_services_no_cluster_cidr_node_ports_everywhere() {
+    let config = NodeConfig {
+        node_port_addresses: NodePortSelection::Cidrs(Vec::new()),
+        ..NodeConfig::new(world::THIS_NODE)
+    };
+    let mut node = Node::new(config, []);
+    node.apply_all();
+    assert_golden("nothing.nft", &node.tables().to_nft());
+}
+
+#[test]
+fn masquerade_all_with_another_mark() {
+    let config = NodeConfig { masquerade_all: true, masquerade_mark: 1 << 5, ..NodeConfig::new("n1") };
+    let mut node = Node::new(config, []);
+    node.apply();
+    assert_golden("masquerade-all.nft", &node.tables().to_nft());
+}
