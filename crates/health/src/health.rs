@@ -1,0 +1,59 @@
+//! One [`HealthState`], shared between who reports and who asks.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use portolan_core::IpFamily;
+
+use crate::clock::{Clock, Moment};
+use crate::report::{Probe, Report};
+use crate::state::{HealthState, NodeEligibility};
+
+/// A handle on the process's health; clones share it.
+#[derive(Clone)]
+pub struct Health {
+    state: Arc<Mutex<HealthState>>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Health {
+    /// Shares `state`, telling time by `clock`.
+    pub fn new(state: HealthState, clock: impl Clock + 'static) -> Self {
+        Self { state: Arc::new(Mutex::new(state)), clock: Arc::new(clock) }
+    }
+
+    /// See [`HealthState::started`].
+    pub fn started(&self, family: IpFamily) {
+        let (mut state, now) = self.lock();
+        state.started(family, now);
+    }
+
+    /// See [`HealthState::queued`].
+    pub fn queued(&self, family: IpFamily) {
+        let (mut state, now) = self.lock();
+        state.queued(family, now);
+    }
+
+    /// See [`HealthState::updated`].
+    pub fn updated(&self, family: IpFamily) {
+        let (mut state, now) = self.lock();
+        state.updated(family, now);
+    }
+
+    /// See [`HealthState::set_node`].
+    pub fn set_node(&self, node: NodeEligibility) {
+        self.lock().0.set_node(node);
+    }
+
+    /// See [`HealthState::report`].
+    pub fn report(&self, probe: Probe) -> Report {
+        let (state, now) = self.lock();
+        state.report(probe, now)
+    }
+
+    /// The state, and the time as of holding it. Every method leaves the state whole,
+    /// so one that panicked elsewhere has broken nothing.
+    fn lock(&self) -> (MutexGuard<'_, HealthState>, Moment) {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        (state, self.clock.now())
+    }
+}

@@ -1,0 +1,79 @@
+//! Listening and serving, again and again until it works.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::{Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use axum::Router;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::TcpListener;
+use tracing::{error, info};
+
+/// kube-proxy's pause before it tries again to listen.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// Connections that may wait to be accepted; Go's default on Linux (`net.core.somaxconn`).
+const BACKLOG: i32 = 4096;
+
+/// Serves `router` on `address` for as long as the process lives. `name` is for the log.
+///
+/// A failure is logged and tried again after five seconds: a port that something else
+/// holds for now must not stop packets from being forwarded.
+pub async fn serve(name: &'static str, address: SocketAddr, router: Router) -> Infallible {
+    loop {
+        let problem = match listen(address) {
+            Ok(listener) => {
+                info!(server = name, %address, "listening");
+                axum::serve(listener, router.clone()).await.err()
+            }
+            Err(problem) => Some(problem),
+        };
+        let problem = problem.map_or_else(|| "it ended".to_owned(), |problem| problem.to_string());
+        error!(server = name, %address, problem, retry_in = ?RETRY, "cannot serve");
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
+/// Opens a listener. An unspecified address of either family stands for all addresses
+/// of both, as in Go, where the host has both.
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    if address.ip().is_unspecified() {
+        let both = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), address.port());
+        match open(both, Families::Both) {
+            // No IPv6 in this kernel, or none switched on.
+            Err(error) if is_without_ipv6(&error) && address.is_ipv4() => {}
+            result => return result,
+        }
+    }
+    open(address, Families::One)
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Families {
+    One,
+    Both,
+}
+
+fn open(address: SocketAddr, families: Families) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // Lets a new process listen while connections of the last one are still being closed.
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        // Said outright, because the default is a sysctl (`net.ipv6.bindv6only`).
+        socket.set_only_v6(families == Families::One)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+fn is_without_ipv6(error: &io::Error) -> bool {
+    // EAFNOSUPPORT (asm-generic/errno.h) has no kind of its own.
+    const EAFNOSUPPORT: i32 = 97;
+    error.raw_os_error() == Some(EAFNOSUPPORT) || error.kind() == io::ErrorKind::AddrNotAvailable
+}
+
+#[cfg(test)]
+mod tests;

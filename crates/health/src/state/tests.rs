@@ -1,0 +1,177 @@
+//! What is reported, and what probes are told then.
+
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use super::*;
+use crate::report::Probe;
+
+use IpFamily::{V4, V6};
+use Step::{Eligible, Ineligible, Queued, Started, Updated};
+
+const SYNC_PERIOD: Duration = Duration::from_secs(30);
+
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    Started(IpFamily),
+    Queued(IpFamily),
+    Updated(IpFamily),
+    Eligible,
+    Ineligible,
+}
+
+/// A clock that starts at an ordinary time.
+struct Time {
+    start: Instant,
+}
+
+impl Time {
+    fn at(&self, seconds: f64) -> Moment {
+        let passed = Duration::from_secs_f64(seconds);
+        Moment {
+            monotonic: self.start + passed,
+            wall: UNIX_EPOCH + Duration::from_secs(1_700_000_000) + passed,
+        }
+    }
+}
+
+/// The state after each step at its second.
+fn after(steps: &[(f64, Step)]) -> (HealthState, Time) {
+    let time = Time { start: Instant::now() };
+    let mut state = HealthState::new(SYNC_PERIOD);
+    for (second, step) in steps {
+        let now = time.at(*second);
+        match *step {
+            Started(family) => state.started(family, now),
+            Queued(family) => state.queued(family, now),
+            Updated(family) => state.updated(family, now),
+            Eligible => state.set_node(NodeEligibility::Eligible),
+            Ineligible => state.set_node(NodeEligibility::Ineligible),
+        }
+    }
+    (state, time)
+}
+
+#[test]
+fn probes_follow_syncs_and_the_node() {
+    const SYNCED: [(f64, Step); 3] = [(0.0, Started(V4)), (0.0, Eligible), (1.0, Updated(V4))];
+    let then = |steps: &[(f64, Step)]| SYNCED.iter().chain(steps).copied().collect::<Vec<_>>();
+    let cases = [
+        ("nothing has started", vec![], 0.0, false, true),
+        (
+            "the node is there but nothing is synced",
+            vec![(0.0, Started(V4)), (0.0, Eligible)],
+            9.0,
+            false,
+            true,
+        ),
+        (
+            "no load balancer waits for a node never seen",
+            vec![(0.0, Started(V4)), (1.0, Updated(V4))],
+            9.0,
+            false,
+            true,
+        ),
+        ("one family synced", then(&[]), 9.0, true, true),
+        ("long without changes", then(&[]), 9e6, true, true),
+        ("the other family has not been synced yet", then(&[(1.0, Started(V6))]), 9.0, false, true),
+        ("both families synced", then(&[(1.0, Started(V6)), (2.0, Updated(V6))]), 9.0, true, true),
+        ("the node is about to go", then(&[(2.0, Ineligible)]), 9.0, false, true),
+        ("the node stays after all", then(&[(2.0, Ineligible), (3.0, Eligible)]), 9.0, true, true),
+        ("a change just waits", then(&[(10.0, Queued(V4))]), 69.9, true, true),
+        ("a change waits for twice the sync period", then(&[(10.0, Queued(V4))]), 70.0, false, false),
+        ("the oldest change counts", then(&[(10.0, Queued(V4)), (60.0, Queued(V4))]), 70.0, false, false),
+        ("the change is in force", then(&[(10.0, Queued(V4)), (80.0, Updated(V4))]), 81.0, true, true),
+        (
+            "a later change has its own time",
+            then(&[(10.0, Queued(V4)), (20.0, Updated(V4)), (30.0, Queued(V4))]),
+            89.9,
+            true,
+            true,
+        ),
+        (
+            "a sync of one family does not help the other",
+            then(&[(1.0, Started(V6)), (2.0, Updated(V6)), (10.0, Queued(V6)), (60.0, Updated(V4))]),
+            70.0,
+            false,
+            false,
+        ),
+        ("a family that takes no part does not count", then(&[(10.0, Queued(V6))]), 99.0, true, true),
+        (
+            "a first sync that never works",
+            vec![(0.0, Started(V4)), (0.0, Eligible), (5.0, Queued(V4))],
+            65.0,
+            false,
+            false,
+        ),
+    ];
+    for (case, steps, second, healthz, livez) in cases {
+        let (state, time) = after(&steps);
+        let answer = |probe| state.report(probe, time.at(second)).ok;
+        assert_eq!((answer(Probe::Healthz), answer(Probe::Livez)), (healthz, livez), "{case}");
+    }
+}
+
+#[test]
+fn a_healthy_body_shows_the_present_and_each_family_its_own_time() {
+    let (state, time) = after(&[
+        (0.0, Started(V6)),
+        (0.0, Started(V4)),
+        (0.0, Eligible),
+        (1.5, Updated(V4)),
+        (2.0, Updated(V6)),
+    ]);
+    let status = "\"status\":{\"IPv4\":{\"lastUpdated\":\"2023-11-14T22:13:21.5Z\",\"healthy\":true},\
+                  \"IPv6\":{\"lastUpdated\":\"2023-11-14T22:13:22Z\",\"healthy\":true}}}";
+    let times = "{\"lastUpdated\":\"2023-11-14T22:13:30.25Z\",\"currentTime\":\"2023-11-14T22:13:30.25Z\",";
+    assert_eq!(
+        state.report(Probe::Healthz, time.at(10.25)).body,
+        format!("{times}\"nodeEligible\":true,\"healthy\":true,{status}")
+    );
+    assert_eq!(state.report(Probe::Livez, time.at(10.25)).body, format!("{times}\"healthy\":true,{status}"));
+}
+
+#[test]
+fn an_unhealthy_body_shows_the_last_sync_of_any_family_and_who_is_late() {
+    let (state, time) = after(&[
+        (0.0, Started(V4)),
+        (0.0, Started(V6)),
+        (1.0, Updated(V4)),
+        (2.0, Updated(V6)),
+        (3.0, Queued(V4)),
+        (4.0, Ineligible),
+    ]);
+    assert_eq!(
+        state.report(Probe::Healthz, time.at(63.0)).body,
+        "{\"lastUpdated\":\"2023-11-14T22:13:22Z\",\"currentTime\":\"2023-11-14T22:14:23Z\",\
+         \"nodeEligible\":false,\"healthy\":false,\
+         \"status\":{\"IPv4\":{\"lastUpdated\":\"2023-11-14T22:13:21Z\",\"healthy\":false},\
+         \"IPv6\":{\"lastUpdated\":\"2023-11-14T22:13:22Z\",\"healthy\":true}}}"
+    );
+}
+
+#[test]
+fn eligibility_alone_does_not_make_the_proxy_unhealthy() {
+    let (state, time) = after(&[(0.0, Started(V4)), (1.0, Updated(V4))]);
+    let report = state.report(Probe::Healthz, time.at(2.0));
+    assert!(!report.ok && report.body.contains("\"nodeEligible\":false,\"healthy\":true"), "{report:?}");
+}
+
+#[test]
+fn before_anything_has_started_there_is_no_status() {
+    let (state, time) = after(&[]);
+    assert_eq!(
+        state.report(Probe::Healthz, time.at(0.0)).body,
+        "{\"lastUpdated\":\"0001-01-01T00:00:00Z\",\"currentTime\":\"2023-11-14T22:13:20Z\",\
+         \"nodeEligible\":false,\"healthy\":false}"
+    );
+}
+
+#[test]
+fn a_jump_of_the_calendar_makes_nothing_late() {
+    let (mut state, time) = after(&[(0.0, Started(V4)), (0.0, Eligible), (1.0, Updated(V4))]);
+    state.queued(V4, time.at(2.0));
+    let jumped = Moment { wall: SystemTime::UNIX_EPOCH, ..time.at(3.0) };
+    assert!(state.report(Probe::Livez, jumped).ok);
+    let jumped = Moment { wall: time.at(1e6).wall, ..time.at(3.0) };
+    assert!(state.report(Probe::Livez, jumped).ok);
+}
