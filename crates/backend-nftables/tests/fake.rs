@@ -53,7 +53,9 @@ impl Node {
     /// The process dies and another one starts, knowing the same objects.
     fn restart(self) -> Self {
         let mut state = self.state;
-        IpFamily::ALL.map(|family| state.forget_applied(family));
+        for family in IpFamily::ALL {
+            state.forget_applied(family);
+        }
         let backend = |family| (family, NftablesBackend::new(family, Arc::clone(&self.tables)));
         let backends = IpFamily::ALL.map(backend).into();
         Self { state, tables: self.tables, backends }

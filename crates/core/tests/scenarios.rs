@@ -242,7 +242,9 @@ fn a_change_that_is_taken_back_before_it_was_applied_is_no_change() {
 #[test]
 fn changes_stay_until_their_family_is_committed() {
     let mut state = state_of([]);
-    IpFamily::ALL.map(|family| state.committed(family));
+    for family in IpFamily::ALL {
+        state.committed(family);
+    }
     state.handle(service("ns/web", "10.96.0.1,fd00::1").port("", Tcp, 80).applied());
     state.prepare();
     state.committed(IpFamily::V4);
@@ -279,7 +281,9 @@ fn trigger_times_are_handed_over_once_and_not_for_deleted_slices() {
 #[test]
 fn the_nodes_addresses_change_the_plan_and_only_its_own_node_counts() {
     let mut state = state_of([]);
-    IpFamily::ALL.map(|family| state.committed(family));
+    for family in IpFamily::ALL {
+        state.committed(family);
+    }
     state.handle(Event::Node(Change::Applied(node("n2", &["192.0.2.2"]))));
     assert!(state.changes(IpFamily::V4).is_empty());
     state.handle(Event::Node(Change::Applied(node("n1", &["192.0.2.1"]))));

@@ -1,0 +1,29 @@
+# `make` alone lists what there is.
+.PHONY: help demo test check fmt doc deny bless bench
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+demo: ## show services reaching their endpoints, in namespaces of its own (root)
+	@bash tests/demo/demo.sh
+
+test: ## install what is missing, then all tests: unit, model, API server, kernel (root)
+	@bash tests/run.sh
+
+check: ## formats, lints and docs, as CI wants them
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+
+fmt: ## format the code
+	cargo fmt --all
+
+deny: ## licences, sources and banned dependencies (needs cargo-deny)
+	cargo deny check bans licenses sources
+
+bless: ## rewrite golden rulesets; read the diff
+	BLESS=1 cargo test -p portolan-backend-nftables --test fake
+
+bench: ## loads and changes on this kernel, as a table and JSON (root)
+	@bash tests/bench/run.sh
