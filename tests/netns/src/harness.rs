@@ -6,4 +6,5 @@ mod connectivity;
 mod failures;
 mod load;
 mod processes;
+mod proxy;
 mod rules;

@@ -1,7 +1,8 @@
 //! The real proxy, as a process in the node.
 
 use std::env;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::ffi::OsString;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use super::{
 };
 
 /// Where the proxy shows its metrics unless told otherwise (kube-proxy's default).
-const METRICS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 10249);
+const METRICS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 10249);
 /// Set on each successful sync; one series per address family.
 const LAST_SYNC: &str = "kubeproxy_sync_proxy_rules_last_timestamp_seconds";
 
@@ -51,12 +52,26 @@ impl Portolan {
     ///
     /// # Errors
     /// When there is no binary, or it does not start.
-    pub fn start<F: Into<String>>(
+    pub fn start<F: Into<OsString>>(
         namespace: &Namespace,
         flags: impl IntoIterator<Item = F>,
     ) -> Result<Self, NetnsError> {
-        let flags = flags.into_iter().map(Into::into);
-        let program = Program::new(binary()?).args(flags.collect::<Vec<String>>());
+        Self::start_binary(&binary()?, namespace, flags)
+    }
+
+    /// Starts another binary in the proxy's place, such as a build with a backend of one's own.
+    ///
+    /// # Errors
+    /// When there is no such binary, or it does not start.
+    pub fn start_binary<F: Into<OsString>>(
+        binary: &Path,
+        namespace: &Namespace,
+        flags: impl IntoIterator<Item = F>,
+    ) -> Result<Self, NetnsError> {
+        if !binary.is_file() {
+            return Err(NetnsError::NoBinary { path: binary.to_owned() });
+        }
+        let program = Program::new(binary).args(flags);
         Ok(Self { namespace: namespace.clone(), program: namespace.spawn_program(&program)? })
     }
 
@@ -144,14 +159,10 @@ impl Portolan {
 
 /// The binary to test.
 fn binary() -> Result<PathBuf, NetnsError> {
-    let path = match env::var_os("PORTOLAN_BIN") {
-        Some(path) => PathBuf::from(path),
-        None => built_beside(&env::current_exe().unwrap_or_default()),
-    };
-    if path.is_file() { Ok(path) } else { Err(NetnsError::NoBinary { path }) }
-}
-
-/// Where cargo puts the binary when this test executable is `target/PROFILE/deps/name-hash`.
-fn built_beside(test: &Path) -> PathBuf {
-    test.ancestors().nth(2).unwrap_or(Path::new("")).join("portolan")
+    if let Some(path) = env::var_os("PORTOLAN_BIN") {
+        return Ok(path.into());
+    }
+    let test = env::current_exe().map_err(NetnsError::io("find", "the test executable"))?;
+    // This test is target/PROFILE/deps/NAME-HASH, and binaries are in target/PROFILE.
+    Ok(test.ancestors().nth(2).unwrap_or(Path::new("")).join("portolan"))
 }
