@@ -1,0 +1,198 @@
+//! Services: which are proxied, and on which addresses.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use portolan_core::address::{IpFamily, PerFamily, parse_ip};
+use portolan_core::event::{Service, ServicePortSpec, ServiceType, TrafficPolicy};
+use portolan_core::name::ObjectName;
+
+use super::{Converted, Converter, Origin, Report, family, text, timestamp};
+use crate::decode::Malformed;
+use crate::wire::{self, Ingress, Text};
+
+const KIND: &str = "Service";
+
+/// `sessionAffinityConfig.clientIP.timeoutSeconds` when unset
+/// (`DefaultClientIPServiceAffinitySeconds` in `k8s.io/api/core/v1`), three hours.
+const DEFAULT_AFFINITY: Duration = Duration::from_secs(10_800);
+
+impl Converter {
+    /// Converts a Service.
+    ///
+    /// # Errors
+    /// It has no name.
+    pub(crate) fn service(&mut self, wire: &wire::Service<'_>) -> Result<Converted<Service>, Malformed> {
+        let name = self.object_name(KIND, &wire.metadata)?;
+        // The slices of a Service repeat its name; those of the slices themselves are unique.
+        let name = ObjectName { name: self.intern(&name.name), ..name };
+        let mut problems = std::mem::take(&mut self.problems);
+        let mut report = Report::new(KIND, &name, &mut problems);
+        let cluster_ips = proxied_cluster_ips(wire, self.origin, &mut report);
+        let converted = match cluster_ips {
+            None => Converted::NotProxied(name.clone()),
+            Some(cluster_ips) => {
+                let spec = &wire.spec;
+                Converted::Proxied(Service {
+                    name: name.clone(),
+                    created: timestamp(wire.metadata.creation_timestamp.as_ref()),
+                    service_type: service_type(text(spec.service_type.as_ref()), &mut report),
+                    cluster_ips,
+                    ports: self.service_ports(&spec.ports, &mut report),
+                    external_ips: report
+                        .addresses("spec.externalIPs", spec.external_ips.iter().map(|ip| &**ip)),
+                    load_balancer_ips: load_balancer_ips(&wire.status.load_balancer.ingress, &mut report),
+                    load_balancer_source_ranges: source_ranges(
+                        &spec.load_balancer_source_ranges,
+                        &mut report,
+                    ),
+                    internal_traffic_policy: policy(spec.internal_traffic_policy.as_ref()),
+                    external_traffic_policy: policy(spec.external_traffic_policy.as_ref()),
+                    health_check_node_port: spec.health_check_node_port.filter(|port| *port != 0),
+                    session_affinity: session_affinity(spec, &mut report),
+                })
+            }
+        };
+        self.problems = problems;
+        Ok(converted)
+    }
+
+    fn service_ports(
+        &self,
+        ports: &[wire::ServicePort<'_>],
+        report: &mut Report<'_>,
+    ) -> Vec<ServicePortSpec> {
+        let mut converted = Vec::with_capacity(ports.len());
+        for (index, port) in ports.iter().enumerate() {
+            if port.port == 0 {
+                report.skip(format!("spec.ports[{index}].port"), "0 is no port");
+                continue;
+            }
+            let protocol =
+                report.protocol(|| format!("spec.ports[{index}].protocol"), port.protocol.as_ref());
+            converted.extend(protocol.map(|protocol| ServicePortSpec {
+                name: self.intern(text(port.name.as_ref()).unwrap_or_default()),
+                protocol,
+                port: port.port,
+                node_port: port.node_port.filter(|port| *port != 0),
+            }));
+        }
+        converted
+    }
+}
+
+/// The cluster IPs of a Service, or nothing when it is not for us to proxy.
+fn proxied_cluster_ips(
+    wire: &wire::Service<'_>,
+    origin: Origin,
+    report: &mut Report<'_>,
+) -> Option<PerFamily<Option<IpAddr>>> {
+    let spec = &wire.spec;
+    let foreign = wire.metadata.labels.service_proxy_name.is_some();
+    if foreign || text(spec.service_type.as_ref()) == Some("ExternalName") {
+        return None;
+    }
+    let first = text(spec.cluster_ip.as_ref()).or_else(|| text(spec.cluster_ips.first()));
+    match first {
+        Some("None") => None,
+        Some(first) => {
+            let cluster_ips = cluster_ips(spec, first, report);
+            cluster_ips.iter().any(|(_, ip)| ip.is_some()).then_some(cluster_ips)
+        }
+        None => {
+            // An API server gives every Service an address; a file has only what its author wrote.
+            if origin == Origin::Manifest {
+                report.skip("spec.clusterIP", "none is given, and without an API server nobody assigns one");
+            }
+            None
+        }
+    }
+}
+
+/// kube-proxy's rule: without `ipFamilies` the single `clusterIP` counts, for its own
+/// family; otherwise a family's address stands in `clusterIPs` where `ipFamilies` names it.
+fn cluster_ips(
+    spec: &wire::ServiceSpec<'_>,
+    first: &str,
+    report: &mut Report<'_>,
+) -> PerFamily<Option<IpAddr>> {
+    let mut found = PerFamily::<Option<IpAddr>>::default();
+    if spec.ip_families.is_empty() {
+        match parse_ip(first) {
+            Ok(ip) => found[IpFamily::of(ip)] = Some(ip),
+            Err(error) => report.skip("spec.clusterIP", error.to_string()),
+        }
+        return found;
+    }
+    for (index, name) in spec.ip_families.iter().enumerate() {
+        let Some(family) = family(name) else {
+            report.skip(format!("spec.ipFamilies[{index}]"), format!("{:?} is no IP family", &**name));
+            continue;
+        };
+        // A file may leave `clusterIPs` out; the API never does.
+        let implied = (index == 0 && spec.cluster_ips.is_empty()).then_some(first);
+        let Some(ip) = text(spec.cluster_ips.get(index)).or(implied) else { continue };
+        match parse_ip(ip) {
+            Ok(ip) if IpFamily::of(ip) == family => found[family] = found[family].or(Some(ip)),
+            Ok(ip) => {
+                report.skip(format!("spec.clusterIPs[{index}]"), format!("{ip} is no {family} address"));
+            }
+            Err(error) => report.skip(format!("spec.clusterIPs[{index}]"), error.to_string()),
+        }
+    }
+    found
+}
+
+fn service_type(name: Option<&str>, report: &mut Report<'_>) -> ServiceType {
+    match name {
+        None | Some("ClusterIP") => ServiceType::ClusterIp,
+        Some("NodePort") => ServiceType::NodePort,
+        Some("LoadBalancer") => ServiceType::LoadBalancer,
+        Some(other) => {
+            report.skip("spec.type", format!("{other:?} is no type of Service; taken for ClusterIP"));
+            ServiceType::ClusterIp
+        }
+    }
+}
+
+/// Entries whose `ipMode` is VIP, which is also what an absent one means (KEP-1860).
+/// The others are reached through the load balancer itself.
+fn load_balancer_ips(ingress: &[Ingress<'_>], report: &mut Report<'_>) -> Vec<IpAddr> {
+    let vip = |entry: &Ingress<'_>| entry.ip_mode.as_ref().is_none_or(|mode| &**mode == "VIP");
+    let ips = ingress.iter().map(|entry| if vip(entry) { text(entry.ip.as_ref()) } else { None });
+    report.addresses("status.loadBalancer.ingress", ips.map(Option::unwrap_or_default))
+}
+
+/// A family in which some range holds every address is not restricted at all.
+fn source_ranges(ranges: &[Text<'_>], report: &mut Report<'_>) -> Vec<IpNet> {
+    let mut nets = report.cidrs("spec.loadBalancerSourceRanges", ranges.iter().map(|range| &**range));
+    for family in IpFamily::ALL {
+        let of_family = |net: &IpNet| IpFamily::of_net(net) == family;
+        if nets.iter().any(|net| of_family(net) && net.prefix_len() == 0) {
+            nets.retain(|net| !of_family(net));
+        }
+    }
+    nets
+}
+
+fn policy(name: Option<&Text<'_>>) -> TrafficPolicy {
+    if text(name) == Some("Local") { TrafficPolicy::Local } else { TrafficPolicy::Cluster }
+}
+
+fn session_affinity(spec: &wire::ServiceSpec<'_>, report: &mut Report<'_>) -> Option<Duration> {
+    if text(spec.session_affinity.as_ref()) != Some("ClientIP") {
+        return None;
+    }
+    let Some(seconds) = spec.session_affinity_config.client_ip.timeout_seconds else {
+        return Some(DEFAULT_AFFINITY);
+    };
+    match u64::try_from(seconds) {
+        Ok(seconds) if seconds > 0 => Some(Duration::from_secs(seconds)),
+        _ => {
+            let field = "spec.sessionAffinityConfig.clientIP.timeoutSeconds";
+            report.skip(field, format!("{seconds} is no time; the default counts"));
+            Some(DEFAULT_AFFINITY)
+        }
+    }
+}

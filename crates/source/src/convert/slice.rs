@@ -1,0 +1,133 @@
+//! EndpointSlices.
+
+use std::sync::Arc;
+
+use portolan_core::address::{IpFamily, parse_ip};
+use portolan_core::event::{Conditions, EndpointSlice, Hints, SliceEndpoint, SlicePort};
+use portolan_core::name::Name;
+
+use super::{Converted, Converter, Origin, Report, family, text, timestamp};
+use crate::decode::Malformed;
+use crate::wire::{self, ForName, Text};
+
+const KIND: &str = "EndpointSlice";
+
+impl Converter {
+    /// Converts an EndpointSlice.
+    ///
+    /// # Errors
+    /// It has no name.
+    pub(crate) fn endpoint_slice(
+        &mut self,
+        wire: &wire::EndpointSlice<'_>,
+    ) -> Result<Converted<EndpointSlice>, Malformed> {
+        let name = self.object_name(KIND, &wire.metadata)?;
+        let labels = &wire.metadata.labels;
+        let service = text(labels.service_name.as_ref()).filter(|_| labels.headless.is_none());
+        let mut problems = std::mem::take(&mut self.problems);
+        let mut report = Report::new(KIND, &name, &mut problems);
+        let converted = match (service, slice_family(wire.address_type.as_ref(), &mut report)) {
+            (Some(service), Some(family)) => Converted::Proxied(EndpointSlice {
+                name: name.clone(),
+                service: self.intern(service),
+                family,
+                ports: self.slice_ports(wire, &mut report),
+                endpoints: self.slice_endpoints(wire, family, &mut report),
+                trigger_time: timestamp(wire.metadata.annotations.trigger_time.as_ref()),
+            }),
+            _ => Converted::NotProxied(name.clone()),
+        };
+        self.problems = problems;
+        Ok(converted)
+    }
+
+    fn slice_ports(&self, wire: &wire::EndpointSlice<'_>, report: &mut Report<'_>) -> Vec<SlicePort> {
+        let mut ports = Vec::with_capacity(wire.ports.len());
+        for (index, port) in wire.ports.iter().enumerate() {
+            // The API server turns an absent name into an empty one; a nil that came through it means "all ports",
+            // which no Service port can refer to.
+            let name = match (&port.name, self.origin) {
+                (Some(name), _) => &**name,
+                (None, Origin::Manifest) => "",
+                (None, Origin::Api) => {
+                    report.skip(format!("ports[{index}].name"), "is missing");
+                    continue;
+                }
+            };
+            let Some(number) = port.port.filter(|port| *port != 0) else {
+                report.skip(format!("ports[{index}].port"), "is missing or 0");
+                continue;
+            };
+            let protocol = report.protocol(|| format!("ports[{index}].protocol"), port.protocol.as_ref());
+            ports.extend(protocol.map(|protocol| SlicePort {
+                name: self.intern(name),
+                protocol,
+                port: number,
+            }));
+        }
+        ports
+    }
+
+    fn slice_endpoints(
+        &mut self,
+        wire: &wire::EndpointSlice<'_>,
+        family: IpFamily,
+        report: &mut Report<'_>,
+    ) -> Vec<SliceEndpoint> {
+        let mut endpoints = Vec::with_capacity(wire.endpoints.len());
+        for (index, endpoint) in wire.endpoints.iter().enumerate() {
+            let address = match endpoint.addresses.first().map(|address| (&**address, parse_ip(address))) {
+                Some((_, Ok(address))) if IpFamily::of(address) == family => Ok(address),
+                Some((_, Ok(address))) => Err(format!("{address} is no {family} address")),
+                Some((_, Err(error))) => Err(error.to_string()),
+                None => Err("is empty".to_owned()),
+            };
+            match address {
+                Ok(address) => endpoints.push(SliceEndpoint {
+                    address,
+                    conditions: conditions(&endpoint.conditions),
+                    node: self.node_name(endpoint.node_name.as_ref()),
+                    hints: endpoint.hints.as_ref().and_then(|hints| self.hints(hints)),
+                }),
+                Err(reason) => report.skip(format!("endpoints[{index}].addresses"), reason),
+            }
+        }
+        endpoints
+    }
+
+    pub(super) fn node_name(&self, name: Option<&Text<'_>>) -> Option<Name> {
+        text(name).map(|name| self.intern(name))
+    }
+
+    fn hints(&mut self, wire: &wire::Hints<'_>) -> Option<Arc<Hints>> {
+        let hints = Hints { zones: self.hinted(&wire.for_zones), nodes: self.hinted(&wire.for_nodes) };
+        (hints != Hints::default()).then(|| self.share_hints(hints))
+    }
+
+    /// A set of names, in the one order that makes equal sets equal.
+    fn hinted(&self, names: &[ForName<'_>]) -> Vec<Name> {
+        let names = names.iter().filter_map(|entry| text(Some(&entry.name)));
+        let mut names: Vec<Name> = names.map(|name| self.intern(name)).collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+}
+
+/// The family of a slice; nothing for FQDN, which no proxy handles.
+fn slice_family(address_type: Option<&Text<'_>>, report: &mut Report<'_>) -> Option<IpFamily> {
+    let name = text(address_type).unwrap_or_default();
+    let found = family(name);
+    if found.is_none() {
+        report.skip("addressType", format!("{name:?} is no IP family, so the slice is ignored"));
+    }
+    found
+}
+
+fn conditions(wire: &wire::Conditions) -> Conditions {
+    Conditions {
+        ready: wire.ready.unwrap_or(true),
+        serving: wire.serving.unwrap_or(true),
+        terminating: wire.terminating.unwrap_or(false),
+    }
+}
