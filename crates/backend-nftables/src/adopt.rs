@@ -217,7 +217,8 @@ fn claim_table(dump: Option<&TableDump>, owned: bool, batches: &mut Batches<'_>)
     let flags = match dump {
         None if owned => TableFlags::OWNED,
         None => TableFlags::NONE,
-        Some(dump) if dump.table.flags.owner && dump.owner != Owner::Us => TableFlags::OWNED,
+        // The kernel takes the owner flag away with the owner and leaves the other.
+        Some(dump) if dump.table.flags.persist && dump.owner != Owner::Us => TableFlags::OWNED,
         Some(_) => return,
     };
     batches.current().add_table(Table { flags, comment: None });

@@ -6,8 +6,8 @@
 //! | `nodeports` | protocol . port | the class of each node port |
 //! | `endpoints` | address . protocol . port . slot | endpoint of each slot of a VIP |
 //! | `nodeport-endpoints` | protocol . port . slot | the same for node ports |
-//! | `reject` | address . protocol . port | VIPs without endpoints |
-//! | `nodeport-reject` | protocol . port | node ports without endpoints |
+//! | `no-endpoint-services` | address . protocol . port | VIPs without endpoints |
+//! | `no-endpoint-nodeports` | protocol . port | node ports without endpoints |
 //! | `hairpin` | address . address | endpoints that may reach themselves |
 //! | `nodeport-ips` | address ranges | where node ports answer, if not everywhere |
 
@@ -37,8 +37,9 @@ pub const MARK_CLUSTER_TRAFFIC: &str = "mark-cluster-traffic";
 
 const SERVICES: &str = "services";
 const NODEPORTS: &str = "nodeports";
-const REJECT: &str = "reject";
-const NODEPORT_REJECT: &str = "nodeport-reject";
+// Not plainly `reject`: nft takes its own keywords for no names.
+const REJECT: &str = "no-endpoint-services";
+const NODEPORT_REJECT: &str = "no-endpoint-nodeports";
 const HAIRPIN: &str = "hairpin";
 const REJECT_CHECK: &str = "reject-check";
 
@@ -53,9 +54,9 @@ pub enum Container {
     Endpoints,
     /// `nodeport-endpoints`
     NodePortEndpoints,
-    /// `reject`
+    /// `no-endpoint-services`
     Reject,
-    /// `nodeport-reject`
+    /// `no-endpoint-nodeports`
     NodePortReject,
     /// `hairpin`
     Hairpin,

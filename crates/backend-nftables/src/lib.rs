@@ -4,7 +4,7 @@
 //! are while the cluster changes. Per family there is one table, `ip portolan` and
 //! `ip6 portolan`. One packet's way from a pod to a cluster IP:
 //!
-//! 1. `filter-prerouting`: is its destination in [`reject`](layout)? Then nobody
+//! 1. `filter-prerouting`: is its destination in `no-endpoint-services`? Then nobody
 //!    serves it, and the sender is told at once.
 //! 2. `nat-prerouting` → `services`: destination, protocol and port lead through one
 //!    verdict map to a *class* chain such as `cluster-3`: three endpoints, Cluster policy.
@@ -28,11 +28,11 @@ pub mod backend;
 pub mod class;
 mod commit;
 mod edits;
-// pub mod factory;
+pub mod factory;
 pub mod frontend;
 pub mod layout;
 mod loaded;
 pub mod slots;
 
 pub use backend::NftablesBackend;
-// pub use factory::NftablesFactory;
+pub use factory::NftablesFactory;

@@ -69,7 +69,7 @@ impl View {
         {
             view.read_served(dump, dispatch, endpoints, vips)?;
         }
-        for (set, vips) in [("reject", true), ("nodeport-reject", false)] {
+        for (set, vips) in [("no-endpoint-services", true), ("no-endpoint-nodeports", false)] {
             for element in elements(dump, set)? {
                 view.rejected.insert(frontend_key(&element.key, vips)?);
             }

@@ -5,4 +5,12 @@
 //! on it is believed.
 
 #[cfg(test)]
+mod cluster;
+#[cfg(test)]
+mod continuity;
+#[cfg(test)]
 mod harness;
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod traffic;

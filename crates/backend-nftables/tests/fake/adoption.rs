@@ -85,7 +85,7 @@ fn damage_by_others_is_repaired_without_touching_the_rest() {
             });
         }),
         ("elements added", |node| {
-            let reject = set(node, "reject");
+            let reject = set(node, "no-endpoint-services");
             let mut key = Bytes::new();
             key.push_addr([10, 96, 0, 1].into()).push_proto(6).push_port(80);
             tamper(node, |t| t.add_elements(&reject, [Element::key(key)]).is_empty());

@@ -1,0 +1,210 @@
+//! A small cluster whose node is served by the backend, inside this process.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use portolan_backend_nftables::NftablesBackend;
+use portolan_backend_nftables::layout::nft_family;
+use portolan_core::event::Event;
+use portolan_core::node::{NodeConfig, NodePortSelection};
+use portolan_core::{ApplyReport, BackendError, IpFamily, Protocol, ProxyBackend, State};
+use portolan_nft::{NetlinkTables, TableDump, TableId, Tables};
+use portolan_testkit::netns::{
+    Caller, EchoServer, NODE_V4, NODE_V6, POD_CIDR_V4, POD_CIDR_V6, Topology, Transport,
+    assert_ruleset_reloads,
+};
+use portolan_testkit::objects::{SliceBuilder, empty_lists, service, slice};
+use portolan_testkit::view::View;
+
+/// The node's name, for `nodeName`.
+pub(crate) const NODE: &str = "node1";
+/// What the pods serve on.
+pub(crate) const POD_PORT: u16 = 8080;
+/// The port of the Service [`web`].
+pub(crate) const PORT: u16 = 80;
+/// Its node port.
+pub(crate) const NODE_PORT: u16 = 30080;
+
+/// A network, its objects, and what makes its node serve them.
+pub(crate) struct Cluster {
+    pub(crate) net: Topology,
+    pub(crate) state: State,
+    backends: Vec<(IpFamily, NftablesBackend<NetlinkTables>)>,
+    tables: Arc<Mutex<NetlinkTables>>,
+    _servers: Vec<EchoServer>,
+}
+
+impl Cluster {
+    /// The network with echo servers in its pods, and a node that has the whole configuration.
+    pub(crate) fn new(net: Topology) -> Self {
+        Self::with_config(net, config())
+    }
+
+    pub(crate) fn with_config(net: Topology, config: NodeConfig) -> Self {
+        let mut state = State::new(config);
+        for event in empty_lists() {
+            state.handle(event);
+        }
+        let servers = net.serve(&[POD_PORT, 9090]).unwrap();
+        let (tables, backends) = connect(&net);
+        Self { net, state, backends, tables, _servers: servers }
+    }
+
+    /// The proxy's process ends and a new one starts; its socket is gone before the next is there.
+    pub(crate) fn restart(self) -> Self {
+        let Self { net, mut state, backends, tables, _servers } = self;
+        drop((backends, tables));
+        for family in IpFamily::ALL {
+            state.forget_applied(family);
+        }
+        let (tables, backends) = connect(&net);
+        Self { net, state, backends, tables, _servers }
+    }
+
+    /// A second proxy beside this one, which knows the same objects.
+    pub(crate) fn rival(&self) -> NftablesBackend<NetlinkTables> {
+        connect(&self.net).1.remove(0).1
+    }
+
+    /// Takes events in and makes the node follow them; returns how many operations that took.
+    pub(crate) fn apply(&mut self, events: impl IntoIterator<Item = Event>) -> usize {
+        for event in events {
+            self.state.handle(event);
+        }
+        self.state.prepare();
+        IpFamily::ALL.map(|family| self.try_apply(family).unwrap().operations).iter().sum()
+    }
+
+    pub(crate) fn try_apply(&mut self, family: IpFamily) -> Result<ApplyReport, BackendError> {
+        let (_, backend) = self.backends.iter_mut().find(|(f, _)| *f == family).unwrap();
+        let report = block_on(backend.apply(self.state.plan(family), self.state.changes(family)))?;
+        self.state.committed(family);
+        Ok(report)
+    }
+
+    /// Removes our tables; the next apply starts from nothing.
+    pub(crate) fn clean(&mut self) {
+        for (family, backend) in &mut self.backends {
+            block_on(backend.cleanup()).unwrap();
+            self.state.forget_applied(*family);
+        }
+    }
+
+    pub(crate) fn dump(&self, family: IpFamily) -> Option<TableDump> {
+        let id = TableId::new(nft_family(family), "portolan");
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner).dump(&id).unwrap()
+    }
+
+    /// Asserts what must hold after every scenario: the tables serve the plan and nothing else,
+    /// a second apply sends nothing, and `nft list ruleset` prints what loads again.
+    #[track_caller]
+    pub(crate) fn assert_sound(&mut self) {
+        for family in IpFamily::ALL {
+            let dump = self.dump(family).expect("no table");
+            let view = View::of(&dump).unwrap_or_else(|flaw| panic!("{family}: {flaw}"));
+            assert_eq!(view, View::wanted(self.state.plan(family)), "{family}");
+        }
+        assert_eq!(self.apply([]), 0, "the same plan once more");
+        assert_ruleset_reloads(self.net.node());
+    }
+
+    /// Those who ask: from outside, from a pod that serves nothing (the last one), from the node.
+    pub(crate) fn callers(&self) -> [(&'static str, Caller); 3] {
+        let bystander = self.net.pods().last().expect("no pods");
+        [
+            ("client", Caller::from(self.net.client())),
+            ("pod", Caller::from(&bystander.namespace)),
+            ("node", Caller::from(self.net.node())),
+        ]
+    }
+}
+
+type Backends = Vec<(IpFamily, NftablesBackend<NetlinkTables>)>;
+
+/// Opens the netlink socket in the node; it stays there, whoever uses it.
+fn connect(net: &Topology) -> (Arc<Mutex<NetlinkTables>>, Backends) {
+    let tables = net.node().run(NetlinkTables::open).unwrap().unwrap();
+    let tables = Arc::new(Mutex::new(tables));
+    let backend = |family| (family, NftablesBackend::new(family, Arc::clone(&tables)));
+    let backends = IpFamily::ALL.map(backend).into();
+    (tables, backends)
+}
+
+pub(crate) fn config() -> NodeConfig {
+    NodeConfig {
+        cluster_cidrs: [POD_CIDR_V4, POD_CIDR_V6].map(|text| text.parse().unwrap()).to_vec(),
+        node_port_addresses: NodePortSelection::Cidrs(Vec::new()),
+        ..NodeConfig::new(NODE)
+    }
+}
+
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+}
+
+/// A Service with an address of every kind in both families, TCP and UDP.
+pub(crate) fn web() -> Event {
+    service("shop/web", "10.96.0.80,fd00:10:96::80")
+        .port("http", Protocol::Tcp, PORT)
+        .node_port(NODE_PORT)
+        .port("quic", Protocol::Udp, PORT)
+        .node_port(NODE_PORT)
+        .load_balancer_ip("203.0.113.80")
+        .load_balancer_ip("2001:db8:113::80")
+        .external_ip("203.0.113.81")
+        .external_ip("2001:db8:113::81")
+        .applied()
+}
+
+/// Its slices, with these pods in them, all on this node.
+pub(crate) fn web_pods(net: &Topology, numbers: &[usize]) -> [Event; 2] {
+    let ports = |slice: SliceBuilder| {
+        slice.port("http", Protocol::Tcp, POD_PORT).port("quic", Protocol::Udp, POD_PORT)
+    };
+    let pods = || numbers.iter().map(|number| net.pod(*number));
+    let v4 = pods().fold(ports(slice("shop/web-4", "web")), |s, pod| s.on(NODE, &pod.ipv4.to_string()));
+    let v6 = pods().fold(ports(slice("shop/web-6", "web").family(IpFamily::V6)), |s, pod| {
+        s.on(NODE, &pod.ipv6.to_string())
+    });
+    [v4.applied(), v6.applied()]
+}
+
+/// A way to reach [`web`].
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Way {
+    pub(crate) kind: &'static str,
+    pub(crate) to: SocketAddr,
+    pub(crate) transport: Transport,
+}
+
+/// Every way to reach [`web`]: kinds of address × families × protocols.
+pub(crate) fn ways() -> Vec<Way> {
+    let address = |text: &str| text.parse::<IpAddr>().unwrap();
+    let kinds = [
+        ("cluster IP", [address("10.96.0.80"), address("fd00:10:96::80")], PORT),
+        ("node port", [NODE_V4.into(), NODE_V6.into()], NODE_PORT),
+        ("load-balancer IP", [address("203.0.113.80"), address("2001:db8:113::80")], PORT),
+        ("external IP", [address("203.0.113.81"), address("2001:db8:113::81")], PORT),
+    ];
+    let mut ways = Vec::new();
+    for (kind, addresses, port) in kinds {
+        for address in addresses {
+            for transport in [Transport::Tcp, Transport::Udp] {
+                ways.push(Way { kind, to: SocketAddr::new(address, port), transport });
+            }
+        }
+    }
+    ways
+}
+
+impl Way {
+    pub(crate) fn ask(
+        &self,
+        caller: &Caller,
+    ) -> Result<portolan_testkit::netns::Answer, portolan_testkit::netns::TrafficError> {
+        match self.transport {
+            Transport::Tcp => caller.connect_tcp(self.to),
+            Transport::Udp => caller.query_udp(self.to),
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! Changes and restarts under traffic: nothing is lost that has somewhere to go.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use portolan_core::backend::Retry;
+use portolan_core::{BackendError, IpFamily, ProxyBackend};
+use portolan_testkit::netns::{
+    Caller, LongConnection, ProbeReport, Prober, Program, Topology, Transport, isolated,
+};
+use portolan_testkit::objects::{service, slice};
+
+use crate::cluster::{Cluster, NODE_PORT, PORT, block_on, web, web_pods};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn vip(address: &str) -> SocketAddr {
+    (address.parse::<IpAddr>().unwrap(), PORT).into()
+}
+
+/// Starts a prober on each kind of address, in both families.
+fn probe(cluster: &Cluster) -> Vec<(&'static str, Prober)> {
+    let client = Caller::from(cluster.net.client());
+    let start = |what, transport, to| (what, Prober::start(&client, transport, to).unwrap());
+    vec![
+        start("cluster IP, IPv4", Transport::Tcp, vip("10.96.0.80")),
+        start("cluster IP, IPv6", Transport::Tcp, vip("fd00:10:96::80")),
+        start("cluster IP, UDP", Transport::Udp, vip("10.96.0.80")),
+        start("external IP", Transport::Tcp, vip("203.0.113.81")),
+        start("node port", Transport::Tcp, (portolan_testkit::netns::NODE_V4, NODE_PORT).into()),
+    ]
+}
+
+fn wait(probers: &[(&'static str, Prober)], attempts: u64) {
+    for (_, prober) in probers {
+        prober.wait_for_attempts(attempts, PATIENCE).unwrap();
+    }
+}
+
+#[track_caller]
+fn assert_nothing_lost(probers: Vec<(&'static str, Prober)>) {
+    for (what, prober) in probers {
+        let ProbeReport { tally, first_failures, .. } = prober.stop();
+        assert!(tally.attempts() > 200, "{what}: {tally}");
+        assert_eq!(tally.failed(), 0, "{what}: {tally}; {first_failures:?}");
+    }
+}
+
+#[test]
+fn changing_endpoints_and_services_loses_no_new_connection() {
+    isolated(|| {
+        let mut cluster = Cluster::new(Topology::routed(3).unwrap());
+        let pods = web_pods(&cluster.net, &[1, 2, 3]);
+        cluster.apply([web()].into_iter().chain(pods));
+        let probers = probe(&cluster);
+        wait(&probers, 50);
+        let lists: [&[usize]; 6] = [&[1], &[1, 2], &[2], &[2, 3, 1], &[3], &[1, 2, 3]];
+        for round in 0..40 {
+            let list = lists[round % lists.len()];
+            let pods = web_pods(&cluster.net, list);
+            // Services come and go next to it: classes are made, used and left.
+            let neighbour = (0..=round % 4)
+                .fold(slice("shop/next-1", "next").port("", portolan_core::Protocol::Tcp, 80), |s, i| {
+                    s.on("node2", &format!("10.244.9.{}", i + 1))
+                });
+            let next = service("shop/next", "10.96.0.81").port("", portolan_core::Protocol::Tcp, 80);
+            cluster.apply(pods.into_iter().chain([next.applied(), neighbour.applied()]));
+            wait(&probers, 10);
+        }
+        assert_nothing_lost(probers);
+        cluster.assert_sound();
+    });
+}
+
+#[test]
+fn established_connections_live_through_changes_and_restarts() {
+    isolated(|| {
+        let mut cluster = Cluster::new(Topology::routed(3).unwrap());
+        let pods = web_pods(&cluster.net, &[1]);
+        cluster.apply([web()].into_iter().chain(pods));
+        let client = Caller::from(cluster.net.client());
+        let open = |to| LongConnection::open(&client, to).unwrap();
+        let connections: Vec<_> =
+            ["10.96.0.80", "fd00:10:96::80", "203.0.113.80"].map(|ip| open(vip(ip))).into();
+        let lists: [&[usize]; 4] = [&[1, 2, 3], &[2], &[], &[3, 1]];
+        for list in lists {
+            let pods = web_pods(&cluster.net, list);
+            cluster.apply(pods);
+            for connection in &connections {
+                connection.wait_for_lines(5, PATIENCE).unwrap();
+            }
+            cluster = cluster.restart();
+            cluster.apply([]);
+            for connection in &connections {
+                connection.wait_for_lines(5, PATIENCE).unwrap();
+            }
+        }
+        for connection in connections {
+            let report = connection.close();
+            assert_eq!(report.broken, None);
+            assert!(report.exchanged >= 40, "{report:?}");
+        }
+        cluster.assert_sound();
+    });
+}
+
+#[test]
+fn a_restart_adopts_the_tables_without_a_gap_and_writes_only_what_changed() {
+    isolated(|| {
+        let mut cluster = Cluster::new(Topology::routed(3).unwrap());
+        let pods = web_pods(&cluster.net, &[1, 2]);
+        cluster.apply([web()].into_iter().chain(pods));
+        let probers = probe(&cluster);
+        wait(&probers, 50);
+        for list in [&[1, 2][..], &[2, 3], &[3, 1]] {
+            let pods = web_pods(&cluster.net, list);
+            cluster = cluster.restart();
+            let operations = cluster.apply(pods);
+            // Two claims of ownership; and per changed list one slot for each of four
+            // addresses, two protocols and two families, plus who may reach itself.
+            assert!(operations <= 2 + 2 * (2 * 2 * 4 + 2), "{operations}");
+            wait(&probers, 50);
+        }
+        cluster = cluster.restart();
+        assert_eq!(cluster.apply([]), 2, "an unchanged restart claims two tables and writes nothing");
+        assert_nothing_lost(probers);
+        cluster.assert_sound();
+    });
+}
+
+#[test]
+fn another_programs_flush_leaves_our_tables_and_only_ours() {
+    isolated(|| {
+        let mut cluster = Cluster::new(Topology::routed(1).unwrap());
+        let pods = web_pods(&cluster.net, &[1]);
+        cluster.apply([web()].into_iter().chain(pods));
+        let nft = |words: &str| cluster.net.node().run_program(&Program::new("nft").args(words.split(' ')));
+        nft("add table ip somebody").unwrap();
+        let before = IpFamily::ALL.map(|family| cluster.dump(family));
+        nft("flush ruleset").unwrap();
+        nft("delete table ip portolan").expect_err("it has an owner");
+        assert_eq!(IpFamily::ALL.map(|family| cluster.dump(family)), before);
+        nft("list table ip somebody").expect_err("a table without an owner is flushed");
+        assert_eq!(Caller::from(cluster.net.client()).connect_tcp(vip("10.96.0.80")).unwrap().pod, "pod1");
+        cluster.assert_sound();
+    });
+}
+
+#[test]
+fn a_second_proxy_waits_for_the_first_to_let_go() {
+    isolated(|| {
+        let mut cluster = Cluster::new(Topology::routed(1).unwrap());
+        let pods = web_pods(&cluster.net, &[1]);
+        cluster.apply([web()].into_iter().chain(pods));
+        let mut rival = cluster.rival();
+        let plan = cluster.state.plan(IpFamily::V4).clone();
+        let everything = portolan_core::ChangeSet::complete();
+        let error = block_on(rival.apply(&plan, &everything)).unwrap_err();
+        assert!(matches!(error, BackendError::Busy { .. }), "{error:?}");
+        assert_eq!(error.retry(), Retry::SameChanges);
+        assert!(error.to_string().contains("ip portolan"), "{error}");
+        block_on(rival.cleanup()).expect_err("nor may it remove what the other one serves");
+        drop(cluster);
+        let report = block_on(rival.apply(&plan, &everything)).unwrap();
+        assert_eq!(report.operations, 1, "it claims the table and finds all in order");
+    });
+}
