@@ -14,8 +14,6 @@ requests=30
 
 # shellcheck source=tests/demo/network.sh
 source "$here/network.sh"
-# shellcheck source=tests/demo/requirements.sh
-source "$here/requirements.sh"
 
 die() { echo "demo: $*" >&2; exit 1; }
 heading() {
@@ -29,6 +27,7 @@ problem() { problems+=("$*"); echo "  !! $*"; }
 
 build_binary() {
     [[ -z ${PORTOLAN_BIN:-} ]] || return 0
+    command -v cargo > /dev/null || die "no cargo: install Rust 1.89 or newer, or name a binary in PORTOLAN_BIN"
     heading "Building the release binary"
     cargo build --quiet --release -p portolan
     PORTOLAN_BIN=${CARGO_TARGET_DIR:-target}/release/portolan
@@ -257,7 +256,7 @@ if [[ ${1:-} == --inside ]]; then
 else
     [[ -z ${PORTOLAN_BIN:-} ]] || PORTOLAN_BIN=$(realpath -e "$PORTOLAN_BIN")
     cd "$root"
-    install_missing
+    bash tests/setup.sh
     build_binary
     export PORTOLAN_BIN
     enter_namespaces
