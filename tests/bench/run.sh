@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# Builds and runs the benchmarks in a network namespace of their own. Arguments are passed on:
+# --quick leaves out what takes long, --json FILE writes the figures there as well.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+bash tests/setup.sh
+cargo build --locked --release -p portolan-tests-bench
+exec unshare --net "${CARGO_TARGET_DIR:-$PWD/target}/release/portolan-bench" "$@"

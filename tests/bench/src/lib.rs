@@ -1,1 +1,0 @@
-//! Benchmarks of loads and changes, as JSON and a table.

@@ -1,0 +1,36 @@
+//! Measures loads and changes on this machine's kernel, from the event to the commit.
+//!
+//! Run by `make bench`, in a network namespace of its own: it fills nf_tables with up to
+//! half a million elements. What is timed is the path inside the proxy, with nothing
+//! pretended: `State::handle`, `State::prepare`, and the nftables backend with its netlink
+//! socket until the kernel has acknowledged the commit.
+//!
+//! Nothing is judged here. The machines are too different; read ratios.
+
+mod cluster;
+mod measure;
+mod report;
+mod scenario;
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+
+fn main() -> anyhow::Result<()> {
+    let mut json = None;
+    let mut quick = false;
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--json" => json = Some(PathBuf::from(arguments.next().context("--json needs a file name")?)),
+            "--quick" => quick = true,
+            other => anyhow::bail!("unknown argument {other}; there are --quick and --json FILE"),
+        }
+    }
+    let rows = scenario::run_all(quick)?;
+    report::print_table(&rows);
+    if let Some(path) = json {
+        report::write_json(&rows, &path)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,108 @@
+//! What is measured.
+
+use std::time::Duration;
+
+use portolan_core::event::{Change, Event};
+use portolan_core::name::ObjectName;
+
+use crate::cluster::{Node, lists, nth_service, nth_slice};
+use crate::measure::{Samples, resident, timed};
+use crate::report::Row;
+
+/// How often a change is repeated for its percentiles.
+const REPETITIONS: u32 = 500;
+
+/// The sizes that changes are measured at: services, endpoints of each.
+const STEPS: [(u32, u32); 3] = [(1_000, 2), (10_000, 2), (50_000, 2)];
+
+/// The sizes that loads are measured at.
+const LOADS: [(u32, u32); 3] = [(10_000, 2), (5_000, 50), (50_000, 10)];
+
+/// Runs everything; `quick` leaves out what takes long.
+pub(crate) fn run_all(quick: bool) -> anyhow::Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    let sizes = |all: &[(u32, u32)]| all.iter().copied().take(if quick { 1 } else { 3 }).collect::<Vec<_>>();
+    for (services, endpoints) in sizes(&LOADS) {
+        load(services, endpoints, &mut rows)?;
+    }
+    for (services, endpoints) in sizes(&STEPS) {
+        changes(services, endpoints, &mut rows)?;
+    }
+    Ok(rows)
+}
+
+/// A first load, and a restart of the proxy on the loaded kernel.
+fn load(services: u32, endpoints: u32, rows: &mut Vec<Row>) -> anyhow::Result<()> {
+    let row = |scenario, measure, value, operations| {
+        let endpoints = services * endpoints;
+        Row { scenario, services, endpoints, measure, value, operations }
+    };
+    let objects = lists(services, endpoints);
+    let mut node = Node::start()?;
+    let (time, report) = timed(|| node.apply(objects.clone()))?;
+    rows.push(row("cold", "once", time.into(), report.operations));
+    rows.push(row("cold", "longest transaction", report.longest_transaction.into(), report.operations));
+    drop(node);
+
+    let mut node = Node::start()?;
+    let (time, report) = timed(|| node.apply(objects))?;
+    rows.push(row("restart", "once", time.into(), report.operations));
+    let (now, _) = resident()?;
+    rows.push(row("restart", "resident", crate::report::Value::Bytes(now), 0));
+    node.clean()
+}
+
+/// Small changes on a loaded kernel.
+fn changes(services: u32, endpoints: u32, rows: &mut Vec<Row>) -> anyhow::Result<()> {
+    let mut node = Node::start()?;
+    node.apply(lists(services, endpoints))?;
+    let stride = services / REPETITIONS;
+    let fresh = services * endpoints;
+    let mut add =
+        |scenario, mut work: Box<dyn FnMut(&mut Node, u32) -> anyhow::Result<(Duration, usize)>>| {
+            let (mut samples, mut operations) = (Samples::default(), 0);
+            for round in 0..REPETITIONS {
+                let (time, count) = work(&mut node, round)?;
+                samples.push(time);
+                operations = count;
+            }
+            for (measure, percent) in [("p50", 50), ("p99", 99)] {
+                let value = samples.percentile(percent).into();
+                let endpoints = services * endpoints;
+                rows.push(Row { scenario, services, endpoints, measure, value, operations });
+            }
+            anyhow::Ok(())
+        };
+    // One endpoint of a Service replaced by a new one, the others staying.
+    add(
+        "step",
+        Box::new(move |node, round| {
+            let number = round * stride;
+            let mut slice = nth_slice(number, number * endpoints, endpoints);
+            slice.endpoints[0] = nth_slice(number, fresh + round, 1).endpoints[0].clone();
+            let event = Event::EndpointSlice(Change::Applied(slice));
+            let (time, report) = timed(|| node.apply([event]))?;
+            Ok((time, report.operations))
+        }),
+    )?;
+    add(
+        "add-vip",
+        Box::new(move |node, round| {
+            let number = services + round;
+            let slice = Event::EndpointSlice(Change::Applied(nth_slice(number, fresh + 1_000, endpoints)));
+            let service = Event::Service(Change::Applied(nth_service(number)));
+            let (time, report) = timed(|| node.apply([slice, service]))?;
+            Ok((time, report.operations))
+        }),
+    )?;
+    add(
+        "remove-vip",
+        Box::new(move |node, round| {
+            let gone = ObjectName::new("bench", format!("s{}", services + round));
+            let event = Event::Service(Change::Deleted(gone));
+            let (time, report) = timed(|| node.apply([event]))?;
+            Ok((time, report.operations))
+        }),
+    )?;
+    node.clean()
+}
