@@ -54,9 +54,9 @@ impl Element {
         Self { value: ElementValue::Verdict(verdict), ..Self::key(key) }
     }
 
-    /// A range of keys, both ends included.
+    /// A range of keys, both ends included. A range of one key is that key.
     pub fn range(first: Bytes, last: Bytes) -> Self {
-        Self { key_end: Some(Box::new(last)), ..Self::key(first) }
+        Self { key_end: (first != last).then(|| Box::new(last)), ..Self::key(first) }
     }
 
     /// All keys that share the first `bits` bits of `key`.

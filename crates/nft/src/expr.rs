@@ -40,10 +40,11 @@ impl Register {
     }
 
     /// The register of a kernel number. Zero, the verdict, is none of them.
-    pub const fn from_number(number: u32) -> Option<Self> {
+    pub fn from_number(number: u32) -> Option<Self> {
+        let number = u8::try_from(number).ok()?;
         match number {
-            1..=4 => Some(Self((number as u8 - 1) * 4)),
-            8..=23 => Some(Self(number as u8 - 8)),
+            1..=4 => Some(Self((number - 1) * 4)),
+            8..=23 => Some(Self(number - 8)),
             _ => None,
         }
     }
@@ -79,6 +80,13 @@ pub enum CtKey {
     SrcIp6 = 21,
     /// The IPv6 destination.
     DstIp6 = 22,
+}
+
+impl CtKey {
+    /// Whether it is part of an address tuple, of which a connection has one per direction.
+    pub const fn has_direction(self) -> bool {
+        !matches!(self, Self::State | Self::Status)
+    }
 }
 
 /// Where a payload offset counts from; the numbers are `enum nft_payload_bases`.

@@ -30,6 +30,14 @@ impl Family {
         }
     }
 
+    /// One of two values, by family.
+    pub(crate) fn pick<T>(self, ip: T, ip6: T) -> T {
+        match self {
+            Self::Ip => ip,
+            Self::Ip6 => ip6,
+        }
+    }
+
     /// The length of one address, in bytes.
     pub const fn addr_len(self) -> usize {
         match self {

@@ -146,8 +146,8 @@ impl Writer {
             Selector::NumgenRandom { modulus } => Expr::NumgenRandom { modulus, to },
             Selector::CtState => Expr::Ct { key: CtKey::State, to },
             Selector::CtStatus => Expr::Ct { key: CtKey::Status, to },
-            Selector::CtOriginalSaddr => Expr::Ct { key: self.of(CtKey::SrcIp, CtKey::SrcIp6), to },
-            Selector::CtOriginalDaddr => Expr::Ct { key: self.of(CtKey::DstIp, CtKey::DstIp6), to },
+            Selector::CtOriginalSaddr => Expr::Ct { key: self.family.pick(CtKey::SrcIp, CtKey::SrcIp6), to },
+            Selector::CtOriginalDaddr => Expr::Ct { key: self.family.pick(CtKey::DstIp, CtKey::DstIp6), to },
             Selector::CtOriginalProtoDst => Expr::Ct { key: CtKey::ProtoDst, to },
             Selector::FibSaddrType => Expr::FibType { address: FibAddress::Saddr, to },
             Selector::FibDaddrType => Expr::FibType { address: FibAddress::Daddr, to },
@@ -158,15 +158,8 @@ impl Writer {
     /// Offsets in `struct iphdr` and `struct ipv6hdr` (RFC 791, RFC 8200).
     fn address_offset(&self, selector: Selector) -> u32 {
         match selector {
-            Selector::Saddr => self.of(12, 8),
-            _ => self.of(16, 24),
-        }
-    }
-
-    fn of<T>(&self, ip: T, ip6: T) -> T {
-        match self.family {
-            Family::Ip => ip,
-            Family::Ip6 => ip6,
+            Selector::Saddr => self.family.pick(12, 8),
+            _ => self.family.pick(16, 24),
         }
     }
 
@@ -191,7 +184,7 @@ impl Writer {
 
     /// Port unreachable: ICMP code 3 (RFC 792), ICMPv6 code 4 (RFC 4443).
     fn reject(&mut self) {
-        self.out.push(Expr::Reject { kind: REJECT_ICMP_UNREACH, code: self.of(3, 4) });
+        self.out.push(Expr::Reject { kind: REJECT_ICMP_UNREACH, code: self.family.pick(3, 4) });
     }
 
     fn verdict(&mut self, verdict: Verdict) {

@@ -13,7 +13,7 @@ use crate::{
 /// Why a step was refused, and on which element if it had several.
 struct Refusal {
     errno: i32,
-    element: Option<Element>,
+    element: Option<Box<Element>>,
 }
 
 impl From<i32> for Refusal {
@@ -182,7 +182,7 @@ impl FakeTable {
             match added {
                 Ok(true) => log.push(Undo::Added(id.clone(), Arc::clone(&set.name), element)),
                 Ok(false) => {}
-                Err(errno) => return Err(Refusal { errno, element: Some(element) }),
+                Err(errno) => return Err(Refusal { errno, element: Some(Box::new(element)) }),
             }
         }
         Ok(())
@@ -206,7 +206,7 @@ impl FakeTable {
         for element in list {
             match present.remove(&element) {
                 Some(removed) => log.push(Undo::Removed(id.clone(), Arc::clone(&set.name), removed)),
-                None => return Err(Refusal { errno: libc::ENOENT, element: Some(element) }),
+                None => return Err(Refusal { errno: libc::ENOENT, element: Some(Box::new(element)) }),
             }
         }
         Ok(())

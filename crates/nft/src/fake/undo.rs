@@ -42,7 +42,9 @@ impl FakeTables {
                 table.sets.get_mut(&name).map(|set| set.remove(&element));
             }),
             Undo::Removed(id, name, element) => self.within(&id, |table| {
-                table.sets.get_mut(&name).map(|set| set.put(element));
+                if let Some(set) = table.sets.get_mut(&name) {
+                    set.put(element);
+                }
             }),
         }
     }

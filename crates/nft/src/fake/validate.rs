@@ -62,7 +62,7 @@ impl FakeTable {
             match statement {
                 Statement::Jump(target) | Statement::Goto(target) => drop(next.insert(target)),
                 Statement::Vmap { map, .. } => {
-                    next.extend(self.sets.get(map).into_iter().flat_map(|set| set.targets()));
+                    next.extend(self.sets.get(map).into_iter().flat_map(super::FakeSet::targets));
                 }
                 _ => {}
             }

@@ -140,8 +140,8 @@ pub(super) fn write_bits(f: &mut fmt::Formatter<'_>, names: &[(u32, &str)], bits
     if bits == 0 || bits & !known != 0 {
         return write!(f, "{bits:#x}");
     }
-    let named: Vec<&str> = names.iter().filter(|(bit, _)| bits & bit != 0).map(|(_, name)| *name).collect();
-    f.write_str(&named.join(","))
+    let set: Vec<&str> = names.iter().filter(|(bit, _)| bits & bit != 0).map(|(_, name)| *name).collect();
+    f.write_str(&set.join(","))
 }
 
 /// `RTN_*`, linux/rtnetlink.h.

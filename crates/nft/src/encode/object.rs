@@ -1,0 +1,169 @@
+//! Tables, chains, sets and rules as libnftnl objects.
+
+use nftnl::nftnl_sys as sys;
+
+use crate::libnftnl::{ChainKind, Object, RuleKind, SetKind, TableKind, Unwritable};
+use crate::selector::key_len;
+use crate::wire::{DATA_VERDICT, POLICY_ACCEPT, set_flag};
+use crate::{BaseChain, Bytes, Rule, Selector, Set, SetData, Statement, Table, TableId, userdata};
+
+/// `TYPE_BITS`, nft's datatype.h: how far one component of a concatenated type is from the next.
+const TYPE_BITS: u32 = 6;
+
+/// A table; without attributes just its name, to delete it.
+pub(super) fn table(id: &TableId, table: Option<&Table>) -> Result<Object<TableKind>, Unwritable> {
+    let mut object = Object::new()?;
+    object.name(sys::NFTNL_TABLE_NAME, &id.name)?;
+    let Some(table) = table else { return Ok(object) };
+    object.number(sys::NFTNL_TABLE_FLAGS, table.flags.bits())?;
+    if let Some(comment) = &table.comment {
+        object.bytes(sys::NFTNL_TABLE_USERDATA, &comment_notes(comment)?)?;
+    }
+    Ok(object)
+}
+
+/// A chain; without a base just its name.
+pub(super) fn chain(
+    table: &TableId,
+    name: &str,
+    base: Option<&BaseChain>,
+) -> Result<Object<ChainKind>, Unwritable> {
+    let mut object = Object::new()?;
+    object.name(sys::NFTNL_CHAIN_TABLE, &table.name)?;
+    object.name(sys::NFTNL_CHAIN_NAME, name)?;
+    if let Some(base) = base {
+        object.number(sys::NFTNL_CHAIN_HOOKNUM, base.hook.number())?;
+        object.number(sys::NFTNL_CHAIN_PRIO, base.priority.cast_unsigned())?;
+        object.number(sys::NFTNL_CHAIN_POLICY, POLICY_ACCEPT)?;
+        object.name(sys::NFTNL_CHAIN_TYPE, base.kind.as_str())?;
+    }
+    Ok(object)
+}
+
+/// Just the name of a set, to delete it.
+pub(super) fn set_name(table: &TableId, name: &str) -> Result<Object<SetKind>, Unwritable> {
+    let mut object = Object::new()?;
+    object.name(sys::NFTNL_SET_TABLE, &table.name)?;
+    object.name(sys::NFTNL_SET_NAME, name)?;
+    Ok(object)
+}
+
+/// A set; `number` tells it from others of the same batch.
+pub(super) fn set(table: &TableId, set: &Set, number: u32) -> Result<Object<SetKind>, Unwritable> {
+    check_set(table, set)?;
+    let family = table.family;
+    let mut object = set_name(table, &set.name)?;
+    object.number(sys::NFTNL_SET_ID, number)?;
+    object.number(sys::NFTNL_SET_FLAGS, set_flags(set))?;
+    object.number(sys::NFTNL_SET_KEY_TYPE, concat_type(&set.key, table))?;
+    object.number(sys::NFTNL_SET_KEY_LEN, length(set.key_len(family)))?;
+    match &set.data {
+        SetData::None => {}
+        SetData::Verdict => object.number(sys::NFTNL_SET_DATA_TYPE, DATA_VERDICT)?,
+        SetData::Value(data) => {
+            object.number(sys::NFTNL_SET_DATA_TYPE, concat_type(data, table))?;
+            object.number(sys::NFTNL_SET_DATA_LEN, length(set.data_len(family)))?;
+        }
+    }
+    if let Some(timeout) = set.timeout {
+        let millis = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
+        object.long(sys::NFTNL_SET_TIMEOUT, millis)?;
+    }
+    if let Some(size) = set.size {
+        object.number(sys::NFTNL_SET_DESC_SIZE, size)?;
+    }
+    if set.interval && set.is_concatenated() {
+        let fields: Vec<u8> = set.key.iter().map(|s| u8::try_from(s.len(family)).unwrap_or(0)).collect();
+        object.bytes(sys::NFTNL_SET_DESC_CONCAT, &fields)?;
+    }
+    object.bytes(sys::NFTNL_SET_USERDATA, &userdata::of_set(set, family))?;
+    Ok(object)
+}
+
+fn check_set(table: &TableId, set: &Set) -> Result<(), Unwritable> {
+    let fits = |length| (1..=Bytes::CAPACITY).contains(&length);
+    if !fits(set.key_len(table.family)) {
+        return Err(Unwritable("its key must have 1 to 64 bytes"));
+    }
+    if matches!(set.data, SetData::Value(_)) && !fits(set.data_len(table.family)) {
+        return Err(Unwritable("its data must have 1 to 64 bytes"));
+    }
+    if set.comment.as_deref().is_some_and(|comment| !userdata::is_comment(comment)) {
+        return Err(COMMENT);
+    }
+    Ok(())
+}
+
+/// The kernel's flags for a set's shape.
+pub(crate) fn set_flags(set: &Set) -> u32 {
+    let flag = |present: bool, flag: u32| if present { flag } else { 0 };
+    flag(set.interval, set_flag::INTERVAL)
+        | flag(set.interval && set.is_concatenated(), set_flag::CONCAT)
+        | flag(set.data != SetData::None, set_flag::MAP)
+        | flag(set.timeout.is_some(), set_flag::TIMEOUT)
+        | flag(set.dynamic, set_flag::DYNAMIC)
+}
+
+/// nft's number for a concatenation of types. It has room for five; more push the first ones out.
+pub(crate) fn concat_type(selectors: &[Selector], table: &TableId) -> u32 {
+    selectors.iter().fold(0, |all: u32, s| all.wrapping_shl(TYPE_BITS) | s.datatype(table.family) as u32)
+}
+
+/// A rule; without one just its chain, to delete all there are.
+pub(super) fn rule(
+    table: &TableId,
+    chain: &str,
+    rule: Option<&Rule>,
+) -> Result<Object<RuleKind>, Unwritable> {
+    let mut object = Object::new()?;
+    object.name(sys::NFTNL_RULE_TABLE, &table.name)?;
+    object.name(sys::NFTNL_RULE_CHAIN, chain)?;
+    let Some(rule) = rule else { return Ok(object) };
+    rule.statements.iter().try_for_each(|statement| check_statement(table, statement))?;
+    for expression in rule.expressions(table.family) {
+        object.add(super::expression::write(&expression)?)?;
+    }
+    if let Some(comment) = &rule.comment {
+        object.bytes(sys::NFTNL_RULE_USERDATA, &comment_notes(comment)?)?;
+    }
+    Ok(object)
+}
+
+/// Values must have the length of what they are compared with, and keys must fit the registers.
+fn check_statement(table: &TableId, statement: &Statement) -> Result<(), Unwritable> {
+    let family = table.family;
+    let fits = |length| (1..=Bytes::CAPACITY).contains(&length);
+    let (good, reason) = match statement {
+        Statement::Match { selector, value, .. } => {
+            (value.len() == selector.len(family), "a value has not its selector's length")
+        }
+        Statement::MatchPrefix { selector, value, bits, .. } => (
+            value.len() == selector.len(family) && usize::from(*bits) <= value.len() * 8,
+            "a prefix has not its selector's length",
+        ),
+        Statement::MatchBits { selector, .. } => {
+            (selector.len(family) == 4 && selector.is_host_endian(), "only selectors of flags have bits")
+        }
+        Statement::InSet { key, .. }
+        | Statement::Vmap { key, .. }
+        | Statement::DnatMap { key, .. }
+        | Statement::UpdateSet { key, .. } => (fits(key_len(key, family)), "a key must have 1 to 64 bytes"),
+        Statement::UpdateMap { key, data, .. } => {
+            let both = key_len(key, family).next_multiple_of(16) + key_len(data, family);
+            (!key.is_empty() && !data.is_empty() && fits(both), "key and data must have 1 to 64 bytes")
+        }
+        _ => (true, ""),
+    };
+    if good { Ok(()) } else { Err(Unwritable(reason)) }
+}
+
+const COMMENT: Unwritable = Unwritable("its comment is too long, or has characters nft cannot print");
+
+fn comment_notes(comment: &str) -> Result<Vec<u8>, Unwritable> {
+    if userdata::is_comment(comment) { Ok(userdata::with_comment(comment)) } else { Err(COMMENT) }
+}
+
+fn length(bytes: usize) -> u32 {
+    // Checked to be at most 64.
+    u32::try_from(bytes).unwrap_or_default()
+}

@@ -1,0 +1,342 @@
+//! Owning wrappers for libnftnl's objects; all of this crate's `unsafe` is here.
+//!
+//! libnftnl builds a table, chain, set or rule from attributes and writes it as
+//! the payload of a netlink message. It writes without knowing how large the
+//! message buffer is, so [`Scratch`] is larger than anything the limits below
+//! let through.
+//!
+//! Elements do not come this way: one allocation and several calls for each of
+//! half a million would cost more than the kernel's own work.
+
+#![expect(unsafe_code, reason = "libnftnl is a C library; nothing else in this crate calls it")]
+
+use std::ffi::{CString, c_int, c_void};
+use std::ptr::NonNull;
+
+use nftnl::nftnl_sys as sys;
+
+/// Why an object cannot be written; the caller adds which one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Unwritable(pub(crate) &'static str);
+
+/// The longest name: `NFT_NAME_MAXLEN` is 256 with its zero, linux/netfilter/nf_tables.h.
+const NAME_MAX: usize = 255;
+/// The longest user data: `NFT_USERDATA_MAXLEN`, linux/netfilter/nf_tables.h.
+const USERDATA_MAX: usize = 256;
+/// The most expressions of a rule: `NFT_RULE_MAXEXPRS`, net/netfilter/nf_tables_api.c.
+const EXPRESSIONS_MAX: usize = 128;
+/// The longest value of any other attribute: `NFT_DATA_VALUE_MAXLEN`.
+const VALUE_MAX: usize = 64;
+/// What the longest rule can take: each expression has at most one name, two values and ten numbers.
+const SCRATCH: usize = 4096 + EXPRESSIONS_MAX * (NAME_MAX + 2 * VALUE_MAX + 200);
+
+/// A kind of libnftnl object: how it is made, filled, written and freed.
+pub(crate) trait Kind {
+    /// The C type.
+    type Raw;
+    /// Attributes that hold user data, and may be that long.
+    const USERDATA: Option<u32>;
+
+    /// # Safety
+    /// None; the result may be null.
+    unsafe fn alloc() -> *mut Self::Raw;
+    /// # Safety
+    /// `raw` comes from [`Kind::alloc`] and is not used afterwards.
+    unsafe fn free(raw: *mut Self::Raw);
+    /// # Safety
+    /// `raw` comes from [`Kind::alloc`]; `data` has `length` bytes of what `attribute` holds.
+    unsafe fn set(raw: *mut Self::Raw, attribute: u16, data: *const c_void, length: u32) -> c_int;
+    /// # Safety
+    /// `raw` comes from [`Kind::alloc`]; `header` starts a message with room for the object.
+    unsafe fn build(header: *mut sys::libc::nlmsghdr, raw: *mut Self::Raw);
+}
+
+macro_rules! kind {
+    ($name:ident, $raw:ident, $userdata:expr, $alloc:ident, $free:ident, $set:ident, $build:ident) => {
+        pub(crate) enum $name {}
+
+        impl Kind for $name {
+            type Raw = sys::$raw;
+            const USERDATA: Option<u32> = $userdata;
+
+            unsafe fn alloc() -> *mut Self::Raw {
+                // SAFETY: takes nothing.
+                unsafe { sys::$alloc() }
+            }
+
+            unsafe fn free(raw: *mut Self::Raw) {
+                // SAFETY: the caller's promise.
+                unsafe { sys::$free(raw) }
+            }
+
+            unsafe fn set(raw: *mut Self::Raw, attribute: u16, data: *const c_void, length: u32) -> c_int {
+                // SAFETY: the caller's promise; libnftnl copies the data.
+                unsafe { sys::$set(raw, attribute, data, length) }
+            }
+
+            unsafe fn build(header: *mut sys::libc::nlmsghdr, raw: *mut Self::Raw) {
+                // SAFETY: the caller's promise.
+                unsafe { sys::$build(header, raw) }
+            }
+        }
+    };
+}
+
+kind!(
+    TableKind,
+    nftnl_table,
+    Some(sys::NFTNL_TABLE_USERDATA),
+    nftnl_table_alloc,
+    nftnl_table_free,
+    nftnl_table_set_data,
+    nftnl_table_nlmsg_build_payload
+);
+kind!(
+    ChainKind,
+    nftnl_chain,
+    None,
+    nftnl_chain_alloc,
+    nftnl_chain_free,
+    nftnl_chain_set_data,
+    nftnl_chain_nlmsg_build_payload
+);
+kind!(
+    SetKind,
+    nftnl_set,
+    Some(sys::NFTNL_SET_USERDATA),
+    nftnl_set_alloc,
+    nftnl_set_free,
+    nftnl_set_set_data,
+    nftnl_set_nlmsg_build_payload
+);
+kind!(
+    RuleKind,
+    nftnl_rule,
+    Some(sys::NFTNL_RULE_USERDATA),
+    nftnl_rule_alloc,
+    nftnl_rule_free,
+    nftnl_rule_set_data,
+    nftnl_rule_nlmsg_build_payload
+);
+
+/// One libnftnl object, freed when dropped.
+pub(crate) struct Object<K: Kind> {
+    raw: NonNull<K::Raw>,
+    expressions: usize,
+}
+
+impl<K: Kind> Object<K> {
+    pub(crate) fn new() -> Result<Self, Unwritable> {
+        // SAFETY: takes nothing; null is checked below.
+        let raw = unsafe { K::alloc() };
+        let raw = NonNull::new(raw).ok_or(OUT_OF_MEMORY)?;
+        Ok(Self { raw, expressions: 0 })
+    }
+
+    /// Sets a number of four bytes.
+    pub(crate) fn number(&mut self, attribute: u32, number: u32) -> Result<(), Unwritable> {
+        self.set(attribute, &number.to_ne_bytes(), size_of::<u32>())
+    }
+
+    /// Sets a number of eight bytes.
+    pub(crate) fn long(&mut self, attribute: u32, number: u64) -> Result<(), Unwritable> {
+        self.set(attribute, &number.to_ne_bytes(), size_of::<u64>())
+    }
+
+    /// Sets a name.
+    pub(crate) fn name(&mut self, attribute: u32, name: &str) -> Result<(), Unwritable> {
+        let name = c_name(name)?;
+        self.set(attribute, name.as_bytes_with_nul(), NAME_MAX + 1)
+    }
+
+    /// Sets bytes: user data, or the lengths of a concatenation's fields.
+    pub(crate) fn bytes(&mut self, attribute: u32, bytes: &[u8]) -> Result<(), Unwritable> {
+        let is_userdata = K::USERDATA == Some(attribute);
+        // One less than the registers there are: libnftnl counts the lengths up to a zero after them.
+        self.set(attribute, bytes, if is_userdata { USERDATA_MAX } else { 15 })
+    }
+
+    /// The object as the payload of a message: what follows the netlink header.
+    pub(crate) fn write<'a>(&self, scratch: &'a mut Scratch) -> Result<&'a [u8], Unwritable> {
+        scratch.start();
+        // SAFETY: the scratch is aligned, starts with an empty header, and has room for more than
+        // the limits of `name`, `bytes`, `value` and `add` let an object be.
+        unsafe { K::build(scratch.header(), self.raw.as_ptr()) };
+        scratch.payload()
+    }
+
+    fn set(&mut self, attribute: u32, data: &[u8], limit: usize) -> Result<(), Unwritable> {
+        if data.len() > limit {
+            return Err(Unwritable("a value is too long"));
+        }
+        let (attribute, length) = narrow(attribute, data)?;
+        // SAFETY: `data` has `length` bytes and outlives the call; numbers have the size their
+        // attribute wants, names end in a zero.
+        let result = unsafe { K::set(self.raw.as_ptr(), attribute, data.as_ptr().cast(), length) };
+        if result < 0 { Err(OUT_OF_MEMORY) } else { Ok(()) }
+    }
+}
+
+impl Object<RuleKind> {
+    /// Appends an expression.
+    pub(crate) fn add(&mut self, expression: Expression) -> Result<(), Unwritable> {
+        self.expressions += 1;
+        if self.expressions > EXPRESSIONS_MAX {
+            return Err(Unwritable("it has too many expressions"));
+        }
+        // SAFETY: both objects are alive; the rule takes the expression over, so it is not freed here.
+        unsafe { sys::nftnl_rule_add_expr(self.raw.as_ptr(), expression.release()) };
+        Ok(())
+    }
+}
+
+impl<K: Kind> Drop for Object<K> {
+    fn drop(&mut self) {
+        // SAFETY: this value alone owns the object, and ends here.
+        unsafe { K::free(self.raw.as_ptr()) };
+    }
+}
+
+/// One expression, freed when dropped unless a rule took it over.
+pub(crate) struct Expression {
+    raw: NonNull<sys::nftnl_expr>,
+}
+
+impl Expression {
+    /// An expression of the kernel's name.
+    pub(crate) fn new(name: &'static std::ffi::CStr) -> Result<Self, Unwritable> {
+        // SAFETY: the name ends in a zero; null is checked below.
+        let raw = unsafe { sys::nftnl_expr_alloc(name.as_ptr()) };
+        Ok(Self { raw: NonNull::new(raw).ok_or(OUT_OF_MEMORY)? })
+    }
+
+    /// Sets a number of four bytes.
+    pub(crate) fn number(self, attribute: u32, number: u32) -> Result<Self, Unwritable> {
+        self.set(attribute, &number.to_ne_bytes(), VALUE_MAX)
+    }
+
+    /// Sets a number of one byte.
+    pub(crate) fn byte(self, attribute: u32, number: u8) -> Result<Self, Unwritable> {
+        self.set(attribute, &[number], VALUE_MAX)
+    }
+
+    /// Sets a name.
+    pub(crate) fn name(self, attribute: u32, name: &str) -> Result<Self, Unwritable> {
+        let name = c_name(name)?;
+        self.set(attribute, name.as_bytes_with_nul(), NAME_MAX + 1)
+    }
+
+    /// Sets a value to compare with, or a mask.
+    pub(crate) fn value(self, attribute: u32, value: &[u8]) -> Result<Self, Unwritable> {
+        self.set(attribute, value, VALUE_MAX)
+    }
+
+    fn set(self, attribute: u32, data: &[u8], limit: usize) -> Result<Self, Unwritable> {
+        if data.len() > limit {
+            return Err(Unwritable("a value is too long"));
+        }
+        let (attribute, length) = narrow(attribute, data)?;
+        // SAFETY: `data` has `length` bytes and outlives the call; libnftnl copies it. Numbers have
+        // the size their attribute wants, names end in a zero.
+        let result =
+            unsafe { sys::nftnl_expr_set(self.raw.as_ptr(), attribute, data.as_ptr().cast(), length) };
+        if result < 0 { Err(OUT_OF_MEMORY) } else { Ok(self) }
+    }
+
+    fn release(self) -> *mut sys::nftnl_expr {
+        let raw = self.raw.as_ptr();
+        std::mem::forget(self);
+        raw
+    }
+}
+
+impl Drop for Expression {
+    fn drop(&mut self) {
+        // SAFETY: this value alone owns the expression, and ends here.
+        unsafe { sys::nftnl_expr_free(self.raw.as_ptr()) };
+    }
+}
+
+/// Room for libnftnl to write one message in.
+pub(crate) struct Scratch {
+    words: Vec<u64>,
+}
+
+impl Scratch {
+    pub(crate) fn new() -> Self {
+        Self { words: vec![0; SCRATCH / size_of::<u64>()] }
+    }
+
+    fn header(&mut self) -> *mut sys::libc::nlmsghdr {
+        self.words.as_mut_ptr().cast()
+    }
+
+    /// An empty message: a header that counts only itself.
+    fn start(&mut self) {
+        let length = u32::try_from(size_of::<sys::libc::nlmsghdr>()).unwrap_or_default();
+        // SAFETY: the words are aligned for a header and there are enough of them for one.
+        unsafe { (*self.header()).nlmsg_len = length };
+    }
+
+    fn payload(&mut self) -> Result<&[u8], Unwritable> {
+        // SAFETY: as in `start`.
+        let length = usize::try_from(unsafe { (*self.header()).nlmsg_len }).unwrap_or(usize::MAX);
+        let whole = self.words.len() * size_of::<u64>();
+        if length > whole {
+            return Err(Unwritable("it is too long"));
+        }
+        // SAFETY: the words are initialised, `length` of their bytes lie within them, and bytes have
+        // no alignment.
+        let bytes = unsafe { std::slice::from_raw_parts(self.words.as_ptr().cast::<u8>(), length) };
+        Ok(bytes.get(size_of::<sys::libc::nlmsghdr>()..).unwrap_or_default())
+    }
+}
+
+const OUT_OF_MEMORY: Unwritable = Unwritable("libnftnl is out of memory");
+
+fn c_name(name: &str) -> Result<CString, Unwritable> {
+    if name.is_empty() || name.len() > NAME_MAX {
+        return Err(Unwritable("a name must have 1 to 255 bytes"));
+    }
+    CString::new(name).map_err(|_nul| Unwritable("a name contains a zero byte"))
+}
+
+fn narrow(attribute: u32, data: &[u8]) -> Result<(u16, u32), Unwritable> {
+    let attribute = u16::try_from(attribute).ok();
+    attribute.zip(u32::try_from(data.len()).ok()).ok_or(Unwritable("a value is too long"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_the_kernel_would_not_take_are_refused_before_libnftnl_sees_them() {
+        let mut chain = Object::<ChainKind>::new().unwrap();
+        assert!(chain.name(sys::NFTNL_CHAIN_NAME, "").is_err());
+        assert!(chain.name(sys::NFTNL_CHAIN_NAME, "a\0b").is_err());
+        assert!(chain.name(sys::NFTNL_CHAIN_NAME, &"x".repeat(256)).is_err());
+        assert!(chain.name(sys::NFTNL_CHAIN_NAME, &"x".repeat(255)).is_ok());
+    }
+
+    #[test]
+    fn the_longest_rule_fits_the_scratch() {
+        let mut rule = Object::<RuleKind>::new().unwrap();
+        let name = "x".repeat(NAME_MAX);
+        rule.name(sys::NFTNL_RULE_TABLE, &name).unwrap();
+        rule.name(sys::NFTNL_RULE_CHAIN, &name).unwrap();
+        rule.bytes(sys::NFTNL_RULE_USERDATA, &[1; USERDATA_MAX]).unwrap();
+        let lookup = || {
+            Expression::new(c"dynset")
+                .and_then(|e| e.name(sys::NFTNL_EXPR_DYNSET_SET_NAME, &name))
+                .and_then(|e| e.number(sys::NFTNL_EXPR_DYNSET_SREG_KEY, 1))
+                .and_then(|e| e.number(sys::NFTNL_EXPR_DYNSET_SREG_DATA, 2))
+                .unwrap()
+        };
+        (0..EXPRESSIONS_MAX).for_each(|_| rule.add(lookup()).unwrap());
+        assert!(rule.add(lookup()).is_err());
+        let mut scratch = Scratch::new();
+        let length = rule.write(&mut scratch).unwrap().len();
+        assert!(length > EXPRESSIONS_MAX * NAME_MAX && length < SCRATCH, "{length} of {SCRATCH}");
+    }
+}
