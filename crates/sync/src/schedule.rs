@@ -1,0 +1,105 @@
+//! When one family may and must be applied. Knows time, but neither plans nor backends.
+
+use std::time::Duration;
+
+use portolan_core::backend::Retry;
+use tokio::time::Instant;
+
+use crate::backoff::Backoff;
+use crate::settings::SyncSettings;
+
+/// When one family may and must be applied.
+#[derive(Debug)]
+pub(crate) struct Schedule {
+    min_period: Duration,
+    full_period: Duration,
+    backoff: Backoff,
+    condition: Condition,
+    /// No apply starts before this.
+    not_before: Instant,
+    /// A retry, or what a backend asked for.
+    due: Option<Instant>,
+    /// When everything must be compared again; unknown before the first success.
+    full_due: Option<Instant>,
+}
+
+/// How the last apply ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Condition {
+    /// Well, or there was none. All changes there are call for an apply.
+    Good,
+    /// Badly. Its changes wait for the retry, but new ones call for one earlier.
+    Failed { changed_since: bool },
+}
+
+impl Schedule {
+    /// Starts now, and lets `chance` (a number from 0 up to 1) spread its retries.
+    pub(crate) fn new(settings: &SyncSettings, now: Instant, chance: fn() -> f64) -> Self {
+        Self {
+            min_period: settings.min_period,
+            full_period: settings.full_period,
+            backoff: Backoff::new(settings.retry_period, chance),
+            condition: Condition::Good,
+            not_before: now,
+            due: None,
+            full_due: None,
+        }
+    }
+
+    /// When to apply next, given whether there are changes; possibly in the past.
+    pub(crate) fn next(&self, has_changes: bool) -> Option<Instant> {
+        let wanted_now = match self.condition {
+            Condition::Good => has_changes,
+            Condition::Failed { changed_since } => changed_since,
+        };
+        let now = wanted_now.then_some(self.not_before);
+        let later = [self.due, self.full_due].into_iter().flatten().map(|due| due.max(self.not_before));
+        now.into_iter().chain(later).min()
+    }
+
+    /// Whether the next apply must compare everything because it is time for that again.
+    pub(crate) fn is_full_due(&self, now: Instant) -> bool {
+        self.full_due.is_some_and(|due| due <= now)
+    }
+
+    /// Whether the last apply failed.
+    pub(crate) fn is_failing(&self) -> bool {
+        self.condition != Condition::Good
+    }
+
+    /// Something new has come in.
+    pub(crate) fn changed(&mut self) {
+        if let Condition::Failed { changed_since } = &mut self.condition {
+            *changed_since = true;
+        }
+    }
+
+    /// An apply succeeded; `was_full` if it compared everything.
+    pub(crate) fn succeeded(&mut self, now: Instant, was_full: bool, follow_up: Option<Duration>) {
+        self.condition = Condition::Good;
+        self.backoff.reset();
+        self.not_before = now + self.min_period;
+        self.due = follow_up.map(|after| now + after);
+        if was_full || self.full_due.is_none() {
+            self.full_due = Some(now + self.full_period);
+        }
+    }
+
+    /// An apply failed. Returns how long until the retry, if nothing new comes in.
+    pub(crate) fn failed(&mut self, now: Instant, retry: Retry) -> Duration {
+        let delay = match retry {
+            Retry::Never => self.backoff.give_up(),
+            Retry::SameChanges | Retry::CompareAll => self.backoff.fail(),
+        };
+        let wait = delay.retry.max(self.min_period);
+        self.condition = Condition::Failed { changed_since: false };
+        self.not_before = now + delay.floor.max(self.min_period);
+        self.due = Some(now + wait);
+        // A retry compares everything if that is due, so that need not wake us by itself.
+        self.full_due = self.full_due.map(|due| due.max(now + wait));
+        wait
+    }
+}
+
+#[cfg(test)]
+mod tests;

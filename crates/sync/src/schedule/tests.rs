@@ -1,0 +1,102 @@
+//! Times in, times out.
+
+use std::time::SystemTime;
+
+use super::*;
+
+const MIN: Duration = Duration::from_secs(2);
+const HOUR: Duration = Duration::from_secs(3_600);
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn schedule(min_period: Duration) -> (Schedule, Instant) {
+    let settings = SyncSettings::new(min_period, seconds(30), SystemTime::UNIX_EPOCH);
+    let now = Instant::now();
+    (Schedule::new(&settings, now, || 0.5), now)
+}
+
+#[test]
+fn without_changes_nothing_is_due_before_the_first_apply() {
+    let (schedule, now) = schedule(Duration::ZERO);
+    assert_eq!(schedule.next(false), None);
+    assert_eq!(schedule.next(true), Some(now));
+}
+
+#[test]
+fn the_minimum_period_counts_from_the_end_of_an_apply() {
+    let (mut schedule, now) = schedule(MIN);
+    let end = now + seconds(5);
+    schedule.succeeded(end, true, None);
+    assert_eq!(schedule.next(true), Some(end + MIN));
+    assert_eq!(schedule.next(false), Some(end + HOUR), "the complete comparison");
+}
+
+#[test]
+fn what_a_backend_left_is_due_when_it_says_but_not_before_the_minimum_period() {
+    let (mut schedule, now) = schedule(MIN);
+    schedule.succeeded(now, true, Some(seconds(5)));
+    assert_eq!(schedule.next(false), Some(now + seconds(5)));
+    schedule.succeeded(now, true, Some(seconds(1)));
+    assert_eq!(schedule.next(false), Some(now + MIN));
+    schedule.succeeded(now, true, None);
+    assert_eq!(schedule.next(false), Some(now + HOUR), "nothing is left any more");
+}
+
+#[test]
+fn a_partial_apply_does_not_put_off_the_complete_comparison() {
+    let (mut schedule, now) = schedule(Duration::ZERO);
+    schedule.succeeded(now, true, None);
+    schedule.succeeded(now + seconds(3_000), false, None);
+    assert!(!schedule.is_full_due(now + seconds(3_599)));
+    assert!(schedule.is_full_due(now + HOUR));
+    assert_eq!(schedule.next(false), Some(now + HOUR));
+    schedule.succeeded(now + HOUR, true, None);
+    assert_eq!(schedule.next(false), Some(now + 2 * HOUR));
+}
+
+#[test]
+fn failed_changes_wait_for_the_retry_and_new_ones_for_the_floor() {
+    let (mut schedule, now) = schedule(Duration::ZERO);
+    for _ in 0..5 {
+        schedule.failed(now, Retry::SameChanges);
+    }
+    assert_eq!(schedule.failed(now, Retry::SameChanges), Duration::from_millis(3_200));
+    assert_eq!(schedule.next(true), Some(now + Duration::from_millis(3_200)));
+    schedule.changed();
+    assert_eq!(schedule.next(true), Some(now + seconds(1)));
+}
+
+#[test]
+fn a_failed_apply_is_repeated_even_if_no_change_is_left() {
+    let (mut schedule, now) = schedule(Duration::ZERO);
+    schedule.succeeded(now, true, Some(seconds(1)));
+    schedule.failed(now, Retry::SameChanges);
+    assert_eq!(schedule.next(false), Some(now + Duration::from_millis(100)));
+}
+
+#[test]
+fn retries_keep_to_the_minimum_period() {
+    let (mut schedule, now) = schedule(MIN);
+    assert_eq!(schedule.failed(now, Retry::CompareAll), MIN);
+    schedule.changed();
+    assert_eq!(schedule.next(true), Some(now + MIN));
+}
+
+#[test]
+fn a_host_that_cannot_is_asked_at_the_slow_period_only() {
+    let (mut schedule, now) = schedule(Duration::ZERO);
+    assert_eq!(schedule.failed(now, Retry::Never), seconds(30));
+    schedule.changed();
+    assert_eq!(schedule.next(true), Some(now + seconds(30)));
+}
+
+#[test]
+fn a_complete_comparison_that_is_due_does_not_outrun_the_back_off() {
+    let (mut schedule, now) = schedule(Duration::ZERO);
+    schedule.succeeded(now, true, None);
+    schedule.failed(now + HOUR, Retry::Never);
+    assert_eq!(schedule.next(true), Some(now + HOUR + seconds(30)));
+    assert!(schedule.is_full_due(now + HOUR + seconds(30)));
+}

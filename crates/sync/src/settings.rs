@@ -1,0 +1,28 @@
+//! What the loop's timing depends on.
+
+use std::time::{Duration, SystemTime};
+
+/// What the loop's timing depends on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SyncSettings {
+    /// Shortest time from the end of one apply to the start of the next, per family.
+    pub min_period: Duration,
+    /// Longest time from a failed apply to the next.
+    pub retry_period: Duration,
+    /// Time from one complete comparison with the kernel to the next. Finds what others
+    /// have changed behind our back; kube-proxy's full sync.
+    pub full_period: Duration,
+    /// When the process started. Older pod changes were not ours to carry out, so how
+    /// long they took says nothing about this process.
+    pub started: SystemTime,
+}
+
+/// kube-proxy's time between full syncs.
+const FULL_PERIOD: Duration = Duration::from_secs(60 * 60);
+
+impl SyncSettings {
+    /// These periods, and a complete comparison every hour.
+    pub fn new(min_period: Duration, retry_period: Duration, started: SystemTime) -> Self {
+        Self { min_period, retry_period, full_period: FULL_PERIOD, started }
+    }
+}

@@ -1,0 +1,168 @@
+//! The loop: takes in events, applies what is due.
+
+use portolan_core::event::Event;
+use portolan_core::{IpFamily, ProxyBackend, State};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until};
+use tracing::warn;
+
+use crate::family::FamilySync;
+use crate::observer::SyncObserver;
+use crate::settings::SyncSettings;
+
+/// Most events taken in before the next look at what is due, so that a flood of them
+/// cannot put off every apply. Large enough to merge a burst into few applies.
+const BATCH: usize = 4096;
+
+/// Owns the state and the backends, and brings plans into force.
+pub struct SyncLoop {
+    state: State,
+    families: Vec<FamilySync>,
+    observer: Box<dyn SyncObserver>,
+}
+
+/// Why the loop came to an end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stopped {
+    /// It was asked to.
+    Asked,
+    /// Nobody can send events any more.
+    SourceEnded,
+}
+
+/// Asks a loop to stop.
+#[derive(Debug)]
+pub struct Stop(watch::Receiver<bool>);
+
+impl Stop {
+    /// The request, and what makes it: sending true, or dropping the sender.
+    pub fn channel() -> (watch::Sender<bool>, Self) {
+        let (sender, receiver) = watch::channel(false);
+        (sender, Self(receiver))
+    }
+
+    fn is_asked(&self) -> bool {
+        *self.0.borrow() || self.0.has_changed().is_err()
+    }
+
+    async fn asked(&mut self) {
+        // An error means that the sender is gone, which asks for the same.
+        let _ = self.0.wait_for(|asked| *asked).await;
+    }
+}
+
+impl SyncLoop {
+    /// Applies what follows from `state`, and events, through `backends`.
+    pub fn new(
+        state: State,
+        backends: Vec<(IpFamily, Box<dyn ProxyBackend>)>,
+        settings: &SyncSettings,
+        observer: Box<dyn SyncObserver>,
+    ) -> Self {
+        Self::with_chance(state, backends, settings, observer, fastrand::f64)
+    }
+
+    /// The same with retries spread by `chance`, a number from 0 up to 1.
+    pub(crate) fn with_chance(
+        state: State,
+        backends: Vec<(IpFamily, Box<dyn ProxyBackend>)>,
+        settings: &SyncSettings,
+        observer: Box<dyn SyncObserver>,
+        chance: fn() -> f64,
+    ) -> Self {
+        let families = backends
+            .into_iter()
+            .map(|(family, backend)| FamilySync::new(family, backend, settings, chance))
+            .collect();
+        Self { state, families, observer }
+    }
+
+    /// Runs until asked to stop, or nobody can send events any more. An apply that has
+    /// begun is finished; no other begins after that.
+    pub async fn run(mut self, mut events: mpsc::Receiver<Event>, mut stop: Stop) -> Stopped {
+        for family in &self.families {
+            self.observer.started(family.family);
+        }
+        let mut batch = Vec::new();
+        loop {
+            let next = self.next_apply();
+            tokio::select! {
+                biased;
+                () = stop.asked() => return Stopped::Asked,
+                count = events.recv_many(&mut batch, BATCH) => {
+                    if count == 0 {
+                        return Stopped::SourceEnded;
+                    }
+                    self.take_in(batch.drain(..));
+                }
+                () = sleep_or_wait(next) => {}
+            }
+            self.apply_due(&stop).await;
+        }
+    }
+
+    fn next_apply(&self) -> Option<Instant> {
+        if !self.state.is_ready() {
+            return None;
+        }
+        self.families.iter().filter_map(|family| family.next(&self.state)).min()
+    }
+
+    fn take_in(&mut self, events: impl Iterator<Item = Event>) {
+        for event in events {
+            self.observer.received(&event);
+            let is_about_node = matches!(event, Event::Node(_));
+            self.state.handle(event);
+            if let Some(node) = self.state.node().filter(|_| is_about_node) {
+                self.observer.node(node);
+            }
+        }
+        for contest in self.state.take_contests() {
+            warn!(
+                address = %contest.frontend,
+                answers = %contest.winner,
+                ignored = %contest.loser,
+                "two Services claim one address"
+            );
+        }
+        if !self.state.is_ready() {
+            return;
+        }
+        self.state.prepare();
+        for family in &mut self.families {
+            family.changed(&mut self.state, &mut *self.observer);
+        }
+        self.report_settled();
+    }
+
+    /// Applies every family whose time has come, one after the other.
+    async fn apply_due(&mut self, stop: &Stop) {
+        if !self.state.is_ready() {
+            return;
+        }
+        let mut applied = false;
+        for family in &mut self.families {
+            let is_due = family.next(&self.state).is_some_and(|due| due <= Instant::now());
+            if is_due && !stop.is_asked() {
+                family.apply(&mut self.state, &mut *self.observer).await;
+                applied = true;
+            }
+        }
+        if applied {
+            self.report_settled();
+        }
+    }
+
+    fn report_settled(&mut self) {
+        if self.families.iter().all(|family| family.is_in_force(&self.state)) {
+            self.observer.settled();
+        }
+    }
+}
+
+async fn sleep_or_wait(until: Option<Instant>) {
+    match until {
+        Some(instant) => sleep_until(instant).await,
+        None => std::future::pending().await,
+    }
+}

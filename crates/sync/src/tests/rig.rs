@@ -1,0 +1,296 @@
+//! A running loop with scripted backends, and what became of it.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use portolan_core::backend::{Retry, Scope};
+use portolan_core::event::{Change, Event, Node, Service};
+use portolan_core::{
+    ApplyReport, BackendError, ChangeSet, IpFamily, NodeConfig, NodePlan, PerFamily, Protocol, ProxyBackend,
+    ProxyMode, State,
+};
+use portolan_testkit::objects::{empty_lists, service};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep};
+
+use crate::{Attempt, Stop, Stopped, SyncLoop, SyncObserver, SyncSettings};
+
+/// How the next apply goes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Outcome {
+    pub(super) takes: Duration,
+    pub(super) result: Result<ApplyReport, Retry>,
+}
+
+impl Outcome {
+    pub(super) const GOOD: Self = Self { takes: Duration::ZERO, result: Ok(REPORT) };
+
+    pub(super) fn bad(retry: Retry) -> Self {
+        Self { result: Err(retry), ..Self::GOOD }
+    }
+
+    pub(super) fn taking(self, takes: Duration) -> Self {
+        Self { takes, ..self }
+    }
+
+    pub(super) fn follow_up(after: Duration) -> Self {
+        Self { result: Ok(ApplyReport { follow_up: Some(after), ..REPORT }), ..Self::GOOD }
+    }
+}
+
+const REPORT: ApplyReport = ApplyReport {
+    scope: Scope::Partial,
+    operations: 1,
+    transactions: 1,
+    longest_transaction: Duration::ZERO,
+    follow_up: None,
+};
+
+/// One apply as a backend met it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Call {
+    /// Milliseconds since the rig was set up.
+    pub(super) at: u128,
+    pub(super) changes: Changes,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Changes {
+    /// Compare everything; this many service ports are in the plan.
+    All(usize),
+    /// The names of the Services that differ, sorted.
+    Only(Vec<String>),
+}
+
+pub(super) fn only(names: &[&str]) -> Changes {
+    Changes::Only(names.iter().map(|name| (*name).to_owned()).collect())
+}
+
+#[derive(Debug, Default)]
+struct Script {
+    /// Used up one by one; after the last one every apply succeeds, or the last goes on if so said.
+    outcomes: VecDeque<Outcome>,
+    forever: Option<Outcome>,
+    calls: Vec<Call>,
+}
+
+struct Scripted {
+    start: Instant,
+    script: Arc<Mutex<Script>>,
+}
+
+#[async_trait]
+impl ProxyBackend for Scripted {
+    fn mode(&self) -> ProxyMode {
+        ProxyMode::new("scripted")
+    }
+
+    async fn apply(&mut self, plan: &NodePlan, changes: &ChangeSet) -> Result<ApplyReport, BackendError> {
+        let outcome = {
+            let mut script = self.script.lock().unwrap();
+            let at = self.start.elapsed().as_millis();
+            script.calls.push(Call { at, changes: describe(plan, changes) });
+            let forever = script.forever.unwrap_or(Outcome::GOOD);
+            script.outcomes.pop_front().unwrap_or(forever)
+        };
+        sleep(outcome.takes).await;
+        outcome.result.map_err(error)
+    }
+
+    async fn cleanup(&mut self) -> Result<(), BackendError> {
+        Ok(())
+    }
+}
+
+fn describe(plan: &NodePlan, changes: &ChangeSet) -> Changes {
+    if changes.is_complete() {
+        return Changes::All(plan.service_ports.len());
+    }
+    let mut names: Vec<_> = changes.service_ports().map(|(name, _)| name.service.name.to_string()).collect();
+    names.sort_unstable();
+    Changes::Only(names)
+}
+
+/// An error that asks for this kind of retry.
+pub(crate) fn error(retry: Retry) -> BackendError {
+    let source = || Box::new(io::Error::other("no buffer space"));
+    match retry {
+        Retry::Never => {
+            BackendError::Unsupported { mode: ProxyMode::new("scripted"), missing: "a kernel".into() }
+        }
+        Retry::SameChanges => BackendError::Busy { object: "table ip portolan".into(), source: source() },
+        Retry::CompareAll => BackendError::Refused { action: "add map services".into(), source: source() },
+    }
+}
+
+/// Keeps what the loop tells, a word each.
+#[derive(Clone, Default)]
+pub(crate) struct Notes(Arc<Mutex<Vec<String>>>);
+
+impl Notes {
+    /// What was told since the last call.
+    pub(super) fn take(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.lock().unwrap())
+    }
+
+    fn note(&self, text: String) {
+        self.0.lock().unwrap().push(text);
+    }
+}
+
+impl SyncObserver for Notes {
+    fn started(&mut self, family: IpFamily) {
+        self.note(format!("started {family}"));
+    }
+
+    fn received(&mut self, _: &Event) {
+        self.note("received".into());
+    }
+
+    fn node(&mut self, node: &Node) {
+        self.note(format!("node {}", node.name));
+    }
+
+    fn queued(&mut self, family: IpFamily) {
+        self.note(format!("queued {family}"));
+    }
+
+    fn attempted(&mut self, family: IpFamily, attempt: &Attempt<'_>) {
+        let verdict = if attempt.result.is_ok() { "applied" } else { "failed" };
+        self.note(format!("{verdict} {family} {:?} in {} ms", attempt.scope, attempt.took.as_millis()));
+    }
+
+    fn programmed(&mut self, family: IpFamily, after: Duration) {
+        self.note(format!("programmed {family} after {} s", after.as_secs()));
+    }
+
+    fn in_force(&mut self, family: IpFamily) {
+        self.note(format!("in force {family}"));
+    }
+
+    fn settled(&mut self) {
+        self.note("settled".into());
+    }
+}
+
+/// A loop in a task of its own.
+pub(super) struct Rig {
+    start: Instant,
+    pub(super) events: Option<mpsc::Sender<Event>>,
+    pub(super) stop: Option<watch::Sender<bool>>,
+    pub(super) notes: Notes,
+    scripts: PerFamily<Arc<Mutex<Script>>>,
+    pub(super) task: JoinHandle<Stopped>,
+}
+
+/// Both families, no minimum period, retries at 30 s at the latest.
+pub(crate) fn settings() -> SyncSettings {
+    SyncSettings::new(Duration::ZERO, Duration::from_secs(30), SystemTime::now() - Duration::from_secs(100))
+}
+
+impl Rig {
+    /// A loop that has not got its lists yet.
+    pub(super) fn new(settings: &SyncSettings) -> Self {
+        let start = Instant::now();
+        let scripts = PerFamily::from_fn(|_| Arc::<Mutex<Script>>::default());
+        let backend = |script: &Arc<Mutex<Script>>| -> Box<dyn ProxyBackend> {
+            Box::new(Scripted { start, script: Arc::clone(script) })
+        };
+        let backends = scripts.iter().map(|(family, script)| (family, backend(script))).collect();
+        let (events, receiver) = mpsc::channel(1024);
+        let (stop, asked) = Stop::channel();
+        let notes = Notes::default();
+        let state = State::new(NodeConfig::new("n1"));
+        let observer = Box::new(notes.clone());
+        let sync_loop = SyncLoop::with_chance(state, backends, settings, observer, || 0.5);
+        let task = tokio::spawn(sync_loop.run(receiver, asked));
+        Self { start, events: Some(events), stop: Some(stop), notes, scripts, task }
+    }
+
+    /// A loop that has applied its empty first plans.
+    pub(super) async fn ready(settings: &SyncSettings) -> Self {
+        let mut rig = Self::new(settings);
+        rig.send(empty_lists()).await;
+        rig.pass(Duration::ZERO).await;
+        for family in IpFamily::ALL {
+            assert_eq!(rig.calls(family), [Call { at: 0, changes: Changes::All(0) }], "{family}");
+        }
+        rig.notes.take();
+        rig
+    }
+
+    /// How the next applies of `family` go.
+    pub(super) fn script(&self, family: IpFamily, outcomes: impl IntoIterator<Item = Outcome>) {
+        self.scripts[family].lock().unwrap().outcomes.extend(outcomes);
+    }
+
+    /// How all applies of `family` go once the script has run out.
+    pub(super) fn forever(&self, family: IpFamily, outcome: Outcome) {
+        self.scripts[family].lock().unwrap().forever = Some(outcome);
+    }
+
+    pub(super) async fn send(&mut self, events: impl IntoIterator<Item = Event>) {
+        for event in events {
+            self.events.as_ref().unwrap().send(event).await.unwrap();
+        }
+    }
+
+    /// Lets time pass, and everything happen that is due by then.
+    pub(super) async fn pass(&self, time: Duration) {
+        // The loop may need a few turns to get to where it waits; the time of sleeps is
+        // rounded up to milliseconds, so none of this is in the way of what it times.
+        for _ in 0..16 {
+            tokio::task::yield_now().await;
+        }
+        sleep(time).await;
+        for _ in 0..16 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// The applies of `family` since the last call.
+    pub(super) fn calls(&self, family: IpFamily) -> Vec<Call> {
+        std::mem::take(&mut self.scripts[family].lock().unwrap().calls)
+    }
+
+    /// When they were, in milliseconds since the rig was set up.
+    pub(super) fn times(&self, family: IpFamily) -> Vec<u128> {
+        self.calls(family).iter().map(|call| call.at).collect()
+    }
+
+    /// Milliseconds since the rig was set up.
+    pub(super) fn now(&self) -> u128 {
+        self.start.elapsed().as_millis()
+    }
+
+    pub(super) fn stop(&mut self) {
+        self.stop.as_ref().unwrap().send(true).unwrap();
+    }
+}
+
+/// An IPv4 Service `ns/<name>` whose cluster IP ends in `last`.
+pub(super) fn v4(name: &str, last: u8) -> Event {
+    service(&format!("ns/{name}"), &format!("10.96.0.{last}")).port("", Protocol::Tcp, 80).applied()
+}
+
+/// An IPv6 one.
+pub(super) fn v6(name: &str, last: u8) -> Event {
+    service(&format!("ns/{name}"), &format!("fd00::{last}")).port("", Protocol::Tcp, 80).applied()
+}
+
+/// The end of Service `ns/<name>`.
+pub(super) fn gone(name: &str) -> Event {
+    Event::Service(Change::<Service>::Deleted(portolan_testkit::objects::object_name(&format!("ns/{name}"))))
+}
+
+pub(super) fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+pub(super) fn millis(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
