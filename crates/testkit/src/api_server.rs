@@ -1,0 +1,197 @@
+//! A Kubernetes API server in this process, with switches for everything that goes wrong with one.
+//!
+//! It serves what a proxy uses: list in pages, watch, streamed lists, bookmarks and
+//! selectors over Services, EndpointSlices, Nodes and ServiceCIDRs, single objects,
+//! and it takes Events. Objects are stored as they will be sent, so that tens of
+//! thousands cost no more than their bytes.
+//!
+//! Always holds: a test that changes nothing but objects sees a correct server;
+//! every fault is asked for, and ends when the test says so.
+//!
+//! ```no_run
+//! # async fn example() -> std::io::Result<()> {
+//! use portolan_testkit::api_server::ApiServer;
+//! use serde_json::json;
+//!
+//! let server = ApiServer::start().await?;
+//! server.apply(json!({"kind": "Node", "metadata": {"name": "n1"}}));
+//! println!("a kubeconfig for it: {}", server.kubeconfig_file().display());
+//! server.wait_for_watchers(&["nodes"]).await;
+//! server.cut_connections();
+//! # Ok(())
+//! # }
+//! ```
+
+use std::collections::HashMap;
+use std::io::{self, Write as _};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde_json::Value;
+use tempfile::NamedTempFile;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+mod connection;
+mod faults;
+mod list;
+mod query;
+mod respond;
+mod selector;
+mod status;
+mod store;
+mod stream;
+#[cfg(test)]
+mod tests;
+
+pub use faults::{Refusal, StreamedLists};
+pub use query::{Verb, WatchedRequest as Request};
+
+use faults::Faults;
+use store::Store;
+
+/// A running API server; it stops when dropped.
+#[derive(Debug)]
+pub struct ApiServer {
+    shared: Arc<Shared>,
+    address: SocketAddr,
+    kubeconfig: NamedTempFile,
+    accepting: JoinHandle<()>,
+}
+
+/// What all connections of a server look at.
+#[derive(Debug)]
+struct Shared {
+    store: Mutex<Store>,
+    /// Version of the newest entry of the store's log; tells watches to look.
+    newest: watch::Sender<u64>,
+    faults: Faults,
+    requests: Mutex<Vec<Request>>,
+    /// Events that were posted.
+    posted: Mutex<Vec<Value>>,
+    /// Watches that are past their initial events, by resource.
+    watchers: watch::Sender<HashMap<&'static str, usize>>,
+}
+
+/// A test that panicked while it held a lock has failed already; others may go on.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl ApiServer {
+    /// Starts a server without objects on a free port of 127.0.0.1.
+    ///
+    /// # Errors
+    /// There is no free port, or no place for the kubeconfig.
+    pub async fn start() -> io::Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let address = listener.local_addr()?;
+        let mut kubeconfig = tempfile::Builder::new().prefix("kubeconfig-").tempfile()?;
+        kubeconfig.write_all(kubeconfig_for(address).as_bytes())?;
+        let shared = Arc::new(Shared {
+            store: Mutex::default(),
+            newest: watch::Sender::new(0),
+            faults: Faults::default(),
+            requests: Mutex::default(),
+            posted: Mutex::default(),
+            watchers: watch::Sender::new(HashMap::new()),
+        });
+        let accepting = tokio::spawn(connection::accept(listener, Arc::clone(&shared)));
+        Ok(Self { shared, address, kubeconfig, accepting })
+    }
+
+    /// URL of the server.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// A kubeconfig that leads to the server.
+    pub fn kubeconfig_file(&self) -> &Path {
+        self.kubeconfig.path()
+    }
+
+    /// Creates or replaces an object, which may be as malformed as the test wants:
+    /// only `kind` and `metadata.name` must be right. Returns its version, or nothing
+    /// when the kind is none that this server has.
+    pub fn apply(&self, object: Value) -> Option<u64> {
+        let version = lock(&self.shared.store).apply(object)?;
+        self.shared.newest.send_replace(version);
+        Some(version)
+    }
+
+    /// Applies every object of `objects`; the first listener hears of them together.
+    pub fn apply_all(&self, objects: impl IntoIterator<Item = Value>) {
+        let mut store = lock(&self.shared.store);
+        let newest = objects.into_iter().filter_map(|object| store.apply(object)).last();
+        drop(store);
+        if let Some(version) = newest {
+            self.shared.newest.send_replace(version);
+        }
+    }
+
+    /// Deletes an object; false when there is none. Objects without a namespace have `""`.
+    pub fn delete(&self, kind: &str, namespace: &str, name: &str) -> bool {
+        let version = lock(&self.shared.store).delete(kind, namespace, name);
+        if let Some(version) = version {
+            self.shared.newest.send_replace(version);
+        }
+        version.is_some()
+    }
+
+    /// All objects of a kind, as stored.
+    pub fn objects(&self, kind: &str) -> Vec<Value> {
+        lock(&self.shared.store).objects(kind)
+    }
+
+    /// Sends `line` to all watches of a resource as it is, without a newline of its own.
+    pub fn inject(&self, resource: &str, line: &str) {
+        let version = lock(&self.shared.store).inject(resource, line);
+        self.shared.newest.send_replace(version);
+    }
+
+    /// Every request so far, in order.
+    pub fn requests(&self) -> Vec<Request> {
+        lock(&self.shared.requests).clone()
+    }
+
+    /// How many requests of this kind came.
+    pub fn count(&self, verb: Verb, resource: &str) -> usize {
+        lock(&self.shared.requests)
+            .iter()
+            .filter(|request| request.verb == verb && request.resource == resource)
+            .count()
+    }
+
+    /// Events that clients have posted.
+    pub fn posted_events(&self) -> Vec<Value> {
+        lock(&self.shared.posted).clone()
+    }
+
+    /// Waits until each of these resources is watched by somebody who has its initial events.
+    pub async fn wait_for_watchers(&self, resources: &[&str]) {
+        let mut watchers = self.shared.watchers.subscribe();
+        let all = |known: &HashMap<&'static str, usize>| {
+            resources.iter().all(|resource| known.get(resource).is_some_and(|count| *count > 0))
+        };
+        // The sender lives as long as the server that this borrows.
+        let _ = watchers.wait_for(all).await;
+    }
+}
+
+impl Drop for ApiServer {
+    fn drop(&mut self) {
+        self.accepting.abort();
+        self.cut_connections();
+    }
+}
+
+fn kubeconfig_for(address: SocketAddr) -> String {
+    format!(
+        "apiVersion: v1\nkind: Config\ncurrent-context: test\n\
+         clusters:\n- name: test\n  cluster: {{server: \"http://{address}\"}}\n\
+         contexts:\n- name: test\n  context: {{cluster: test, user: test}}\n\
+         users:\n- name: test\n  user: {{token: secret}}\n"
+    )
+}

@@ -1,0 +1,136 @@
+//! The switches.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::{ApiServer, lock};
+
+/// How a server answers a watch that asks for a streamed initial list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum StreamedLists {
+    /// As asked.
+    #[default]
+    Supported,
+    /// HTTP 200 and an error event, as a server whose storage cannot do it.
+    NoStorage,
+    /// HTTP 422, as a server whose feature gate is off.
+    Forbidden,
+    /// The parameter means nothing to it: a plain watch, as before Kubernetes 1.27.
+    Unknown,
+}
+
+/// An answer that the server gives instead of the right one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refusal {
+    /// HTTP status, such as 401, 403, 429 or 500.
+    pub status: u16,
+    /// Resource to refuse, such as `services`; all when empty.
+    pub resource: &'static str,
+}
+
+#[derive(Debug)]
+pub(super) struct Faults {
+    /// Largest page of a list, whatever the client asks for; 0 for no limit.
+    pub(super) page_limit: AtomicUsize,
+    pub(super) streamed_lists: Mutex<StreamedLists>,
+    pub(super) bookmarks: watch::Sender<Option<Duration>>,
+    pub(super) refusal: Mutex<Option<Refusal>>,
+    pub(super) stalled: watch::Sender<bool>,
+    /// Pause before each piece of a body.
+    pub(super) pause: Mutex<Duration>,
+    /// Pieces of a list that still go out before its connection breaks.
+    pub(super) break_after: Mutex<Option<usize>>,
+    /// Counts up when all connections are to be closed.
+    pub(super) cuts: watch::Sender<u64>,
+}
+
+impl Default for Faults {
+    fn default() -> Self {
+        Self {
+            page_limit: AtomicUsize::new(0),
+            streamed_lists: Mutex::default(),
+            bookmarks: watch::Sender::new(None),
+            refusal: Mutex::default(),
+            stalled: watch::Sender::new(false),
+            pause: Mutex::default(),
+            break_after: Mutex::default(),
+            cuts: watch::Sender::new(0),
+        }
+    }
+}
+
+impl Faults {
+    /// Holds a stream back while the server is stalled or slow.
+    pub(super) async fn hold_back(&self) {
+        let pause = *lock(&self.pause);
+        if !pause.is_zero() {
+            tokio::time::sleep(pause).await;
+        }
+        // Fails only once the server is gone, and the stream with it.
+        let _ = self.stalled.subscribe().wait_for(|stalled| !stalled).await;
+    }
+}
+
+impl ApiServer {
+    /// Serves lists in pages of at most `objects`, even to clients that ask for more; 0 for no limit.
+    pub fn limit_pages(&self, objects: usize) {
+        self.shared.faults.page_limit.store(objects, Ordering::Relaxed);
+    }
+
+    /// Makes every `continue` token given out so far too old.
+    pub fn expire_continue_tokens(&self) {
+        lock(&self.shared.store).expire_tokens();
+    }
+
+    /// Decides about streamed initial lists.
+    pub fn set_streamed_lists(&self, support: StreamedLists) {
+        *lock(&self.shared.faults.streamed_lists) = support;
+    }
+
+    /// Sends bookmarks this often to the watches that asked for them; at first there are none.
+    pub fn send_bookmarks(&self, every: Option<Duration>) {
+        self.shared.faults.bookmarks.send_replace(every);
+    }
+
+    /// Forgets the past: a watch can no longer start, nor go on, from an earlier version.
+    ///
+    /// Running watches that have seen everything are left alone.
+    pub fn compact(&self) {
+        let version = lock(&self.shared.store).compact();
+        self.shared.newest.send_replace(version);
+    }
+
+    /// Forgets the past and ends every running watch with a 410 as well.
+    pub fn expire_watches(&self) {
+        let version = lock(&self.shared.store).expire_watches();
+        self.shared.newest.send_replace(version);
+    }
+
+    /// Closes all connections at once.
+    pub fn cut_connections(&self) {
+        self.shared.faults.cuts.send_modify(|cuts| *cuts += 1);
+    }
+
+    /// Lets answers begin and never go on, until told otherwise.
+    pub fn stall(&self, stalled: bool) {
+        self.shared.faults.stalled.send_replace(stalled);
+    }
+
+    /// Waits this long before each piece of an answer.
+    pub fn slow_down(&self, pause: Duration) {
+        *lock(&self.shared.faults.pause) = pause;
+    }
+
+    /// Breaks the connection of the next list, or streamed list, after this many of its objects.
+    pub fn break_next_list_after(&self, objects: usize) {
+        *lock(&self.shared.faults.break_after) = Some(objects);
+    }
+
+    /// Refuses requests, until called with nothing.
+    pub fn refuse(&self, refusal: Option<Refusal>) {
+        *lock(&self.shared.faults.refusal) = refusal;
+    }
+}

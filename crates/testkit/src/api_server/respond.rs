@@ -1,0 +1,89 @@
+//! Decides what to answer.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode, header};
+use http_body_util::{BodyExt as _, Full, combinators::BoxBody};
+use hyper::body::Incoming;
+use serde_json::Value;
+
+use super::query::{Filter, Query, Target, Verb};
+use super::{Shared, list, lock, status, stream};
+
+/// A body that may end in an error, which breaks the connection.
+pub(super) type Body = BoxBody<Bytes, io::Error>;
+
+/// Largest Event taken, in bytes; etcd would not take more either.
+const MAX_POSTED: usize = 1 << 20;
+
+/// Answers one request.
+pub(super) async fn respond(shared: Arc<Shared>, request: Request<Incoming>) -> Response<Body> {
+    let (parts, body) = request.into_parts();
+    let query = Query::of(&parts);
+    lock(&shared.requests).push(query.request.clone());
+    let refusal = *lock(&shared.faults.refusal);
+    let refused =
+        refusal.filter(|refusal| refusal.resource.is_empty() || refusal.resource == query.request.resource);
+    if let Some(refusal) = refused {
+        return failure(&status::refusal(refusal.status, &query.request.resource));
+    }
+    match (query.request.verb, query.target.clone()) {
+        (verb @ (Verb::List | Verb::Watch), Target::Collection { kind, namespace }) => {
+            let filter = match Filter::of(&query, namespace) {
+                Ok(filter) => filter,
+                Err(message) => return failure(&status::failure(400, "BadRequest", &message)),
+            };
+            if verb == Verb::List {
+                list::list(shared, kind, &query, &filter)
+            } else {
+                stream::watch(shared, kind, &query, filter)
+            }
+        }
+        (Verb::Get, Target::Object { kind, namespace, name }) => {
+            let stored = lock(&shared.store).get(kind, &namespace, &name);
+            match stored {
+                Some(stored) => json(StatusCode::OK, stored.full(kind, stored.version).into()),
+                None => failure(&status::failure(
+                    404,
+                    "NotFound",
+                    &format!("{} \"{name}\" not found", kind.resource),
+                )),
+            }
+        }
+        (Verb::Create, Target::Events) => create_event(&shared, body).await,
+        _ => failure(&status::refusal(404, "")),
+    }
+}
+
+async fn create_event(shared: &Shared, body: Incoming) -> Response<Body> {
+    let body = http_body_util::Limited::new(body, MAX_POSTED).collect().await;
+    let event = body.ok().and_then(|body| serde_json::from_slice::<Value>(&body.to_bytes()).ok());
+    let Some(event) = event else {
+        return failure(&status::failure(400, "BadRequest", "the Event cannot be read"));
+    };
+    let answer = event.to_string().into_bytes().into();
+    lock(&shared.posted).push(event);
+    json(StatusCode::CREATED, answer)
+}
+
+/// A `Status` with the HTTP status that it names.
+pub(super) fn failure(status: &Value) -> Response<Body> {
+    let code = status["code"].as_u64().and_then(|code| u16::try_from(code).ok());
+    let code =
+        code.and_then(|code| StatusCode::from_u16(code).ok()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    json(code, status.to_string().into_bytes().into())
+}
+
+fn json(code: StatusCode, body: Bytes) -> Response<Body> {
+    with_body(code, Full::new(body).map_err(|never| match never {}).boxed())
+}
+
+/// An answer of JSON.
+pub(super) fn with_body(code: StatusCode, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = code;
+    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
+    response
+}
