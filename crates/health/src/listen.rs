@@ -30,7 +30,7 @@ pub async fn serve(name: &'static str, address: SocketAddr, router: Router) -> I
             Err(problem) => Some(problem),
         };
         let problem = problem.map_or_else(|| "it ended".to_owned(), |problem| problem.to_string());
-        error!(server = name, %address, problem, retry_in = ?RETRY, "cannot serve");
+        error!(server = name, %address, err = problem, retry_in = ?RETRY, "cannot serve");
         tokio::time::sleep(RETRY).await;
     }
 }

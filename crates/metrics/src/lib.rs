@@ -35,7 +35,7 @@ pub struct Metrics {
     pub changes: ChangeMetrics,
     /// About the health server.
     pub probes: ProbeMetrics,
-    /// About the watches.
+    /// About the watch on the API server, or on a folder.
     pub source: SourceMetrics,
 }
 

@@ -1,10 +1,10 @@
-//! About the watches.
+//! About the watch on the API server, or on a folder.
 
 use prometheus::{IntCounterVec, Registry};
 
 use crate::definition::{Definition, MetricsError};
 
-/// About the watches.
+/// About the watch on the API server, or on a folder.
 #[derive(Clone, Debug)]
 pub struct SourceMetrics {
     errors: IntCounterVec,
@@ -14,13 +14,15 @@ impl SourceMetrics {
     pub(crate) fn define(registry: &Registry) -> Result<Self, MetricsError> {
         let errors = Definition {
             name: "portolan_source_errors_total",
-            help: "Failures to list, watch or understand objects of one resource",
+            help: "What kept Services and endpoints from being read, by kind of error",
         };
-        Ok(Self { errors: errors.counters(registry, &["resource"])? })
+        Ok(Self { errors: errors.counters(registry, &["error"])? })
     }
 
-    /// Something went wrong with `resource`, a plural such as `services`.
-    pub fn failed(&self, resource: &str) {
-        self.errors.with_label_values(&[resource]).inc();
+    /// Errors of this kind have happened `total` times since the start. A source counts
+    /// by itself; this is called before its numbers are shown.
+    pub fn errors_reached(&self, kind: &str, total: u64) {
+        let counter = self.errors.with_label_values(&[kind]);
+        counter.inc_by(total.saturating_sub(counter.get()));
     }
 }

@@ -52,7 +52,7 @@ fn observed() -> String {
     metrics.changes.services(2, 2);
     metrics.probes.healthz(200);
     metrics.probes.livez(503);
-    metrics.source.failed("services");
+    metrics.source.errors_reached("broken_file", 1);
     metrics.render().unwrap()
 }
 
@@ -75,7 +75,7 @@ fn names_types_and_labels_are_those_of_kube_proxy() {
         ("kubeproxy_sync_proxy_rules_service_changes_pending", "gauge", ""),
         ("kubeproxy_sync_proxy_rules_service_changes_total", "counter", ""),
         ("portolan_build_info", "gauge", "version=\"1.2.3\""),
-        ("portolan_source_errors_total", "counter", "resource=\"services\""),
+        ("portolan_source_errors_total", "counter", "error=\"broken_file\""),
         ("portolan_sync_longest_transaction_seconds", "histogram", family),
         ("portolan_sync_operations", "histogram", family),
     ];
@@ -167,10 +167,20 @@ fn settling_empties_what_is_pending_and_keeps_the_totals() {
 #[test]
 fn the_process_is_watched_and_two_sets_do_not_meet() {
     let (one, other) = (Metrics::new("1").unwrap(), Metrics::new("1").unwrap());
-    one.source.failed("services");
+    one.source.errors_reached("broken_file", 1);
     assert!(one.render().unwrap().contains("portolan_source_errors_total{"));
     assert!(!other.render().unwrap().contains("portolan_source_errors_total{"));
     let memory = other.render().unwrap();
     let memory = memory.lines().find(|line| line.starts_with("process_resident_memory_bytes ")).unwrap();
     assert!(memory.split(' ').nth(1).unwrap().parse::<u64>().unwrap() > 0);
+}
+
+#[test]
+fn totals_of_errors_are_taken_over_and_never_shrink() {
+    let metrics = Metrics::new("1").unwrap();
+    for (total, shown) in [(0, 0), (3, 3), (3, 3), (7, 7), (2, 7)] {
+        metrics.source.errors_reached("broken_file", total);
+        let line = format!("portolan_source_errors_total{{error=\"broken_file\"}} {shown}\n");
+        assert!(metrics.render().unwrap().contains(&line), "{total}");
+    }
 }

@@ -43,11 +43,11 @@ impl Failures {
         let text = error_chain(problem);
         let (attempt, next) = (streak.attempts, next_step(problem.retry()));
         if streak.last == text {
-            debug!(%family, problem = text, attempt, next, wait = ?wait, "rules still do not follow");
+            debug!(%family, err = text, attempt, next, wait = ?wait, "rules still do not follow");
         } else {
             error!(
                 %family,
-                problem = text,
+                err = text,
                 attempt,
                 next,
                 wait = ?wait,

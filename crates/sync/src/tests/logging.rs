@@ -56,7 +56,7 @@ async fn a_problem_is_logged_once_with_its_causes_and_what_follows_and_so_is_its
         lines.take(),
         [
             "ERROR rules do not follow, and stay as they are family=IPv4 \
-             problem=\"table ip portolan belongs to another running process: no buffer space\" \
+             err=\"table ip portolan belongs to another running process: no buffer space\" \
              attempt=1 next=\"try again\" wait=100ms",
             "INFO rules follow again family=IPv4 failures=4 lasted=1.5s",
             "INFO rules are up to date family=IPv4 scope=Partial operations=1 transactions=1 \

@@ -1,0 +1,22 @@
+//! What is said outside the log.
+
+use std::error::Error;
+use std::io::Write;
+use std::process::ExitCode;
+
+use portolan_sync::error_chain;
+
+/// Writes to standard output; fails if nobody takes it.
+pub(crate) fn print(text: &str) -> ExitCode {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_nobody_listens) => ExitCode::FAILURE,
+    }
+}
+
+/// Says in one line on standard error why the program will not run.
+pub fn refuse(problem: &dyn Error) -> ExitCode {
+    // If standard error is gone, the exit code is all that can be said.
+    let _ = writeln!(std::io::stderr(), "portolan: {}", error_chain(problem));
+    ExitCode::FAILURE
+}

@@ -1,0 +1,66 @@
+//! The real binary, as far as it goes without touching the kernel: what it says, where, and how it exits.
+
+use std::process::Output;
+
+/// Runs the binary to its end.
+#[expect(clippy::disallowed_methods, clippy::expect_used, reason = "this starts the program under test")]
+fn portolan(args: &[&str]) -> Output {
+    std::process::Command::new(env!("CARGO_BIN_EXE_portolan")).args(args).output().expect("the binary starts")
+}
+
+/// Standard output and standard error, after this exit code.
+fn said(args: &[&str], code: i32) -> (String, String) {
+    let output = portolan(args);
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert_eq!(output.status.code(), Some(code), "{args:?}: {output:?}");
+    (text(&output.stdout), text(&output.stderr))
+}
+
+#[test]
+fn faults_in_the_command_line_are_one_line_on_standard_error_and_exit_1() {
+    let cases: [(&[&str], &str); 6] = [
+        (&["--bogus"], "portolan: unknown flag --bogus\n"),
+        (&["--cluster-cidr"], "portolan: flag --cluster-cidr needs a value\n"),
+        (
+            &["--cluster-cidr=10.0.0.0/33"],
+            "portolan: invalid value \"10.0.0.0/33\" for --cluster-cidr: \"10.0.0.0/33\" is no IP CIDR\n",
+        ),
+        (&["start"], "portolan: arguments besides flags are not taken, got \"start\"\n"),
+        (&["--hostname-override", " "], "portolan: empty hostname-override is invalid\n"),
+        (
+            &["--cleanup", "-v=many"],
+            "portolan: invalid value \"many\" for -v: not a number from 0 to 2147483647\n",
+        ),
+    ];
+    for (args, line) in cases {
+        assert_eq!(said(args, 1), (String::new(), line.to_owned()), "{args:?}");
+    }
+}
+
+#[test]
+fn version_and_help_go_to_standard_output() {
+    let version = format!("portolan {}\n", env!("CARGO_PKG_VERSION"));
+    assert_eq!(said(&["--version"], 0), (version, String::new()));
+    let (help, nothing) = said(&["--help"], 0);
+    assert!(help.contains("--manifests DIR") && nothing.is_empty(), "{help}{nothing}");
+}
+
+#[test]
+fn an_unknown_mode_is_refused_with_the_modes_there_are() {
+    for mode in ["ipvs", "NFTables"] {
+        let (out, log) = said(&["--manifests=/nowhere", "--mode", mode], 1);
+        assert_eq!(out, "");
+        let end = format!(
+            "\"portolan ends with an error\" err=\"--mode \\\"{mode}\\\" is not in this binary, which offers: nftables\"\n"
+        );
+        assert!(log.starts_with('E') && log.ends_with(&end) && log.lines().count() == 1, "{log}");
+    }
+}
+
+#[test]
+fn a_log_in_json_is_json_to_the_last_line() {
+    let (_, log) = said(&["--manifests=/nowhere", "--mode=mine", "--logging-format=json"], 1);
+    let line: serde_json::Value = serde_json::from_str(&log).unwrap_or_else(|error| panic!("{error}: {log}"));
+    assert_eq!(line["level"], "error");
+    assert!(line["err"].as_str().is_some_and(|text| text.ends_with("offers: nftables")), "{log}");
+}
