@@ -15,8 +15,8 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use portolan_core::IpFamily;
 use portolan_core::plan::{LocalDetector, Masquerade, NodePortAddresses, NodeSettings};
+use portolan_core::{IpFamily, Protocol};
 use portolan_nft::{
     Bytes, CT_STATE_NEW, CT_STATUS_DNAT, Chain, ChainKind, Element, FIB_TYPE_LOCAL, Family, Hook, MatchOp,
     PRIORITY_DSTNAT, PRIORITY_SRCNAT, Rule, Selector, Set, Statement, TableId,
@@ -183,16 +183,26 @@ impl Layout {
         vec![Rule::new([vip]), self.for_node_ports(settings, [node_port])]
     }
 
+    /// TCP gets a reset and not an ICMP error: the kernel sends a peer one ICMP error a second and no
+    /// more, and a client whose `connect` is just at work does not notice one until it repeats its SYN.
     fn reject_check(&self, settings: &NodeSettings) -> Vec<Rule> {
         let listed = |container, set: &str| Statement::InSet {
             key: self.key(container),
             op: MatchOp::Eq,
             set: set.into(),
         };
-        let node_port = [listed(Container::NodePortReject, NODEPORT_REJECT), Statement::Reject];
+        let tcp = || Statement::Match {
+            selector: Selector::L4Proto,
+            op: MatchOp::Eq,
+            value: Bytes::proto(Protocol::Tcp.number()),
+        };
+        let vip = || listed(Container::Reject, REJECT);
+        let node_port = || listed(Container::NodePortReject, NODEPORT_REJECT);
         vec![
-            Rule::new([listed(Container::Reject, REJECT), Statement::Reject]),
-            self.for_node_ports(settings, node_port),
+            Rule::new([tcp(), vip(), Statement::RejectTcpReset]),
+            Rule::new([vip(), Statement::Reject]),
+            self.for_node_ports(settings, [tcp(), node_port(), Statement::RejectTcpReset]),
+            self.for_node_ports(settings, [node_port(), Statement::Reject]),
         ]
     }
 

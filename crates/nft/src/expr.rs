@@ -288,3 +288,5 @@ pub(crate) const NAT_IMPLIED_FLAGS: u32 = 1 | 2;
 pub(crate) const NAT_RANDOM_FULLY: u32 = 16;
 /// `NFT_REJECT_ICMP_UNREACH`, linux/netfilter/nf_tables.h.
 pub(crate) const REJECT_ICMP_UNREACH: u32 = 0;
+/// `NFT_REJECT_TCP_RST`, linux/netfilter/nf_tables.h.
+pub(crate) const REJECT_TCP_RST: u32 = 1;

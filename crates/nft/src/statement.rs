@@ -102,6 +102,9 @@ pub enum Statement {
     },
     /// `reject`: drop, and answer that the port is unreachable.
     Reject,
+    /// `reject with tcp reset`: drop, and close the connection to be. Needs `meta l4proto tcp`
+    /// earlier in the rule.
+    RejectTcpReset,
     /// `drop`
     Drop,
     /// `accept`

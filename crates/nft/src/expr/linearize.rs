@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::{
     CtKey, Expr, FibAddress, LookupResult, MetaKey, NAT_RANDOM_FULLY, PayloadBase, REJECT_ICMP_UNREACH,
-    Register,
+    REJECT_TCP_RST, Register,
 };
 use crate::selector::key_len;
 use crate::{Bytes, Family, MatchOp, Rule, Selector, Statement, Verdict};
@@ -62,6 +62,7 @@ impl Writer {
                 self.out.push(Expr::Masquerade { flags });
             }
             Statement::Reject => self.reject(),
+            Statement::RejectTcpReset => self.out.push(Expr::Reject { kind: REJECT_TCP_RST, code: 0 }),
             Statement::Drop => self.verdict(Verdict::Drop),
             Statement::Accept => self.verdict(Verdict::Accept),
             Statement::Return => self.verdict(Verdict::Return),

@@ -87,6 +87,7 @@ impl StatementDisplay<'_> {
             Statement::Masquerade { random_fully: false } => f.write_str("masquerade"),
             Statement::Masquerade { random_fully: true } => f.write_str("masquerade fully-random"),
             Statement::Reject => f.write_str("reject"),
+            Statement::RejectTcpReset => f.write_str("reject with tcp reset"),
             Statement::Counter => f.write_str("counter"),
             other => other.verdict().map_or(Ok(()), |verdict| write!(f, "{verdict}")),
         }

@@ -82,8 +82,8 @@ fn a_dropped_connection_costs_its_patience_and_no_more() {
         caller.connect_tcp("10.96.0.10:80".parse().unwrap()).unwrap_err();
 
         let took = start.elapsed();
-        // Left to itself, the kernel would try for two minutes.
-        assert!((Duration::from_millis(200)..Duration::from_secs(5)).contains(&took), "{took:?}");
+        // A timer may round down by a tick; left to itself, the kernel would try for two minutes.
+        assert!((Duration::from_millis(190)..Duration::from_secs(5)).contains(&took), "{took:?}");
     });
 }
 

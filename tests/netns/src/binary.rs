@@ -1,0 +1,193 @@
+//! The real binary in the node, from manifests or an API server that is not there, to packets.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use portolan_testkit::netns::{
+    Caller, LongConnection, ManifestFolder, Portolan, Prober, Program, Topology, Transport,
+    assert_ruleset_reloads, isolated, list_ruleset,
+};
+
+use crate::cluster::{POD_PORT, PORT};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+const HEALTH: &str = "127.0.0.1:10256";
+
+const SERVICE: &str = "
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: shop}
+spec:
+  type: NodePort
+  clusterIP: 10.96.0.80
+  clusterIPs: [10.96.0.80, 'fd00:10:96::80']
+  ipFamilies: [IPv4, IPv6]
+  ports:
+  - {name: http, port: 80, protocol: TCP, targetPort: 8080, nodePort: 30080}
+";
+
+/// The slices of [`SERVICE`] with these pods in them.
+fn slices(net: &Topology, numbers: &[usize]) -> String {
+    let slice = |family: &str, addresses: Vec<String>| {
+        let endpoint =
+            |ip| format!("- {{addresses: ['{ip}'], nodeName: node1, conditions: {{ready: true}}}}\n");
+        let endpoints: String = addresses.into_iter().map(endpoint).collect();
+        format!(
+            "---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata:\n  name: web-{}\n  namespace: shop\n  \
+             labels: {{kubernetes.io/service-name: web}}\naddressType: {family}\n\
+             ports:\n- {{name: http, port: {POD_PORT}, protocol: TCP}}\nendpoints:\n{endpoints}",
+            family.to_lowercase()
+        )
+    };
+    let pods = || numbers.iter().map(|number| net.pod(*number));
+    let v4 = pods().map(|pod| pod.ipv4.to_string()).collect();
+    let v6 = pods().map(|pod| pod.ipv6.to_string()).collect();
+    slice("IPv4", v4) + &slice("IPv6", v6)
+}
+
+fn vips() -> [SocketAddr; 3] {
+    let address = |text: &str, port| SocketAddr::new(text.parse::<IpAddr>().unwrap(), port);
+    [address("10.96.0.80", PORT), address("fd00:10:96::80", PORT), address("192.0.2.1", 30080)]
+}
+
+/// A network with servers, a folder with [`SERVICE`] and pods 1 and 2, and the proxy running on it.
+fn running() -> (Topology, Vec<portolan_testkit::netns::EchoServer>, ManifestFolder, Portolan) {
+    let net = Topology::routed(3).unwrap();
+    let servers = net.serve(&[POD_PORT]).unwrap();
+    let folder = ManifestFolder::create().unwrap();
+    folder.write("service.yaml", SERVICE).unwrap();
+    folder.write("slices.yaml", &slices(&net, &[1, 2])).unwrap();
+    let mut proxy = Portolan::start(net.node(), Portolan::flags(&folder)).unwrap();
+    proxy.wait_synced(PATIENCE).unwrap();
+    (net, servers, folder, proxy)
+}
+
+#[test]
+fn manifests_are_served_and_their_changes_followed_under_traffic() {
+    isolated(|| {
+        let (net, _servers, folder, mut proxy) = running();
+        let client = Caller::from(net.client());
+        let probers = vips().map(|to| Prober::start(&client, Transport::Tcp, to).unwrap());
+        for prober in &probers {
+            prober.wait_for_pod("pod1", PATIENCE).unwrap();
+            prober.wait_for_pod("pod2", PATIENCE).unwrap();
+        }
+        folder.write("slices.yaml", &slices(&net, &[2, 3])).unwrap();
+        for prober in &probers {
+            prober.wait_for_pod("pod3", PATIENCE).unwrap();
+        }
+        // A broken file leaves what was there, and is said to be broken.
+        folder.write("slices.yaml", "apiVersion: [").unwrap();
+        proxy
+            .wait_until("the broken file is reported", PATIENCE, |proxy| {
+                proxy.log().unwrap().contains("slices.yaml")
+            })
+            .unwrap();
+        for prober in probers {
+            prober.wait_for_attempts(100, PATIENCE).unwrap();
+            let report = prober.stop();
+            assert_eq!(report.tally.failed(), 0, "{} {:?}", report.tally, report.first_failures);
+        }
+        let answers = client.many_tcp(vips()[0], 60).unwrap();
+        assert_eq!(answers.answers_of("pod1"), 0, "{answers}");
+        assert_eq!(answers.successes(), 60, "{answers}");
+        assert_ruleset_reloads(net.node());
+    });
+}
+
+#[test]
+fn killing_and_restarting_the_proxy_loses_no_connection() {
+    isolated(|| {
+        let (net, _servers, folder, mut proxy) = running();
+        let client = Caller::from(net.client());
+        let probers = vips().map(|to| Prober::start(&client, Transport::Tcp, to).unwrap());
+        let stream = LongConnection::open(&client, vips()[0]).unwrap();
+        let wait = || {
+            for prober in &probers {
+                prober.wait_for_attempts(100, PATIENCE).unwrap();
+            }
+            stream.wait_for_lines(5, PATIENCE).unwrap();
+        };
+        wait();
+        proxy.kill().unwrap();
+        wait();
+        // What changed while nobody looked is made up for.
+        folder.write("slices.yaml", &slices(&net, &[1, 2, 3])).unwrap();
+        proxy = Portolan::start(net.node(), Portolan::flags(&folder)).unwrap();
+        proxy.wait_synced(PATIENCE).unwrap();
+        for prober in &probers {
+            prober.wait_for_pod("pod3", PATIENCE).unwrap();
+        }
+        wait();
+        let status = proxy.terminate(PATIENCE).unwrap();
+        assert!(status.success(), "SIGTERM is a clean end: {status}");
+        wait();
+        for prober in probers {
+            let report = prober.stop();
+            assert_eq!(report.tally.failed(), 0, "{} {:?}", report.tally, report.first_failures);
+        }
+        assert_eq!(stream.close().broken, None);
+    });
+}
+
+#[test]
+fn cleanup_removes_our_tables_and_leaves_those_of_others() {
+    isolated(|| {
+        let (net, _servers, folder, proxy) = running();
+        net.node().run_program(&Program::new("nft").args(["add", "table", "ip", "somebody"])).unwrap();
+        let cleanup = || Portolan::start(net.node(), ["--cleanup"]).unwrap();
+        let mut busy = cleanup();
+        let ended = busy.wait_until("it ends", PATIENCE, |_| false).unwrap_err();
+        assert!(ended.to_string().contains("1"), "a running proxy's tables are not ours to remove: {ended}");
+        assert!(busy.log().unwrap().contains("another running process"), "{}", busy.log().unwrap());
+
+        proxy.terminate(PATIENCE).unwrap();
+        let mut done = cleanup();
+        done.wait_until("it ends", PATIENCE, |_| false).unwrap_err();
+        let ruleset = list_ruleset(net.node()).unwrap();
+        assert!(!ruleset.contains("portolan"), "{ruleset}\n{}", done.log().unwrap());
+        assert!(ruleset.contains("table ip somebody"), "{ruleset}");
+        drop(folder);
+    });
+}
+
+#[test]
+fn an_api_server_that_is_not_there_leaves_the_kernel_as_it_was() {
+    isolated(|| {
+        let (net, _servers, folder, proxy) = running();
+        proxy.terminate(PATIENCE).unwrap();
+        let before = list_ruleset(net.node()).unwrap();
+        folder.write("kubeconfig", KUBECONFIG).unwrap();
+        let kubeconfig = folder.path().join("kubeconfig").display().to_string();
+        let flags = [
+            ("--kubeconfig", kubeconfig.as_str()),
+            ("--mode", "nftables"),
+            ("--hostname-override", "node1"),
+            ("--metrics-bind-address", "127.0.0.1:10249"),
+            ("--healthz-bind-address", HEALTH),
+        ];
+        let flags = flags.iter().flat_map(|(flag, value)| [*flag, *value]);
+        let mut proxy = Portolan::start(net.node(), flags).unwrap();
+        proxy
+            .wait_until("the failure is reported", PATIENCE, |proxy| {
+                let log = proxy.log().unwrap();
+                log.contains("127.0.0.1:1") && log.contains("refused")
+            })
+            .unwrap();
+        let health = proxy.get(HEALTH.parse().unwrap(), "/healthz").unwrap();
+        assert_eq!(health.status, 503, "{}", health.body);
+        assert_eq!(list_ruleset(net.node()).unwrap(), before);
+        let answer = Caller::from(net.client()).connect_tcp(vips()[0]).unwrap();
+        assert!(["pod1", "pod2"].contains(&answer.pod.as_str()));
+    });
+}
+
+/// Port 1 (tcpmux) has no listener in a fresh namespace.
+const KUBECONFIG: &str = "
+apiVersion: v1
+kind: Config
+current-context: here
+contexts: [{name: here, context: {cluster: here, user: here}}]
+clusters: [{name: here, cluster: {server: 'http://127.0.0.1:1'}}]
+users: [{name: here, user: {token: none}}]
+";
