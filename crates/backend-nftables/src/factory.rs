@@ -47,15 +47,14 @@ impl BackendFactory for NftablesFactory {
 
     fn create(&self, family: IpFamily) -> Result<Box<dyn ProxyBackend>, BackendError> {
         let mut shared = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
-        let tables = match &*shared {
-            Some(tables) => Arc::clone(tables),
-            None => {
-                let tables = NetlinkTables::open().map_err(|error| BackendError::Io {
-                    action: "open a netlink socket for nf_tables".into(),
-                    source: Box::new(error),
-                })?;
-                Arc::clone(shared.insert(Arc::new(Mutex::new(tables))))
-            }
+        let tables = if let Some(tables) = &*shared {
+            Arc::clone(tables)
+        } else {
+            let tables = NetlinkTables::open().map_err(|error| BackendError::Io {
+                action: "open a netlink socket for nf_tables".into(),
+                source: Box::new(error),
+            })?;
+            Arc::clone(shared.insert(Arc::new(Mutex::new(tables))))
         };
         Ok(Box::new(NftablesBackend::new(family, tables)))
     }

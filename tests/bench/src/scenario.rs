@@ -1,7 +1,5 @@
 //! What is measured.
 
-use std::time::Duration;
-
 use portolan_core::event::{Change, Event};
 use portolan_core::name::ObjectName;
 
@@ -56,53 +54,49 @@ fn load(services: u32, endpoints: u32, rows: &mut Vec<Row>) -> anyhow::Result<()
 fn changes(services: u32, endpoints: u32, rows: &mut Vec<Row>) -> anyhow::Result<()> {
     let mut node = Node::start()?;
     node.apply(lists(services, endpoints))?;
-    let stride = services / REPETITIONS;
-    let fresh = services * endpoints;
-    let mut add =
-        |scenario, mut work: Box<dyn FnMut(&mut Node, u32) -> anyhow::Result<(Duration, usize)>>| {
-            let (mut samples, mut operations) = (Samples::default(), 0);
-            for round in 0..REPETITIONS {
-                let (time, count) = work(&mut node, round)?;
-                samples.push(time);
-                operations = count;
-            }
-            for (measure, percent) in [("p50", 50), ("p99", 99)] {
-                let value = samples.percentile(percent).into();
-                let endpoints = services * endpoints;
-                rows.push(Row { scenario, services, endpoints, measure, value, operations });
-            }
-            anyhow::Ok(())
-        };
+    let (stride, fresh) = (services / REPETITIONS, services * endpoints);
     // One endpoint of a Service replaced by a new one, the others staying.
-    add(
-        "step",
-        Box::new(move |node, round| {
-            let number = round * stride;
-            let mut slice = nth_slice(number, number * endpoints, endpoints);
-            slice.endpoints[0] = nth_slice(number, fresh + round, 1).endpoints[0].clone();
-            let event = Event::EndpointSlice(Change::Applied(slice));
-            let (time, report) = timed(|| node.apply([event]))?;
-            Ok((time, report.operations))
-        }),
-    )?;
-    add(
-        "add-vip",
-        Box::new(move |node, round| {
-            let number = services + round;
-            let slice = Event::EndpointSlice(Change::Applied(nth_slice(number, fresh + 1_000, endpoints)));
-            let service = Event::Service(Change::Applied(nth_service(number)));
-            let (time, report) = timed(|| node.apply([slice, service]))?;
-            Ok((time, report.operations))
-        }),
-    )?;
-    add(
-        "remove-vip",
-        Box::new(move |node, round| {
-            let gone = ObjectName::new("bench", format!("s{}", services + round));
-            let event = Event::Service(Change::Deleted(gone));
-            let (time, report) = timed(|| node.apply([event]))?;
-            Ok((time, report.operations))
-        }),
-    )?;
+    let replaced = |round| {
+        let number = round * stride;
+        let mut slice = nth_slice(number, number * endpoints, endpoints);
+        slice.endpoints[0] = nth_slice(number, fresh + round, 1).endpoints[0].clone();
+        vec![Event::EndpointSlice(Change::Applied(slice))]
+    };
+    let added = |round| {
+        let number = services + round;
+        let slice = nth_slice(number, fresh + 1_000, endpoints);
+        let service = nth_service(number);
+        vec![Event::EndpointSlice(Change::Applied(slice)), Event::Service(Change::Applied(service))]
+    };
+    let removed = |round| {
+        let gone = ObjectName::new("bench", format!("s{}", services + round));
+        vec![Event::Service(Change::Deleted(gone))]
+    };
+    repeat("step", (services, endpoints), &mut node, replaced, rows)?;
+    repeat("add-vip", (services, endpoints), &mut node, added, rows)?;
+    repeat("remove-vip", (services, endpoints), &mut node, removed, rows)?;
     node.clean()
+}
+
+/// Makes the same kind of change many times, each a sync of its own.
+fn repeat(
+    scenario: &'static str,
+    (services, endpoints): (u32, u32),
+    node: &mut Node,
+    events: impl Fn(u32) -> Vec<Event>,
+    rows: &mut Vec<Row>,
+) -> anyhow::Result<()> {
+    let (mut samples, mut operations) = (Samples::default(), 0);
+    for round in 0..REPETITIONS {
+        let events = events(round);
+        let (time, report) = timed(|| node.apply(events))?;
+        samples.push(time);
+        operations = report.operations;
+    }
+    for (measure, percent) in [("p50", 50), ("p99", 99)] {
+        let value = samples.percentile(percent).into();
+        let endpoints = services * endpoints;
+        rows.push(Row { scenario, services, endpoints, measure, value, operations });
+    }
+    Ok(())
 }

@@ -31,7 +31,7 @@ pub(crate) struct Cluster {
     pub(crate) state: State,
     backends: Vec<(IpFamily, NftablesBackend<NetlinkTables>)>,
     tables: Arc<Mutex<NetlinkTables>>,
-    _servers: Vec<EchoServer>,
+    servers: Vec<EchoServer>,
 }
 
 impl Cluster {
@@ -47,18 +47,18 @@ impl Cluster {
         }
         let servers = net.serve(&[POD_PORT, 9090]).unwrap();
         let (tables, backends) = connect(&net);
-        Self { net, state, backends, tables, _servers: servers }
+        Self { net, state, backends, tables, servers }
     }
 
     /// The proxy's process ends and a new one starts; its socket is gone before the next is there.
     pub(crate) fn restart(self) -> Self {
-        let Self { net, mut state, backends, tables, _servers } = self;
+        let Self { net, mut state, backends, tables, servers } = self;
         drop((backends, tables));
         for family in IpFamily::ALL {
             state.forget_applied(family);
         }
         let (tables, backends) = connect(&net);
-        Self { net, state, backends, tables, _servers }
+        Self { net, state, backends, tables, servers }
     }
 
     /// A second proxy beside this one, which knows the same objects.
