@@ -47,8 +47,8 @@ pub(crate) mod element {
     pub(crate) const KEY: u16 = 1;
     pub(crate) const DATA: u16 = 2;
     pub(crate) const FLAGS: u16 = 3;
-    pub(crate) const EXPIRATION: u16 = 6;
-    pub(crate) const USERDATA: u16 = 7;
+    pub(crate) const EXPIRATION: u16 = 5;
+    pub(crate) const USERDATA: u16 = 6;
     pub(crate) const KEY_END: u16 = 10;
 
     /// `NFT_SET_ELEM_INTERVAL_END`
