@@ -19,8 +19,9 @@ check: ## formats, lints and docs, as CI wants them
 fmt: ## format the code
 	cargo fmt --all
 
-deny: ## licences, sources and banned dependencies (needs cargo-deny)
-	cargo deny check bans licenses sources
+deny: ## licences, sources and banned dependencies; installs cargo-deny if it is missing
+	@cargo deny --version >/dev/null 2>&1 || cargo install cargo-deny --locked --quiet
+	cargo deny --log-level error check bans licenses sources
 
 bless: ## rewrite golden rulesets; read the diff
 	BLESS=1 cargo test -p portolan-backend-nftables --test fake
