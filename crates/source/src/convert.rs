@@ -127,8 +127,12 @@ impl Converter {
 }
 
 fn nameless(kind: &'static str, meta: &Meta<'_>, field: &str) -> Malformed {
-    let owned = |field: Option<&Text<'_>>| text(field).map(str::to_owned);
-    let name = Identity { namespace: owned(meta.namespace.as_ref()), name: owned(meta.name.as_ref()) };
+    let owned = |field: Option<&Text<'_>>| text(field).map(Box::from);
+    let name = Identity {
+        namespace: owned(meta.namespace.as_ref()),
+        name: owned(meta.name.as_ref()),
+        version: owned(meta.resource_version.as_ref()),
+    };
     Malformed { kind, name, field: field.to_owned(), reason: "is missing".to_owned() }
 }
 

@@ -28,9 +28,11 @@ pub struct Malformed {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Identity {
     /// `metadata.namespace`.
-    pub namespace: Option<String>,
+    pub namespace: Option<Box<str>>,
     /// `metadata.name`.
-    pub name: Option<String>,
+    pub name: Option<Box<str>>,
+    /// `metadata.resourceVersion`.
+    pub(crate) version: Option<Box<str>>,
 }
 
 /// `namespace/name`, or `name`, or a word that says there is none.
@@ -46,8 +48,8 @@ impl fmt::Display for Identity {
 impl Identity {
     /// Reads `metadata` as far as it is text; any other shape counts as absent.
     pub(crate) fn of(object: &Value) -> Self {
-        let text = |field: &str| object.get("metadata")?.get(field)?.as_str().map(str::to_owned);
-        Self { namespace: text("namespace"), name: text("name") }
+        let text = |field: &str| object.get("metadata")?.get(field)?.as_str().map(Box::from);
+        Self { namespace: text("namespace"), name: text("name"), version: text("resourceVersion") }
     }
 }
 

@@ -13,6 +13,7 @@
 //! there is; an object that cannot be read changes nothing about the others; and
 //! what was sent last stays in force while a source is broken or out of reach.
 
+mod api;
 mod convert;
 mod decode;
 #[cfg(test)]
@@ -23,8 +24,9 @@ mod metrics;
 mod resource;
 mod wire;
 
+pub use api::{ApiServer, ApiSource, Timing};
 pub use convert::{Converted, Converter, Origin, Problem};
-pub use decode::Malformed;
+pub use decode::{Identity, Malformed};
 pub use error::SourceError;
 pub use manifests::ManifestSource;
 pub use metrics::{Count, SourceMetrics};

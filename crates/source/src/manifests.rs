@@ -80,8 +80,10 @@ impl ManifestSource {
         events: mpsc::Sender<Event>,
         shutdown: impl Future<Output = ()> + Send,
     ) -> Result<(), SourceError> {
+        let listener = events.clone();
         tokio::select! {
             () = shutdown => Ok(()),
+            () = listener.closed() => Ok(()),
             result = self.follow(events) => result,
         }
     }

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use crate::convert::{Converted, Converter};
 use crate::decode::Malformed;
-use crate::wire;
+use crate::wire::{self, Meta};
 
 /// A kind of object that a source delivers.
 pub(crate) trait Resource:
@@ -16,8 +16,13 @@ pub(crate) trait Resource:
     const KIND: &'static str;
     /// Path of its collection in the API.
     const PATH: &'static str;
+    /// Whether a server may lack the kind, and a proxy do without.
+    const OPTIONAL: bool = false;
     /// The object as it comes over the wire.
     type Wire<'a>: Deserialize<'a>;
+
+    /// Its metadata.
+    fn meta<'a, 'w>(wire: &'a Self::Wire<'w>) -> &'a Meta<'w>;
 
     /// Turns a wire object into ours.
     ///
@@ -41,6 +46,10 @@ impl Resource for Service {
     const PATH: &'static str = "/api/v1/services";
     type Wire<'a> = wire::Service<'a>;
 
+    fn meta<'a, 'w>(wire: &'a Self::Wire<'w>) -> &'a Meta<'w> {
+        &wire.metadata
+    }
+
     fn convert(converter: &mut Converter, wire: &Self::Wire<'_>) -> Result<Converted<Self>, Malformed> {
         converter.service(wire)
     }
@@ -58,6 +67,10 @@ impl Resource for EndpointSlice {
     const KIND: &'static str = "EndpointSlice";
     const PATH: &'static str = "/apis/discovery.k8s.io/v1/endpointslices";
     type Wire<'a> = wire::EndpointSlice<'a>;
+
+    fn meta<'a, 'w>(wire: &'a Self::Wire<'w>) -> &'a Meta<'w> {
+        &wire.metadata
+    }
 
     fn convert(converter: &mut Converter, wire: &Self::Wire<'_>) -> Result<Converted<Self>, Malformed> {
         converter.endpoint_slice(wire)
@@ -77,6 +90,10 @@ impl Resource for Node {
     const PATH: &'static str = "/api/v1/nodes";
     type Wire<'a> = wire::Node<'a>;
 
+    fn meta<'a, 'w>(wire: &'a Self::Wire<'w>) -> &'a Meta<'w> {
+        &wire.metadata
+    }
+
     fn convert(converter: &mut Converter, wire: &Self::Wire<'_>) -> Result<Converted<Self>, Malformed> {
         converter.node(wire)
     }
@@ -93,7 +110,13 @@ impl Resource for Node {
 impl Resource for ServiceCidr {
     const KIND: &'static str = "ServiceCIDR";
     const PATH: &'static str = "/apis/networking.k8s.io/v1/servicecidrs";
+    // Since Kubernetes 1.33.
+    const OPTIONAL: bool = true;
     type Wire<'a> = wire::ServiceCidr<'a>;
+
+    fn meta<'a, 'w>(wire: &'a Self::Wire<'w>) -> &'a Meta<'w> {
+        &wire.metadata
+    }
 
     fn convert(converter: &mut Converter, wire: &Self::Wire<'_>) -> Result<Converted<Self>, Malformed> {
         converter.service_cidr(wire)

@@ -84,6 +84,8 @@ pub(crate) struct Meta<'a> {
     #[serde(borrow)]
     pub(crate) namespace: Option<Text<'a>>,
     #[serde(borrow)]
+    pub(crate) resource_version: Option<Text<'a>>,
+    #[serde(borrow)]
     pub(crate) creation_timestamp: Option<Text<'a>>,
     pub(crate) deletion_timestamp: Option<IgnoredAny>,
     #[serde(borrow, default, deserialize_with = "nullable")]
@@ -115,6 +117,16 @@ pub(crate) struct Annotations<'a> {
     /// When the change happened that an EndpointSlice or Endpoints object reports.
     #[serde(borrow, rename = "endpoints.kubernetes.io/last-change-trigger-time")]
     pub(crate) trigger_time: Option<Text<'a>>,
+    /// On a bookmark: the initial list of a watch ends here (KEP-3157).
+    #[serde(rename = "k8s.io/initial-events-end")]
+    pub(crate) initial_events_end: Option<IgnoredAny>,
+}
+
+/// An object of which only `metadata` matters.
+#[derive(Debug, serde::Deserialize)]
+pub(crate) struct Head<'a> {
+    #[serde(borrow, default, deserialize_with = "nullable")]
+    pub(crate) metadata: Meta<'a>,
 }
 
 #[cfg(test)]

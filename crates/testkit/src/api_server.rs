@@ -17,7 +17,7 @@
 //! server.apply(json!({"kind": "Node", "metadata": {"name": "n1"}}));
 //! println!("a kubeconfig for it: {}", server.kubeconfig_file().display());
 //! server.wait_for_watchers(&["nodes"]).await;
-//! server.cut_connections();
+//! server.cut_connections().await;
 //! # Ok(())
 //! # }
 //! ```
@@ -98,7 +98,7 @@ impl ApiServer {
             posted: Mutex::default(),
             watchers: watch::Sender::new(HashMap::new()),
         });
-        let accepting = tokio::spawn(connection::accept(listener, Arc::clone(&shared)));
+        let accepting = tokio::spawn(connection::accept(listener, address, Arc::clone(&shared)));
         Ok(Self { shared, address, kubeconfig, accepting })
     }
 
@@ -183,7 +183,7 @@ impl ApiServer {
 impl Drop for ApiServer {
     fn drop(&mut self) {
         self.accepting.abort();
-        self.cut_connections();
+        self.shared.faults.begin_cut();
     }
 }
 

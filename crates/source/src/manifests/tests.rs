@@ -110,7 +110,7 @@ fn ip_of(world: &World, service: &str) -> Option<String> {
 
 #[tokio::test]
 async fn a_dump_of_a_real_cluster_is_read_whole_and_each_endpoint_once() {
-    let mut run = Running::over(&[("cluster.yaml", include_str!("../../testdata/cluster.yaml"))]).await;
+    let mut run = Running::over(&[("cluster.yaml", portolan_testkit::fixtures::CLUSTER)]).await;
     let world = &run.downstream.world;
     assert_eq!(
         world.services.names(),

@@ -1,6 +1,8 @@
 //! Takes connections in and cuts them off.
 
 use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use hyper::server::conn::http1;
@@ -10,19 +12,40 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::{Shared, respond};
 
-/// Serves connections until the task is aborted.
-pub(super) async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+/// Serves connections until the task is aborted, except while the server is down.
+pub(super) async fn accept(listener: TcpListener, address: SocketAddr, shared: Arc<Shared>) {
+    let mut down = shared.faults.down.subscribe();
+    let mut listener = Some(listener);
     loop {
-        // A connection that failed before it was ours is the client's to repeat.
-        if let Ok((connection, _)) = listener.accept().await {
-            tokio::spawn(serve(connection, Arc::clone(&shared)));
+        let wanted = !*down.borrow_and_update();
+        if !wanted {
+            listener = None;
+        } else if listener.is_none() {
+            // The port is ours still: nobody else binds ports of this range on purpose.
+            listener = TcpListener::bind(address).await.ok();
         }
+        shared.faults.listening.send_replace(listener.is_some());
+        tokio::select! {
+            _ = down.changed() => {}
+            // A connection that failed before it was ours is the client's to repeat.
+            Some(Ok((connection, _))) = next(listener.as_ref()) => {
+                tokio::spawn(serve(connection, Arc::clone(&shared)));
+            }
+        }
+    }
+}
+
+async fn next(listener: Option<&TcpListener>) -> Option<io::Result<(TcpStream, SocketAddr)>> {
+    match listener {
+        Some(listener) => Some(listener.accept().await),
+        None => std::future::pending().await,
     }
 }
 
 /// Serves one connection until either side closes it or it is cut.
 async fn serve(connection: TcpStream, shared: Arc<Shared>) {
     let mut cuts = shared.faults.cuts.subscribe();
+    let _open = Open::new(&shared, *cuts.borrow_and_update());
     // Small pieces must go out at once, as from a real server.
     let _ = connection.set_nodelay(true);
     let service = service_fn(|request| {
@@ -34,5 +57,28 @@ async fn serve(connection: TcpStream, shared: Arc<Shared>) {
         // An error here is a client that went away, or a body that broke off on purpose.
         _ = served => {}
         _ = cuts.changed() => {}
+    }
+}
+
+/// Counts a connection for as long as it is open, by the cuts that it came after.
+struct Open<'a> {
+    shared: &'a Shared,
+    generation: u64,
+}
+
+impl<'a> Open<'a> {
+    fn new(shared: &'a Shared, generation: u64) -> Self {
+        shared.faults.open.send_modify(|open| *open.entry(generation).or_default() += 1);
+        Self { shared, generation }
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.shared.faults.open.send_modify(|open| {
+            if let Some(count) = open.get_mut(&self.generation) {
+                *count -= 1;
+            }
+        });
     }
 }

@@ -1,5 +1,6 @@
 //! The switches.
 
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -43,8 +44,14 @@ pub(super) struct Faults {
     pub(super) pause: Mutex<Duration>,
     /// Pieces of a list that still go out before its connection breaks.
     pub(super) break_after: Mutex<Option<usize>>,
+    /// Whether connections are to be turned away.
+    pub(super) down: watch::Sender<bool>,
+    /// Whether connections are taken in at present.
+    pub(super) listening: watch::Sender<bool>,
     /// Counts up when all connections are to be closed.
     pub(super) cuts: watch::Sender<u64>,
+    /// Open connections by the number of cuts that they came after.
+    pub(super) open: watch::Sender<BTreeMap<u64, usize>>,
 }
 
 impl Default for Faults {
@@ -57,12 +64,21 @@ impl Default for Faults {
             stalled: watch::Sender::new(false),
             pause: Mutex::default(),
             break_after: Mutex::default(),
+            down: watch::Sender::new(false),
+            listening: watch::Sender::new(true),
             cuts: watch::Sender::new(0),
+            open: watch::Sender::default(),
         }
     }
 }
 
 impl Faults {
+    /// Tells all connections to close; how often that has been told.
+    pub(super) fn begin_cut(&self) -> u64 {
+        self.cuts.send_modify(|cuts| *cuts += 1);
+        *self.cuts.borrow()
+    }
+
     /// Holds a stream back while the server is stalled or slow.
     pub(super) async fn hold_back(&self) {
         let pause = *lock(&self.pause);
@@ -109,9 +125,22 @@ impl ApiServer {
         self.shared.newest.send_replace(version);
     }
 
-    /// Closes all connections at once.
-    pub fn cut_connections(&self) {
-        self.shared.faults.cuts.send_modify(|cuts| *cuts += 1);
+    /// Closes all connections; they are closed when this returns.
+    pub async fn cut_connections(&self) {
+        let cuts = self.shared.faults.begin_cut();
+        let closed = |open: &BTreeMap<u64, usize>| open.range(..cuts).all(|(_, count)| *count == 0);
+        // Fails only once the server is gone.
+        let _ = self.shared.faults.open.subscribe().wait_for(closed).await;
+    }
+
+    /// Closes all connections and refuses new ones, until brought up again. Objects stay.
+    pub async fn set_down(&self, down: bool) {
+        self.shared.faults.down.send_replace(down);
+        // Fails only once the server is gone.
+        let _ = self.shared.faults.listening.subscribe().wait_for(|listening| *listening != down).await;
+        if down {
+            self.cut_connections().await;
+        }
     }
 
     /// Lets answers begin and never go on, until told otherwise.

@@ -241,7 +241,7 @@ async fn faults_begin_and_end_when_told() {
 
     let mut watch = Answer::to(&server, "/api/v1/services?watch=true").await;
     watch.events_until(1).await;
-    server.cut_connections();
+    server.cut_connections().await;
     assert_eq!(watch.read().await, 0);
 
     server.stall(true);
@@ -250,6 +250,10 @@ async fn faults_begin_and_end_when_told() {
     assert!(timeout(Duration::from_millis(50), stalled.read()).await.is_err(), "{}", stalled.text);
     server.stall(false);
     assert_eq!(stalled.json().await.0, 200);
+
+    server.set_down(true).await;
+    assert!(TcpStream::connect(server.address).await.is_err());
+    server.set_down(false).await;
 
     server.break_next_list_after(0);
     let mut broken = Answer::to(&server, "/api/v1/services").await;

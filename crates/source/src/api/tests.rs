@@ -1,0 +1,165 @@
+//! The API source against a server with every fault there is.
+//!
+//! Each test ends with the same two questions: does downstream know exactly what the
+//! server has, and was every list on the way a complete one?
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use portolan_core::event::Object;
+use portolan_testkit::api_server::ApiServer;
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use super::{ApiSource, Timing};
+use crate::convert::{Converted, Converter, Origin};
+use crate::decode::object_from_json;
+use crate::downstream::{Downstream, Known, World};
+use crate::metrics::{Count, SourceMetrics};
+use crate::resource::Resource;
+
+mod faults;
+mod lists;
+mod objects;
+mod random;
+mod start;
+
+const NODE: &str = "n1";
+
+/// All that is watched.
+const RESOURCES: [&str; 4] = ["services", "endpointslices", "nodes", "servicecidrs"];
+
+/// Waits short enough for tests; what must not happen in one waits long.
+const TIMING: Timing = Timing {
+    watch: Duration::from_secs(300),
+    silence: Duration::from_secs(60),
+    answer: Duration::from_secs(10),
+    first_retry: Duration::from_millis(10),
+    last_retry: Duration::from_millis(40),
+};
+
+/// A source that follows a test's server.
+struct Following {
+    server: ApiServer,
+    downstream: Downstream,
+    metrics: Arc<SourceMetrics>,
+    task: JoinHandle<()>,
+    stop: oneshot::Sender<()>,
+}
+
+impl Following {
+    /// Follows a server that has `objects`, and waits for the first lists.
+    async fn of(objects: impl IntoIterator<Item = Value>) -> Self {
+        let server = serving(objects).await;
+        let mut following = Self::start(server, TIMING).await;
+        following.settle().await;
+        following
+    }
+
+    /// Follows `server` and waits for nothing.
+    async fn start(server: ApiServer, timing: Timing) -> Self {
+        let place = super::ApiServer { kubeconfig: Some(server.kubeconfig_file().to_owned()), master: None };
+        let source = ApiSource::new(&place, NODE, timing).await.unwrap();
+        let (sender, downstream) = Downstream::new();
+        let (metrics, (stop, stopped)) = (source.metrics(), oneshot::channel());
+        let task = tokio::spawn(source.run(sender, async move {
+            let _: Result<(), _> = stopped.await;
+        }));
+        Self { server, downstream, metrics, task, stop }
+    }
+
+    /// Waits until downstream knows exactly what the server has.
+    async fn settle(&mut self) -> &World {
+        let wanted = expected(&self.server);
+        let same = |world: &World| {
+            world.is_listed()
+                && world.services.objects == wanted.services.objects
+                && world.slices.objects == wanted.slices.objects
+                && world.nodes.objects == wanted.nodes.objects
+                && world.service_cidrs.objects == wanted.service_cidrs.objects
+        };
+        self.downstream.until("world like the server's", same).await
+    }
+
+    /// Waits until all four watches run, so that a fault hits every one of them.
+    async fn watched(&mut self) {
+        let watching = self.server.wait_for_watchers(&RESOURCES);
+        tokio::time::timeout(Duration::from_secs(20), watching).await.expect("four watches");
+    }
+
+    fn services(&self) -> Vec<String> {
+        self.downstream.world.services.names()
+    }
+
+    async fn finish(self) {
+        self.stop.send(()).unwrap();
+        tokio::time::timeout(Duration::from_secs(5), self.task).await.expect("an end").unwrap();
+    }
+}
+
+async fn serving(objects: impl IntoIterator<Item = Value>) -> ApiServer {
+    let server = ApiServer::start().await.unwrap();
+    server.apply_all(objects);
+    server
+}
+
+/// What downstream should know of `server`: each object read on its own.
+fn expected(server: &ApiServer) -> World {
+    let mut world = World {
+        services: readable(server),
+        slices: readable(server),
+        nodes: readable(server),
+        service_cidrs: readable(server),
+    };
+    world.nodes.objects.retain(|name, _| &**name == NODE);
+    world
+}
+
+fn readable<T: Resource>(server: &ApiServer) -> Known<T> {
+    let mut known = Known::default();
+    for object in server.objects(T::KIND) {
+        let json = object.to_string();
+        let Ok(wire) = object_from_json::<T::Wire<'_>>(T::KIND, json.as_bytes()) else { continue };
+        if let Ok(Converted::Proxied(object)) =
+            T::convert(&mut Converter::new(Origin::Api, Arc::default()), &wire)
+        {
+            known.objects.insert(Object::key(&object).clone(), object);
+        }
+    }
+    known
+}
+
+fn service(name: &str, ip: &str) -> Value {
+    json!({
+        "kind": "Service", "metadata": {"namespace": "shop", "name": name},
+        "spec": {"clusterIP": ip, "clusterIPs": [ip], "ipFamilies": ["IPv4"], "ports": [{"name": "http", "protocol": "TCP", "port": 80}]},
+    })
+}
+
+fn slice(name: &str, service: &str, addresses: &[&str]) -> Value {
+    let endpoints: Vec<_> = addresses.iter().map(|address| json!({"addresses": [address]})).collect();
+    json!({
+        "kind": "EndpointSlice", "addressType": "IPv4", "endpoints": endpoints,
+        "metadata": {"namespace": "shop", "name": name, "labels": {"kubernetes.io/service-name": service}},
+        "ports": [{"name": "http", "protocol": "TCP", "port": 8080}],
+    })
+}
+
+fn node(name: &str) -> Value {
+    json!({"kind": "Node", "metadata": {"name": name}, "status": {"addresses": [{"type": "InternalIP", "address": "10.0.0.7"}]}})
+}
+
+fn service_cidr(name: &str) -> Value {
+    json!({"kind": "ServiceCIDR", "metadata": {"name": name}, "spec": {"cidrs": ["10.96.0.0/16"]}})
+}
+
+/// `count` Services with a slice each, this node and another, and a ServiceCIDR.
+fn small_cluster(count: usize) -> Vec<Value> {
+    let mut objects = vec![node(NODE), node("n2"), service_cidr("kubernetes")];
+    for i in 0..count {
+        objects.push(service(&format!("s{i:03}"), &format!("10.96.{}.{}", i / 250, i % 250)));
+        objects.push(slice(&format!("s{i:03}-1"), &format!("s{i:03}"), &["10.244.0.1", "10.244.0.2"]));
+    }
+    objects
+}

@@ -1,0 +1,190 @@
+//! Finding the server, and what is said when it cannot be had.
+
+use std::error::Error as _;
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use portolan_testkit::api_server::Refusal;
+use tracing::subscriber::DefaultGuard;
+
+use super::*;
+use crate::error::SourceError;
+
+/// Everything logged on this thread, which with a test's runtime is everything.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn capture() -> (Self, DefaultGuard) {
+        let log = Self::default();
+        let writer = log.clone();
+        let subscriber =
+            tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+        (log, tracing::subscriber::set_default(subscriber))
+    }
+
+    fn lines(&self) -> Vec<String> {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap().lines().map(str::to_owned).collect()
+    }
+}
+
+impl Write for Log {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(text);
+        Ok(text.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+async fn refused_by(place: super::super::ApiServer) -> (SourceError, String) {
+    let error = ApiSource::new(&place, NODE, TIMING).await.unwrap_err();
+    let cause = error.source().map(ToString::to_string).unwrap_or_default();
+    (error, cause)
+}
+
+fn kubeconfig(content: &str) -> (tempfile::NamedTempFile, super::super::ApiServer) {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(content.as_bytes()).unwrap();
+    let place = super::super::ApiServer { kubeconfig: Some(file.path().to_owned()), master: None };
+    (file, place)
+}
+
+#[tokio::test]
+async fn a_kubeconfig_that_cannot_be_used_says_why() {
+    let nowhere = super::super::ApiServer { kubeconfig: Some("/nowhere/kubeconfig".into()), master: None };
+    let (error, cause) = refused_by(nowhere).await;
+    assert_eq!(error.to_string(), "cannot use the kubeconfig /nowhere/kubeconfig");
+    assert!(cause.contains("No such file"), "{cause}");
+
+    let cases = [
+        ("kind: [", "parse"),
+        ("kind: Config\n", "current context"),
+        ("kind: Config\ncurrent-context: a\n", "context"),
+        ("kind: Config\ncurrent-context: a\ncontexts: [{name: a, context: {cluster: b}}]\n", "cluster"),
+        (
+            "kind: Config\ncurrent-context: a\ncontexts: [{name: a, context: {cluster: b}}]\nclusters: [{name: b, cluster: {}}]\n",
+            "url",
+        ),
+        (
+            "kind: Config\ncurrent-context: a\ncontexts: [{name: a, context: {cluster: b}}]\nclusters: [{name: b, cluster: {server: 'https://x', certificate-authority: /nowhere/ca.crt}}]\n",
+            "ca.crt",
+        ),
+    ];
+    for (content, part) in cases {
+        let (_file, place) = kubeconfig(content);
+        let (error, cause) = refused_by(place).await;
+        assert!(matches!(error, SourceError::Kubeconfig { .. }), "{content}: {error:?}");
+        assert!(cause.contains(part), "{content}: {cause}");
+    }
+}
+
+#[tokio::test]
+async fn credentials_that_cannot_be_read_are_an_error() {
+    let (_file, place) = kubeconfig(
+        "kind: Config\ncurrent-context: a\ncontexts: [{name: a, context: {cluster: b, user: c}}]\n\
+         clusters: [{name: b, cluster: {server: 'https://127.0.0.1:1'}}]\nusers: [{name: c, user: {client-certificate: /nowhere/c, client-key: /nowhere/k}}]\n",
+    );
+    let (error, cause) = refused_by(place).await;
+    assert_eq!(error.to_string(), "cannot set up a client for the API server https://127.0.0.1:1");
+    assert!(cause.contains("/nowhere"), "{cause}");
+}
+
+#[tokio::test]
+async fn a_master_that_is_no_url_is_an_error() {
+    let place = super::super::ApiServer { kubeconfig: None, master: Some("http://a b".to_owned()) };
+    assert_eq!(refused_by(place).await.0.to_string(), "the API server address \"http://a b\" is no URL");
+}
+
+#[tokio::test]
+async fn a_master_stands_in_for_the_kubeconfig_or_its_server() {
+    let server = serving(small_cluster(2)).await;
+    let (_file, elsewhere) = kubeconfig(
+        "kind: Config\ncurrent-context: a\ncontexts: [{name: a, context: {cluster: b}}]\nclusters: [{name: b, cluster: {server: 'http://127.0.0.1:1'}}]\n",
+    );
+    let address = server.url().trim_start_matches("http://").to_owned();
+    let places = [
+        super::super::ApiServer { kubeconfig: None, master: Some(server.url()) },
+        super::super::ApiServer { kubeconfig: None, master: Some(address) },
+        super::super::ApiServer { master: Some(server.url()), ..elsewhere },
+    ];
+    for place in places {
+        let source = ApiSource::new(&place, NODE, TIMING).await.unwrap();
+        let (sender, mut downstream) = Downstream::new();
+        let task = tokio::spawn(source.run(sender, std::future::pending()));
+        assert_eq!(downstream.listed().await.services.lists, [2], "{place:?}");
+        drop(downstream);
+        // Nobody listens: the source ends by itself.
+        tokio::time::timeout(Duration::from_secs(5), task).await.expect("an end").unwrap();
+    }
+}
+
+/// Lines about Services that came before the source was stopped.
+async fn told_while_following(master: String) -> Vec<String> {
+    let (log, _guard) = Log::capture();
+    let place = super::super::ApiServer { kubeconfig: None, master: Some(master) };
+    let source = ApiSource::new(&place, NODE, TIMING).await.unwrap();
+    let metrics = source.metrics();
+    let (sender, mut downstream) = Downstream::new();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let task = tokio::spawn(source.run(sender, async move {
+        let _ = stopped.await;
+    }));
+    while metrics.get(Count::Failures) < 12 {
+        assert_eq!(downstream.during(Duration::from_millis(10)).await, 0);
+    }
+    stop.send(()).unwrap();
+    task.await.unwrap();
+    let failures = metrics.get(Count::Failures);
+    let lines = log.lines();
+    let errors = lines.iter().filter(|line| line.contains("ERROR")).count() as u64;
+    assert_eq!(errors, failures, "one line for each failure: {lines:#?}");
+    lines.into_iter().filter(|line| line.contains("Service objects")).collect()
+}
+
+#[tokio::test]
+async fn a_closed_port_is_named_with_server_kind_and_reason() {
+    let server = serving([]).await;
+    server.set_down(true).await;
+    let told = told_while_following(server.url()).await;
+    for part in ["cannot list Service objects", "Connection refused", &server.url(), "retry_ms"] {
+        assert!(told[0].contains(part), "no {part:?} in {}", told[0]);
+    }
+}
+
+#[tokio::test]
+async fn a_host_without_an_address_is_named() {
+    // RFC 6761: this name never resolves.
+    let told = told_while_following("http://api.invalid:6443".to_owned()).await;
+    for part in ["cannot list Service objects", "dns error", "http://api.invalid:6443"] {
+        assert!(told[0].contains(part), "no {part:?} in {}", told[0]);
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_is_quoted() {
+    let cases = [
+        (401, "the server said 401, Unauthorized"),
+        (403, "the server said 403, Forbidden, services is forbidden: User"),
+    ];
+    for (status, words) in cases {
+        let server = serving([]).await;
+        server.refuse(Some(Refusal { status, resource: "" }));
+        let told = told_while_following(server.url()).await;
+        assert!(told[0].contains(words), "{told:#?}");
+    }
+}
+
+#[tokio::test]
+async fn a_malformed_object_is_named_in_the_log() {
+    let (log, _guard) = Log::capture();
+    let mut bad = service("s000", "10.96.0.0");
+    bad["spec"]["ports"][0]["port"] = json!("eighty");
+    let following = Following::of([bad, node(NODE)]).await;
+    let line = log.lines().into_iter().find(|line| line.contains("ERROR")).unwrap();
+    assert!(line.contains("Service shop/s000 is malformed at spec.ports[0].port"), "{line}");
+    following.finish().await;
+}
