@@ -63,7 +63,7 @@ async fn serve(config: &Config, registry: &Registry, started: SystemTime) -> any
 
     let metrics = Metrics::new(VERSION)?;
     let health = new_health(config);
-    let source = AnySource::new(&config.source, node.node_name.clone())?;
+    let source = AnySource::new(&config.source, &node.node_name).await?;
     let page = Status {
         mode: factory.mode(),
         started,

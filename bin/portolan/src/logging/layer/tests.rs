@@ -41,7 +41,7 @@ fn say_everything() {
     let family = portolan_core::IpFamily::V4;
     info!(%family, count = 3, wait = ?std::time::Duration::from_millis(1_500), "a \"quoted\"\nmessage");
     warn!(ratio = 0.5, on = true, text = "line\nfeed", "careful");
-    error!(err = "no buffer space", "broken");
+    error!(err = "no buffer space", retry_ms = 436_u128, "broken");
     info!(target: DETAIL, "more");
     debug!("most");
 }
@@ -55,7 +55,7 @@ fn text_lines_are_klogs() {
         [
             "\"a \\\"quoted\\\"\\nmessage\" family=\"IPv4\" count=3 wait=\"1.5s\"\n",
             "\"careful\" ratio=0.5 on=true text=\"line\\nfeed\"\n",
-            "\"broken\" err=\"no buffer space\"\n",
+            "\"broken\" err=\"no buffer space\" retry_ms=436\n",
             "\"more\"\n",
         ]
     );
