@@ -14,8 +14,7 @@ pub struct Refusal {
     pub errno: i32,
     /// The kernel's own explanation, where it gave one.
     pub message: Option<String>,
-    /// Where in the message the fault lies, in bytes from its header. Some
-    /// kernels count from the start of the whole batch instead.
+    /// Where in the message the fault lies, in bytes from its header's start.
     pub offset: Option<usize>,
 }
 

@@ -86,13 +86,12 @@ impl Batch {
         self.pages.iter().map(Vec::as_slice)
     }
 
-    /// A message with its header, and how many bytes of the batch precede it.
-    pub fn message(&self, sequence: u32) -> Option<(usize, &[u8])> {
+    /// A message with its header.
+    pub fn message(&self, sequence: u32) -> Option<&[u8]> {
         let (page, at) = self.locate(sequence)?;
-        let before: usize = self.pages[..page].iter().map(Vec::len).sum();
         let bytes = self.pages.get(page)?.get(at..)?;
         let length = u32::from_ne_bytes(*bytes.first_chunk()?);
-        Some((before + at, bytes.get(..usize::try_from(length).ok()?)?))
+        bytes.get(..usize::try_from(length).ok()?)
     }
 
     /// Walks the headers: rare enough, only to explain errors and to mark the last message.
@@ -149,9 +148,8 @@ mod tests {
     #[test]
     fn a_message_is_found_by_its_number_even_across_the_wrap() {
         let batch = filled(40, 60_000);
-        let (before, message) = batch.message(20).unwrap();
-        assert_eq!(before, 22 * (16 + 4 + 60_000));
-        assert_eq!(message[20], 22);
+        let message = batch.message(20).unwrap();
+        assert_eq!((message.len(), message[20]), (16 + 4 + 60_000, 22));
         assert_eq!(batch.last(), Some(37));
         assert_eq!(batch.message(38), None);
     }

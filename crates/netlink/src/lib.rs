@@ -20,4 +20,4 @@ pub use attribute::{Attribute, AttributeIter};
 pub use batch::Batch;
 pub use error::NetlinkError;
 pub use message::{HEADER_LEN, Message, MessageIter, MessageWriter, TooLong, flag};
-pub use socket::{NetlinkSocket, Protocol};
+pub use socket::{NetlinkSocket, Protocol, Steadiness};

@@ -17,12 +17,14 @@ use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, NetlinkAddr, sendmsg};
 
 use crate::answer::Answer;
-use crate::message::{Message, MessageIter, MessageWriter, flag};
+use crate::message::MessageIter;
 use crate::{Batch, NetlinkError, Refusal};
 
+mod dump;
 mod options;
 mod receive;
 
+pub use dump::Steadiness;
 use receive::{Buffer, Received};
 
 /// Which part of the kernel a socket talks to.
@@ -71,8 +73,6 @@ unsafe impl Send for NetlinkSocket {}
 impl NetlinkSocket {
     /// How long an answer is waited for.
     pub const TIMEOUT: Duration = Duration::from_secs(10);
-    /// How often a dump that changes disturb is tried.
-    pub const DUMP_ATTEMPTS: usize = 10;
 
     /// Opens a socket with extended errors and a receive time-out.
     ///
@@ -127,45 +127,6 @@ impl NetlinkSocket {
         }
     }
 
-    /// Sends one request and hands every message of the answer to `each`.
-    ///
-    /// The request must carry [`flag::ACK`] unless the kernel answers with an end mark by itself.
-    ///
-    /// # Errors
-    /// The kernel refused it, or did not answer.
-    pub fn request<T: Default>(
-        &mut self,
-        kind: u16,
-        flags: u16,
-        fill: impl FnOnce(&mut MessageWriter<'_>),
-        each: impl FnMut(&mut T, &Message<'_>),
-    ) -> Result<T, NetlinkError> {
-        let request = self.compose(kind, flags, fill)?;
-        let (answer, whole) = self.exchange(&request, each)?;
-        whole.then_some(answer).ok_or(NetlinkError::Overrun)
-    }
-
-    /// Asks for all objects of a kind and folds them with `each`, starting over when changes
-    /// disturbed the dump.
-    ///
-    /// # Errors
-    /// The kernel refused, did not answer, or the dump was disturbed every time.
-    pub fn dump<T: Default>(
-        &mut self,
-        kind: u16,
-        fill: impl Fn(&mut MessageWriter<'_>),
-        mut each: impl FnMut(&mut T, &Message<'_>),
-    ) -> Result<T, NetlinkError> {
-        for _ in 0..Self::DUMP_ATTEMPTS {
-            let request = self.compose(kind, flag::DUMP, &fill)?;
-            let (answer, whole) = self.exchange(&request, &mut each)?;
-            if whole {
-                return Ok(answer);
-            }
-        }
-        Err(NetlinkError::Interrupted { attempts: Self::DUMP_ATTEMPTS })
-    }
-
     /// The most bytes one batch can have, having tried to make room for `wanted`.
     ///
     /// # Errors
@@ -183,54 +144,6 @@ impl NetlinkSocket {
         // Numbers wrap around: the later of two is the one less than half the circle ahead.
         if end.wrapping_sub(self.sequence) < u32::MAX / 2 {
             self.sequence = end;
-        }
-    }
-
-    fn compose(
-        &mut self,
-        kind: u16,
-        flags: u16,
-        fill: impl FnOnce(&mut MessageWriter<'_>),
-    ) -> Result<Vec<u8>, NetlinkError> {
-        let mut buffer = Vec::new();
-        let sequence = self.sequence;
-        self.sequence = sequence.wrapping_add(1);
-        let mut writer = MessageWriter::new(&mut buffer, kind, flag::REQUEST | flags, sequence);
-        fill(&mut writer);
-        match writer.finish() {
-            Ok(()) => Ok(buffer),
-            Err(too_long) => Err(NetlinkError::Send { source: io::Error::other(too_long) }),
-        }
-    }
-
-    /// Sends one message and reads to the end of its answer; says also whether all of it arrived.
-    fn exchange<T: Default>(
-        &mut self,
-        request: &[u8],
-        mut each: impl FnMut(&mut T, &Message<'_>),
-    ) -> Result<(T, bool), NetlinkError> {
-        let sequence = self.sequence.wrapping_sub(1);
-        self.send(&[IoSlice::new(request)], request.len())?;
-        let (mut answer, mut whole) = (T::default(), true);
-        loop {
-            let length = match self.receive(false)? {
-                Received::Bytes(length) => length,
-                Received::Nothing => return Err(NetlinkError::TimedOut { after: Self::TIMEOUT }),
-                Received::Overrun => {
-                    options::grow_receive_buffer(&self.socket);
-                    whole = false;
-                    continue;
-                }
-            };
-            for message in MessageIter::new(self.buffer.bytes(length)).filter(|m| m.sequence == sequence) {
-                whole &= message.flags & flag::DUMP_INTR == 0;
-                match Answer::of(&message) {
-                    Answer::Data => each(&mut answer, &message),
-                    Answer::Done => return Ok((answer, whole)),
-                    Answer::Refused(refusal) => return Err(refusal.into()),
-                    Answer::Noise => {}
-                }
-            }
         }
     }
 

@@ -1,18 +1,15 @@
 //! The kernel's tables, over one netlink socket.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use portolan_netlink::{Message, NetlinkError, NetlinkSocket, Protocol, flag};
+use portolan_netlink::{NetlinkSocket, Protocol};
 
 use crate::encode::encode;
-use crate::parse::{self, Elements, ParsedSet};
-use crate::wire::{self, element_list, family_header, message_kind};
 use crate::{
-    Commit, DumpedChain, DumpedRule, DumpedSet, Features, NftError, Owner, Table, TableDump, TableFlags,
-    TableId, Tables, Transaction,
+    Commit, DumpedSet, Features, NftError, Table, TableDump, TableFlags, TableId, Tables, Transaction,
 };
 
+mod reading;
 mod refusal;
 
 /// The kernel's tables.
@@ -77,118 +74,6 @@ impl NetlinkTables {
             kernel: sent.elapsed(),
         })
     }
-
-    /// The number of the ruleset's state; it changes with every commit of anybody.
-    fn generation(&mut self) -> Result<u32, NftError> {
-        /// `NFTA_GEN_ID`
-        const ID: u16 = 1;
-        let kind = message_kind(wire::message::GET_GENERATION);
-        let answer = self.socket.request(
-            kind,
-            flag::ACK,
-            |message| {
-                message.bytes(&[0; wire::FAMILY_HEADER]);
-            },
-            |generation: &mut Option<u32>, message| {
-                *generation = message.attributes(wire::FAMILY_HEADER).find_kind(ID).and_then(|a| a.as_be32());
-            },
-        );
-        answer.map_err(reading)?.ok_or(NftError::Malformed { what: "generation" })
-    }
-
-    /// The whole table, if nothing changed while reading.
-    fn try_dump(&mut self, table: &TableId) -> Result<Option<TableDump>, NftError> {
-        let Some(found) = self.table(table)? else { return Ok(None) };
-        let mut chains = self.chains(table)?;
-        for (name, rule) in self.rules(table)? {
-            match chains.iter_mut().find(|chain| chain.chain.name == name) {
-                Some(chain) => chain.rules.push(rule),
-                None => return Err(NftError::Malformed { what: "rule" }),
-            }
-        }
-        let mut sets = Vec::new();
-        for set in self.sets(table)? {
-            sets.push(self.with_elements(table, set)?);
-        }
-        let owner = match found.owner {
-            None => Owner::Anybody,
-            Some(port) if port == self.socket.port() => Owner::Us,
-            Some(port) => Owner::Other { port },
-        };
-        Ok(Some(TableDump { id: table.clone(), table: found.table, owner, chains, sets }))
-    }
-
-    fn table(&mut self, table: &TableId) -> Result<Option<parse::ParsedTable>, NftError> {
-        /// `NFTA_TABLE_NAME`
-        const NAME: u16 = 1;
-        let kind = message_kind(wire::message::GET_TABLE);
-        let answer = self.socket.request(
-            kind,
-            flag::ACK,
-            |message| {
-                message.bytes(&family_header(table.family)).text(NAME, &table.name);
-            },
-            |found: &mut Option<parse::ParsedTable>, message| *found = parse::table(message),
-        );
-        match answer {
-            Ok(Some(found)) => Ok(Some(found)),
-            Ok(None) => Err(NftError::Malformed { what: "table" }),
-            Err(error) if error.errno() == Some(libc::ENOENT) => Ok(None),
-            Err(error) => Err(reading(error)),
-        }
-    }
-
-    fn chains(&mut self, table: &TableId) -> Result<Vec<DumpedChain>, NftError> {
-        let each = |chains: &mut Vec<DumpedChain>, message: &Message<'_>| {
-            let of_table = |(name, chain)| (name == &*table.name).then_some(chain);
-            chains.extend(parse::chain(message).and_then(of_table));
-        };
-        self.list_of(wire::message::GET_CHAIN, table, each)
-    }
-
-    fn rules(&mut self, table: &TableId) -> Result<Vec<(Arc<str>, DumpedRule)>, NftError> {
-        let each = |rules: &mut Vec<_>, message: &Message<'_>| rules.extend(parse::rule(message));
-        self.list_of(wire::message::GET_RULE, table, each)
-    }
-
-    fn sets(&mut self, table: &TableId) -> Result<Vec<ParsedSet>, NftError> {
-        let each = |sets: &mut Vec<_>, message: &Message<'_>| sets.extend(parse::set(message, table));
-        self.list_of(wire::message::GET_SET, table, each)
-    }
-
-    /// All chains, rules or sets. The kernel filters by table where it can, chains it cannot.
-    fn list_of<T: Default>(
-        &mut self,
-        message: u8,
-        table: &TableId,
-        each: impl FnMut(&mut T, &Message<'_>),
-    ) -> Result<T, NftError> {
-        /// `NFTA_CHAIN_TABLE`, `NFTA_RULE_TABLE`, `NFTA_SET_TABLE`
-        const TABLE: u16 = 1;
-        let fill = |message: &mut portolan_netlink::MessageWriter<'_>| {
-            message.bytes(&family_header(table.family)).text(TABLE, &table.name);
-        };
-        self.socket.dump(message_kind(message), fill, each).map_err(reading)
-    }
-
-    fn with_elements(&mut self, table: &TableId, set: ParsedSet) -> Result<DumpedSet, NftError> {
-        let fill = |message: &mut portolan_netlink::MessageWriter<'_>| {
-            message.bytes(&family_header(table.family));
-            message.text(element_list::TABLE, &table.name).text(element_list::SET, &set.name);
-        };
-        let each = |elements: &mut Elements, message: &Message<'_>| elements.take(message, set.ranges);
-        let kind = message_kind(wire::message::GET_ELEMENTS);
-        let elements = self.socket.dump(kind, fill, each).map_err(reading)?;
-        if elements.unreadable > 0 {
-            return Err(NftError::Malformed { what: "set element" });
-        }
-        Ok(DumpedSet {
-            name: set.name,
-            set: set.set.map(Arc::new),
-            handle: set.handle,
-            elements: elements.finish(),
-        })
-    }
 }
 
 impl Tables for NetlinkTables {
@@ -207,40 +92,15 @@ impl Tables for NetlinkTables {
     }
 
     fn dump(&mut self, table: &TableId) -> Result<Option<TableDump>, NftError> {
-        for _ in 0..Self::ATTEMPTS {
-            let before = self.generation()?;
-            let dump = match self.try_dump(table) {
-                // Something listed a moment ago is gone: a change, which the generation shows.
-                Err(error) if error.is_not_found() => None,
-                dump => Some(dump?),
-            };
-            if self.generation()? == before {
-                return dump.ok_or(NftError::Malformed { what: "set" });
-            }
-        }
-        Err(NftError::Unsteady { table: table.to_string() })
+        self.read_table(table)
     }
 
     fn dump_set(&mut self, table: &TableId, set: &str) -> Result<Option<DumpedSet>, NftError> {
-        let found = match self.sets(table) {
-            Err(error) if error.is_not_found() => return Ok(None),
-            sets => sets?.into_iter().find(|found| &*found.name == set),
-        };
-        let Some(found) = found else { return Ok(None) };
-        match self.with_elements(table, found) {
-            Err(error) if error.is_not_found() => Ok(None),
-            set => set.map(Some),
-        }
+        self.read_set(table, set)
     }
 
     fn list(&mut self) -> Result<Vec<(TableId, Table)>, NftError> {
-        let fill = |message: &mut portolan_netlink::MessageWriter<'_>| {
-            message.bytes(&[0; wire::FAMILY_HEADER]);
-        };
-        let each = |tables: &mut Vec<(TableId, Table)>, message: &Message<'_>| {
-            tables.extend(parse::table(message).map(|found| (found.id, found.table)));
-        };
-        self.socket.dump(message_kind(wire::message::GET_TABLE), fill, each).map_err(reading)
+        self.read_list()
     }
 
     fn features(&mut self) -> Result<Features, NftError> {
@@ -264,8 +124,4 @@ impl Tables for NetlinkTables {
 fn asks_to_repeat(error: &NftError) -> bool {
     matches!(error.errno(), Some(libc::EAGAIN | libc::EINTR | libc::ERESTART))
         && matches!(error, NftError::Batch { .. } | NftError::Refused { .. })
-}
-
-fn reading(source: NetlinkError) -> NftError {
-    NftError::Netlink { action: "read tables", source }
 }

@@ -63,11 +63,8 @@ fn refused_element(
     set: &crate::Set,
     elements: impl Iterator<Item = Element>,
 ) -> Option<Element> {
-    let (before, message) = encoded.batch.message(refusal.sequence)?;
-    let offset = refusal.offset?;
-    // Kernels differ in whether the place counts from the message or from the start of the batch.
-    let mut place =
-        parse::position(message, offset).or_else(|| parse::position(message, offset.checked_sub(before)?))?;
+    let message = encoded.batch.message(refusal.sequence)?;
+    let mut place = parse::position(message, refusal.offset?)?;
     for element in elements {
         match place.checked_sub(wire_count(&element, set)) {
             Some(left) => place = left,

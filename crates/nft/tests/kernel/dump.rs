@@ -1,9 +1,12 @@
 //! What is committed is what is read back, by us and by nft.
 
-use portolan_nft::{FakeTables, Family, NetlinkTables, TableId, Tables};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use portolan_nft::{FakeTables, Family, NetlinkTables, Table, TableId, Tables, Transaction};
 use portolan_testkit::netns::{Namespace, isolated, list_ruleset, load_ruleset};
 
-use crate::layout::{Layout, tables};
+use crate::layout::{Layout, many_endpoints, tables};
 
 #[test]
 fn a_dump_equals_what_was_committed() {
@@ -133,5 +136,38 @@ fn a_table_of_another_make_is_read_as_foreign_where_it_is() {
         assert!(dump.chain("in").unwrap().foreign && dump.chain("route").unwrap().foreign);
         let rule = &dump.chain("in").unwrap().rules[0];
         assert_ne!(rule.expressions, rule.expressions.clone(), "an unknown expression equals nothing");
+    });
+}
+
+/// Others' commits count as disturbance to the kernel, yet must not keep us from reading our table.
+#[test]
+fn a_table_is_read_while_somebody_never_stops_changing_another() {
+    isolated(|| {
+        let [id, _] = tables();
+        let layout = Layout::new(id.family);
+        let mut ours = NetlinkTables::open().unwrap();
+        ours.commit(&many_endpoints(&layout, &id, 20_000)).unwrap();
+        let done = AtomicBool::new(false);
+        let churn = || {
+            let mut theirs = NetlinkTables::open().unwrap();
+            let mut commits = 0;
+            while !done.load(Ordering::Relaxed) {
+                let mut change = Transaction::new(TableId::new(Family::Ip, "theirs"));
+                change.add_table(Table::default()).delete_table();
+                theirs.commit(&change).unwrap();
+                commits += 1;
+            }
+            commits
+        };
+        thread::scope(|scope| {
+            let busy = scope.spawn(churn);
+            let read = ours.dump(&id);
+            let set = ours.dump_set(&id, "endpoints");
+            done.store(true, Ordering::Relaxed);
+            assert_eq!(read.unwrap().unwrap().set("endpoints").unwrap().elements.len(), 20_002);
+            assert_eq!(set.unwrap().unwrap().elements.len(), 20_002);
+            let commits = busy.join().unwrap();
+            assert!(commits > 10, "{commits} commits are no disturbance");
+        });
     });
 }

@@ -91,6 +91,20 @@ impl Layout {
     }
 }
 
+/// The layout and so many further endpoints, each of a VIP of its own, as one transaction.
+pub(crate) fn many_endpoints(layout: &Layout, id: &TableId, count: u32) -> Transaction {
+    let element = |index: u32| Element::data(nth_slot(index), endpoint(Family::Ip, 5, 8443));
+    let mut transaction = layout.load(id.clone());
+    transaction.add_elements(layout.set("endpoints"), (0..count).map(element));
+    transaction
+}
+
+/// The key of one of the many.
+pub(crate) fn nth_slot(index: u32) -> Bytes {
+    let [_, b, c, d] = index.to_be_bytes();
+    *Bytes::new().push_addr([11, b, c, d].into()).push_proto(6).push_port(443).push_u32_host(0)
+}
+
 pub(crate) fn sorted(elements: impl Iterator<Item = Element>) -> Vec<Element> {
     let mut elements: Vec<Element> = elements.collect();
     elements.sort_by(|a, b| (&a.key, &a.key_end).cmp(&(&b.key, &b.key_end)));
@@ -219,6 +233,11 @@ fn chains(family: Family) -> Vec<(Chain, Vec<Rule>)> {
             Chain::base("filter-prerouting", ChainKind::Filter, Hook::Prerouting, PRIORITY_DSTNAT - 10),
             vec![
                 Rule::new([within(&[Daddr, L4Proto, ThDport, Saddr], Ne, "source-ranges"), Statement::Drop]),
+                Rule::new([
+                    is(L4Proto, Bytes::proto(6)),
+                    within(&[Daddr], Eq, "cluster-ips"),
+                    Statement::RejectTcpReset,
+                ]),
                 Rule::new([within(&[Daddr], Eq, "cluster-ips"), Statement::Reject]),
             ],
         ),
