@@ -6,4 +6,6 @@ cd "$(dirname "$0")/../.."
 
 bash tests/setup.sh
 cargo build --locked --release -p portolan-tests-bench
-exec unshare --net "${CARGO_TARGET_DIR:-$PWD/target}/release/portolan-bench" "$@"
+# The API server of some scenarios is on loopback.
+exec unshare --net sh -c 'ip link set lo up && exec "$@"' sh \
+    "${CARGO_TARGET_DIR:-$PWD/target}/release/portolan-bench" "$@"

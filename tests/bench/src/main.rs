@@ -3,7 +3,8 @@
 //! Run by `make bench`, in a network namespace of its own: it fills nf_tables with up to
 //! half a million elements. What is timed is the path inside the proxy, with nothing
 //! pretended: `State::handle`, `State::prepare`, and the nftables backend with its netlink
-//! socket until the kernel has acknowledged the commit.
+//! socket until the kernel has acknowledged the commit. The scenarios with `-api` in their
+//! name begin at an API server instead.
 //!
 //! Nothing is judged here. The machines are too different; read ratios.
 
@@ -11,6 +12,7 @@ mod cluster;
 mod measure;
 mod report;
 mod scenario;
+mod through_api;
 
 use std::path::PathBuf;
 

@@ -26,6 +26,10 @@ pub(crate) fn run_all(quick: bool) -> anyhow::Result<Vec<Row>> {
     for (services, endpoints) in sizes(&STEPS) {
         changes(services, endpoints, &mut rows)?;
     }
+    for (services, endpoints) in sizes(&LOADS[..2]) {
+        crate::through_api::run(services, endpoints, &mut rows)?;
+        Node::start()?.clean()?;
+    }
     Ok(rows)
 }
 

@@ -5,6 +5,8 @@
 //! on it is believed.
 
 #[cfg(test)]
+mod api;
+#[cfg(test)]
 mod binary;
 #[cfg(test)]
 mod cluster;
