@@ -174,7 +174,7 @@ impl BackendError {
 pub enum Retry {
     /// Nothing, until the host changes.
     Never,
-    /// The same changes once more: the kernel is as it was.
+    /// The same changes once more: the kernel is as it was, and somebody has to let go of it.
     SameChanges,
     /// A complete comparison: what we believe of the kernel's state may be wrong.
     CompareAll,

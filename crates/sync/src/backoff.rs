@@ -47,6 +47,13 @@ impl Backoff {
         Delay { retry, floor: retry.min(SOONEST) }
     }
 
+    /// The delay while another process holds what we need. It lets go when it ends, as the
+    /// old proxy does in an upgrade, and then nothing should lie idle for long.
+    pub(crate) fn queue(&mut self) -> Delay {
+        let Delay { retry, floor } = self.fail();
+        Delay { retry: retry.min(SOONEST), floor }
+    }
+
     /// The delay after a failure that no retry is expected to cure.
     pub(crate) fn give_up(&self) -> Delay {
         Delay { retry: self.longest, floor: self.longest }
@@ -92,6 +99,13 @@ mod tests {
         assert_eq!((least.as_millis(), most.as_millis()), (80, 120));
         let short = Duration::from_millis(50);
         assert_eq!(Backoff::new(short, || 1.0).fail().retry, short);
+    }
+
+    #[test]
+    fn who_waits_for_another_process_asks_every_second() {
+        let mut backoff = Backoff::new(LONGEST, || 0.5);
+        let delays: Vec<_> = (0..6).map(|_| backoff.queue().retry.as_millis()).collect();
+        assert_eq!(delays, [100, 200, 400, 800, 1_000, 1_000]);
     }
 
     #[test]

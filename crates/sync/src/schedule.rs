@@ -89,7 +89,8 @@ impl Schedule {
     pub(crate) fn failed(&mut self, now: Instant, retry: Retry) -> Duration {
         let delay = match retry {
             Retry::Never => self.backoff.give_up(),
-            Retry::SameChanges | Retry::CompareAll => self.backoff.fail(),
+            Retry::SameChanges => self.backoff.queue(),
+            Retry::CompareAll => self.backoff.fail(),
         };
         let wait = delay.retry.max(self.min_period);
         self.condition = Condition::Failed { changed_since: false };

@@ -60,9 +60,9 @@ fn a_partial_apply_does_not_put_off_the_complete_comparison() {
 fn failed_changes_wait_for_the_retry_and_new_ones_for_the_floor() {
     let (mut schedule, now) = schedule(Duration::ZERO);
     for _ in 0..5 {
-        schedule.failed(now, Retry::SameChanges);
+        schedule.failed(now, Retry::CompareAll);
     }
-    assert_eq!(schedule.failed(now, Retry::SameChanges), Duration::from_millis(3_200));
+    assert_eq!(schedule.failed(now, Retry::CompareAll), Duration::from_millis(3_200));
     assert_eq!(schedule.next(true), Some(now + Duration::from_millis(3_200)));
     schedule.changed();
     assert_eq!(schedule.next(true), Some(now + seconds(1)));

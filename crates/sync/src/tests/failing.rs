@@ -7,24 +7,41 @@ use portolan_testkit::objects::empty_lists;
 use super::rig::*;
 use crate::SyncSettings;
 
+/// The kernel is held by somebody else.
 fn bad() -> Outcome {
     Outcome::bad(Retry::SameChanges)
+}
+
+/// The kernel said no.
+fn refused() -> Outcome {
+    Outcome::bad(Retry::CompareAll)
 }
 
 #[tokio::test(start_paused = true)]
 async fn retries_back_off_up_to_the_retry_period_and_start_over_after_a_success() {
     let mut rig = Rig::ready(&settings()).await;
-    rig.script(V4, [bad(); 11]);
+    rig.script(V4, [refused(); 11]);
     rig.send([v4("a", 1)]).await;
     rig.pass(secs(600)).await;
     let times = rig.times(V4);
     let waits: Vec<_> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
     assert_eq!(waits, [100, 200, 400, 800, 1_600, 3_200, 6_400, 12_800, 25_600, 30_000, 30_000]);
-    rig.script(V4, [bad()]);
+    rig.script(V4, [refused()]);
     let start = rig.now();
     rig.send([v4("b", 2)]).await;
     rig.pass(secs(600)).await;
     assert_eq!(rig.times(V4), [start, start + 100]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kernel_that_somebody_else_holds_is_asked_every_second() {
+    let mut rig = Rig::ready(&settings()).await;
+    rig.script(V4, [bad(); 20]);
+    rig.send([v4("a", 1)]).await;
+    rig.pass(secs(60)).await;
+    let times = rig.times(V4);
+    assert_eq!(times.len(), 21);
+    assert!(times.windows(2).all(|pair| pair[1] - pair[0] <= 1_000), "{times:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -57,7 +74,7 @@ async fn a_failed_apply_keeps_its_changes_and_later_ones_join_them() {
 #[tokio::test(start_paused = true)]
 async fn a_new_change_is_tried_early_but_churn_does_not_hammer_a_failing_kernel() {
     let mut rig = Rig::ready(&settings()).await;
-    rig.forever(V4, bad());
+    rig.forever(V4, refused());
     rig.send([v4("a", 1)]).await;
     rig.pass(secs(60)).await;
     rig.calls(V4);
