@@ -76,7 +76,8 @@ pub struct Timing {
     /// A watch without a byte for this long is taken for dead. Servers send a
     /// bookmark about every minute, so the default of 150 s spans two.
     pub silence: Duration,
-    /// A request without an answer, or a list without a byte, for this long has failed; 30 s.
+    /// A request without an answer, or a list without a byte, for this long has failed.
+    /// 60 s, after which API servers give a request up themselves (`--request-timeout`).
     pub answer: Duration,
     /// Wait before the second try after a failure; each further one doubles it. 0.5 s.
     pub first_retry: Duration,
@@ -89,7 +90,7 @@ impl Default for Timing {
         Self {
             watch: Duration::from_secs(300),
             silence: Duration::from_secs(150),
-            answer: Duration::from_secs(30),
+            answer: Duration::from_secs(60),
             first_retry: Duration::from_millis(500),
             last_retry: Duration::from_secs(30),
         }

@@ -45,6 +45,14 @@ impl Failure {
         Self::Garbled { what: what.into() }
     }
 
+    /// How long the server asked us to stay away, if it did.
+    pub(super) fn asked_to_wait(&self) -> Duration {
+        match self {
+            Self::Refused(refusal) => refusal.retry_after,
+            _ => Duration::ZERO,
+        }
+    }
+
     /// Whether the server does not have what was asked for.
     pub(super) fn is_unknown(&self) -> bool {
         matches!(self, Self::Refused(refusal) if refusal.code == 404)
@@ -64,24 +72,21 @@ pub(super) struct Refusal {
     reason: String,
     message: String,
     too_large: bool,
+    retry_after: Duration,
 }
 
 impl Refusal {
     /// Reads a `Status`; a body that is none is quoted.
     pub(super) fn read(code: Option<u16>, body: &[u8]) -> Self {
         let status: Status = serde_json::from_slice(body).unwrap_or_default();
+        let details = status.details.unwrap_or_default();
         let quoted = || String::from_utf8_lossy(&body[..body.len().min(MAX_QUOTE)]).trim().to_owned();
         Self {
             code: code.or(status.code).unwrap_or_default(),
             reason: status.reason.unwrap_or_default(),
             message: status.message.unwrap_or_else(quoted),
-            too_large: status.details.is_some_and(|details| {
-                details
-                    .causes
-                    .iter()
-                    .flatten()
-                    .any(|cause| cause.reason.as_deref() == Some("ResourceVersionTooLarge"))
-            }),
+            too_large: details.causes.iter().flatten().any(Cause::is_too_large),
+            retry_after: Duration::from_secs(details.retry_after_seconds.unwrap_or_default().into()),
         }
     }
 
@@ -121,14 +126,22 @@ struct Status {
     details: Option<Details>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Details {
     causes: Option<Vec<Cause>>,
+    retry_after_seconds: Option<u32>,
 }
 
 #[derive(Debug, Deserialize)]
 struct Cause {
     reason: Option<String>,
+}
+
+impl Cause {
+    fn is_too_large(&self) -> bool {
+        self.reason.as_deref() == Some("ResourceVersionTooLarge")
+    }
 }
 
 /// An error with its causes; those that their parent repeats are left out.
@@ -176,6 +189,14 @@ mod tests {
             br#"{"code":504,"reason":"Timeout","details":{"causes":[{"reason":"ResourceVersionTooLarge"}]}}"#;
         assert!(Refusal::read(None, body).is_expired());
         assert!(!Refusal::read(None, br#"{"code":504,"reason":"Timeout"}"#).is_expired());
+    }
+
+    #[test]
+    fn a_busy_server_says_how_long_to_stay_away() {
+        let busy = br#"{"code":429,"reason":"TooManyRequests","details":{"retryAfterSeconds":7}}"#;
+        let failure = Failure::Refused(Refusal::read(Some(429), busy));
+        assert_eq!(failure.asked_to_wait(), Duration::from_secs(7));
+        assert_eq!(Failure::garbled("is odd").asked_to_wait(), Duration::ZERO);
     }
 
     #[test]

@@ -139,7 +139,7 @@ impl<T: Resource> Follower<T> {
             info!(server, kind, retry_ms = wait.as_millis(), "the API server does not have this kind");
             return wait;
         }
-        let wait = self.backoff.fail();
+        let wait = self.backoff.fail().max(failure.asked_to_wait().min(self.link.timing.last_retry));
         let doing = if matches!(self.position, Position::At(_)) { "watch" } else { "list" };
         error!(server, kind, retry_ms = wait.as_millis(), "cannot {doing} {kind} objects: {failure}");
         wait

@@ -13,8 +13,10 @@ const SETTLE: Duration = Duration::from_millis(50);
 /// How long a steady trickle of changes may put a look off.
 const AT_MOST: Duration = Duration::from_millis(500);
 
-/// A file that was written to but not closed counts as at rest after this long.
-const AT_REST: Duration = Duration::from_millis(500);
+/// A file that was written to but not closed counts as at rest after this long. A
+/// shell empties the target of `kubectl get … > file` at once, and the content comes
+/// seconds later.
+const AT_REST: Duration = Duration::from_secs(10);
 
 /// Changes that wait for a look.
 #[derive(Debug, Default)]

@@ -32,6 +32,15 @@ pub struct Refusal {
     pub resource: &'static str,
 }
 
+/// How an answer ends too early.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// The connection breaks.
+    Broken,
+    /// The body just ends.
+    Orderly,
+}
+
 #[derive(Debug)]
 pub(super) struct Faults {
     /// Largest page of a list, whatever the client asks for; 0 for no limit.
@@ -42,8 +51,8 @@ pub(super) struct Faults {
     pub(super) stalled: watch::Sender<bool>,
     /// Pause before each piece of a body.
     pub(super) pause: Mutex<Duration>,
-    /// Pieces of a list that still go out before its connection breaks.
-    pub(super) break_after: Mutex<Option<usize>>,
+    /// Objects of a list that still go out before it ends too early, and how.
+    pub(super) break_after: Mutex<Option<(usize, End)>>,
     /// Whether connections are to be turned away.
     pub(super) down: watch::Sender<bool>,
     /// Whether connections are taken in at present.
@@ -155,7 +164,12 @@ impl ApiServer {
 
     /// Breaks the connection of the next list, or streamed list, after this many of its objects.
     pub fn break_next_list_after(&self, objects: usize) {
-        *lock(&self.shared.faults.break_after) = Some(objects);
+        *lock(&self.shared.faults.break_after) = Some((objects, End::Broken));
+    }
+
+    /// Ends the next list, or streamed list, in good order after this many of its objects, though there are more.
+    pub fn end_next_list_after(&self, objects: usize) {
+        *lock(&self.shared.faults.break_after) = Some((objects, End::Orderly));
     }
 
     /// Refuses requests, until called with nothing.

@@ -11,6 +11,7 @@ use hyper::body::Frame;
 use serde_json::json;
 use tokio::sync::mpsc;
 
+use super::faults::End;
 use super::query::{Filter, Query};
 use super::respond::{Body, failure, with_body};
 use super::store::{Kind, Snapshot, Stored};
@@ -108,13 +109,13 @@ impl Page {
             if index > 0 {
                 piece.extend_from_slice(b",");
             }
-            if left == Some(0) {
+            if let Some((0, end)) = left {
                 // Breaks off inside of an object, which is where it hurts most.
                 piece.extend_from_slice(&stored.json[..stored.json.len() / 2]);
                 push(shared, &pieces, piece.freeze()).await?;
-                return Ok(pieces.send(Err(io::ErrorKind::BrokenPipe.into())).await?);
+                return end_early(&pieces, end).await;
             }
-            left = left.map(|left| left - 1);
+            left = left.map(|(left, end)| (left - 1, end));
             piece.extend_from_slice(&stored.json);
             if piece.len() >= PIECE {
                 push(shared, &pieces, piece.split().freeze()).await?;
@@ -126,6 +127,14 @@ impl Page {
 
     fn objects(&self) -> &[Arc<Stored>] {
         &self.snapshot.1[self.start..self.end]
+    }
+}
+
+/// Ends a body before its time.
+pub(super) async fn end_early(pieces: &mpsc::Sender<io::Result<Bytes>>, end: End) -> Result<(), Gone> {
+    match end {
+        End::Broken => Ok(pieces.send(Err(io::ErrorKind::BrokenPipe.into())).await?),
+        End::Orderly => Ok(()),
     }
 }
 

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 use super::faults::StreamedLists;
-use super::list::{Gone, piecewise, push};
+use super::list::{Gone, end_early, piecewise, push};
 use super::query::{Filter, Query};
 use super::respond::{Body, failure, with_body};
 use super::store::{Happening, Kind, Stored};
@@ -119,15 +119,15 @@ impl Stream {
         };
         let mut left = lock(&self.shared.faults.break_after).take();
         for some in objects.chunks(if left.is_some() { 1 } else { EVENTS_AT_ONCE }) {
-            if left == Some(0) {
-                self.pieces.send(Err(io::ErrorKind::BrokenPipe.into())).await?;
+            if let Some((0, end)) = left {
+                end_early(&self.pieces, end).await?;
                 return Err(Gone);
             }
-            left = left.map(|left| left - 1);
-            let lines = some
-                .iter()
-                .flat_map(|stored| self.line("ADDED", stored, stored.version))
-                .collect::<Vec<u8>>();
+            left = left.map(|(left, end)| (left - 1, end));
+            let mut lines = Vec::new();
+            for stored in some {
+                lines.extend_from_slice(&self.line("ADDED", stored, stored.version));
+            }
             push(&self.shared, &self.pieces, lines.into()).await?;
         }
         if initial == Initial::WithEndMark {
@@ -188,7 +188,7 @@ impl Stream {
             for (version, happening) in some {
                 match happening {
                     Happening::Change { kind, before, after } if *kind == self.kind => {
-                        lines.extend(self.change(*version, before.as_deref(), after.as_deref()));
+                        lines.extend_from_slice(&self.change(*version, before.as_deref(), after.as_deref()));
                     }
                     Happening::Line { resource, line } if resource == self.kind.resource => {
                         lines.extend_from_slice(line);
@@ -217,7 +217,7 @@ impl Stream {
 
     fn line(&self, event: &str, stored: &Stored, version: u64) -> Vec<u8> {
         let mut line = format!("{{\"type\":\"{event}\",\"object\":").into_bytes();
-        line.extend(stored.full(self.kind, version));
+        line.extend_from_slice(&stored.full(self.kind, version));
         line.extend_from_slice(b"}\n");
         line
     }

@@ -130,6 +130,24 @@ async fn a_list_that_breaks_off_is_not_passed_on() {
 }
 
 #[tokio::test]
+async fn a_list_that_ends_early_in_good_order_is_not_passed_on() {
+    for support in [StreamedLists::Supported, StreamedLists::NoStorage] {
+        // All kinds have something, so the end hits whichever list comes first.
+        let server = serving(small_cluster(10)).await;
+        server.set_streamed_lists(support);
+        server.end_next_list_after(0);
+        let mut following = Following::start(server, TIMING).await;
+        following.settle().await;
+        let world = &following.downstream.world;
+        let lists =
+            [&world.services.lists, &world.slices.lists, &world.nodes.lists, &world.service_cidrs.lists];
+        assert_eq!(lists.map(|lists| &lists[..]), [&[10][..], &[10], &[1], &[1]], "{support:?}");
+        assert_eq!(following.metrics.get(Count::Failures), 1, "{support:?}");
+        following.finish().await;
+    }
+}
+
+#[tokio::test]
 async fn ten_thousand_services_with_their_slices_are_one_list_each() {
     let server = serving(small_cluster(10_000)).await;
     let began = std::time::Instant::now();

@@ -1,0 +1,244 @@
+//! Services.
+
+use std::time::{Duration, SystemTime};
+
+use portolan_core::address::{IpFamily, Protocol};
+use portolan_core::event::{ServiceType, TrafficPolicy};
+
+use super::*;
+
+#[test]
+fn services_that_are_not_ours_to_proxy_yield_only_their_name() {
+    let cases = [
+        (
+            "service-proxy-name",
+            json!({"metadata": {"labels": {"service.kubernetes.io/service-proxy-name": "other"}}}),
+        ),
+        (
+            "empty service-proxy-name",
+            json!({"metadata": {"labels": {"service.kubernetes.io/service-proxy-name": ""}}}),
+        ),
+        ("headless", json!({"spec": {"clusterIP": "None", "clusterIPs": ["None"]}})),
+        ("no cluster IP yet", json!({"spec": {"clusterIP": "", "clusterIPs": null}})),
+        ("no cluster IP field", json!({"spec": {"clusterIP": null, "clusterIPs": null}})),
+        ("ExternalName", json!({"spec": {"type": "ExternalName", "clusterIP": null, "clusterIPs": null}})),
+        ("ExternalName that kept its cluster IP", json!({"spec": {"type": "ExternalName"}})),
+        ("unreadable cluster IP", json!({"spec": {"clusterIP": "web", "clusterIPs": ["web"]}})),
+    ];
+    for (rule, patch) in cases {
+        match service_from(Origin::Api, &patch).0 {
+            Converted::NotProxied(key) => assert_eq!(key.to_string(), "shop/web", "{rule}"),
+            Converted::Proxied(service) => panic!("{rule}: {service:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_family_takes_the_cluster_ip_that_ip_families_gives_it() {
+    let spec = |ip: &str, ips: Value, families: Value| json!({"spec": {"clusterIP": ip, "clusterIPs": ips, "ipFamilies": families}});
+    let both = json!(["10.96.0.1", "fd00::1"]);
+    let cases = [
+        ("no families, IPv4", spec("10.96.0.1", json!(["10.96.0.1"]), json!(null)), Some("10.96.0.1"), None),
+        ("no families, IPv6", spec("fd00::1", json!(["fd00::1"]), json!(null)), None, Some("fd00::1")),
+        (
+            "no families, second address does not count",
+            spec("10.96.0.1", both.clone(), json!([])),
+            Some("10.96.0.1"),
+            None,
+        ),
+        (
+            "dual-stack",
+            spec("10.96.0.1", both.clone(), json!(["IPv4", "IPv6"])),
+            Some("10.96.0.1"),
+            Some("fd00::1"),
+        ),
+        (
+            "dual-stack, IPv6 first",
+            spec("fd00::1", json!(["fd00::1", "10.96.0.1"]), json!(["IPv6", "IPv4"])),
+            Some("10.96.0.1"),
+            Some("fd00::1"),
+        ),
+        (
+            "family without an entry",
+            spec("10.96.0.1", json!(["10.96.0.1"]), json!(["IPv4", "IPv6"])),
+            Some("10.96.0.1"),
+            None,
+        ),
+        ("entry without a family", spec("10.96.0.1", both, json!(["IPv4"])), Some("10.96.0.1"), None),
+        (
+            "zeros in front",
+            spec("172.30.0.041", json!(["172.30.0.041"]), json!(["IPv4"])),
+            Some("172.30.0.41"),
+            None,
+        ),
+        ("only clusterIP", spec("10.96.0.1", json!(null), json!(["IPv4"])), Some("10.96.0.1"), None),
+    ];
+    for (rule, patch, v4, v6) in cases {
+        let (service, problems) = proxied(&patch);
+        let ip = |family| service.cluster_ips[family].map(|ip| ip.to_string());
+        assert_eq!(ip(IpFamily::V4).as_deref(), v4, "{rule}");
+        assert_eq!(ip(IpFamily::V6).as_deref(), v6, "{rule}");
+        assert_eq!(problems, Vec::<String>::new(), "{rule}");
+    }
+}
+
+#[test]
+fn a_cluster_ip_of_the_wrong_family_is_left_out() {
+    let patch = json!({"spec": {"clusterIPs": ["10.96.0.1", "10.96.0.2"], "ipFamilies": ["IPv4", "IPv6"]}});
+    let (service, problems) = proxied(&patch);
+    assert_eq!(service.cluster_ips.v6, None);
+    assert_eq!(problems, ["Service shop/web: spec.clusterIPs[1]: 10.96.0.2 is no IPv6 address"]);
+}
+
+#[test]
+fn a_file_without_a_cluster_ip_is_told_that_nobody_will_assign_one() {
+    let patch = json!({"spec": {"clusterIP": null, "clusterIPs": null}});
+    let (converted, problems) = service_from(Origin::Manifest, &patch);
+    assert!(matches!(converted, Converted::NotProxied(_)));
+    assert_eq!(problems.len(), 1);
+    assert!(problems[0].starts_with("Service shop/web: spec.clusterIP: none is given"), "{problems:?}");
+    assert_eq!(service_from(Origin::Api, &patch).1, Vec::<String>::new());
+}
+
+#[test]
+fn a_file_without_a_namespace_means_default() {
+    let patch = json!({"metadata": {"namespace": null}});
+    match service_from(Origin::Manifest, &patch).0 {
+        Converted::Proxied(service) => assert_eq!(service.name.to_string(), "default/web"),
+        Converted::NotProxied(key) => panic!("{key}"),
+    }
+    let json = web(&patch);
+    let wire: wire::Service<'_> = object_from_json("Service", &json).unwrap();
+    let error = converter(Origin::Api).service(&wire).unwrap_err();
+    assert_eq!((error.field.as_str(), error.name.to_string().as_str()), ("metadata.namespace", "web"));
+}
+
+#[test]
+fn ports_keep_name_protocol_and_numbers() {
+    let (service, problems) = proxied(&json!({"spec": {"ports": [
+        {"port": 80},
+        {"name": "dns", "protocol": "UDP", "port": 53, "nodePort": 30053},
+        {"name": "sip", "protocol": "SCTP", "port": 5060, "nodePort": 0},
+        {"name": "odd", "protocol": "ICMP", "port": 1},
+        {"name": "none", "port": 0},
+    ]}}));
+    let ports: Vec<_> =
+        service.ports.iter().map(|port| (&*port.name, port.protocol, port.port, port.node_port)).collect();
+    assert_eq!(
+        ports,
+        [
+            ("", Protocol::Tcp, 80, None),
+            ("dns", Protocol::Udp, 53, Some(30053)),
+            ("sip", Protocol::Sctp, 5060, None),
+        ]
+    );
+    assert_eq!(
+        problems,
+        [
+            "Service shop/web: spec.ports[3].protocol: \"ICMP\" is no protocol that can be proxied",
+            "Service shop/web: spec.ports[4].port: 0 is no port",
+        ]
+    );
+}
+
+#[test]
+fn external_ips_skip_blanks_in_silence_and_nonsense_with_a_word() {
+    let (service, problems) = proxied(
+        &json!({"spec": {"externalIPs": ["198.51.100.7", "", "203.0.113.009", "fd00::7", "lb.example"]}}),
+    );
+    assert_eq!(texts(&service.external_ips), ["198.51.100.7", "203.0.113.9", "fd00::7"]);
+    assert_eq!(problems, ["Service shop/web: spec.externalIPs[4]: \"lb.example\" is no IP address"]);
+}
+
+#[test]
+fn load_balancer_addresses_count_when_they_are_vips() {
+    let (service, problems) = proxied(&json!({"status": {"loadBalancer": {"ingress": [
+        {"ip": "192.0.2.1"},
+        {"ip": "192.0.2.2", "ipMode": "VIP"},
+        {"ip": "192.0.2.3", "ipMode": "Proxy"},
+        {"ip": "192.0.2.4", "ipMode": null},
+        {"ip": ""},
+        {"hostname": "lb.example"},
+        {"ip": "2001:db8::5"},
+        {"ip": "nowhere"},
+    ]}}}));
+    assert_eq!(texts(&service.load_balancer_ips), ["192.0.2.1", "192.0.2.2", "192.0.2.4", "2001:db8::5"]);
+    assert_eq!(problems, ["Service shop/web: status.loadBalancer.ingress[7]: \"nowhere\" is no IP address"]);
+}
+
+#[test]
+fn source_ranges_are_trimmed_masked_and_lifted_by_a_zero_prefix() {
+    let cases: [(&str, Value, &[&str]); 6] = [
+        ("none", json!(null), &[]),
+        ("blanks around", json!([" 203.0.113.0/24 ", "\tfd00::/8"]), &["203.0.113.0/24", "fd00::/8"]),
+        ("blank entries", json!(["", "  ", "10.0.0.0/8"]), &["10.0.0.0/8"]),
+        ("zeros and host bits", json!(["203.0.113.007/025"]), &["203.0.113.0/25"]),
+        (
+            "one open range opens its family only",
+            json!(["10.0.0.0/8", "0.0.0.0/0", "fd00::/8"]),
+            &["fd00::/8"],
+        ),
+        ("open IPv6", json!(["10.0.0.0/8", "::/0"]), &["10.0.0.0/8"]),
+    ];
+    for (rule, ranges, expected) in cases {
+        let (service, problems) = proxied(&json!({"spec": {"loadBalancerSourceRanges": ranges}}));
+        assert_eq!(texts(&service.load_balancer_source_ranges), expected, "{rule}");
+        assert_eq!(problems, Vec::<String>::new(), "{rule}");
+    }
+    let (service, problems) =
+        proxied(&json!({"spec": {"loadBalancerSourceRanges": ["10.0.0.0", "10.0.0.0/8"]}}));
+    assert_eq!(texts(&service.load_balancer_source_ranges), ["10.0.0.0/8"]);
+    assert_eq!(problems, ["Service shop/web: spec.loadBalancerSourceRanges[0]: \"10.0.0.0\" is no IP CIDR"]);
+}
+
+#[test]
+fn policies_type_and_health_port_default_to_the_plain_ones() {
+    let (plain, _) = proxied(&json!({"spec": {"type": null}}));
+    assert_eq!(plain.service_type, ServiceType::ClusterIp);
+    assert_eq!(plain.internal_traffic_policy, TrafficPolicy::Cluster);
+    assert_eq!(plain.external_traffic_policy, TrafficPolicy::Cluster);
+    assert_eq!((plain.health_check_node_port, plain.created), (None, None));
+    let (local, problems) = proxied(&json!({
+        "metadata": {"creationTimestamp": "2026-11-21T02:30:21Z"},
+        "spec": {"type": "LoadBalancer", "internalTrafficPolicy": "Local", "externalTrafficPolicy": "Local", "healthCheckNodePort": 32635},
+    }));
+    assert_eq!(local.service_type, ServiceType::LoadBalancer);
+    assert_eq!(local.internal_traffic_policy, TrafficPolicy::Local);
+    assert_eq!(local.external_traffic_policy, TrafficPolicy::Local);
+    assert_eq!(local.health_check_node_port, Some(32635));
+    assert_eq!(local.created, Some(SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_228_221)));
+    assert_eq!(problems, Vec::<String>::new());
+}
+
+#[test]
+fn session_affinity_has_three_hours_unless_told_otherwise() {
+    let config = |seconds: i32| json!({"clientIP": {"timeoutSeconds": seconds}});
+    let cases = [
+        ("absent", json!({"spec": {}}), None, 0),
+        ("None", json!({"spec": {"sessionAffinity": "None", "sessionAffinityConfig": config(5)}}), None, 0),
+        ("default", json!({"spec": {"sessionAffinity": "ClientIP"}}), Some(10_800), 0),
+        (
+            "null config",
+            json!({"spec": {"sessionAffinity": "ClientIP", "sessionAffinityConfig": {"clientIP": {}}}}),
+            Some(10_800),
+            0,
+        ),
+        (
+            "given",
+            json!({"spec": {"sessionAffinity": "ClientIP", "sessionAffinityConfig": config(30)}}),
+            Some(30),
+            0,
+        ),
+        (
+            "nonsense",
+            json!({"spec": {"sessionAffinity": "ClientIP", "sessionAffinityConfig": config(-1)}}),
+            Some(10_800),
+            1,
+        ),
+    ];
+    for (rule, patch, seconds, problems) in cases {
+        let (service, reported) = proxied(&patch);
+        assert_eq!(service.session_affinity, seconds.map(Duration::from_secs), "{rule}");
+        assert_eq!(reported.len(), problems, "{rule}: {reported:?}");
+    }
+}

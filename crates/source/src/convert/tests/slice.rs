@@ -1,0 +1,148 @@
+//! EndpointSlices.
+
+use std::time::{Duration, SystemTime};
+
+use portolan_core::address::{IpFamily, Protocol};
+use portolan_core::event::Conditions;
+
+use super::*;
+
+#[test]
+fn slices_without_a_service_or_a_family_are_ignored() {
+    let cases = [
+        ("no label", json!({"metadata": {"labels": null}})),
+        ("empty label", json!({"metadata": {"labels": {"kubernetes.io/service-name": ""}}})),
+        ("headless", json!({"metadata": {"labels": {"service.kubernetes.io/headless": ""}}})),
+        ("FQDN", json!({"addressType": "FQDN", "endpoints": [{"addresses": ["web.example"]}]})),
+        ("no address type", json!({"addressType": null})),
+    ];
+    for (rule, patch) in cases {
+        let (converted, _) = slice_from(Origin::Api, &patch);
+        assert!(
+            matches!(converted, Converted::NotProxied(key) if key.to_string() == "shop/web-abc"),
+            "{rule}"
+        );
+    }
+}
+
+#[test]
+fn null_lists_of_a_slice_are_empty() {
+    let json =
+        br#"{"metadata":{"namespace":"shop","name":"web-abc","labels":{"kubernetes.io/service-name":"web"}},
+        "addressType":"IPv6","endpoints":null,"ports":null}"#;
+    let wire: wire::EndpointSlice<'_> = object_from_json("EndpointSlice", json).unwrap();
+    let Converted::Proxied(slice) = converter(Origin::Api).endpoint_slice(&wire).unwrap() else { panic!() };
+    assert_eq!((slice.family, slice.ports.len(), slice.endpoints.len()), (IpFamily::V6, 0, 0));
+    assert_eq!(slice.service_name().to_string(), "shop/web");
+}
+
+#[test]
+fn slice_ports_need_a_number_and_from_the_api_a_name() {
+    let patch = json!({"ports": [
+        {"port": 1},
+        {"name": "", "port": 2},
+        {"name": "dns", "protocol": "UDP", "port": 53},
+        {"name": "nil"},
+        {"name": "zero", "port": 0},
+        {"name": "odd", "protocol": "GRE", "port": 5},
+    ]});
+    let names = |slice: &EndpointSlice| -> Vec<_> {
+        slice.ports.iter().map(|port| (port.name.to_string(), port.protocol, port.port)).collect()
+    };
+    let (slice, problems) = proxied_slice(&patch);
+    let expected = [(String::new(), Protocol::Tcp, 2), ("dns".to_owned(), Protocol::Udp, 53)];
+    assert_eq!(names(&slice), expected);
+    assert_eq!(problems.len(), 4, "{problems:?}");
+    assert_eq!(problems[0], "EndpointSlice shop/web-abc: ports[0].name: is missing");
+    let (Converted::Proxied(slice), problems) = slice_from(Origin::Manifest, &patch) else { panic!() };
+    assert_eq!(names(&slice)[0], (String::new(), Protocol::Tcp, 1));
+    assert_eq!((slice.ports.len(), problems.len()), (3, 3));
+}
+
+#[test]
+fn absent_conditions_mean_ready_and_serving() {
+    let case = |ready, serving, terminating| Conditions { ready, serving, terminating };
+    let cases = [
+        (json!(null), case(true, true, false)),
+        (json!({}), case(true, true, false)),
+        (json!({"ready": null, "serving": null, "terminating": null}), case(true, true, false)),
+        (json!({"ready": false}), case(false, true, false)),
+        (json!({"ready": true, "serving": false}), case(true, false, false)),
+        (json!({"ready": false, "serving": true, "terminating": true}), case(false, true, true)),
+        (json!({"ready": true, "terminating": true}), case(true, true, true)),
+    ];
+    for (conditions, expected) in cases {
+        let patch = json!({"endpoints": [{"addresses": ["10.244.1.5"], "conditions": conditions}]});
+        let (slice, _) = proxied_slice(&patch);
+        assert_eq!(slice.endpoints[0].conditions, expected, "{patch}");
+    }
+}
+
+#[test]
+fn only_the_first_address_of_an_endpoint_counts() {
+    let (slice, problems) = proxied_slice(&json!({"endpoints": [
+        {"addresses": ["10.244.1.5", "10.244.1.6"], "nodeName": "n1"},
+        {"addresses": []},
+        {"addresses": null},
+        {"addresses": ["fd00::5"]},
+        {"addresses": ["pod"]},
+        {"addresses": ["010.244.1.7"], "nodeName": ""},
+    ]}));
+    let endpoints: Vec<_> = slice
+        .endpoints
+        .iter()
+        .map(|endpoint| (endpoint.address.to_string(), endpoint.node.as_deref()))
+        .collect();
+    assert_eq!(endpoints, [("10.244.1.5".to_owned(), Some("n1")), ("10.244.1.7".to_owned(), None)]);
+    assert_eq!(
+        problems,
+        [
+            "EndpointSlice shop/web-abc: endpoints[1].addresses: is empty",
+            "EndpointSlice shop/web-abc: endpoints[2].addresses: is empty",
+            "EndpointSlice shop/web-abc: endpoints[3].addresses: fd00::5 is no IPv4 address",
+            "EndpointSlice shop/web-abc: endpoints[4].addresses: \"pod\" is no IP address",
+        ]
+    );
+}
+
+#[test]
+fn equal_hints_are_one_allocation_and_no_hints_are_none() {
+    let zones =
+        json!({"forZones": [{"name": "b"}, {"name": "a"}, {"name": "a"}], "forNodes": [{"name": "n1"}]});
+    let same = json!({"forZones": [{"name": "a"}, {"name": "b"}], "forNodes": [{"name": "n1"}]});
+    let endpoint = |hints: &Value| json!({"addresses": ["10.244.1.5"], "hints": hints});
+    let (slice, _) = proxied_slice(&json!({"endpoints": [
+        endpoint(&zones), endpoint(&same), endpoint(&json!({})), endpoint(&json!(null)), endpoint(&json!({"forZones": [{"name": ""}]})),
+    ]}));
+    let hints: Vec<_> = slice.endpoints.iter().map(|endpoint| endpoint.hints.as_ref()).collect();
+    assert_eq!(hints[0].unwrap().zones.iter().map(|zone| &**zone).collect::<Vec<_>>(), ["a", "b"]);
+    assert_eq!(hints[0].unwrap().nodes.len(), 1);
+    assert!(Arc::ptr_eq(hints[0].unwrap(), hints[1].unwrap()));
+    assert_eq!(hints[2..], [None, None, None]);
+}
+
+#[test]
+fn hints_nobody_holds_are_forgotten() {
+    let mut turner = converter(Origin::Api);
+    for zone in 0..10 * crate::convert::SMALLEST_HINTS_SWEEP {
+        let json = slice_json(&json!({"endpoints": [
+            {"addresses": ["10.0.0.1"], "hints": {"forZones": [{"name": format!("z{zone}")}]}},
+        ]}));
+        let wire: wire::EndpointSlice<'_> = object_from_json("EndpointSlice", &json).unwrap();
+        turner.endpoint_slice(&wire).unwrap();
+    }
+    assert!(turner.hints.len() <= crate::convert::SMALLEST_HINTS_SWEEP, "{}", turner.hints.len());
+}
+
+#[test]
+fn trigger_time_is_read_to_the_nanosecond_and_nonsense_is_none() {
+    let with = |time: &str| {
+        proxied_slice(
+            &json!({"metadata": {"annotations": {"endpoints.kubernetes.io/last-change-trigger-time": time}}}),
+        )
+    };
+    let (slice, _) = with("2026-11-21T02:30:00.123456789Z");
+    assert_eq!(slice.trigger_time, Some(SystemTime::UNIX_EPOCH + Duration::new(1_795_228_200, 123_456_789)));
+    let (slice, problems) = with("yesterday");
+    assert_eq!((slice.trigger_time, problems.len()), (None, 0));
+}
