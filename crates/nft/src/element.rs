@@ -55,6 +55,9 @@ impl Element {
     }
 
     /// A range of keys, both ends included. A range of one key is that key.
+    ///
+    /// Ranges of one set must not overlap. The kernel refuses most that do, but takes one that
+    /// shares an end with a range around it, and then holds neither as it was meant.
     pub fn range(first: Bytes, last: Bytes) -> Self {
         Self { key_end: (first != last).then(|| Box::new(last)), ..Self::key(first) }
     }

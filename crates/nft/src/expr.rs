@@ -14,6 +14,8 @@ use crate::{Bytes, Family, Verdict};
 
 mod linearize;
 mod show;
+#[cfg(test)]
+mod tests;
 
 /// One of the sixteen four-byte registers.
 ///

@@ -51,7 +51,7 @@ pub(crate) fn table(message: &Message<'_>) -> Option<ParsedTable> {
 pub(crate) fn chain<'a>(message: &Message<'a>) -> Option<(&'a str, DumpedChain)> {
     let attributes = message.attributes(FAMILY_HEADER);
     let table = attributes.find_kind(1)?.as_str()?;
-    let handle = attributes.find_kind(2)?.as_be64()?;
+    let handle = attributes.find_kind(2).and_then(|a| a.as_be64()).unwrap_or_default();
     let name = attributes.find_kind(3)?.as_str()?;
     let base = attributes.find_kind(4).map(|hook| base_chain(&hook.nested(), &attributes));
     let chain = Chain { name: name.into(), base: base.flatten() };
@@ -80,7 +80,7 @@ fn base_chain(hook: &AttributeIter<'_>, chain: &AttributeIter<'_>) -> Option<Bas
 pub(crate) fn rule(message: &Message<'_>) -> Option<(Arc<str>, DumpedRule)> {
     let attributes = message.attributes(FAMILY_HEADER);
     let chain = attributes.find_kind(2)?.as_str()?;
-    let handle = attributes.find_kind(3)?.as_be64()?;
+    let handle = attributes.find_kind(3).and_then(|a| a.as_be64()).unwrap_or_default();
     let expressions = attributes.find_kind(4).map(|list| expression::list(list.nested()));
     let comment = attributes.find_kind(7).and_then(|a| userdata::comment(a.value)).map(str::to_owned);
     Some((chain.into(), DumpedRule { expressions: expressions.unwrap_or_default(), comment, handle }))

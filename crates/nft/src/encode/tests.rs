@@ -1,1 +1,91 @@
+use std::sync::Arc;
 
+use portolan_netlink::MessageIter;
+
+use super::*;
+use crate::{Bytes, Chain, Element, Rule, Selector, Set, Statement, Table};
+
+fn id() -> TableId {
+    TableId::new(Family::Ip, "portolan")
+}
+
+fn flags(batch: &Batch) -> Vec<u16> {
+    batch.pages().flat_map(MessageIter::new).map(|message| message.flags).collect()
+}
+
+#[test]
+fn only_the_last_message_before_the_end_asks_for_an_answer() {
+    let mut transaction = Transaction::new(id());
+    transaction.add_table(Table::default()).add_chain(Chain::regular("a")).delete_chain("a");
+    let encoded = encode(&transaction, Batch::new(7)).unwrap();
+    assert_eq!(encoded.asked, 10);
+    let asks: Vec<bool> = flags(&encoded.batch).iter().map(|flags| flags & flag::ACK != 0).collect();
+    assert_eq!(asks, [false, false, false, true, false]);
+    let kinds: Vec<u16> = encoded.batch.pages().flat_map(MessageIter::new).map(|m| m.kind).collect();
+    assert_eq!((kinds[0], kinds[4]), (BATCH_BEGIN, BATCH_END));
+}
+
+#[test]
+fn every_message_leads_back_to_its_step() {
+    let set = Arc::new(Set::new("set", [Selector::Daddr]));
+    let many = (0..5000_u32).map(|index| Element::key(Bytes::addr(std::net::Ipv4Addr::from(index).into())));
+    let mut transaction = Transaction::new(id());
+    transaction.add_set(Arc::clone(&set)).add_elements(&set, many).flush_set("set");
+    let encoded = encode(&transaction, Batch::new(100)).unwrap();
+
+    assert!(encoded.origin(100).is_none(), "the message that begins the batch");
+    assert_eq!(encoded.origin(101).unwrap().operation, 0);
+    let last = 100 + u32::try_from(encoded.messages()).unwrap();
+    assert_eq!(encoded.origin(last).unwrap().operation, 2);
+    assert!(encoded.origin(last + 1).is_none(), "the message that ends the batch");
+    let before: Vec<_> = (102..last).map(|n| encoded.origin(n).unwrap().elements_before).collect();
+    assert!(before.len() > 1 && before[0] == 0 && before.is_sorted() && before[1] > 1000, "{before:?}");
+}
+
+#[test]
+fn what_cannot_be_written_is_named() {
+    let error = |fill: &dyn Fn(&mut Transaction)| {
+        let mut transaction = Transaction::new(id());
+        fill(&mut transaction);
+        encode(&transaction, Batch::new(1)).map(|_| ()).unwrap_err().to_string()
+    };
+    let long = "x".repeat(256);
+    let named = error(&|t| {
+        t.add_chain(Chain::regular(long.as_str()));
+    });
+    assert_eq!(named, format!("chain ip portolan {long} cannot be written: a name must have 1 to 255 bytes"));
+    let wide = Set::new("wide", vec![Selector::Iifname; 5]);
+    let named = error(&|t| {
+        t.add_set(wide.clone());
+    });
+    assert_eq!(named, "set ip portolan wide cannot be written: its key must have 1 to 64 bytes");
+    let port =
+        Statement::Match { selector: Selector::ThDport, op: crate::MatchOp::Eq, value: Bytes::proto(1) };
+    let named = error(&|t| {
+        t.add_rule("chain", Rule::new([port.clone()]));
+    });
+    assert!(named.ends_with("a value has not its selector's length"), "{named}");
+    let named = error(&|t| {
+        t.add_rule("chain", Rule::new(vec![Statement::Counter; 129]));
+    });
+    assert!(named.ends_with("it has too many expressions"), "{named}");
+}
+
+#[test]
+fn elements_that_do_not_fit_their_set_are_named() {
+    let set = Arc::new(Set::new("set", [Selector::Daddr]));
+    let error = |element: Element| {
+        let mut transaction = Transaction::new(id());
+        let good = Element::key(Bytes::addr([10, 0, 0, 1].into()));
+        transaction.add_elements(&set, [good, element]);
+        encode(&transaction, Batch::new(1)).map(|_| ()).unwrap_err().to_string()
+    };
+    let address = Bytes::addr([10, 0, 0, 2].into());
+    let named = error(Element::data(address, Bytes::port(1)));
+    let wanted =
+        "element 10.0.0.2 of set ip portolan set cannot be written: its value is not what the set holds";
+    assert_eq!(named, wanted);
+    assert!(error(Element::prefix(address, 24)).ends_with("the set holds no ranges"));
+    assert!(error(Element::key(Bytes::port(1))).ends_with("the length of the set's"));
+    assert!(error(Element::key(address).with_comment("a\"b")).contains("its comment"));
+}

@@ -89,6 +89,9 @@ impl FakeTable {
             Operation::DeleteChain(name) => self.delete_chain(id, name, log)?,
             Operation::FlushChain(name) => self.change_chain(id, name, log)?.rules.clear(),
             Operation::AddRule(name, rule) => {
+                if !self.chains.contains_key(name) {
+                    return Err(libc::ENOENT.into());
+                }
                 self.check_rule(rule)?;
                 self.change_chain(id, name, log)?.rules.push(rule.clone());
             }

@@ -109,9 +109,7 @@ fn allowed(statement: &Statement, base: BaseChain) -> bool {
         }
         Statement::Masquerade { .. } => base.kind == ChainKind::Nat && base.hook == Hook::Postrouting,
         // Prerouting is allowed since Linux 5.9, and we need 5.10 at least.
-        Statement::Reject | Statement::RejectTcpReset => {
-            base.hook != Hook::Postrouting && base.kind == ChainKind::Filter
-        }
+        Statement::Reject | Statement::RejectTcpReset => base.hook != Hook::Postrouting,
         _ => true,
     }
 }

@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod affinity;
+mod agreement;
 mod dump;
 mod layout;
 mod notes;
