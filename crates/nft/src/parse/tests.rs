@@ -104,7 +104,9 @@ fn of_kind(bytes: &[u8], message: u8) -> Vec<Message<'_>> {
 
 fn elements(bytes: &[u8], ranges: bool) -> ElementList {
     let mut elements = Elements::default();
-    of_kind(bytes, kind::NEW_ELEMENTS).iter().for_each(|message| elements.take(message, ranges));
+    for message in of_kind(bytes, kind::NEW_ELEMENTS) {
+        elements.take(&message, ranges);
+    }
     assert_eq!(elements.unreadable, 0);
     elements.finish()
 }

@@ -73,9 +73,10 @@ fn element(set: usize, key: usize, value: usize) -> Element {
     match set {
         0 if value < 4 => Element::verdict(address(key), Verdict::Goto(REGULAR[value].into())),
         0 => Element::verdict(address(key), Verdict::Drop),
-        1 => {
-            Element::data(address(key), *Bytes::new().push_addr([10, 1, 1, 1].into()).push_port(value as u16))
-        }
+        1 => Element::data(
+            address(key),
+            *Bytes::new().push_addr([10, 1, 1, 1].into()).push_port(u16::try_from(value).unwrap()),
+        ),
         2 => Element::range(address(key * 3), address(key * 3 + value)),
         _ => Element::key(address(key)),
     }
@@ -168,7 +169,9 @@ fn check(transactions: &[Vec<Step>]) -> Result<(), TestCaseError> {
     fake.commit(&fresh).unwrap();
     for steps in transactions {
         let mut transaction = Transaction::new(id.clone());
-        steps.iter().for_each(|step| apply(step, &mut transaction));
+        for step in steps {
+            apply(step, &mut transaction);
+        }
         let ours = fake.commit(&transaction).map(|_| ()).map_err(|error| number(&error));
         if is_left_to_the_fake(ours, steps) {
             continue;

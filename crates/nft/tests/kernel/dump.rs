@@ -146,7 +146,7 @@ fn a_table_is_read_while_somebody_never_stops_changing_another() {
         let [id, _] = tables();
         let layout = Layout::new(id.family);
         let mut ours = NetlinkTables::open().unwrap();
-        ours.commit(&many_endpoints(&layout, &id, 20_000)).unwrap();
+        ours.commit(&many_endpoints(&layout, &id, 8_000)).unwrap();
         let done = AtomicBool::new(false);
         let churn = || {
             let mut theirs = NetlinkTables::open().unwrap();
@@ -164,8 +164,8 @@ fn a_table_is_read_while_somebody_never_stops_changing_another() {
             let read = ours.dump(&id);
             let set = ours.dump_set(&id, "endpoints");
             done.store(true, Ordering::Relaxed);
-            assert_eq!(read.unwrap().unwrap().set("endpoints").unwrap().elements.len(), 20_002);
-            assert_eq!(set.unwrap().unwrap().elements.len(), 20_002);
+            assert_eq!(read.unwrap().unwrap().set("endpoints").unwrap().elements.len(), 8_002);
+            assert_eq!(set.unwrap().unwrap().elements.len(), 8_002);
             let commits = busy.join().unwrap();
             assert!(commits > 10, "{commits} commits are no disturbance");
         });
