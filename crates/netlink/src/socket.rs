@@ -98,7 +98,7 @@ impl NetlinkSocket {
 
     /// Sends a batch in one call and gives what the kernel refused; nothing refused is success.
     ///
-    /// The last answer expected is that to `asked`, the message that carries [`flag::ACK`]; an
+    /// The last answer expected is that to `asked`, the message that carries [`flag::ACK`](crate::flag::ACK); an
     /// error about the batch's first message ends the exchange as well, for that is how a kernel
     /// that gave up early answers.
     ///

@@ -41,8 +41,7 @@ impl Listing<'_> {
         elements: impl Iterator<Item = Element>,
     ) -> fmt::Result {
         let family = self.id.family;
-        writeln!(f, "\t{} {} {{", set.noun(), set.name)?;
-        write_shape(f, set, family)?;
+        write!(f, "{}", set.display(family))?;
         let mut elements: Vec<Element> = elements.collect();
         elements.sort_by(|a, b| (&a.key, &a.key_end).cmp(&(&b.key, &b.key_end)));
         for (index, element) in elements.iter().enumerate() {
@@ -94,6 +93,25 @@ fn write_shape(f: &mut fmt::Formatter<'_>, set: &Set, family: Family) -> fmt::Re
 
 fn write_comment(f: &mut fmt::Formatter<'_>, indent: &str, comment: Option<&str>) -> fmt::Result {
     comment.map_or(Ok(()), |comment| writeln!(f, "{indent}comment \"{comment}\""))
+}
+
+impl Set {
+    /// How nft lists the set, without its elements and without the bracket that closes it.
+    pub fn display(&self, family: Family) -> impl fmt::Display {
+        SetDisplay { set: self, family }
+    }
+}
+
+struct SetDisplay<'a> {
+    set: &'a Set,
+    family: Family,
+}
+
+impl fmt::Display for SetDisplay<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "\t{} {} {{", self.set.noun(), self.set.name)?;
+        write_shape(f, self.set, self.family)
+    }
 }
 
 impl Element {

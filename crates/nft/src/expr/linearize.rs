@@ -78,13 +78,13 @@ impl Writer {
         let fits = bits > 0 && bits.is_multiple_of(8) && whole <= value.len();
         let short = Bytes::from_slice(value.get(..whole).unwrap_or_default()).unwrap_or_default();
         match selector {
-            Selector::Iifname if fits => {
-                self.load(selector, Register::FIRST);
-                self.compare(op, short);
-            }
             Selector::Saddr | Selector::Daddr if fits => {
                 let (offset, len) = (self.address_offset(selector), short.len());
                 self.payload(PayloadBase::Network, offset, len, Register::FIRST);
+                self.compare(op, short);
+            }
+            _ if fits => {
+                self.load(selector, Register::FIRST);
                 self.compare(op, short);
             }
             _ => {

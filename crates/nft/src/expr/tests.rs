@@ -81,6 +81,18 @@ fn prefixes_of_whole_bytes_load_less() {
 }
 
 #[test]
+fn what_is_not_in_the_packet_is_loaded_whole_and_compared_in_part() {
+    let value = Bytes::addr([10, 1, 0, 0].into());
+    check(
+        Family::Ip,
+        &[MatchPrefix { selector: CtOriginalSaddr, op: Eq, value, bits: 16 }],
+        "ct original ip saddr 10.1.0.0/16",
+        "[ ct load original src_ip => reg 1 ]
+        [ cmp eq reg 1 0x0a01 ]",
+    );
+}
+
+#[test]
 fn other_prefixes_compare_under_a_mask() {
     let value = Bytes::addr([172, 16, 0, 0].into());
     check(

@@ -57,7 +57,7 @@ fn the_ruleset_as_nft_lists_it_loads_elsewhere_and_is_the_same() {
     });
 }
 
-/// nft before 1.0.7 aborts when it is given an `update` of a map whose data is an IPv6 address and a
+/// nft 1.0.6 aborts when it is given an `update` of a map whose data is an IPv6 address and a
 /// port; it lists one as it should.
 #[test]
 fn the_ip6_ruleset_is_listed_whole_and_loads_elsewhere_but_for_what_nft_cannot_read() {

@@ -274,6 +274,10 @@ fn chains(family: Family) -> Vec<(Chain, Vec<Rule>)> {
 /// Matches of every kind; the chain is reached from nowhere.
 fn every_match(family: Family) -> Vec<Rule> {
     let net = address(family, 172, 0);
+    let (whole, nothing) = match family {
+        Family::Ip => (32, IpAddr::from([0; 4])),
+        Family::Ip6 => (128, IpAddr::from([0; 16])),
+    };
     let prefix = |value, bits, op| Statement::MatchPrefix { selector: Daddr, op, value, bits };
     let iface = |name: &str, op, bits| Statement::MatchPrefix {
         selector: Selector::Iifname,
@@ -290,6 +294,17 @@ fn every_match(family: Family) -> Vec<Rule> {
         Rule::new([is(Daddr, Bytes::addr(net)), Statement::Counter, Statement::Accept]),
         Rule::new([prefix(Bytes::addr(net), 12, Eq), Statement::Return]),
         Rule::new([prefix(Bytes::addr(net), 16, Ne), Statement::Goto("learn".into())]),
+        Rule::new([prefix(Bytes::addr(net), whole, Ne), Statement::Return]),
+        Rule::new([prefix(Bytes::addr(nothing), 0, Eq), Statement::Return]),
+        Rule::new([
+            Statement::MatchPrefix {
+                selector: Selector::CtOriginalSaddr,
+                op: Eq,
+                value: Bytes::addr(net),
+                bits: 16,
+            },
+            Statement::Return,
+        ]),
         Rule::new([iface("veth", Eq, 32), Statement::Accept]),
         Rule::new([
             Statement::Match { selector: Selector::Iifname, op: Ne, value: Bytes::ifname("lo") },
