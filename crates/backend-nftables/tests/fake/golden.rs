@@ -51,7 +51,10 @@ fn every_kind() -> Vec<Event> {
             .on("n3", "10.244.3.8")
             .applied(),
         service("shop/signalling", "10.96.8.8").port("diameter", Sctp, 3868).node_port(30868).applied(),
-        slice("shop/signalling-1", "signalling").port("diameter", Sctp, 3868).on("n2", "10.244.2.8").applied(),
+        slice("shop/signalling-1", "signalling")
+            .port("diameter", Sctp, 3868)
+            .on("n2", "10.244.2.8")
+            .applied(),
         service("shop/empty", "10.96.9.9").port("m3ua", Sctp, 2905).node_port(30905).applied(),
     ]
 }
