@@ -13,4 +13,5 @@ mod notes;
 mod ownership;
 mod ranges;
 mod refusal;
+mod rules;
 mod size;
