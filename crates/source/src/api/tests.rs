@@ -88,6 +88,15 @@ impl Following {
         tokio::time::timeout(Duration::from_secs(20), watching).await.expect("four watches");
     }
 
+    /// Waits until this many tries have failed, while nothing may arrive.
+    async fn failed(&mut self, times: u64) {
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+        while self.metrics.get(Count::Failures) < times {
+            assert!(tokio::time::Instant::now() < deadline, "{} failures", self.metrics.get(Count::Failures));
+            assert_eq!(self.downstream.during(Duration::from_millis(10)).await, 0);
+        }
+    }
+
     fn services(&self) -> Vec<String> {
         self.downstream.world.services.names()
     }

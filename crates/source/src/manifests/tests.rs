@@ -185,14 +185,13 @@ async fn files_written_created_renamed_and_removed_are_followed() {
 async fn a_file_that_is_still_being_written_is_left_alone() {
     use std::io::Write as _;
     let mut run = Running::over(&[("a.yaml", &service("a", "10.96.0.1"))]).await;
+    // Like `kubectl get … > a.yaml`: empty at once, filled later.
     let mut file = fs::File::create(run.path("a.yaml")).unwrap();
-    writeln!(file, "{}---", service("a", "10.96.0.1")).unwrap();
-    file.flush().unwrap();
     // Another file changes meanwhile; the open one must not be read because of it.
     run.write("b.yaml", &service("b", "10.96.0.2"));
     run.until_services(&["default/a", "default/b"]).await;
-    assert_eq!(run.downstream.world.services.lists, [1]);
-    write!(file, "{}", service("c", "10.96.0.3")).unwrap();
+    run.assert_unmoved().await;
+    write!(file, "{}---\n{}", service("a", "10.96.0.1"), service("c", "10.96.0.3")).unwrap();
     drop(file);
     run.until_services(&["default/a", "default/b", "default/c"]).await;
     assert_eq!(run.metrics.get(Count::BrokenFiles), 0);
@@ -206,6 +205,10 @@ async fn a_broken_file_keeps_its_last_good_content() {
     run.write("a.yaml", &format!("{}---\nkind: Service\nspec: [1, 2\n", service("a", "10.96.0.9")));
     run.assert_unmoved().await;
     assert_eq!(run.metrics.get(Count::BrokenFiles), 1);
+    let same = fs::read(run.path("a.yaml")).unwrap();
+    fs::write(run.path("a.yaml"), same).unwrap();
+    run.assert_unmoved().await;
+    assert_eq!(run.metrics.get(Count::BrokenFiles), 1, "the same trouble is told once");
     assert_eq!(ip_of(&run.downstream.world, "default/a").as_deref(), Some("10.96.0.1"));
 
     run.write("z.yaml", &service("w", "10.96.0.25"));

@@ -91,9 +91,7 @@ async fn a_silent_watch_is_given_up_and_resumed() {
     following.server.stall(true);
     following.server.apply(service("s000", "10.96.7.7"));
     let before = following.metrics.get(Count::Failures);
-    while following.metrics.get(Count::Failures) < before + 8 {
-        assert_eq!(following.downstream.during(Duration::from_millis(50)).await, 0);
-    }
+    following.failed(before + 8).await;
     following.server.stall(false);
     following.settle().await;
     assert_eq!(following.downstream.world.services.lists, [5]);
@@ -135,9 +133,7 @@ async fn a_server_that_says_no_is_asked_until_it_says_yes() {
         let server = serving(small_cluster(3)).await;
         server.refuse(Some(Refusal { status, resource: "" }));
         let mut following = Following::start(server, TIMING).await;
-        while following.metrics.get(Count::Failures) < 12 {
-            assert_eq!(following.downstream.during(Duration::from_millis(10)).await, 0, "{status}");
-        }
+        following.failed(12).await;
         following.server.refuse(None);
         following.settle().await;
 
