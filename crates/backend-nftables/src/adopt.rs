@@ -203,11 +203,12 @@ impl Obsolete {
         for chain in &self.chains {
             batches.push(Operation::FlushChain(Arc::clone(chain)));
         }
-        for chain in self.chains {
-            batches.push(Operation::DeleteChain(chain));
-        }
+        // Sets before chains: a verdict map holds on to the chains it leads to.
         for set in self.sets {
             batches.push(Operation::DeleteSet(set));
+        }
+        for chain in self.chains {
+            batches.push(Operation::DeleteChain(chain));
         }
     }
 }

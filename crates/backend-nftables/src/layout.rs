@@ -243,16 +243,19 @@ fn cluster_traffic(masquerade: &Masquerade) -> Vec<Rule> {
     match masquerade {
         Masquerade::Never => Vec::new(),
         Masquerade::Always => vec![Rule::new([mark])],
-        Masquerade::Unless(detector) => vec![Rule::new([not_local(detector), mark])],
+        Masquerade::Unless(detector) => {
+            vec![Rule::new(not_local(detector).into_iter().chain([mark]).collect::<Vec<_>>())]
+        }
     }
 }
 
-fn not_local(detector: &LocalDetector) -> Statement {
+/// The condition that a packet is no local pod's.
+fn not_local(detector: &LocalDetector) -> Option<Statement> {
     match detector {
-        LocalDetector::Cidr(cidr) => source_outside(*cidr),
-        // The core has no other detector yet; one that this crate does not know must not
-        // let traffic through unmasqueraded.
-        _ => source_outside(IpNet::from(IpAddr::from([0, 0, 0, 0]))),
+        LocalDetector::Cidr(cidr) => Some(source_outside(*cidr)),
+        // The core has no other detector yet. With one that this crate does not know, no
+        // packet may pass for a local pod's.
+        _ => None,
     }
 }
 

@@ -157,6 +157,10 @@ pub fn claims_of(service: &Service, family: IpFamily) -> Vec<(Frontend, Claim)> 
         let node_port =
             spec.node_port.map(|port| (Frontend::NodePort(spec.protocol, port), ClaimKind::NodePort));
         let first = claims.len();
+        // A manifest may list one port twice; its claims are made once, so that one removal takes them back.
+        if claims.iter().any(|(_, claim): &(Frontend, Claim)| claim.owner == owner) {
+            continue;
+        }
         for (frontend, kind) in vips.chain(node_port) {
             // The kinds come strongest first, so an address named twice keeps its stronger claim.
             if claims[first..].iter().all(|(seen, _)| *seen != frontend) {

@@ -306,3 +306,14 @@ fn a_ports_number_may_change_but_another_name_is_another_port() {
     assert_eq!(state.changes(IpFamily::V4).len(), 2);
     assert_eq!(planned(&state, IpFamily::V4, "ns/web", "a"), None);
 }
+
+#[test]
+fn a_port_that_a_manifest_lists_twice_counts_once_and_leaves_nothing_behind() {
+    let twice = service("ns/web", "10.96.0.1").port("a", Tcp, 80).port("a", Tcp, 80).applied();
+    let other = service("ns/zz", "10.96.0.9").port("", Tcp, 80).external_ip("10.96.0.1").applied();
+    let mut state = state_of([twice, other]);
+    assert!(planned(&state, IpFamily::V4, "ns/zz", "").unwrap().external_ips.is_empty());
+    state.handle(Event::Service(Change::Deleted(object_name("ns/web"))));
+    state.prepare();
+    assert_eq!(*planned(&state, IpFamily::V4, "ns/zz", "").unwrap().external_ips, [ip("10.96.0.1")]);
+}

@@ -119,6 +119,9 @@ fn slice(net: &Topology, pods: &[usize]) -> Value {
     })
 }
 
+/// Something that goes wrong.
+type Fault = fn(&mut Cluster);
+
 #[test]
 fn services_of_an_api_server_are_served_through_cuts_expiry_and_restarts() {
     isolated(|| {
@@ -129,7 +132,6 @@ fn services_of_an_api_server_are_served_through_cuts_expiry_and_restarts() {
         let primary = SocketAddr::new("192.0.2.1".parse().unwrap(), 30080);
         Caller::from(cluster.net.client()).connect_tcp(primary).unwrap();
 
-        type Fault = fn(&mut Cluster);
         let faults: [(&str, Fault); 6] = [
             ("nothing", |_| {}),
             ("connections cut", |cluster| cluster.cut()),

@@ -96,6 +96,10 @@ fn damage_by_others_is_repaired_without_touching_the_rest() {
                 t.add_chain(Chain::regular("old-b"));
                 t.add_chain(Chain::regular("old-a"));
                 t.add_rule("old-a", Rule::new([Statement::Jump("old-b".into())]));
+                let map = Arc::new(Set::verdict_map("old-map", [Selector::Daddr]));
+                t.add_set(Arc::clone(&map));
+                let verdict = Verdict::Goto("old-b".into());
+                t.add_elements(&map, [Element::verdict(Bytes::addr([10, 0, 0, 1].into()), verdict)]);
             });
         }),
     ];
@@ -107,7 +111,7 @@ fn damage_by_others_is_repaired_without_touching_the_rest() {
         assert_ne!(node.tables().to_nft(), whole, "{damage}");
         let mut node = node.restart();
         let report = node.apply();
-        assert!(report.operations > 0 && report.operations < 12, "{damage}: {report:?}");
+        assert!(report.operations > 0 && report.operations < 14, "{damage}: {report:?}");
         node.apply_all();
         node.assert_serves_the_plan();
         assert_eq!(node.tables().to_nft(), whole, "{damage}");
