@@ -15,7 +15,7 @@
 //!    reached itself.
 //!
 //! Always holds: for a VIP with N endpoints the slots 0 to N−1 exist before its verdict
-//! says N, and are removed after it says less ([`commit`]); slot 0 exists as long as the
+//! says N, and are removed after it says less (`commit.rs`); slot 0 exists as long as the
 //! verdict does, so that a packet that read an old verdict still finds an endpoint.
 //!
 //! ```text
