@@ -1,7 +1,7 @@
 //! Real tables and real packets, one fresh network namespace per test.
 //!
 //! The tests are this package's unit tests, so that all of them are one executable. The network they run in
-//! comes from [`portolan_testkit::netns`]; `harness` proves that network itself before anything that stands
+//! comes from `portolan_testkit::netns`; `harness` proves that network itself before anything that stands
 //! on it is believed.
 
 #[cfg(test)]
