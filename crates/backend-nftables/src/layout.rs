@@ -42,6 +42,7 @@ const REJECT: &str = "no-endpoint-services";
 const NODEPORT_REJECT: &str = "no-endpoint-nodeports";
 const HAIRPIN: &str = "hairpin";
 const REJECT_CHECK: &str = "reject-check";
+const NODEPORT_REJECT_CHECK: &str = "nodeport-reject-check";
 
 /// A set or map whose elements follow the plan's services.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -156,10 +157,14 @@ impl Layout {
         let base =
             |name, kind, hook, priority, rules: Vec<Rule>| (Chain::base(name, kind, hook, priority), rules);
         let jump = |chain: &str| Statement::Jump(chain.into());
-        let check = || {
+        let check = |chain| {
             let new =
                 Statement::MatchBits { selector: Selector::CtState, mask: CT_STATE_NEW, op: MatchOp::Ne };
-            vec![Rule::new([new, jump(REJECT_CHECK)])]
+            // What was sent to an endpoint goes on: to conntrack every datagram of a flow that
+            // nobody has answered yet is new.
+            let untranslated =
+                Statement::MatchBits { selector: Selector::CtStatus, mask: CT_STATUS_DNAT, op: MatchOp::Eq };
+            vec![Rule::new([new, untranslated, jump(chain)])]
         };
         let dispatch = || vec![Rule::new([jump(SERVICES)])];
         // Before addresses are translated: a VIP is still visible as what it is.
@@ -167,10 +172,12 @@ impl Layout {
         vec![
             (Chain::regular(MARK_MASQUERADE), vec![Rule::new([Statement::MarkOr(mark)])]),
             (Chain::regular(MARK_CLUSTER_TRAFFIC), cluster_traffic(&settings.cluster_ip_masquerade)),
-            (Chain::regular(REJECT_CHECK), self.reject_check(settings)),
+            (Chain::regular(REJECT_CHECK), self.reject_check()),
+            (Chain::regular(NODEPORT_REJECT_CHECK), self.nodeport_reject_check(settings)),
             (Chain::regular(SERVICES), self.services(settings)),
-            base("filter-prerouting", ChainKind::Filter, Hook::Prerouting, before, check()),
-            base("filter-output", ChainKind::Filter, Hook::Output, before, check()),
+            base("filter-prerouting", ChainKind::Filter, Hook::Prerouting, before, check(REJECT_CHECK)),
+            base("filter-output", ChainKind::Filter, Hook::Output, before, check(REJECT_CHECK)),
+            base("filter-input", ChainKind::Filter, Hook::Input, before, check(NODEPORT_REJECT_CHECK)),
             base("nat-prerouting", ChainKind::Nat, Hook::Prerouting, PRIORITY_DSTNAT, dispatch()),
             base("nat-output", ChainKind::Nat, Hook::Output, PRIORITY_DSTNAT, dispatch()),
             base("nat-postrouting", ChainKind::Nat, Hook::Postrouting, PRIORITY_SRCNAT, postrouting(mark)),
@@ -183,27 +190,24 @@ impl Layout {
         vec![Rule::new([vip]), self.for_node_ports(settings, [node_port])]
     }
 
-    /// TCP gets a reset and not an ICMP error: the kernel sends a peer one ICMP error a second and no
-    /// more, and a client whose `connect` is just at work does not notice one until it repeats its SYN.
-    fn reject_check(&self, settings: &NodeSettings) -> Vec<Rule> {
-        let listed = |container, set: &str| Statement::InSet {
-            key: self.key(container),
-            op: MatchOp::Eq,
-            set: set.into(),
-        };
-        let tcp = || Statement::Match {
-            selector: Selector::L4Proto,
-            op: MatchOp::Eq,
-            value: Bytes::proto(Protocol::Tcp.number()),
-        };
-        let vip = || listed(Container::Reject, REJECT);
-        let node_port = || listed(Container::NodePortReject, NODEPORT_REJECT);
+    /// Refuses VIPs that nobody serves, before their address is routed.
+    fn reject_check(&self) -> Vec<Rule> {
+        let vip = || self.listed(Container::Reject, REJECT);
+        vec![Rule::new([is_tcp(), vip(), Statement::RejectTcpReset]), Rule::new([vip(), Statement::Reject])]
+    }
+
+    /// Refuses node ports that nobody serves, but only after translation: the same address and port
+    /// may be a VIP of another Service, which `services` looks up first.
+    fn nodeport_reject_check(&self, settings: &NodeSettings) -> Vec<Rule> {
+        let node_port = || self.listed(Container::NodePortReject, NODEPORT_REJECT);
         vec![
-            Rule::new([tcp(), vip(), Statement::RejectTcpReset]),
-            Rule::new([vip(), Statement::Reject]),
-            self.for_node_ports(settings, [tcp(), node_port(), Statement::RejectTcpReset]),
+            self.for_node_ports(settings, [is_tcp(), node_port(), Statement::RejectTcpReset]),
             self.for_node_ports(settings, [node_port(), Statement::Reject]),
         ]
+    }
+
+    fn listed(&self, container: Container, set: &str) -> Statement {
+        Statement::InSet { key: self.key(container), op: MatchOp::Eq, set: set.into() }
     }
 
     fn key(&self, container: Container) -> Vec<Selector> {
@@ -235,6 +239,16 @@ impl Layout {
             }
             IpFamily::V6 => Statement::Match { selector, op, value: Bytes::addr(Ipv6Addr::LOCALHOST.into()) },
         }
+    }
+}
+
+/// TCP is refused with a reset and not an ICMP error: the kernel sends a peer one ICMP error a second
+/// and no more, and a client whose `connect` is just at work does not notice one until it repeats its SYN.
+fn is_tcp() -> Statement {
+    Statement::Match {
+        selector: Selector::L4Proto,
+        op: MatchOp::Eq,
+        value: Bytes::proto(Protocol::Tcp.number()),
     }
 }
 
