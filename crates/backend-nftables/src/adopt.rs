@@ -27,7 +27,7 @@ use crate::slots::{Slots, Target};
 pub(crate) enum Start {
     /// There is no table.
     Create,
-    /// There is one with other sets or hooks than ours: replace it at once.
+    /// There is one with other sets or hooks than ours, or one put to sleep: replace it at once.
     Replace,
     /// There is one to go on from.
     Adopt(Box<Existing>),
@@ -44,7 +44,7 @@ impl Start {
     /// Looks at what was read from the kernel.
     pub(crate) fn choose(layout: &Layout, settings: &NodeSettings, dump: Option<&TableDump>) -> Self {
         let Some(dump) = dump else { return Self::Create };
-        if !has_our_sets(layout, dump) || !has_our_hooks(layout, settings, dump) {
+        if dump.table.flags.dormant || !has_our_sets(layout, dump) || !has_our_hooks(layout, settings, dump) {
             return Self::Replace;
         }
         Self::Adopt(Box::new(Existing::read(layout, dump)))

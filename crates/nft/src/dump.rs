@@ -93,7 +93,8 @@ pub struct DumpedSet {
     /// The name.
     pub name: Arc<str>,
     /// Its shape, when it is one that this crate can express. A set that was made
-    /// without `typeof`, or with selectors unknown here, has none.
+    /// without `typeof`, or with selectors unknown here, has none; nor has one with elements
+    /// that cannot be expressed, such as a catch-all, and these are left out of `elements`.
     pub set: Option<Arc<Set>>,
     /// The kernel's number for it.
     pub handle: u64,

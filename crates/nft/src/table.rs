@@ -88,22 +88,24 @@ pub struct TableFlags {
     pub owner: bool,
     /// The table outlives its owner's socket and may be adopted by the next one (Linux 6.9).
     pub persist: bool,
+    /// The table's hooks are taken off the packets' way: it is there but does nothing.
+    pub dormant: bool,
 }
 
 impl TableFlags {
     /// Neither flag: a table that anybody may change.
-    pub const NONE: Self = Self { owner: false, persist: false };
+    pub const NONE: Self = Self { owner: false, persist: false, dormant: false };
     /// Owned while the socket lives, kept and adoptable afterwards.
-    pub const OWNED: Self = Self { owner: true, persist: true };
+    pub const OWNED: Self = Self { owner: true, persist: true, dormant: false };
 
-    /// `NFT_TABLE_F_OWNER` (2) and `NFT_TABLE_F_PERSIST` (4), linux/netfilter/nf_tables.h.
+    /// `NFT_TABLE_F_DORMANT` (1), `_OWNER` (2) and `_PERSIST` (4), linux/netfilter/nf_tables.h.
     pub const fn bits(self) -> u32 {
-        (self.owner as u32) << 1 | (self.persist as u32) << 2
+        self.dormant as u32 | (self.owner as u32) << 1 | (self.persist as u32) << 2
     }
 
-    /// Reads the two flags out of the kernel's bits; others are ignored.
+    /// Reads the flags out of the kernel's bits; others are ignored.
     pub const fn from_bits(bits: u32) -> Self {
-        Self { owner: bits & 2 != 0, persist: bits & 4 != 0 }
+        Self { dormant: bits & 1 != 0, owner: bits & 2 != 0, persist: bits & 4 != 0 }
     }
 }
 

@@ -165,3 +165,54 @@ fn a_second_proxy_waits_for_the_first_to_let_go() {
         assert_eq!(report.operations, 1, "it claims the table and finds all in order");
     });
 }
+
+/// Gives the node tables without an owner, as before Linux 6.9, where anybody may change them.
+fn make_unowned(cluster: &mut Cluster) {
+    cluster.clean();
+    for family in ["ip", "ip6"] {
+        nft(cluster, &format!("add table {family} portolan"));
+    }
+    cluster.apply([]);
+}
+
+fn nft(cluster: &Cluster, words: &str) {
+    cluster.net.node().run_program(&Program::new("nft").args(words.split(' '))).unwrap();
+}
+
+#[test]
+fn whatever_others_put_into_an_unowned_table_is_set_right_by_the_next_comparison() {
+    isolated(|| {
+        let mut cluster = Cluster::new(Topology::routed(2).unwrap());
+        let pods = web_pods(&cluster.net, &[1]);
+        cluster.apply([web()].into_iter().chain(pods));
+        let meddling: [&[&str]; 6] = [
+            &["add element ip portolan services { * : drop }"],
+            &["add element ip portolan no-endpoint-services { * }"],
+            &["add set ip portolan foreign { type ipv4_addr; flags interval; elements = { * } }"],
+            &["add table ip portolan { flags dormant; }"],
+            &["add chain ip portolan foreign { type filter hook forward priority 0; policy drop; }"],
+            &[
+                "add chain ip portolan fw-x",
+                "add map ip portolan fw { type ipv4_addr : verdict; elements = { 192.0.2.9 : goto fw-x } }",
+            ],
+        ];
+        for commands in meddling {
+            make_unowned(&mut cluster);
+            for command in commands {
+                nft(&cluster, command);
+            }
+            cluster = cluster.restart();
+            assert!(cluster.apply([]) > 0, "{commands:?}");
+            let answer = Caller::from(cluster.net.client()).connect_tcp(vip("10.96.0.80"));
+            assert_eq!(answer.unwrap_or_else(|e| panic!("{commands:?}: {e}")).pod, "pod1");
+            cluster.assert_sound();
+            let dump = cluster.dump(IpFamily::V4).unwrap();
+            assert!(dump.chain("fw-x").is_none() && dump.set("fw").is_none(), "{commands:?}");
+            assert!(dump.chain("foreign").is_none() && dump.set("foreign").is_none(), "{commands:?}");
+        }
+        make_unowned(&mut cluster);
+        nft(&cluster, "add element ip portolan services { * : drop }");
+        cluster.clean();
+        assert_eq!(cluster.dump(IpFamily::V4), None, "cleanup works on it too");
+    });
+}

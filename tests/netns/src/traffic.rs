@@ -2,15 +2,16 @@
 
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
-use std::net::IpAddr;
+use std::net::{IpAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
+use portolan_core::Protocol;
 use portolan_core::event::{Change, Event};
 use portolan_core::node::{NodeConfig, NodePortSelection};
 use portolan_testkit::netns::{Caller, NODE_V4, Topology, Transport, isolated};
-use portolan_testkit::objects::{node, object_name};
+use portolan_testkit::objects::{node, object_name, service, slice};
 
-use crate::cluster::{Cluster, NODE, NODE_PORT, PORT, Way, config, ways, web, web_pods};
+use crate::cluster::{Cluster, NODE, NODE_PORT, POD_PORT, PORT, Way, config, ways, web, web_pods};
 
 /// Addresses that the node answers with when it masquerades towards a pod, or asks itself.
 fn is_nodes_own(cluster: &Cluster, peer: IpAddr) -> bool {
@@ -230,6 +231,57 @@ fn connections_spread_evenly_over_three_endpoints() {
             }
             assert!(tally.is_even_over(&["pod1", "pod2", "pod3"], 5), "{tally}");
         }
+        cluster.assert_sound();
+    });
+}
+
+#[test]
+fn a_one_way_flow_to_a_living_pod_goes_on_when_its_service_has_no_endpoints_left() {
+    isolated(|| {
+        let mut cluster = Cluster::new(Topology::routed(1).unwrap());
+        let (pods, none) = (web_pods(&cluster.net, &[1]), web_pods(&cluster.net, &[]));
+        // Nobody answers on this port: to conntrack the flow stays new.
+        let sink = cluster.net.pod(1).namespace.run(|| UdpSocket::bind("0.0.0.0:7000")).unwrap().unwrap();
+        sink.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        let silent = |slice: Event| match slice {
+            Event::EndpointSlice(Change::Applied(mut slice)) => {
+                slice.ports.iter_mut().for_each(|port| port.port = 7000);
+                Event::EndpointSlice(Change::Applied(slice))
+            }
+            other => other,
+        };
+        cluster.apply([web()].into_iter().chain(pods.map(silent)));
+        let sender = cluster.net.client().run(|| UdpSocket::bind("0.0.0.0:0")).unwrap().unwrap();
+        sender.connect(("10.96.0.80", PORT)).unwrap();
+        let mut buffer = [0; 16];
+        for round in 0..20 {
+            if round == 5 {
+                cluster.apply(none.clone());
+            }
+            sender.send(b"metric").unwrap_or_else(|error| panic!("datagram {round}: {error}"));
+            assert_eq!(sink.recv(&mut buffer).unwrap(), 6, "datagram {round}");
+        }
+        cluster.assert_sound();
+    });
+}
+
+#[test]
+fn a_vip_on_the_nodes_address_is_served_although_a_node_port_there_has_no_endpoints() {
+    isolated(|| {
+        let mut cluster = Cluster::new(Topology::routed(1).unwrap());
+        let pod = cluster.net.pod(1).ipv4.to_string();
+        cluster.apply([
+            service("ns/a", "10.96.0.1")
+                .port("", Protocol::Tcp, NODE_PORT)
+                .external_ip("192.0.2.1")
+                .applied(),
+            slice("ns/a-1", "a").port("", Protocol::Tcp, POD_PORT).on(NODE, &pod).applied(),
+            service("ns/b", "10.96.0.2").port("", Protocol::Tcp, PORT).node_port(NODE_PORT).applied(),
+        ]);
+        let client = Caller::from(cluster.net.client());
+        assert_eq!(client.connect_tcp((NODE_V4, NODE_PORT).into()).unwrap().pod, "pod1");
+        let other = (IpAddr::from([10, 244, 0, 1]), NODE_PORT).into();
+        assert_eq!(client.connect_tcp(other).unwrap_err().kind(), ErrorKind::ConnectionRefused);
         cluster.assert_sound();
     });
 }

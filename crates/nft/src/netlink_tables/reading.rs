@@ -192,10 +192,8 @@ impl<'a> Reader<'a> {
         };
         let each = |elements: &mut Elements, message: &Message<'_>| elements.take(message, set.ranges);
         let elements = self.dump(wire::message::GET_ELEMENTS, fill, each)?;
-        if elements.unreadable > 0 {
-            return Err(NftError::Malformed { what: "set element" });
-        }
-        let shape = set.set.map(Arc::new);
+        // Somebody's catch-all, say: whatever the set was made as, it is none of ours any more.
+        let shape = set.set.map(Arc::new).filter(|_| elements.unreadable == 0);
         Ok(DumpedSet { name: set.name, set: shape, handle: set.handle, elements: elements.finish() })
     }
 
