@@ -28,12 +28,22 @@ pub struct NftablesBackend<T> {
     layout: Layout,
     /// What the kernel holds; unknown at first and after any failure.
     loaded: Option<Loaded>,
+    /// The most elements in one transaction.
+    limit: usize,
 }
 
 impl<T: Tables> NftablesBackend<T> {
     /// A backend that knows nothing of the kernel's state yet.
     pub fn new(family: IpFamily, tables: Arc<Mutex<T>>) -> Self {
-        Self { tables, layout: Layout::new(family), loaded: None }
+        Self { tables, layout: Layout::new(family), loaded: None, limit: MAX_ELEMENTS }
+    }
+
+    /// Adds and removes at most this many elements in one transaction, two at least.
+    ///
+    /// Larger changes are cut into several, in an order that leaves every packet an endpoint.
+    #[must_use]
+    pub fn with_transaction_limit(self, elements: usize) -> Self {
+        Self { limit: elements, ..self }
     }
 
     fn tables(&self) -> MutexGuard<'_, T> {
@@ -50,7 +60,7 @@ impl<T: Tables> NftablesBackend<T> {
         refuse_foreign_owner(dump.as_ref())?;
         let owned =
             self.tables().features().map_err(|error| io("probe nf_tables".into(), error))?.owner_persist;
-        let mut load = Load::begin(&self.layout, &plan.node, dump, owned);
+        let mut load = Load::begin(&self.layout, self.limit, &plan.node, dump, owned);
         for name in plan.names_by_importance() {
             load.add(name, &plan.service_ports[name]);
             self.commit(load.full_batches(), &mut report)?;
@@ -75,7 +85,7 @@ impl<T: Tables> NftablesBackend<T> {
         let mut edits = Edits::default();
         let wanted = changes.service_ports().map(|(name, _)| (name, plan.service_ports.get(name)));
         loaded.change(wanted, &mut edits);
-        let mut batches = Batches::new(&self.layout, MAX_ELEMENTS);
+        let mut batches = Batches::new(&self.layout, self.limit);
         if let Some(old) = changes.old_node() {
             resettle(&self.layout, old, &plan.node, batches.current());
         }
@@ -104,7 +114,7 @@ impl<T: Tables> NftablesBackend<T> {
         obsolete: Obsolete,
         report: &mut ApplyReport,
     ) -> Result<(), BackendError> {
-        let mut batches = Batches::new(&self.layout, MAX_ELEMENTS);
+        let mut batches = Batches::new(&self.layout, self.limit);
         for class in unused {
             batches.delete_class(*class);
         }
@@ -172,12 +182,18 @@ struct Load<'a> {
 }
 
 impl<'a> Load<'a> {
-    fn begin(layout: &'a Layout, settings: &NodeSettings, dump: Option<TableDump>, owned: bool) -> Self {
+    fn begin(
+        layout: &'a Layout,
+        limit: usize,
+        settings: &NodeSettings,
+        dump: Option<TableDump>,
+        owned: bool,
+    ) -> Self {
         let start = Start::choose(layout, settings, dump.as_ref());
         let replace = matches!(start, Start::Replace);
         let (limit, dump, mut existing) = match start {
-            Start::Create => (MAX_ELEMENTS, None, Existing::default()),
-            Start::Adopt(existing) => (MAX_ELEMENTS, dump, *existing),
+            Start::Create => (limit, None, Existing::default()),
+            Start::Adopt(existing) => (limit, dump, *existing),
             // What replaces the old table must come with it, however much that is.
             Start::Replace => (usize::MAX, None, Existing::default()),
         };

@@ -20,6 +20,8 @@ mod changes;
 mod golden;
 #[path = "fake/model.rs"]
 mod model;
+#[path = "fake/split.rs"]
+mod split;
 
 /// A state, a kernel, and a backend per family between them.
 struct Node {

@@ -22,6 +22,13 @@ pub struct View {
     pub hairpin: BTreeSet<IpAddr>,
 }
 
+/// What to make of slots that no verdict reaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Remains {
+    Refused,
+    Overlooked,
+}
+
 /// What is wrong with a table, whatever it should serve.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Flaw(String);
@@ -63,11 +70,28 @@ impl View {
     /// The table is broken in itself: slots with gaps or without a verdict, verdicts
     /// without slots or chains, chains that do not fit their names.
     pub fn of(dump: &TableDump) -> Result<Self, Flaw> {
+        let view = Self::read(dump, Remains::Refused)?;
+        match view.rejected.iter().find(|key| view.served.contains_key(*key)) {
+            Some(both) => Err(Flaw(format!("{both} is served and rejected"))),
+            None => Ok(view),
+        }
+    }
+
+    /// What `dump` serves in the middle of a change that takes several transactions: slots
+    /// that no verdict reaches yet, or any more, do not count.
+    ///
+    /// # Errors
+    /// A verdict leads to a slot or a chain that is not there.
+    pub fn in_between(dump: &TableDump) -> Result<Self, Flaw> {
+        Self::read(dump, Remains::Overlooked)
+    }
+
+    fn read(dump: &TableDump, remains: Remains) -> Result<Self, Flaw> {
         let mut view = Self::default();
         for (dispatch, endpoints, vips) in
             [("services", "endpoints", true), ("nodeports", "nodeport-endpoints", false)]
         {
-            view.read_served(dump, dispatch, endpoints, vips)?;
+            view.read_served(dump, dispatch, endpoints, vips, remains)?;
         }
         for (set, vips) in [("no-endpoint-services", true), ("no-endpoint-nodeports", false)] {
             for element in elements(dump, set)? {
@@ -81,9 +105,6 @@ impl View {
             }
             view.hairpin.insert(address(from)?);
         }
-        if let Some(both) = view.rejected.iter().find(|key| view.served.contains_key(*key)) {
-            return Err(Flaw(format!("{both} is served and rejected")));
-        }
         Ok(view)
     }
 
@@ -93,6 +114,7 @@ impl View {
         dispatch: &str,
         endpoints: &str,
         vips: bool,
+        remains: Remains,
     ) -> Result<(), Flaw> {
         let mut slots: BTreeMap<String, BTreeMap<u32, SocketAddr>> = BTreeMap::new();
         for element in elements(dump, endpoints)? {
@@ -109,13 +131,16 @@ impl View {
                 return Err(Flaw(format!("{key} in {dispatch} leads nowhere")));
             };
             let (kind, count) = chain.rsplit_once('-').ok_or_else(|| Flaw(format!("{key}: {chain}")))?;
-            let found = slots.remove(&key).unwrap_or_default();
-            let complete = (0..).zip(found.keys()).all(|(wanted, slot)| wanted == *slot);
-            if !complete || Ok(found.len()) != count.parse() {
+            let mut found = slots.remove(&key).unwrap_or_default();
+            let count: u32 = count.parse().map_err(|error| Flaw(format!("{key}: {chain}: {error}")))?;
+            if remains == Remains::Overlooked {
+                found.retain(|slot, _| *slot < count);
+            }
+            if !found.keys().copied().eq(0..count) {
                 return Err(Flaw(format!("{key} goes to {chain} with slots {found:?}")));
             }
             let targets: BTreeSet<_> = found.values().copied().collect();
-            if targets.len() != found.len() {
+            if remains == Remains::Refused && targets.len() != found.len() {
                 return Err(Flaw(format!("{key} has an endpoint twice: {found:?}")));
             }
             if dump.chain(chain).is_none_or(|chain| chain.rules.is_empty()) {
@@ -123,7 +148,7 @@ impl View {
             }
             self.served.insert(key, (kind.to_owned(), targets));
         }
-        match slots.first_key_value() {
+        match slots.first_key_value().filter(|_| remains == Remains::Refused) {
             Some((key, slots)) => Err(Flaw(format!("{key} has slots but no verdict: {slots:?}"))),
             None => Ok(()),
         }

@@ -1,0 +1,105 @@
+//! Changes too large for one transaction: what a packet meets between two of them.
+
+use portolan_nft::{Commit, DumpedSet, NftError, Table, TableDump, Transaction};
+use proptest::prelude::*;
+
+use super::*;
+
+/// Tables that remember what they held after every commit.
+#[derive(Debug)]
+struct Witness {
+    tables: FakeTables,
+    seen: Vec<TableDump>,
+}
+
+impl Tables for Witness {
+    fn commit(&mut self, transaction: &Transaction) -> Result<Commit, NftError> {
+        let commit = self.tables.commit(transaction)?;
+        self.seen.extend(self.tables.dump(transaction.table())?);
+        Ok(commit)
+    }
+
+    fn dump(&mut self, table: &TableId) -> Result<Option<TableDump>, NftError> {
+        self.tables.dump(table)
+    }
+
+    fn dump_set(&mut self, table: &TableId, set: &str) -> Result<Option<DumpedSet>, NftError> {
+        self.tables.dump_set(table, set)
+    }
+
+    fn list(&mut self) -> Result<Vec<(TableId, Table)>, NftError> {
+        self.tables.list()
+    }
+
+    fn features(&mut self) -> Result<Features, NftError> {
+        self.tables.features()
+    }
+}
+
+/// What is served by both plans must be served throughout, by endpoints of either.
+fn assert_between(seen: &View, old: &View, new: &View) {
+    for (frontend, (_, after)) in &new.served {
+        let Some((_, before)) = old.served.get(frontend) else { continue };
+        let (_, now) = seen.served.get(frontend).unwrap_or_else(|| panic!("{frontend} is not served"));
+        assert!(!seen.rejected.contains(frontend), "{frontend} is rejected");
+        let strangers: Vec<_> = now.iter().filter(|e| !before.contains(e) && !after.contains(e)).collect();
+        assert!(strangers.is_empty(), "{frontend} leads to {strangers:?}");
+    }
+    for frontend in new.rejected.intersection(&old.rejected) {
+        assert!(!seen.served.contains_key(frontend), "{frontend} is served by nobody");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn between_two_transactions_of_one_change_every_packet_has_an_endpoint(
+        changes in proptest::collection::vec((world::events(1..12), any::<bool>()), 1..6),
+        limit in 2_usize..7,
+    ) {
+        let tables = Witness { tables: FakeTables::new().with_features(Features::default()), seen: Vec::new() };
+        let tables = Arc::new(Mutex::new(tables));
+        let start = || NftablesBackend::new(IpFamily::V4, Arc::clone(&tables)).with_transaction_limit(limit);
+        let mut backend = start();
+        let mut state = State::new(config());
+        let mut old = View::default();
+        for (events, restart) in changes {
+            if restart {
+                state.forget_applied(IpFamily::V4);
+                backend = start();
+            }
+            events.into_iter().for_each(|event| state.handle(event));
+            state.prepare();
+            let plan = state.plan(IpFamily::V4);
+            block_on(backend.apply(plan, state.changes(IpFamily::V4))).unwrap();
+            let new = View::wanted(plan);
+            for dump in std::mem::take(&mut tables.lock().unwrap().seen) {
+                let seen = View::in_between(&dump).unwrap_or_else(|flaw| panic!("{flaw}"));
+                assert_between(&seen, &old, &new);
+            }
+            let dump = tables.lock().unwrap().dump(&table(IpFamily::V4)).unwrap().unwrap();
+            prop_assert_eq!(View::of(&dump).unwrap(), new.clone());
+            state.committed(IpFamily::V4);
+            old = new;
+        }
+    }
+}
+
+#[test]
+fn no_transaction_exceeds_its_limit() {
+    let mut state = State::new(config());
+    let events = portolan_testkit::world::World::default().lists();
+    events.into_iter().for_each(|event| state.handle(event));
+    let pods = portolan_testkit::objects::slice("ns/web-1", "web").port("", portolan_core::Protocol::Tcp, 80);
+    let pods = (1..=40).fold(pods, |pods, i| pods.on("n2", &format!("10.244.1.{i}")));
+    let web =
+        portolan_testkit::objects::service("ns/web", "10.96.0.1").port("", portolan_core::Protocol::Tcp, 80);
+    [pods.applied(), web.applied()].into_iter().for_each(|event| state.handle(event));
+    state.prepare();
+    let tables = Arc::new(Mutex::new(FakeTables::new().with_features(Features::default())));
+    let mut backend = NftablesBackend::new(IpFamily::V4, tables).with_transaction_limit(10);
+    let report = block_on(backend.apply(state.plan(IpFamily::V4), state.changes(IpFamily::V4))).unwrap();
+    // 41 elements; new ones may take half of what room there is, as a replaced one would take two.
+    assert!((5..=12).contains(&report.transactions), "{report:?}");
+}
