@@ -17,6 +17,9 @@ use crate::node::NodeConfig;
 use crate::plan::{ChangeSet, NodePlan, ServicePort};
 use crate::resolve;
 
+/// The most trigger times kept for one Service; while nothing can be applied they would pile up.
+const MAX_TRIGGERS: usize = 100;
+
 /// The proxy's whole knowledge.
 #[derive(Debug)]
 pub struct State {
@@ -252,7 +255,10 @@ impl State {
         let owner = slice.service_name();
         let known = self.slices.get(&slice.name).and_then(|old| old.trigger_time);
         if let Some(time) = slice.trigger_time.filter(|time| Some(*time) != known) {
-            self.families[slice.family].triggers.entry(owner.clone()).or_default().push(time);
+            let times = self.families[slice.family].triggers.entry(owner.clone()).or_default();
+            if times.len() < MAX_TRIGGERS {
+                times.push(time);
+            }
         }
         let entry = self.services.entry(owner.clone()).or_default();
         if let Err(at) = entry.slices.binary_search(&slice.name.name) {

@@ -55,6 +55,11 @@ fn an_endpoint_is_used_when_its_conditions_allow_it() {
         ),
         ("none when none can", vec![UNREADY], "[]"),
         (
+            "not one that terminates and no longer serves",
+            vec![Conditions { ready: false, serving: false, terminating: true }],
+            "[]",
+        ),
+        (
             "not one that serves without being ready or terminating",
             vec![Conditions { ready: false, serving: true, terminating: false }],
             "[]",
@@ -273,6 +278,16 @@ fn trigger_times_are_handed_over_once_and_not_for_deleted_slices() {
     state.handle(pods("ns/web-1", 7));
     assert_eq!(state.committed(IpFamily::V4).len(), 2);
     assert_eq!(state.committed(IpFamily::V4).len(), 0);
+    let mut more = pods("ns/web-1", 7);
+    if let Event::EndpointSlice(Change::Applied(slice)) = &mut more {
+        slice.endpoints.clear();
+    }
+    state.handle(more);
+    assert_eq!(state.committed(IpFamily::V4).len(), 0, "the same trigger is observed once");
+    for seconds in 100..1_000 {
+        state.handle(pods("ns/web-1", seconds));
+    }
+    assert!(state.committed(IpFamily::V4).len() <= 100, "a long failure must not pile them up");
     state.handle(pods("ns/web-1", 9));
     state.handle(Event::EndpointSlice(Change::Deleted(object_name("ns/web-1"))));
     assert_eq!(state.committed(IpFamily::V4).len(), 0);

@@ -172,3 +172,31 @@ fn new_node_addresses_change_where_node_ports_answer_and_nothing_else() {
     let text = node.tables().to_nft();
     assert!(text.contains("192.0.2.9") && !text.contains("192.0.2.1"), "{text}");
 }
+
+#[test]
+fn classes_of_services_that_went_are_swept_in_time() {
+    let mut node = Node::new(config(), []);
+    node.apply();
+    for count in 1..=150_u8 {
+        let all = slice("ns/s-1", "s").port("", Tcp, 80);
+        let all = (1..=count).fold(all, |pods, i| pods.on("n2", &format!("10.128.0.{i}")));
+        node.handle([service("ns/s", "10.96.0.1").port("", Tcp, 80).applied(), all.applied()]).apply();
+        node.handle([Event::Service(Change::Deleted(object_name("ns/s")))]).apply();
+    }
+    let dump = node.tables().dump(&table(IpFamily::V4)).unwrap().unwrap();
+    let classes = dump.chains.iter().filter(|chain| chain.chain.name.starts_with("cluster-")).count();
+    assert!(classes <= 65, "{classes}");
+}
+
+#[test]
+fn an_address_may_turn_from_external_ip_to_cluster_ip_and_back() {
+    let pods = slice("ns/web-1", "web").port("", Tcp, 80).on("n1", "10.244.0.1").applied();
+    let external = || service("ns/web", "10.96.0.1").port("", Tcp, 80).external_ip("10.96.0.2").applied();
+    let cluster = || service("ns/web", "10.96.0.2").port("", Tcp, 80).external_ip("10.96.0.1").applied();
+    let mut node = Node::new(config(), [external(), pods]);
+    node.apply_all();
+    for event in [cluster(), external()] {
+        node.handle([event]).apply_all();
+        node.assert_serves_the_plan();
+    }
+}
