@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::panic::resume_unwind;
+use std::path::Path;
 use std::process::{Child, ExitStatus};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -107,11 +108,18 @@ impl Namespace {
     /// # Errors
     /// When the kernel has no such setting or refuses the value.
     pub fn sysctl(&self, settings: &[(&str, &str)]) -> Result<(), NetnsError> {
+        self.run(|| settings.iter().try_for_each(|(path, value)| set_sysctl(path, value)))?
+    }
+
+    /// The same for settings that only some kernels have in each namespace; others are left out.
+    ///
+    /// # Errors
+    /// When the kernel refuses a value.
+    pub fn sysctl_where_known(&self, settings: &[(&str, &str)]) -> Result<(), NetnsError> {
         self.run(|| {
-            settings.iter().try_for_each(|(path, value)| {
-                let path = format!("/proc/sys/{path}");
-                std::fs::write(&path, value).map_err(NetnsError::io("set", path))
-            })
+            let mut known =
+                settings.iter().filter(|(path, _)| Path::new(&format!("/proc/sys/{path}")).exists());
+            known.try_for_each(|(path, value)| set_sysctl(path, value))
         })?
     }
 
@@ -119,6 +127,12 @@ impl Namespace {
         setns(&*self.handle, CloneFlags::CLONE_NEWNET)
             .map_err(|source| NetnsError::Enter { name: self.name.to_string(), source })
     }
+}
+
+/// Sets a sysctl of the current thread's namespace.
+fn set_sysctl(path: &str, value: &str) -> Result<(), NetnsError> {
+    let path = format!("/proc/sys/{path}");
+    std::fs::write(&path, value).map_err(NetnsError::io("set", path))
 }
 
 /// A program that runs in a namespace; dropping it kills it with `SIGKILL`.

@@ -149,6 +149,7 @@ impl Topology {
         let pods = self.pods.iter().map(|pod| &pod.namespace);
         for namespace in pods.chain([&self.client, &self.node, &self.world]) {
             namespace.sysctl(script::EVERYWHERE)?;
+            namespace.sysctl_where_known(script::WHERE_KNOWN)?;
         }
         self.client.sysctl(script::ON_CLIENT)?;
         self.node.sysctl(script::ON_NODE)?;
