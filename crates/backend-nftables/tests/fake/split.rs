@@ -69,7 +69,9 @@ proptest! {
                 state.forget_applied(IpFamily::V4);
                 backend = start();
             }
-            events.into_iter().for_each(|event| state.handle(event));
+            for event in events {
+                state.handle(event);
+            }
             state.prepare();
             let plan = state.plan(IpFamily::V4);
             block_on(backend.apply(plan, state.changes(IpFamily::V4))).unwrap();
@@ -88,14 +90,16 @@ proptest! {
 
 #[test]
 fn no_transaction_exceeds_its_limit() {
-    let mut state = State::new(config());
-    let events = portolan_testkit::world::World::default().lists();
-    events.into_iter().for_each(|event| state.handle(event));
-    let pods = portolan_testkit::objects::slice("ns/web-1", "web").port("", portolan_core::Protocol::Tcp, 80);
+    use portolan_core::Protocol::Tcp;
+    use portolan_testkit::objects::{service, slice};
+
+    let pods = slice("ns/web-1", "web").port("", Tcp, 80);
     let pods = (1..=40).fold(pods, |pods, i| pods.on("n2", &format!("10.244.1.{i}")));
-    let web =
-        portolan_testkit::objects::service("ns/web", "10.96.0.1").port("", portolan_core::Protocol::Tcp, 80);
-    [pods.applied(), web.applied()].into_iter().for_each(|event| state.handle(event));
+    let web = service("ns/web", "10.96.0.1").port("", Tcp, 80);
+    let mut state = State::new(config());
+    for event in World::default().lists().into_iter().chain([pods.applied(), web.applied()]) {
+        state.handle(event);
+    }
     state.prepare();
     let tables = Arc::new(Mutex::new(FakeTables::new().with_features(Features::default())));
     let mut backend = NftablesBackend::new(IpFamily::V4, tables).with_transaction_limit(10);
