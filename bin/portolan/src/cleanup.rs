@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use anyhow::{Context, bail};
+use portolan_core::backend::error_chain;
 use portolan_core::{BackendFactory, IpFamily, Registry};
-use portolan_sync::error_chain;
 use tokio::runtime;
 use tracing::{error, info};
 

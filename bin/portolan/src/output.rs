@@ -4,7 +4,7 @@ use std::error::Error;
 use std::io::Write;
 use std::process::ExitCode;
 
-use portolan_sync::error_chain;
+use portolan_core::backend::error_chain;
 
 /// Writes to standard output; fails if nobody takes it.
 pub(crate) fn print(text: &str) -> ExitCode {

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
+use portolan_core::backend::error_chain;
 use portolan_health::status::MetricsPage;
 use portolan_metrics::Metrics;
 use portolan_source::{Count, SourceMetrics};
-use portolan_sync::error_chain;
 
 /// What a source counts as errors, with the label that shows it.
 const SOURCE_ERRORS: [(Count, &str); 4] = [

@@ -1,9 +1,9 @@
 //! Makes nftables backends on the real kernel, and finds out whether it can.
 
-use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
+use portolan_core::backend::error_chain;
 use portolan_core::node::NodeConfig;
 use portolan_core::{BackendError, BackendFactory, IpFamily, ProbeFailure, ProxyBackend, ProxyMode};
 use portolan_nft::{Chain, NetlinkTables, NftError, Table, TableId, Tables, Transaction};
@@ -40,7 +40,7 @@ impl BackendFactory for NftablesFactory {
     async fn probe(&self) -> Result<(), ProbeFailure> {
         let failure = |missing| ProbeFailure { mode: self.mode(), missing };
         let mut tables = NetlinkTables::open()
-            .map_err(|error| failure(format!("no netlink socket for nf_tables ({})", chain(&error))))?;
+            .map_err(|error| failure(format!("no netlink socket for nf_tables ({})", error_chain(&error))))?;
         tables.commit(&rehearsal()).map_err(|error| failure(missing(&error)))?;
         Ok(())
     }
@@ -88,7 +88,7 @@ fn rehearsal() -> Transaction {
 
 /// What to tell the person who runs the node.
 fn missing(error: &NftError) -> String {
-    let detail = chain(error);
+    let detail = error_chain(error);
     if error.is_not_permitted() {
         return format!("the privilege to change nftables, CAP_NET_ADMIN ({detail})");
     }
@@ -98,14 +98,4 @@ fn missing(error: &NftError) -> String {
         );
     }
     format!("an nf_tables that takes our rules ({detail})")
-}
-
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }

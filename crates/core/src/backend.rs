@@ -12,7 +12,8 @@
 //! a backend cannot ask for objects that the plan leaves out.
 
 use std::borrow::Cow;
-use std::fmt;
+use std::error::Error;
+use std::fmt::{self, Write as _};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -167,6 +168,20 @@ impl BackendError {
             Self::Refused { .. } | Self::Io { .. } => Retry::CompareAll,
         }
     }
+}
+
+/// An error with all its causes, as one line.
+///
+/// For log lines and messages: the errors of this project leave their sources out of their own text.
+pub fn error_chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        // Writing to a String cannot fail.
+        let _ = write!(text, ": {cause}");
+        source = cause.source();
+    }
+    text
 }
 
 /// What helps after a failed apply.

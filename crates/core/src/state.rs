@@ -131,11 +131,6 @@ impl State {
         &self.families[family].changes
     }
 
-    /// Whether an event may have changed a plan since the last [`State::prepare`].
-    pub fn is_dirty(&self) -> bool {
-        !self.dirty.is_empty()
-    }
-
     /// The present plan of `family` is in force. Returns the times of the pod changes
     /// that it brought into force, for `network_programming_duration_seconds`.
     pub fn committed(&mut self, family: IpFamily) -> Vec<SystemTime> {
@@ -157,11 +152,6 @@ impl State {
     /// This node's Node object, if there is one.
     pub fn node(&self) -> Option<&Node> {
         self.node.as_ref()
-    }
-
-    /// Number of Services known.
-    pub fn service_count(&self) -> usize {
-        self.services.values().filter(|entry| entry.service.is_some()).count()
     }
 
     fn services_known(&self) -> Vec<ObjectName> {

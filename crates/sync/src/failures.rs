@@ -1,25 +1,11 @@
 //! What the log says of failures: each problem once, and its end.
 
-use std::error::Error;
-use std::fmt::Write;
 use std::time::Duration;
 
-use portolan_core::backend::Retry;
+use portolan_core::backend::{Retry, error_chain};
 use portolan_core::{BackendError, IpFamily};
 use tokio::time::Instant;
 use tracing::{debug, error, info};
-
-/// An error with all its causes, as one line.
-pub fn error_chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        // Writing to a String cannot fail.
-        let _ = write!(text, ": {cause}");
-        source = cause.source();
-    }
-    text
-}
 
 /// The failures of one family since its last success.
 #[derive(Debug, Default)]

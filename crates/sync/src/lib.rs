@@ -29,7 +29,6 @@ mod settings;
 mod sync_loop;
 mod thread;
 
-pub use failures::error_chain;
 pub use observer::{Attempt, SyncObserver};
 pub use settings::SyncSettings;
 pub use sync_loop::{Stop, Stopped, SyncLoop};

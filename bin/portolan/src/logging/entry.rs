@@ -4,7 +4,8 @@ use std::error::Error;
 use std::fmt;
 
 use jiff::Timestamp;
-use portolan_sync::{DETAIL, error_chain};
+use portolan_core::backend::error_chain;
+use portolan_sync::DETAIL;
 use serde_json::Value;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata};

@@ -14,7 +14,9 @@ use std::io::{BufRead, BufReader, PipeReader};
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
-use super::{NetnsError, Program};
+use portolan_core::backend::error_chain;
+
+use super::Program;
 
 /// Tells the inner run which test it is; its absence marks the outer run.
 const TEST_VARIABLE: &str = "PORTOLAN_ISOLATED_TEST";
@@ -58,7 +60,7 @@ fn calling_test(closure: &str) -> String {
 fn run_inside<Body: FnOnce()>(body: Body) -> Result<(), String> {
     let mount = Program::new("mount").args(["-t", "tmpfs", "portolan-test", "/run"]).run();
     let loopback = mount.and_then(|_| Program::new("ip").args(["link", "set", "lo", "up"]).run());
-    loopback.map_err(|error| describe(&error))?;
+    loopback.map_err(|error| error_chain(&error))?;
     body();
     let proof = env::var_os(PROOF_VARIABLE).ok_or("the outer run named no file for the proof")?;
     fs::write(&proof, "the body ran to its end").map_err(|error| format!("cannot write the proof: {error}"))
@@ -69,7 +71,7 @@ fn run_outside(test: &str) -> Result<(), String> {
     let proof = folder.path().join("proof");
     let this = env::current_exe().map_err(|error| format!("cannot find the test executable: {error}"))?;
     let (mut child, output) =
-        inner_run(this, test, &proof).spawn_piped().map_err(|error| describe(&error))?;
+        inner_run(this, test, &proof).spawn_piped().map_err(|error| error_chain(&error))?;
     let refusal = pass_on(output);
     let status = child.wait().map_err(|error| format!("cannot wait for the inner run: {error}"))?;
     match (status.success(), proof.exists()) {
@@ -114,17 +116,6 @@ fn pass_on(output: PipeReader) -> Option<String> {
         }
     }
     refusal
-}
-
-/// An error with its causes, since a panic message is all that is seen of it.
-fn describe(error: &NetnsError) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]
