@@ -31,8 +31,8 @@ pub struct Element {
     pub key_end: Option<Box<Bytes>>,
     /// What the key maps to.
     pub value: ElementValue,
-    /// How much longer the element lives; only in sets with a timeout. When adding,
-    /// none means the set's whole timeout.
+    /// How much longer the element lives; only in sets with a timeout. When adding, none means
+    /// the set's whole timeout, and no more than that can be given unless elements have their own.
     pub expires: Option<Duration>,
     /// A remark for the reader of `nft list ruleset`; at most [`crate::COMMENT_MAX`] bytes.
     pub comment: Option<Box<str>>,

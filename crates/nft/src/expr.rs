@@ -9,6 +9,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::{Bytes, Family, Verdict};
 
@@ -29,6 +30,8 @@ impl Register {
     pub const COUNT: u8 = 16;
     /// The first register, where every key starts.
     pub const FIRST: Self = Self(0);
+    /// The second of sixteen bytes.
+    pub const SECOND: Self = Self(4);
 
     /// The register `words` times four bytes from the first.
     pub const fn at(words: u8) -> Option<Self> {
@@ -245,6 +248,8 @@ pub enum Expr {
         data: Option<Register>,
         /// Which set.
         set: Arc<str>,
+        /// How long the key lives from now on, in whole milliseconds; without one as long as the set says.
+        timeout: Option<Duration>,
     },
     /// Counts packets and bytes.
     Counter,

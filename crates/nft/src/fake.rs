@@ -21,6 +21,7 @@ use crate::{
 
 mod apply;
 mod dump;
+mod rule;
 mod set;
 #[cfg(test)]
 mod tests;

@@ -46,7 +46,7 @@ pub use expr::{CtKey, Expr, FibAddress, LookupResult, MetaKey, PayloadBase, Regi
 pub use fake::{FakeChain, FakeSet, FakeTable, FakeTables};
 pub use netlink_tables::NetlinkTables;
 pub use selector::{CT_STATE_NEW, CT_STATUS_DNAT, Datatype, FIB_TYPE_LOCAL, Selector};
-pub use set::{Set, SetData};
+pub use set::{Set, SetData, SetTimeout};
 pub use statement::{MatchOp, Rule, Statement};
 pub use table::{Family, Table, TableFlags, TableId};
 pub use tables::{Commit, Features, Tables};

@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use crate::{Element, ElementValue, Family, Set, SetData, Table, TableDump, TableId};
+use crate::{Element, ElementValue, Family, Set, SetData, SetTimeout, Table, TableDump, TableId};
 
 mod statement;
 mod value;
@@ -80,12 +80,13 @@ fn write_shape(f: &mut fmt::Formatter<'_>, set: &Set, family: Family) -> fmt::Re
     if let Some(size) = set.size {
         writeln!(f, "\t\tsize {size}")?;
     }
-    let flags = [("interval", set.interval), ("dynamic", set.dynamic), ("timeout", set.timeout.is_some())];
+    let flags =
+        [("interval", set.interval), ("dynamic", set.dynamic), ("timeout", set.timeout != SetTimeout::None)];
     let flags: Vec<&str> = flags.iter().filter(|(_, on)| *on).map(|(name, _)| *name).collect();
     if !flags.is_empty() {
         writeln!(f, "\t\tflags {}", flags.join(","))?;
     }
-    if let Some(timeout) = set.timeout {
+    if let SetTimeout::Default(timeout) = set.timeout {
         writeln!(f, "\t\ttimeout {}", value::Time(timeout))?;
     }
     write_comment(f, "\t\t", set.comment.as_deref())
@@ -138,7 +139,9 @@ impl fmt::Display for ElementDisplay<'_> {
         };
         write!(f, "{key}")?;
         if let Some(expires) = element.expires {
-            write!(f, " expires {}", value::Time(expires))?;
+            // Where the set has no time-out to count from, nft wants the element's own.
+            let word = if set.timeout == SetTimeout::PerElement { "timeout" } else { "expires" };
+            write!(f, " {word} {}", value::Time(expires))?;
         }
         if let Some(comment) = &element.comment {
             write!(f, " comment \"{comment}\"")?;

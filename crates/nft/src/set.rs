@@ -17,6 +17,25 @@ pub enum SetData {
     Value(Vec<Selector>),
 }
 
+/// How long a set's elements live after they were added or last updated.
+///
+/// The kernel counts in ticks of its own, of which whole seconds are always a multiple; other
+/// durations may read back up to ten milliseconds longer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum SetTimeout {
+    /// For ever.
+    #[default]
+    None,
+    /// As long as is said when one is added, by a rule ([`Statement::UpdateMap`]) or as an
+    /// [`Element`]; for ever, if nothing is said (`flags timeout`).
+    ///
+    /// [`Statement::UpdateMap`]: crate::Statement::UpdateMap
+    /// [`Element`]: crate::Element
+    PerElement,
+    /// So long, unless a rule says otherwise (`flags timeout; timeout 3h`). At least a millisecond.
+    Default(Duration),
+}
+
 /// A set, verdict map or map.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Set {
@@ -30,8 +49,8 @@ pub struct Set {
     pub interval: bool,
     /// Whether rules add elements (`flags dynamic`).
     pub dynamic: bool,
-    /// How long an element lives after its last update (`flags timeout`), to the millisecond.
-    pub timeout: Option<Duration>,
+    /// How long elements live.
+    pub timeout: SetTimeout,
     /// The most elements it may hold. Without one a dynamic set holds 65,535, others have no limit.
     pub size: Option<u32>,
     /// A remark for the reader of `nft list ruleset`; at most [`crate::COMMENT_MAX`] bytes.
@@ -47,7 +66,7 @@ impl Set {
             data: SetData::None,
             interval: false,
             dynamic: false,
-            timeout: None,
+            timeout: SetTimeout::None,
             size: None,
             comment: None,
         }
@@ -79,9 +98,9 @@ impl Set {
         self
     }
 
-    /// The same set, filled by rules, its elements living for `timeout` after each update.
+    /// The same set, filled by rules.
     #[must_use]
-    pub fn filled_by_rules(mut self, timeout: Option<Duration>, size: Option<u32>) -> Self {
+    pub fn filled_by_rules(mut self, timeout: SetTimeout, size: Option<u32>) -> Self {
         (self.dynamic, self.timeout, self.size) = (true, timeout, size);
         self
     }

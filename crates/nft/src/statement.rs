@@ -5,6 +5,7 @@
 //! translates.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::{Bytes, Selector, Verdict};
 
@@ -73,7 +74,20 @@ pub enum Statement {
         /// A map whose data is an address and a port.
         map: Arc<str>,
     },
-    /// `update @affinity { ct original ip saddr : ip daddr . th dport }`
+    /// `dnat ip to ip saddr map @affinity : 8080`. Needs a match on the protocol earlier in the
+    /// rule, or nft refuses to load what it has listed. nft lists it as `@affinity:8080`, which it
+    /// reads as an IPv6 address if the map's name is made of hexadecimal digits alone.
+    DnatMapPort {
+        /// What to look up; a key without an element lets the rule end.
+        key: Vec<Selector>,
+        /// A map whose data is an address alone.
+        map: Arc<str>,
+        /// The port, the same for every element.
+        port: u16,
+    },
+    /// `update @affinity { ct original ip saddr timeout 3h : ip daddr }`
+    ///
+    /// nft 1.0.6 aborts when it loads one whose data is an IPv6 address with something more.
     UpdateMap {
         /// A dynamic map.
         map: Arc<str>,
@@ -81,13 +95,17 @@ pub enum Statement {
         key: Vec<Selector>,
         /// What to remember for it.
         data: Vec<Selector>,
+        /// How long, from now on; without one as long as the map says.
+        timeout: Option<Duration>,
     },
-    /// `update @seen { ip saddr }`
+    /// `update @seen { ip saddr timeout 1m }`
     UpdateSet {
         /// A dynamic set.
         set: Arc<str>,
         /// The key to add or refresh.
         key: Vec<Selector>,
+        /// How long to keep it, from now on; without one as long as the set says.
+        timeout: Option<Duration>,
     },
     /// `meta mark set meta mark | 0x4000`
     MarkOr(u32),
@@ -136,7 +154,10 @@ impl Statement {
     pub fn set(&self) -> Option<&Arc<str>> {
         match self {
             Self::InSet { set, .. } | Self::UpdateSet { set, .. } => Some(set),
-            Self::Vmap { map, .. } | Self::DnatMap { map, .. } | Self::UpdateMap { map, .. } => Some(map),
+            Self::Vmap { map, .. }
+            | Self::DnatMap { map, .. }
+            | Self::DnatMapPort { map, .. }
+            | Self::UpdateMap { map, .. } => Some(map),
             _ => None,
         }
     }

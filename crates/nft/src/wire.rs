@@ -2,6 +2,8 @@
 //!
 //! All from linux/netfilter/nf_tables.h unless said otherwise.
 
+use std::time::Duration;
+
 use crate::Family;
 
 /// `enum nf_tables_msg_types`
@@ -47,6 +49,7 @@ pub(crate) mod element {
     pub(crate) const KEY: u16 = 1;
     pub(crate) const DATA: u16 = 2;
     pub(crate) const FLAGS: u16 = 3;
+    pub(crate) const TIMEOUT: u16 = 4;
     pub(crate) const EXPIRATION: u16 = 5;
     pub(crate) const USERDATA: u16 = 6;
     pub(crate) const KEY_END: u16 = 10;
@@ -93,6 +96,11 @@ pub(crate) const fn message_kind(message: u8) -> u16 {
 
 /// `NFNL_SUBSYS_NFTABLES`, linux/netfilter/nfnetlink.h.
 pub(crate) const SUBSYSTEM: u16 = 10;
+
+/// A time-out as the kernel takes one: in milliseconds, what is left over cut off.
+pub(crate) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
 
 /// The length of `struct nfgenmsg`, linux/netfilter/nfnetlink.h.
 pub(crate) const FAMILY_HEADER: usize = 4;

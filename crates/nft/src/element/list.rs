@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;
 
-use crate::{Bytes, Element, ElementValue, Verdict};
+use crate::{Bytes, Element, ElementValue, Verdict, wire};
 
 /// Elements in the order they were added.
 #[derive(Clone, Default)]
@@ -76,8 +76,7 @@ impl ElementList {
         }
         self.push_value(&element.value);
         if let Some(expires) = element.expires {
-            let millis = u64::try_from(expires.as_millis()).unwrap_or(u64::MAX);
-            self.packed.extend(millis.to_ne_bytes());
+            self.packed.extend(wire::millis(expires).to_ne_bytes());
         }
         if let Some(comment) = &element.comment {
             let kept = cut_at_char(comment, u8::MAX.into());

@@ -11,10 +11,12 @@ use portolan_netlink::{MessageWriter, flag};
 
 use super::{Origin, TOO_LONG, Writer};
 use crate::libnftnl::Unwritable;
-use crate::wire::{data, element as attribute, element_list as list, family_header, message, message_kind};
+use crate::wire::{
+    self, data, element as attribute, element_list as list, family_header, message, message_kind,
+};
 use crate::{
-    Bytes, Element, ElementList, ElementValue, Family, NftError, Set, SetData, TableId, Verdict, describe,
-    userdata,
+    Bytes, Element, ElementList, ElementValue, Family, NftError, Set, SetData, SetTimeout, TableId, Verdict,
+    describe, userdata,
 };
 
 /// The bytes of elements after which a message is closed. One more element has at most some 600.
@@ -101,7 +103,8 @@ fn write(message: &mut MessageWriter<'_>, element: &Element, set: &Set, content:
             write_value(message, attribute::KEY_END, last);
         }
         if content == Content::Whole {
-            write_rest(message, element, single && end.is_none());
+            let open = single && end.is_none();
+            write_rest(message, element, lifetime(set), open);
         }
     });
     if let Some(end) = end {
@@ -112,7 +115,16 @@ fn write(message: &mut MessageWriter<'_>, element: &Element, set: &Set, content:
     }
 }
 
-fn write_rest(message: &mut MessageWriter<'_>, element: &Element, open: bool) {
+/// The attribute that says how long an element lives. The kernel takes the time left only of a
+/// time-out that it knows, and then it must not exceed it.
+fn lifetime(set: &Set) -> u16 {
+    match set.timeout {
+        SetTimeout::PerElement => attribute::TIMEOUT,
+        SetTimeout::None | SetTimeout::Default(_) => attribute::EXPIRATION,
+    }
+}
+
+fn write_rest(message: &mut MessageWriter<'_>, element: &Element, lifetime: u16, open: bool) {
     match &element.value {
         ElementValue::None => {}
         ElementValue::Data(value) => write_value(message, attribute::DATA, value),
@@ -121,8 +133,7 @@ fn write_rest(message: &mut MessageWriter<'_>, element: &Element, open: bool) {
         }
     }
     if let Some(expires) = element.expires {
-        let millis = u64::try_from(expires.as_millis()).unwrap_or(u64::MAX);
-        message.attribute(attribute::EXPIRATION, &millis.to_be_bytes());
+        message.attribute(lifetime, &wire::millis(expires).to_be_bytes());
     }
     if open {
         let notes = userdata::open_interval(element.comment.as_deref());

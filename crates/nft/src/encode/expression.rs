@@ -5,7 +5,7 @@ use nftnl::nftnl_sys as sys;
 use crate::expr::Expr;
 use crate::libnftnl::{Expression, Unwritable};
 use crate::wire::{
-    COMPARE_EQ, COMPARE_NE, CT_ORIGINAL, DYNSET_UPDATE, FIB_RESULT_TYPE, LOOKUP_INVERTED, NAT_DNAT,
+    self, COMPARE_EQ, COMPARE_NE, CT_ORIGINAL, DYNSET_UPDATE, FIB_RESULT_TYPE, LOOKUP_INVERTED, NAT_DNAT,
     NUMGEN_RANDOM, REGISTER_VERDICT,
 };
 use crate::{LookupResult, MatchOp, Register, Verdict};
@@ -59,12 +59,16 @@ fn write_step(expr: &Expr) -> Result<Expression, Unwritable> {
         Expr::Immediate { to, value } => Expression::new(c"immediate")?
             .number(sys::NFTNL_EXPR_IMM_DREG, to.number())?
             .value(sys::NFTNL_EXPR_IMM_DATA, value),
-        Expr::Update { key, data, set } => {
+        Expr::Update { key, data, set, timeout } => {
             let update = Expression::new(c"dynset")?
                 .number(sys::NFTNL_EXPR_DYNSET_SREG_KEY, key.number())?
                 .number(sys::NFTNL_EXPR_DYNSET_OP, DYNSET_UPDATE)?
                 .name(sys::NFTNL_EXPR_DYNSET_SET_NAME, set)?;
-            with_register(update, sys::NFTNL_EXPR_DYNSET_SREG_DATA, *data)
+            let update = with_register(update, sys::NFTNL_EXPR_DYNSET_SREG_DATA, *data)?;
+            match timeout {
+                Some(timeout) => update.long(sys::NFTNL_EXPR_DYNSET_TIMEOUT, wire::millis(*timeout)),
+                None => Ok(update),
+            }
         }
         _ => write_action(expr),
     }

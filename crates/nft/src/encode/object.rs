@@ -4,8 +4,10 @@ use nftnl::nftnl_sys as sys;
 
 use crate::libnftnl::{ChainKind, Object, RuleKind, SetKind, TableKind, Unwritable};
 use crate::selector::key_len;
-use crate::wire::{DATA_VERDICT, POLICY_ACCEPT, set_flag};
-use crate::{BaseChain, Bytes, Rule, Selector, Set, SetData, Statement, Table, TableId, userdata};
+use crate::wire::{self, DATA_VERDICT, POLICY_ACCEPT, set_flag};
+use crate::{
+    BaseChain, Bytes, Rule, Selector, Set, SetData, SetTimeout, Statement, Table, TableId, userdata,
+};
 
 /// `TYPE_BITS`, nft's datatype.h: how far one component of a concatenated type is from the next.
 const TYPE_BITS: u32 = 6;
@@ -65,9 +67,8 @@ pub(super) fn set(table: &TableId, set: &Set, number: u32) -> Result<Object<SetK
             object.number(sys::NFTNL_SET_DATA_LEN, length(set.data_len(family)))?;
         }
     }
-    if let Some(timeout) = set.timeout {
-        let millis = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
-        object.long(sys::NFTNL_SET_TIMEOUT, millis)?;
+    if let SetTimeout::Default(timeout) = set.timeout {
+        object.long(sys::NFTNL_SET_TIMEOUT, wire::millis(timeout))?;
     }
     if let Some(size) = set.size {
         object.number(sys::NFTNL_SET_DESC_SIZE, size)?;
@@ -88,6 +89,9 @@ fn check_set(table: &TableId, set: &Set) -> Result<(), Unwritable> {
     if matches!(set.data, SetData::Value(_)) && !fits(set.data_len(table.family)) {
         return Err(Unwritable("its data must have 1 to 64 bytes"));
     }
+    if matches!(set.timeout, SetTimeout::Default(timeout) if wire::millis(timeout) == 0) {
+        return Err(TIMEOUT);
+    }
     if set.comment.as_deref().is_some_and(|comment| !userdata::is_comment(comment)) {
         return Err(COMMENT);
     }
@@ -100,7 +104,7 @@ pub(crate) fn set_flags(set: &Set) -> u32 {
     flag(set.interval, set_flag::INTERVAL)
         | flag(set.interval && set.is_concatenated(), set_flag::CONCAT)
         | flag(set.data != SetData::None, set_flag::MAP)
-        | flag(set.timeout.is_some(), set_flag::TIMEOUT)
+        | flag(set.timeout != SetTimeout::None, set_flag::TIMEOUT)
         | flag(set.dynamic, set_flag::DYNAMIC)
 }
 
@@ -129,8 +133,15 @@ pub(super) fn rule(
     Ok(object)
 }
 
-/// Values must have the length of what they are compared with, and keys must fit the registers.
+/// Values must have the length of what they are compared with, keys must fit the registers, and a
+/// time-out of nothing would mean none.
 fn check_statement(table: &TableId, statement: &Statement) -> Result<(), Unwritable> {
+    if let Statement::UpdateMap { timeout: Some(timeout), .. }
+    | Statement::UpdateSet { timeout: Some(timeout), .. } = statement
+        && wire::millis(*timeout) == 0
+    {
+        return Err(TIMEOUT);
+    }
     let family = table.family;
     let fits = |length| (1..=Bytes::CAPACITY).contains(&length);
     let (good, reason) = match statement {
@@ -147,6 +158,7 @@ fn check_statement(table: &TableId, statement: &Statement) -> Result<(), Unwrita
         Statement::InSet { key, .. }
         | Statement::Vmap { key, .. }
         | Statement::DnatMap { key, .. }
+        | Statement::DnatMapPort { key, .. }
         | Statement::UpdateSet { key, .. } => (fits(key_len(key, family)), "a key must have 1 to 64 bytes"),
         Statement::UpdateMap { key, data, .. } => {
             let both = key_len(key, family).next_multiple_of(16) + key_len(data, family);
@@ -157,6 +169,7 @@ fn check_statement(table: &TableId, statement: &Statement) -> Result<(), Unwrita
     if good { Ok(()) } else { Err(Unwritable(reason)) }
 }
 
+const TIMEOUT: Unwritable = Unwritable("its time-out must be at least a millisecond");
 const COMMENT: Unwritable = Unwritable("its comment is too long, or has characters nft cannot print");
 
 fn comment_notes(comment: &str) -> Result<Vec<u8>, Unwritable> {

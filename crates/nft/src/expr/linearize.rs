@@ -6,13 +6,14 @@
 //! replaces a mask are copied from what `nft --debug=netlink` shows.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{
     CtKey, Expr, FibAddress, LookupResult, MetaKey, NAT_RANDOM_FULLY, PayloadBase, REJECT_ICMP_UNREACH,
     REJECT_TCP_RST, Register,
 };
 use crate::selector::key_len;
-use crate::{Bytes, Family, MatchOp, Rule, Selector, Statement, Verdict};
+use crate::{Bytes, Family, MatchOp, Rule, Selector, Statement, Verdict, wire};
 
 impl Rule {
     /// The expressions the kernel would show for this rule in a table of `family`.
@@ -51,9 +52,13 @@ impl Writer {
                 self.lookup(key, set, result);
             }
             Statement::Vmap { key, map } => self.lookup(key, map, LookupResult::Verdict),
-            Statement::DnatMap { key, map } => self.dnat_map(key, map),
-            Statement::UpdateMap { map, key, data } => self.update(map, key, Some(data)),
-            Statement::UpdateSet { set, key } => self.update(set, key, None),
+            Statement::DnatMap { key, map } => {
+                self.lookup(key, map, LookupResult::Register(Register::FIRST));
+                self.dnat(register_after(self.family.addr_len()));
+            }
+            Statement::DnatMapPort { key, map, port } => self.dnat_map_port(key, map, *port),
+            Statement::UpdateMap { map, key, data, timeout } => self.update(map, key, Some(data), *timeout),
+            Statement::UpdateSet { set, key, timeout } => self.update(set, key, None, *timeout),
             Statement::MarkOr(bits) => self.mark(!bits, *bits),
             Statement::MarkXor(bits) => self.mark(u32::MAX, *bits),
             Statement::MarkAnd(bits) => self.mark(*bits, 0),
@@ -96,25 +101,35 @@ impl Writer {
         }
     }
 
-    fn dnat_map(&mut self, key: &[Selector], map: &Arc<str>) {
+    /// nft gives the constant a register of sixteen bytes, however short the address is.
+    fn dnat_map_port(&mut self, key: &[Selector], map: &Arc<str>, port: u16) {
         self.lookup(key, map, LookupResult::Register(Register::FIRST));
-        self.out.push(Expr::Dnat {
-            family: self.family,
-            address: Some(Register::FIRST),
-            port: register_after(self.family.addr_len()),
-            flags: 0,
-        });
+        self.out.push(Expr::Immediate { to: Register::SECOND, value: Bytes::port(port) });
+        self.dnat(Some(Register::SECOND));
+    }
+
+    /// To the address in the first register.
+    fn dnat(&mut self, port: Option<Register>) {
+        let (family, address) = (self.family, Some(Register::FIRST));
+        self.out.push(Expr::Dnat { family, address, port, flags: 0 });
     }
 
     /// The data starts on a register of sixteen bytes, unlike the parts of a key.
-    fn update(&mut self, set: &Arc<str>, key: &[Selector], data: Option<&Vec<Selector>>) {
+    fn update(
+        &mut self,
+        set: &Arc<str>,
+        key: &[Selector],
+        data: Option<&Vec<Selector>>,
+        timeout: Option<Duration>,
+    ) {
         self.concatenation(key, 0);
         let data = data.and_then(|data| {
             let start = key_len(key, self.family).next_multiple_of(16);
             self.concatenation(data, start);
             register_after(start)
         });
-        self.out.push(Expr::Update { key: Register::FIRST, data, set: Arc::clone(set) });
+        let timeout = timeout.map(|timeout| Duration::from_millis(wire::millis(timeout)));
+        self.out.push(Expr::Update { key: Register::FIRST, data, set: Arc::clone(set), timeout });
     }
 
     fn lookup(&mut self, key: &[Selector], set: &Arc<str>, result: LookupResult) {

@@ -41,9 +41,10 @@ impl Expr {
             }
             Self::Masquerade { flags } => write!(f, "[ masq flags {flags:#x} ]"),
             Self::Reject { kind, code } => write!(f, "[ reject type {kind} code {code} ]"),
-            Self::Update { key, data, set } => {
+            Self::Update { key, data, set, timeout } => {
                 write!(f, "[ update {set} key {key}")?;
                 data.map_or(Ok(()), |register| write!(f, " data {register}"))?;
+                timeout.map_or(Ok(()), |timeout| write!(f, " timeout {}ms", timeout.as_millis()))?;
                 f.write_str(" ]")
             }
             Self::Counter => f.write_str("[ counter ]"),

@@ -2,6 +2,8 @@
 //!
 //! nft prints values as words of the host's order; here they are plain bytes.
 
+use std::time::Duration;
+
 use crate::Statement::{Counter, DnatMap, InSet, Masquerade, Match, MatchBits, MatchPrefix, UpdateMap, Vmap};
 use crate::{
     Bytes, CT_STATE_NEW, CT_STATUS_DNAT, Expr, FIB_TYPE_LOCAL, Family, MatchOp, Register, Rule, Selector,
@@ -188,7 +190,8 @@ fn lookups_may_decide_exclude_or_only_confirm() {
 
 #[test]
 fn learned_data_starts_on_a_register_of_sixteen_bytes() {
-    let learn = UpdateMap { map: "affinity".into(), key: vec![CtOriginalSaddr], data: vec![Daddr, ThDport] };
+    let (key, data) = (vec![CtOriginalSaddr], vec![Daddr, ThDport]);
+    let learn = UpdateMap { map: "affinity".into(), key, data, timeout: None };
     check(
         Family::Ip,
         &[Match { selector: L4Proto, op: Eq, value: Bytes::proto(6) }, learn],
@@ -199,6 +202,53 @@ fn learned_data_starts_on_a_register_of_sixteen_bytes() {
         [ payload load 4b @ network header + 16 => reg 2 ]
         [ payload load 2b @ transport header + 2 => reg 13 ]
         [ update affinity key reg 1 data reg 2 ]",
+    );
+}
+
+#[test]
+fn what_is_learned_may_have_a_time_of_its_own() {
+    let timeout = Some(Duration::from_secs(10_800));
+    let learn = UpdateMap { map: "affinity".into(), key: vec![CtOriginalSaddr], data: vec![Daddr], timeout };
+    check(
+        Family::Ip6,
+        &[learn],
+        "update @affinity { ct original ip6 saddr timeout 3h : ip6 daddr }",
+        "[ ct load original src_ip6 => reg 1 ]
+        [ payload load 16b @ network header + 24 => reg 2 ]
+        [ update affinity key reg 1 data reg 2 timeout 10800000ms ]",
+    );
+    let timeout = Some(Duration::from_micros(1_500_900));
+    check(
+        Family::Ip,
+        &[Statement::UpdateSet { set: "seen".into(), key: vec![Saddr], timeout }],
+        "update @seen { ip saddr timeout 1s500ms }",
+        "[ payload load 4b @ network header + 12 => reg 1 ]
+        [ update seen key reg 1 timeout 1500ms ]",
+    );
+}
+
+#[test]
+fn a_constant_port_goes_beside_the_address_from_a_map() {
+    let to = |port| Statement::DnatMapPort { key: vec![Saddr], map: "affinity".into(), port };
+    check(
+        Family::Ip,
+        &[Match { selector: L4Proto, op: Eq, value: Bytes::proto(6) }, to(8080)],
+        "meta l4proto tcp dnat ip to ip saddr map @affinity : 8080",
+        "[ meta load l4proto => reg 1 ]
+        [ cmp eq reg 1 0x06 ]
+        [ payload load 4b @ network header + 12 => reg 1 ]
+        [ lookup reg 1 set affinity => reg 1 ]
+        [ immediate reg 2 0x1f90 ]
+        [ dnat ip address reg 1 port reg 2 flags 0x0 ]",
+    );
+    check(
+        Family::Ip6,
+        &[to(53)],
+        "dnat ip6 to ip6 saddr map @affinity : 53",
+        "[ payload load 16b @ network header + 8 => reg 1 ]
+        [ lookup reg 1 set affinity => reg 1 ]
+        [ immediate reg 2 0x0035 ]
+        [ dnat ip6 address reg 1 port reg 2 flags 0x0 ]",
     );
 }
 

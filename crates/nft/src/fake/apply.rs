@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::undo::Undo;
 use super::{FakeChain, FakeSet, FakeTable, FakeTables};
 use crate::{
-    Chain, Element, ElementList, ElementValue, NftError, Operation, Rule, Set, Table, TableId, Transaction,
-    Verdict, describe,
+    Chain, Element, ElementList, ElementValue, NftError, Operation, Set, Table, TableId, Transaction,
+    describe,
 };
 
 /// Why a step was refused, and on which element if it had several.
@@ -92,7 +92,7 @@ impl FakeTable {
                 if !self.chains.contains_key(name) {
                     return Err(libc::ENOENT.into());
                 }
-                self.check_rule(rule)?;
+                self.check_rule(rule, id.family)?;
                 self.change_chain(id, name, log)?.rules.push(rule.clone());
             }
             Operation::AddSet(set) => self.add_set(id, set, log)?,
@@ -213,29 +213,6 @@ impl FakeTable {
             }
         }
         Ok(())
-    }
-
-    /// Sets and chains a rule names must exist.
-    fn check_rule(&self, rule: &Rule) -> Result<(), i32> {
-        for statement in &rule.statements {
-            if statement.set().is_some_and(|name| !self.sets.contains_key(name)) {
-                return Err(libc::ENOENT);
-            }
-            if let Some(verdict) = statement.verdict() {
-                self.check_verdict(&verdict)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// A base chain cannot be jumped to.
-    fn check_verdict(&self, verdict: &Verdict) -> Result<(), i32> {
-        let Some(name) = verdict.target() else { return Ok(()) };
-        match self.chains.get(name) {
-            None => Err(libc::ENOENT),
-            Some(chain) if chain.chain.base.is_some() => Err(libc::EOPNOTSUPP),
-            Some(_) => Ok(()),
-        }
     }
 }
 

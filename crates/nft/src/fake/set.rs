@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::{Bytes, DumpedSet, Element, ElementValue, Family, Set, SetData};
+use crate::{Bytes, DumpedSet, Element, ElementValue, Family, Set, SetData, SetTimeout};
 
 /// A set or map with its elements.
 #[derive(Debug, Clone, PartialEq)]
@@ -121,8 +121,14 @@ impl FakeSet {
             (ElementValue::Data(data), SetData::Value(_)) => data.len() == self.set.data_len(self.family),
             _ => false,
         };
-        let time = element.expires.is_none() || self.set.timeout.is_some();
-        if keys && value && time { Ok(()) } else { Err(libc::EINVAL) }
+        let time = element.expires.is_none() || self.set.timeout != SetTimeout::None;
+        if !(keys && value && time) {
+            return Err(libc::EINVAL);
+        }
+        match (self.set.timeout, element.expires) {
+            (SetTimeout::Default(whole), Some(left)) if left > whole => Err(libc::ERANGE),
+            _ => Ok(()),
+        }
     }
 
     fn ordered(&self, first: &Bytes, last: &Bytes) -> bool {

@@ -104,7 +104,7 @@ impl FakeTable {
 /// Whether the kernel allows a statement where packets of `base` come by.
 fn allowed(statement: &Statement, base: BaseChain) -> bool {
     match statement {
-        Statement::DnatMap { .. } => {
+        Statement::DnatMap { .. } | Statement::DnatMapPort { .. } => {
             base.kind == ChainKind::Nat && matches!(base.hook, Hook::Prerouting | Hook::Output)
         }
         Statement::Masquerade { .. } => base.kind == ChainKind::Nat && base.hook == Hook::Postrouting,

@@ -24,6 +24,11 @@ impl Expression {
         self.set(attribute, &number.to_ne_bytes(), VALUE_MAX)
     }
 
+    /// Sets a number of eight bytes.
+    pub(crate) fn long(self, attribute: u32, number: u64) -> Result<Self, Unwritable> {
+        self.set(attribute, &number.to_ne_bytes(), VALUE_MAX)
+    }
+
     /// Sets a number of one byte.
     pub(crate) fn byte(self, attribute: u32, number: u8) -> Result<Self, Unwritable> {
         self.set(attribute, &[number], VALUE_MAX)

@@ -5,6 +5,7 @@
 //! [`Expr::Unknown`].
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use portolan_netlink::{Attribute, AttributeIter};
 
@@ -114,7 +115,9 @@ fn step(name: &str, fields: &mut Fields<'_>) -> Option<Expr> {
             // Numbers the sets of a batch; says nothing once the set is there.
             fields.number(2);
             let data = if fields.has(5) { Some(fields.register(5)?) } else { None };
-            let expr = Expr::Update { key: fields.register(4)?, data, set: fields.text(1)? };
+            let timeout = fields.take(6).and_then(|a| a.as_be64()).filter(|millis| *millis != 0);
+            let timeout = timeout.map(Duration::from_millis);
+            let expr = Expr::Update { key: fields.register(4)?, data, set: fields.text(1)?, timeout };
             is_update.then_some(expr)
         }
         "immediate" => immediate(fields),

@@ -7,7 +7,7 @@ use portolan_netlink::Message;
 
 use crate::encode::{concat_type, set_flags};
 use crate::wire::{DATA_VERDICT, FAMILY_HEADER, set_flag};
-use crate::{Set, SetData, TableId, userdata};
+use crate::{Set, SetData, SetTimeout, TableId, userdata};
 
 /// A set without its elements.
 #[derive(Debug)]
@@ -46,7 +46,11 @@ pub(crate) fn set(message: &Message<'_>, table: &TableId) -> Option<ParsedSet> {
         };
         let dynamic = flags & set_flag::DYNAMIC != 0;
         let size = attributes.find_kind(9).and_then(|desc| desc.nested().find_kind(1)?.as_be32());
-        let timeout = attributes.find_kind(11).and_then(|a| a.as_be64()).map(Duration::from_millis);
+        let timeout = match attributes.find_kind(11).and_then(|a| a.as_be64()) {
+            None | Some(0) if flags & set_flag::TIMEOUT == 0 => SetTimeout::None,
+            None | Some(0) => SetTimeout::PerElement,
+            Some(millis) => SetTimeout::Default(Duration::from_millis(millis)),
+        };
         let set = Set {
             name: Arc::clone(&name),
             key: notes.key,

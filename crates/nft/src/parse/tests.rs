@@ -9,7 +9,8 @@ use super::*;
 use crate::encode::encode;
 use crate::wire::message as kind;
 use crate::{
-    Bytes, CT_STATE_NEW, Element, ElementList, MatchOp, Rule, Selector, Set, Statement, Transaction, Verdict,
+    Bytes, CT_STATE_NEW, Element, ElementList, MatchOp, Rule, Selector, Set, SetTimeout, Statement,
+    Transaction, Verdict,
 };
 
 const VIP: [Selector; 3] = [Selector::Daddr, Selector::L4Proto, Selector::ThDport];
@@ -53,6 +54,7 @@ fn rules() -> Vec<Rule> {
                 map: "affinity".into(),
                 key: vec![Selector::CtOriginalSaddr],
                 data: vec![Selector::Daddr, Selector::ThDport],
+                timeout: None,
             },
             Statement::Masquerade { random_fully: true },
             Statement::Goto("elsewhere".into()),
@@ -78,7 +80,7 @@ fn transaction() -> Transaction {
         .add_chain(Chain::regular("elsewhere"))
         .add_set(services())
         .add_set(ranges())
-        .add_set(affinity.filled_by_rules(Some(Duration::from_secs(60)), Some(77)));
+        .add_set(affinity.filled_by_rules(SetTimeout::Default(Duration::from_secs(60)), Some(77)));
     for rule in rules() {
         transaction.add_rule("nat", rule);
     }
@@ -139,7 +141,7 @@ fn sets_read_back_as_written_and_not_in_another_table() {
     assert_eq!(read[1].set.as_ref(), Some(&*ranges()));
     assert!(!read[0].ranges && read[1].ranges);
     let affinity = read[2].set.as_ref().unwrap();
-    assert_eq!((affinity.timeout, affinity.size), (Some(Duration::from_secs(60)), Some(77)));
+    assert_eq!((affinity.timeout, affinity.size), (SetTimeout::Default(Duration::from_secs(60)), Some(77)));
     assert!(set(&messages[0], &TableId::new(Family::Ip6, "portolan")).is_none());
     assert!(set(&messages[0], &TableId::new(Family::Ip, "other")).is_none());
 }

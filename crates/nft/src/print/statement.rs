@@ -1,8 +1,9 @@
 //! Writes statements and rules.
 
 use std::fmt;
+use std::time::Duration;
 
-use super::value::{Concatenation, Value};
+use super::value::{Concatenation, Time, Value};
 use crate::{Bytes, Family, MatchOp, Rule, Selector, Statement};
 
 impl Rule {
@@ -110,12 +111,27 @@ impl fmt::Display for StatementDisplay<'_> {
             Statement::DnatMap { key, map } => {
                 write!(f, "dnat {} to {} map @{map}", self.family, self.key(key))
             }
-            Statement::UpdateMap { map, key, data } => {
-                write!(f, "update @{map} {{ {} : {} }}", self.key(key), self.key(data))
+            Statement::DnatMapPort { key, map, port } => {
+                write!(f, "dnat {} to {} map @{map} : {port}", self.family, self.key(key))
             }
-            Statement::UpdateSet { set, key } => write!(f, "update @{set} {{ {} }}", self.key(key)),
+            Statement::UpdateMap { map, key, data, timeout } => {
+                let (key, data) = (self.key(key), self.key(data));
+                write!(f, "update @{map} {{ {key}{} : {data} }}", Lifetime(*timeout))
+            }
+            Statement::UpdateSet { set, key, timeout } => {
+                write!(f, "update @{set} {{ {}{} }}", self.key(key), Lifetime(*timeout))
+            }
             _ => self.write_action(f),
         }
+    }
+}
+
+/// What a rule says about how long an element lives, if it does.
+struct Lifetime(Option<Duration>);
+
+impl fmt::Display for Lifetime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |timeout| write!(f, " timeout {}", Time(timeout)))
     }
 }
 

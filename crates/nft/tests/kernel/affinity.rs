@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use portolan_nft::{
     Bytes, Chain, ChainKind, Element, ElementValue, Family, Hook, MatchOp, NetlinkTables, Rule, Selector,
-    Set, Statement, Table, TableId, Tables, Transaction,
+    Set, SetTimeout, Statement, Table, TableId, Tables, Transaction,
 };
 use portolan_testkit::netns::isolated;
 
@@ -16,12 +16,13 @@ const LIFE: Duration = Duration::from_secs(3600);
 /// Learns from UDP packets this host sends to itself whom they were sent to.
 fn learning(id: &TableId) -> (Arc<Set>, Transaction) {
     let map = Set::map("affinity", [Selector::CtOriginalSaddr], [Selector::Daddr, Selector::ThDport]);
-    let map = Arc::new(map.filled_by_rules(Some(LIFE), Some(50_000)));
+    let map = Arc::new(map.filled_by_rules(SetTimeout::Default(LIFE), Some(50_000)));
     let udp = Statement::Match { selector: Selector::L4Proto, op: MatchOp::Eq, value: Bytes::proto(17) };
     let learn = Statement::UpdateMap {
         map: "affinity".into(),
         key: vec![Selector::CtOriginalSaddr],
         data: vec![Selector::Daddr, Selector::ThDport],
+        timeout: None,
     };
     let chain = Chain::base("learn", ChainKind::Filter, Hook::Output, -90);
     let mut transaction = Transaction::new(id.clone());

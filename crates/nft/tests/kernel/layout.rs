@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use portolan_nft::{
-    Bytes, Chain, Element, Family, Rule, Selector, Set, Table, TableDump, TableId, Transaction, Verdict,
+    Bytes, Chain, Element, Family, Rule, Selector, Set, SetTimeout, Table, TableDump, TableId, Transaction,
+    Verdict,
 };
 
 use Selector::{Daddr, L4Proto, Saddr, ThDport};
@@ -149,10 +150,16 @@ fn sets(family: Family) -> Vec<(Arc<Set>, Vec<Element>)> {
         (Set::new("uplinks", [Selector::Iifname]), vec![Element::key(Bytes::ifname("eth0"))]),
         (
             Set::map("affinity", [Selector::CtOriginalSaddr], [Daddr, ThDport])
-                .filled_by_rules(Some(Duration::from_secs(10_800)), Some(1000)),
+                .filled_by_rules(SetTimeout::Default(Duration::from_secs(10_800)), Some(1000)),
             vec![],
         ),
-        (Set::new("seen", [Saddr, L4Proto]).filled_by_rules(None, Some(100)), vec![]),
+        (
+            Set::map("affinity-8080/shop/web/tcp/http", [Selector::CtOriginalSaddr], [Daddr])
+                .filled_by_rules(SetTimeout::PerElement, Some(262_144)),
+            vec![],
+        ),
+        (Set::new("recent", [Saddr]).filled_by_rules(SetTimeout::PerElement, None), vec![]),
+        (Set::new("seen", [Saddr, L4Proto]).filled_by_rules(SetTimeout::None, Some(100)), vec![]),
     ];
     sets.into_iter().map(|(set, elements)| (Arc::new(set), elements)).collect()
 }

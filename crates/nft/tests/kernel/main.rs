@@ -15,3 +15,4 @@ mod ranges;
 mod refusal;
 mod rules;
 mod size;
+mod sticky;

@@ -97,7 +97,7 @@ fn every_set_has_the_bytes_that_nft_gives_it() {
     isolated(|| {
         let [id, _] = tables();
         let (ours, nfts) = both(&every_shape(&id), || raw_sets(Family::Ip));
-        assert_eq!(ours.len(), 11 + 3 * 14);
+        assert_eq!(ours.len(), 13 + 3 * 14);
         for (name, set) in &ours {
             assert_eq!(Some(set), nfts.get(name), "{name}");
         }
@@ -115,21 +115,36 @@ fn every_ip6_set_has_the_bytes_that_nft_gives_it() {
     });
 }
 
-/// But for one expression that does nothing, and that later versions of nft leave out.
-fn is_void_in_nft(rule: &Rule) -> bool {
-    format!("{}", rule.display(Family::Ip)).contains("@source-ranges")
+/// But for one expression that does nothing, and that later versions of nft leave out, and for one
+/// that makes nft 1.0.6 abort.
+fn is_beyond_nft(rule: &Rule) -> bool {
+    let text = rule.display(Family::Ip6).to_string();
+    text.contains("@source-ranges") || text.contains("ip6 daddr . th dport }")
+}
+
+fn check_rules(id: TableId) {
+    let family = id.family;
+    let mut layout = Layout::new(family);
+    layout.chains.iter_mut().for_each(|(_, rules)| rules.retain(|rule| !is_beyond_nft(rule)));
+    let (ours, nfts) = both(&layout.load(id), move || raw_rules(family));
+    assert_eq!(ours.len(), layout.chains.len());
+    for (chain, rules) in &ours {
+        assert_eq!(Some(rules), nfts.get(chain), "{chain}");
+    }
 }
 
 #[test]
 fn every_rule_has_the_bytes_that_nft_gives_it() {
     isolated(|| {
         let [id, _] = tables();
-        let mut layout = Layout::new(id.family);
-        layout.chains.iter_mut().for_each(|(_, rules)| rules.retain(|rule| !is_void_in_nft(rule)));
-        let (ours, nfts) = both(&layout.load(id), || raw_rules(Family::Ip));
-        assert_eq!(ours.len(), layout.chains.len());
-        for (chain, rules) in &ours {
-            assert_eq!(Some(rules), nfts.get(chain), "{chain}");
-        }
+        check_rules(id);
+    });
+}
+
+#[test]
+fn every_ip6_rule_has_the_bytes_that_nft_gives_it() {
+    isolated(|| {
+        let [_, id] = tables();
+        check_rules(id);
     });
 }

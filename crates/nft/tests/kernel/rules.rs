@@ -1,6 +1,8 @@
 //! The rules of the table: the proxy's own kind, and every other that can be written.
 
 use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
 
 use portolan_nft::{
     Bytes, CT_STATE_NEW, CT_STATUS_DNAT, Chain, ChainKind, FIB_TYPE_LOCAL, Family, Hook, MatchOp,
@@ -37,7 +39,16 @@ fn regular(family: Family) -> Vec<(Chain, Vec<Rule>)> {
         map: "affinity".into(),
         key: vec![Selector::CtOriginalSaddr],
         data: vec![Daddr, ThDport],
+        timeout: None,
     };
+    let map: Arc<str> = "affinity-8080/shop/web/tcp/http".into();
+    let learn_address = Statement::UpdateMap {
+        map: Arc::clone(&map),
+        key: vec![Selector::CtOriginalSaddr],
+        data: vec![Daddr],
+        timeout: Some(Duration::from_secs(10_800)),
+    };
+    let again = Statement::DnatMapPort { key: vec![Saddr], map, port: 8080 };
     let local = Bytes::u32_host(FIB_TYPE_LOCAL);
     vec![
         (Chain::regular("mark-masquerade"), vec![Rule::new([Statement::MarkOr(0x4000)])]),
@@ -72,8 +83,22 @@ fn regular(family: Family) -> Vec<(Chain, Vec<Rule>)> {
             Chain::regular("learn"),
             vec![
                 Rule::new([is(L4Proto, Bytes::proto(6)), learn]),
-                Rule::new([Statement::UpdateSet { set: "seen".into(), key: vec![Saddr, L4Proto] }]),
+                Rule::new([Statement::UpdateSet {
+                    set: "seen".into(),
+                    key: vec![Saddr, L4Proto],
+                    timeout: None,
+                }]),
+                Rule::new([Statement::UpdateSet {
+                    set: "recent".into(),
+                    key: vec![Saddr],
+                    timeout: Some(Duration::from_millis(90_500)),
+                }]),
+                Rule::new([is(L4Proto, Bytes::proto(6)), is(ThDport, Bytes::port(8080)), learn_address]),
             ],
+        ),
+        (
+            Chain::regular("affinity/shop/web/tcp/http"),
+            vec![Rule::new([is(L4Proto, Bytes::proto(6)), again])],
         ),
     ]
 }
