@@ -64,7 +64,7 @@ impl BackendFactory for NftablesFactory {
 /// that nothing of it is ever in force.
 fn rehearsal() -> Transaction {
     let layout = Layout::new(IpFamily::V4);
-    let settings = NodeConfig::new("probe").settings(layout.family, None);
+    let settings = NodeConfig::new("probe").settings(layout.family, None, []);
     let mut transaction = Transaction::new(TableId::new(nft_family(layout.family), PROBE_TABLE));
     transaction.add_table(Table::default());
     for set in layout.sets() {

@@ -15,7 +15,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use portolan_core::plan::{LocalDetector, Masquerade, NodePortAddresses, NodeSettings};
+use portolan_core::plan::{LocalDetector, NodePortAddresses, NodeSettings};
 use portolan_core::{IpFamily, Protocol};
 use portolan_nft::{
     Bytes, CT_STATE_NEW, CT_STATUS_DNAT, Chain, ChainKind, Element, FIB_TYPE_LOCAL, Family, Hook, MatchOp,
@@ -171,7 +171,7 @@ impl Layout {
         let before = PRIORITY_DSTNAT - 10;
         vec![
             (Chain::regular(MARK_MASQUERADE), vec![Rule::new([Statement::MarkOr(mark)])]),
-            (Chain::regular(MARK_CLUSTER_TRAFFIC), cluster_traffic(&settings.cluster_ip_masquerade)),
+            (Chain::regular(MARK_CLUSTER_TRAFFIC), cluster_traffic(settings)),
             (Chain::regular(REJECT_CHECK), self.reject_check()),
             (Chain::regular(NODEPORT_REJECT_CHECK), self.nodeport_reject_check(settings)),
             (Chain::regular(SERVICES), self.services(settings)),
@@ -252,14 +252,12 @@ fn is_tcp() -> Statement {
     }
 }
 
-fn cluster_traffic(masquerade: &Masquerade) -> Vec<Rule> {
+fn cluster_traffic(settings: &NodeSettings) -> Vec<Rule> {
     let mark = Statement::Jump(MARK_MASQUERADE.into());
-    match masquerade {
-        Masquerade::Never => Vec::new(),
-        Masquerade::Always => vec![Rule::new([mark])],
-        Masquerade::Unless(detector) => {
-            vec![Rule::new(not_local(detector).into_iter().chain([mark]).collect::<Vec<_>>())]
-        }
+    match &settings.local_detector {
+        _ if settings.masquerade_all => vec![Rule::new([mark])],
+        Some(detector) => vec![Rule::new(not_local(detector).into_iter().chain([mark]).collect::<Vec<_>>())],
+        None => Vec::new(),
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use portolan_core::node::NodePortSelection;
+use portolan_core::node::{DetectLocal, NodePortSelection};
 use portolan_core::{NodeConfig, ProxyMode};
 
 use crate::error::{ConfigError, ValueError};
@@ -108,8 +108,10 @@ impl Config {
             flags.hostname_override.clone()
         };
         let node = NodeConfig {
-            cluster_cidrs: node::cluster_cidrs(&flags.cluster_cidr)
-                .map_err(invalid("--cluster-cidr", &flags.cluster_cidr))?,
+            detect_local: DetectLocal::ClusterCidr(
+                node::cluster_cidrs(&flags.cluster_cidr)
+                    .map_err(invalid("--cluster-cidr", &flags.cluster_cidr))?,
+            ),
             masquerade_all: flags.masquerade_all,
             ..NodeConfig::new(node::name(&hostname)?)
         };

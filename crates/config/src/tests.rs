@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use portolan_core::ProxyMode;
-use portolan_core::node::NodePortSelection;
+use portolan_core::node::{DetectLocal, NodePortSelection};
 
 use super::*;
 use crate::flags::FLAGS;
@@ -59,7 +59,10 @@ fn node_ports(config: &Config) -> NodePortSelection {
 }
 
 fn cluster_cidrs(config: &Config) -> Vec<String> {
-    config.node(&ProxyMode::NFTABLES).cluster_cidrs.iter().map(ToString::to_string).collect()
+    match config.node(&ProxyMode::NFTABLES).detect_local {
+        DetectLocal::ClusterCidr(cidrs) => cidrs.iter().map(ToString::to_string).collect(),
+        other => panic!("{other:?}"),
+    }
 }
 
 const ACCEPTED: [(&[&str], Check); 50] = [

@@ -19,7 +19,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::address::IpFamily;
-use crate::plan::{ChangeSet, NodePlan};
+use crate::changes::ChangeSet;
+use crate::plan::NodePlan;
 
 /// The name of a way to forward packets: a value of `--mode`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -15,20 +15,27 @@
 
 pub mod address;
 pub mod backend;
+pub mod changes;
 pub mod claims;
 pub mod event;
+pub mod flows;
+pub mod health_check;
 pub mod name;
 pub mod node;
 pub mod plan;
 pub mod registry;
 pub mod resolve;
+pub mod selection;
 pub mod state;
 
 pub use address::{IpFamily, PerFamily, Protocol};
 pub use backend::{ApplyReport, BackendError, BackendFactory, ProbeFailure, ProxyBackend, ProxyMode};
+pub use changes::ChangeSet;
 pub use event::Event;
+pub use flows::{FlowCheck, FlowCleaner};
+pub use health_check::HealthCheck;
 pub use name::{Name, ObjectName, ServicePortName};
 pub use node::NodeConfig;
-pub use plan::{ChangeSet, Endpoint, NodePlan, ServicePort};
+pub use plan::{Endpoint, NodePlan, ServicePort};
 pub use registry::Registry;
 pub use state::State;

@@ -7,21 +7,35 @@ use ipnet::IpNet;
 use crate::address::{IpFamily, PerFamily};
 use crate::event::Node;
 use crate::name::Name;
-use crate::plan::{LocalDetector, Masquerade, NodePortAddresses, NodeSettings};
+use crate::plan::{LocalDetector, NodePortAddresses, NodeSettings};
 
 /// The configuration that plans depend on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeConfig {
     /// This node's name, lower case; an endpoint is local when its `nodeName` equals it.
     pub node_name: Name,
-    /// `clusterCIDR`: where pod addresses come from. Only the first of each family counts.
-    pub cluster_cidrs: Vec<IpNet>,
+    /// How to tell that a local pod sent a packet.
+    pub detect_local: DetectLocal,
     /// `masqueradeAll`: give all traffic to cluster IPs this node's source address.
     pub masquerade_all: bool,
     /// The packet mark that asks postrouting to masquerade; one bit, `1 << masqueradeBit`.
     pub masquerade_mark: u32,
     /// `nodePortAddresses`.
     pub node_port_addresses: NodePortSelection,
+}
+
+/// `detectLocalMode`, with what that mode needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DetectLocal {
+    /// `ClusterCIDR`: its source is in the first of these (`clusterCIDR`) that is of its family.
+    /// With none of its family nothing is detected.
+    ClusterCidr(Vec<IpNet>),
+    /// `NodeCIDR`: its source is in the first of the Node's `podCIDRs` that is of its family.
+    NodeCidr,
+    /// `BridgeInterface`: it came in through the interface of this name.
+    BridgeInterface(Name),
+    /// `InterfaceNamePrefix`: it came in through an interface whose name begins like this.
+    InterfaceNamePrefix(Name),
 }
 
 /// Default of `masqueradeBit`, as a mark.
@@ -41,28 +55,41 @@ impl NodeConfig {
     pub fn new(node_name: impl Into<Name>) -> Self {
         Self {
             node_name: node_name.into(),
-            cluster_cidrs: Vec::new(),
+            detect_local: DetectLocal::ClusterCidr(Vec::new()),
             masquerade_all: false,
             masquerade_mark: DEFAULT_MASQUERADE_MARK,
             node_port_addresses: NodePortSelection::Primary,
         }
     }
 
-    /// What a plan of `family` says about the node itself, given its Node object if that is known.
-    pub fn settings(&self, family: IpFamily, node: Option<&Node>) -> NodeSettings {
+    /// What a plan of `family` says about the node itself, given its Node object if that is
+    /// known, and where cluster IPs come from.
+    pub fn settings<'a>(
+        &self,
+        family: IpFamily,
+        node: Option<&Node>,
+        service_cidrs: impl IntoIterator<Item = &'a IpNet>,
+    ) -> NodeSettings {
         NodeSettings {
-            cluster_ip_masquerade: self.cluster_ip_masquerade(family),
+            local_detector: self.local_detector(family, node),
+            masquerade_all: self.masquerade_all,
             masquerade_mark: self.masquerade_mark,
             node_port_addresses: self.node_port_addresses(family, node),
+            service_cidrs: merged(service_cidrs, family),
         }
     }
 
-    fn cluster_ip_masquerade(&self, family: IpFamily) -> Masquerade {
-        if self.masquerade_all {
-            return Masquerade::Always;
+    fn local_detector(&self, family: IpFamily, node: Option<&Node>) -> Option<LocalDetector> {
+        let first = |nets: &[IpNet]| {
+            let net = nets.iter().find(|net| IpFamily::of_net(net) == family);
+            net.map(|net| LocalDetector::Cidr(net.trunc()))
+        };
+        match &self.detect_local {
+            DetectLocal::ClusterCidr(cidrs) => first(cidrs),
+            DetectLocal::NodeCidr => node.and_then(|node| first(&node.pod_cidrs)),
+            DetectLocal::BridgeInterface(name) => Some(LocalDetector::Interface(name.clone())),
+            DetectLocal::InterfaceNamePrefix(prefix) => Some(LocalDetector::InterfacePrefix(prefix.clone())),
         }
-        let cidr = self.cluster_cidrs.iter().find(|net| IpFamily::of_net(net) == family);
-        cidr.map_or(Masquerade::Never, |cidr| Masquerade::Unless(LocalDetector::Cidr(cidr.trunc())))
     }
 
     fn node_port_addresses(&self, family: IpFamily, node: Option<&Node>) -> NodePortAddresses {
@@ -73,14 +100,21 @@ impl NodeConfig {
                 addresses.iter().filter_map(|(_, ip)| *ip).map(IpNet::from).collect()
             }
         };
-        let mut nets: Vec<_> = nets.into_iter().filter(|net| IpFamily::of_net(net) == family).collect();
-        nets.sort();
-        let nets = IpNet::aggregate(&nets);
+        let nets = merged(&nets, family);
         if nets.is_empty() || nets.iter().any(|net| net.prefix_len() == 0) {
             return NodePortAddresses::All;
         }
         NodePortAddresses::Within(nets)
     }
+}
+
+/// The ranges of one family, sorted and without overlaps.
+pub(crate) fn merged<'a>(nets: impl IntoIterator<Item = &'a IpNet>, family: IpFamily) -> Vec<IpNet> {
+    let of_family: Vec<IpNet> =
+        nets.into_iter().filter(|net| IpFamily::of_net(net) == family).map(IpNet::trunc).collect();
+    let mut merged = IpNet::aggregate(&of_family);
+    merged.sort_unstable();
+    merged
 }
 
 /// The node's address in each family: the first one the Node object has of it.
@@ -158,20 +192,88 @@ mod tests {
         for (rule, selection, addresses, v4, v6) in cases {
             let config = config(selection);
             let node = node(addresses);
-            assert_eq!(config.settings(IpFamily::V4, Some(&node)).node_port_addresses, v4, "{rule}, IPv4");
-            assert_eq!(config.settings(IpFamily::V6, Some(&node)).node_port_addresses, v6, "{rule}, IPv6");
+            assert_eq!(
+                config.settings(IpFamily::V4, Some(&node), []).node_port_addresses,
+                v4,
+                "{rule}, IPv4"
+            );
+            assert_eq!(
+                config.settings(IpFamily::V6, Some(&node), []).node_port_addresses,
+                v6,
+                "{rule}, IPv6"
+            );
         }
     }
 
     #[test]
-    fn cluster_ip_traffic_is_masqueraded_by_the_first_cidr_of_the_family() {
-        let mut config = NodeConfig::new("n1");
-        assert_eq!(config.settings(IpFamily::V4, None).cluster_ip_masquerade, Masquerade::Never);
-        config.cluster_cidrs = ["10.1.0.0/16", "10.2.0.0/16"].map(|text| text.parse().unwrap()).to_vec();
-        let first = Masquerade::Unless(LocalDetector::Cidr("10.1.0.0/16".parse().unwrap()));
-        assert_eq!(config.settings(IpFamily::V4, None).cluster_ip_masquerade, first);
-        assert_eq!(config.settings(IpFamily::V6, None).cluster_ip_masquerade, Masquerade::Never);
-        config.masquerade_all = true;
-        assert_eq!(config.settings(IpFamily::V6, None).cluster_ip_masquerade, Masquerade::Always);
+    fn local_pods_are_told_as_configured() {
+        let cidr = |text: &str| Some(LocalDetector::Cidr(text.parse().unwrap()));
+        let nets = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<IpNet>>();
+        let cluster = |texts: &[&str]| DetectLocal::ClusterCidr(nets(texts));
+        let v4_v6 = ["10.1.0.0/16", "fd00:1::/48"];
+        let node_of = |texts: &[&str]| Node { pod_cidrs: nets(texts), ..node(&[]) };
+        let bare = node_of(&[]);
+        let bridge = || Some(LocalDetector::Interface("cbr0+".into()));
+        let veth = || Some(LocalDetector::InterfacePrefix("veth".into()));
+        let cases = [
+            ("no cluster CIDR detects nothing", cluster(&[]), &bare, None, None),
+            ("one of IPv4", cluster(&v4_v6[..1]), &bare, cidr("10.1.0.0/16"), None),
+            ("one of IPv6", cluster(&v4_v6[1..]), &bare, None, cidr("fd00:1::/48")),
+            ("one of each", cluster(&v4_v6), &bare, cidr("10.1.0.0/16"), cidr("fd00:1::/48")),
+            (
+                "the order of families means nothing",
+                cluster(&["fd00:1::/48", "10.1.0.0/16"]),
+                &bare,
+                cidr("10.1.0.0/16"),
+                cidr("fd00:1::/48"),
+            ),
+            (
+                "the first of a family counts",
+                cluster(&["10.1.2.3/16", "10.2.0.0/16"]),
+                &bare,
+                cidr("10.1.0.0/16"),
+                None,
+            ),
+            ("a Node without pod CIDRs", DetectLocal::NodeCidr, &bare, None, None),
+            (
+                "the Node's pod CIDRs",
+                DetectLocal::NodeCidr,
+                &node_of(&v4_v6),
+                cidr("10.1.0.0/16"),
+                cidr("fd00:1::/48"),
+            ),
+            (
+                "the Node has one of IPv6",
+                DetectLocal::NodeCidr,
+                &node_of(&v4_v6[1..]),
+                None,
+                cidr("fd00:1::/48"),
+            ),
+            (
+                "a bridge's name is taken as it is",
+                DetectLocal::BridgeInterface("cbr0+".into()),
+                &bare,
+                bridge(),
+                bridge(),
+            ),
+            ("a prefix", DetectLocal::InterfaceNamePrefix("veth".into()), &bare, veth(), veth()),
+        ];
+        for (rule, detect_local, node, v4, v6) in cases {
+            let config = NodeConfig { detect_local, ..NodeConfig::new("n1") };
+            assert_eq!(config.settings(IpFamily::V4, Some(node), []).local_detector, v4, "{rule}, IPv4");
+            assert_eq!(config.settings(IpFamily::V6, Some(node), []).local_detector, v6, "{rule}, IPv6");
+        }
+        let config = NodeConfig { detect_local: DetectLocal::NodeCidr, ..NodeConfig::new("n1") };
+        assert_eq!(config.settings(IpFamily::V4, None, []).local_detector, None, "no Node yet");
+    }
+
+    #[test]
+    fn service_cidrs_are_merged_per_family() {
+        let nets = ["10.97.0.0/16", "fd00:9::/112", "10.96.0.0/16", "10.96.8.0/24"]
+            .map(|text| text.parse::<IpNet>().unwrap());
+        let config = NodeConfig::new("n1");
+        let of = |family| config.settings(family, None, &nets).service_cidrs;
+        assert_eq!(of(IpFamily::V4), ["10.96.0.0/15".parse::<IpNet>().unwrap()]);
+        assert_eq!(of(IpFamily::V6), ["fd00:9::/112".parse::<IpNet>().unwrap()]);
     }
 }

@@ -6,15 +6,16 @@
 //! between two claims ([`crate::claims`] did).
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use ipnet::IpNet;
 
 use crate::address::IpFamily;
-use crate::name::ServicePortName;
+use crate::event::TrafficPolicy;
+use crate::name::{Name, ServicePortName};
 
 /// The complete wanted state of one family.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,23 +57,19 @@ fn importance(name: &ServicePortName) -> u8 {
 /// What holds for the node as a whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeSettings {
-    /// Which traffic to cluster IPs gets this node's source address.
-    pub cluster_ip_masquerade: Masquerade,
+    /// How to tell that a local pod sent a packet. Without it none counts as a pod's:
+    /// no traffic to cluster IPs is masqueraded for its source's sake, and external traffic
+    /// policies hold for pods as for everybody.
+    pub local_detector: Option<LocalDetector>,
+    /// Whether all traffic to cluster IPs gets this node's source address.
+    pub masquerade_all: bool,
     /// The packet mark bit that carries "masquerade this" to postrouting.
     pub masquerade_mark: u32,
     /// Which of the node's addresses answer on node ports.
     pub node_port_addresses: NodePortAddresses,
-}
-
-/// Whether packets get this node's source address.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Masquerade {
-    /// None do.
-    Never,
-    /// All do.
-    Always,
-    /// All do but those that a local pod sent.
-    Unless(LocalDetector),
+    /// Where cluster IPs come from, sorted and without overlaps. New connections to an address
+    /// in here that is no Service's are dropped, so that they do not wander off the cluster.
+    pub service_cidrs: Vec<IpNet>,
 }
 
 /// How to tell that a local pod sent a packet (`detectLocalMode`).
@@ -81,6 +78,10 @@ pub enum Masquerade {
 pub enum LocalDetector {
     /// Its source address is in this range.
     Cidr(IpNet),
+    /// It came in through the interface of this name.
+    Interface(Name),
+    /// It came in through an interface whose name begins like this.
+    InterfacePrefix(Name),
 }
 
 /// The node's addresses that answer on node ports. Loopback addresses never do.
@@ -93,6 +94,16 @@ pub enum NodePortAddresses {
 }
 
 /// One service port as this node must serve it.
+///
+/// Which list a packet may use follows from how it came:
+///
+/// | to | sent by | list |
+/// |---|---|---|
+/// | cluster IP | anybody | [`internal_endpoints`](Self::internal_endpoints) |
+/// | node port, load-balancer address, external IP | a local pod, or this node itself | `cluster_endpoints` |
+/// | the same | anybody else | [`external_endpoints`](Self::external_endpoints) |
+///
+/// An empty list means that new connections end as [`unserved`](Self::unserved) says.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ServicePort {
     /// Port on all addresses below; the node port has a number of its own.
@@ -105,9 +116,35 @@ pub struct ServicePort {
     pub external_ips: Box<[IpAddr]>,
     /// The node port.
     pub node_port: Option<u16>,
-    /// Who may receive connections under the Cluster policy, sorted; with none,
-    /// every frontend rejects.
+    /// Who may connect to the load-balancer addresses, sorted and without overlaps; empty means
+    /// everybody. Others' packets are dropped, whoever they are and whether there are endpoints or not.
+    pub source_ranges: Box<[IpNet]>,
+    /// Which endpoints the cluster IP leads to.
+    pub internal_traffic_policy: TrafficPolicy,
+    /// Which endpoints all other addresses lead to, for those who are not on this node.
+    pub external_traffic_policy: TrafficPolicy,
+    /// For how long after its last connection a client keeps its endpoint, when it shall
+    /// (`sessionAffinity: ClientIP`). All addresses of the service port share that memory.
+    pub session_affinity: Option<Duration>,
+    /// Who may receive connections under the Cluster policy, sorted; empty where nothing
+    /// can come to use it.
     pub cluster_endpoints: Arc<[Endpoint]>,
+    /// Who may receive connections under the Local policy, sorted; empty where no such
+    /// policy is in use.
+    pub local_endpoints: Arc<[Endpoint]>,
+    /// For UDP: who receives no new flows from here but keeps those it has, sorted.
+    pub lingering_endpoints: Box<[SocketAddr]>,
+    /// What becomes of new connections that have no endpoint to go to.
+    pub unserved: Unserved,
+}
+
+/// What becomes of connections that have no endpoint to go to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Unserved {
+    /// Refused: nobody serves, wherever one asks.
+    Reject,
+    /// Ignored: other nodes have endpoints, and whoever sent the packet here should try those.
+    Drop,
 }
 
 impl ServicePort {
@@ -116,9 +153,31 @@ impl ServicePort {
         self.load_balancer_ips.iter().chain(&self.external_ips).copied()
     }
 
+    /// Whether anything but the cluster IP leads here.
+    pub fn is_external(&self) -> bool {
+        self.node_port.is_some() || self.external_addresses().next().is_some()
+    }
+
     /// Whether any frontend leads here.
     pub fn has_frontend(&self) -> bool {
-        self.cluster_ip.is_some() || self.node_port.is_some() || self.external_addresses().next().is_some()
+        self.cluster_ip.is_some() || self.is_external()
+    }
+
+    /// Whom the cluster IP leads to.
+    pub fn internal_endpoints(&self) -> &Arc<[Endpoint]> {
+        self.endpoints_under(self.internal_traffic_policy)
+    }
+
+    /// Whom all other addresses lead to, for those who are not on this node.
+    pub fn external_endpoints(&self) -> &Arc<[Endpoint]> {
+        self.endpoints_under(self.external_traffic_policy)
+    }
+
+    fn endpoints_under(&self, policy: TrafficPolicy) -> &Arc<[Endpoint]> {
+        match policy {
+            TrafficPolicy::Cluster => &self.cluster_endpoints,
+            TrafficPolicy::Local => &self.local_endpoints,
+        }
     }
 }
 
@@ -136,7 +195,28 @@ impl fmt::Debug for ServicePort {
         if let Some(port) = self.node_port {
             write!(f, " node-port {port}")?;
         }
-        write!(f, " → {:?}", self.cluster_endpoints)
+        if !self.source_ranges.is_empty() {
+            write!(f, " from {:?}", self.source_ranges)?;
+        }
+        if let Some(timeout) = self.session_affinity {
+            write!(f, " sticky {timeout:?}")?;
+        }
+        for (kind, policy) in
+            [("internal", self.internal_traffic_policy), ("external", self.external_traffic_policy)]
+        {
+            if policy == TrafficPolicy::Local {
+                write!(f, " {kind} local")?;
+            }
+        }
+        write!(f, " → {:?}", self.cluster_endpoints)?;
+        if !self.local_endpoints.is_empty() {
+            write!(f, " locally {:?}", self.local_endpoints)?;
+        }
+        if !self.lingering_endpoints.is_empty() {
+            write!(f, " lingering {:?}", self.lingering_endpoints)?;
+        }
+        let lacks = self.internal_endpoints().is_empty() || self.external_endpoints().is_empty();
+        if lacks && self.unserved == Unserved::Drop { f.write_str(" or drop") } else { Ok(()) }
     }
 }
 
@@ -163,90 +243,20 @@ pub enum Locality {
     Unknown,
 }
 
+impl Endpoint {
+    /// Address and port.
+    pub fn socket_address(&self) -> SocketAddr {
+        SocketAddr::new(self.address, self.port)
+    }
+}
+
 impl fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", SocketAddr::new(self.address, self.port))?;
+        write!(f, "{}", self.socket_address())?;
         match self.locality {
             Locality::Local => f.write_str(" local"),
             Locality::Remote => Ok(()),
             Locality::Unknown => f.write_str(" anywhere"),
         }
-    }
-}
-
-/// How a plan differs from the last one that a backend made true.
-///
-/// Exact: a service port that changed and changed back is not in it.
-#[derive(Debug, Default)]
-pub struct ChangeSet {
-    service_ports: HashMap<ServicePortName, Option<Arc<ServicePort>>>,
-    node: Option<NodeSettings>,
-    complete: bool,
-}
-
-impl ChangeSet {
-    /// The set that says "compare everything": nothing is known of the kernel's state.
-    pub fn complete() -> Self {
-        Self { complete: true, ..Self::default() }
-    }
-
-    /// Whether the backend must compare the whole plan with what is loaded.
-    ///
-    /// True for the first plan, and when a full resync was asked for. The
-    /// service ports are then not listed one by one.
-    pub fn is_complete(&self) -> bool {
-        self.complete
-    }
-
-    /// Whether there is nothing to do.
-    pub fn is_empty(&self) -> bool {
-        !self.complete && self.node.is_none() && self.service_ports.is_empty()
-    }
-
-    /// Number of service ports listed.
-    pub fn len(&self) -> usize {
-        self.service_ports.len()
-    }
-
-    /// The service ports that were added, changed or removed, each as it was when
-    /// last applied; `None` when it did not exist. What it is now is in the plan.
-    pub fn service_ports(&self) -> impl Iterator<Item = (&ServicePortName, Option<&Arc<ServicePort>>)> {
-        self.service_ports.iter().map(|(name, old)| (name, old.as_ref()))
-    }
-
-    /// The node's settings as they were when last applied, if they changed since.
-    pub fn old_node(&self) -> Option<&NodeSettings> {
-        self.node.as_ref()
-    }
-
-    /// Notes that `name` went from `old` to `new`, keeping what it was when last applied.
-    pub(crate) fn record(
-        &mut self,
-        name: &ServicePortName,
-        old: Option<Arc<ServicePort>>,
-        new: Option<&Arc<ServicePort>>,
-    ) {
-        if self.complete {
-            return;
-        }
-        match self.service_ports.entry(name.clone()) {
-            Entry::Vacant(entry) => {
-                entry.insert(old);
-            }
-            Entry::Occupied(entry) => {
-                if entry.get().as_ref() == new {
-                    entry.remove();
-                }
-            }
-        }
-    }
-
-    /// Notes that the node's settings went from `old` to `new`.
-    pub(crate) fn record_node(&mut self, old: NodeSettings, new: &NodeSettings) {
-        if self.complete {
-            return;
-        }
-        let applied = self.node.take().unwrap_or(old);
-        self.node = (applied != *new).then_some(applied);
     }
 }

@@ -3,59 +3,129 @@
 //!
 //! Pure functions of the objects, called once per changed Service and family.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::address::{IpFamily, Protocol};
-use crate::claims::{ClaimKind, Claims, Frontend, granted};
-use crate::event::{EndpointSlice, Service, SliceEndpoint};
-use crate::name::{Name, ServicePortName};
-use crate::plan::{Endpoint, Locality, ServicePort};
+use ipnet::IpNet;
 
-/// An endpoint with the port that one service port reaches it on.
+use crate::address::{IpFamily, PerFamily, Protocol};
+use crate::claims::{ClaimKind, Claims, Frontend, granted};
+use crate::event::{EndpointSlice, Service, ServiceType, TrafficPolicy};
+use crate::name::ServicePortName;
+use crate::node::merged;
+use crate::plan::{ServicePort, Unserved};
+use crate::selection::{Here, Lists, lingering, merge, select};
+
+/// What decisions depend on besides the Service and its slices.
 #[derive(Debug, Clone, Copy)]
-pub struct Candidate<'a> {
-    /// The port on the endpoint.
-    pub port: u16,
-    /// The rest of what its slice says.
-    pub endpoint: &'a SliceEndpoint,
+pub struct Surroundings<'a> {
+    /// The family to decide for.
+    pub family: IpFamily,
+    /// Who owns which address.
+    pub claims: &'a Claims,
+    /// Where this node is.
+    pub here: Here<'a>,
+    /// This node's own addresses.
+    pub node_ips: PerFamily<Option<IpAddr>>,
 }
 
-/// Everything that is said of the ports of `service` in `family`, ready for a plan.
+/// Everything that is said of the ports of `service` in one family, ready for a plan.
+/// `slices` are those of that family.
 ///
 /// A port that has lost all its addresses to others is left out.
 pub fn service_ports(
     service: &Service,
-    family: IpFamily,
-    claims: &Claims,
     slices: &[&EndpointSlice],
-    node_name: &str,
+    surroundings: Surroundings<'_>,
 ) -> Vec<(ServicePortName, ServicePort)> {
     let mut ports: Vec<(ServicePortName, ServicePort)> = Vec::with_capacity(service.ports.len());
-    for (name, kind, frontend) in granted(service, family, claims) {
+    for (name, kind, frontend) in granted(service, surroundings.family, surroundings.claims) {
         if ports.last().is_none_or(|(last, _)| *last != name) {
             let Some(spec) =
                 service.ports.iter().find(|spec| spec.name == name.port && spec.protocol == name.protocol)
             else {
                 continue;
             };
-            let candidates = merge(slices, &name.port, name.protocol);
-            ports.push((
-                name,
-                ServicePort {
-                    port: spec.port,
-                    cluster_ip: None,
-                    load_balancer_ips: Box::default(),
-                    external_ips: Box::default(),
-                    node_port: None,
-                    cluster_endpoints: cluster_endpoints(&candidates, node_name),
-                },
-            ));
+            ports.push((name, bare(service, spec.port)));
         }
         if let Some((_, port)) = ports.last_mut() {
             add_frontend(port, kind, frontend);
         }
     }
+    for (name, port) in &mut ports {
+        fill(name, port, slices, surroundings.here);
+        if !port.load_balancer_ips.is_empty() {
+            port.source_ranges = source_ranges(service, port, surroundings);
+        }
+    }
     ports
+}
+
+/// A port without addresses and endpoints.
+fn bare(service: &Service, port: u16) -> ServicePort {
+    ServicePort {
+        port,
+        cluster_ip: None,
+        load_balancer_ips: Box::default(),
+        external_ips: Box::default(),
+        node_port: None,
+        source_ranges: Box::default(),
+        internal_traffic_policy: service.internal_traffic_policy,
+        external_traffic_policy: external_traffic_policy(service),
+        session_affinity: service.session_affinity,
+        cluster_endpoints: Arc::default(),
+        local_endpoints: Arc::default(),
+        lingering_endpoints: Box::default(),
+        unserved: Unserved::Reject,
+    }
+}
+
+/// The policy for traffic from outside; without a way in from there the field means nothing.
+pub fn external_traffic_policy(service: &Service) -> TrafficPolicy {
+    if service.service_type == ServiceType::ClusterIp && service.external_ips.is_empty() {
+        return TrafficPolicy::Cluster;
+    }
+    service.external_traffic_policy
+}
+
+/// Chooses the endpoints of a port whose addresses are known.
+fn fill(name: &ServicePortName, port: &mut ServicePort, slices: &[&EndpointSlice], here: Here<'_>) {
+    let is_internal_local = port.internal_traffic_policy == TrafficPolicy::Local;
+    let is_external_local = port.is_external() && port.external_traffic_policy == TrafficPolicy::Local;
+    let lists = Lists {
+        // What is on this node reaches external addresses by the cluster list, whatever their policy.
+        cluster: !is_internal_local || port.is_external(),
+        local: is_internal_local || is_external_local,
+    };
+    let candidates = merge(slices, &name.port, name.protocol);
+    let selection = select(&candidates, here, lists);
+    if name.protocol == Protocol::Udp {
+        port.lingering_endpoints = lingering(&candidates, here, &selection);
+    }
+    (port.cluster_endpoints, port.local_endpoints) = (selection.cluster, selection.local);
+    port.unserved = selection.unserved;
+}
+
+/// Who may use the load-balancer addresses; empty for everybody.
+///
+/// What this node sends to such an address comes back to it with that address as source, so the
+/// addresses themselves are let in where the node is.
+fn source_ranges(service: &Service, port: &ServicePort, surroundings: Surroundings<'_>) -> Box<[IpNet]> {
+    let family = surroundings.family;
+    let ranges = merged(&service.load_balancer_source_ranges, family);
+    if ranges.iter().any(|range| range.prefix_len() == 0) {
+        return Box::default();
+    }
+    let loopback: IpAddr = match family {
+        IpFamily::V4 => std::net::Ipv4Addr::LOCALHOST.into(),
+        IpFamily::V6 => std::net::Ipv6Addr::LOCALHOST.into(),
+    };
+    let node_ip = surroundings.node_ips[family].unwrap_or(loopback);
+    if !ranges.iter().any(|range| range.contains(&node_ip)) {
+        return ranges.into();
+    }
+    let vips = port.load_balancer_ips.iter().map(|ip| IpNet::from(*ip));
+    merged(&ranges.iter().copied().chain(vips).collect::<Vec<_>>(), family).into()
 }
 
 fn add_frontend(port: &mut ServicePort, kind: ClaimKind, frontend: Frontend) {
@@ -72,61 +142,4 @@ fn insert<T: Ord>(list: &mut Box<[T]>, item: T) {
     items.push(item);
     items.sort_unstable();
     *list = items.into_boxed_slice();
-}
-
-/// All endpoints that the slices of one Service give for one of its ports, sorted
-/// by address and port, each once.
-///
-/// Where slices disagree about an endpoint, the later one is believed, unless it
-/// says that the endpoint is terminating: a pod that was replaced and got the same
-/// address is the running one. `slices` come sorted by name, so that "later" does
-/// not depend on the order of events.
-pub fn merge<'a>(slices: &[&'a EndpointSlice], port_name: &Name, protocol: Protocol) -> Vec<Candidate<'a>> {
-    let mut candidates: Vec<Candidate<'a>> = slices
-        .iter()
-        .flat_map(|slice| {
-            slice.ports.iter().filter(|port| port.name == *port_name && port.protocol == protocol).flat_map(
-                |port| slice.endpoints.iter().map(|endpoint| Candidate { port: port.port, endpoint }),
-            )
-        })
-        .collect();
-    // Stable, so that equal addresses stay in the order of their slices.
-    candidates.sort_by_key(|candidate| (candidate.endpoint.address, candidate.port));
-    candidates.dedup_by(|later, kept| {
-        let same = (later.endpoint.address, later.port) == (kept.endpoint.address, kept.port);
-        if same && !later.endpoint.conditions.terminating {
-            *kept = *later;
-        }
-        same
-    });
-    candidates
-}
-
-/// Who receives connections under the Cluster policy: the ready endpoints; with none
-/// ready, those that still serve while they terminate (KEP-1669).
-fn cluster_endpoints(candidates: &[Candidate<'_>], node_name: &str) -> Arc<[Endpoint]> {
-    let select = |usable: fn(&SliceEndpoint) -> bool| -> Arc<[Endpoint]> {
-        candidates
-            .iter()
-            .filter(|candidate| usable(candidate.endpoint))
-            .map(|candidate| Endpoint {
-                address: candidate.endpoint.address,
-                port: candidate.port,
-                locality: locality(candidate.endpoint.node.as_deref(), node_name),
-            })
-            .collect()
-    };
-    let ready = select(|endpoint| endpoint.conditions.ready);
-    if !ready.is_empty() {
-        return ready;
-    }
-    select(|endpoint| endpoint.conditions.serving && endpoint.conditions.terminating)
-}
-
-fn locality(node: Option<&str>, this_node: &str) -> Locality {
-    match node {
-        None => Locality::Unknown,
-        Some(node) if node == this_node => Locality::Local,
-        Some(_) => Locality::Remote,
-    }
 }

@@ -6,19 +6,22 @@
 //! the node itself and the list after a lost watch.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::Arc;
-use std::time::SystemTime;
 
 use crate::address::{IpFamily, PerFamily, Protocol};
-use crate::claims::{Claims, Contest, claims_of};
+use crate::changes::ChangeSet;
+use crate::claims::{Contest, claims_of};
 use crate::event::{Change, EndpointSlice, Event, Node, Object, Service, ServiceCidr};
-use crate::name::{Name, ObjectName, ServicePortName};
-use crate::node::NodeConfig;
-use crate::plan::{ChangeSet, NodePlan, ServicePort};
-use crate::resolve;
+use crate::health_check::health_check;
+use crate::name::{Name, ObjectName};
+use crate::node::{NodeConfig, node_ips};
+use crate::plan::NodePlan;
+use crate::resolve::{self, Surroundings};
+use crate::selection::Here;
 
-/// The most trigger times kept for one Service; while nothing can be applied they would pile up.
-const MAX_TRIGGERS: usize = 100;
+mod family;
+
+use family::FamilyState;
+pub use family::{Committed, WithoutLocalEndpoints};
 
 /// The proxy's whole knowledge.
 #[derive(Debug)]
@@ -45,14 +48,6 @@ struct ServiceEntry {
     planned: PerFamily<Box<[(Name, Protocol)]>>,
 }
 
-#[derive(Debug)]
-struct FamilyState {
-    plan: NodePlan,
-    changes: ChangeSet,
-    claims: Claims,
-    triggers: HashMap<ObjectName, Vec<SystemTime>>,
-}
-
 /// Which initial lists have come.
 #[derive(Debug, Default)]
 struct Listed {
@@ -64,11 +59,8 @@ struct Listed {
 impl State {
     /// Knows nothing yet.
     pub fn new(config: NodeConfig) -> Self {
-        let families = PerFamily::from_fn(|family| FamilyState {
-            plan: NodePlan::new(family, config.settings(family, None)),
-            changes: ChangeSet::complete(),
-            claims: Claims::default(),
-            triggers: HashMap::new(),
+        let families = PerFamily::from_fn(|family| {
+            FamilyState::new(NodePlan::new(family, config.settings(family, None, [])))
         });
         Self {
             config,
@@ -131,12 +123,14 @@ impl State {
         &self.families[family].changes
     }
 
-    /// The present plan of `family` is in force. Returns the times of the pod changes
-    /// that it brought into force, for `network_programming_duration_seconds`.
-    pub fn committed(&mut self, family: IpFamily) -> Vec<SystemTime> {
-        let state = &mut self.families[family];
-        state.changes = ChangeSet::default();
-        std::mem::take(&mut state.triggers).into_values().flatten().collect()
+    /// The present plan of `family` is in force. Returns what can be told now.
+    pub fn committed(&mut self, family: IpFamily) -> Committed {
+        self.families[family].committed()
+    }
+
+    /// The service ports that lack local endpoints, in the plan as of the last [`State::prepare`].
+    pub fn without_local_endpoints(&self, family: IpFamily) -> WithoutLocalEndpoints {
+        self.families[family].without_local
     }
 
     /// Nothing is known of what the kernel holds; the next apply must compare everything.
@@ -231,7 +225,7 @@ impl State {
         let owner = old.service_name();
         match self.slices.get(name) {
             None => {
-                self.families[old.family].triggers.remove(&owner);
+                self.families[old.family].drop_triggers(&owner);
                 self.detach(&owner, &name.name);
             }
             Some(new) if new.service != old.service => self.detach(&owner, &name.name),
@@ -245,10 +239,7 @@ impl State {
         let owner = slice.service_name();
         let known = self.slices.get(&slice.name).and_then(|old| old.trigger_time);
         if let Some(time) = slice.trigger_time.filter(|time| Some(*time) != known) {
-            let times = self.families[slice.family].triggers.entry(owner.clone()).or_default();
-            if times.len() < MAX_TRIGGERS {
-                times.push(time);
-            }
+            self.families[slice.family].add_trigger(&owner, time);
         }
         let entry = self.services.entry(owner.clone()).or_default();
         if let Err(at) = entry.slices.binary_search(&slice.name.name) {
@@ -269,15 +260,14 @@ impl State {
         }
         // A Node that is gone keeps the last it said, as in kube-proxy: its pods still run.
         let Some(node) = node else { return };
-        self.node = Some(node);
-        for family in IpFamily::ALL {
-            let settings = self.config.settings(family, self.node.as_ref());
-            let state = &mut self.families[family];
-            if state.plan.node != settings {
-                let old = std::mem::replace(&mut state.plan.node, settings);
-                state.changes.record_node(old, &state.plan.node);
-            }
+        let old = self.node.replace(node);
+        let place = |node: Option<&Node>| {
+            node.map(|node| (node.zone.clone(), node_ips(&node.addresses))).unwrap_or_default()
+        };
+        if place(old.as_ref()) != place(self.node.as_ref()) {
+            self.dirty.extend(self.services.keys().cloned());
         }
+        self.resettle();
     }
 
     fn set_service_cidr(&mut self, name: &Name, cidr: Option<ServiceCidr>) {
@@ -285,6 +275,16 @@ impl State {
             Some(cidr) => self.service_cidrs.insert(name.clone(), cidr),
             None => self.service_cidrs.remove(name),
         };
+        self.resettle();
+    }
+
+    /// Decides anew what holds for the node as a whole.
+    fn resettle(&mut self) {
+        for family in IpFamily::ALL {
+            let cidrs = self.service_cidrs.values().flat_map(|cidr| &cidr.cidrs);
+            let settings = self.config.settings(family, self.node.as_ref(), cidrs);
+            self.families[family].set_node(settings);
+        }
     }
 
     /// Decides one Service anew in both families.
@@ -297,42 +297,21 @@ impl State {
                 self.slices.get(&ObjectName { namespace: name.namespace.clone(), name: slice.clone() })
             })
             .collect();
+        let zone = self.node.as_ref().and_then(|node| node.zone.as_ref());
+        let here = Here { node: &self.config.node_name, zone };
+        let node_ips = node_ips(self.node.as_ref().map_or(&[], |node| &node.addresses));
         for (family, state) in [(IpFamily::V4, &mut self.families.v4), (IpFamily::V6, &mut self.families.v6)]
         {
             let slices: Vec<_> = slices.iter().copied().filter(|slice| slice.family == family).collect();
-            let ports = entry.service.as_ref().map_or_else(Vec::new, |service| {
-                resolve::service_ports(service, family, &state.claims, &slices, &self.config.node_name)
-            });
-            let planned = ports.iter().map(|(port, _)| (port.port.clone(), port.protocol)).collect();
-            let before = std::mem::replace(&mut entry.planned[family], planned);
-            for (port, protocol) in before {
-                let still_there = entry.planned[family].iter().any(|(p, l4)| *p == port && *l4 == protocol);
-                if !still_there {
-                    state.set(ServicePortName { service: name.clone(), port, protocol }, None);
-                }
-            }
-            for (port, wanted) in ports {
-                state.set(port, Some(wanted));
-            }
+            let service = entry.service.as_ref().filter(|service| service.cluster_ips[family].is_some());
+            let surroundings = Surroundings { family, claims: &state.claims, here, node_ips };
+            let ports = service
+                .map_or_else(Vec::new, |service| resolve::service_ports(service, &slices, surroundings));
+            state.set_health_check(name, service.and_then(|service| health_check(service, &slices, here)));
+            state.set_ports(name, ports, &mut entry.planned[family]);
         }
         if entry.service.is_none() && entry.slices.is_empty() {
             self.services.remove(name);
         }
-    }
-}
-
-impl FamilyState {
-    /// Puts one service port into the plan, or takes it out, and records the difference.
-    fn set(&mut self, name: ServicePortName, wanted: Option<ServicePort>) {
-        let old = self.plan.service_ports.get(&name).cloned();
-        if old.as_deref() == wanted.as_ref() {
-            return;
-        }
-        let wanted = wanted.map(Arc::new);
-        self.changes.record(&name, old, wanted.as_ref());
-        match wanted {
-            Some(port) => self.plan.service_ports.insert(name, port),
-            None => self.plan.service_ports.remove(&name),
-        };
     }
 }

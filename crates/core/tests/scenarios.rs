@@ -276,21 +276,21 @@ fn trigger_times_are_handed_over_once_and_not_for_deleted_slices() {
     };
     let mut state = state_of([pods("ns/web-1", 5)]);
     state.handle(pods("ns/web-1", 7));
-    assert_eq!(state.committed(IpFamily::V4).len(), 2);
-    assert_eq!(state.committed(IpFamily::V4).len(), 0);
+    assert_eq!(state.committed(IpFamily::V4).triggers.len(), 2);
+    assert_eq!(state.committed(IpFamily::V4).triggers.len(), 0);
     let mut more = pods("ns/web-1", 7);
     if let Event::EndpointSlice(Change::Applied(slice)) = &mut more {
         slice.endpoints.clear();
     }
     state.handle(more);
-    assert_eq!(state.committed(IpFamily::V4).len(), 0, "the same trigger is observed once");
+    assert_eq!(state.committed(IpFamily::V4).triggers.len(), 0, "the same trigger is observed once");
     for seconds in 100..1_000 {
         state.handle(pods("ns/web-1", seconds));
     }
-    assert!(state.committed(IpFamily::V4).len() <= 100, "a long failure must not pile them up");
+    assert!(state.committed(IpFamily::V4).triggers.len() <= 100, "a long failure must not pile them up");
     state.handle(pods("ns/web-1", 9));
     state.handle(Event::EndpointSlice(Change::Deleted(object_name("ns/web-1"))));
-    assert_eq!(state.committed(IpFamily::V4).len(), 0);
+    assert_eq!(state.committed(IpFamily::V4).triggers.len(), 0);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use portolan_core::backend::{Retry, Scope};
+use portolan_core::state::Committed;
 use portolan_core::{ApplyReport, BackendError, IpFamily, ProxyBackend, State};
 use tokio::time::Instant;
 use tracing::{info, trace};
@@ -63,9 +64,9 @@ impl FamilySync {
             observer.queued(self.family);
         } else if self.is_in_force(state) {
             // Nothing to write: the changes, if any, cancelled each other out.
-            let triggers = state.committed(self.family);
-            if self.is_queued || !triggers.is_empty() {
-                self.report_in_force(triggers, observer);
+            let committed = state.committed(self.family);
+            if self.is_queued || committed != Committed::default() {
+                self.report_in_force(committed, observer);
             }
         }
     }
@@ -86,11 +87,11 @@ impl FamilySync {
         observer.attempted(self.family, &Attempt { scope, took, result: result.as_ref() });
         match result {
             Ok(report) => {
-                let triggers = state.committed(self.family);
+                let committed = state.committed(self.family);
                 self.schedule.succeeded(now, scope == Scope::Full, report.follow_up);
                 self.failures.recovered(self.family, now);
                 self.log_success(state, &report, scope, took);
-                self.report_in_force(triggers, observer);
+                self.report_in_force(committed, observer);
             }
             Err(error) => self.fail(state, &error, now),
         }
@@ -105,8 +106,8 @@ impl FamilySync {
         self.failures.failed(self.family, error, wait, now);
     }
 
-    fn report_in_force(&mut self, triggers: Vec<SystemTime>, observer: &mut dyn SyncObserver) {
-        for latency in latencies(triggers, self.started, SystemTime::now()) {
+    fn report_in_force(&mut self, committed: Committed, observer: &mut dyn SyncObserver) {
+        for latency in latencies(committed.triggers, self.started, SystemTime::now()) {
             observer.programmed(self.family, latency);
         }
         self.is_queued = false;

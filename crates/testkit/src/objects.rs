@@ -10,14 +10,15 @@
 //! ```
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use portolan_core::address::{IpFamily, PerFamily, Protocol};
 use portolan_core::event::{
-    Change, Conditions, EndpointSlice, Event, Node, Service, ServicePortSpec, ServiceType, SliceEndpoint,
-    SlicePort, TrafficPolicy,
+    Change, Conditions, EndpointSlice, Event, Hints, Node, Service, ServiceCidr, ServicePortSpec,
+    ServiceType, SliceEndpoint, SlicePort, TrafficPolicy,
 };
-use portolan_core::name::ObjectName;
+use portolan_core::name::{Name, ObjectName};
 
 /// Reads an address of a test.
 ///
@@ -95,6 +96,52 @@ impl ServiceBuilder {
         self
     }
 
+    /// Adds a range of sources that its load-balancer addresses are open to.
+    ///
+    /// # Panics
+    /// The text is no CIDR.
+    #[must_use]
+    pub fn source_range(mut self, cidr: &str) -> Self {
+        let range = portolan_core::address::parse_cidr(cidr).unwrap_or_else(|error| panic!("{error}"));
+        self.0.load_balancer_source_ranges.push(range);
+        self
+    }
+
+    /// Sets the type that the builder did not guess.
+    #[must_use]
+    pub fn service_type(mut self, service_type: ServiceType) -> Self {
+        self.0.service_type = service_type;
+        self
+    }
+
+    /// Sets `internalTrafficPolicy: Local`.
+    #[must_use]
+    pub fn internal_local(mut self) -> Self {
+        self.0.internal_traffic_policy = TrafficPolicy::Local;
+        self
+    }
+
+    /// Sets `externalTrafficPolicy: Local`.
+    #[must_use]
+    pub fn external_local(mut self) -> Self {
+        self.0.external_traffic_policy = TrafficPolicy::Local;
+        self
+    }
+
+    /// Sets `sessionAffinity: ClientIP` with this time-out.
+    #[must_use]
+    pub fn affinity(mut self, timeout: Duration) -> Self {
+        self.0.session_affinity = Some(timeout);
+        self
+    }
+
+    /// Sets `healthCheckNodePort`.
+    #[must_use]
+    pub fn health_check_node_port(mut self, port: u16) -> Self {
+        self.0.health_check_node_port = Some(port);
+        self
+    }
+
     /// Sets the creation time, in seconds since the epoch.
     #[must_use]
     pub fn created(mut self, seconds: u64) -> Self {
@@ -159,6 +206,16 @@ impl SliceBuilder {
         self
     }
 
+    /// Hints that the endpoint added last is meant for these zones and nodes.
+    #[must_use]
+    pub fn hinted(mut self, zones: &[&str], nodes: &[&str]) -> Self {
+        let names = |texts: &[&str]| texts.iter().map(|text| Name::from(*text)).collect();
+        if let Some(endpoint) = self.0.endpoints.last_mut() {
+            endpoint.hints = Some(Arc::new(Hints { zones: names(zones), nodes: names(nodes) }));
+        }
+        self
+    }
+
     /// Sets the family of a slice without endpoints.
     #[must_use]
     pub fn family(mut self, family: IpFamily) -> Self {
@@ -188,6 +245,17 @@ impl SliceBuilder {
 pub fn node(name: &str, addresses: &[&str]) -> Node {
     let addresses = addresses.iter().map(|text| ip(text)).collect();
     Node { name: name.into(), addresses, pod_cidrs: Vec::new(), zone: None, leaving: false }
+}
+
+/// The event that a ServiceCIDR exists.
+///
+/// # Panics
+/// One of the texts is no CIDR.
+pub fn service_cidr(name: &str, cidrs: &[&str]) -> Event {
+    let parse =
+        |text: &&str| portolan_core::address::parse_cidr(text).unwrap_or_else(|error| panic!("{error}"));
+    let cidrs = cidrs.iter().map(parse).collect();
+    Event::ServiceCidr(Change::Applied(ServiceCidr { name: name.into(), cidrs }))
 }
 
 /// The events that complete the initial lists, with nothing in them.

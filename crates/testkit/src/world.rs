@@ -14,7 +14,7 @@ use portolan_core::event::{
     SlicePort, TrafficPolicy,
 };
 use portolan_core::name::{Name, ObjectName};
-use portolan_core::node::NodeConfig;
+use portolan_core::node::{DetectLocal, NodeConfig};
 use proptest::prelude::*;
 
 /// The node that random worlds are seen from.
@@ -83,7 +83,8 @@ fn update<T: Clone + portolan_core::event::Object<Key = ObjectName>>(
 /// A configuration under which every rule of the first stage is in use.
 pub fn config() -> NodeConfig {
     let cidrs = ["10.244.0.0/16", "fd00:10:244::/64"].map(str::parse);
-    NodeConfig { cluster_cidrs: cidrs.into_iter().flatten().collect(), ..NodeConfig::new(THIS_NODE) }
+    let detect_local = DetectLocal::ClusterCidr(cidrs.into_iter().flatten().collect());
+    NodeConfig { detect_local, ..NodeConfig::new(THIS_NODE) }
 }
 
 /// Some events in a row.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use anyhow::Context as _;
 use portolan_backend_nftables::NftablesBackend;
 use portolan_core::event::{Change, EndpointSlice, Event, Service};
-use portolan_core::node::NodeConfig;
+use portolan_core::node::{DetectLocal, NodeConfig};
 use portolan_core::{ApplyReport, IpFamily, Protocol, ProxyBackend, State};
 use portolan_nft::NetlinkTables;
 use portolan_testkit::objects::{service, slice};
@@ -55,7 +55,8 @@ impl Node {
     pub(crate) fn start() -> anyhow::Result<Self> {
         let tables =
             NetlinkTables::open().context("no netlink socket; run as root in a namespace of its own")?;
-        let config = NodeConfig { cluster_cidrs: vec!["10.128.0.0/9".parse()?], ..NodeConfig::new("node1") };
+        let detect_local = DetectLocal::ClusterCidr(vec!["10.128.0.0/9".parse()?]);
+        let config = NodeConfig { detect_local, ..NodeConfig::new("node1") };
         Ok(Self {
             state: State::new(config),
             backend: NftablesBackend::new(IpFamily::V4, Arc::new(Mutex::new(tables))),

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use portolan_backend_nftables::NftablesBackend;
 use portolan_backend_nftables::layout::nft_family;
 use portolan_core::event::Event;
-use portolan_core::node::{NodeConfig, NodePortSelection};
+use portolan_core::node::{DetectLocal, NodeConfig, NodePortSelection};
 use portolan_core::{ApplyReport, BackendError, IpFamily, Protocol, ProxyBackend, State};
 use portolan_nft::{NetlinkTables, TableDump, TableId, Tables};
 use portolan_testkit::netns::{
@@ -132,7 +132,9 @@ fn connect(net: &Topology) -> (Arc<Mutex<NetlinkTables>>, Backends) {
 
 pub(crate) fn config() -> NodeConfig {
     NodeConfig {
-        cluster_cidrs: [POD_CIDR_V4, POD_CIDR_V6].map(|text| text.parse().unwrap()).to_vec(),
+        detect_local: DetectLocal::ClusterCidr(
+            [POD_CIDR_V4, POD_CIDR_V6].map(|text| text.parse().unwrap()).to_vec(),
+        ),
         node_port_addresses: NodePortSelection::Cidrs(Vec::new()),
         ..NodeConfig::new(NODE)
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use portolan_core::Protocol;
 use portolan_core::event::{Change, Event};
-use portolan_core::node::{NodeConfig, NodePortSelection};
+use portolan_core::node::{DetectLocal, NodeConfig, NodePortSelection};
 use portolan_testkit::netns::{Caller, NODE_V4, Topology, Transport, isolated};
 use portolan_testkit::objects::{node, object_name, service, slice};
 
@@ -61,7 +61,7 @@ fn masquerade_all_hides_pods_too_and_no_cluster_cidr_hides_nobody() {
         assert!(is_nodes_own(&cluster, way.ask(&pod).unwrap().peer.ip()));
         cluster.assert_sound();
 
-        let plain = NodeConfig { cluster_cidrs: Vec::new(), ..config() };
+        let plain = NodeConfig { detect_local: DetectLocal::ClusterCidr(Vec::new()), ..config() };
         let mut state = portolan_core::State::new(plain);
         for event in portolan_testkit::objects::empty_lists() {
             state.handle(event);

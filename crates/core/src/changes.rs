@@ -1,0 +1,85 @@
+//! How a plan differs from the last one that is in force.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+
+use crate::name::ServicePortName;
+use crate::plan::{NodeSettings, ServicePort};
+
+/// How a plan differs from the last one that a backend made true.
+///
+/// Exact: a service port that changed and changed back is not in it.
+#[derive(Debug, Default)]
+pub struct ChangeSet {
+    service_ports: HashMap<ServicePortName, Option<Arc<ServicePort>>>,
+    node: Option<NodeSettings>,
+    complete: bool,
+}
+
+impl ChangeSet {
+    /// The set that says "compare everything": nothing is known of the kernel's state.
+    pub fn complete() -> Self {
+        Self { complete: true, ..Self::default() }
+    }
+
+    /// Whether the backend must compare the whole plan with what is loaded.
+    ///
+    /// True for the first plan, and when a full resync was asked for. The
+    /// service ports are then not listed one by one.
+    pub fn is_complete(&self) -> bool {
+        self.complete
+    }
+
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        !self.complete && self.node.is_none() && self.service_ports.is_empty()
+    }
+
+    /// Number of service ports listed.
+    pub fn len(&self) -> usize {
+        self.service_ports.len()
+    }
+
+    /// The service ports that were added, changed or removed, each as it was when
+    /// last applied; `None` when it did not exist. What it is now is in the plan.
+    pub fn service_ports(&self) -> impl Iterator<Item = (&ServicePortName, Option<&Arc<ServicePort>>)> {
+        self.service_ports.iter().map(|(name, old)| (name, old.as_ref()))
+    }
+
+    /// The node's settings as they were when last applied, if they changed since.
+    pub fn old_node(&self) -> Option<&NodeSettings> {
+        self.node.as_ref()
+    }
+
+    /// Notes that `name` went from `old` to `new`, keeping what it was when last applied.
+    pub(crate) fn record(
+        &mut self,
+        name: &ServicePortName,
+        old: Option<Arc<ServicePort>>,
+        new: Option<&Arc<ServicePort>>,
+    ) {
+        if self.complete {
+            return;
+        }
+        match self.service_ports.entry(name.clone()) {
+            Entry::Vacant(entry) => {
+                entry.insert(old);
+            }
+            Entry::Occupied(entry) => {
+                if entry.get().as_ref() == new {
+                    entry.remove();
+                }
+            }
+        }
+    }
+
+    /// Notes that the node's settings went from `old` to `new`.
+    pub(crate) fn record_node(&mut self, old: NodeSettings, new: &NodeSettings) {
+        if self.complete {
+            return;
+        }
+        let applied = self.node.take().unwrap_or(old);
+        self.node = (applied != *new).then_some(applied);
+    }
+}
