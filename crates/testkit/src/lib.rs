@@ -4,5 +4,6 @@ pub mod api_server;
 pub mod fixtures;
 pub mod netns;
 pub mod objects;
+pub mod trace;
 pub mod view;
 pub mod world;
