@@ -14,6 +14,8 @@ use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 use std::ops::Deref;
 
+use crate::Family;
+
 /// Up to [`Bytes::CAPACITY`] bytes, stored inline.
 ///
 /// A component that would not fit is left out; the value then fails the length
@@ -107,6 +109,16 @@ impl Bytes {
             self.length = u8::try_from(start + padded).unwrap_or(self.length);
         }
         self
+    }
+
+    /// The address at the end, of `family`'s length, and what stands before it.
+    pub(crate) fn split_last_address(&self, family: Family) -> Option<(Self, IpAddr)> {
+        let (head, address) = self.split_at_checked(self.len().checked_sub(family.addr_len())?)?;
+        let address = match family {
+            Family::Ip => IpAddr::from(<[u8; 4]>::try_from(address).ok()?),
+            Family::Ip6 => IpAddr::from(<[u8; 16]>::try_from(address).ok()?),
+        };
+        Some((Self::from_slice(head)?, address))
     }
 
     /// The bytes as a slice.

@@ -14,11 +14,13 @@ pub struct FakeSet {
     elements: BTreeMap<(Bytes, Option<Bytes>), Element>,
     /// How many elements lead to each chain.
     targets: BTreeMap<Arc<str>, usize>,
+    /// How many elements have ranges before their last component.
+    wide: usize,
 }
 
 impl FakeSet {
     pub(super) fn new(set: Arc<Set>, family: Family) -> Self {
-        Self { set, family, elements: BTreeMap::new(), targets: BTreeMap::new() }
+        Self { set, family, elements: BTreeMap::new(), targets: BTreeMap::new(), wide: 0 }
     }
 
     /// Its shape.
@@ -43,14 +45,7 @@ impl FakeSet {
 
     /// The element a packet with this key meets, ranges included.
     pub fn lookup(&self, key: &Bytes) -> Option<&Element> {
-        if !self.set.interval {
-            return self.elements.get(&(*key, None));
-        }
-        if self.set.is_concatenated() {
-            return self.elements.values().find(|element| self.overlap(element, &Element::key(*key)));
-        }
-        let below = self.elements.range(..=(*key, Some(MAX))).next_back();
-        below.map(|(_, element)| element).filter(|element| end(element) >= *key)
+        if self.set.interval { self.meeting(&Element::key(*key)) } else { self.elements.get(&(*key, None)) }
     }
 
     /// The chains that elements lead to.
@@ -68,7 +63,8 @@ impl FakeSet {
         if let Some(present) = self.elements.get(&place(element)) {
             return if present.value == element.value { Ok(false) } else { Err(libc::EEXIST) };
         }
-        if self.set.interval && self.elements.values().any(|present| self.overlap(present, element)) {
+        // The kernel lets some through, see `Element::range`, but is no better off with them.
+        if self.set.interval && self.meeting(element).is_some() {
             return Err(libc::EEXIST);
         }
         if self.set.size.is_some_and(|size| self.elements.len() >= size as usize) {
@@ -82,12 +78,14 @@ impl FakeSet {
         if let Some(chain) = target(&element) {
             *self.targets.entry(Arc::clone(chain)).or_insert(0) += 1;
         }
+        self.wide += usize::from(self.head(&element).is_none());
         self.elements.insert(place(&element), element);
     }
 
     /// Removes the element of the same key, or range.
     pub(super) fn remove(&mut self, element: &Element) -> Option<Element> {
         let removed = self.elements.remove(&place(element))?;
+        self.wide -= usize::from(self.head(&removed).is_none());
         if let Some(chain) = target(&removed) {
             let left = self.targets.get_mut(chain).map_or(0, |count| {
                 *count -= 1;
@@ -133,6 +131,29 @@ impl FakeSet {
 
     fn ordered(&self, first: &Bytes, last: &Bytes) -> bool {
         self.components(first).zip(self.components(last)).all(|(first, last)| first <= last)
+    }
+
+    /// An element that shares a key with this one.
+    fn meeting(&self, element: &Element) -> Option<&Element> {
+        let mut before = self.elements.range(..=(end(element), Some(MAX))).rev().map(|(_, found)| found);
+        let meets = |found: &&Element| self.overlap(found, element);
+        match self.head(element) {
+            // They do not meet each other, so of those that begin early enough the last ends last.
+            _ if !self.set.is_concatenated() => before.next().filter(meets),
+            // In the order of their keys no other head lies between those of one.
+            Some(head) if self.wide == 0 => {
+                before.take_while(|found| found.key.starts_with(&head)).find(meets)
+            }
+            _ => self.elements.values().find(meets),
+        }
+    }
+
+    /// The components of a concatenated range before its last, when they are single values.
+    fn head(&self, element: &Element) -> Option<Bytes> {
+        let last = self.set.key.last().map_or(0, |last| last.len(self.family).next_multiple_of(4));
+        let cut = |key: &Bytes| key.get(..key.len().checked_sub(last)?).and_then(Bytes::from_slice);
+        let head = cut(&element.key)?;
+        (cut(&end(element))? == head).then_some(head)
     }
 
     /// Whether some key lies in both; concatenations must meet in every component.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
+use crate::element::prefix_len;
 use crate::selector::Datatype;
 use crate::{Family, Selector};
 
@@ -66,15 +67,6 @@ impl fmt::Display for Range<'_> {
             None => write!(f, "{first}-{}", Value { bytes: last, datatype: self.datatype }),
         }
     }
-}
-
-/// The number of leading bits all values from `first` to `last` share, when they are all that do.
-fn prefix_len(first: &[u8], last: &[u8]) -> Option<usize> {
-    let bit =
-        |bytes: &[u8], index: usize| bytes.get(index / 8).is_some_and(|b| b >> (7 - index % 8) & 1 == 1);
-    let bits = first.len().min(last.len()) * 8;
-    let common = (0..bits).take_while(|&i| bit(first, i) == bit(last, i)).count();
-    (common..bits).all(|i| !bit(first, i) && bit(last, i)).then_some(common)
 }
 
 /// One component.

@@ -15,4 +15,5 @@ mod ranges;
 mod refusal;
 mod rules;
 mod size;
+mod source_ranges;
 mod sticky;
