@@ -39,7 +39,9 @@ pub enum Statement {
         op: MatchOp,
         /// A value of the selector's length; bits after the first `bits` are ignored.
         value: Bytes,
-        /// How many leading bits count; for a name eight for each letter before the star.
+        /// How many leading bits count; for a name eight for each letter before the star, of which
+        /// there must be one. A name has fifteen letters at most, so that fifteen are a whole name
+        /// and are written as one.
         bits: u8,
     },
     /// `ct state new`, `ct status dnat`, `meta mark & 0x4000 != 0`

@@ -145,6 +145,13 @@ fn check_statement(table: &TableId, statement: &Statement) -> Result<(), Unwrita
     let family = table.family;
     let fits = |length| (1..=Bytes::CAPACITY).contains(&length);
     let (good, reason) = match statement {
+        Statement::Match { selector: Selector::Iifname, value, .. } => {
+            (is_interface(value, Bytes::IFNAME), "a value is no interface's name")
+        }
+        Statement::MatchPrefix { selector: Selector::Iifname, value, bits, .. } => (
+            bits.is_multiple_of(8) && is_interface(value, usize::from(*bits) / 8),
+            "a prefix is no interface's",
+        ),
         Statement::Match { selector, value, .. } => {
             (value.len() == selector.len(family), "a value has not its selector's length")
         }
@@ -167,6 +174,20 @@ fn check_statement(table: &TableId, statement: &Statement) -> Result<(), Unwrita
         _ => (true, ""),
     };
     if good { Ok(()) } else { Err(Unwritable(reason)) }
+}
+
+/// Whether an interface can be named like `value`, and nft write it; of a prefix `letters` count.
+///
+/// Between quotes nft has no way to write a quote, and takes a star after a backslash for a letter.
+fn is_interface(value: &Bytes, letters: usize) -> bool {
+    let name = value.split(|byte| *byte == 0).next().unwrap_or_default();
+    let is_prefix = letters + 1 < Bytes::IFNAME;
+    let shown = if is_prefix { name.get(..letters).unwrap_or_default() } else { name };
+    value.len() == Bytes::IFNAME
+        && name.len() < Bytes::IFNAME
+        && !shown.is_empty()
+        && shown.iter().all(|byte| *byte > b' ' && *byte != 0x7f && !b"\"/:".contains(byte))
+        && !(is_prefix && shown.ends_with(b"\\"))
 }
 
 const TIMEOUT: Unwritable = Unwritable("its time-out must be at least a millisecond");

@@ -72,6 +72,30 @@ fn what_cannot_be_written_is_named() {
 }
 
 #[test]
+fn interfaces_that_nft_could_not_write_are_refused() {
+    let accepts = |name: &str, letters: Option<u8>| {
+        let (selector, op, value) = (Selector::Iifname, crate::MatchOp::Ne, Bytes::ifname(name));
+        let statement = match letters {
+            Some(letters) => Statement::MatchPrefix { selector, op, value, bits: letters * 8 },
+            None => Statement::Match { selector, op, value },
+        };
+        let mut transaction = Transaction::new(id());
+        transaction.add_rule("chain", Rule::new([statement]));
+        encode(&transaction, Batch::new(1)).is_ok()
+    };
+    for (name, letters) in [("veth", 4), ("a+b", 3), ("e*", 2), ("fifteen-letters", 15), ("a\\b", 3)] {
+        assert!(accepts(name, Some(letters)) && accepts(name, None), "{name}");
+    }
+    for name in ["", "a\"b", "a b", "a/b", "a:b", "a\u{7f}"] {
+        let letters = u8::try_from(name.len()).unwrap();
+        assert!(!accepts(name, Some(letters)) && !accepts(name, None), "{name}");
+    }
+    assert!(!accepts("veth", Some(0)), "every name begins with nothing");
+    assert!(!accepts("veth", Some(9)), "only one name begins with its end");
+    assert!(!accepts("a\\", Some(2)) && accepts("a\\", None), "the star would be a letter");
+}
+
+#[test]
 fn elements_that_do_not_fit_their_set_are_named() {
     let set = Arc::new(Set::new("set", [Selector::Daddr]));
     let error = |element: Element| {

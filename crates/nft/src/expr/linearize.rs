@@ -88,6 +88,10 @@ impl Writer {
                 self.payload(PayloadBase::Network, offset, len, Register::FIRST);
                 self.compare(op, short);
             }
+            Selector::Iifname if whole + 1 >= Bytes::IFNAME => {
+                self.load(selector, Register::FIRST);
+                self.compare(op, *value);
+            }
             _ if fits => {
                 self.load(selector, Register::FIRST);
                 self.compare(op, short);

@@ -128,6 +128,31 @@ fn interface_names_match_whole_or_by_their_beginning() {
 }
 
 #[test]
+fn a_prefix_as_long_as_names_can_be_is_the_whole_name() {
+    let value = Bytes::ifname("fifteen-letters");
+    for bits in [120, 128] {
+        check(
+            Family::Ip,
+            &[MatchPrefix { selector: Selector::Iifname, op: Ne, value, bits }],
+            "iifname != \"fifteen-letters\"",
+            "[ meta load iifname => reg 1 ]
+            [ cmp neq reg 1 0x6669667465656e2d6c65747465727300 ]",
+        );
+    }
+}
+
+#[test]
+fn a_star_in_a_name_is_not_taken_for_a_prefix() {
+    let text = |statement: Statement| statement.display(Family::Ip).to_string();
+    let name = |name| Match { selector: Selector::Iifname, op: Eq, value: Bytes::ifname(name) };
+    assert_eq!(text(name("eth*")), "iifname \"eth\\*\"");
+    assert_eq!(text(name("e*th")), "iifname \"e*th\"");
+    let value = Bytes::ifname("eth*");
+    let prefix = MatchPrefix { selector: Selector::Iifname, op: Eq, value, bits: 32 };
+    assert_eq!(text(prefix), "iifname \"eth**\"");
+}
+
+#[test]
 fn a_dnat_map_puts_its_key_into_registers_of_four_bytes() {
     let key = vec![Daddr, L4Proto, ThDport, Selector::NumgenRandom { modulus: 2 }];
     let map: Statement = DnatMap { key, map: "endpoints".into() };

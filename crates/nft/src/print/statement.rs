@@ -57,8 +57,12 @@ impl StatementDisplay<'_> {
     ) -> fmt::Result {
         write!(f, "{}{} ", selector.display(self.family), not(op))?;
         if selector == Selector::Iifname {
-            let name = value.get(..usize::from(bits) / 8).unwrap_or(value);
-            return write!(f, "\"{}*\"", String::from_utf8_lossy(name));
+            return match value.get(..usize::from(bits) / 8) {
+                Some(name) if name.len() + 1 < Bytes::IFNAME => {
+                    write!(f, "\"{}*\"", String::from_utf8_lossy(name))
+                }
+                _ => write!(f, "{}", self.value(selector, value)),
+            };
         }
         write!(f, "{}/{bits}", self.value(selector, value))
     }

@@ -97,7 +97,11 @@ impl Value<'_> {
             Datatype::FibAddrType => write_fib_type(f, self.host_u32()?),
             Datatype::Ifname => {
                 let name = self.bytes.split(|byte| *byte == 0).next().unwrap_or_default();
-                write!(f, "\"{}\"", String::from_utf8_lossy(name))
+                match name.split_last() {
+                    // Bare it would stand for all names that begin so.
+                    Some((b'*', rest)) => write!(f, "\"{}\\*\"", String::from_utf8_lossy(rest)),
+                    _ => write!(f, "\"{}\"", String::from_utf8_lossy(name)),
+                }
             }
         })
     }

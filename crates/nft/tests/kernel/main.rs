@@ -17,3 +17,4 @@ mod rules;
 mod size;
 mod source_ranges;
 mod sticky;
+mod verdicts;

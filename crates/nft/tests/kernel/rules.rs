@@ -187,6 +187,13 @@ fn every_match(family: Family) -> Vec<Rule> {
             Statement::Return,
         ]),
         Rule::new([iface("veth", Eq, 32), Statement::Accept]),
+        Rule::new([iface("veth", Ne, 32), Statement::Accept]),
+        Rule::new([iface("a+b", Ne, 24), Statement::Accept]),
+        Rule::new([iface("e*h*", Eq, 32), Statement::Accept]),
+        Rule::new([iface("fourteenletters", Ne, 14 * 8), Statement::Accept]),
+        Rule::new([iface("fifteen-letters", Ne, 15 * 8), Statement::Accept]),
+        Rule::new([is(Selector::Iifname, Bytes::ifname("e*h*")), Statement::Accept]),
+        Rule::new([is(Selector::Iifname, Bytes::ifname("a\\")), Statement::Accept]),
         Rule::new([
             Statement::Match { selector: Selector::Iifname, op: Ne, value: Bytes::ifname("lo") },
             Statement::MarkAnd(0xffff_bfff),
