@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use portolan_core::backend::{Retry, error_chain};
+use portolan_core::flows::FlowError;
 use portolan_core::{BackendError, IpFamily};
 use tokio::time::Instant;
-use tracing::{debug, error, info};
+use tracing::{debug, error, info, warn};
 
-/// The failures of one family since its last success.
+/// The failures of one family at one task since its last success.
 #[derive(Debug, Default)]
 pub(crate) struct Failures {
     streak: Option<Streak>,
@@ -21,16 +22,26 @@ struct Streak {
     last: String,
 }
 
+/// One failure, as the log should treat it.
+struct Noted {
+    text: String,
+    /// Which one of the streak it is, from 1.
+    attempt: u32,
+    is_news: bool,
+}
+
 impl Failures {
-    /// Logs a failure and what will be done about it.
-    pub(crate) fn failed(&mut self, family: IpFamily, problem: &BackendError, wait: Duration, now: Instant) {
-        let streak = self.streak.get_or_insert(Streak { began: now, attempts: 0, last: String::new() });
-        streak.attempts += 1;
-        let text = error_chain(problem);
-        let (attempt, next) = (streak.attempts, next_step(problem.retry()));
-        if streak.last == text {
-            debug!(%family, err = text, attempt, next, wait = ?wait, "rules still do not follow");
-        } else {
+    /// Logs that the rules could not be written, and what will be done about it.
+    pub(crate) fn rules_failed(
+        &mut self,
+        family: IpFamily,
+        problem: &BackendError,
+        wait: Duration,
+        now: Instant,
+    ) {
+        let next = next_step(problem.retry());
+        let Noted { text, attempt, is_news } = self.note(error_chain(problem), now);
+        if is_news {
             error!(
                 %family,
                 err = text,
@@ -39,15 +50,56 @@ impl Failures {
                 wait = ?wait,
                 "rules do not follow, and stay as they are"
             );
-            streak.last = text;
+        } else {
+            debug!(%family, err = text, attempt, next, wait = ?wait, "rules still do not follow");
         }
     }
 
-    /// Logs that failures are over, if there were any.
-    pub(crate) fn recovered(&mut self, family: IpFamily, now: Instant) {
+    /// Logs that the rules are written again, if they were not.
+    pub(crate) fn rules_recovered(&mut self, family: IpFamily, now: Instant) {
         if let Some(streak) = self.streak.take() {
             info!(%family, failures = streak.attempts, lasted = ?now - streak.began, "rules follow again");
         }
+    }
+
+    /// Logs that stale flows could not be removed, and when that will be tried again.
+    pub(crate) fn flows_failed(
+        &mut self,
+        family: IpFamily,
+        problem: &FlowError,
+        wait: Duration,
+        now: Instant,
+    ) {
+        let Noted { text, attempt, is_news } = self.note(error_chain(problem), now);
+        if is_news {
+            warn!(
+                %family,
+                err = text,
+                attempt,
+                wait = ?wait,
+                "UDP clients may keep sending to endpoints that are gone"
+            );
+        } else {
+            debug!(%family, err = text, attempt, wait = ?wait, "stale UDP flows still cannot be removed");
+        }
+    }
+
+    /// Logs that stale flows are removed again, if they were not.
+    pub(crate) fn flows_recovered(&mut self, family: IpFamily, now: Instant) {
+        if let Some(streak) = self.streak.take() {
+            let (failures, lasted) = (streak.attempts, now - streak.began);
+            info!(%family, failures, lasted = ?lasted, "stale UDP flows are removed again");
+        }
+    }
+
+    fn note(&mut self, text: String, now: Instant) -> Noted {
+        let streak = self.streak.get_or_insert(Streak { began: now, attempts: 0, last: String::new() });
+        streak.attempts += 1;
+        let is_news = streak.last != text;
+        if is_news {
+            streak.last.clone_from(&text);
+        }
+        Noted { text, attempt: streak.attempts, is_news }
     }
 }
 

@@ -4,13 +4,14 @@ use std::time::{Duration, SystemTime};
 
 use portolan_core::backend::{Retry, Scope};
 use portolan_core::state::Committed;
-use portolan_core::{ApplyReport, BackendError, IpFamily, ProxyBackend, State};
+use portolan_core::{ApplyReport, BackendError, ChangeSet, FlowCheck, IpFamily, ProxyBackend, State};
 use tokio::time::Instant;
 use tracing::{info, trace};
 
 use crate::DETAIL;
 use crate::failures::Failures;
-use crate::observer::{Attempt, SyncObserver};
+use crate::flows::{self, FlowCleaning, touches_flows};
+use crate::observer::{Attempt, FlowAttempt, SyncObserver};
 use crate::programming::latencies;
 use crate::schedule::Schedule;
 use crate::settings::SyncSettings;
@@ -21,6 +22,8 @@ pub(crate) struct FamilySync {
     backend: Box<dyn ProxyBackend>,
     schedule: Schedule,
     failures: Failures,
+    /// Who removes stale flows, if anybody.
+    pub(crate) flows: Option<FlowCleaning>,
     started: SystemTime,
     /// Whether any apply has succeeded.
     was_applied: bool,
@@ -40,15 +43,28 @@ impl FamilySync {
             backend,
             schedule: Schedule::new(settings, Instant::now(), chance),
             failures: Failures::default(),
+            flows: None,
             started: settings.started,
             was_applied: false,
             is_queued: false,
         }
     }
 
-    /// When to apply next; possibly in the past.
+    /// When there is something to do next; possibly in the past.
     pub(crate) fn next(&self, state: &State) -> Option<Instant> {
-        self.schedule.next(!state.changes(self.family).is_empty())
+        self.next_apply(state).into_iter().chain(self.next_check(state)).min()
+    }
+
+    fn next_apply(&self, state: &State) -> Option<Instant> {
+        let changes = state.changes(self.family);
+        let would_touch_flows = || self.schedule.is_full_due(Instant::now()) || touches_flows(changes);
+        let must_wait = self.flows.as_ref().is_some_and(FlowCleaning::is_running) && would_touch_flows();
+        self.schedule.next(!changes.is_empty()).filter(|_| !must_wait)
+    }
+
+    /// When to repeat a failed check of flows: not while another plan than the present one is in force.
+    fn next_check(&self, state: &State) -> Option<Instant> {
+        self.flows.as_ref().and_then(FlowCleaning::owed).filter(|_| self.is_in_force(state))
     }
 
     /// Whether the kernel holds the present plan.
@@ -66,13 +82,37 @@ impl FamilySync {
             // Nothing to write: the changes, if any, cancelled each other out.
             let committed = state.committed(self.family);
             if self.is_queued || committed != Committed::default() {
-                self.report_in_force(committed, observer);
+                self.report_in_force(state, committed, observer);
             }
         }
     }
 
+    /// Does what is due by now. Returns whether that was an apply.
+    pub(crate) async fn act(&mut self, state: &mut State, observer: &mut dyn SyncObserver) -> bool {
+        let now = Instant::now();
+        let is_due = |next: Option<Instant>| next.is_some_and(|next| next <= now);
+        if is_due(self.next_apply(state)) {
+            self.apply(state, observer).await;
+            return true;
+        }
+        if is_due(self.next_check(state)) {
+            let check = FlowCheck::after(state.plan(self.family), &ChangeSet::complete());
+            self.start_check(Some(check), now);
+        }
+        false
+    }
+
+    /// Takes note that a check of flows has ended.
+    pub(crate) fn check_ended(&mut self, ended: flows::Ended, observer: &mut dyn SyncObserver) {
+        let result = ended.result.as_ref().copied();
+        observer.flows_checked(self.family, &FlowAttempt { took: ended.took, result });
+        if let Some(flows) = &mut self.flows {
+            flows.ended(ended, Instant::now());
+        }
+    }
+
     /// Makes one attempt to bring the plan into force.
-    pub(crate) async fn apply(&mut self, state: &mut State, observer: &mut dyn SyncObserver) {
+    async fn apply(&mut self, state: &mut State, observer: &mut dyn SyncObserver) {
         if self.schedule.is_full_due(Instant::now()) {
             state.forget_applied(self.family);
         }
@@ -87,11 +127,14 @@ impl FamilySync {
         observer.attempted(self.family, &Attempt { scope, took, result: result.as_ref() });
         match result {
             Ok(report) => {
+                let plan = state.plan(self.family);
+                let check = self.flows.as_ref().and_then(|flows| flows.check(plan, changes, now));
                 let committed = state.committed(self.family);
                 self.schedule.succeeded(now, scope == Scope::Full, report.follow_up);
-                self.failures.recovered(self.family, now);
+                self.failures.rules_recovered(self.family, now);
                 self.log_success(state, &report, scope, took);
-                self.report_in_force(committed, observer);
+                self.report_in_force(state, committed, observer);
+                self.start_check(check, now);
             }
             Err(error) => self.fail(state, &error, now),
         }
@@ -103,15 +146,24 @@ impl FamilySync {
             state.forget_applied(self.family);
         }
         let wait = self.schedule.failed(now, retry);
-        self.failures.failed(self.family, error, wait, now);
+        self.failures.rules_failed(self.family, error, wait, now);
     }
 
-    fn report_in_force(&mut self, committed: Committed, observer: &mut dyn SyncObserver) {
+    fn start_check(&mut self, check: Option<FlowCheck>, now: Instant) {
+        if let (Some(flows), Some(check)) = (&mut self.flows, check) {
+            flows.start(check, now);
+        }
+    }
+
+    fn report_in_force(&mut self, state: &State, committed: Committed, observer: &mut dyn SyncObserver) {
         for latency in latencies(committed.triggers, self.started, SystemTime::now()) {
             observer.programmed(self.family, latency);
         }
+        observer.without_local_endpoints(self.family, state.without_local_endpoints(self.family));
         self.is_queued = false;
         observer.in_force(self.family);
+        let addresses = &state.plan(self.family).node.node_port_addresses;
+        observer.health_checks(self.family, addresses, committed.health_checks);
     }
 
     fn log_success(&mut self, state: &State, report: &ApplyReport, scope: Scope, took: Duration) {

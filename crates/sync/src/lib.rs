@@ -8,8 +8,8 @@
 //!
 //! ```text
 //! events ─▶ State::handle ─▶ prepare ─▶ schedule (now? later?) ─▶ ProxyBackend::apply
-//!                                           ▲                          │ Ok: committed
-//!                                           └── failed: back-off ◀─────┘ changes stay
+//!                                           ▲                          │ Ok: committed,
+//!                                           └── failed: back-off ◀─────┘ stale flows removed
 //! ```
 //!
 //! Always holds: nothing is applied before all initial lists have come; a change is
@@ -22,6 +22,7 @@
 mod backoff;
 mod failures;
 mod family;
+mod flows;
 mod observer;
 mod programming;
 mod schedule;
@@ -29,7 +30,7 @@ mod settings;
 mod sync_loop;
 mod thread;
 
-pub use observer::{Attempt, SyncObserver};
+pub use observer::{Attempt, FlowAttempt, SyncObserver};
 pub use settings::SyncSettings;
 pub use sync_loop::{Stop, Stopped, SyncLoop};
 pub use thread::{SyncThread, SyncThreadError};

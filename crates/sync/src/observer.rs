@@ -4,17 +4,24 @@ use std::time::Duration;
 
 use portolan_core::backend::Scope;
 use portolan_core::event::{Event, Node};
-use portolan_core::{ApplyReport, BackendError, IpFamily};
+use portolan_core::flows::FlowError;
+use portolan_core::plan::NodePortAddresses;
+use portolan_core::state::WithoutLocalEndpoints;
+use portolan_core::{ApplyReport, BackendError, HealthCheck, IpFamily, ObjectName};
 
 /// Is told what the loop does, on the loop's thread, so it should be quick.
 ///
 /// After a successful write the order is kube-proxy's: [`attempted`], then
-/// [`programmed`] for each pod change that has come into force, then [`in_force`].
-/// After a failed one only `attempted` is called.
+/// [`programmed`] for each pod change that has come into force, then
+/// [`without_local_endpoints`], [`in_force`] and [`health_checks`]; [`flows_checked`]
+/// comes at any time after that. After a failed write only `attempted` is called.
 ///
 /// [`attempted`]: Self::attempted
 /// [`programmed`]: Self::programmed
+/// [`without_local_endpoints`]: Self::without_local_endpoints
 /// [`in_force`]: Self::in_force
+/// [`health_checks`]: Self::health_checks
+/// [`flows_checked`]: Self::flows_checked
 pub trait SyncObserver: Send {
     /// `family` takes part from now on. Once per family, before anything else.
     fn started(&mut self, family: IpFamily);
@@ -34,9 +41,27 @@ pub trait SyncObserver: Send {
     /// A pod change of `family` came into force this long after it happened.
     fn programmed(&mut self, family: IpFamily, after: Duration);
 
+    /// So many service ports of `family` have endpoints elsewhere, but none here that their
+    /// policy admits.
+    fn without_local_endpoints(&mut self, _family: IpFamily, _count: WithoutLocalEndpoints) {}
+
     /// The kernel holds the present plan of `family`. Also called when changes cancelled
     /// each other out before they were written, as nothing waits then either.
     fn in_force(&mut self, family: IpFamily);
+
+    /// From now on load balancers must be told this about `family`: the health checks that
+    /// changed since the last call, `None` for those that are gone. They are asked for at
+    /// `addresses`. Follows every [`in_force`](Self::in_force), even if none has changed.
+    fn health_checks(
+        &mut self,
+        _family: IpFamily,
+        _addresses: &NodePortAddresses,
+        _changed: Vec<(ObjectName, Option<HealthCheck>)>,
+    ) {
+    }
+
+    /// A search for stale flows of `family` has ended.
+    fn flows_checked(&mut self, _family: IpFamily, _attempt: &FlowAttempt<'_>) {}
 
     /// The kernel holds the present plans of all families: nothing that has come in waits.
     fn settled(&mut self);
@@ -51,4 +76,13 @@ pub struct Attempt<'a> {
     pub took: Duration,
     /// What it did, or why it failed.
     pub result: Result<&'a ApplyReport, &'a BackendError>,
+}
+
+/// How one search for stale flows went.
+#[derive(Debug)]
+pub struct FlowAttempt<'a> {
+    /// How long it took.
+    pub took: Duration,
+    /// How many flows were removed, or why there may be some left.
+    pub result: Result<usize, &'a FlowError>,
 }

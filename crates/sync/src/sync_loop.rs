@@ -1,12 +1,16 @@
 //! The loop: takes in events, applies what is due.
 
+use std::future::poll_fn;
+use std::task::Poll;
+
 use portolan_core::event::Event;
-use portolan_core::{IpFamily, ProxyBackend, State};
+use portolan_core::{FlowCleaner, IpFamily, ProxyBackend, State};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tracing::warn;
 
 use crate::family::FamilySync;
+use crate::flows::{Ended, FlowCleaning};
 use crate::observer::SyncObserver;
 use crate::settings::SyncSettings;
 
@@ -19,6 +23,8 @@ pub struct SyncLoop {
     state: State,
     families: Vec<FamilySync>,
     observer: Box<dyn SyncObserver>,
+    settings: SyncSettings,
+    chance: fn() -> f64,
 }
 
 /// Why the loop came to an end.
@@ -74,21 +80,37 @@ impl SyncLoop {
             .into_iter()
             .map(|(family, backend)| FamilySync::new(family, backend, settings, chance))
             .collect();
-        Self { state, families, observer }
+        Self { state, families, observer, settings: *settings, chance }
+    }
+
+    /// Also has `cleaner` remove the flows of `family` that a new plan makes stale.
+    ///
+    /// It is called on a thread beside the loop's, after the rules are in force and never
+    /// twice at once. Each family has a cleaner of its own, so that none waits for another.
+    #[must_use]
+    pub fn with_flow_cleaner(mut self, family: IpFamily, cleaner: Box<dyn FlowCleaner>) -> Self {
+        if let Some(sync) = self.families.iter_mut().find(|sync| sync.family == family) {
+            sync.flows = Some(FlowCleaning::new(family, cleaner, &self.settings, self.chance));
+        }
+        self
     }
 
     /// Runs until asked to stop, or nobody can send events any more. An apply that has
-    /// begun is finished; no other begins after that.
+    /// begun is finished; no other begins after that. A search for stale flows that is
+    /// going on is left to itself.
     pub async fn run(mut self, mut events: mpsc::Receiver<Event>, mut stop: Stop) -> Stopped {
         for family in &self.families {
             self.observer.started(family.family);
         }
         let mut batch = Vec::new();
         loop {
-            let next = self.next_apply();
+            let next = self.next();
             tokio::select! {
                 biased;
                 () = stop.asked() => return Stopped::Asked,
+                (family, ended) = check_ended(&mut self.families) => {
+                    family.check_ended(ended, &mut *self.observer);
+                }
                 count = events.recv_many(&mut batch, BATCH) => {
                     if count == 0 {
                         return Stopped::SourceEnded;
@@ -97,11 +119,12 @@ impl SyncLoop {
                 }
                 () = sleep_or_wait(next) => {}
             }
-            self.apply_due(&stop).await;
+            self.act(&stop).await;
         }
     }
 
-    fn next_apply(&self) -> Option<Instant> {
+    /// When there is something to do, if nothing comes in.
+    fn next(&self) -> Option<Instant> {
         if !self.state.is_ready() {
             return None;
         }
@@ -135,17 +158,15 @@ impl SyncLoop {
         self.report_settled();
     }
 
-    /// Applies every family whose time has come, one after the other.
-    async fn apply_due(&mut self, stop: &Stop) {
+    /// Does what is due, one family after the other.
+    async fn act(&mut self, stop: &Stop) {
         if !self.state.is_ready() {
             return;
         }
         let mut applied = false;
         for family in &mut self.families {
-            let is_due = family.next(&self.state).is_some_and(|due| due <= Instant::now());
-            if is_due && !stop.is_asked() {
-                family.apply(&mut self.state, &mut *self.observer).await;
-                applied = true;
+            if !stop.is_asked() {
+                applied |= family.act(&mut self.state, &mut *self.observer).await;
             }
         }
         if applied {
@@ -165,4 +186,21 @@ async fn sleep_or_wait(until: Option<Instant>) {
         Some(instant) => sleep_until(instant).await,
         None => std::future::pending().await,
     }
+}
+
+/// Waits until the flows of a family have been checked.
+async fn check_ended(families: &mut [FamilySync]) -> (&mut FamilySync, Ended) {
+    let (index, ended) = poll_fn(|context| {
+        let mut running = families
+            .iter_mut()
+            .enumerate()
+            .filter_map(|(index, family)| Some((index, family.flows.as_mut()?)));
+        let ended = running.find_map(|(index, flows)| match flows.poll_ended(context) {
+            Poll::Ready(ended) => Some((index, ended)),
+            Poll::Pending => None,
+        });
+        ended.map_or(Poll::Pending, Poll::Ready)
+    })
+    .await;
+    (&mut families[index], ended)
 }

@@ -1,9 +1,11 @@
 //! The loop on paused time, with backends that do what a script says.
 
 mod failing;
+mod flows;
 mod following;
 mod logging;
 mod rig;
+mod telling;
 mod timing;
 
 pub(crate) use rig::{Notes, error, settings};

@@ -7,6 +7,7 @@
 use std::any::Any;
 use std::io;
 use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
 
 use portolan_core::BackendError;
 use portolan_core::event::Event;
@@ -14,6 +15,9 @@ use tokio::runtime;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::sync_loop::{Stop, Stopped, SyncLoop};
+
+/// Longer than from one complete comparison to the next, which always looks for stale flows.
+const THREAD_KEEP_ALIVE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A running loop on its own thread. Dropping it asks the loop to stop.
 #[derive(Debug)]
@@ -107,11 +111,19 @@ fn run(
 ) -> Result<Stopped, SyncThreadError> {
     let runtime = runtime::Builder::new_current_thread()
         .enable_all()
+        .thread_name("flows")
+        // A thread that has removed stale flows waits for the next ones: on a host that has
+        // no more threads to give, another could not be had.
+        .thread_keep_alive(THREAD_KEEP_ALIVE)
         .build()
         .map_err(|source| SyncThreadError::Runtime { source })?;
-    let _entered = runtime.enter();
-    let sync_loop = make().map_err(|source| SyncThreadError::Backend { source })?;
-    Ok(runtime.block_on(sync_loop.run(events, stop)))
+    let result = runtime.block_on(async {
+        let sync_loop = make().map_err(|source| SyncThreadError::Backend { source })?;
+        Ok(sync_loop.run(events, stop).await)
+    });
+    // A search for stale flows must not hold up the end.
+    runtime.shutdown_background();
+    result
 }
 
 /// What `panic!` was given, which is text in all ordinary cases.

@@ -8,16 +8,18 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use portolan_core::backend::{Retry, Scope};
 use portolan_core::event::{Change, Event, Node, Service};
+use portolan_core::plan::NodePortAddresses;
+use portolan_core::state::WithoutLocalEndpoints;
 use portolan_core::{
-    ApplyReport, BackendError, ChangeSet, IpFamily, NodeConfig, NodePlan, PerFamily, Protocol, ProxyBackend,
-    ProxyMode, State,
+    ApplyReport, BackendError, ChangeSet, HealthCheck, IpFamily, NodeConfig, NodePlan, ObjectName, PerFamily,
+    Protocol, ProxyBackend, ProxyMode, State,
 };
 use portolan_testkit::objects::{empty_lists, service};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
-use crate::{Attempt, Stop, Stopped, SyncLoop, SyncObserver, SyncSettings};
+use crate::{Attempt, FlowAttempt, Stop, Stopped, SyncLoop, SyncObserver, SyncSettings};
 
 /// How the next apply goes.
 #[derive(Debug, Clone, Copy)]
@@ -129,12 +131,17 @@ pub(crate) fn error(retry: Retry) -> BackendError {
 
 /// Keeps what the loop tells, a word each.
 #[derive(Clone, Default)]
-pub(crate) struct Notes(Arc<Mutex<Vec<String>>>);
+pub(crate) struct Notes(Arc<Mutex<Vec<String>>>, Arc<Mutex<PerFamily<Option<WithoutLocalEndpoints>>>>);
 
 impl Notes {
     /// What was told since the last call.
     pub(super) fn take(&self) -> Vec<String> {
         std::mem::take(&mut self.0.lock().unwrap())
+    }
+
+    /// What was told last of service ports without local endpoints, if anything.
+    pub(super) fn without_local(&self, family: IpFamily) -> Option<WithoutLocalEndpoints> {
+        self.1.lock().unwrap()[family]
     }
 
     fn note(&self, text: String) {
@@ -172,6 +179,29 @@ impl SyncObserver for Notes {
         self.note(format!("in force {family}"));
     }
 
+    fn without_local_endpoints(&mut self, family: IpFamily, count: WithoutLocalEndpoints) {
+        let last = self.1.lock().unwrap()[family].replace(count);
+        if last.is_some_and(|last| last != count) {
+            self.note(format!("without local {family} {} {}", count.internal, count.external));
+        }
+    }
+
+    fn health_checks(
+        &mut self,
+        family: IpFamily,
+        addresses: &NodePortAddresses,
+        changed: Vec<(ObjectName, Option<HealthCheck>)>,
+    ) {
+        if !changed.is_empty() {
+            self.note(format!("health checks {family} {addresses:?} {changed:?}"));
+        }
+    }
+
+    fn flows_checked(&mut self, family: IpFamily, attempt: &FlowAttempt<'_>) {
+        let result = attempt.result.map_err(|error| error.action.clone());
+        self.note(format!("flows {family} {result:?}"));
+    }
+
     fn settled(&mut self) {
         self.note("settled".into());
     }
@@ -195,6 +225,11 @@ pub(crate) fn settings() -> SyncSettings {
 impl Rig {
     /// A loop that has not got its lists yet.
     pub(super) fn new(settings: &SyncSettings) -> Self {
+        Self::with(settings, |sync_loop| sync_loop)
+    }
+
+    /// The same, with something done to the loop before it runs.
+    pub(super) fn with(settings: &SyncSettings, adapt: impl FnOnce(SyncLoop) -> SyncLoop) -> Self {
         let start = Instant::now();
         let scripts = PerFamily::from_fn(|_| Arc::<Mutex<Script>>::default());
         let backend = |script: &Arc<Mutex<Script>>| -> Box<dyn ProxyBackend> {
@@ -207,7 +242,7 @@ impl Rig {
         let state = State::new(NodeConfig::new("n1"));
         let observer = Box::new(notes.clone());
         let sync_loop = SyncLoop::with_chance(state, backends, settings, observer, || 0.5);
-        let task = tokio::spawn(sync_loop.run(receiver, asked));
+        let task = tokio::spawn(adapt(sync_loop).run(receiver, asked));
         Self { start, events: Some(events), stop: Some(stop), notes, scripts, task }
     }
 

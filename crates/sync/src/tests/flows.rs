@@ -1,0 +1,298 @@
+//! When stale flows are looked for, with a cleaner that does what a script says.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use portolan_core::IpFamily::{V4, V6};
+use portolan_core::backend::Retry;
+use portolan_core::event::Event;
+use portolan_core::flows::FlowError;
+use portolan_core::{FlowCheck, FlowCleaner, IpFamily, PerFamily, Protocol};
+use portolan_testkit::objects::{empty_lists, service, service_cidr, slice};
+use tokio::time::Instant;
+use tracing::Level;
+
+use super::logging::Lines;
+use super::rig::*;
+use crate::Stopped;
+
+/// One search.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Search {
+    /// Milliseconds since the rig was set up.
+    at: u128,
+    what: What,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum What {
+    Everything,
+    /// The ports of the addresses in question, sorted.
+    Ports(Vec<u16>),
+}
+
+#[derive(Default)]
+struct Script {
+    searches: Vec<Search>,
+    /// Used up one by one; after that nothing is found.
+    results: VecDeque<Result<usize, &'static str>>,
+    /// Keeps the next search waiting until its sender is gone.
+    gate: Option<Receiver<()>>,
+}
+
+#[derive(Clone)]
+struct Scripted {
+    start: Instant,
+    script: Arc<Mutex<Script>>,
+}
+
+impl FlowCleaner for Scripted {
+    fn remove_stale(&mut self, _: IpFamily, check: &FlowCheck) -> Result<usize, FlowError> {
+        let (gate, result) = {
+            let mut script = self.script.lock().unwrap();
+            let what = check.destinations().map_or(What::Everything, |destinations| {
+                let mut ports: Vec<_> = destinations.map(|destination| destination.port).collect();
+                ports.sort_unstable();
+                What::Ports(ports)
+            });
+            script.searches.push(Search { at: self.start.elapsed().as_millis(), what });
+            (script.gate.take(), script.results.pop_front().unwrap_or(Ok(0)))
+        };
+        if let Some(gate) = gate {
+            let _ = gate.recv();
+        }
+        result.map_err(|action| FlowError {
+            action: action.into(),
+            source: Box::new(io::Error::other("not permitted")),
+        })
+    }
+}
+
+impl Scripted {
+    fn searches(&self) -> Vec<Search> {
+        std::mem::take(&mut self.script.lock().unwrap().searches)
+    }
+
+    fn script(&self, results: impl IntoIterator<Item = Result<usize, &'static str>>) {
+        self.script.lock().unwrap().results.extend(results);
+    }
+
+    /// Holds the next search until the sender is dropped.
+    fn hold(&self) -> Sender<()> {
+        let (sender, gate) = channel();
+        self.script.lock().unwrap().gate = Some(gate);
+        sender
+    }
+}
+
+/// A loop that has applied its first plans, without Services, and looked at all flows.
+async fn ready() -> (Rig, PerFamily<Scripted>) {
+    let start = Instant::now();
+    let cleaners = PerFamily::from_fn(|_| Scripted { start, script: Arc::default() });
+    let mut rig = Rig::with(&settings(), |sync_loop| {
+        cleaners.iter().fold(sync_loop, |sync_loop, (family, cleaner)| {
+            sync_loop.with_flow_cleaner(family, Box::new(cleaner.clone()))
+        })
+    });
+    let cidrs = service_cidr("all", &["10.96.0.0/16", "fd00::/112"]);
+    rig.send([cidrs].into_iter().chain(empty_lists())).await;
+    let mut told = Vec::new();
+    until(|| {
+        told.extend(rig.notes.take());
+        told.iter().filter(|note| note.starts_with("flows ")).count() == 2
+    })
+    .await;
+    for (family, cleaner) in cleaners.iter() {
+        rig.calls(family);
+        assert_eq!(cleaner.searches(), [Search { at: 0, what: What::Everything }], "{family}");
+    }
+    (rig, cleaners)
+}
+
+/// A UDP Service `ns/<name>` on this port, with one pod.
+fn udp(name: &str, port: u16, pod: u8) -> [Event; 2] {
+    udp_at(name, &format!("10.96.1.{pod}"), port, &format!("10.244.0.{pod}"))
+}
+
+fn udp_at(name: &str, vip: &str, port: u16, pod: &str) -> [Event; 2] {
+    let vip = service(&format!("ns/{name}"), vip).port("", Protocol::Udp, port).applied();
+    [vip, slice(&format!("ns/{name}-{pod}"), name).port("", Protocol::Udp, 8053).anywhere(pod).applied()]
+}
+
+fn ports(ports: &[u16]) -> What {
+    What::Ports(ports.to_vec())
+}
+
+/// Lets the loop and threads beside it run, but no time of theirs pass, until something holds.
+async fn until(mut holds: impl FnMut() -> bool) {
+    let began = std::time::Instant::now();
+    while !holds() {
+        assert!(began.elapsed() < secs(30), "waited in vain");
+        tokio::task::yield_now().await;
+        std::thread::sleep(Duration::from_micros(50));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn flows_to_changed_udp_ports_are_checked_once_the_rules_are_in_force() {
+    let (mut rig, cleaners) = ready().await;
+    cleaners.v4.script([Ok(3)]);
+    rig.script(V4, [Outcome::GOOD.taking(millis(30))]);
+    rig.send(udp("dns", 53, 7)).await;
+    rig.pass(secs(1)).await;
+    assert_eq!(cleaners.v4.searches(), [Search { at: 30, what: ports(&[53]) }]);
+    assert_eq!(cleaners.v6.searches(), []);
+    let notes = rig.notes.take();
+    assert_eq!(notes[notes.len() - 3..], ["in force IPv4", "settled", "flows IPv4 Ok(3)"], "{notes:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn changes_without_stale_flows_start_no_search() {
+    let (mut rig, cleaners) = ready().await;
+    rig.send([v4("web", 1), v6("web6", 1)]).await;
+    rig.pass(secs(60)).await;
+    assert_eq!((rig.times(V4).len(), rig.times(V6).len()), (1, 1));
+    assert_eq!((cleaners.v4.searches(), cleaners.v6.searches()), (vec![], vec![]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_searched_for_after_a_failed_apply_and_its_changes_once_it_succeeds() {
+    let (mut rig, cleaners) = ready().await;
+    rig.script(V4, [Outcome::bad(Retry::SameChanges); 3]);
+    rig.send(udp("dns", 53, 7)).await;
+    rig.pass(secs(60)).await;
+    assert_eq!(rig.times(V4), [0, 100, 300, 700]);
+    assert_eq!(cleaners.v4.searches(), [Search { at: 700, what: ports(&[53]) }]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_complete_comparison_ends_with_a_look_at_all_flows() {
+    let (mut rig, cleaners) = ready().await;
+    rig.pass(secs(3_700)).await;
+    assert_eq!(cleaners.v4.searches(), [Search { at: 3_600_000, what: What::Everything }]);
+    assert_eq!(cleaners.v6.searches(), [Search { at: 3_600_000, what: What::Everything }]);
+    rig.script(V4, [Outcome::bad(Retry::CompareAll)]);
+    let now = rig.now();
+    rig.send([v4("web", 1)]).await;
+    rig.pass(secs(10)).await;
+    assert_eq!(cleaners.v4.searches(), [Search { at: now + 100, what: What::Everything }]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_search_is_repeated_for_all_flows_with_growing_pauses_until_it_succeeds() {
+    let (mut rig, cleaners) = ready().await;
+    cleaners.v4.script([Err("list flows"); 10]);
+    rig.send(udp("dns", 53, 7)).await;
+    rig.pass(secs(600)).await;
+    let searches = cleaners.v4.searches();
+    assert_eq!(searches[0].what, ports(&[53]));
+    assert!(searches[1..].iter().all(|search| search.what == What::Everything), "{searches:?}");
+    let waits: Vec<_> = searches.windows(2).map(|pair| pair[1].at - pair[0].at).collect();
+    assert_eq!(waits, [100, 200, 400, 800, 1_600, 3_200, 6_400, 12_800, 25_600, 30_000]);
+    assert_eq!(rig.times(V4), [0], "the rules were written once");
+    assert_eq!(rig.notes.take().last().map(String::as_str), Some("flows IPv4 Ok(0)"));
+    rig.send(udp("dns", 54, 7)).await;
+    rig.pass(secs(1)).await;
+    assert_eq!(cleaners.v4.searches().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn changes_do_not_hasten_the_repetition_of_a_failed_search() {
+    let (mut rig, cleaners) = ready().await;
+    cleaners.v4.script([Err("list flows"); 6]);
+    rig.send(udp("dns", 53, 7)).await;
+    rig.pass(millis(3_500)).await;
+    cleaners.v4.searches();
+    for pod in 10..20 {
+        rig.send(udp("dns", 53, pod)).await;
+        rig.pass(millis(100)).await;
+    }
+    assert_eq!(cleaners.v4.searches(), [], "the seventh search is due at 6.3 s");
+    rig.pass(secs(5)).await;
+    assert_eq!(cleaners.v4.searches(), [Search { at: 6_300, what: What::Everything }]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_search_is_not_repeated_while_the_rules_do_not_follow() {
+    let (mut rig, cleaners) = ready().await;
+    cleaners.v4.script([Err("list flows")]);
+    rig.send(udp("dns", 53, 7)).await;
+    rig.pass(millis(50)).await;
+    cleaners.v4.searches();
+    rig.script(V4, [Outcome::bad(Retry::SameChanges); 4]);
+    rig.send([v4("web", 1)]).await;
+    rig.pass(secs(60)).await;
+    assert_eq!(rig.times(V4), [0, 50, 150, 350, 750, 1_550]);
+    assert_eq!(cleaners.v4.searches(), [Search { at: 1_550, what: What::Everything }]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_owed_search_for_which_nothing_is_left_is_done_with() {
+    let (mut rig, cleaners) = ready().await;
+    rig.send([Event::ServiceCidr(portolan_core::event::Change::Replaced(vec![]))]).await;
+    rig.send(udp("dns", 53, 7)).await;
+    rig.pass(secs(1)).await;
+    cleaners.v4.searches();
+    cleaners.v4.script([Err("list flows")]);
+    rig.send([gone("dns")]).await;
+    rig.pass(secs(60)).await;
+    assert_eq!(cleaners.v4.searches(), [Search { at: 1_000, what: ports(&[53]) }]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_search_holds_up_neither_the_other_family_nor_tcp_but_udp_of_its_own() {
+    let (mut rig, cleaners) = ready().await;
+    let gate = cleaners.v4.hold();
+    rig.send(udp("dns", 53, 7)).await;
+    until(|| cleaners.v4.searches().len() == 1).await;
+    assert_eq!(rig.calls(V4).len(), 1);
+
+    rig.send([v4("web", 1)]).await;
+    until(|| rig.calls(V4).len() == 1).await;
+    rig.send(udp_at("dns6", "fd00::9", 53, "fd01::9")).await;
+    until(|| cleaners.v6.searches().len() == 1).await;
+
+    rig.send(udp("ntp", 123, 8)).await;
+    let began = std::time::Instant::now();
+    until(|| began.elapsed() > millis(20)).await;
+    assert_eq!(rig.times(V4), [], "its flows could be taken for stale");
+    drop(gate);
+    rig.pass(millis(1)).await;
+    assert_eq!(rig.times(V4).len(), 1);
+    assert_eq!(cleaners.v4.searches()[0].what, ports(&[123]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn stopping_does_not_wait_for_a_search() {
+    let (mut rig, cleaners) = ready().await;
+    let gate = cleaners.v4.hold();
+    rig.send(udp("dns", 53, 7)).await;
+    until(|| cleaners.v4.searches().len() == 1).await;
+    rig.stop();
+    assert_eq!((&mut rig.task).await.unwrap(), Stopped::Asked);
+    drop(gate);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_problem_with_flows_is_logged_once_and_so_is_its_end() {
+    let (mut rig, cleaners) = ready().await;
+    let (lines, _guard) = Lines::collect(Level::INFO);
+    cleaners.v4.script([Err("list flows"), Err("list flows"), Err("remove a flow"), Ok(4)]);
+    rig.send(udp("dns", 53, 7)).await;
+    rig.pass(secs(60)).await;
+    let lines: Vec<_> = lines.take().into_iter().filter(|line| !line.contains("rules are")).collect();
+    assert_eq!(
+        lines,
+        [
+            "WARN UDP clients may keep sending to endpoints that are gone family=IPv4 \
+             err=\"could not list flows: not permitted\" attempt=1 wait=100ms",
+            "WARN UDP clients may keep sending to endpoints that are gone family=IPv4 \
+             err=\"could not remove a flow: not permitted\" attempt=3 wait=400ms",
+            "INFO stale UDP flows are removed again family=IPv4 failures=3 lasted=700ms",
+            "INFO stale UDP flows are removed family=IPv4 removed=4 took=0ns",
+        ]
+    );
+}
