@@ -1,34 +1,45 @@
-//! Random events: the plan reached step by step equals the plan made from what is left.
+//! Random events: what was reached step by step equals what is made from what is left.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use portolan_core::address::IpFamily;
+use portolan_core::address::{IpFamily, PerFamily};
 use portolan_core::claims::Frontend;
-use portolan_core::event::Event;
+use portolan_core::event::{Change, Event};
 use portolan_core::name::ServicePortName;
-use portolan_core::plan::{NodeSettings, ServicePort};
-use portolan_core::{NodePlan, State};
+use portolan_core::plan::{NodeSettings, ServicePort, Unserved};
+use portolan_core::state::Committed;
+use portolan_core::{HealthCheck, NodePlan, ObjectName, State};
 use portolan_testkit::world::{self, World};
 use proptest::prelude::*;
 
-/// What a backend would hold that only ever followed change sets.
+#[path = "model/flows.rs"]
+mod flows;
+
+/// What a backend and a health server would hold that only ever followed what they were told.
 #[derive(Debug, PartialEq, Eq)]
 struct Follower {
     node: NodeSettings,
     service_ports: HashMap<ServicePortName, Arc<ServicePort>>,
+    health_checks: HashMap<ObjectName, HealthCheck>,
 }
 
 impl Follower {
-    fn of(plan: &NodePlan) -> Self {
-        Self { node: plan.node.clone(), service_ports: plan.service_ports.clone() }
+    /// Takes over a plan that has just come into force, which makes it known.
+    fn of(state: &mut State, family: IpFamily) -> Self {
+        let plan = state.plan(family);
+        let (node, service_ports) = (plan.node.clone(), plan.service_ports.clone());
+        let mut follower = Self { node, service_ports, health_checks: HashMap::new() };
+        follower.commit(state, family);
+        follower
     }
 
-    /// Replays the change set, and checks that it is exact.
-    fn follow(&mut self, state: &State, family: IpFamily) {
+    /// Replays the change set, checks that it is exact, and commits.
+    fn follow(&mut self, state: &mut State, family: IpFamily) {
         let (plan, changes) = (state.plan(family), state.changes(family));
-        assert!(!changes.is_complete());
-        if let Some(old) = changes.old_node() {
+        if changes.is_complete() {
+            self.service_ports.clone_from(&plan.service_ports);
+        } else if let Some(old) = changes.old_node() {
             assert_eq!(*old, self.node);
             assert_ne!(*old, plan.node);
         }
@@ -41,67 +52,124 @@ impl Follower {
                 None => self.service_ports.remove(name),
             };
         }
+        if changes.old_node().is_none() && !changes.is_complete() {
+            assert_eq!(self.node, plan.node, "the change set left the node's settings out");
+        }
         self.node = plan.node.clone();
-        assert_eq!(*self, Self::of(plan), "the change set left something out");
+        assert_eq!(self.service_ports, plan.service_ports, "the change set left something out");
+        self.commit(state, family);
     }
+
+    fn commit(&mut self, state: &mut State, family: IpFamily) {
+        for (name, check) in state.committed(family).health_checks {
+            match check {
+                Some(check) => self.health_checks.insert(name, check),
+                None => self.health_checks.remove(&name),
+            };
+        }
+        assert!(state.changes(family).is_empty());
+        assert_eq!(state.committed(family), Committed::default(), "told twice");
+    }
+}
+
+fn frontends<'a>(name: &'a ServicePortName, port: &'a ServicePort) -> impl Iterator<Item = Frontend> {
+    let vips = port.cluster_ip.into_iter().chain(port.external_addresses());
+    let vips = vips.map(|ip| Frontend::Vip(ip, name.protocol, port.port));
+    vips.chain(port.node_port.map(|port| Frontend::NodePort(name.protocol, port)))
 }
 
 fn assert_frontends_are_unique(plan: &NodePlan) {
     let mut seen = HashMap::new();
     for (name, port) in &plan.service_ports {
-        let vips = port.cluster_ip.into_iter().chain(port.external_addresses());
-        let vips = vips.map(|ip| Frontend::Vip(ip, name.protocol, port.port));
-        for frontend in vips.chain(port.node_port.map(|port| Frontend::NodePort(name.protocol, port))) {
+        for frontend in frontends(name, port) {
             assert_eq!(seen.insert(frontend, name), None, "{frontend} is {name}'s twice, or another's too");
         }
         assert!(port.has_frontend(), "{name} is in the plan without an address");
     }
 }
 
+/// A contest that was reported names a loser who does not answer on the address.
+fn assert_losers_do_not_answer(state: &mut State) {
+    for contest in state.take_contests() {
+        for family in IpFamily::ALL {
+            let loser = state.plan(family).service_ports.get(&contest.loser);
+            let answers =
+                loser.is_some_and(|port| frontends(&contest.loser, port).any(|f| f == contest.frontend));
+            // A node port is contested in each family on its own, and may be won in one and lost in the other.
+            let is_here = matches!(contest.frontend, Frontend::Vip(ip, ..) if IpFamily::of(ip) == family);
+            assert!(!(answers && is_here), "{contest:?}, but the loser answers in {family}");
+        }
+    }
+}
+
+/// What becomes of a plan after an event.
+#[derive(Debug, Clone, Copy)]
+enum Fate {
+    /// It comes into force.
+    Applied,
+    /// It has to wait, and its changes with it.
+    Waits,
+    /// Applying it fails, so that nothing is known of the kernel.
+    Fails,
+}
+
+fn fate() -> impl Strategy<Value = Fate> {
+    prop_oneof![4 => Just(Fate::Applied), 4 => Just(Fate::Waits), 1 => Just(Fate::Fails)]
+}
+
+fn steps() -> impl Strategy<Value = Vec<(Event, Fate, Fate)>> {
+    proptest::collection::vec((world::any_event(), fate(), fate()), 1..60)
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn incremental_plans_equal_plans_from_scratch(
-        events in world::events(1..60),
-        commit_every in 1_usize..7,
+    fn what_is_reached_step_by_step_equals_what_is_made_from_scratch(
+        config in world::any_config(),
+        steps in steps(),
     ) {
         let mut world = World::default();
-        let mut state = State::new(world::config());
-        for event in world.lists() {
-            state.handle(event);
-        }
-        state.prepare();
-        let mut followers: Vec<_> = IpFamily::ALL.iter().map(|family| {
-            state.committed(*family);
-            Follower::of(state.plan(*family))
-        }).collect();
-        for (step, event) in events.into_iter().enumerate() {
+        let mut state = world.state(config.clone());
+        let mut followers = PerFamily::from_fn(|family| Follower::of(&mut state, family));
+        for (event, v4, v6) in steps {
             world.handle(&event);
+            let is_single = matches!(&event, Event::Service(Change::Applied(_)));
             state.handle(event);
             state.prepare();
-            let fresh = world.state(world::config());
-            for family in IpFamily::ALL {
+            if is_single {
+                assert_losers_do_not_answer(&mut state);
+            }
+            state.take_contests();
+            let mut fresh = world.state(config.clone());
+            for (family, fate) in [(IpFamily::V4, v4), (IpFamily::V6, v6)] {
                 assert_frontends_are_unique(state.plan(family));
                 prop_assert_eq!(state.plan(family), fresh.plan(family));
-            }
-            if step % commit_every == 0 {
-                for (family, follower) in IpFamily::ALL.into_iter().zip(&mut followers) {
-                    follower.follow(&state, family);
-                    state.committed(family);
-                    prop_assert!(state.changes(family).is_empty());
+                prop_assert_eq!(state.without_local_endpoints(family), fresh.without_local_endpoints(family));
+                match fate {
+                    Fate::Applied => {
+                        followers[family].follow(&mut state, family);
+                        let scratch = Follower::of(&mut fresh, family);
+                        prop_assert_eq!(&followers[family], &scratch);
+                    }
+                    Fate::Waits => {}
+                    Fate::Fails => state.forget_applied(family),
                 }
             }
         }
     }
 
     #[test]
-    fn a_list_of_what_is_known_changes_nothing(events in world::events(1..30)) {
+    fn a_list_of_what_is_known_changes_nothing(
+        config in world::any_config(),
+        events in world::any_events(1..30),
+    ) {
         let mut world = World::default();
         for event in &events {
             world.handle(event);
         }
-        let mut state = world.state(world::config());
+        let mut state = world.state(config);
+        state.take_contests();
         for family in IpFamily::ALL {
             state.committed(family);
         }
@@ -109,29 +177,73 @@ proptest! {
             state.handle(event);
         }
         state.prepare();
+        prop_assert_eq!(state.take_contests(), vec![]);
         for family in IpFamily::ALL {
             prop_assert!(state.changes(family).is_empty());
+            prop_assert_eq!(state.committed(family), Committed::default());
+        }
+    }
+
+    #[test]
+    fn no_flow_is_left_that_contradicts_the_plan_and_none_is_lost_that_follows_it(
+        config in world::any_config(),
+        steps in flows::steps(),
+    ) {
+        let mut state = State::new(config);
+        World::default().lists().into_iter().for_each(|event| state.handle(event));
+        let mut tracked = PerFamily::<flows::Tracked>::default();
+        for (event, is_applied) in steps {
+            state.handle(event);
+            state.prepare();
+            for family in IpFamily::ALL.into_iter().filter(|_| is_applied) {
+                tracked[family].follow(state.plan(family), state.changes(family));
+                state.committed(family);
+            }
         }
     }
 }
 
 #[test]
-fn random_worlds_are_not_empty() {
+fn random_worlds_hold_every_kind_of_service_port() {
     use proptest::strategy::ValueTree as _;
     let mut runner = proptest::test_runner::TestRunner::deterministic();
-    let (mut planned, mut endpoints, mut rejecting) = (0, 0, 0);
-    for _ in 0..50 {
-        let events: Vec<Event> = world::events(30).new_tree(&mut runner).unwrap().current();
+    let mut found: HashMap<&str, usize> = HashMap::new();
+    for _ in 0..200 {
+        let events: Vec<Event> = world::any_events(30).new_tree(&mut runner).unwrap().current();
         let mut world = World::default();
-        for event in &events {
-            world.handle(event);
+        events.iter().for_each(|event| world.handle(event));
+        let mut state = world.state(world::any_config().new_tree(&mut runner).unwrap().current());
+        for family in IpFamily::ALL {
+            for port in state.plan(family).service_ports.values() {
+                for (kind, _) in kinds(port).into_iter().filter(|(_, is_one)| *is_one) {
+                    *found.entry(kind).or_default() += 1;
+                }
+            }
+            let gauges = state.without_local_endpoints(family);
+            *found.entry("no local endpoints").or_default() += gauges.internal + gauges.external;
+            *found.entry("health check").or_default() += state.committed(family).health_checks.len();
         }
-        let state = world.state(world::config());
-        for port in IpFamily::ALL.iter().flat_map(|family| state.plan(*family).service_ports.values()) {
-            planned += 1;
-            endpoints += port.cluster_endpoints.len();
-            rejecting += usize::from(port.cluster_endpoints.is_empty());
-        }
+        *found.entry("contest").or_default() += state.take_contests().len();
     }
-    assert!(planned > 100 && endpoints > 100 && rejecting > 20, "{planned} {endpoints} {rejecting}");
+    assert_eq!(found.len(), 15, "{found:?}");
+    assert!(found.values().all(|count| *count >= 20), "{found:?}");
+}
+
+fn kinds(port: &ServicePort) -> [(&'static str, bool); 12] {
+    let is_local = |policy| policy == portolan_core::event::TrafficPolicy::Local;
+    let is_served = !port.cluster_endpoints.is_empty() || !port.local_endpoints.is_empty();
+    [
+        ("cluster list", !port.cluster_endpoints.is_empty()),
+        ("local list", !port.local_endpoints.is_empty()),
+        ("lists that differ", is_served && port.cluster_endpoints != port.local_endpoints),
+        ("internal Local", is_local(port.internal_traffic_policy)),
+        ("external Local", port.is_external() && is_local(port.external_traffic_policy)),
+        ("source ranges", !port.source_ranges.is_empty()),
+        ("affinity", port.session_affinity.is_some()),
+        ("lingering endpoints", !port.lingering_endpoints.is_empty()),
+        ("node port", port.node_port.is_some()),
+        ("several VIPs", port.external_addresses().count() > 1),
+        ("rejects", !is_served && port.unserved == Unserved::Reject),
+        ("drops", port.internal_endpoints().is_empty() && port.unserved == Unserved::Drop),
+    ]
 }

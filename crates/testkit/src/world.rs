@@ -10,12 +10,16 @@ use std::time::{Duration, SystemTime};
 use portolan_core::State;
 use portolan_core::address::{IpFamily, PerFamily, Protocol};
 use portolan_core::event::{
-    Change, Conditions, EndpointSlice, Event, Node, Service, ServicePortSpec, ServiceType, SliceEndpoint,
-    SlicePort, TrafficPolicy,
+    Change, Conditions, EndpointSlice, Event, Node, Object, Service, ServiceCidr, ServicePortSpec,
+    ServiceType, SliceEndpoint, SlicePort, TrafficPolicy,
 };
 use portolan_core::name::{Name, ObjectName};
 use portolan_core::node::{DetectLocal, NodeConfig};
 use proptest::prelude::*;
+
+mod whole;
+
+pub use whole::{any_config, any_event, any_events};
 
 /// The node that random worlds are seen from.
 pub const THIS_NODE: &str = "n1";
@@ -25,6 +29,8 @@ pub const THIS_NODE: &str = "n1";
 pub struct World {
     services: BTreeMap<ObjectName, Service>,
     slices: BTreeMap<ObjectName, EndpointSlice>,
+    service_cidrs: BTreeMap<Name, ServiceCidr>,
+    /// This node's Node; what it said last when it is gone.
     node: Option<Node>,
 }
 
@@ -32,22 +38,26 @@ impl World {
     /// Takes in one event.
     pub fn handle(&mut self, event: &Event) {
         match event {
-            Event::Service(change) => {
-                update(&mut self.services, change, |service| service.name.clone());
-            }
-            Event::EndpointSlice(change) => update(&mut self.slices, change, |slice| slice.name.clone()),
-            Event::Node(Change::Applied(node)) => self.node = Some(node.clone()),
-            Event::Node(Change::Replaced(nodes)) => self.node = nodes.first().cloned().or(self.node.take()),
-            Event::Node(Change::Deleted(_)) | Event::ServiceCidr(_) => {}
+            Event::Service(change) => update(&mut self.services, change),
+            Event::EndpointSlice(change) => update(&mut self.slices, change),
+            Event::ServiceCidr(change) => update(&mut self.service_cidrs, change),
+            Event::Node(Change::Applied(node)) => self.set_node(std::slice::from_ref(node)),
+            Event::Node(Change::Replaced(nodes)) => self.set_node(nodes),
+            Event::Node(Change::Deleted(_)) => {}
         }
     }
 
-    /// The three lists that a proxy starting now would get.
-    pub fn lists(&self) -> [Event; 3] {
+    fn set_node(&mut self, nodes: &[Node]) {
+        self.node = nodes.iter().find(|node| &*node.name == THIS_NODE).cloned().or(self.node.take());
+    }
+
+    /// The lists that a proxy starting now would get.
+    pub fn lists(&self) -> [Event; 4] {
         [
             Event::Service(Change::Replaced(self.services.values().cloned().collect())),
             Event::EndpointSlice(Change::Replaced(self.slices.values().cloned().collect())),
             Event::Node(Change::Replaced(self.node.iter().cloned().collect())),
+            Event::ServiceCidr(Change::Replaced(self.service_cidrs.values().cloned().collect())),
         ]
     }
 
@@ -62,20 +72,16 @@ impl World {
     }
 }
 
-fn update<T: Clone + portolan_core::event::Object<Key = ObjectName>>(
-    objects: &mut BTreeMap<ObjectName, T>,
-    change: &Change<T>,
-    name: impl Fn(&T) -> ObjectName,
-) {
+fn update<T: Object + Clone>(objects: &mut BTreeMap<T::Key, T>, change: &Change<T>) {
     match change {
         Change::Applied(object) => {
-            objects.insert(name(object), object.clone());
+            objects.insert(object.key().clone(), object.clone());
         }
         Change::Deleted(key) => {
             objects.remove(key);
         }
         Change::Replaced(all) => {
-            *objects = all.iter().map(|object| (name(object), object.clone())).collect();
+            *objects = all.iter().map(|object| (object.key().clone(), object.clone())).collect();
         }
     }
 }
@@ -108,7 +114,7 @@ pub fn event() -> impl Strategy<Value = Event> {
 }
 
 /// A list names every object once, as an API server's does.
-fn distinct<T: portolan_core::event::Object<Key = ObjectName> + std::fmt::Debug + 'static>(
+fn distinct<T: Object + std::fmt::Debug + 'static>(
     lists: impl Strategy<Value = Vec<T>>,
 ) -> impl Strategy<Value = Vec<T>> {
     lists.prop_map(|mut list| {

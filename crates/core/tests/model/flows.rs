@@ -1,0 +1,150 @@
+//! What connection tracking remembers while plans come and go.
+
+use std::collections::HashSet;
+use std::net::{IpAddr, SocketAddr};
+
+use portolan_core::address::{IpFamily, Protocol};
+use portolan_core::changes::ChangeSet;
+use portolan_core::event::{Change, Event};
+use portolan_core::flows::{Flow, FlowCheck};
+use portolan_core::plan::{Endpoint, NodePlan, ServicePort};
+use portolan_testkit::objects::ip;
+use portolan_testkit::world;
+use proptest::prelude::*;
+
+/// Events about UDP alone, each with whether the plan comes into force after it.
+pub(crate) fn steps() -> impl Strategy<Value = Vec<(Event, bool)>> {
+    let event = world::any_event().prop_map(only_udp);
+    proptest::collection::vec((event, prop::bool::weighted(0.6)), 1..40)
+}
+
+fn only_udp(mut event: Event) -> Event {
+    match &mut event {
+        Event::Service(Change::Applied(service)) => udp_ports(service),
+        Event::Service(Change::Replaced(services)) => services.iter_mut().for_each(udp_ports),
+        Event::EndpointSlice(Change::Applied(slice)) => udp_slice(slice),
+        Event::EndpointSlice(Change::Replaced(slices)) => slices.iter_mut().for_each(udp_slice),
+        _ => {}
+    }
+    event
+}
+
+fn udp_ports(service: &mut portolan_core::event::Service) {
+    service.ports.iter_mut().for_each(|port| port.protocol = Protocol::Udp);
+}
+
+fn udp_slice(slice: &mut portolan_core::event::EndpointSlice) {
+    slice.ports.iter_mut().for_each(|port| port.protocol = Protocol::Udp);
+}
+
+/// The flows of one family.
+#[derive(Debug, Default)]
+pub(crate) struct Tracked(HashSet<Flow>);
+
+impl Tracked {
+    /// Brings `plan` into force: stale flows go, and clients begin every new one that it allows.
+    pub(crate) fn follow(&mut self, plan: &NodePlan, changes: &ChangeSet) {
+        let check = FlowCheck::after(plan, changes);
+        let complete = FlowCheck::after(plan, &ChangeSet::complete());
+        let fresh: Vec<Flow> = allowed(plan).collect();
+        for flow in &fresh {
+            assert!(!check.is_stale(flow), "{flow:?} follows the plan");
+            assert!(!complete.is_stale(flow), "{flow:?} follows the plan, said the complete check");
+        }
+        for flow in self.0.iter().filter(|flow| check.is_stale(flow)) {
+            assert!(is_asked_for(&check, flow), "{flow:?} is stale and would not be found");
+            let is_nobodys = owner(plan, flow.destination).is_none();
+            assert!(is_nobodys || complete.is_stale(flow), "{flow:?} was taken for stale");
+        }
+        self.0.retain(|flow| !check.is_stale(flow));
+        for flow in self.0.iter().filter(|flow| complete.is_stale(flow)) {
+            // Without endpoints there is nothing that this flow could be translated to instead.
+            let is_harmless = flow.reply_source == flow.destination
+                && owner(plan, flow.destination)
+                    .is_some_and(|port| endpoints(port, flow.destination).is_empty());
+            assert!(is_harmless, "{flow:?} contradicts the plan and was left");
+        }
+        self.0.extend(fresh);
+        self.0.extend(untouched(plan));
+    }
+}
+
+/// Whether a cleaner that looks only at the destinations named would meet the flow.
+fn is_asked_for(check: &FlowCheck, flow: &Flow) -> bool {
+    let meets = |ip: Option<IpAddr>, port| {
+        ip.is_none_or(|ip| ip == flow.destination.ip()) && port == flow.destination.port()
+    };
+    check.destinations().is_none_or(|mut all| all.any(|asked| meets(asked.ip, asked.port)))
+}
+
+/// Flows that clients would have after this plan: one from outside and one that is masqueraded
+/// for each endpoint of each address.
+fn allowed(plan: &NodePlan) -> impl Iterator<Item = Flow> {
+    destinations(plan.family).filter_map(|to| Some((to, owner(plan, to)?))).flat_map(move |(to, port)| {
+        let translated = endpoints(port, to).into_iter().flat_map(move |endpoint| {
+            let family = plan.family;
+            [client(family), node_ip(family)]
+                .map(|seen_as| flow(family, to, endpoint.socket_address(), seen_as))
+        });
+        translated.collect::<Vec<_>>()
+    })
+}
+
+/// Flows to addresses that are no Service's: nothing translates them.
+fn untouched(plan: &NodePlan) -> impl Iterator<Item = Flow> {
+    let free = destinations(plan.family).filter(|to| owner(plan, *to).is_none());
+    free.map(|to| flow(plan.family, to, to, client(plan.family)))
+}
+
+fn flow(family: IpFamily, to: SocketAddr, answers: SocketAddr, seen_as: IpAddr) -> Flow {
+    Flow {
+        source: SocketAddr::new(client(family), 40_000),
+        destination: to,
+        reply_source: answers,
+        reply_destination: SocketAddr::new(seen_as, 40_000),
+    }
+}
+
+/// Every destination that a Service of the random world may have.
+fn destinations(family: IpFamily) -> impl Iterator<Item = SocketAddr> {
+    let (inside, outside) = match family {
+        IpFamily::V4 => ("10.96.0.", "203.0.113."),
+        IpFamily::V6 => ("fd00:10:96::", "2001:db8:113::"),
+    };
+    let vips = [(inside, 6), (outside, 4)].into_iter().flat_map(|(prefix, end)| {
+        (1..end).flat_map(move |last| {
+            (80..83).map(move |port| SocketAddr::new(ip(&format!("{prefix}{last}")), port))
+        })
+    });
+    vips.chain((30080..30083).map(move |port| SocketAddr::new(node_ip(family), port)))
+}
+
+fn client(family: IpFamily) -> IpAddr {
+    ip(if family == IpFamily::V4 { "198.51.100.1" } else { "2001:db8:51::1" })
+}
+
+fn node_ip(family: IpFamily) -> IpAddr {
+    ip(if family == IpFamily::V4 { "192.0.2.1" } else { "2001:db8:2::1" })
+}
+
+/// The service port that answers at `to`.
+fn owner(plan: &NodePlan, to: SocketAddr) -> Option<&ServicePort> {
+    plan.service_ports.values().map(AsRef::as_ref).find(|port| {
+        if to.ip() == node_ip(plan.family) {
+            return port.node_port == Some(to.port());
+        }
+        let mut vips = port.cluster_ip.into_iter().chain(port.external_addresses());
+        port.port == to.port() && vips.any(|vip| vip == to.ip())
+    })
+}
+
+/// Whom new flows to `to`, an address of `port`, may lead to, whoever sends them.
+fn endpoints(port: &ServicePort, to: SocketAddr) -> Vec<Endpoint> {
+    if port.cluster_ip == Some(to.ip()) {
+        return port.internal_endpoints().to_vec();
+    }
+    let mut all = [&port.cluster_endpoints[..], &port.external_endpoints()[..]].concat();
+    all.sort_unstable();
+    all.dedup();
+    all
+}
