@@ -46,6 +46,8 @@ mod path;
 mod probability;
 mod set;
 mod statement;
+#[cfg(test)]
+mod tests;
 mod weighted;
 
 pub use host::Host;

@@ -1,0 +1,75 @@
+//! The explanation that a failed assertion prints.
+
+use super::*;
+
+#[test]
+fn an_outcome_tells_the_rules_on_its_way_and_what_they_found() {
+    let map = Arc::new(Set::verdict_map("services", [Selector::Daddr, Selector::ThDport]));
+    let tables = table(|t| {
+        regular(t, "mark", [vec![Statement::MarkOr(0x4000)]]);
+        add_dnat_map(t, &[(80, pod(7))]);
+        regular(t, "cluster-1", [vec![Statement::Jump("mark".into())], vec![dnat()]]);
+        t.add_set(Arc::clone(&map));
+        t.add_elements(&map, [Element::verdict(socket(at(VIP)), Verdict::Goto("cluster-1".into()))]);
+        let look_up = Statement::Vmap { key: map.key.clone(), map: "services".into() };
+        let rules = [vec![to_port(81), Statement::Drop], vec![look_up]];
+        base(t, ("nat", ChainKind::Nat, Hook::Prerouting, -100), rules);
+    });
+    let expected = "\
+translated to 10.244.0.7:8080, mark 0x00004000, probability 1
+    ip t nat: ip daddr . th dport vmap @services  # 10.96.0.1 . 80 : goto cluster-1
+    ip t cluster-1: jump mark
+    ip t mark: meta mark set meta mark | 0x00004000
+    ip t cluster-1: dnat ip to th dport map @dnat  # 80 : 10.244.0.7 . 8080
+";
+    assert_eq!(trace(&tables, &arriving(VIP)).to_string(), expected);
+}
+
+#[test]
+fn a_rule_that_did_not_match_is_told_only_if_it_did_something() {
+    let set = Arc::new(Set::new("ports", [Selector::ThDport]));
+    let tables = table(|t| {
+        t.add_set(Arc::clone(&set)).add_elements(&set, [Element::key(Bytes::port(80))]);
+        let found =
+            || Statement::InSet { key: vec![Selector::ThDport], op: MatchOp::Eq, set: "ports".into() };
+        let rules = [
+            vec![found(), to_port(81), Statement::Drop],
+            vec![found(), Statement::MarkOr(1), to_port(81)],
+            vec![Statement::Reject],
+        ];
+        base(t, ("chain", ChainKind::Filter, Hook::Prerouting, 0), rules);
+    });
+    let expected = "\
+refused by an ICMP error, probability 1
+    ip t chain: th dport @ports meta mark set meta mark | 0x00000001 th dport 81  # 80
+    ip t chain: reject
+";
+    assert_eq!(trace(&tables, &arriving(VIP)).to_string(), expected);
+}
+
+#[test]
+fn of_several_ways_to_an_outcome_the_likeliest_is_told() {
+    let draw = is(Selector::NumgenRandom { modulus: 3 }, Bytes::u32_host(0));
+    let tables = table(|t| {
+        regular(t, "often", [vec![Statement::Counter]]);
+        regular(t, "seldom", [vec![Statement::Counter]]);
+        let rules = [vec![draw, Statement::Goto("seldom".into())], vec![Statement::Jump("often".into())]];
+        base(t, ("chain", ChainKind::Filter, Hook::Prerouting, 0), rules);
+    });
+    assert_eq!(chains(&outcome(&tables, &arriving(VIP))), ["chain", "often"]);
+}
+
+#[test]
+fn every_fate_has_its_words() {
+    let told = |statement: Statement, hook, kind| {
+        let tables = table(|t| base(t, ("chain", kind, hook, 100), [vec![statement]]));
+        trace(&tables, &arriving(VIP)).to_string().lines().next().unwrap().to_owned()
+    };
+    let filter = |statement| told(statement, Hook::Prerouting, ChainKind::Filter);
+    assert_eq!(filter(Statement::Drop), "dropped, probability 1");
+    assert_eq!(filter(Statement::RejectTcpReset), "refused by a TCP reset, probability 1");
+    assert_eq!(filter(Statement::Accept), "delivered to 10.96.0.1:80, probability 1");
+    let masquerade = Statement::Masquerade { random_fully: true };
+    let masqueraded = told(masquerade, Hook::Postrouting, ChainKind::Nat);
+    assert_eq!(masqueraded, "delivered to 10.96.0.1:80, masqueraded, probability 1");
+}
