@@ -6,21 +6,24 @@
 //! transaction together with all that belongs in it, so that no packet finds it empty.
 
 use std::collections::{HashMap, HashSet};
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use portolan_core::ServicePortName;
 use portolan_core::plan::{NodeSettings, ServicePort};
 use portolan_nft::{
-    Bytes, Chain, Element, ElementValue, Operation, Owner, Rule, Table, TableDump, TableFlags, Verdict,
+    Bytes, Chain, DumpedSet, Element, ElementValue, Operation, Owner, Rule, Set, Table, TableDump,
+    TableFlags, Verdict,
 };
 
-use crate::class::Class;
+use crate::affinity::{owner, owner_of, shape};
+use crate::class::{Class, NotAClass};
 use crate::commit::Batches;
 use crate::edits::Edits;
-use crate::frontend::{Frontend, Value};
+use crate::frontend::{Frontend, List, Value, address as address_of};
 use crate::layout::{Container, Layout, nft_family};
+use crate::loaded::SlotLists;
 use crate::slots::{Slots, Target};
+use crate::sticky::Present;
 
 /// How to begin a first load.
 #[derive(Debug)]
@@ -38,6 +41,8 @@ pub(crate) enum Start {
 pub(crate) struct Existing {
     containers: [HashMap<Bytes, Option<Value>>; Container::ALL.len()],
     classes: Vec<Class>,
+    /// What services with affinity have for themselves, by owner.
+    sticky: HashMap<Arc<str>, Present>,
 }
 
 impl Start {
@@ -52,7 +57,12 @@ impl Start {
 }
 
 fn has_our_sets(layout: &Layout, dump: &TableDump) -> bool {
-    layout.sets().all(|set| dump.set(&set.name).is_none_or(|found| found.set.as_ref() == Some(set)))
+    let is_ours = |found: &DumpedSet, ours: &Set| found.set.as_deref() == Some(ours);
+    let ranges = dump.set(Container::SourceRanges.name());
+    layout.sets().all(|set| dump.set(&set.name).is_none_or(|found| is_ours(found, set)))
+        // Ranges that are no prefixes are not ours, and could not be named to be deleted.
+        && ranges.is_none_or(|set| set.elements.iter().all(|element| prefix(&element).is_some()))
+        && dump.sets.iter().all(|found| shape(&found.name).is_none_or(|ours| is_ours(found, &ours)))
 }
 
 /// Hooks cannot be changed in place, and a base chain of another version must not stay.
@@ -74,6 +84,7 @@ impl Existing {
                 existing.containers[container as usize] = elements.collect();
             }
         }
+        existing.sticky = Present::read(dump);
         existing
     }
 
@@ -83,20 +94,36 @@ impl Existing {
     }
 
     /// The slots that a service port was left with: those of its first address that has any.
-    pub(crate) fn slots(&self, name: &ServicePortName, port: &ServicePort) -> Slots {
+    pub(crate) fn slots(&self, name: &ServicePortName, port: &ServicePort) -> SlotLists {
         let frontends = Frontend::all(name, port);
-        let mut found = frontends.iter().map(|frontend| self.slots_of(frontend));
-        found.find(|slots| slots.count() > 0).unwrap_or_default()
+        let of = |list: List| {
+            let maps = frontends.iter().flat_map(|frontend| {
+                frontend.slot_maps().filter(|(_, l)| *l == list).map(move |(map, _)| (frontend, map))
+            });
+            let mut found = maps.map(|(frontend, map)| self.slots_in(frontend, map));
+            found.find(|slots| slots.count() > 0).unwrap_or_default()
+        };
+        SlotLists { cluster: of(List::Cluster), local: of(List::Local) }
     }
 
-    fn slots_of(&self, frontend: &Frontend) -> Slots {
-        let elements = &self.containers[frontend.endpoints() as usize];
+    fn slots_in(&self, frontend: &Frontend, map: Container) -> Slots {
+        let elements = &self.containers[map as usize];
         let target = |slot| match elements.get(&frontend.slot_key(slot)) {
             Some(Some(Value::Target(target))) => Some(*target),
             _ => None,
         };
         let mut seen = HashSet::new();
         Slots::new((0..).map_while(target).take_while(|target| seen.insert(*target)).collect())
+    }
+
+    /// What a service port with affinity was left with.
+    pub(crate) fn take_sticky(&mut self, name: &ServicePortName) -> Present {
+        self.sticky.remove(&owner(name)).unwrap_or_default()
+    }
+
+    /// What belongs to service ports that are gone, or no longer have affinity.
+    pub(crate) fn leftover_sticky(&mut self) -> Vec<Present> {
+        std::mem::take(&mut self.sticky).into_values().collect()
     }
 
     /// Tells `edits` which of the keys they would add are there already.
@@ -117,7 +144,7 @@ impl Existing {
         let mut edits = Edits::default();
         for container in Container::ALL {
             for (key, value) in &self.containers[container as usize] {
-                edits.remove((container, *key, value.unwrap_or(Value::Member)));
+                edits.remove((container, *key, value.clone().unwrap_or(Value::Member)));
             }
         }
         edits
@@ -127,25 +154,33 @@ impl Existing {
 /// What an element found in `container` means; `None` when it is not one of ours.
 fn value(container: Container, element: &Element) -> Option<Value> {
     match (container, &element.value) {
-        (Container::Reject | Container::NodePortReject | Container::Hairpin, ElementValue::None) => {
-            Some(Value::Member)
-        }
-        (Container::Endpoints | Container::NodePortEndpoints, ElementValue::Data(data)) => {
-            target(data).map(Value::Target)
-        }
-        (Container::Services | Container::NodePorts, ElementValue::Verdict(Verdict::Goto(chain))) => {
-            chain.parse().ok().map(Value::Class)
+        (Container::SourceRanges, ElementValue::None) => prefix(element).map(Value::Prefix),
+        (_, ElementValue::None) => Some(Value::Member),
+        (_, ElementValue::Data(data)) => target(data).map(Value::Target),
+        (_, ElementValue::Verdict(Verdict::Goto(chain))) => {
+            Some(chain.parse().map_or_else(|NotAClass| Value::Chain(Arc::clone(chain)), Value::Class))
         }
         _ => None,
     }
 }
 
+/// How many leading bits the keys of a range of addresses share, if it is all keys that share them.
+fn prefix(element: &Element) -> Option<u8> {
+    let last = element.key_end.as_deref().unwrap_or(&element.key);
+    let address = if element.key.len() > 16 + 12 { 16 } else { 4 };
+    let bits = |bytes: &[u8]| -> Option<u128> {
+        let bytes = bytes.get(bytes.len().checked_sub(address)?..)?;
+        Some(bytes.iter().fold(0, |number, byte| number << 8 | u128::from(*byte)))
+    };
+    let host = bits(&element.key)? ^ bits(last)?;
+    let length = u8::try_from(address * 8).ok()?;
+    let host_bits = u8::try_from(128 - host.leading_zeros()).ok()?;
+    (host.count_ones() == u32::from(host_bits)).then(|| length - host_bits)
+}
+
 fn target(data: &[u8]) -> Option<Target> {
     let (address, port) = data.split_at_checked(data.len().checked_sub(4)?)?;
-    let address = match address.len() {
-        4 => IpAddr::from(<[u8; 4]>::try_from(address).ok()?),
-        _ => IpAddr::from(<[u8; 16]>::try_from(address).ok()?),
-    };
+    let address = address_of(address)?;
     Some(Target { address, port: u16::from_be_bytes(port.get(..2)?.try_into().ok()?) })
 }
 
@@ -171,22 +206,22 @@ pub(crate) fn structure(
     for (chain, rules) in &chains {
         put_chain(layout, dump, chain, rules, batches);
     }
-    nodeport_ranges(layout, settings, dump, batches);
+    ranges(layout, settings, dump, batches);
     let Some(dump) = dump else { return Obsolete::default() };
     let mut obsolete = Obsolete::default();
     for found in &dump.chains {
         let name = &found.chain.name;
         if let Ok(class) = name.parse::<Class>() {
-            put_chain(layout, Some(dump), &Chain::regular(Arc::clone(name)), &class.rules(), batches);
+            let rules = class.rules(settings);
+            put_chain(layout, Some(dump), &Chain::regular(Arc::clone(name)), &rules, batches);
             existing.classes.push(class);
-        } else if chains.iter().all(|(chain, _)| chain.name != *name) {
+        } else if owner_of(name).is_none() && chains.iter().all(|(chain, _)| chain.name != *name) {
             obsolete.chains.push(Arc::clone(name));
         }
     }
     let ours: HashSet<_> = layout.sets().map(|set| &set.name).collect();
-    obsolete
-        .sets
-        .extend(dump.sets.iter().map(|set| Arc::clone(&set.name)).filter(|name| !ours.contains(name)));
+    let is_ours = |name: &Arc<str>| ours.contains(name) || shape(name).is_some();
+    obsolete.sets.extend(dump.sets.iter().map(|set| Arc::clone(&set.name)).filter(|name| !is_ours(name)));
     obsolete
 }
 
@@ -245,24 +280,20 @@ fn put_chain(
     }
 }
 
-fn nodeport_ranges(
-    layout: &Layout,
-    settings: &NodeSettings,
-    dump: Option<&TableDump>,
-    batches: &mut Batches<'_>,
-) {
-    let set = layout.nodeport_ips();
-    let wanted = Layout::nodeport_ranges(settings);
-    let mut found: Vec<Element> = dump
-        .and_then(|dump| dump.set(&set.name))
-        .map(|set| set.elements.iter().collect())
-        .unwrap_or_default();
-    found.sort_by_key(|element| element.key);
-    if found == wanted {
-        return;
+/// Makes the sets that follow the node's settings hold what they should.
+fn ranges(layout: &Layout, settings: &NodeSettings, dump: Option<&TableDump>, batches: &mut Batches<'_>) {
+    for (set, wanted) in layout.ranges(settings) {
+        let mut found: Vec<Element> = dump
+            .and_then(|dump| dump.set(&set.name))
+            .map(|set| set.elements.iter().collect())
+            .unwrap_or_default();
+        found.sort_by_key(|element| element.key);
+        if found == wanted {
+            continue;
+        }
+        if !found.is_empty() {
+            batches.push(Operation::FlushSet(Arc::clone(&set.name)));
+        }
+        batches.current().add_elements(set, wanted);
     }
-    if !found.is_empty() {
-        batches.push(Operation::FlushSet(Arc::clone(&set.name)));
-    }
-    batches.current().add_elements(set, wanted);
 }

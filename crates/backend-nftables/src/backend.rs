@@ -5,19 +5,27 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use portolan_core::backend::Scope;
 use portolan_core::plan::NodeSettings;
-use portolan_core::{ApplyReport, BackendError, ChangeSet, IpFamily, NodePlan, ProxyBackend, ProxyMode};
+use portolan_core::{
+    ApplyReport, BackendError, ChangeSet, IpFamily, NodePlan, ProxyBackend, ProxyMode, ServicePort,
+    ServicePortName,
+};
 use portolan_nft::{NftError, Operation, Owner, TableDump, Tables, Transaction};
 
 use crate::adopt::{Existing, Obsolete, Start, structure};
+use crate::affinity::Sticky;
 use crate::class::Class;
 use crate::commit::{Batches, MAX_ELEMENTS};
 use crate::edits::Edits;
 use crate::layout::Layout;
 use crate::loaded::Loaded;
+use crate::sticky::{Present, Purge};
 
 /// Class chains that nothing leads to are kept for the next Service that has their number
 /// of endpoints; beyond this many they are removed.
 const MAX_UNUSED_CLASSES: usize = 64;
+
+/// How often deleting remembered clients is tried while some of them expire meanwhile.
+const PURGE_ATTEMPTS: usize = 5;
 
 /// Keeps one family's table equal to the plan.
 ///
@@ -65,8 +73,8 @@ impl<T: Tables> NftablesBackend<T> {
             load.add(name, &plan.service_ports[name]);
             self.commit(load.full_batches(), &mut report)?;
         }
-        let Load { mut loaded, batches, obsolete, .. } = load.finish();
-        self.commit(batches.finish(), &mut report)?;
+        let Finished { mut loaded, transactions, obsolete, purges } = load.finish();
+        self.commit_purging(transactions, &purges, &mut report)?;
         let unused = loaded.unused();
         self.sweep(&mut loaded, &unused, obsolete, &mut report)?;
         self.loaded = Some(loaded);
@@ -83,22 +91,29 @@ impl<T: Tables> NftablesBackend<T> {
         let mut report = ApplyReport::default();
         let unused = if loaded.unused_count() > MAX_UNUSED_CLASSES { loaded.unused() } else { Vec::new() };
         let mut edits = Edits::default();
+        let mut batches = Batches::new(&self.layout, self.limit);
+        let mut sticky = Vec::new();
+        if let Some(old) = changes.old_node() {
+            resettle(&self.layout, old, &plan.node, &loaded, &mut batches);
+        }
         let wanted = changes.service_ports().map(|(name, _)| (name, plan.service_ports.get(name)));
         loaded.change(wanted, &mut edits);
-        let mut batches = Batches::new(&self.layout, self.limit);
-        if let Some(old) = changes.old_node() {
-            resettle(&self.layout, old, &plan.node, batches.current());
+        for change in loaded.take_sticky() {
+            // The node's settings have changed already, above, whatever becomes of the service port.
+            let of = |port: Option<Arc<ServicePort>>| -> Option<Sticky> {
+                Sticky::of(&change.name, port?.as_ref(), &plan.node)
+            };
+            let edit = Present::of(of(change.old)).turn_into(of(change.new), self.layout.family());
+            sticky.push(edit);
         }
         for class in loaded.take_new_classes() {
-            batches.add_class(class);
+            batches.add_class(class, &plan.node);
         }
-        batches.edits(&edits);
-        self.commit(batches.finish(), &mut report)?;
-        if !unused.is_empty() {
-            let still: Vec<Class> =
-                loaded.unused().into_iter().filter(|class| unused.contains(class)).collect();
-            self.sweep(&mut loaded, &still, Obsolete::default(), &mut report)?;
-        }
+        batches.edits(&edits, &sticky);
+        let purges: Vec<Purge> = loaded.absorb(sticky);
+        self.commit_purging(batches.finish(), &purges, &mut report)?;
+        let still: Vec<Class> = loaded.unused().into_iter().filter(|class| unused.contains(class)).collect();
+        self.sweep(&mut loaded, &still, Obsolete::default(), &mut report)?;
         self.loaded = Some(loaded);
         Ok(report)
     }
@@ -106,7 +121,7 @@ impl<T: Tables> NftablesBackend<T> {
     /// Removes chains that nothing leads to, and whatever is not of this version.
     ///
     /// Before Linux 6.2 a chain may count as used for a moment after its last map element
-    /// went. It then stays, which harms nobody, until the next complete comparison.
+    /// went. It then stays, which harms nobody, until the next change or complete comparison.
     fn sweep(
         &self,
         loaded: &mut Loaded,
@@ -116,7 +131,10 @@ impl<T: Tables> NftablesBackend<T> {
     ) -> Result<(), BackendError> {
         let mut batches = Batches::new(&self.layout, self.limit);
         for class in unused {
-            batches.delete_class(*class);
+            batches.delete_chain(class.chain());
+        }
+        for chain in &loaded.stale_chains {
+            batches.delete_chain(Arc::clone(chain));
         }
         obsolete.remove(&mut batches);
         for transaction in batches.finish() {
@@ -130,7 +148,56 @@ impl<T: Tables> NftablesBackend<T> {
             }
         }
         loaded.forget(unused);
+        loaded.stale_chains.clear();
         Ok(())
+    }
+
+    /// Commits, and makes clients forget endpoints that have gone.
+    ///
+    /// They are forgotten together with the last transaction, so that none of them is led to
+    /// nowhere; and once more afterwards, for those who came while it was on its way.
+    fn commit_purging(
+        &self,
+        mut transactions: Vec<Transaction>,
+        purges: &[Purge],
+        report: &mut ApplyReport,
+    ) -> Result<(), BackendError> {
+        if purges.is_empty() {
+            return self.commit(transactions, report);
+        }
+        let last = transactions.pop().unwrap_or_else(|| Transaction::new(self.layout.table()));
+        self.commit(transactions, report)?;
+        self.purge(&last, purges, report)?;
+        self.purge(&Transaction::new(self.layout.table()), purges, report)
+    }
+
+    /// Commits `base` together with the deletion of stale clients. An entry that expires in the
+    /// meantime fails the whole, which is then tried again with what is left.
+    fn purge(
+        &self,
+        base: &Transaction,
+        purges: &[Purge],
+        report: &mut ApplyReport,
+    ) -> Result<(), BackendError> {
+        for _ in 0..PURGE_ATTEMPTS {
+            let mut transaction = base.clone();
+            for purge in purges {
+                let map = &purge.map;
+                let found = self.tables().dump_set(base.table(), &map.name);
+                let found = found.map_err(|error| io(format!("read map {}", map.name), error))?;
+                let stale = found.map(|found| purge.stale(&found)).unwrap_or_default();
+                transaction.delete_elements(map, stale);
+            }
+            match self.tables().commit(&transaction) {
+                Ok(commit) => {
+                    account(report, &transaction, commit.kernel);
+                    return Ok(());
+                }
+                Err(error) if error.is_not_found() => {}
+                Err(error) => return Err(refused(error)),
+            }
+        }
+        self.commit(vec![base.clone()], report)
     }
 
     fn commit(&self, transactions: Vec<Transaction>, report: &mut ApplyReport) -> Result<(), BackendError> {
@@ -173,19 +240,30 @@ impl<T: Tables> ProxyBackend for NftablesBackend<T> {
 
 /// A first load, service port by service port.
 struct Load<'a> {
+    layout: &'a Layout,
+    settings: &'a NodeSettings,
     existing: Existing,
     loaded: Loaded,
     edits: Edits,
     batches: Batches<'a>,
     obsolete: Obsolete,
+    purges: Vec<Purge>,
     limit: usize,
+}
+
+/// What a first load comes to, but for the transactions that were full before.
+struct Finished {
+    loaded: Loaded,
+    transactions: Vec<Transaction>,
+    obsolete: Obsolete,
+    purges: Vec<Purge>,
 }
 
 impl<'a> Load<'a> {
     fn begin(
         layout: &'a Layout,
         limit: usize,
-        settings: &NodeSettings,
+        settings: &'a NodeSettings,
         dump: Option<TableDump>,
         owned: bool,
     ) -> Self {
@@ -204,10 +282,11 @@ impl<'a> Load<'a> {
         }
         let obsolete = structure(layout, settings, dump.as_ref(), owned, &mut existing, &mut batches);
         let loaded = Loaded::with_chains(existing.classes());
-        Self { existing, loaded, edits: Edits::default(), batches, obsolete, limit }
+        let (edits, purges) = (Edits::default(), Vec::new());
+        Self { layout, settings, existing, loaded, edits, batches, obsolete, purges, limit }
     }
 
-    fn add(&mut self, name: &portolan_core::ServicePortName, port: &Arc<portolan_core::ServicePort>) {
+    fn add(&mut self, name: &ServicePortName, port: &Arc<ServicePort>) {
         let slots = self.existing.slots(name, port);
         self.loaded.adopt(name, slots, port, &mut self.edits);
         if self.edits.len() >= self.limit {
@@ -225,35 +304,62 @@ impl<'a> Load<'a> {
         let mut edits = std::mem::take(&mut self.edits);
         self.existing.recognise(&mut edits);
         for class in self.loaded.take_new_classes() {
-            self.batches.add_class(class);
+            self.batches.add_class(class, self.settings);
         }
-        self.batches.edits(&edits);
+        let mut sticky = Vec::new();
+        for change in self.loaded.take_sticky() {
+            let present = self.existing.take_sticky(&change.name);
+            let wanted = change.new.and_then(|port| Sticky::of(&change.name, &port, self.settings));
+            sticky.push(present.turn_into(wanted, self.layout.family()));
+        }
+        self.batches.edits(&edits, &sticky);
+        self.purges.extend(self.loaded.absorb(sticky));
     }
 
-    fn finish(mut self) -> Self {
+    fn finish(mut self) -> Finished {
         self.flush();
+        let gone = self.existing.leftover_sticky().into_iter();
+        let gone: Vec<_> = gone.map(|present| present.turn_into(None, self.layout.family())).collect();
         let leftovers = std::mem::take(&mut self.existing).leftovers();
-        self.batches.edits(&leftovers);
-        self
+        self.batches.edits(&leftovers, &gone);
+        self.loaded.absorb(gone);
+        let Self { loaded, batches, obsolete, purges, .. } = self;
+        Finished { loaded, transactions: batches.finish(), obsolete, purges }
     }
 }
 
 /// Rewrites what depends on the node's settings.
-fn resettle(layout: &Layout, old: &NodeSettings, new: &NodeSettings, transaction: &mut Transaction) {
+fn resettle(
+    layout: &Layout,
+    old: &NodeSettings,
+    new: &NodeSettings,
+    loaded: &Loaded,
+    batches: &mut Batches<'_>,
+) {
     let before = layout.chains(old);
     for ((chain, rules), (_, old_rules)) in layout.chains(new).into_iter().zip(before) {
-        if rules == old_rules {
-            continue;
-        }
-        transaction.flush_chain(Arc::clone(&chain.name));
-        for rule in rules {
-            transaction.add_rule(Arc::clone(&chain.name), rule);
+        if rules != old_rules {
+            batches.rewrite_chain(&chain.name, rules);
         }
     }
-    if old.node_port_addresses != new.node_port_addresses {
-        let set = layout.nodeport_ips();
-        transaction.flush_set(Arc::clone(&set.name));
-        transaction.add_elements(set, Layout::nodeport_ranges(new));
+    for class in loaded.classes() {
+        let rules = class.rules(new);
+        if rules != class.rules(old) {
+            batches.rewrite_chain(&class.chain(), rules);
+        }
+    }
+    if old.local_detector != new.local_detector {
+        for (name, port) in loaded.sticky_ports() {
+            let of = |settings| Present::of(Sticky::of(name, port, settings));
+            let edit = of(old).turn_into(Sticky::of(name, port, new), layout.family());
+            edit.switch(batches);
+        }
+    }
+    for ((set, old), (_, new)) in layout.ranges(old).into_iter().zip(layout.ranges(new)) {
+        if old != new {
+            batches.push(Operation::FlushSet(Arc::clone(&set.name)));
+            batches.current().add_elements(set, new);
+        }
     }
 }
 

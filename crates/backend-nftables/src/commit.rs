@@ -4,17 +4,22 @@
 //! only. A change too large for one is cut into several, and then order is what a
 //! packet sees: first what is led to (chains, slots), then what leads there, then
 //! the other way round for what goes. Whatever a packet meets in between is the
-//! old endpoint list of a VIP, or its new one, or their overlap.
+//! old endpoint list of a VIP, or its new one, or their overlap. The chains of services
+//! with affinity are like the verdicts that lead to classes: rewritten when the slots they
+//! draw from are there, and before those they no longer draw from go.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use portolan_nft::{Bytes, Chain, Element, Operation, Transaction, Verdict};
+use portolan_core::IpFamily;
+use portolan_core::plan::NodeSettings;
+use portolan_nft::{Bytes, Chain, Element, Operation, Rule, Transaction, Verdict};
 
 use crate::class::Class;
 use crate::edits::{Edit, Edits};
 use crate::frontend::Value;
-use crate::layout::{Container, Layout};
+use crate::layout::{Container, Layout, nft_family};
+use crate::sticky::StickyEdit;
 
 /// The most elements that one transaction adds or removes.
 ///
@@ -56,35 +61,57 @@ impl<'a> Batches<'a> {
     }
 
     /// Creates the chain of a class.
-    pub(crate) fn add_class(&mut self, class: Class) {
-        let chain = class.chain();
-        self.current.add_chain(Chain::regular(Arc::clone(&chain)));
-        for rule in class.rules() {
-            self.current.add_rule(Arc::clone(&chain), rule);
+    pub(crate) fn add_class(&mut self, class: Class, settings: &NodeSettings) {
+        self.add_chain(&class.chain(), class.rules(settings));
+    }
+
+    /// Creates a regular chain; one that was left behind empty is taken up.
+    pub(crate) fn add_chain(&mut self, chain: &Arc<str>, rules: Vec<Rule>) {
+        self.current.add_chain(Chain::regular(Arc::clone(chain)));
+        self.add_rules(chain, rules);
+    }
+
+    /// Gives a chain other rules.
+    pub(crate) fn rewrite_chain(&mut self, chain: &Arc<str>, rules: Vec<Rule>) {
+        self.current.flush_chain(Arc::clone(chain));
+        self.add_rules(chain, rules);
+    }
+
+    fn add_rules(&mut self, chain: &Arc<str>, rules: Vec<Rule>) {
+        for rule in rules {
+            self.current.add_rule(Arc::clone(chain), rule);
         }
     }
 
-    /// Deletes the chain of a class.
-    pub(crate) fn delete_class(&mut self, class: Class) {
-        self.current.delete_chain(class.chain());
+    /// Deletes a chain that nothing leads to.
+    pub(crate) fn delete_chain(&mut self, chain: Arc<str>) {
+        self.current.delete_chain(chain);
     }
 
-    /// Appends all edits.
-    pub(crate) fn edits(&mut self, edits: &Edits) {
-        let sets = |dispatches: bool| {
-            Container::ALL.into_iter().filter(move |container| container.dispatches() == dispatches)
-        };
-        for container in sets(false) {
-            self.step(container, &edits.of(container), Step::FillOrReplace);
+    /// Appends all edits, and what belongs to services with affinity.
+    pub(crate) fn edits(&mut self, edits: &Edits, sticky: &[StickyEdit]) {
+        let (leading, led_to): (Vec<_>, Vec<_>) =
+            Container::ALL.into_iter().partition(|container| container.dispatches());
+        for edit in sticky {
+            edit.prepare(self);
         }
-        for container in sets(true) {
-            self.step(container, &edits.of(container), Step::FillOrReplace);
+        for container in &led_to {
+            self.step(*container, &edits.of(*container), Step::FillOrReplace);
         }
-        for container in sets(true) {
-            self.step(container, &edits.of(container), Step::Remove);
+        for edit in sticky {
+            edit.switch(self);
         }
-        for container in sets(false) {
-            self.step(container, &edits.of(container), Step::Remove);
+        for container in &leading {
+            self.step(*container, &edits.of(*container), Step::FillOrReplace);
+        }
+        for container in leading.iter().rev() {
+            self.step(*container, &edits.of(*container), Step::Remove);
+        }
+        for edit in sticky {
+            edit.release(self);
+        }
+        for container in led_to.iter().rev() {
+            self.step(*container, &edits.of(*container), Step::Remove);
         }
     }
 
@@ -97,10 +124,13 @@ impl<'a> Batches<'a> {
             let room = (self.limit.saturating_sub(self.current.element_count()) / 2).max(1);
             let (now, later) = rest.split_at(room.min(rest.len()));
             let set = Arc::clone(self.layout.set(container));
-            let old = now.iter().filter(|(_, edit)| edit.old.is_some()).map(|(key, _)| Element::key(*key));
-            self.current.delete_elements(&set, old.collect::<Vec<_>>());
+            let family = self.layout.family;
             let names = &mut self.chain_names;
-            let new = now.iter().filter_map(|(key, edit)| Some(element(*key, edit.new?, names)));
+            let old =
+                now.iter().filter_map(|(key, edit)| Some(old_element(*key, edit.old.as_ref()?, family)));
+            self.current.delete_elements(&set, old);
+            let new =
+                now.iter().filter_map(|(key, edit)| Some(element(*key, edit.new.as_ref()?, family, names)));
             self.current.add_elements(&set, new);
             rest = later;
             if self.current.element_count() >= self.limit {
@@ -129,17 +159,38 @@ impl<'a> Batches<'a> {
     }
 }
 
-fn element(key: Bytes, value: Value, chain_names: &mut HashMap<Class, Arc<str>>) -> Element {
+fn element(
+    key: Bytes,
+    value: &Value,
+    family: IpFamily,
+    chain_names: &mut HashMap<Class, Arc<str>>,
+) -> Element {
     match value {
         Value::Member => Element::key(key),
+        Value::Prefix(bits) => ranged(key, *bits, family),
         Value::Target(target) => {
             let mut data = Bytes::new();
             data.push_addr(target.address).push_port(target.port);
             Element::data(key, data)
         }
         Value::Class(class) => {
-            let chain = chain_names.entry(class).or_insert_with(|| class.chain());
+            let chain = chain_names.entry(*class).or_insert_with(|| class.chain());
             Element::verdict(key, Verdict::Goto(Arc::clone(chain)))
         }
+        Value::Chain(chain) => Element::verdict(key, Verdict::Goto(Arc::clone(chain))),
     }
+}
+
+/// What names an element to the kernel when it goes: its key, which for a range has an end.
+fn old_element(key: Bytes, value: &Value, family: IpFamily) -> Element {
+    match value {
+        Value::Prefix(bits) => ranged(key, *bits, family),
+        _ => Element::key(key),
+    }
+}
+
+/// All keys whose last part, an address, shares so many bits with that of `key`.
+fn ranged(key: Bytes, bits: u8, family: IpFamily) -> Element {
+    let address = nft_family(family).addr_len();
+    Element::prefix(key, key.len().saturating_sub(address) * 8 + usize::from(bits))
 }

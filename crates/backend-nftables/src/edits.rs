@@ -8,11 +8,11 @@ use std::collections::HashMap;
 
 use portolan_nft::Bytes;
 
-use crate::frontend::Value;
+use crate::frontend::{Item, Value};
 use crate::layout::Container;
 
 /// The net change of one key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Edit {
     /// What the kernel holds.
     pub(crate) old: Option<Value>,
@@ -28,21 +28,21 @@ pub(crate) struct Edits {
 
 impl Edits {
     /// The element is no longer wanted.
-    pub(crate) fn remove(&mut self, (container, key, value): (Container, Bytes, Value)) {
+    pub(crate) fn remove(&mut self, (container, key, value): Item) {
         let edits = &mut self.containers[container as usize];
-        edits.entry(key).or_insert(Edit { old: Some(value), new: Some(value) }).new = None;
+        edits.entry(key).or_insert_with(|| Edit { old: Some(value.clone()), new: Some(value) }).new = None;
         Self::settle(edits, &key);
     }
 
     /// The element is wanted from now on.
-    pub(crate) fn add(&mut self, (container, key, value): (Container, Bytes, Value)) {
+    pub(crate) fn add(&mut self, (container, key, value): Item) {
         let edits = &mut self.containers[container as usize];
         edits.entry(key).or_insert(Edit { old: None, new: None }).new = Some(value);
         Self::settle(edits, &key);
     }
 
     /// The kernel turns out to hold `value` under `key`, which was thought to be absent.
-    pub(crate) fn found(&mut self, (container, key, value): (Container, Bytes, Value)) {
+    pub(crate) fn found(&mut self, (container, key, value): Item) {
         let edits = &mut self.containers[container as usize];
         edits.entry(key).or_insert(Edit { old: None, new: None }).old = Some(value);
         Self::settle(edits, &key);
@@ -62,7 +62,7 @@ impl Edits {
     /// The changes of one container, by key.
     pub(crate) fn of(&self, container: Container) -> Vec<(Bytes, Edit)> {
         let mut edits: Vec<_> =
-            self.containers[container as usize].iter().map(|(key, edit)| (*key, *edit)).collect();
+            self.containers[container as usize].iter().map(|(key, edit)| (*key, edit.clone())).collect();
         edits.sort_unstable_by_key(|(key, _)| *key);
         edits
     }

@@ -9,7 +9,8 @@ use portolan_core::{BackendError, BackendFactory, IpFamily, ProbeFailure, ProxyB
 use portolan_nft::{Chain, NetlinkTables, NftError, Table, TableId, Tables, Transaction};
 
 use crate::backend::NftablesBackend;
-use crate::class::{Class, Kind};
+use crate::class::Class;
+use crate::delivery::{Counts, Kind};
 use crate::layout::{Layout, nft_family};
 
 /// The table that the probe makes and removes within one transaction.
@@ -77,9 +78,9 @@ fn rehearsal() -> Transaction {
             transaction.add_rule(Arc::clone(&name), rule);
         }
     }
-    let class = Class { kind: Kind::Cluster, endpoints: 2 };
+    let class = Class { kind: Kind::External, counts: Counts { all: 2, outside: Some(0) } };
     transaction.add_chain(Chain::regular(class.chain()));
-    for rule in class.rules() {
+    for rule in class.rules(&settings) {
         transaction.add_rule(class.chain(), rule);
     }
     transaction.delete_table();

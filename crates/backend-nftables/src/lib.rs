@@ -24,15 +24,18 @@
 //! ```
 
 mod adopt;
+mod affinity;
 pub mod backend;
 pub mod class;
 mod commit;
+pub mod delivery;
 mod edits;
 pub mod factory;
 pub mod frontend;
 pub mod layout;
 mod loaded;
 pub mod slots;
+mod sticky;
 
 pub use backend::NftablesBackend;
 pub use factory::NftablesFactory;

@@ -2,6 +2,7 @@
 //! the slots of each service port, and what several of them share.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -11,9 +12,10 @@ use portolan_nft::Bytes;
 
 use crate::class::Class;
 use crate::edits::Edits;
-use crate::frontend::{Frontend, Value};
+use crate::frontend::{Frontend, Item, List, Value};
 use crate::layout::Container;
 use crate::slots::{SlotChange, Slots};
+use crate::sticky::{Purge, StickyEdit};
 
 /// The loaded services of one family.
 #[derive(Debug, Default)]
@@ -21,28 +23,62 @@ pub(crate) struct Loaded {
     ports: HashMap<ServicePortName, LoadedPort>,
     /// The class chains there are, with the number of VIPs and node ports in each.
     classes: HashMap<Class, usize>,
-    /// How many service ports lead to an endpoint that may run on this node.
-    local_endpoints: HashMap<IpAddr, usize>,
+    /// How many endpoint lists name an endpoint that may run on this node.
+    local_endpoints: Counted<IpAddr>,
+    /// How many service ports have a cluster IP.
+    cluster_ips: Counted<IpAddr>,
     unused_classes: usize,
     /// Classes whose chain is still to be made.
     new_classes: Vec<Class>,
+    /// Service ports whose chains and sets for affinity are to be looked at.
+    sticky: Vec<StickyChange>,
+    /// Chains of service ports that had affinity, empty but still there.
+    pub(crate) stale_chains: Vec<Arc<str>>,
 }
 
 #[derive(Debug)]
 struct LoadedPort {
     port: Arc<ServicePort>,
-    slots: Slots,
+    slots: SlotLists,
+}
+
+/// A service port with affinity that changed; as it is loaded, and as it shall be.
+#[derive(Debug)]
+pub(crate) struct StickyChange {
+    pub(crate) name: ServicePortName,
+    pub(crate) old: Option<Arc<ServicePort>>,
+    pub(crate) new: Option<Arc<ServicePort>>,
+}
+
+/// The slots of both lists of a service port.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct SlotLists {
+    pub(crate) cluster: Slots,
+    pub(crate) local: Slots,
 }
 
 /// One service port on its way from what is loaded to what is wanted.
 struct PortChange<'a> {
     name: &'a ServicePortName,
+    /// What is loaded, and the frontends that stay.
+    old: Option<(Arc<ServicePort>, Vec<Frontend>)>,
     wanted: Option<&'a Arc<ServicePort>>,
-    slots: Slots,
-    /// The frontends that these slots are loaded for.
-    frontends: Vec<Frontend>,
-    /// The endpoints that are counted for it.
-    counted: Arc<[Endpoint]>,
+    slots: SlotLists,
+}
+
+impl SlotLists {
+    fn of(&self, list: List) -> &Slots {
+        match list {
+            List::Cluster => &self.cluster,
+            List::Local => &self.local,
+        }
+    }
+
+    fn items(&self, frontend: &Frontend) -> impl Iterator<Item = Item> {
+        frontend.slot_maps().flat_map(move |(map, list)| {
+            self.of(list).iter().map(move |(slot, target)| frontend.slot(map, slot, target))
+        })
+    }
 }
 
 impl Loaded {
@@ -72,12 +108,11 @@ impl Loaded {
     pub(crate) fn adopt(
         &mut self,
         name: &ServicePortName,
-        slots: Slots,
+        slots: SlotLists,
         wanted: &Arc<ServicePort>,
         edits: &mut Edits,
     ) {
-        let (frontends, counted) = (Vec::new(), Arc::default());
-        self.take(PortChange { name, wanted: Some(wanted), slots, frontends, counted }, edits);
+        self.take(PortChange { name, old: None, wanted: Some(wanted), slots }, edits);
     }
 
     /// Lets go of the addresses that a service port no longer has.
@@ -88,43 +123,42 @@ impl Loaded {
         edits: &mut Edits,
     ) -> PortChange<'a> {
         let Some(LoadedPort { port, slots }) = self.ports.remove(name) else {
-            let (slots, frontends, counted) = (Slots::default(), Vec::new(), Arc::default());
-            return PortChange { name, wanted, slots, frontends, counted };
+            return PortChange { name, old: None, wanted, slots: SlotLists::default() };
         };
         let wanted_frontends = wanted.map(|port| Frontend::all(name, port)).unwrap_or_default();
         let mut frontends = Frontend::all(name, &port);
+        for frontend in &frontends {
+            frontend.heads(name, &port).into_iter().for_each(|item| edits.remove(item));
+            self.leave(frontend.class(&port));
+        }
         frontends.retain(|frontend| {
             let stays = wanted_frontends.contains(frontend);
             if !stays {
-                frontend.elements(&slots).for_each(|element| edits.remove(element));
-                self.leave(frontend.class(slots.count()));
+                slots.items(frontend).for_each(|item| edits.remove(item));
             }
             stays
         });
-        PortChange { name, wanted, slots, frontends, counted: Arc::clone(&port.cluster_endpoints) }
+        PortChange { name, old: Some((port, frontends)), wanted, slots }
     }
 
     /// Fills the addresses that it has now, and keeps account of it.
     fn take(&mut self, change: PortChange<'_>, edits: &mut Edits) {
-        let PortChange { name, wanted, mut slots, frontends, counted } = change;
-        let endpoints = wanted.map(|port| Arc::clone(&port.cluster_endpoints)).unwrap_or_default();
-        self.recount_local(&counted, &endpoints, edits);
+        let PortChange { name, old, wanted, mut slots } = change;
+        let (old, kept) = old.map_or((None, Vec::new()), |(port, frontends)| (Some(port), frontends));
+        self.recount(old.as_deref(), wanted.map(AsRef::as_ref), edits);
+        if [old.as_ref(), wanted].into_iter().flatten().any(|port| port.session_affinity.is_some()) {
+            self.sticky.push(StickyChange { name: name.clone(), old, new: wanted.cloned() });
+        }
         let Some(port) = wanted else { return };
-        let before = slots.count();
-        let slot_changes = slots.assign(&endpoints);
+        let changes = [List::Cluster, List::Local].map(|list| slots.of_mut(list).assign(list.of(port)));
         for frontend in Frontend::all(name, port) {
-            if frontends.contains(&frontend) {
-                change_slots(&frontend, &slot_changes, edits);
-                if before != slots.count() {
-                    edits.remove(frontend.verdict(before));
-                    edits.add(frontend.verdict(slots.count()));
-                    self.leave(frontend.class(before));
-                    self.join(frontend.class(slots.count()));
-                }
+            if kept.contains(&frontend) {
+                change_slots(&frontend, &changes, edits);
             } else {
-                frontend.elements(&slots).for_each(|element| edits.add(element));
-                self.join(frontend.class(slots.count()));
+                slots.items(&frontend).for_each(|item| edits.add(item));
             }
+            frontend.heads(name, port).into_iter().for_each(|item| edits.add(item));
+            self.join(frontend.class(port));
         }
         self.ports.insert(name.clone(), LoadedPort { port: Arc::clone(port), slots });
     }
@@ -155,6 +189,34 @@ impl Loaded {
         std::mem::take(&mut self.new_classes)
     }
 
+    /// The service ports with affinity that changed.
+    pub(crate) fn take_sticky(&mut self) -> Vec<StickyChange> {
+        std::mem::take(&mut self.sticky)
+    }
+
+    /// Keeps account of chains that come and go with services with affinity. Returns where
+    /// clients must be made to forget their endpoints.
+    pub(crate) fn absorb(&mut self, edits: Vec<StickyEdit>) -> Vec<Purge> {
+        let mut purges = Vec::new();
+        for edit in edits {
+            self.stale_chains.retain(|stale| edit.new_chains.iter().all(|(chain, _)| chain != stale));
+            self.stale_chains.extend(edit.gone_chains);
+            purges.extend(edit.purges);
+        }
+        purges
+    }
+
+    /// All service ports with affinity. Costs a look at every service port.
+    pub(crate) fn sticky_ports(&self) -> impl Iterator<Item = (&ServicePortName, &Arc<ServicePort>)> {
+        let ports = self.ports.iter().map(|(name, loaded)| (name, &loaded.port));
+        ports.filter(|(_, port)| port.session_affinity.is_some())
+    }
+
+    /// All class chains.
+    pub(crate) fn classes(&self) -> impl Iterator<Item = Class> {
+        self.classes.keys().copied()
+    }
+
     /// How many class chains nothing leads to.
     pub(crate) fn unused_count(&self) -> usize {
         self.unused_classes
@@ -174,37 +236,87 @@ impl Loaded {
         }
     }
 
-    /// Keeps the hairpin set at the endpoints that may run here. Both lists are sorted.
-    fn recount_local(&mut self, old: &[Endpoint], new: &[Endpoint], edits: &mut Edits) {
-        if std::ptr::eq(old, new) {
+    /// Keeps account of what service ports share.
+    fn recount(&mut self, old: Option<&ServicePort>, new: Option<&ServicePort>, edits: &mut Edits) {
+        for list in [List::Cluster, List::Local] {
+            let of = |port: Option<&ServicePort>| port.map_or(&[][..], |port| list.of(port)).as_ptr();
+            if old.is_some() && of(old) == of(new) {
+                continue;
+            }
+            let [old, new] = [old, new].map(|port| port.map_or(&[][..], |port| list.of(port)));
+            for endpoint in only_in(new, old) {
+                self.local_endpoints.add(endpoint.address, || edits.add(hairpin(endpoint.address)));
+            }
+            for endpoint in only_in(old, new) {
+                self.local_endpoints.remove(endpoint.address, || edits.remove(hairpin(endpoint.address)));
+            }
+        }
+        let [old, new] = [old, new].map(|port| port.and_then(|port| port.cluster_ip));
+        if old == new {
             return;
         }
-        for endpoint in only_in(new, old) {
-            let uses = self.local_endpoints.entry(endpoint.address).or_default();
-            if *uses == 0 {
-                edits.add(hairpin(endpoint.address));
-            }
-            *uses += 1;
+        if let Some(ip) = new {
+            self.cluster_ips.add(ip, || edits.add(cluster_ip(ip)));
         }
-        for endpoint in only_in(old, new) {
-            let Some(uses) = self.local_endpoints.get_mut(&endpoint.address) else { continue };
-            *uses -= 1;
-            if *uses == 0 {
-                self.local_endpoints.remove(&endpoint.address);
-                edits.remove(hairpin(endpoint.address));
-            }
+        if let Some(ip) = old {
+            self.cluster_ips.remove(ip, || edits.remove(cluster_ip(ip)));
         }
     }
 }
 
-fn change_slots(frontend: &Frontend, changes: &[SlotChange], edits: &mut Edits) {
-    for change in changes {
-        let element = |target| (frontend.endpoints(), frontend.slot_key(change.slot), Value::Target(target));
-        if let Some(target) = change.old {
-            edits.remove(element(target));
+impl SlotLists {
+    fn of_mut(&mut self, list: List) -> &mut Slots {
+        match list {
+            List::Cluster => &mut self.cluster,
+            List::Local => &mut self.local,
         }
-        if let Some(target) = change.new {
-            edits.add(element(target));
+    }
+}
+
+/// How often each thing is used.
+#[derive(Debug)]
+struct Counted<T>(HashMap<T, usize>);
+
+impl<T> Default for Counted<T> {
+    fn default() -> Self {
+        Self(HashMap::new())
+    }
+}
+
+impl<T: Copy + Eq + Hash> Counted<T> {
+    /// One use more.
+    fn add(&mut self, thing: T, when_first: impl FnOnce()) {
+        let uses = self.0.entry(thing).or_default();
+        *uses += 1;
+        if *uses == 1 {
+            when_first();
+        }
+    }
+
+    /// One use less.
+    fn remove(&mut self, thing: T, when_last: impl FnOnce()) {
+        let Some(uses) = self.0.get_mut(&thing) else { return };
+        *uses -= 1;
+        if *uses == 0 {
+            self.0.remove(&thing);
+            when_last();
+        }
+    }
+}
+
+fn change_slots(frontend: &Frontend, [cluster, local]: &[Vec<SlotChange>; 2], edits: &mut Edits) {
+    for (map, list) in frontend.slot_maps() {
+        let changes = match list {
+            List::Cluster => cluster,
+            List::Local => local,
+        };
+        for change in changes {
+            if let Some(target) = change.old {
+                edits.remove(frontend.slot(map, change.slot, target));
+            }
+            if let Some(target) = change.new {
+                edits.add(frontend.slot(map, change.slot, target));
+            }
         }
     }
 }
@@ -216,8 +328,12 @@ fn only_in<'a>(list: &'a [Endpoint], other: &'a [Endpoint]) -> impl Iterator<Ite
         .filter(|endpoint| other.binary_search(endpoint).is_err())
 }
 
-fn hairpin(address: IpAddr) -> (Container, Bytes, Value) {
+fn hairpin(address: IpAddr) -> Item {
     let mut key = Bytes::new();
     key.push_addr(address).push_addr(address);
     (Container::Hairpin, key, Value::Member)
+}
+
+fn cluster_ip(address: IpAddr) -> Item {
+    (Container::ClusterIps, Bytes::addr(address), Value::Member)
 }

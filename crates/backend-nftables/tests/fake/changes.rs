@@ -76,9 +76,9 @@ fn a_new_vip_costs_its_own_elements() {
         service("ns/new", "10.97.0.1").port("", Tcp, 80).applied(),
         slice("ns/new-1", "new").port("", Tcp, 80).on("n2", "10.200.0.1").on("n2", "10.200.0.2").applied(),
     ];
-    assert_eq!(node.handle(events).apply().operations, 3, "a verdict and two slots");
+    assert_eq!(node.handle(events).apply().operations, 4, "a verdict, two slots, a cluster IP");
     let gone = Event::Service(Change::Deleted(object_name("ns/new")));
-    assert_eq!(node.handle([gone]).apply().operations, 3);
+    assert_eq!(node.handle([gone]).apply().operations, 4);
 }
 
 #[test]

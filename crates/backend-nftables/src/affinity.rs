@@ -1,0 +1,184 @@
+//! Session affinity: what a service port with it has for itself in the table.
+//!
+//! A client's endpoint is not known before one is drawn, and a rule cannot both draw and
+//! remember. So the drawn one is learned a moment later, from the translated packet:
+//!
+//! ```text
+//! nat     cluster/shop/web/tcp/http     dnat to whom affinity-8080/… remembers for ip saddr, else draw
+//! filter  affinity/shop/web/tcp/http    update affinity-8080/… { ct original ip saddr : ip daddr }
+//! ```
+//!
+//! | object | holds |
+//! |---|---|
+//! | `affinity-8080/…` | client → address of its endpoint, of those that serve on port 8080 |
+//! | `affinity-endpoints/…` | the endpoints there are; others are not learned, or a flow to one that has gone would bring it back |
+//! | `affinity-local-8080/…`, `affinity-local-endpoints/…` | the same for endpoints of this node, where a Local policy needs them apart |
+//! | `cluster/…`, `external/…`, `nodeport/…` | chains in a class's stead |
+//! | `affinity/…` | chain that learns |
+//!
+//! The cost is the same for any number of endpoints. What a client learned through one address of
+//! the service port holds for all of them. The map has no port in its data, because nft 1.0.6
+//! aborts when it loads a rule that remembers an IPv6 address together with something else;
+//! endpoints nearly always share one port, and where they do not, there is a map for each.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use portolan_core::plan::NodeSettings;
+use portolan_core::{Endpoint, ServicePort, ServicePortName};
+use portolan_nft::{Bytes, MatchOp, Rule, Selector, Set, SetTimeout, Statement};
+
+use crate::delivery::{self, Kind, Remembered};
+use crate::frontend::{List, counts};
+use crate::layout::condition::{is_protocol, to_port};
+
+/// The most clients remembered for one service port and target port. Each costs the kernel some
+/// 150 bytes; without a bound, forged sources could fill its memory.
+const MAX_CLIENTS: u32 = 1 << 18;
+
+/// What one service port has for itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Sticky {
+    /// The sets of endpoints that may be learned, with their elements, sorted.
+    pub(crate) known: Vec<(Arc<Set>, Vec<Bytes>)>,
+    /// The maps of clients, with the addresses that they may lead to.
+    pub(crate) memories: Vec<(Arc<Set>, BTreeSet<IpAddr>)>,
+    /// The chains with their rules.
+    pub(crate) chains: BTreeMap<Arc<str>, Vec<Rule>>,
+}
+
+impl Sticky {
+    /// What `port` needs; nothing without affinity or while it serves nobody.
+    pub(crate) fn of(name: &ServicePortName, port: &ServicePort, settings: &NodeSettings) -> Option<Self> {
+        let timeout = port.session_affinity?;
+        let owner = owner(name);
+        let mut chains = BTreeMap::new();
+        for kind in Kind::ALL {
+            if let Some(counts) = counts(kind, port) {
+                let remembered = remembered(name, port, kind, &owner);
+                let rules = delivery::rules(kind, counts, &remembered, settings);
+                chains.insert(Arc::from(chain_name(kind, &owner)), rules);
+            }
+        }
+        if chains.is_empty() {
+            return None;
+        }
+        let (mut known, mut memories, mut learn) = (Vec::new(), Vec::new(), Vec::new());
+        for list in [List::Cluster, List::Local] {
+            let endpoints = list.of(port);
+            if endpoints.is_empty() {
+                continue;
+            }
+            let guard = Arc::new(known_set(list, &owner));
+            for (target_port, addresses) in by_port(endpoints) {
+                let memory = Arc::new(memory_map(list, target_port, &owner));
+                learn.push(learn_rule(&guard, &memory, target_port, timeout));
+                memories.push((memory, addresses));
+            }
+            known.push((guard, endpoints.iter().map(known_key).collect()));
+        }
+        chains.insert(Arc::from(learn_chain(&owner)), learn);
+        Some(Self { known, memories, chains })
+    }
+
+    /// Its sets and maps.
+    pub(crate) fn sets(&self) -> impl Iterator<Item = &Arc<Set>> {
+        self.known.iter().map(|(set, _)| set).chain(self.memories.iter().map(|(set, _)| set))
+    }
+}
+
+fn prefix(list: List) -> &'static str {
+    match list {
+        List::Cluster => "affinity",
+        List::Local => "affinity-local",
+    }
+}
+
+/// What follows the slash in the names of a service port's objects.
+pub(crate) fn owner(name: &ServicePortName) -> Arc<str> {
+    let protocol = name.protocol.to_string().to_lowercase();
+    format!("{}/{protocol}/{}", name.service, name.port).into()
+}
+
+/// The owner in the name of one of those objects.
+pub(crate) fn owner_of(name: &str) -> Option<&str> {
+    name.split_once('/').map(|(_, owner)| owner)
+}
+
+/// The chain that frontends of a kind lead to.
+pub(crate) fn chain_name(kind: Kind, owner: &str) -> String {
+    format!("{}/{owner}", kind.as_str())
+}
+
+/// The chain that learns.
+pub(crate) fn learn_chain(owner: &str) -> String {
+    format!("affinity/{owner}")
+}
+
+/// The shape that an object of this name has, if it is one of ours.
+pub(crate) fn shape(name: &str) -> Option<Set> {
+    let (kind, owner) = name.split_once('/')?;
+    for list in [List::Local, List::Cluster] {
+        let Some(rest) = kind.strip_prefix(prefix(list)).and_then(|rest| rest.strip_prefix('-')) else {
+            continue;
+        };
+        if rest == "endpoints" {
+            return Some(known_set(list, owner));
+        }
+        if let Ok(port) = rest.parse() {
+            return Some(memory_map(list, port, owner));
+        }
+    }
+    None
+}
+
+fn known_set(list: List, owner: &str) -> Set {
+    Set::new(format!("{}-endpoints/{owner}", prefix(list)), [Selector::Daddr, Selector::ThDport])
+}
+
+fn memory_map(list: List, port: u16, owner: &str) -> Set {
+    Set::map(format!("{}-{port}/{owner}", prefix(list)), [Selector::CtOriginalSaddr], [Selector::Daddr])
+        .filled_by_rules(SetTimeout::PerElement, Some(MAX_CLIENTS))
+}
+
+fn known_key(endpoint: &Endpoint) -> Bytes {
+    *Bytes::new().push_addr(endpoint.address).push_port(endpoint.port)
+}
+
+fn by_port(endpoints: &[Endpoint]) -> BTreeMap<u16, BTreeSet<IpAddr>> {
+    let mut ports = BTreeMap::<_, BTreeSet<_>>::new();
+    for endpoint in endpoints {
+        ports.entry(endpoint.port).or_default().insert(endpoint.address);
+    }
+    ports
+}
+
+/// Sends clients to the endpoints that they had.
+fn remembered(name: &ServicePortName, port: &ServicePort, kind: Kind, owner: &str) -> Remembered {
+    let of = |list: List| -> Vec<Vec<Statement>> {
+        by_port(list.of(port))
+            .into_keys()
+            .map(|target_port| {
+                let map = memory_map(list, target_port, owner).name;
+                let again = Statement::DnatMapPort { key: vec![Selector::Saddr], map, port: target_port };
+                vec![is_protocol(name.protocol), again]
+            })
+            .collect()
+    };
+    match kind {
+        Kind::Cluster => Remembered { all: of(List::internal(port)), outside: Vec::new() },
+        Kind::External | Kind::NodePort => Remembered { all: of(List::Cluster), outside: of(List::Local) },
+    }
+}
+
+fn learn_rule(known: &Set, memory: &Set, port: u16, timeout: std::time::Duration) -> Rule {
+    let is_known = Statement::InSet { key: known.key.clone(), op: MatchOp::Eq, set: Arc::clone(&known.name) };
+    let learn = Statement::UpdateMap {
+        map: Arc::clone(&memory.name),
+        key: vec![Selector::CtOriginalSaddr],
+        data: vec![Selector::Daddr],
+        timeout: Some(timeout),
+    };
+    Rule::new([to_port(port), is_known, learn])
+}

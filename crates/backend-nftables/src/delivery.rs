@@ -1,0 +1,124 @@
+//! The rules that send a connection to an endpoint, whether all VIPs of a class share them or a
+//! service with affinity has them for itself.
+
+use std::sync::Arc;
+
+use portolan_core::plan::NodeSettings;
+use portolan_nft::{MatchOp, Rule, Selector, Statement};
+
+use crate::layout::condition::{from_local_pod, is_local};
+use crate::layout::{
+    ENDPOINTS, LOCAL_ENDPOINTS, MARK_CLUSTER_TRAFFIC, MARK_MASQUERADE, NODEPORT_ENDPOINTS,
+    NODEPORT_LOCAL_ENDPOINTS,
+};
+
+/// What kind of frontend is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    /// Cluster IPs: masqueraded as configured.
+    Cluster,
+    /// Load-balancer addresses and external IPs.
+    External,
+    /// Node ports: looked up without an address.
+    NodePort,
+}
+
+impl Kind {
+    /// All kinds.
+    pub const ALL: [Self; 3] = [Self::Cluster, Self::External, Self::NodePort];
+
+    /// The name, as chains begin with it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Cluster => "cluster",
+            Self::External => "external",
+            Self::NodePort => "nodeport",
+        }
+    }
+}
+
+/// How many slots a frontend has, and who may use which.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Counts {
+    /// Slots in the map for everybody.
+    pub all: u32,
+    /// Slots in the map for those who are not on this node, where these are kept apart: then the
+    /// others are for local pods and the node itself alone.
+    pub outside: Option<u32>,
+}
+
+/// Rules that are tried before a slot is drawn, one list for each map of slots.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Remembered {
+    /// Before a slot for everybody.
+    pub all: Vec<Vec<Statement>>,
+    /// Before a slot for those who are not on this node.
+    pub outside: Vec<Vec<Statement>>,
+}
+
+/// The rules that mark a packet for masquerading where it must be and send it on.
+///
+/// Under the external Local policy a client on another host keeps its address and goes to this
+/// node's endpoints, or nowhere. What is on this node did not choose a node, so the policy
+/// is not about it: it may go to any endpoint.
+pub fn rules(kind: Kind, counts: Counts, remembered: &Remembered, settings: &NodeSettings) -> Vec<Rule> {
+    let mark = match kind {
+        Kind::Cluster => MARK_CLUSTER_TRAFFIC,
+        Kind::External | Kind::NodePort => MARK_MASQUERADE,
+    };
+    let mark = Statement::Jump(mark.into());
+    let (slots, outside_slots) = match kind {
+        Kind::Cluster | Kind::External => (ENDPOINTS, LOCAL_ENDPOINTS),
+        Kind::NodePort => (NODEPORT_ENDPOINTS, NODEPORT_LOCAL_ENDPOINTS),
+    };
+    let all = |condition: &[Statement]| deliver(kind, slots, counts.all, condition, &remembered.all);
+    let Some(outside) = counts.outside else {
+        let mut rules = vec![Rule::new([mark])];
+        rules.extend(all(&[]));
+        return rules;
+    };
+    let mut rules = Vec::new();
+    let from_pod = settings.local_detector.as_ref().and_then(|d| from_local_pod(d, MatchOp::Eq));
+    if let Some(from_pod) = from_pod {
+        rules.extend(all(&[from_pod]));
+    }
+    let from_node = is_local(Selector::FibSaddrType);
+    rules.push(Rule::new([from_node.clone(), mark]));
+    rules.extend(all(&[from_node]));
+    rules.extend(deliver(kind, outside_slots, outside, &[], &remembered.outside));
+    rules
+}
+
+/// Sends what meets `condition` to a random one of `count` slots, or nowhere if there are none.
+///
+/// Should the slot be gone because the VIP shrank after this packet read its verdict, the last
+/// rule sends it to slot 0, which every VIP with slots has.
+fn deliver(
+    kind: Kind,
+    map: &'static str,
+    count: u32,
+    condition: &[Statement],
+    remembered: &[Vec<Statement>],
+) -> Vec<Rule> {
+    let rule = |then: Vec<Statement>| Rule::new([condition, &then].concat());
+    if count == 0 {
+        return vec![rule(vec![Statement::Drop])];
+    }
+    let mut rules: Vec<Rule> = remembered.iter().cloned().map(rule).collect();
+    rules.push(rule(vec![pick(kind, map, count)]));
+    if count > 1 {
+        rules.push(rule(vec![pick(kind, map, 1)]));
+    }
+    rules
+}
+
+fn pick(kind: Kind, map: &'static str, modulus: u32) -> Statement {
+    let slot = Selector::NumgenRandom { modulus };
+    let key = match kind {
+        Kind::Cluster | Kind::External => {
+            vec![Selector::Daddr, Selector::L4Proto, Selector::ThDport, slot]
+        }
+        Kind::NodePort => vec![Selector::L4Proto, Selector::ThDport, slot],
+    };
+    Statement::DnatMap { key, map: Arc::from(map) }
+}
