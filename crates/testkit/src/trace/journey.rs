@@ -41,11 +41,10 @@ struct Journey<'t> {
 impl<'t> Journey<'t> {
     fn arriving(&mut self, interface: &Arc<str>) -> Result<Weighted<'t, Flow>, TraceError> {
         let flows = Weighted::certain(Flow::start(self.walk.packet, Some(Arc::clone(interface))));
-        // IPv6 looks at addresses before any hook, IPv4 not before it routes.
-        let early = self.family == Family::Ip6;
-        let flows = if early { self.refuse_martians(flows)? } else { flows };
+        // Both look at addresses when they route, IPv6 before any hook as well.
+        let flows = if self.family == Family::Ip6 { self.refuse_martians(flows)? } else { flows };
         let flows = self.hook(Hook::Prerouting, flows)?;
-        let flows = if early { flows } else { self.refuse_martians(flows)? };
+        let flows = self.refuse_martians(flows)?;
         let (local, passing) = self.split_local(flows);
         let mut delivered = self.hook(Hook::Input, local)?;
         let passing = self.hook(Hook::Forward, passing)?;

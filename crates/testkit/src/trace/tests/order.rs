@@ -174,8 +174,7 @@ fn dormant_tables_do_nothing() {
 
 #[test]
 fn routing_drops_what_cannot_have_come_from_elsewhere() {
-    let tables = table(|t| every_hook(t, "", 0));
-    let mut tables = tables;
+    let mut tables = table(|t| every_hook(t, "", 0));
     add_table(&mut tables, TableId::new(Family::Ip6, "t"), |t| every_hook(t, "6", 0));
     let way = |source: &str, destination: &str| {
         let packet = Packet::arriving(Protocol::Udp, at(source), at(destination));
@@ -193,11 +192,18 @@ fn routing_drops_what_cannot_have_come_from_elsewhere() {
 }
 
 #[test]
-fn ipv4_is_translated_before_routing_looks_at_the_destination() {
-    let tables = table(|t| {
+fn routing_looks_at_the_destination_that_translation_left() {
+    let mut tables = table(|t| {
         add_dnat_map(t, &[(1, pod(1)), (2, at("127.0.0.1:80"))]);
         base(t, ("nat", ChainKind::Nat, Hook::Prerouting, -100), [vec![dnat()]]);
     });
     assert_eq!(trace(&tables, &arriving("127.0.0.1:1")).endpoints(), [pod(1)].into());
     assert!(trace(&tables, &arriving("10.96.0.1:2")).is_dropped());
+    add_table(&mut tables, TableId::new(Family::Ip6, "t"), |t| {
+        add_dnat_map(t, &[(2, at("[::1]:80"))]);
+        base(t, ("nat6", ChainKind::Nat, Hook::Prerouting, -100), [vec![dnat()]]);
+    });
+    let packet = Packet::arriving(Protocol::Udp, at("[2001:db8::9]:1"), at("[fd00:96::1]:2"));
+    let dropped = outcome(&tables, &packet);
+    assert_eq!(chains(&dropped), ["nat6", "a loopback destination from elsewhere"]);
 }
