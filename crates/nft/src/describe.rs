@@ -14,7 +14,8 @@ pub(crate) fn verb(operation: &Operation) -> &'static str {
         Operation::DeleteTable(_)
         | Operation::DeleteChain(_)
         | Operation::DeleteSet(_)
-        | Operation::DeleteElements(..) => "delete",
+        | Operation::DeleteElements(..)
+        | Operation::DestroyElements(..) => "delete",
         Operation::FlushChain(_) | Operation::FlushSet(_) => "flush",
     }
 }
@@ -30,7 +31,9 @@ pub(crate) fn object(operation: &Operation, table: &TableId) -> String {
         }
         Operation::AddSet(set) => format!("{} {table} {}", set.noun(), set.name),
         Operation::DeleteSet(set) | Operation::FlushSet(set) => format!("set {table} {set}"),
-        Operation::AddElements(set, list) | Operation::DeleteElements(set, list) => match list.len() {
+        Operation::AddElements(set, list)
+        | Operation::DeleteElements(set, list)
+        | Operation::DestroyElements(set, list) => match list.len() {
             1 => list.iter().next().map_or_else(String::new, |only| element(&only, set, table)),
             many => format!("one of {many} elements of {} {table} {}", set.noun(), set.name),
         },

@@ -8,7 +8,7 @@ use portolan_netlink::{Batch, flag};
 
 use crate::libnftnl::{Scratch, Unwritable};
 use crate::wire::{self, SUBSYSTEM, family_header, message_kind};
-use crate::{Family, NftError, Operation, TableId, Transaction, describe};
+use crate::{Family, Features, NftError, Operation, TableId, Transaction, describe};
 
 mod element;
 mod expression;
@@ -52,10 +52,15 @@ impl Encoded {
     }
 }
 
-/// Writes `transaction` into an empty batch.
-pub(crate) fn encode(transaction: &Transaction, batch: Batch) -> Result<Encoded, NftError> {
+/// Writes `transaction` into an empty batch, for a kernel that has these features.
+pub(crate) fn encode(
+    transaction: &Transaction,
+    features: Features,
+    batch: Batch,
+) -> Result<Encoded, NftError> {
     let mut writer = Writer {
         table: transaction.table(),
+        features,
         scratch: Scratch::new(),
         encoded: Encoded { asked: batch.first(), batch, origins: Vec::new() },
     };
@@ -80,6 +85,7 @@ fn invalid(object: impl Into<String>, Unwritable(reason): Unwritable) -> NftErro
 /// Writes the steps one after the other.
 struct Writer<'a> {
     table: &'a TableId,
+    features: Features,
     scratch: Scratch,
     encoded: Encoded,
 }
@@ -101,6 +107,15 @@ impl Writer<'_> {
             }
             Operation::DeleteElements(set, list) => {
                 self.elements(index, wire::message::DEL_ELEMENTS, 0, set, list)
+            }
+            Operation::DestroyElements(set, _) if set.interval => {
+                Err(invalid(describe::object(operation, self.table), RANGES))
+            }
+            Operation::DestroyElements(set, list) => {
+                let destroy = self.features.destroy_elements;
+                let message =
+                    if destroy { wire::message::DESTROY_ELEMENTS } else { wire::message::DEL_ELEMENTS };
+                self.elements(index, message, 0, set, list)
             }
             _ => self
                 .object(index, operation)
@@ -146,7 +161,10 @@ impl Writer<'_> {
                 self.message(index, own.family, wire::message::DEL_SET, 0, &object)
             }
             Operation::FlushSet(name) => self.flush_set(index, name),
-            Operation::AddElements(..) | Operation::DeleteElements(..) => Ok(()),
+            // Written by `elements`.
+            Operation::AddElements(..) | Operation::DeleteElements(..) | Operation::DestroyElements(..) => {
+                Ok(())
+            }
         }
     }
 
@@ -169,6 +187,7 @@ impl Writer<'_> {
     }
 }
 
+const RANGES: Unwritable = Unwritable("ranges can be deleted but not destroyed");
 const TOO_LONG: Unwritable = Unwritable("it is too long");
 
 #[cfg(test)]

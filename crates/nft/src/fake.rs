@@ -58,7 +58,7 @@ pub struct FakeChain {
 impl FakeTables {
     /// No tables, and every feature offered.
     pub fn new() -> Self {
-        Self { features: Features { owner_persist: true }, ..Self::default() }
+        Self { features: Features { owner_persist: true, destroy_elements: true }, ..Self::default() }
     }
 
     /// The same, as a kernel that offers just these features.

@@ -1,12 +1,15 @@
 //! The kernel's tables, over one netlink socket.
 
+use std::net::Ipv4Addr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use portolan_netlink::{NetlinkSocket, Protocol};
 
 use crate::encode::encode;
 use crate::{
-    Commit, DumpedSet, Features, NftError, Table, TableDump, TableFlags, TableId, Tables, Transaction,
+    Bytes, Commit, DumpedSet, Element, Family, Features, NftError, Operation, Selector, Set, Table,
+    TableDump, TableFlags, TableId, Tables, Transaction,
 };
 
 mod reading;
@@ -56,9 +59,9 @@ impl NetlinkTables {
         self.socket.port()
     }
 
-    fn try_commit(&mut self, transaction: &Transaction) -> Result<Commit, NftError> {
+    fn try_commit(&mut self, transaction: &Transaction, features: Features) -> Result<Commit, NftError> {
         let started = Instant::now();
-        let encoded = encode(transaction, self.socket.new_batch())?;
+        let encoded = encode(transaction, features, self.socket.new_batch())?;
         let sent = Instant::now();
         let refusals = self
             .socket
@@ -76,19 +79,29 @@ impl NetlinkTables {
     }
 }
 
-impl Tables for NetlinkTables {
-    fn commit(&mut self, transaction: &Transaction) -> Result<Commit, NftError> {
-        if transaction.is_empty() {
-            return Ok(Commit::default());
-        }
+impl NetlinkTables {
+    fn commit_for(&mut self, transaction: &Transaction, features: Features) -> Result<Commit, NftError> {
         let mut attempt = 1;
         loop {
-            match self.try_commit(transaction) {
+            match self.try_commit(transaction, features) {
                 Err(error) if attempt < Self::ATTEMPTS && asks_to_repeat(&error) => attempt += 1,
                 result => return result,
             }
             std::thread::sleep(Self::PAUSE);
         }
+    }
+}
+
+impl Tables for NetlinkTables {
+    fn commit(&mut self, transaction: &Transaction) -> Result<Commit, NftError> {
+        if transaction.is_empty() {
+            return Ok(Commit::default());
+        }
+        let destroys = |operation: &Operation| matches!(operation, Operation::DestroyElements(..));
+        // Others are the same for every kernel, and finding out takes a commit.
+        let depends = transaction.operations().iter().any(destroys);
+        let features = if depends { self.features()? } else { Features::default() };
+        self.commit_for(transaction, features)
     }
 
     fn dump(&mut self, table: &TableId) -> Result<Option<TableDump>, NftError> {
@@ -107,17 +120,34 @@ impl Tables for NetlinkTables {
         if let Some(features) = self.features {
             return Ok(features);
         }
+        let features = Features {
+            owner_persist: self.takes(|probe| {
+                probe.add_table(Table { flags: TableFlags::OWNED, comment: None });
+            })?,
+            destroy_elements: self.takes(|probe| {
+                let set = Arc::new(Set::new("probe", [Selector::Daddr]));
+                let absent = Element::key(Bytes::addr(Ipv4Addr::UNSPECIFIED.into()));
+                probe.add_table(Table::default()).add_set(Arc::clone(&set)).destroy_elements(&set, [absent]);
+            })?,
+        };
+        Ok(*self.features.insert(features))
+    }
+}
+
+impl NetlinkTables {
+    /// Whether the kernel takes a transaction, which must begin with its table.
+    fn takes(&mut self, fill: impl FnOnce(&mut Transaction)) -> Result<bool, NftError> {
         // A table that comes and goes within one transaction is never seen by anybody.
         let name = format!("portolan-probe-{}", self.socket.port());
-        let mut probe = Transaction::new(TableId::new(crate::Family::Ip, name));
-        probe.add_table(Table { flags: TableFlags::OWNED, comment: None }).delete_table();
-        let owner_persist = match self.commit(&probe) {
-            Ok(_) => true,
-            // The first before Linux 5.13, the second since.
-            Err(error) if error.errno() == Some(libc::EINVAL) || error.is_unsupported() => false,
-            Err(error) => return Err(error),
-        };
-        Ok(*self.features.insert(Features { owner_persist }))
+        let mut probe = Transaction::new(TableId::new(Family::Ip, name));
+        fill(&mut probe);
+        probe.delete_table();
+        match self.commit_for(&probe, Features { destroy_elements: true, ..Features::default() }) {
+            Ok(_) => Ok(true),
+            // Unknown messages are the first. Unknown flags are that before Linux 5.13, then the second.
+            Err(error) if error.errno() == Some(libc::EINVAL) || error.is_unsupported() => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 }
 

@@ -52,6 +52,8 @@ pub struct Set {
     /// How long elements live.
     pub timeout: SetTimeout,
     /// The most elements it may hold. Without one a dynamic set holds 65,535, others have no limit.
+    /// An element that has expired counts until the kernel has cleared it away, which it does
+    /// about once a second.
     pub size: Option<u32>,
     /// A remark for the reader of `nft list ruleset`; at most [`crate::COMMENT_MAX`] bytes.
     pub comment: Option<String>,

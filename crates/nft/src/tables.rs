@@ -60,4 +60,7 @@ pub struct Features {
     /// Tables can be owned and still outlive their owner's socket
     /// ([`TableFlags::OWNED`](crate::TableFlags::OWNED); Linux 6.9).
     pub owner_persist: bool,
+    /// Elements can be deleted whether they are there or not
+    /// ([`Transaction::destroy_elements`]; Linux 6.3).
+    pub destroy_elements: bool,
 }

@@ -29,6 +29,26 @@ pub enum Operation {
     AddElements(Arc<Set>, ElementList),
     /// Deletes elements, which must exist. Only keys count.
     DeleteElements(Arc<Set>, ElementList),
+    /// Deletes those of these elements that exist. Only keys count. For kernels before Linux 6.3 it
+    /// is [`DeleteElements`](Self::DeleteElements), see [`Features::destroy_elements`].
+    ///
+    /// Not for sets of ranges: of a range that is not there as given, the kernel would take the end
+    /// that another has in common with it.
+    ///
+    /// [`Features::destroy_elements`]: crate::Features::destroy_elements
+    DestroyElements(Arc<Set>, ElementList),
+}
+
+impl Operation {
+    /// The set and the elements that are added or deleted, if that is what the step does.
+    pub fn elements(&self) -> Option<(&Arc<Set>, &ElementList)> {
+        match self {
+            Self::AddElements(set, list)
+            | Self::DeleteElements(set, list)
+            | Self::DestroyElements(set, list) => Some((set, list)),
+            _ => None,
+        }
+    }
 }
 
 /// Ordered changes to one table that the kernel makes all at once.
@@ -144,9 +164,23 @@ impl Transaction {
         self.push_elements(set, elements, Operation::DeleteElements)
     }
 
+    /// Deletes elements that may be gone: those of sets with a timeout go by themselves, at any
+    /// moment between reading the set and this.
+    ///
+    /// Where the kernel lacks [`Features::destroy_elements`](crate::Features::destroy_elements) an
+    /// element that is gone fails the transaction with an error that
+    /// [`is_not_found`](crate::NftError::is_not_found); read the set anew and try again.
+    pub fn destroy_elements(
+        &mut self,
+        set: &Arc<Set>,
+        elements: impl IntoIterator<Item = Element>,
+    ) -> &mut Self {
+        self.push_elements(set, elements, Operation::DestroyElements)
+    }
+
     /// Appends a step made elsewhere.
     pub fn push(&mut self, operation: Operation) -> &mut Self {
-        if let Operation::AddElements(_, list) | Operation::DeleteElements(_, list) = &operation {
+        if let Some((_, list)) = operation.elements() {
             self.elements += list.len();
         }
         self.operations.push(operation);

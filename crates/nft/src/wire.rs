@@ -24,6 +24,8 @@ pub(crate) mod message {
     pub(crate) const GET_ELEMENTS: u8 = 13;
     pub(crate) const DEL_ELEMENTS: u8 = 14;
     pub(crate) const GET_GENERATION: u8 = 16;
+    /// `NFT_MSG_DESTROYSETELEM`, since Linux 6.3.
+    pub(crate) const DESTROY_ELEMENTS: u8 = 30;
 }
 
 /// `enum nft_set_flags`

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use portolan_netlink::MessageIter;
 
 use super::*;
-use crate::{Bytes, Chain, Element, Rule, Selector, Set, Statement, Table};
+use crate::{Bytes, Chain, Element, Features, Rule, Selector, Set, Statement, Table};
 
 fn id() -> TableId {
     TableId::new(Family::Ip, "portolan")
@@ -17,7 +17,7 @@ fn flags(batch: &Batch) -> Vec<u16> {
 fn only_the_last_message_before_the_end_asks_for_an_answer() {
     let mut transaction = Transaction::new(id());
     transaction.add_table(Table::default()).add_chain(Chain::regular("a")).delete_chain("a");
-    let encoded = encode(&transaction, Batch::new(7)).unwrap();
+    let encoded = encode(&transaction, Features::default(), Batch::new(7)).unwrap();
     assert_eq!(encoded.asked, 10);
     let asks: Vec<bool> = flags(&encoded.batch).iter().map(|flags| flags & flag::ACK != 0).collect();
     assert_eq!(asks, [false, false, false, true, false]);
@@ -31,7 +31,7 @@ fn every_message_leads_back_to_its_step() {
     let many = (0..5000_u32).map(|index| Element::key(Bytes::addr(std::net::Ipv4Addr::from(index).into())));
     let mut transaction = Transaction::new(id());
     transaction.add_set(Arc::clone(&set)).add_elements(&set, many).flush_set("set");
-    let encoded = encode(&transaction, Batch::new(100)).unwrap();
+    let encoded = encode(&transaction, Features::default(), Batch::new(100)).unwrap();
 
     assert!(encoded.origin(100).is_none(), "the message that begins the batch");
     assert_eq!(encoded.origin(101).unwrap().operation, 0);
@@ -47,7 +47,7 @@ fn what_cannot_be_written_is_named() {
     let error = |fill: &dyn Fn(&mut Transaction)| {
         let mut transaction = Transaction::new(id());
         fill(&mut transaction);
-        encode(&transaction, Batch::new(1)).map(|_| ()).unwrap_err().to_string()
+        encode(&transaction, Features::default(), Batch::new(1)).map(|_| ()).unwrap_err().to_string()
     };
     let long = "x".repeat(256);
     let named = error(&|t| {
@@ -72,6 +72,27 @@ fn what_cannot_be_written_is_named() {
 }
 
 #[test]
+fn elements_are_destroyed_where_the_kernel_can_and_else_deleted() {
+    let set = Arc::new(Set::new("set", [Selector::Daddr]));
+    let kind = |destroy_elements| {
+        let mut transaction = Transaction::new(id());
+        transaction.destroy_elements(&set, [Element::key(Bytes::addr([10, 0, 0, 1].into()))]);
+        assert_eq!(transaction.element_count(), 1);
+        let features = Features { destroy_elements, ..Features::default() };
+        let encoded = encode(&transaction, features, Batch::new(1)).unwrap();
+        encoded.batch.pages().flat_map(MessageIter::new).nth(1).unwrap().kind
+    };
+    assert_eq!(kind(true), message_kind(wire::message::DESTROY_ELEMENTS));
+    assert_eq!(kind(false), message_kind(wire::message::DEL_ELEMENTS));
+
+    let ranges = Arc::new(Set::intervals("ranges", [Selector::Daddr]));
+    let mut transaction = Transaction::new(id());
+    transaction.destroy_elements(&ranges, [Element::prefix(Bytes::addr([10, 0, 0, 0].into()), 8)]);
+    let error = encode(&transaction, Features::default(), Batch::new(1)).map(|_| ()).unwrap_err();
+    assert!(error.to_string().ends_with("ranges can be deleted but not destroyed"), "{error}");
+}
+
+#[test]
 fn interfaces_that_nft_could_not_write_are_refused() {
     let accepts = |name: &str, letters: Option<u8>| {
         let (selector, op, value) = (Selector::Iifname, crate::MatchOp::Ne, Bytes::ifname(name));
@@ -81,7 +102,7 @@ fn interfaces_that_nft_could_not_write_are_refused() {
         };
         let mut transaction = Transaction::new(id());
         transaction.add_rule("chain", Rule::new([statement]));
-        encode(&transaction, Batch::new(1)).is_ok()
+        encode(&transaction, Features::default(), Batch::new(1)).is_ok()
     };
     for (name, letters) in [("veth", 4), ("a+b", 3), ("e*", 2), ("fifteen-letters", 15), ("a\\b", 3)] {
         assert!(accepts(name, Some(letters)) && accepts(name, None), "{name}");
@@ -102,7 +123,7 @@ fn elements_that_do_not_fit_their_set_are_named() {
         let mut transaction = Transaction::new(id());
         let good = Element::key(Bytes::addr([10, 0, 0, 1].into()));
         transaction.add_elements(&set, [good, element]);
-        encode(&transaction, Batch::new(1)).map(|_| ()).unwrap_err().to_string()
+        encode(&transaction, Features::default(), Batch::new(1)).map(|_| ()).unwrap_err().to_string()
     };
     let address = Bytes::addr([10, 0, 0, 2].into());
     let named = error(Element::data(address, Bytes::port(1)));

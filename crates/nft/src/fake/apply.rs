@@ -6,14 +6,21 @@ use std::sync::Arc;
 use super::undo::Undo;
 use super::{FakeChain, FakeSet, FakeTable, FakeTables};
 use crate::{
-    Chain, Element, ElementList, ElementValue, NftError, Operation, Set, Table, TableId, Transaction,
-    describe,
+    Chain, Element, ElementList, ElementValue, Features, NftError, Operation, Set, Table, TableId,
+    Transaction, describe,
 };
 
 /// Why a step was refused, and on which element if it had several.
 struct Refusal {
     errno: i32,
     element: Option<Box<Element>>,
+}
+
+/// What becomes of an element to delete that is not there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Absent {
+    Refused,
+    PassedOver,
 }
 
 impl From<i32> for Refusal {
@@ -57,7 +64,7 @@ impl FakeTables {
             }
             _ => {
                 let table = self.tables.get_mut(own).ok_or(libc::ENOENT)?;
-                return table.step(own, operation, log);
+                return table.step(own, operation, self.features, log);
             }
         }
         Ok(())
@@ -83,7 +90,13 @@ impl FakeTables {
 }
 
 impl FakeTable {
-    fn step(&mut self, id: &TableId, operation: &Operation, log: &mut Vec<Undo>) -> Result<(), Refusal> {
+    fn step(
+        &mut self,
+        id: &TableId,
+        operation: &Operation,
+        features: Features,
+        log: &mut Vec<Undo>,
+    ) -> Result<(), Refusal> {
         match operation {
             Operation::AddChain(chain) => self.add_chain(id, chain, log)?,
             Operation::DeleteChain(name) => self.delete_chain(id, name, log)?,
@@ -113,7 +126,14 @@ impl FakeTable {
                 log.push(Undo::Set(id.clone(), Arc::clone(name), Some(Box::new(before))));
             }
             Operation::AddElements(set, list) => self.add_elements(id, set, list, log)?,
-            Operation::DeleteElements(set, list) => self.delete_elements(id, set, list, log)?,
+            Operation::DeleteElements(set, list) => {
+                self.delete_elements(id, set, list, Absent::Refused, log)?;
+            }
+            Operation::DestroyElements(set, _) if set.interval => return Err(libc::EINVAL.into()),
+            Operation::DestroyElements(set, list) => {
+                let absent = if features.destroy_elements { Absent::PassedOver } else { Absent::Refused };
+                self.delete_elements(id, set, list, absent, log)?;
+            }
             Operation::AddTable(..) | Operation::DeleteTable(_) => {}
         }
         Ok(())
@@ -203,12 +223,14 @@ impl FakeTable {
         id: &TableId,
         set: &Set,
         list: &ElementList,
+        absent: Absent,
         log: &mut Vec<Undo>,
     ) -> Result<(), Refusal> {
         let present = self.sets.get_mut(&set.name).ok_or(libc::ENOENT)?;
         for element in list {
             match present.remove(&element) {
                 Some(removed) => log.push(Undo::Removed(id.clone(), Arc::clone(&set.name), removed)),
+                None if absent == Absent::PassedOver => {}
                 None => return Err(Refusal { errno: libc::ENOENT, element: Some(Box::new(element)) }),
             }
         }
@@ -217,10 +239,8 @@ impl FakeTable {
 }
 
 fn refused(table: &TableId, operation: &Operation, refusal: &Refusal) -> NftError {
-    let object = match (&refusal.element, operation) {
-        (Some(element), Operation::AddElements(set, _) | Operation::DeleteElements(set, _)) => {
-            describe::element(element, set, table)
-        }
+    let object = match (&refusal.element, operation.elements()) {
+        (Some(element), Some((set, _))) => describe::element(element, set, table),
         _ => describe::object(operation, table),
     };
     NftError::Refused {

@@ -65,3 +65,6 @@ fn check_filling(set: &Set, timed: bool) -> Result<(), i32> {
     let good = set.dynamic && !(timed && set.timeout == SetTimeout::None);
     if good { Ok(()) } else { Err(libc::EOPNOTSUPP) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -188,6 +188,23 @@ fn a_refused_step_takes_the_steps_before_it_back() {
 }
 
 #[test]
+fn what_is_gone_can_be_destroyed_and_on_older_kernels_only_deleted() {
+    let destroy = |t: &mut Transaction| {
+        t.destroy_elements(&services(), [1, 9].map(|last| Element::key(address(last))));
+    };
+    let mut tables = loaded();
+    change(&mut tables, destroy).unwrap();
+    assert!(tables.table(&id()).unwrap().set("services").unwrap().is_empty());
+
+    let mut old = loaded().with_features(Features::default());
+    let error = change(&mut old, destroy).unwrap_err();
+    assert!(error.is_not_found());
+    assert_eq!(error.to_string(), "kernel refused to delete element 10.0.0.9 of map ip portolan services");
+    assert_eq!(old.table(&id()).unwrap().set("services").unwrap().len(), 1);
+    assert_eq!(refused(|t| drop_of(t.destroy_elements(&ranges(), [Element::key(address(1))]))), libc::EINVAL);
+}
+
+#[test]
 fn the_refused_element_is_named_in_the_words_of_its_set() {
     let mut tables = loaded();
     let clash = Element::verdict(address(1), Verdict::Drop);

@@ -47,7 +47,7 @@ fn object(
     operation: &Operation,
 ) -> String {
     let table = transaction.table();
-    if let Operation::AddElements(set, list) | Operation::DeleteElements(set, list) = operation {
+    if let Some((set, list)) = operation.elements() {
         let elements = list.iter().skip(origin.elements_before);
         if let Some(element) = refused_element(encoded, refusal, set, elements) {
             return describe::element(&element, set, table);

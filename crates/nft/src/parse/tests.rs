@@ -9,7 +9,7 @@ use super::*;
 use crate::encode::encode;
 use crate::wire::message as kind;
 use crate::{
-    Bytes, CT_STATE_NEW, Element, ElementList, MatchOp, Rule, Selector, Set, SetTimeout, Statement,
+    Bytes, CT_STATE_NEW, Element, ElementList, Features, MatchOp, Rule, Selector, Set, SetTimeout, Statement,
     Transaction, Verdict,
 };
 
@@ -95,7 +95,7 @@ fn transaction() -> Transaction {
 }
 
 fn encoded(transaction: &Transaction) -> Vec<u8> {
-    let batch = encode(transaction, Batch::new(1)).unwrap().batch;
+    let batch = encode(transaction, Features::default(), Batch::new(1)).unwrap().batch;
     batch.pages().flatten().copied().collect()
 }
 
@@ -188,7 +188,7 @@ fn many_elements_are_spread_over_messages_and_all_read_back() {
 fn an_offset_in_a_message_leads_to_its_element() {
     let mut transaction = Transaction::new(id());
     transaction.add_elements(&services(), (0..9).map(|last| Element::verdict(vip(last), Verdict::Drop)));
-    let encoded = encode(&transaction, Batch::new(1)).unwrap();
+    let encoded = encode(&transaction, Features::default(), Batch::new(1)).unwrap();
     let message = encoded.batch.message(2).unwrap();
     let places: Vec<_> = (0..message.len()).filter_map(|offset| position(message, offset)).collect();
     assert!(places.is_sorted());

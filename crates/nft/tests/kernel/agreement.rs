@@ -4,10 +4,11 @@
 //! refusal carries is compared too, but for two that kernel versions differ in.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use portolan_nft::{
     Bytes, Chain, ChainKind, Element, FakeTables, Family, Hook, MatchOp, NetlinkTables, NftError, Rule,
-    Selector, Set, Statement, Table, TableDump, TableId, Tables, Transaction, Verdict,
+    Selector, Set, SetTimeout, Statement, Table, TableDump, TableId, Tables, Transaction, Verdict,
 };
 use portolan_testkit::netns::isolated;
 use proptest::prelude::*;
@@ -27,10 +28,16 @@ enum Step {
     FlushSet(usize),
     AddElement(usize, usize, usize),
     DeleteElement(usize, usize),
+    DestroyElement(usize, usize),
     RemakeTable,
 }
 
 const REGULAR: [&str; 4] = ["a", "b", "c", "d"];
+const CHAINS: usize = 7;
+const RULES: usize = 18;
+const SETS: usize = 7;
+/// Those that are not of ranges.
+const DESTROYABLE: [usize; 5] = [0, 1, 3, 5, 6];
 
 fn chain(index: usize) -> Chain {
     match index {
@@ -46,7 +53,11 @@ fn set(index: usize) -> Set {
         0 => Set::verdict_map("verdicts", [Selector::Daddr]),
         1 => Set::map("data", [Selector::Daddr], [Selector::Daddr, Selector::ThDport]),
         2 => Set::intervals("ranges", [Selector::Daddr]),
-        _ => Set { size: Some(2), ..Set::new("small", [Selector::Daddr]) },
+        3 => Set { size: Some(2), ..Set::new("small", [Selector::Daddr]) },
+        4 => Set::intervals("sources", [Selector::Daddr, Selector::ThDport, Selector::Saddr]),
+        5 => Set::map("affinity", [Selector::CtOriginalSaddr], [Selector::Daddr])
+            .filled_by_rules(SetTimeout::PerElement, Some(4)),
+        _ => Set::new("seen", [Selector::Saddr]).filled_by_rules(SetTimeout::None, None),
     }
 }
 
@@ -60,8 +71,29 @@ fn rule(index: usize) -> Rule {
         7 => Rule::new([Statement::Reject]),
         8 => Rule::new([Statement::InSet { key: key(), op: MatchOp::Eq, set: "ranges".into() }]),
         9 => Rule::new([Statement::Goto("nat".into())]),
+        10 => Rule::new([Statement::DnatMapPort { key: key(), map: "affinity".into(), port: 8080 }]),
+        11 => update("affinity", Some(Duration::from_secs(60))),
+        12 => Rule::new([Statement::UpdateSet {
+            set: "seen".into(),
+            key: vec![Selector::Saddr],
+            timeout: None,
+        }]),
+        // What these are about is of another kind.
+        13 => Rule::new([Statement::Vmap { key: key(), map: "data".into() }]),
+        14 => Rule::new([Statement::DnatMapPort { key: key(), map: "small".into(), port: 1 }]),
+        15 => Rule::new([Statement::UpdateSet {
+            set: "affinity".into(),
+            key: vec![Selector::Saddr],
+            timeout: None,
+        }]),
+        16 => update("seen", None),
         _ => Rule::new([Statement::Counter, Statement::Return]).with_comment("end"),
     }
+}
+
+fn update(map: &str, timeout: Option<Duration>) -> Rule {
+    let (key, data) = (vec![Selector::CtOriginalSaddr], vec![Selector::Daddr]);
+    Rule::new([Statement::UpdateMap { map: map.into(), key, data, timeout }])
 }
 
 fn address(last: usize) -> Bytes {
@@ -78,6 +110,13 @@ fn element(set: usize, key: usize, value: usize) -> Element {
             *Bytes::new().push_addr([10, 1, 1, 1].into()).push_port(u16::try_from(value).unwrap()),
         ),
         2 => Element::range(address(key * 3), address(key * 3 + value)),
+        4 => {
+            // None lies across another: what becomes of those has tests of its own.
+            let (last, value) = (u8::try_from(key * 8).unwrap(), u16::try_from(value).unwrap());
+            let head = *Bytes::new().push_addr([10, 9, 9, 9].into()).push_port(value);
+            Element::key_with_prefix(head, [10, 0, 0, last].into(), 29)
+        }
+        5 => Element::data(address(key), address(value)),
         _ => Element::key(address(key)),
     }
 }
@@ -99,24 +138,29 @@ fn apply(step: &Step, transaction: &mut Transaction) {
             let element = Element { value: portolan_nft::ElementValue::None, ..element(index, key, 0) };
             transaction.delete_elements(&Arc::new(set(index)), [element])
         }
+        Step::DestroyElement(index, key) => {
+            let element = Element { value: portolan_nft::ElementValue::None, ..element(index, key, 0) };
+            transaction.destroy_elements(&Arc::new(set(index)), [element])
+        }
         Step::RemakeTable => transaction.delete_table().add_table(Table::default()),
     };
 }
 
 fn steps() -> impl Strategy<Value = Vec<Vec<Step>>> {
     let step = prop_oneof![
-        6 => (0..7_usize).prop_map(Step::AddChain),
-        1 => (0..7_usize).prop_map(Step::DeleteChain),
-        1 => (0..7_usize).prop_map(Step::FlushChain),
-        6 => (0..7_usize, 0..11_usize).prop_map(|(chain, rule)| Step::AddRule(chain, rule)),
-        6 => (0..4_usize).prop_map(Step::AddSet),
-        1 => (0..4_usize).prop_map(Step::DeleteSet),
-        1 => (0..4_usize).prop_map(Step::FlushSet),
-        8 => (0..4_usize, 0..4_usize, 0..6_usize).prop_map(|(s, key, value)| Step::AddElement(s, key, value)),
-        4 => (0..4_usize, 0..4_usize).prop_map(|(set, key)| Step::DeleteElement(set, key)),
+        6 => (0..CHAINS).prop_map(Step::AddChain),
+        1 => (0..CHAINS).prop_map(Step::DeleteChain),
+        1 => (0..CHAINS).prop_map(Step::FlushChain),
+        8 => (0..CHAINS, 0..RULES).prop_map(|(chain, rule)| Step::AddRule(chain, rule)),
+        6 => (0..SETS).prop_map(Step::AddSet),
+        1 => (0..SETS).prop_map(Step::DeleteSet),
+        1 => (0..SETS).prop_map(Step::FlushSet),
+        8 => (0..SETS, 0..4_usize, 0..6_usize).prop_map(|(s, key, value)| Step::AddElement(s, key, value)),
+        4 => (0..SETS, 0..4_usize).prop_map(|(set, key)| Step::DeleteElement(set, key)),
+        4 => (prop::sample::select(&DESTROYABLE), 0..4_usize).prop_map(|(s, key)| Step::DestroyElement(s, key)),
         1 => Just(Step::RemakeTable),
     ];
-    let everything = (0..7).map(Step::AddChain).chain((0..4).map(Step::AddSet)).collect::<Vec<_>>();
+    let everything = (0..CHAINS).map(Step::AddChain).chain((0..SETS).map(Step::AddSet)).collect::<Vec<_>>();
     let transactions = prop::collection::vec(prop::collection::vec(step, 1..4), 1..40);
     (any::<bool>(), transactions).prop_map(move |(filled, mut transactions)| {
         if filled {
@@ -161,8 +205,8 @@ fn content(dump: &TableDump) -> String {
 
 fn check(transactions: &[Vec<Step>]) -> Result<(), TestCaseError> {
     let id = TableId::new(Family::Ip, "portolan");
-    let mut fake = FakeTables::new();
     let mut kernel = NetlinkTables::open().unwrap();
+    let mut fake = FakeTables::new().with_features(kernel.features().unwrap());
     let mut fresh = Transaction::new(id.clone());
     fresh.ensure_table_absent(id.clone()).add_table(Table::default());
     kernel.commit(&fresh).unwrap();

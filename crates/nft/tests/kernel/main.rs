@@ -8,6 +8,7 @@
 mod affinity;
 mod agreement;
 mod dump;
+mod expiry;
 mod layout;
 mod notes;
 mod ownership;
