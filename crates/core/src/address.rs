@@ -1,11 +1,11 @@
 //! Address families, layer-4 protocols, and the lenient address syntax of Kubernetes.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::{Index, IndexMut};
 use std::str::FromStr;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 
 /// An IP family; each is planned and applied on its own, as in kube-proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -126,20 +126,20 @@ pub struct AddressError {
     what: &'static str,
 }
 
-/// Reads an address as the Kubernetes API has always taken it: zeros in front of an
-/// IPv4 octet are allowed and mean nothing (`172.30.0.041` is `172.30.0.41`).
+/// Reads an address as the Kubernetes API has always taken it: zeros in front of an IPv4 octet
+/// or an IPv6 group are allowed and mean nothing (`172.30.0.041` is `172.30.0.41`), and an IPv4
+/// address written as an IPv6 one (`::ffff:10.0.0.1`, RFC 4291 section 2.5.5.2) is the IPv4 address.
 ///
 /// # Errors
 /// The text is no address.
 pub fn parse_ip(text: &str) -> Result<IpAddr, AddressError> {
-    IpAddr::from_str(text)
-        .ok()
-        .or_else(|| parse_padded_ipv4(text).map(IpAddr::V4))
+    parse_any(text)
+        .map(|ip| ip.to_canonical())
         .ok_or_else(|| AddressError { text: text.to_owned(), what: "address" })
 }
 
 /// Reads a CIDR with the same leniency, prefix length included, and masks it
-/// (`203.0.113.007/025` is `203.0.113.0/25`).
+/// (`203.0.113.007/025` is `203.0.113.0/25`, and so is `::ffff:203.0.113.7/121`).
 ///
 /// # Errors
 /// The text is no CIDR.
@@ -148,9 +148,40 @@ pub fn parse_cidr(text: &str) -> Result<IpNet, AddressError> {
         let (address, length) = text.split_once('/')?;
         let length =
             if length.bytes().all(|b| b.is_ascii_digit()) { length.parse().ok()? } else { return None };
-        Some(IpNet::new(parse_ip(address).ok()?, length).ok()?.trunc())
+        Some(canonical(IpNet::new(parse_any(address)?, length).ok()?.trunc()))
     };
     parse().ok_or_else(|| AddressError { text: text.to_owned(), what: "CIDR" })
+}
+
+/// Bits in front of the IPv4 address in an IPv6 one that stands for it.
+const MAPPED_PREFIX: u8 = 96;
+
+/// A range of IPv4 addresses written as IPv6 ones, as what it is.
+fn canonical(net: IpNet) -> IpNet {
+    let (IpAddr::V4(address), Some(length)) =
+        (net.addr().to_canonical(), net.prefix_len().checked_sub(MAPPED_PREFIX))
+    else {
+        return net;
+    };
+    Ipv4Net::new(address, length).map_or(net, IpNet::V4)
+}
+
+fn parse_any(text: &str) -> Option<IpAddr> {
+    let strict = IpAddr::from_str(text).ok();
+    strict
+        .or_else(|| parse_padded_ipv4(text).map(IpAddr::V4))
+        .or_else(|| parse_padded_ipv6(text).map(IpAddr::V6))
+}
+
+fn parse_padded_ipv6(text: &str) -> Option<Ipv6Addr> {
+    let unpad = |group: &str| match group.trim_start_matches('0') {
+        "" if group.is_empty() => Some(String::new()),
+        "" => Some("0".to_owned()),
+        _ if group.contains('.') => parse_padded_ipv4(group).map(|ip| ip.to_string()),
+        digits => Some(digits.to_owned()),
+    };
+    let groups: Option<Vec<String>> = text.split(':').map(unpad).collect();
+    groups?.join(":").parse().ok()
 }
 
 fn parse_padded_ipv4(text: &str) -> Option<Ipv4Addr> {
@@ -179,6 +210,11 @@ mod tests {
             ("0000.0.0.0", Some("0.0.0.0")),
             ("10.0.0.1", Some("10.0.0.1")),
             ("fd00::0:1", Some("fd00::1")),
+            ("fd00::00001", Some("fd00::1")),
+            ("0fd00::000:0a", Some("fd00::a")),
+            ("fd00::10001", None),
+            ("fd00::1%eth0", None),
+            ("fd00:::1", None),
             ("10.0.0.256", None),
             ("10.0.0", None),
             ("10.0.0.1.2", None),
@@ -193,12 +229,33 @@ mod tests {
     }
 
     #[test]
+    fn an_ipv4_address_in_an_ipv6_one_is_the_ipv4_address() {
+        let cases = [
+            ("::ffff:10.0.0.1", Some("10.0.0.1")),
+            ("::ffff:a00:1", Some("10.0.0.1")),
+            ("::FFFF:010.0.0.041", Some("10.0.0.41")),
+            ("::10.0.0.1", Some("::a00:1")),
+            ("64:ff9b::10.0.0.1", Some("64:ff9b::a00:1")),
+            ("::ffff:10.0.0.256", None),
+        ];
+        for (text, expected) in cases {
+            let found = parse_ip(text).ok();
+            assert_eq!(found.map(|ip| ip.to_string()).as_deref(), expected, "{text}");
+        }
+    }
+
+    #[test]
     fn cidrs_are_lenient_and_masked() {
         let cases = [
             ("203.0.113.000/025", Some("203.0.113.0/25")),
             ("10.1.2.3/8", Some("10.0.0.0/8")),
             ("fd00::5/64", Some("fd00::/64")),
             ("0.0.0.0/0", Some("0.0.0.0/0")),
+            ("::/0", Some("::/0")),
+            ("::ffff:203.0.113.7/121", Some("203.0.113.0/25")),
+            ("::ffff:0:0/96", Some("0.0.0.0/0")),
+            ("::ffff:0:0/95", Some("::fffe:0:0/95")),
+            ("::ffff:10.0.0.1/32", Some("::/32")),
             ("10.0.0.0/33", None),
             ("10.0.0.0/+8", None),
             ("10.0.0.0", None),
