@@ -102,13 +102,18 @@ pub fn lingering(candidates: &[Candidate<'_>], here: Here<'_>, selection: &Selec
 
 /// How many distinct addresses of ready endpoints on this node there are among `slices`,
 /// whatever port they serve: what a load balancer's health check is told.
+///
+/// Merged as for traffic, so that the two agree where slices do not.
 pub fn count_ready_here(slices: &[&EndpointSlice], here: Here<'_>) -> usize {
-    let mut addresses: Vec<IpAddr> = slices
-        .iter()
-        .filter(|slice| !slice.ports.is_empty())
-        .flat_map(|slice| &slice.endpoints)
-        .filter(|endpoint| endpoint.conditions.ready && endpoint.node.as_ref() == Some(here.node))
-        .map(|endpoint| endpoint.address)
+    let mut ports: Vec<(&Name, Protocol)> =
+        slices.iter().flat_map(|slice| &slice.ports).map(|port| (&port.name, port.protocol)).collect();
+    ports.sort_unstable();
+    ports.dedup();
+    let mut addresses: Vec<IpAddr> = ports
+        .into_iter()
+        .flat_map(|(name, protocol)| merge(slices, name, protocol))
+        .filter(|candidate| candidate.is_ready() && candidate.is_local(here))
+        .map(|candidate| candidate.endpoint.address)
         .collect();
     addresses.sort_unstable();
     addresses.dedup();
