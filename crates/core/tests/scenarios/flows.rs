@@ -1,0 +1,330 @@
+//! Which remembered UDP flows a change leaves stale.
+//!
+//! One Service, `ns/dns`, on port 53 of a cluster IP, a load-balancer address and an external IP,
+//! and on node port 30053; its endpoints listen on 5353. A flow is written `address:port > endpoint`.
+
+use std::net::SocketAddr;
+
+use portolan_core::changes::ChangeSet;
+use portolan_core::flows::{Flow, FlowCheck};
+
+use super::*;
+
+const CLUSTER_IP: &str = "10.96.0.10:53";
+const LOAD_BALANCER: &str = "203.0.113.11:53";
+const EXTERNAL: &str = "203.0.113.10:53";
+const NODE_PORT: &str = "192.0.2.1:30053";
+const FRONTENDS: [&str; 4] = [CLUSTER_IP, LOAD_BALANCER, EXTERNAL, NODE_PORT];
+
+fn dns() -> ServiceBuilder {
+    dns_on(Udp)
+}
+
+fn dns_on(protocol: Protocol) -> ServiceBuilder {
+    let bare = service("ns/dns", "10.96.0.10").port("", protocol, 53).node_port(30053);
+    bare.external_ip("203.0.113.10").load_balancer_ip("203.0.113.11")
+}
+
+fn servers(words: &str) -> Event {
+    servers_on(Udp, words)
+}
+
+fn servers_on(protocol: Protocol, words: &str) -> Event {
+    with_endpoints(slice("ns/dns-1", "dns").port("", protocol, 5353), words).applied()
+}
+
+/// What to check after `then`, when `before` was in force.
+fn check(before: Vec<Event>, then: Vec<Event>) -> FlowCheck {
+    let mut state = state_of(before);
+    commit(&mut state);
+    happen(&mut state, then);
+    FlowCheck::after(state.plan(V4), state.changes(V4))
+}
+
+/// What to check when nothing is known of what was in force.
+fn check_all(events: Vec<Event>) -> FlowCheck {
+    let state = state_of(events);
+    FlowCheck::after(state.plan(V4), &ChangeSet::complete())
+}
+
+/// A flow from a client to `to`, answered by the endpoint of this number, or by `to` itself for 0.
+fn flow(to: &str, endpoint: u8) -> Flow {
+    let destination: SocketAddr = to.parse().unwrap();
+    let answers = match endpoint {
+        0 => destination,
+        number => SocketAddr::new([10, 244, 0, number].into(), 5353),
+    };
+    flow_between(destination, answers)
+}
+
+fn flow_between(destination: SocketAddr, reply_source: SocketAddr) -> Flow {
+    let source = "198.51.100.1:40000".parse().unwrap();
+    Flow { source, destination, reply_source, reply_destination: source }
+}
+
+/// The endpoints whose flows to `to` are stale, of 1 to 3; 0 for untranslated flows.
+fn stale(check: &FlowCheck, to: &str) -> Vec<u8> {
+    (0..4).filter(|number| check.is_stale(&flow(to, *number))).collect()
+}
+
+#[test]
+fn flows_to_endpoints_that_are_gone_are_stale_on_every_address() {
+    let rows = [
+        ("one is removed", "1@n1 2@n2", "2@n2", vec![0, 1, 3]),
+        ("one stops serving", "1@n1 2@n2", "1@n1/gone 2@n2", vec![0, 1, 3]),
+        ("one is neither ready nor serving", "1@n1 2@n2", "1@n1/unready 2@n2", vec![0, 1, 3]),
+        ("all are removed", "1@n1 2@n2", "", vec![0, 1, 2, 3]),
+        ("a terminating one goes", "1@n1/serving 2@n2", "2@n2", vec![0, 1, 3]),
+        ("all are replaced", "1@n1", "3@n1", vec![0, 1, 2]),
+    ];
+    for (rule, before, then, expected) in rows {
+        let check = check(vec![dns().applied(), servers(before)], vec![servers(then)]);
+        for to in [CLUSTER_IP, LOAD_BALANCER, EXTERNAL] {
+            assert_eq!(stale(&check, to), expected, "{rule}, {to}");
+        }
+        // The number of a node port may be another host's, so only what was ours is judged.
+        let was_ours = |number: &u8| *number == 0 || before.contains(&number.to_string());
+        let expected: Vec<u8> = expected.into_iter().filter(was_ours).collect();
+        assert_eq!(stale(&check, NODE_PORT), expected, "{rule}, node port");
+        for elsewhere in
+            ["10.96.0.10:54", "203.0.113.11:54", "10.96.0.11:53", "192.0.2.1:30054", "192.0.2.1:53"]
+        {
+            assert_eq!(stale(&check, elsewhere), Vec::<u8>::new(), "{rule}, {elsewhere}");
+        }
+    }
+}
+
+#[test]
+fn an_endpoint_that_answers_keeps_its_flows_though_new_ones_go_elsewhere() {
+    let rows = [
+        ("it terminates and still serves", "1@n1 2@n2", "1@n1/serving 2@n2"),
+        ("it is not ready but answers", "1@n1 2@n2", "1@n1/answering 2@n2"),
+        ("all terminate", "1@n1 2@n2", "1@n1/serving 2@n2/serving"),
+        ("another joins", "1@n1", "1@n1 2@n2"),
+        ("another becomes ready", "1@n1 2@n2/serving", "1@n1 2@n2"),
+        ("hints lead elsewhere", "1@n1 2@n2", "1@n1~zb 2@n2~za"),
+    ];
+    for (rule, before, then) in rows {
+        let check = check(vec![in_zone("za"), dns().applied(), servers(before)], vec![servers(then)]);
+        assert!(check.is_empty(), "{rule}");
+        let complete = check_all(vec![in_zone("za"), dns().applied(), servers(then)]);
+        for to in FRONTENDS {
+            assert!(!complete.is_stale(&flow(to, 1)), "{rule}, {to}");
+        }
+    }
+}
+
+#[test]
+fn a_policy_that_changes_leaves_flows_to_endpoints_that_answer() {
+    let policies = [
+        ("both", dns()),
+        ("internal Local", dns().internal_local()),
+        ("external Local", dns().external_local()),
+        ("both Local", dns().internal_local().external_local()),
+    ];
+    for (from, before) in &policies {
+        for (to, then) in &policies {
+            let base = vec![before.clone().applied(), servers("1@n1 2@n2")];
+            let check = check(base, vec![then.clone().applied()]);
+            assert!(check.is_empty(), "{from} to {to}");
+        }
+    }
+}
+
+#[test]
+fn an_endpoint_on_another_port_is_another_endpoint() {
+    let moved = with_endpoints(slice("ns/dns-1", "dns").port("", Udp, 5454), "1@n1").applied();
+    let check = check(vec![dns().applied(), servers("1@n1")], vec![moved]);
+    for to in FRONTENDS {
+        assert!(check.is_stale(&flow(to, 1)), "{to}, old port");
+        let destination = to.parse().unwrap();
+        assert!(
+            !check.is_stale(&flow_between(destination, "10.244.0.1:5454".parse().unwrap())),
+            "{to}, new port"
+        );
+    }
+}
+
+#[test]
+fn flows_that_began_before_there_was_an_endpoint_are_stale_with_the_first() {
+    let rows = [
+        ("the Service is new", vec![servers("1@n1")], vec![dns().applied()]),
+        ("the first endpoint", vec![dns().applied()], vec![servers("1@n1")]),
+        ("it becomes ready", vec![dns().applied(), servers("1@n1/unready")], vec![servers("1@n1")]),
+        (
+            "it becomes ready again, after all were gone",
+            vec![dns().applied(), servers("1@n1/gone")],
+            vec![servers("1@n1")],
+        ),
+        ("the only one terminates, and now serves", vec![dns().applied()], vec![servers("1@n1/serving")]),
+    ];
+    for (rule, before, then) in rows {
+        let check = check(before, then);
+        for to in FRONTENDS {
+            assert!(check.is_stale(&flow(to, 0)), "{rule}, {to}");
+            assert!(!check.is_stale(&flow(to, 1)), "{rule}, {to}");
+        }
+        assert!(!check.is_stale(&flow("10.96.0.10:54", 0)), "{rule}, another port");
+    }
+}
+
+#[test]
+fn a_service_without_endpoints_is_no_reason_to_look() {
+    assert!(check(vec![], vec![dns().applied()]).is_empty());
+    assert!(check(vec![dns().applied()], vec![dns().internal_local().applied()]).is_empty());
+    assert!(check(vec![dns().applied()], vec![deleted_service("ns/dns")]).is_empty());
+    assert!(check(vec![dns().applied()], vec![servers("1@n1/unready")]).is_empty());
+}
+
+#[test]
+fn an_address_that_is_added_or_removed_is_looked_at_and_may_bring_the_others_along() {
+    let bare = || service("ns/dns", "10.96.0.10").port("", Udp, 53);
+    let base = |service: ServiceBuilder| vec![service.applied(), servers("1@n1")];
+    let rows = [
+        ("external IP", bare().external_ip("203.0.113.10"), EXTERNAL),
+        ("load-balancer address", bare().load_balancer_ip("203.0.113.11"), LOAD_BALANCER),
+        ("node port", bare().node_port(30053), NODE_PORT),
+        ("another cluster IP", service("ns/dns", "10.96.0.11").port("", Udp, 53), "10.96.0.11:53"),
+        ("another port", service("ns/dns", "10.96.0.10").port("", Udp, 54), "10.96.0.10:54"),
+    ];
+    for (what, with, to) in rows {
+        let added = check(base(bare()), vec![with.clone().applied()]);
+        assert!(added.is_stale(&flow(to, 0)), "{what} is new, and nothing translated it before");
+        assert!(!added.is_stale(&flow(to, 1)), "{what} is new and leads to its endpoint");
+        let removed = check(base(with), vec![bare().applied()]);
+        assert!(removed.is_stale(&flow(to, 1)), "{what} is gone");
+        assert!(!removed.is_stale(&flow(CLUSTER_IP, 1)), "{what} is gone, the cluster IP is not");
+    }
+}
+
+#[test]
+fn the_flows_of_a_deleted_service_are_stale() {
+    let check = check(vec![dns().applied(), servers("1@n1 2@n2")], vec![deleted_service("ns/dns")]);
+    for to in FRONTENDS {
+        assert!(check.is_stale(&flow(to, 1)) && check.is_stale(&flow(to, 2)), "{to}");
+    }
+}
+
+#[test]
+fn a_service_that_goes_to_none_and_back_leaves_no_flow_behind() {
+    let mut state = state_of([dns().applied(), servers("1@n1")]);
+    commit(&mut state);
+    let mut step = |words: &str| {
+        happen(&mut state, [servers(words)]);
+        let check = FlowCheck::after(state.plan(V4), state.changes(V4));
+        commit(&mut state);
+        check
+    };
+    let none = step("");
+    assert_eq!(stale(&none, CLUSTER_IP), [0, 1, 2, 3]);
+    let back = step("1@n1");
+    assert_eq!(stale(&back, CLUSTER_IP), [0, 2, 3]);
+}
+
+#[test]
+fn a_node_port_of_another_number_leaves_the_old_one_behind() {
+    let on = |port: u16| service("ns/dns", "10.96.0.10").port("", Udp, 53).node_port(port).applied();
+    let check = check(vec![on(30053), servers("1@n1")], vec![on(30054)]);
+    assert!(check.is_stale(&flow("192.0.2.1:30053", 1)));
+    assert!(check.is_stale(&flow("192.0.2.1:30054", 0)));
+    assert!(!check.is_stale(&flow("192.0.2.1:30054", 1)));
+    assert!(!check.is_stale(&flow(CLUSTER_IP, 1)));
+}
+
+#[test]
+fn what_others_do_with_a_node_ports_number_is_left_alone() {
+    let check = check(vec![dns().applied(), servers("1@n1 2@n2")], vec![servers("2@n2")]);
+    assert!(!check.is_empty());
+    let mut passing = flow("203.0.113.77:30053", 0);
+    passing.reply_destination = "192.0.2.1:40000".parse().unwrap();
+    assert!(!check.is_stale(&passing), "it was masqueraded on its way to another host");
+    let elsewhere = flow_between("203.0.113.77:30053".parse().unwrap(), "10.9.9.9:53".parse().unwrap());
+    assert!(!check.is_stale(&elsewhere), "somebody else translated it");
+}
+
+#[test]
+fn an_address_that_passes_to_another_service_takes_its_flows_to_the_new_endpoints() {
+    let other_pods = with_endpoints(slice("ns/new-1", "new").port("", Udp, 5353), "2@n2").applied();
+    let old = |exposed: bool| {
+        let bare = service("ns/dns", "10.96.0.10").port("", Udp, 53);
+        if exposed { bare.node_port(30053).external_ip("203.0.113.10") } else { bare }.applied()
+    };
+    let new = |exposed: bool| {
+        let bare = service("ns/new", "10.96.0.20").port("", Udp, 53);
+        if exposed { bare.node_port(30053).external_ip("203.0.113.10") } else { bare }.applied()
+    };
+    // Change sets have no order, so that one run could pass by luck.
+    for round in 0..32 {
+        let base = vec![old(true), new(false), servers("1@n1"), other_pods.clone()];
+        let check = check(base, vec![old(false), new(true)]);
+        for to in [EXTERNAL, NODE_PORT] {
+            assert!(check.is_stale(&flow(to, 1)), "{to} leads to the old Service, round {round}");
+            assert!(!check.is_stale(&flow(to, 2)), "{to} leads to the new one, round {round}");
+        }
+    }
+}
+
+#[test]
+fn a_port_that_is_renamed_keeps_the_flows_of_its_addresses() {
+    let named = |name: &str| dns_named(name).applied();
+    let pods = |name: &str, words: &str| {
+        with_endpoints(slice("ns/dns-1", "dns").port(name, Udp, 5353), words).applied()
+    };
+    for round in 0..32 {
+        let check = check(vec![named("a"), pods("a", "1@n1 2@n2")], vec![named("b"), pods("b", "1@n1")]);
+        for to in FRONTENDS {
+            assert!(!check.is_stale(&flow(to, 1)), "{to}, round {round}");
+            assert!(check.is_stale(&flow(to, 2)), "{to}, round {round}");
+        }
+    }
+}
+
+fn dns_named(name: &str) -> ServiceBuilder {
+    let bare = service("ns/dns", "10.96.0.10").port(name, Udp, 53).node_port(30053);
+    bare.external_ip("203.0.113.10").load_balancer_ip("203.0.113.11")
+}
+
+#[test]
+fn flows_of_tcp_and_sctp_are_never_in_question() {
+    for protocol in [Tcp, Sctp] {
+        let base = || vec![dns_on(protocol).applied(), servers_on(protocol, "1@n1 2@n2")];
+        let changes = [
+            vec![servers_on(protocol, "2@n2")],
+            vec![servers_on(protocol, "")],
+            vec![deleted_service("ns/dns")],
+            vec![dns_on(protocol).external_local().applied()],
+        ];
+        for then in changes {
+            assert!(check(base(), then).is_empty(), "{protocol}");
+        }
+        assert!(check_all(base()).is_empty(), "{protocol}");
+    }
+    let turned = check(vec![dns_on(Udp).applied(), servers("1@n1")], vec![dns_on(Tcp).applied()]);
+    assert!(turned.is_stale(&flow(CLUSTER_IP, 1)), "but those of UDP are when a port becomes one of TCP");
+}
+
+#[test]
+fn a_start_compares_everything_with_the_plan() {
+    let cidr = service_cidr("kubernetes", &["10.96.0.0/16"]);
+    let check = check_all(vec![cidr, dns().applied(), servers("1@n1 2@n2/serving")]);
+    assert!(check.destinations().is_none(), "any address may have flows of a Service that is gone");
+    for to in FRONTENDS {
+        assert_eq!(stale(&check, to), [0, 3], "{to}");
+    }
+    assert!(check.is_stale(&flow("10.96.0.99:53", 1)), "its Service was deleted while nobody looked");
+    assert!(!check.is_stale(&flow("10.96.0.99:53", 0)), "nothing translated it");
+    assert!(!check.is_stale(&flow("198.51.100.9:53", 1)), "nobody's, or another proxy's");
+}
+
+#[test]
+fn ranges_affinity_and_the_node_itself_do_not_make_flows_stale() {
+    let base = || vec![dns().applied(), servers("1@n1 2@n2")];
+    let changes = [
+        vec![dns().source_range("10.0.0.0/8").applied()],
+        vec![dns().affinity(std::time::Duration::from_secs(5)).applied()],
+        vec![Event::Node(Change::Applied(node("n1", &["192.0.2.1"])))],
+    ];
+    for then in changes {
+        assert!(check(base(), then).is_empty());
+    }
+}

@@ -1,0 +1,138 @@
+//! What the slices of one Service say together.
+
+use super::*;
+
+#[test]
+fn slices_of_one_service_are_merged_by_port_name_and_protocol() {
+    let state = state_of([
+        service("ns/web", "10.96.0.1")
+            .port("http", Tcp, 80)
+            .port("dns", Udp, 53)
+            .port("sctp", Sctp, 53)
+            .applied(),
+        slice("ns/web-b", "web")
+            .port("http", Tcp, 8081)
+            .port("dns", Udp, 5353)
+            .on("n2", "10.244.0.9")
+            .applied(),
+        slice("ns/web-a", "web")
+            .port("http", Tcp, 8080)
+            .on("n1", "10.244.0.7")
+            .anywhere("10.244.0.8")
+            .applied(),
+        slice("ns/other-1", "other").port("http", Tcp, 8080).on("n1", "10.244.0.1").applied(),
+        slice("elsewhere/web-1", "web").port("http", Tcp, 8080).on("n1", "10.244.0.2").applied(),
+    ]);
+    let http = planned(&state, V4, "ns/web", "http");
+    assert_eq!(endpoints(http), "[10.244.0.7:8080 local, 10.244.0.8:8080 anywhere, 10.244.0.9:8081]");
+    let dns = planned_l4(&state, V4, "ns/web", "dns", Udp);
+    assert_eq!(endpoints(dns), "[10.244.0.9:5353]");
+    assert_eq!(endpoints(planned_l4(&state, V4, "ns/web", "sctp", Sctp)), "[]");
+}
+
+#[test]
+fn of_two_entries_for_one_address_the_running_one_counts() {
+    let entry = |slice_name, node, conditions| {
+        slice(slice_name, "web").port("", Tcp, 80).endpoint("10.244.0.1", Some(node), conditions).applied()
+    };
+    let cases = [
+        ("the later one", ("n2", Conditions::READY), ("n1", Conditions::READY), "[10.244.0.1:80 local]"),
+        (
+            "the earlier if the later terminates",
+            ("n1", Conditions::READY),
+            ("n2", conditions("serving")),
+            "[10.244.0.1:80 local]",
+        ),
+        (
+            "the later if the earlier terminates",
+            ("n2", conditions("serving")),
+            ("n1", Conditions::READY),
+            "[10.244.0.1:80 local]",
+        ),
+        ("the later even if it is not ready", ("n1", Conditions::READY), ("n1", conditions("unready")), "[]"),
+    ];
+    for (rule, first, second, expected) in cases {
+        let slices = [entry("ns/web-1", first.0, first.1), entry("ns/web-2", second.0, second.1)];
+        let web = service("ns/web", "10.96.0.1").port("", Tcp, 80).applied();
+        for order in [[0, 1], [1, 0]] {
+            let events = order.map(|i: usize| slices[i].clone());
+            let state = state_of(std::iter::once(web.clone()).chain(events));
+            assert_eq!(endpoints(planned(&state, V4, "ns/web", "")), expected, "{rule}, {order:?}");
+        }
+    }
+}
+
+/// The endpoints of the port `p` of a Service with these slices, `name ports words` each.
+fn merged(slices: &[(&str, &[(&str, u16)], &str)]) -> String {
+    let slices = slices.iter().map(|(name, ports, words)| {
+        let bare =
+            ports.iter().fold(slice(name, "web"), |slice, (port, number)| slice.port(port, Tcp, *number));
+        with_endpoints(bare, words).applied()
+    });
+    let web = service("ns/web", "10.96.0.1").port("p", Tcp, 80).port("q", Tcp, 81).applied();
+    let state = state_of(std::iter::once(web).chain(slices));
+    let list = &planned(&state, V4, "ns/web", "p").unwrap().cluster_endpoints;
+    let texts: Vec<_> =
+        list.iter().map(|e| e.socket_address().to_string().replace("10.244.0.", "")).collect();
+    texts.join(" ")
+}
+
+#[test]
+fn slices_add_up_to_one_list_with_each_endpoint_once() {
+    type Row<'a> = (&'a str, &'a [(&'a str, &'a [(&'a str, u16)], &'a str)], &'a str);
+    let rows: [Row<'_>; 11] = [
+        ("nothing", &[], ""),
+        ("two hosts, two ports", &[("ns/a", &[("p", 1), ("q", 2)], "1 2")], "1:1 2:1"),
+        ("two slices, one port", &[("ns/a", &[("p", 1)], "1 2"), ("ns/b", &[("p", 1)], "3")], "1:1 2:1 3:1"),
+        (
+            "hosts in both slices",
+            &[("ns/a", &[("p", 1)], "1 2"), ("ns/b", &[("p", 1)], "2 3")],
+            "1:1 2:1 3:1",
+        ),
+        (
+            "one host on two ports is two",
+            &[("ns/a", &[("p", 1)], "1"), ("ns/b", &[("p", 2)], "1")],
+            "1:1 1:2",
+        ),
+        ("one slice names a port twice", &[("ns/a", &[("p", 1), ("p", 2)], "1 2")], "1:1 1:2 2:1 2:2"),
+        ("one slice repeats a port", &[("ns/a", &[("p", 1), ("p", 1)], "1")], "1:1"),
+        ("one slice repeats a host", &[("ns/a", &[("p", 1)], "1 1 2")], "1:1 2:1"),
+        (
+            "a slice without the port adds none",
+            &[("ns/a", &[("q", 1)], "1"), ("ns/b", &[("p", 1)], "2")],
+            "2:1",
+        ),
+        ("a slice without ports adds none", &[("ns/a", &[], "1"), ("ns/b", &[("p", 1)], "2")], "2:1"),
+        ("all unready", &[("ns/a", &[("p", 1)], "1/unready"), ("ns/b", &[("p", 1)], "2/unready")], ""),
+    ];
+    for (rule, slices, expected) in rows {
+        assert_eq!(merged(slices), expected, "{rule}");
+    }
+}
+
+#[test]
+fn slices_that_disagree_about_readiness_are_settled_per_endpoint() {
+    let say =
+        |first: &str, second: &str| merged(&[("ns/a", &[("p", 1)], first), ("ns/b", &[("p", 1)], second)]);
+    assert_eq!(say("1 2/unready", "1/unready 2"), "2:1", "the later is believed");
+    assert_eq!(say("1 2/serving", "1/serving 2"), "1:1 2:1", "unless it says that the endpoint terminates");
+    assert_eq!(say("1/serving 2/serving", "1/gone"), "1:1 2:1", "of two that terminate the earlier");
+}
+
+#[test]
+fn slices_of_one_name_in_two_namespaces_are_two() {
+    let of = |namespace: &str, words: &str| {
+        let name = format!("{namespace}/web-1");
+        with_endpoints(slice(&name, "web").port("", Tcp, 80), words).applied()
+    };
+    let mut state = state_of([
+        service("a/web", "10.96.0.1").port("", Tcp, 80).applied(),
+        service("b/web", "10.96.0.2").port("", Tcp, 80).applied(),
+        of("a", "1"),
+        of("b", "2"),
+    ]);
+    let both = |state: &State| ["a/web", "b/web"].map(|name| lists(planned(state, V4, name, "")).0);
+    assert_eq!(both(&state), ["1", "2"]);
+    happen(&mut state, [deleted_slice("a/web-1")]);
+    assert_eq!(both(&state), ["", "2"]);
+}
