@@ -44,6 +44,12 @@ impl Health {
         self.lock().0.set_node(node);
     }
 
+    /// See [`HealthState::is_healthy`].
+    pub fn is_healthy(&self) -> bool {
+        let (state, now) = self.lock();
+        state.is_healthy(now)
+    }
+
     /// See [`HealthState::report`].
     pub fn report(&self, probe: Probe) -> Report {
         let (state, now) = self.lock();

@@ -49,13 +49,17 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     open(address, Families::One)
 }
 
+/// Whom an unspecified IPv6 address stands for.
 #[derive(Clone, Copy, PartialEq)]
-enum Families {
+pub(crate) enum Families {
+    /// IPv6 alone.
     One,
+    /// IPv4, too.
     Both,
 }
 
-fn open(address: SocketAddr, families: Families) -> io::Result<TcpListener> {
+/// Opens a listener on exactly this address.
+pub(crate) fn open(address: SocketAddr, families: Families) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // Lets a new process listen while connections of the last one are still being closed.
     socket.set_reuse_address(true)?;

@@ -51,12 +51,21 @@ struct FamilyBody {
 }
 
 impl HealthState {
+    /// Whether this node's rules are up to date, as `healthy` in the body for
+    /// [`Probe::Healthz`] tells. It says nothing of the node itself.
+    pub fn is_healthy(&self, now: Moment) -> bool {
+        let mut families = self.families(now).peekable();
+        families.peek().is_some() && families.all(|(_, family)| family.synced && !family.late)
+    }
+
     /// The answer to `probe` at this moment.
     pub fn report(&self, probe: Probe, now: Moment) -> Report {
         let healthy_in = |family: &FamilyStatus| !family.late && (probe == Probe::Livez || family.synced);
         let families: Vec<_> = self.families(now).collect();
-        let healthy = families.iter().all(|(_, family)| healthy_in(family))
-            && (probe == Probe::Livez || !families.is_empty());
+        let healthy = match probe {
+            Probe::Healthz => self.is_healthy(now),
+            Probe::Livez => families.iter().all(|(_, family)| !family.late),
+        };
         let eligible = self.node() == NodeEligibility::Eligible;
         let ok = healthy && (eligible || probe == Probe::Livez);
         let last = families.iter().map(|(_, family)| family.last_updated.wall).max();

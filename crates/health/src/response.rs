@@ -1,5 +1,6 @@
 //! Answers as Go's HTTP server gives them.
 
+use axum::body::Body;
 use axum::http::header::{CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -7,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 const TEXT: &str = "text/plain; charset=utf-8";
 
 /// Text, or whatever `content_type` says, that browsers must not take for anything else.
-pub(crate) fn respond(status: StatusCode, content_type: &'static str, body: impl Into<String>) -> Response {
+pub(crate) fn respond(status: StatusCode, content_type: &'static str, body: impl Into<Body>) -> Response {
     let headers = [
         (CONTENT_TYPE, HeaderValue::from_static(content_type)),
         (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
@@ -17,7 +18,7 @@ pub(crate) fn respond(status: StatusCode, content_type: &'static str, body: impl
 
 /// Plain text, status 200.
 pub(crate) fn text(body: impl Into<String>) -> Response {
-    respond(StatusCode::OK, TEXT, body)
+    respond(StatusCode::OK, TEXT, body.into())
 }
 
 /// Plain text with the status of a failure; Go ends such texts with a line feed.

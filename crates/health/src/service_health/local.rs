@@ -1,0 +1,69 @@
+//! Which addresses of this host a restricted listener takes.
+
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use ipnet::IpNet;
+use nix::ifaddrs::getifaddrs;
+use nix::sys::socket::SockaddrStorage;
+use portolan_core::IpFamily;
+use portolan_core::plan::NodePortAddresses;
+
+/// Where a port of `family` listens, with port 0: at the unspecified address, or at each
+/// address of this host's interfaces that is in the ranges, which may be none.
+///
+/// # Errors
+/// The kernel does not tell the interfaces' addresses.
+pub(crate) fn listening_addresses(
+    family: IpFamily,
+    addresses: &NodePortAddresses,
+) -> io::Result<Vec<SocketAddr>> {
+    match addresses {
+        NodePortAddresses::All => Ok(vec![match family {
+            IpFamily::V4 => (Ipv4Addr::UNSPECIFIED, 0).into(),
+            IpFamily::V6 => (Ipv6Addr::UNSPECIFIED, 0).into(),
+        }]),
+        NodePortAddresses::Within(ranges) => within(ranges),
+    }
+}
+
+fn within(ranges: &[IpNet]) -> io::Result<Vec<SocketAddr>> {
+    let addresses = getifaddrs()?.filter_map(|interface| socket_address(&interface.address?));
+    let mut inside: Vec<_> =
+        addresses.filter(|address| ranges.iter().any(|range| range.contains(&address.ip()))).collect();
+    inside.sort_unstable();
+    inside.dedup();
+    Ok(inside)
+}
+
+/// With the scope that a link-local address is nothing without.
+fn socket_address(address: &SockaddrStorage) -> Option<SocketAddr> {
+    let v4 = address.as_sockaddr_in().map(|v4| SocketAddr::new(v4.ip().into(), 0));
+    v4.or_else(|| address.as_sockaddr_in6().map(|v6| SocketAddr::V6((*v6).into())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(family: IpFamily, ranges: &[&str]) -> Vec<String> {
+        let ranges = ranges.iter().map(|text| text.parse().unwrap()).collect();
+        let found = listening_addresses(family, &NodePortAddresses::Within(ranges)).unwrap();
+        found.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn ranges_give_the_addresses_of_interfaces_inside_them_once() {
+        assert_eq!(found(IpFamily::V4, &["127.0.0.0/8"]), ["127.0.0.1:0"]);
+        assert_eq!(found(IpFamily::V4, &["127.0.0.0/30", "127.0.0.1/32"]), ["127.0.0.1:0"]);
+        assert_eq!(found(IpFamily::V6, &["::1/128"]), ["[::1]:0"]);
+        assert!(found(IpFamily::V4, &["240.0.0.0/4"]).is_empty());
+    }
+
+    #[test]
+    fn no_restriction_is_the_unspecified_address_of_the_family() {
+        let all = |family| listening_addresses(family, &NodePortAddresses::All).unwrap();
+        assert_eq!(all(IpFamily::V4), ["0.0.0.0:0".parse().unwrap()]);
+        assert_eq!(all(IpFamily::V6), ["[::]:0".parse().unwrap()]);
+    }
+}
