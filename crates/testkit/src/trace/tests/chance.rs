@@ -74,6 +74,10 @@ fn conditions_on_draws_match_in_their_share() {
         outcomes.probability(|outcome| outcome.fate == Fate::Dropped).unwrap().to_string()
     };
     assert_eq!((matching(MatchOp::Eq), matching(MatchOp::Ne)), ("1/3".into(), "2/3".into()));
+    let widest = is(draw(1 << 16), Bytes::u32_host(65_535));
+    let outcomes = trace(&filter([vec![widest, Statement::Drop]]), &arriving(VIP));
+    let dropped = outcomes.probability(|outcome| outcome.fate == Fate::Dropped);
+    assert_eq!(dropped.unwrap().to_string(), "1/65536");
     let outcomes = trace(&filter([vec![half(), half(), Statement::Drop]]), &arriving(VIP));
     assert_eq!(outcomes.probability(|outcome| outcome.fate == Fate::Dropped).unwrap().to_string(), "1/4");
 }

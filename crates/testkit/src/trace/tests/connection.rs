@@ -164,7 +164,11 @@ fn ask_masqueraded(selector: Selector, value: Bytes, host: &Host) -> Result<Outc
 #[test]
 fn a_masqueraded_source_is_the_nodes_address_if_it_has_but_one() {
     let address = |text: &str| Bytes::addr(text.parse().unwrap());
-    let one = Host::new("eth0").with_address("192.0.2.77".parse().unwrap());
+    let with = |host: Host, more: [&str; 3]| {
+        more.iter().fold(host, |host, address| host.with_address(address.parse().unwrap()))
+    };
+    // An address of the other family and one of the loopback interface are no choice.
+    let one = with(Host::new("eth0"), ["2001:db8::77", "127.0.0.77", "192.0.2.77"]);
     let asked = |value, host| ask_masqueraded(Selector::Saddr, value, host);
     assert!(asked(address("192.0.2.77"), &one).unwrap().is_dropped());
     assert!(!asked(address(NODE), &one).unwrap().is_dropped());

@@ -125,6 +125,21 @@ fn elements_live_as_long_as_the_rule_or_else_the_set_says() {
 }
 
 #[test]
+fn a_dynamic_set_without_a_size_holds_as_many_elements_as_nft_gives_it() {
+    let mut tables = noted(SetTimeout::None, None);
+    let set = Set::new("seen", [Selector::Saddr]).filled_by_rules(SetTimeout::None, None);
+    let mut fill = |numbers: std::ops::Range<u32>| {
+        let element = |n: u32| Element::key(Bytes::addr(std::net::Ipv4Addr::from(n).into()));
+        let mut transaction = Transaction::new(id());
+        transaction.add_elements(&Arc::new(set.clone()), numbers.map(element));
+        tables.commit(&transaction).unwrap();
+        outcome(&tables, &arriving(VIP)).learned.len()
+    };
+    assert_eq!(fill(0..65_534), 1);
+    assert_eq!(fill(65_534..65_535), 0);
+}
+
+#[test]
 fn sets_of_the_same_name_in_other_tables_learn_nothing() {
     let mut tables = noted(SetTimeout::None, None);
     let first = outcome(&tables, &arriving(VIP));

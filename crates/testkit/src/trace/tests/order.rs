@@ -60,7 +60,7 @@ fn chains_of_all_tables_run_by_priority() {
 
 #[test]
 fn nat_chains_run_together_at_conntracks_priority_and_end_with_the_first_that_translates() {
-    let tables = table(|t| {
+    let mut tables = table(|t| {
         add_dnat_map(t, &[(80, pod(1))]);
         let count = || [vec![Statement::Counter]];
         base(t, ("before", ChainKind::Filter, Hook::Prerouting, -110), count());
@@ -70,21 +70,27 @@ fn nat_chains_run_together_at_conntracks_priority_and_end_with_the_first_that_tr
         base(t, ("nat-b", ChainKind::Nat, Hook::Prerouting, -140), count());
         base(t, ("nat-d", ChainKind::Nat, Hook::Prerouting, 0), count());
     });
+    add_table(&mut tables, TableId::new(Family::Ip, "u"), |t| {
+        base(t, ("nat-u", ChainKind::Nat, Hook::Prerouting, -145), [vec![Statement::Counter]]);
+    });
     let translated = outcome(&tables, &arriving(VIP));
-    assert_eq!(chains(&translated), ["before", "nat-a", "nat-b", "nat-c", "after"]);
+    assert_eq!(chains(&translated), ["before", "nat-a", "nat-u", "nat-b", "nat-c", "after"]);
     let other = outcome(&tables, &arriving("10.96.0.1:81"));
-    assert_eq!(chains(&other), ["before", "nat-a", "nat-b", "nat-d", "after"]);
+    assert_eq!(chains(&other), ["before", "nat-a", "nat-u", "nat-b", "nat-d", "after"]);
 }
 
 #[test]
-fn source_nat_runs_at_its_own_priority_in_postrouting() {
+fn source_nat_has_a_priority_of_its_own_and_ends_with_the_first_chain_that_masquerades() {
     let tables = table(|t| {
         let count = || [vec![Statement::Counter]];
         base(t, ("before", ChainKind::Filter, Hook::Postrouting, 99), count());
         base(t, ("after", ChainKind::Filter, Hook::Postrouting, 101), count());
-        base(t, ("nat", ChainKind::Nat, Hook::Postrouting, 0), count());
+        let masquerade = vec![to_port(80), Statement::Masquerade { random_fully: false }];
+        base(t, ("nat-a", ChainKind::Nat, Hook::Postrouting, 0), [masquerade]);
+        base(t, ("nat-b", ChainKind::Nat, Hook::Postrouting, 1), count());
     });
-    assert_eq!(chains(&outcome(&tables, &arriving(VIP))), ["before", "nat", "after"]);
+    assert_eq!(chains(&outcome(&tables, &arriving(VIP))), ["before", "nat-a", "after"]);
+    assert_eq!(chains(&outcome(&tables, &arriving("10.96.0.1:81"))), ["before", "nat-b", "after"]);
 }
 
 #[test]

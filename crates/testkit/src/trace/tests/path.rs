@@ -48,6 +48,28 @@ refused by an ICMP error, probability 1
 }
 
 #[test]
+fn a_rule_tells_all_it_found_and_an_outcome_all_it_learned() {
+    let set = Arc::new(Set::new("ports", [Selector::ThDport]));
+    let tables = table(|t| {
+        t.add_set(Arc::clone(&set)).add_elements(&set, [Element::key(Bytes::port(80))]);
+        t.add_set(Set::new("seen", [Selector::Saddr]).filled_by_rules(portolan_nft::SetTimeout::None, None));
+        let found =
+            || Statement::InSet { key: vec![Selector::ThDport], op: MatchOp::Eq, set: "ports".into() };
+        let note = || Statement::UpdateSet { set: "seen".into(), key: vec![Selector::Saddr], timeout: None };
+        let rules = [vec![note(), found(), found()], vec![note()]];
+        base(t, ("chain", ChainKind::Filter, Hook::Prerouting, 0), rules);
+    });
+    let expected = "\
+delivered to 10.96.0.1:80, probability 1
+    adds ip t seen { 192.0.2.9 }
+    refreshes ip t seen { 192.0.2.9 }
+    ip t chain: update @seen { ip saddr } th dport @ports th dport @ports  # 80; 80
+    ip t chain: update @seen { ip saddr }
+";
+    assert_eq!(trace(&tables, &arriving(VIP)).to_string(), expected);
+}
+
+#[test]
 fn of_several_ways_to_an_outcome_the_likeliest_is_told() {
     let draw = is(Selector::NumgenRandom { modulus: 3 }, Bytes::u32_host(0));
     let tables = table(|t| {

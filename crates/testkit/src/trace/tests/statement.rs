@@ -83,6 +83,21 @@ fn fib_types_tell_local_broadcast_and_multicast_addresses_from_others() {
 }
 
 #[test]
+fn what_a_packet_goes_to_is_what_translation_left() {
+    let local = || is(Selector::FibDaddrType, Bytes::u32_host(2));
+    let (address, port) = (|| is(Selector::Daddr, address(NODE)), || to_port(8080));
+    let tables = table(|t| {
+        add_dnat_map(t, &[(80, at("192.0.2.1:8080"))]);
+        base(t, ("nat", ChainKind::Nat, Hook::Prerouting, -100), [vec![dnat()]]);
+        let early = [vec![local(), Statement::Drop], vec![address(), Statement::Drop]];
+        base(t, ("before", ChainKind::Filter, Hook::Prerouting, -110), early);
+        let late = [vec![local(), address(), port(), Statement::Reject]];
+        base(t, ("after", ChainKind::Filter, Hook::Prerouting, -90), late);
+    });
+    assert!(trace(&tables, &arriving(VIP)).is_refused());
+}
+
+#[test]
 fn a_prefix_compares_only_its_bits() {
     let cases = [
         ("192.0.2.9", 32, true),
@@ -227,6 +242,6 @@ fn what_cannot_be_interpreted_is_an_error() {
     assert!(error(long, &arriving(VIP)).ends_with("a value does not fit its selector"));
     let short = Statement::MatchBits { selector: Selector::ThDport, mask: 1, op: MatchOp::Eq };
     assert!(error(short, &arriving(VIP)).ends_with("a value does not fit its selector"));
-    let widest = is(Selector::NumgenRandom { modulus: 1 << 17 }, Bytes::u32_host(0));
-    assert!(error(widest, &arriving(VIP)).ends_with("too many numbers to try them all"));
+    let too_wide = is(Selector::NumgenRandom { modulus: (1 << 16) + 1 }, Bytes::u32_host(0));
+    assert!(error(too_wide, &arriving(VIP)).ends_with("too many numbers to try them all"));
 }
