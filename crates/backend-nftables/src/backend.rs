@@ -18,7 +18,7 @@ use crate::commit::{Batches, MAX_ELEMENTS};
 use crate::edits::Edits;
 use crate::layout::Layout;
 use crate::loaded::Loaded;
-use crate::sticky::{Present, Purge};
+use crate::sticky::{Present, Purge, StickyEdit};
 
 /// Class chains that nothing leads to are kept for the next Service that has their number
 /// of endpoints; beyond this many they are removed.
@@ -109,7 +109,7 @@ impl<T: Tables> NftablesBackend<T> {
         for class in loaded.take_new_classes() {
             batches.add_class(class, &plan.node);
         }
-        batches.edits(&edits, &sticky);
+        batches.edits(&edits, &sticky, &sticky);
         let purges: Vec<Purge> = loaded.absorb(sticky);
         self.commit_purging(batches.finish(), &purges, &mut report)?;
         let still: Vec<Class> = loaded.unused().into_iter().filter(|class| unused.contains(class)).collect();
@@ -247,7 +247,8 @@ struct Load<'a> {
     edits: Edits,
     batches: Batches<'a>,
     obsolete: Obsolete,
-    purges: Vec<Purge>,
+    /// What services with affinity need. Addresses that they had may lead there to the end.
+    sticky: Vec<StickyEdit>,
     limit: usize,
 }
 
@@ -282,8 +283,8 @@ impl<'a> Load<'a> {
         }
         let obsolete = structure(layout, settings, dump.as_ref(), owned, &mut existing, &mut batches);
         let loaded = Loaded::with_chains(existing.classes());
-        let (edits, purges) = (Edits::default(), Vec::new());
-        Self { layout, settings, existing, loaded, edits, batches, obsolete, purges, limit }
+        let (edits, sticky) = (Edits::default(), Vec::new());
+        Self { layout, settings, existing, loaded, edits, batches, obsolete, sticky, limit }
     }
 
     fn add(&mut self, name: &ServicePortName, port: &Arc<ServicePort>) {
@@ -306,24 +307,23 @@ impl<'a> Load<'a> {
         for class in self.loaded.take_new_classes() {
             self.batches.add_class(class, self.settings);
         }
-        let mut sticky = Vec::new();
+        let first = self.sticky.len();
         for change in self.loaded.take_sticky() {
             let present = self.existing.take_sticky(&change.name);
             let wanted = change.new.and_then(|port| Sticky::of(&change.name, &port, self.settings));
-            sticky.push(present.turn_into(wanted, self.layout.family()));
+            self.sticky.push(present.turn_into(wanted, self.layout.family()));
         }
-        self.batches.edits(&edits, &sticky);
-        self.purges.extend(self.loaded.absorb(sticky));
+        self.batches.edits(&edits, &self.sticky[first..], &[]);
     }
 
     fn finish(mut self) -> Finished {
         self.flush();
         let gone = self.existing.leftover_sticky().into_iter();
-        let gone: Vec<_> = gone.map(|present| present.turn_into(None, self.layout.family())).collect();
+        self.sticky.extend(gone.map(|present| present.turn_into(None, self.layout.family())));
         let leftovers = std::mem::take(&mut self.existing).leftovers();
-        self.batches.edits(&leftovers, &gone);
-        self.loaded.absorb(gone);
-        let Self { loaded, batches, obsolete, purges, .. } = self;
+        self.batches.edits(&leftovers, &[], &self.sticky);
+        let Self { mut loaded, batches, obsolete, sticky, .. } = self;
+        let purges = loaded.absorb(sticky);
         Finished { loaded, transactions: batches.finish(), obsolete, purges }
     }
 }

@@ -88,17 +88,18 @@ impl<'a> Batches<'a> {
         self.current.delete_chain(chain);
     }
 
-    /// Appends all edits, and what belongs to services with affinity.
-    pub(crate) fn edits(&mut self, edits: &Edits, sticky: &[StickyEdit]) {
+    /// Appends all edits, what is new for services with `changed` affinity, and the end of what
+    /// the `released` ones no longer need once these edits are made.
+    pub(crate) fn edits(&mut self, edits: &Edits, changed: &[StickyEdit], released: &[StickyEdit]) {
         let (leading, led_to): (Vec<_>, Vec<_>) =
             Container::ALL.into_iter().partition(|container| container.dispatches());
-        for edit in sticky {
+        for edit in changed {
             edit.prepare(self);
         }
         for container in &led_to {
             self.step(*container, &edits.of(*container), Step::FillOrReplace);
         }
-        for edit in sticky {
+        for edit in changed {
             edit.switch(self);
         }
         for container in &leading {
@@ -107,7 +108,7 @@ impl<'a> Batches<'a> {
         for container in leading.iter().rev() {
             self.step(*container, &edits.of(*container), Step::Remove);
         }
-        for edit in sticky {
+        for edit in released {
             edit.release(self);
         }
         for container in led_to.iter().rev() {
