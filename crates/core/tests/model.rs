@@ -211,7 +211,9 @@ fn random_worlds_hold_every_kind_of_service_port() {
     for _ in 0..200 {
         let events: Vec<Event> = world::any_events(30).new_tree(&mut runner).unwrap().current();
         let mut world = World::default();
-        events.iter().for_each(|event| world.handle(event));
+        for event in &events {
+            world.handle(event);
+        }
         let mut state = world.state(world::any_config().new_tree(&mut runner).unwrap().current());
         for family in IpFamily::ALL {
             for port in state.plan(family).service_ports.values() {

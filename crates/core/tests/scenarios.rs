@@ -3,6 +3,8 @@
 //! Seen from the node `n1`. Endpoints are written in a word each: `1@n2/serving~za+zb^n1` is
 //! 10.244.0.1 on `n2`, which serves while it terminates, meant for two zones and one node.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on should stop")]
+
 use portolan_core::address::{IpFamily, Protocol};
 use portolan_core::event::{Change, Conditions, Event, Node};
 use portolan_core::node::NodeConfig;
@@ -28,6 +30,8 @@ mod merging;
 mod node_settings;
 #[path = "scenarios/policies.rs"]
 mod policies;
+#[path = "scenarios/slices.rs"]
+mod slices;
 #[path = "scenarios/source_ranges.rs"]
 mod source_ranges;
 #[path = "scenarios/topology.rs"]

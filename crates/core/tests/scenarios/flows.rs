@@ -10,6 +10,9 @@ use portolan_core::flows::{Flow, FlowCheck};
 
 use super::*;
 
+#[path = "flows/addresses.rs"]
+mod addresses;
+
 const CLUSTER_IP: &str = "10.96.0.10:53";
 const LOAD_BALANCER: &str = "203.0.113.11:53";
 const EXTERNAL: &str = "203.0.113.10:53";
@@ -177,35 +180,6 @@ fn a_service_without_endpoints_is_no_reason_to_look() {
 }
 
 #[test]
-fn an_address_that_is_added_or_removed_is_looked_at_and_may_bring_the_others_along() {
-    let bare = || service("ns/dns", "10.96.0.10").port("", Udp, 53);
-    let base = |service: ServiceBuilder| vec![service.applied(), servers("1@n1")];
-    let rows = [
-        ("external IP", bare().external_ip("203.0.113.10"), EXTERNAL),
-        ("load-balancer address", bare().load_balancer_ip("203.0.113.11"), LOAD_BALANCER),
-        ("node port", bare().node_port(30053), NODE_PORT),
-        ("another cluster IP", service("ns/dns", "10.96.0.11").port("", Udp, 53), "10.96.0.11:53"),
-        ("another port", service("ns/dns", "10.96.0.10").port("", Udp, 54), "10.96.0.10:54"),
-    ];
-    for (what, with, to) in rows {
-        let added = check(base(bare()), vec![with.clone().applied()]);
-        assert!(added.is_stale(&flow(to, 0)), "{what} is new, and nothing translated it before");
-        assert!(!added.is_stale(&flow(to, 1)), "{what} is new and leads to its endpoint");
-        let removed = check(base(with), vec![bare().applied()]);
-        assert!(removed.is_stale(&flow(to, 1)), "{what} is gone");
-        assert!(!removed.is_stale(&flow(CLUSTER_IP, 1)), "{what} is gone, the cluster IP is not");
-    }
-}
-
-#[test]
-fn the_flows_of_a_deleted_service_are_stale() {
-    let check = check(vec![dns().applied(), servers("1@n1 2@n2")], vec![deleted_service("ns/dns")]);
-    for to in FRONTENDS {
-        assert!(check.is_stale(&flow(to, 1)) && check.is_stale(&flow(to, 2)), "{to}");
-    }
-}
-
-#[test]
 fn a_service_that_goes_to_none_and_back_leaves_no_flow_behind() {
     let mut state = state_of([dns().applied(), servers("1@n1")]);
     commit(&mut state);
@@ -219,69 +193,6 @@ fn a_service_that_goes_to_none_and_back_leaves_no_flow_behind() {
     assert_eq!(stale(&none, CLUSTER_IP), [0, 1, 2, 3]);
     let back = step("1@n1");
     assert_eq!(stale(&back, CLUSTER_IP), [0, 2, 3]);
-}
-
-#[test]
-fn a_node_port_of_another_number_leaves_the_old_one_behind() {
-    let on = |port: u16| service("ns/dns", "10.96.0.10").port("", Udp, 53).node_port(port).applied();
-    let check = check(vec![on(30053), servers("1@n1")], vec![on(30054)]);
-    assert!(check.is_stale(&flow("192.0.2.1:30053", 1)));
-    assert!(check.is_stale(&flow("192.0.2.1:30054", 0)));
-    assert!(!check.is_stale(&flow("192.0.2.1:30054", 1)));
-    assert!(!check.is_stale(&flow(CLUSTER_IP, 1)));
-}
-
-#[test]
-fn what_others_do_with_a_node_ports_number_is_left_alone() {
-    let check = check(vec![dns().applied(), servers("1@n1 2@n2")], vec![servers("2@n2")]);
-    assert!(!check.is_empty());
-    let mut passing = flow("203.0.113.77:30053", 0);
-    passing.reply_destination = "192.0.2.1:40000".parse().unwrap();
-    assert!(!check.is_stale(&passing), "it was masqueraded on its way to another host");
-    let elsewhere = flow_between("203.0.113.77:30053".parse().unwrap(), "10.9.9.9:53".parse().unwrap());
-    assert!(!check.is_stale(&elsewhere), "somebody else translated it");
-}
-
-#[test]
-fn an_address_that_passes_to_another_service_takes_its_flows_to_the_new_endpoints() {
-    let other_pods = with_endpoints(slice("ns/new-1", "new").port("", Udp, 5353), "2@n2").applied();
-    let old = |exposed: bool| {
-        let bare = service("ns/dns", "10.96.0.10").port("", Udp, 53);
-        if exposed { bare.node_port(30053).external_ip("203.0.113.10") } else { bare }.applied()
-    };
-    let new = |exposed: bool| {
-        let bare = service("ns/new", "10.96.0.20").port("", Udp, 53);
-        if exposed { bare.node_port(30053).external_ip("203.0.113.10") } else { bare }.applied()
-    };
-    // Change sets have no order, so that one run could pass by luck.
-    for round in 0..32 {
-        let base = vec![old(true), new(false), servers("1@n1"), other_pods.clone()];
-        let check = check(base, vec![old(false), new(true)]);
-        for to in [EXTERNAL, NODE_PORT] {
-            assert!(check.is_stale(&flow(to, 1)), "{to} leads to the old Service, round {round}");
-            assert!(!check.is_stale(&flow(to, 2)), "{to} leads to the new one, round {round}");
-        }
-    }
-}
-
-#[test]
-fn a_port_that_is_renamed_keeps_the_flows_of_its_addresses() {
-    let named = |name: &str| dns_named(name).applied();
-    let pods = |name: &str, words: &str| {
-        with_endpoints(slice("ns/dns-1", "dns").port(name, Udp, 5353), words).applied()
-    };
-    for round in 0..32 {
-        let check = check(vec![named("a"), pods("a", "1@n1 2@n2")], vec![named("b"), pods("b", "1@n1")]);
-        for to in FRONTENDS {
-            assert!(!check.is_stale(&flow(to, 1)), "{to}, round {round}");
-            assert!(check.is_stale(&flow(to, 2)), "{to}, round {round}");
-        }
-    }
-}
-
-fn dns_named(name: &str) -> ServiceBuilder {
-    let bare = service("ns/dns", "10.96.0.10").port(name, Udp, 53).node_port(30053);
-    bare.external_ip("203.0.113.10").load_balancer_ip("203.0.113.11")
 }
 
 #[test]

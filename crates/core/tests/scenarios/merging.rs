@@ -62,8 +62,11 @@ fn of_two_entries_for_one_address_the_running_one_counts() {
     }
 }
 
-/// The endpoints of the port `p` of a Service with these slices, `name ports words` each.
-fn merged(slices: &[(&str, &[(&str, u16)], &str)]) -> String {
+/// A slice: its name, ports and endpoints.
+type Part<'a> = (&'a str, &'a [(&'a str, u16)], &'a str);
+
+/// The endpoints of the port `p` of a Service with these slices.
+fn merged(slices: &[Part<'_>]) -> String {
     let slices = slices.iter().map(|(name, ports, words)| {
         let bare =
             ports.iter().fold(slice(name, "web"), |slice, (port, number)| slice.port(port, Tcp, *number));
@@ -79,7 +82,7 @@ fn merged(slices: &[(&str, &[(&str, u16)], &str)]) -> String {
 
 #[test]
 fn slices_add_up_to_one_list_with_each_endpoint_once() {
-    type Row<'a> = (&'a str, &'a [(&'a str, &'a [(&'a str, u16)], &'a str)], &'a str);
+    type Row<'a> = (&'a str, &'a [Part<'a>], &'a str);
     let rows: [Row<'_>; 11] = [
         ("nothing", &[], ""),
         ("two hosts, two ports", &[("ns/a", &[("p", 1), ("q", 2)], "1 2")], "1:1 2:1"),

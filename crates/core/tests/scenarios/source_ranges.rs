@@ -48,8 +48,9 @@ fn ranges_hold_per_family_and_none_means_everybody() {
 
 #[test]
 fn a_range_with_this_node_in_it_lets_the_addresses_themselves_in() {
+    type Row<'a> = (&'a str, &'a [&'a str], &'a [&'a str], &'a str, &'a str);
     let own = "192.0.2.0/24 203.0.113.8/31";
-    let rows: [(&str, &[&str], &[&str], &str, &str); 6] = [
+    let rows: [Row<'_>; 6] = [
         ("the node's own address", &NODE, &["192.0.2.0/24"], own, ""),
         ("another node's", &NODE, &["192.0.3.0/24"], "192.0.3.0/24", ""),
         ("IPv6", &NODE, &["2001:db8:2::/48"], "", "2001:db8:2::/48 2001:db8:113::8/128"),
