@@ -5,10 +5,10 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use portolan_core::node::{DetectLocal, NodePortSelection};
+use portolan_core::node::{DEFAULT_MASQUERADE_MARK, NodePortSelection};
 use portolan_core::{NodeConfig, ProxyMode};
 
-use crate::error::{ConfigError, ValueError};
+use crate::error::{ConfigError, ValueError, invalid};
 use crate::flags::Flags;
 use crate::{bind, node};
 
@@ -37,6 +37,8 @@ pub struct Config {
     node: NodeConfig,
     /// As configured; what stands for "not configured" depends on the mode.
     node_ports: Option<NodePortSelection>,
+    /// The masquerade mark of the older modes; nftables mode takes its own from a file only.
+    iptables_masquerade_mark: u32,
 }
 
 /// Where Services and endpoints come from.
@@ -108,16 +110,14 @@ impl Config {
             flags.hostname_override.clone()
         };
         let node = NodeConfig {
-            detect_local: DetectLocal::ClusterCidr(
-                node::cluster_cidrs(&flags.cluster_cidr)
-                    .map_err(invalid("--cluster-cidr", &flags.cluster_cidr))?,
-            ),
+            detect_local: node::detect_local(&flags)?,
             masquerade_all: flags.masquerade_all,
             ..NodeConfig::new(node::name(&hostname)?)
         };
         let ports = &flags.nodeport_addresses;
         Ok(Self {
             node,
+            iptables_masquerade_mark: flags.masquerade_bit.map_or(DEFAULT_MASQUERADE_MARK, |bit| 1 << bit),
             node_ports: node::node_ports(ports).map_err(invalid("--nodeport-addresses", &ports.join(",")))?,
             mode: mode(&flags.mode),
             sync: sync_periods(&flags)?,
@@ -140,23 +140,20 @@ impl Config {
         })
     }
 
-    /// What plans depend on when `mode` carries them out: node ports that nobody
-    /// restricted answer on the node's primary addresses in nftables mode, and on
-    /// all of them in the older modes, as in kube-proxy.
+    /// What plans depend on when `mode` carries them out. As in kube-proxy the older modes
+    /// differ from nftables mode and those that came after it: node ports that nobody
+    /// restricted answer on all addresses instead of the node's primary ones, and
+    /// `--iptables-masquerade-bit` holds.
     pub fn node(&self, mode: &ProxyMode) -> NodeConfig {
-        let answers_everywhere = [ProxyMode::IPTABLES, ProxyMode::IPVS, ProxyMode::USERSPACE].contains(mode);
-        let unset = if answers_everywhere {
-            NodePortSelection::Cidrs(Vec::new())
+        let is_older = [ProxyMode::IPTABLES, ProxyMode::IPVS, ProxyMode::USERSPACE].contains(mode);
+        let (unset, masquerade_mark) = if is_older {
+            (NodePortSelection::Cidrs(Vec::new()), self.iptables_masquerade_mark)
         } else {
-            NodePortSelection::Primary
+            (NodePortSelection::Primary, DEFAULT_MASQUERADE_MARK)
         };
-        NodeConfig { node_port_addresses: self.node_ports.clone().unwrap_or(unset), ..self.node.clone() }
+        let node_port_addresses = self.node_ports.clone().unwrap_or(unset);
+        NodeConfig { node_port_addresses, masquerade_mark, ..self.node.clone() }
     }
-}
-
-/// Adds to a value's fault whose value it is.
-fn invalid(flag: &str, value: &str) -> impl FnOnce(ValueError) -> ConfigError {
-    |source| ConfigError::InvalidValue { flag: flag.to_owned(), value: value.to_owned(), source }
 }
 
 fn source(flags: Flags) -> Result<Source, ConfigError> {

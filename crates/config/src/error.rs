@@ -59,6 +59,11 @@ pub enum ConfigError {
     },
 }
 
+/// Adds to a value's fault whose value it is.
+pub(crate) fn invalid(flag: &str, value: &str) -> impl FnOnce(ValueError) -> ConfigError {
+    |source| ConfigError::InvalidValue { flag: flag.to_owned(), value: value.to_owned(), source }
+}
+
 /// What is wrong with one value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -72,6 +77,21 @@ pub enum ValueError {
     /// Not a log verbosity.
     #[error("not a number from 0 to 2147483647")]
     Verbosity,
+    /// Not the number of a bit in a packet mark.
+    #[error("not a number from 0 to 31")]
+    MarkBit,
+    /// Not a way to tell local pods.
+    #[error("not one of ClusterCIDR, NodeCIDR, BridgeInterface, InterfaceNamePrefix")]
+    DetectLocalMode,
+    /// Not there, though `--detect-local-mode` needs it.
+    #[error("must not be empty with --detect-local-mode={mode}")]
+    NeededBy {
+        /// That mode.
+        mode: &'static str,
+    },
+    /// Longer than an interface's name can be.
+    #[error("longer than the 15 bytes that interface names have at most")]
+    InterfaceName,
     /// Not a Go duration.
     #[error("not a duration such as 500ms, 30s or 1m30s")]
     Duration,

@@ -27,12 +27,20 @@ pub(crate) struct Flags {
     pub(crate) mode: String,
     /// `--hostname-override`.
     pub(crate) hostname_override: String,
+    /// `--detect-local-mode`.
+    pub(crate) detect_local_mode: String,
     /// `--cluster-cidr`.
     pub(crate) cluster_cidr: String,
+    /// `--pod-bridge-interface`.
+    pub(crate) pod_bridge_interface: String,
+    /// `--pod-interface-name-prefix`.
+    pub(crate) pod_interface_name_prefix: String,
     /// `--nodeport-addresses`, all items.
     pub(crate) nodeport_addresses: Vec<String>,
     /// `--masquerade-all`.
     pub(crate) masquerade_all: bool,
+    /// `--iptables-masquerade-bit`.
+    pub(crate) masquerade_bit: Option<u32>,
     /// `--iptables-min-sync-period`.
     pub(crate) min_sync_period: Option<Duration>,
     /// `--iptables-sync-period`.
@@ -77,6 +85,8 @@ pub(crate) enum Takes {
     Duration(fn(&mut Flags) -> &mut Option<Duration>),
     /// A log verbosity.
     Verbosity(fn(&mut Flags) -> &mut u32),
+    /// Which bit of a packet mark.
+    MarkBit(fn(&mut Flags) -> &mut Option<u32>),
 }
 
 const fn flag(names: &'static [&'static str], takes: Takes, help: &'static str) -> Flag {
@@ -84,7 +94,7 @@ const fn flag(names: &'static [&'static str], takes: Takes, help: &'static str) 
 }
 
 /// All flags, in the order of `--help`.
-pub(crate) const FLAGS: [Flag; 17] = [
+pub(crate) const FLAGS: [Flag; 21] = [
     flag(
         &["manifests"],
         Takes::Text("DIR", |flags| &mut flags.manifests),
@@ -111,9 +121,25 @@ pub(crate) const FLAGS: [Flag; 17] = [
         "name of this node (default: the host's name)",
     ),
     flag(
+        &["detect-local-mode"],
+        Takes::Text("MODE", |flags| &mut flags.detect_local_mode),
+        "how to tell that a pod of this node sent a packet: ClusterCIDR, NodeCIDR, BridgeInterface or \
+         InterfaceNamePrefix (default: ClusterCIDR)",
+    ),
+    flag(
         &["cluster-cidr"],
         Takes::Text("CIDR[,CIDR]", |flags| &mut flags.cluster_cidr),
         "where pod addresses come from, one range per IP family",
+    ),
+    flag(
+        &["pod-bridge-interface"],
+        Takes::Text("NAME", |flags| &mut flags.pod_bridge_interface),
+        "the interface that this node's pods send through, in mode BridgeInterface",
+    ),
+    flag(
+        &["pod-interface-name-prefix"],
+        Takes::Text("PREFIX", |flags| &mut flags.pod_interface_name_prefix),
+        "what the names of such interfaces begin with, in mode InterfaceNamePrefix",
     ),
     flag(
         &["nodeport-addresses"],
@@ -124,6 +150,11 @@ pub(crate) const FLAGS: [Flag; 17] = [
         &["masquerade-all"],
         Takes::Switch(|flags| &mut flags.masquerade_all),
         "give all traffic to cluster IPs this node's source address",
+    ),
+    flag(
+        &["iptables-masquerade-bit"],
+        Takes::MarkBit(|flags| &mut flags.masquerade_bit),
+        "the packet mark bit that asks for masquerading, except in nftables mode (default: 14)",
     ),
     flag(
         &["iptables-min-sync-period"],
@@ -204,6 +235,7 @@ impl Flags {
             Takes::List(_, field) => field(self).extend(value::list(text).map(str::to_owned)),
             Takes::Duration(field) => *field(self) = Some(duration::parse(text)?),
             Takes::Verbosity(field) => *field(self) = value::verbosity(text)?,
+            Takes::MarkBit(field) => *field(self) = Some(value::mark_bit(text)?),
         }
         Ok(())
     }

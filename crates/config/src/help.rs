@@ -27,6 +27,6 @@ fn head(flag: &Flag) -> String {
         Takes::Switch(_) => names,
         Takes::Text(word, _) | Takes::List(word, _) => format!("{names} {word}"),
         Takes::Duration(_) => format!("{names} DURATION"),
-        Takes::Verbosity(_) => format!("{names} N"),
+        Takes::Verbosity(_) | Takes::MarkBit(_) => format!("{names} N"),
     }
 }

@@ -23,8 +23,17 @@ const HIGHEST_VERBOSITY: u32 = i32::MAX.unsigned_abs();
 
 /// A log verbosity.
 pub(crate) fn verbosity(value: &str) -> Result<u32, ValueError> {
-    let level = value.parse().ok().filter(|level| *level <= HIGHEST_VERBOSITY);
-    level.filter(|_| !value.starts_with('+')).ok_or(ValueError::Verbosity)
+    number(value).filter(|level| *level <= HIGHEST_VERBOSITY).ok_or(ValueError::Verbosity)
+}
+
+/// The number of a bit in a packet mark, which has 32.
+pub(crate) fn mark_bit(value: &str) -> Result<u32, ValueError> {
+    number(value).filter(|bit| *bit < u32::BITS).ok_or(ValueError::MarkBit)
+}
+
+/// Digits alone, as people write numbers.
+fn number(value: &str) -> Option<u32> {
+    value.parse().ok().filter(|_| !value.starts_with('+'))
 }
 
 /// Items of a list flag; pflag reads them as one line of CSV.
