@@ -4,6 +4,7 @@ pub mod api_server;
 pub mod fixtures;
 pub mod netns;
 pub mod objects;
+pub mod scenario;
 pub mod trace;
 pub mod view;
 pub mod world;

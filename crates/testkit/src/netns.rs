@@ -56,6 +56,7 @@ pub use program::Program;
 pub use stream::{LongConnection, StreamReport};
 pub use tally::Tally;
 pub use topology::{
-    CLIENT_V4, CLIENT_V6, NODE_V4, NODE_V6, POD_CIDR_V4, POD_CIDR_V6, Pod, Topology, WORLD_V4, WORLD_V6,
+    CLIENT_V4, CLIENT_V6, GATEWAY_V4, GATEWAY_V6, NODE_V4, NODE_V6, NODE_WORLD_V4, NODE_WORLD_V6,
+    POD_CIDR_V4, POD_CIDR_V6, Pod, Topology, WORLD_V4, WORLD_V6, pod_v4, pod_v6,
 };
 pub use wait::wait_until;

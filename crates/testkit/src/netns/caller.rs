@@ -82,13 +82,14 @@ impl TrafficError {
 pub struct Caller {
     namespace: Namespace,
     source: Option<IpAddr>,
+    source_port: u16,
     patience: Duration,
 }
 
 impl From<&Namespace> for Caller {
     /// A caller that leaves the source address to the kernel.
     fn from(namespace: &Namespace) -> Self {
-        Self { namespace: namespace.clone(), source: None, patience: PATIENCE }
+        Self { namespace: namespace.clone(), source: None, source_port: 0, patience: PATIENCE }
     }
 }
 
@@ -97,6 +98,13 @@ impl Caller {
     #[must_use]
     pub fn with_source(mut self, address: impl Into<IpAddr>) -> Self {
         self.source = Some(address.into());
+        self
+    }
+
+    /// Sends datagrams from this port, so that no flow that is still remembered can be theirs.
+    #[must_use]
+    pub fn with_udp_source_port(mut self, port: u16) -> Self {
+        self.source_port = port;
         self
     }
 
@@ -183,7 +191,7 @@ impl Caller {
             SocketAddr::V4(_) => IpAddr::from([0; 4]),
             SocketAddr::V6(_) => IpAddr::from([0; 16]),
         };
-        let socket = UdpSocket::bind(SocketAddr::new(self.source.unwrap_or(unspecified), 0))?;
+        let socket = UdpSocket::bind(SocketAddr::new(self.source.unwrap_or(unspecified), self.source_port))?;
         // Only a connected socket is told of ICMP errors.
         socket.connect(to)?;
         socket.set_read_timeout(Some(self.patience))?;

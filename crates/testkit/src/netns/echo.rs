@@ -35,9 +35,19 @@ impl EchoServer {
     /// # Errors
     /// When a port is taken; nothing listens then.
     pub fn start(namespace: &Namespace, name: &str, ports: &[u16]) -> Result<Self, NetnsError> {
+        // The unspecified IPv6 address takes IPv4 as well (net.ipv6.bindv6only is 0 in a new namespace).
+        let addresses: Vec<_> = ports.iter().map(|port| (Ipv6Addr::UNSPECIFIED, *port).into()).collect();
+        Self::start_at(namespace, name, &addresses)
+    }
+
+    /// Listens at just these addresses, which the namespace must have.
+    ///
+    /// # Errors
+    /// When a port is taken or an address is not there; nothing listens then.
+    pub fn start_at(namespace: &Namespace, name: &str, addresses: &[SocketAddr]) -> Result<Self, NetnsError> {
         let runtime = Builder::new_current_thread().enable_io().build();
         let runtime = runtime.map_err(NetnsError::io("start the servers of", name))?;
-        let sockets = namespace.run(|| runtime.block_on(listen(ports)))??;
+        let sockets = namespace.run(|| runtime.block_on(listen(addresses)))??;
         let (stop, stopped) = oneshot::channel();
         let name = Arc::from(name);
         let thread = namespace.spawn(move || serve(&runtime, sockets, &name, stopped))?;
@@ -57,12 +67,12 @@ impl Drop for EchoServer {
 
 type Sockets = Vec<(TcpListener, UdpSocket)>;
 
-async fn listen(ports: &[u16]) -> Result<Sockets, NetnsError> {
+async fn listen(addresses: &[SocketAddr]) -> Result<Sockets, NetnsError> {
     let mut sockets = Vec::new();
-    for &port in ports {
-        // The unspecified IPv6 address takes IPv4 as well (net.ipv6.bindv6only is 0 in a new namespace).
-        let address = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
-        let taken = || NetnsError::io("listen on", format!("port {port}"));
+    for &address in addresses {
+        let port = format!("port {}", address.port());
+        let object = || if address.ip().is_unspecified() { port.clone() } else { address.to_string() };
+        let taken = || NetnsError::io("listen on", object());
         let tcp = TcpListener::bind(address).await.map_err(taken())?;
         sockets.push((tcp, UdpSocket::bind(address).await.map_err(taken())?));
     }

@@ -21,7 +21,10 @@ mod script;
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
-pub use addresses::{CLIENT_V4, CLIENT_V6, NODE_V4, NODE_V6, POD_CIDR_V4, POD_CIDR_V6, WORLD_V4, WORLD_V6};
+pub use addresses::{
+    CLIENT_V4, CLIENT_V6, GATEWAY_V4, GATEWAY_V6, NODE_V4, NODE_V6, NODE_WORLD_V4, NODE_WORLD_V6,
+    POD_CIDR_V4, POD_CIDR_V6, WORLD_V4, WORLD_V6, pod_v4, pod_v6,
+};
 
 use self::script::{Layout, Script};
 use super::{EchoServer, Namespace, NetnsError, Program};

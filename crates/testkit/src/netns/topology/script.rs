@@ -3,8 +3,8 @@
 use std::fmt::Write;
 
 use super::addresses::{
-    CLIENT_V4, CLIENT_V6, GATEWAY_V4, GATEWAY_V6, NODE_V4, NODE_V6, POD_CIDR_V4, POD_CIDR_V6, SERVICES_V4,
-    SERVICES_V6, WORLD_V4, WORLD_V6, pod_v4, pod_v6,
+    CLIENT_V4, CLIENT_V6, GATEWAY_V4, GATEWAY_V6, NODE_V4, NODE_V6, NODE_WORLD_V4, NODE_WORLD_V6,
+    POD_CIDR_V4, POD_CIDR_V6, SERVICES_V4, SERVICES_V6, WORLD_V4, WORLD_V6, pod_v4, pod_v6,
 };
 use super::{Namespace, NetnsError, Pod};
 
@@ -159,7 +159,7 @@ fn client() -> String {
 }
 
 fn world_gateway() -> (String, String) {
-    ("198.51.100.1".into(), "2001:db8:100::1".into())
+    (NODE_WORLD_V4.to_string(), NODE_WORLD_V6.to_string())
 }
 
 /// A namespace with one interface and all routes through it.

@@ -1,0 +1,125 @@
+//! What must become of a packet, what did, and whether that is the same.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::net::SocketAddr;
+
+use super::packet::{MOST_PODS, Packet, Seen, Sender, pod_address};
+
+/// A port of a pod.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Target {
+    /// The pod's number.
+    pub pod: u8,
+    /// The port.
+    pub port: u16,
+}
+
+impl Target {
+    /// The target that has this address, if it is a pod's.
+    pub fn at(address: SocketAddr) -> Option<Self> {
+        let family = portolan_core::IpFamily::of(address.ip());
+        let pod = (1..=MOST_PODS).find(|number| pod_address(family, *number) == address.ip())?;
+        Some(Self { pod, port: address.port() })
+    }
+}
+
+/// `pod1:8080`
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "pod{}:{}", self.pod, self.port)
+    }
+}
+
+/// What must become of a packet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Expected {
+    /// It comes to one of these, to each as likely as to any other.
+    Reaches {
+        /// All whom it may come to.
+        endpoints: BTreeSet<Target>,
+        /// Whom they take for the sender. A pod that reaches itself always sees the node, since it
+        /// would not know what to do with a packet from itself.
+        seen: Seen,
+    },
+    /// The sender is told at once that nobody is there.
+    IsRefused,
+    /// It vanishes, and nobody is told.
+    IsDropped,
+    /// It goes on as it is, to whoever has the address it was sent to.
+    PassesUntouched,
+}
+
+impl Expected {
+    /// What receivers must see, among those things that a receiver can tell apart: to it, a program on the
+    /// node and the node are the same.
+    fn arrivals(&self, from: Sender) -> BTreeSet<(Target, Seen)> {
+        let Self::Reaches { endpoints, seen } = self else { return BTreeSet::new() };
+        let seen_by = |target: Target| {
+            let hidden = from.is_node() || from == Sender::Pod(target.pod);
+            (target, if hidden { Seen::TheNode } else { *seen })
+        };
+        endpoints.iter().copied().map(seen_by).collect()
+    }
+
+    /// Whether receivers must have been shown the node's address, the sender being who it is.
+    pub fn hides(&self, from: Sender, target: Target) -> bool {
+        match self {
+            Self::Reaches { seen, .. } => *seen == Seen::TheNode || from == Sender::Pod(target.pod),
+            _ => false,
+        }
+    }
+
+    /// Compares with what was found.
+    ///
+    /// # Errors
+    /// They differ; the error says in what.
+    pub fn judge(&self, packet: &Packet, found: &Found) -> Result<(), Mismatch> {
+        let wanted = Found {
+            arrivals: self.arrivals(packet.from),
+            refused: *self == Self::IsRefused,
+            silent: *self == Self::IsDropped,
+            untouched: *self == Self::PassesUntouched,
+            strange: BTreeSet::new(),
+        };
+        if wanted == *found {
+            return Ok(());
+        }
+        Err(Mismatch(format!("{packet}\n    should: {wanted}\n    did:    {found}")))
+    }
+}
+
+/// What became of a packet, or of several alike.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Found {
+    /// Who received it, and whom they saw; a program on the node counts as the node.
+    pub arrivals: BTreeSet<(Target, Seen)>,
+    /// Whether it was refused at once.
+    pub refused: bool,
+    /// Whether nothing was heard of it.
+    pub silent: bool,
+    /// Whether it went on as it was.
+    pub untouched: bool,
+    /// Whatever else happened.
+    pub strange: BTreeSet<String>,
+}
+
+/// What was found is not what was expected: the packet, what it should do, and what it did.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Mismatch(String);
+
+/// `reach pod1:8080 as itself, be refused`
+impl fmt::Display for Found {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let arrivals = self.arrivals.iter().map(|(target, seen)| format!("reach {target} as {seen}"));
+        let fates = [
+            (self.refused, "be refused at once"),
+            (self.silent, "vanish"),
+            (self.untouched, "pass untouched"),
+        ];
+        let fates = fates.iter().filter(|(holds, _)| *holds).map(|(_, words)| (*words).to_owned());
+        let parts: Vec<_> = arrivals.chain(fates).chain(self.strange.iter().cloned()).collect();
+        f.write_str(&parts.join(", "))
+    }
+}

@@ -1,0 +1,114 @@
+//! Scenarios with real packets.
+//!
+//! Whoever serves the node (a backend in this process, a program, somebody else's proxy) is a
+//! [`ServedNode`]; [`run`] tells it what happens and asks by TCP and UDP what became of it.
+//!
+//! Nothing is taken for dropped because nobody was there: a *bystander* listens at every address that a
+//! scenario sends to, in the world beyond the node or on the node itself, and answers what gets through to
+//! it. So a packet that passes untouched is answered by a bystander, and silence means that it was dropped.
+//!
+//! Datagrams come from a new port each, since flows that are still tracked would go where they went.
+
+mod probe;
+mod site;
+
+use std::thread::sleep;
+
+use portolan_core::event::Event;
+
+use self::site::Site;
+use super::check::Check;
+use super::{Memory, Mismatch, Need, Network, Scenario, Step};
+use crate::netns::{NetnsError, Topology};
+
+/// A node of a [`Topology`] that somebody serves.
+pub trait ServedNode {
+    /// The network that the node is in. Nothing else may listen in its pods.
+    fn network(&self) -> &Topology;
+
+    /// Makes the node follow these events, and returns when it does.
+    fn follow(&mut self, events: Vec<Event>);
+
+    /// Asserts what must hold whatever the objects are; called after each scenario.
+    fn assert_sound(&mut self);
+}
+
+/// The network that a scenario plays in.
+///
+/// # Errors
+/// As [`Topology::routed`].
+pub fn network(scenario: &Scenario) -> Result<Topology, NetnsError> {
+    match scenario.network {
+        Network::Routed => Topology::routed(super::packet::MOST_PODS),
+        Network::Bridged => Topology::bridged(super::packet::MOST_PODS),
+    }
+}
+
+/// Plays a scenario and compares. Packets that need what is `unmet` are not sent.
+///
+/// # Panics
+/// Something else becomes of a packet than the scenario says; the message names all such packets of one
+/// step. Or the network cannot be made ready.
+pub fn run(name: &str, scenario: &Scenario, node: &mut impl ServedNode, unmet: &[Need]) {
+    let play = |node: &mut _| -> Result<(), NetnsError> {
+        let mut site = Site::prepare(ServedNode::network(node), scenario)?;
+        for (number, step) in scenario.steps.iter().enumerate() {
+            let failures = play_step(step, node, &mut site, unmet)?;
+            assert!(failures.is_empty(), "{name}, step {}:\n  {}", number + 1, failures.join("\n  "));
+        }
+        Ok(())
+    };
+    if let Err(error) = play(node) {
+        panic!("{name}: {}", portolan_core::backend::error_chain(&error));
+    }
+    node.assert_sound();
+}
+
+/// Returns what is not as it should be.
+fn play_step<N: ServedNode>(
+    step: &Step,
+    node: &mut N,
+    site: &mut Site,
+    unmet: &[Need],
+) -> Result<Vec<String>, NetnsError> {
+    site.add_node_addresses(&step.node_addresses)?;
+    node.follow(step.events.clone());
+    sleep(step.wait);
+    site.post_bystanders(&step.checks)?;
+    let mut failures = Vec::new();
+    for check in &step.checks {
+        failures.extend(site.hold(check, unmet)?);
+    }
+    Ok(failures)
+}
+
+impl Site {
+    /// Puts one check to the test.
+    fn hold(&mut self, check: &Check, unmet: &[Need]) -> Result<Vec<String>, NetnsError> {
+        let packets: Vec<_> = check.packets().filter(|packet| !check.lacks(packet, unmet)).collect();
+        let told = |memory: &Memory, holds: bool, what: String| {
+            if holds { Vec::new() } else { vec![format!("{what}: {memory:?}")] }
+        };
+        match check {
+            Check::Each(_, expected) => {
+                let found = self.find(&packets, expected)?;
+                let judged = packets.iter().zip(&found).map(|(packet, found)| expected.judge(packet, found));
+                Ok(judged.filter_map(Result::err).map(|mismatch: Mismatch| mismatch.to_string()).collect())
+            }
+            Check::Stay(comers) => self.find_staying(comers, &packets).map(|staying| staying.strayed),
+            Check::SomeMoved(comers) => {
+                let staying = self.find_moving(comers, &packets)?;
+                let moved = told(&self.memory, staying.moved > 0, "nobody moved".into());
+                Ok([staying.strayed, moved].concat())
+            }
+            Check::Spread(memory) => {
+                let holds = self.memory.is_spread(memory);
+                Ok(told(&self.memory, holds, format!("all have the same endpoint in {memory}")))
+            }
+            Check::Apart(one, other) => {
+                let holds = self.memory.are_apart(one, other);
+                Ok(told(&self.memory, holds, format!("{one} and {other} agree on everybody")))
+            }
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! The network made ready for a scenario: servers, bystanders, further addresses.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::AtomicU16;
+use std::time::Duration;
+
+use crate::netns::{
+    EchoServer, NODE_V4, NODE_V6, NODE_WORLD_V4, NODE_WORLD_V6, Namespace, NetnsError, Pod, Program,
+    Topology, wait_until,
+};
+use crate::scenario::check::Check;
+use crate::scenario::expectation::Target;
+use crate::scenario::packet::{Sender, node_addresses};
+use crate::scenario::{Memory, Scenario};
+
+/// What a bystander answers as.
+pub(super) const BYSTANDER: &str = "bystander";
+/// Ports that pods serve on.
+const POD_PORTS: [u16; 2] = [8080, 9090];
+/// The first port that datagrams come from; below those that the kernel chooses on its own.
+const FIRST_UDP_PORT: u16 = 10_000;
+/// How long the kernel may take to put an address to use.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A topology with everything in it that a scenario asks.
+#[derive(Debug)]
+pub(super) struct Site {
+    pub(super) client: Namespace,
+    pub(super) node: Namespace,
+    pub(super) pods: Vec<Pod>,
+    world: Namespace,
+    pub(super) node_addresses: Vec<IpAddr>,
+    pub(super) memory: Memory,
+    pub(super) next_udp_port: AtomicU16,
+    bystanders: BTreeSet<SocketAddr>,
+    servers: Vec<EchoServer>,
+}
+
+impl Site {
+    /// Starts servers in the pods, each of which says its port, and gives the client its addresses.
+    pub(super) fn prepare(net: &Topology, scenario: &Scenario) -> Result<Self, NetnsError> {
+        let mut servers = Vec::new();
+        for pod in net.pods() {
+            for port in POD_PORTS {
+                let name = format!("{}:{port}", pod.name());
+                servers.push(EchoServer::start(&pod.namespace, &name, &[port])?);
+            }
+        }
+        // Clients know the way to all addresses of the node, and to nobody beyond it.
+        net.client().ip(&format!("route add {NODE_WORLD_V4}/32 via {NODE_V4}"))?;
+        net.client().ip(&format!("route add {NODE_WORLD_V6}/128 via {NODE_V6}"))?;
+        let further = further_client_addresses(scenario);
+        add_addresses(net.client(), further.iter().map(|address| (*address, "eth0")))?;
+        Ok(Self {
+            client: net.client().clone(),
+            node: net.node().clone(),
+            pods: net.pods().to_vec(),
+            world: net.world().clone(),
+            node_addresses: node_addresses(),
+            memory: Memory::default(),
+            next_udp_port: AtomicU16::new(FIRST_UDP_PORT),
+            bystanders: BTreeSet::new(),
+            servers,
+        })
+    }
+
+    /// Gives the node further addresses: towards the client if they are of that network, else on its own.
+    pub(super) fn add_node_addresses(&mut self, addresses: &[IpAddr]) -> Result<(), NetnsError> {
+        let interface = |address: &IpAddr| {
+            let text = address.to_string();
+            let is_clients = text.starts_with("192.0.2.") || text.starts_with("2001:db8:2::");
+            (*address, if is_clients { "client" } else { "lo" })
+        };
+        add_addresses(&self.node, addresses.iter().map(interface))?;
+        self.node_addresses.extend(addresses);
+        Ok(())
+    }
+
+    /// Puts a bystander at every address that these checks send to, unless it is a pod's.
+    pub(super) fn post_bystanders(&mut self, checks: &[Check]) -> Result<(), NetnsError> {
+        let asked = checks.iter().flat_map(Check::packets).map(|packet| packet.socket());
+        let new: BTreeSet<_> = asked
+            .filter(|address| Target::at(*address).is_none() && !self.bystanders.contains(address))
+            .collect();
+        let is_nodes =
+            |address: &SocketAddr| address.ip().is_loopback() || self.node_addresses.contains(&address.ip());
+        let (on_node, beyond): (Vec<_>, Vec<_>) = new.iter().copied().partition(is_nodes);
+        let known: BTreeSet<_> = self.bystanders.iter().map(SocketAddr::ip).collect();
+        let unknown: BTreeSet<_> =
+            beyond.iter().map(SocketAddr::ip).filter(|address| !known.contains(address)).collect();
+        add_addresses(&self.world, unknown.iter().map(|address| (*address, "lo")))?;
+        for (namespace, addresses) in [(&self.node, on_node), (&self.world, beyond)] {
+            if !addresses.is_empty() {
+                self.servers.push(EchoServer::start_at(namespace, BYSTANDER, &addresses)?);
+            }
+        }
+        self.bystanders.extend(new);
+        Ok(())
+    }
+}
+
+/// The addresses that a scenario's clients have besides the first.
+fn further_client_addresses(scenario: &Scenario) -> BTreeSet<IpAddr> {
+    let packets = scenario.steps.iter().flat_map(|step| &step.checks).flat_map(Check::packets);
+    packets
+        .filter(|packet| matches!(packet.from, Sender::Client(number) if number > 0))
+        .filter_map(|packet| packet.from.address(packet.family))
+        .collect()
+}
+
+/// Adds addresses of their own and waits until they answer; one program for all, which is what takes the
+/// time.
+fn add_addresses<'a>(
+    namespace: &Namespace,
+    addresses: impl Iterator<Item = (IpAddr, &'a str)>,
+) -> Result<(), NetnsError> {
+    let mut commands = String::new();
+    let mut wanted = Vec::new();
+    for (address, interface) in addresses {
+        let (length, option) = if address.is_ipv4() { (32, "") } else { (128, " nodad") };
+        // Writing to a string cannot fail.
+        let _ = writeln!(commands, "addr add {address}/{length} dev {interface}{option}");
+        // Also without a probe for duplicates, the route to an IPv6 address comes a moment later
+        // (addrconf_dad_work in net/ipv6/addrconf.c), and what arrives before has nowhere to go.
+        wanted.extend(address.is_ipv6().then(|| format!("local {address} dev {interface}")));
+    }
+    if commands.is_empty() {
+        return Ok(());
+    }
+    namespace.run_program(&Program::new("ip").args(["-batch", "-"]).input(commands))?;
+    let are_routed = || {
+        let routes = namespace.ip("-6 -oneline route show table local").unwrap_or_default();
+        wanted.iter().all(|route| routes.contains(route))
+    };
+    wait_until("further addresses are routed to", PATIENCE, are_routed)
+}

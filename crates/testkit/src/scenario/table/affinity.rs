@@ -1,0 +1,267 @@
+//! `sessionAffinity: ClientIP`: clients that come back to the same endpoint.
+
+use std::time::Duration;
+
+use portolan_core::IpFamily::{V4, V6};
+use portolan_core::Protocol::{Tcp, Udp};
+
+use crate::objects::{ServiceBuilder, service};
+use crate::scenario::Scenario;
+use crate::scenario::check::{Check, from};
+use crate::scenario::need::Need;
+use crate::scenario::objects::{away, here, pods, pods_on, web};
+use crate::scenario::packet::{
+    CLIENT, POD, Sender, WEB, cluster_ip, everywhere, external, load_balancer_ip, node_port,
+};
+
+/// The default of `sessionAffinityConfig.clientIP.timeoutSeconds`.
+const THREE_HOURS: Duration = Duration::from_secs(10_800);
+const SHORT: Duration = Duration::from_secs(2);
+
+fn sticky() -> ServiceBuilder {
+    web().affinity(THREE_HOURS)
+}
+
+/// That many machines outside.
+fn clients(count: u8) -> impl Iterator<Item = Sender> {
+    (1..=count).map(Sender::Client)
+}
+
+pub(in crate::scenario) fn a_client_stays_with_its_endpoint_by_all_addresses_alike() -> Scenario {
+    Scenario::new()
+        .needing(Need::SharedAffinity)
+        .given(sticky())
+        .given(pods("web", [here(1), here(2), away(3)]))
+        .expect(from([CLIENT, POD]).to(everywhere()).stays("endpoint", [1, 2, 3]))
+}
+
+pub(in crate::scenario) fn a_client_stays_with_its_endpoint_by_the_cluster_ip() -> Scenario {
+    Scenario::new()
+        .given(sticky())
+        .given(pods("web", [here(1), here(2), away(3)]))
+        .expect(from([CLIENT, POD]).to([cluster_ip(WEB)]).stays("endpoint", [1, 2, 3]).times(30))
+}
+
+pub(in crate::scenario) fn a_client_stays_with_its_endpoint_by_the_node_port() -> Scenario {
+    Scenario::new()
+        .given(sticky())
+        .given(pods("web", [here(1), here(2), away(3)]))
+        .expect(from([CLIENT, POD]).to([node_port(WEB)]).stays("endpoint", [1, 2, 3]).times(30))
+}
+
+pub(in crate::scenario) fn a_client_stays_with_its_endpoint_by_the_load_balancer_address() -> Scenario {
+    Scenario::new()
+        .given(sticky())
+        .given(pods("web", [here(1), here(2), away(3)]))
+        .expect(from([CLIENT, POD]).to([load_balancer_ip(WEB)]).stays("endpoint", [1, 2, 3]).times(30))
+}
+
+pub(in crate::scenario) fn clients_do_not_influence_each_other() -> Scenario {
+    Scenario::new()
+        .given(sticky())
+        .given(pods("web", [here(1), here(2), away(3)]))
+        .expect(from(clients(25)).to([cluster_ip(WEB)]).stays("endpoint", [1, 2, 3]).times(3))
+        .expect(Check::Spread("endpoint"))
+        .expect(from(clients(25)).to([cluster_ip(WEB)]).stays("endpoint", [1, 2, 3]).times(3))
+}
+
+pub(in crate::scenario) fn fifty_clients_stay_through_a_hundred_connections_each() -> Scenario {
+    Scenario::new()
+        .given(sticky())
+        .given(pods("web", [here(1), here(2), away(3)]))
+        .expect(
+            from(clients(50))
+                .to([cluster_ip(WEB)])
+                .by([Tcp])
+                .over(V4)
+                .stays("endpoint", [1, 2, 3])
+                .times(100),
+        )
+        .expect(Check::Spread("endpoint"))
+}
+
+pub(in crate::scenario) fn families_do_not_influence_each_other() -> Scenario {
+    let by = |family, memory| {
+        from(clients(25)).to([cluster_ip(WEB)]).by([Tcp]).over(family).stays(memory, [1, 2, 3]).times(2)
+    };
+    Scenario::new()
+        .given(sticky())
+        .given(pods("web", [here(1), here(2), away(3)]))
+        .expect(by(V4, "IPv4"))
+        .expect(by(V6, "IPv6"))
+        .expect(Check::Apart("IPv4", "IPv6"))
+}
+
+pub(in crate::scenario) fn ports_of_a_service_do_not_influence_each_other() -> Scenario {
+    let addresses = cluster_ip(WEB).addresses;
+    let service = service("shop/web", &format!("{},{}", addresses.v4, addresses.v6))
+        .port("http", Tcp, 80)
+        .port("admin", Tcp, 81)
+        .affinity(THREE_HOURS);
+    let at = |port, memory| {
+        from(clients(25)).to([cluster_ip(WEB).at(port)]).by([Tcp]).over(V4).stays(memory, [1, 2, 3]).times(2)
+    };
+    Scenario::new()
+        .given(service)
+        .given(pods_on(
+            "web",
+            "pods",
+            &[("http", Tcp, 8080), ("admin", Tcp, 8080)],
+            [here(1), here(2), here(3)],
+        ))
+        .expect(at(80, "http"))
+        .expect(at(81, "admin"))
+        .expect(Check::Apart("http", "admin"))
+}
+
+pub(in crate::scenario) fn clients_of_an_endpoint_that_goes_get_another_and_the_rest_stay() -> Scenario {
+    let all = || from(clients(20)).to([cluster_ip(WEB), node_port(WEB)]).by([Tcp, Udp]);
+    Scenario::new()
+        .needing(Need::SharedAffinity)
+        .given(sticky())
+        .given(pods("web", [here(1), here(2), away(3)]))
+        .expect(all().stays("endpoint", [1, 2, 3]).times(2))
+        .given(pods("web", [here(1), away(3)]))
+        .expect(all().stays("endpoint", [1, 3]).times(2))
+        .given(pods("web", [away(3)]))
+        .expect(all().stays("endpoint", [3]).times(2))
+        .given(pods("web", [here(1), here(2), away(3)]))
+        .expect(all().stays("endpoint", [1, 2, 3]).times(2))
+}
+
+pub(in crate::scenario) fn clients_stay_when_endpoints_join() -> Scenario {
+    let all = || from(clients(10)).to([cluster_ip(WEB)]);
+    Scenario::new()
+        .given(sticky())
+        .given(pods("web", [here(1), here(2)]))
+        .expect(all().stays("endpoint", [1, 2]).times(3))
+        .given(pods("web", [here(1), here(2), away(3)]))
+        .expect(all().stays("endpoint", [1, 2, 3]).times(3))
+}
+
+pub(in crate::scenario) fn clients_leave_an_endpoint_that_terminates() -> Scenario {
+    let all = || from(clients(10)).to([cluster_ip(WEB)]);
+    Scenario::new()
+        .given(sticky())
+        .given(pods("web", [here(1), here(2)]))
+        .expect(all().stays("endpoint", [1, 2]).times(3))
+        .given(pods("web", [here(1).terminating(), here(2)]))
+        .expect(all().stays("endpoint", [2]).times(3))
+}
+
+pub(in crate::scenario) fn clients_are_refused_when_all_endpoints_go_and_served_when_one_comes() -> Scenario {
+    Scenario::new()
+        .given(sticky())
+        .given(pods("web", [here(1), here(2)]))
+        .expect(from([CLIENT]).to(everywhere()).stays("endpoint", [1, 2]))
+        .given(pods("web", []))
+        .expect(super::all_are_refused())
+        .given(pods("web", [away(3)]))
+        .expect(from([CLIENT]).to(everywhere()).stays("endpoint", [3]))
+}
+
+pub(in crate::scenario) fn affinity_can_be_turned_off_and_on() -> Scenario {
+    let to = || from([CLIENT]).to(everywhere());
+    Scenario::new()
+        .given(web())
+        .given(pods("web", [here(1), here(2)]))
+        .expect(to().reaches([1, 2]).as_the_node())
+        .given(sticky())
+        .expect(to().stays("at first", [1, 2]))
+        .given(web())
+        .expect(to().reaches([1, 2]).as_the_node())
+        .given(sticky())
+        .expect(to().stays("again", [1, 2]))
+}
+
+pub(in crate::scenario) fn under_the_external_local_policy_clients_stay_with_an_endpoint_here() -> Scenario {
+    Scenario::new()
+        .needing(Need::SharedAffinity)
+        .given(sticky().external_local())
+        .given(pods("web", [here(1), here(2), away(3)]))
+        .expect(from(clients(12)).to(external()).stays("endpoint", [1, 2]).times(3))
+        .expect(Check::Spread("endpoint"))
+}
+
+pub(in crate::scenario) fn under_the_internal_local_policy_pods_stay_with_an_endpoint_here() -> Scenario {
+    Scenario::new()
+        .given(sticky().internal_local())
+        .given(pods("web", [here(1), here(2), away(3)]))
+        .expect(from([POD]).to([cluster_ip(WEB)]).stays("endpoint", [1, 2]).times(12))
+}
+
+/// A client that has an endpoint of another node by the cluster IP must not be led there by an address
+/// whose policy is Local.
+pub(in crate::scenario) fn an_endpoint_that_a_policy_rules_out_is_not_used_though_it_is_remembered()
+-> Scenario {
+    Scenario::new()
+        .given(sticky().external_local())
+        .given(pods("web", [here(1), away(2), away(3)]))
+        .expect(from(clients(10)).to([cluster_ip(WEB)]).stays("inside", [1, 2, 3]).times(2))
+        .expect(from(clients(10)).to(external()).stays("outside", [1]).times(2))
+}
+
+pub(in crate::scenario) fn clients_that_stay_are_masqueraded_like_others() -> Scenario {
+    Scenario::new()
+        .given(sticky().external_local())
+        .given(pods("web", [here(1)]))
+        .expect(from([POD]).to([cluster_ip(WEB)]).reaches([1]).as_themselves())
+        .expect(from([CLIENT]).to([cluster_ip(WEB)]).reaches([1]).as_the_node())
+        .expect(from([CLIENT]).to(external()).reaches([1]).as_themselves())
+        .given(sticky())
+        .expect_all(super::all_reach(&[1]))
+}
+
+pub(in crate::scenario) fn a_pod_stays_with_itself() -> Scenario {
+    Scenario::new()
+        .given(sticky())
+        .given(pods("web", [here(1)]))
+        .expect(from([Sender::Pod(1)]).to(everywhere()).reaches([1]).as_the_node())
+        .expect(from([Sender::Pod(1)]).to(everywhere()).stays("endpoint", [1]))
+        .given(pods("web", [here(1), here(2), away(3)]))
+        .expect(from([Sender::Pod(1)]).to(everywhere()).stays("endpoint", [1, 2, 3]))
+}
+
+pub(in crate::scenario) fn a_client_is_forgotten_when_its_time_is_over() -> Scenario {
+    let all = || from(clients(25)).to([cluster_ip(WEB)]).by([Tcp, Udp]).stays("endpoint", [1, 2, 3]).times(2);
+    Scenario::new()
+        .given(web().affinity(SHORT))
+        .given(pods("web", [here(1), here(2), away(3)]))
+        .expect(all())
+        .after(SHORT + Duration::from_millis(900))
+        .expect(all().but_some_moved())
+}
+
+pub(in crate::scenario) fn every_connection_starts_the_time_anew() -> Scenario {
+    let all = || {
+        from(clients(12))
+            .to([cluster_ip(WEB), node_port(WEB)])
+            .by([Tcp])
+            .stays("endpoint", [1, 2, 3])
+            .times(1)
+    };
+    let second = Duration::from_secs(1);
+    Scenario::new()
+        .needing(Need::SharedAffinity)
+        .given(web().affinity(SHORT))
+        .given(pods("web", [here(1), here(2), away(3)]))
+        .expect(all())
+        .after(second)
+        .expect(all())
+        .after(second)
+        .expect(all())
+        .after(second)
+        .expect(all())
+}
+
+pub(in crate::scenario) fn a_changed_time_is_followed() -> Scenario {
+    let all = || from(clients(25)).to([cluster_ip(WEB)]).by([Tcp]).stays("endpoint", [1, 2, 3]).times(2);
+    Scenario::new()
+        .given(sticky())
+        .given(pods("web", [here(1), here(2), away(3)]))
+        .expect(all())
+        .given(web().affinity(SHORT))
+        .expect(all())
+        .after(SHORT + Duration::from_millis(900))
+        .expect(all().but_some_moved())
+}
