@@ -12,6 +12,7 @@ mod buckets;
 mod build;
 mod changes;
 mod definition;
+mod flows;
 mod probes;
 mod process;
 mod source;
@@ -21,6 +22,7 @@ use prometheus::{Registry, TextEncoder};
 
 pub use changes::ChangeMetrics;
 pub use definition::MetricsError;
+pub use flows::FlowMetrics;
 pub use probes::ProbeMetrics;
 pub use source::SourceMetrics;
 pub use sync::{SyncMetrics, SyncScope};
@@ -33,6 +35,8 @@ pub struct Metrics {
     pub sync: SyncMetrics,
     /// About changes of Services and endpoints that have come in.
     pub changes: ChangeMetrics,
+    /// About stale flows in connection tracking.
+    pub flows: FlowMetrics,
     /// About the health server.
     pub probes: ProbeMetrics,
     /// About the watch on the API server, or on a folder.
@@ -54,6 +58,7 @@ impl Metrics {
         Ok(Self {
             sync: SyncMetrics::define(&registry)?,
             changes: ChangeMetrics::define(&registry)?,
+            flows: FlowMetrics::define(&registry)?,
             probes: ProbeMetrics::define(&registry)?,
             source: SourceMetrics::define(&registry)?,
             registry,

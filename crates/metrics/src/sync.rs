@@ -29,6 +29,7 @@ pub struct SyncMetrics {
     network_programming: HistogramVec,
     nftables_sync_failures: IntCounterVec,
     nftables_cleanup_failures: IntCounterVec,
+    without_local_endpoints: GaugeVec,
     operations: HistogramVec,
     longest_transaction: HistogramVec,
 }
@@ -75,6 +76,11 @@ impl SyncMetrics {
                 "kubeproxy_sync_proxy_rules_nftables_cleanup_failures_total",
                 "Failed attempts to remove nftables objects that serve nobody any more",
             )?,
+            without_local_endpoints: Definition {
+                name: "kubeproxy_sync_proxy_rules_no_local_endpoints_total",
+                help: "Service ports with a Local traffic policy that have endpoints, but none on this node",
+            }
+            .gauges(registry, &["traffic_policy", IP_FAMILY[0]])?,
             operations: histograms(
                 "portolan_sync_operations",
                 "Kernel objects that one successful sync wrote or removed",
@@ -120,6 +126,16 @@ impl SyncMetrics {
     /// A change came into force this long after it happened.
     pub fn programmed(&self, family: &str, after: Duration) {
         self.network_programming.with_label_values(&[family]).observe(after.as_secs_f64());
+    }
+
+    /// So many service ports have endpoints elsewhere, but none here that their internal or
+    /// external traffic policy admits.
+    pub fn without_local_endpoints(&self, family: &str, internal: usize, external: usize) {
+        for (policy, count) in [("internal", internal), ("external", external)] {
+            // Numbers of service ports are far below 2^52, up to which an f64 is exact.
+            #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
+            self.without_local_endpoints.with_label_values(&[policy, family]).set(count as f64);
+        }
     }
 
     /// A write to nftables failed.

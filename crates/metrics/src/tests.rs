@@ -48,6 +48,10 @@ fn observed() -> String {
     metrics.sync.programmed("IPv4", Duration::from_secs(1));
     metrics.sync.nftables_sync_failed("IPv4");
     metrics.sync.nftables_cleanup_failed("IPv4");
+    metrics.sync.without_local_endpoints("IPv4", 0, 3);
+    metrics.flows.removed("IPv4", 0, Duration::from_millis(2));
+    metrics.flows.removed("IPv4", 5, Duration::from_millis(2));
+    metrics.flows.failed("IPv4");
     metrics.changes.endpoint_slices(3);
     metrics.changes.services(2, 2);
     metrics.probes.healthz(200);
@@ -60,6 +64,8 @@ fn observed() -> String {
 fn names_types_and_labels_are_those_of_kube_proxy() {
     let family = "ip_family=\"IPv4\"";
     let expected = [
+        ("kubeproxy_conntrack_reconciler_deleted_entries_total", "counter", family),
+        ("kubeproxy_conntrack_reconciler_sync_duration_seconds", "histogram", family),
         ("kubeproxy_network_programming_duration_seconds", "histogram", family),
         ("kubeproxy_proxy_healthz_total", "counter", "code=\"200\""),
         ("kubeproxy_proxy_livez_total", "counter", "code=\"503\""),
@@ -72,9 +78,15 @@ fn names_types_and_labels_are_those_of_kube_proxy() {
         ("kubeproxy_sync_proxy_rules_last_timestamp_seconds", "gauge", family),
         ("kubeproxy_sync_proxy_rules_nftables_cleanup_failures_total", "counter", family),
         ("kubeproxy_sync_proxy_rules_nftables_sync_failures_total", "counter", family),
+        (
+            "kubeproxy_sync_proxy_rules_no_local_endpoints_total",
+            "gauge",
+            "ip_family=\"IPv4\",traffic_policy=\"external\"",
+        ),
         ("kubeproxy_sync_proxy_rules_service_changes_pending", "gauge", ""),
         ("kubeproxy_sync_proxy_rules_service_changes_total", "counter", ""),
         ("portolan_build_info", "gauge", "version=\"1.2.3\""),
+        ("portolan_conntrack_failures_total", "counter", family),
         ("portolan_source_errors_total", "counter", "error=\"broken_file\""),
         ("portolan_sync_longest_transaction_seconds", "histogram", family),
         ("portolan_sync_operations", "histogram", family),
@@ -94,7 +106,7 @@ fn help_starts_with_the_stability() {
         .filter_map(|line| line.strip_prefix("# HELP "))
         .filter(|line| line.starts_with("kubeproxy_") || line.starts_with("portolan_"))
         .collect();
-    assert_eq!(ours.len(), 18);
+    assert_eq!(ours.len(), 22);
     for line in ours {
         assert!(line.split_once(' ').unwrap().1.starts_with("[ALPHA] "), "{line}");
     }
@@ -110,6 +122,7 @@ fn buckets_are_those_of_kube_proxy() {
     for name in ["", "full_", "partial_"] {
         assert_eq!(bounds(&text, &format!("kubeproxy_sync_{name}proxy_rules_duration_seconds")), work);
     }
+    assert_eq!(bounds(&text, "kubeproxy_conntrack_reconciler_sync_duration_seconds"), work);
     let programming = bounds(&text, "kubeproxy_network_programming_duration_seconds");
     assert_eq!(programming.len(), 80);
     assert_eq!(programming[..4], [0.25, 0.5, 1.0, 2.0]);
@@ -128,6 +141,10 @@ fn values_are_shown_as_observed() {
         "kubeproxy_sync_proxy_rules_endpoint_changes_total 3",
         "kubeproxy_sync_proxy_rules_service_changes_total 4",
         "kubeproxy_sync_proxy_rules_service_changes_pending 2",
+        "kubeproxy_sync_proxy_rules_no_local_endpoints_total{ip_family=\"IPv4\",traffic_policy=\"internal\"} 0",
+        "kubeproxy_sync_proxy_rules_no_local_endpoints_total{ip_family=\"IPv4\",traffic_policy=\"external\"} 3",
+        "kubeproxy_conntrack_reconciler_sync_duration_seconds_count{ip_family=\"IPv4\"} 2",
+        "kubeproxy_conntrack_reconciler_deleted_entries_total{ip_family=\"IPv4\"} 5",
         "portolan_sync_operations_sum{ip_family=\"IPv4\"} 7",
         "portolan_build_info{version=\"1.2.3\"} 1",
     ] {
@@ -151,6 +168,17 @@ fn a_labelled_metric_is_absent_until_it_is_observed() {
             "portolan_build_info",
         ]
     );
+}
+
+#[test]
+fn a_search_that_removed_nothing_is_shown_and_one_that_failed_is_counted_apart() {
+    let metrics = Metrics::new("1").unwrap();
+    metrics.flows.failed("IPv6");
+    metrics.flows.removed("IPv4", 0, Duration::ZERO);
+    let text = metrics.render().unwrap();
+    assert!(text.contains("kubeproxy_conntrack_reconciler_deleted_entries_total{ip_family=\"IPv4\"} 0\n"));
+    assert!(text.contains("portolan_conntrack_failures_total{ip_family=\"IPv6\"} 1\n"));
+    assert!(!text.contains("kubeproxy_conntrack_reconciler_sync_duration_seconds_count{ip_family=\"IPv6\"}"));
 }
 
 #[test]

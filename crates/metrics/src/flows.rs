@@ -1,0 +1,52 @@
+//! About stale flows in connection tracking. `family` is `IPv4` or `IPv6` everywhere.
+
+use std::time::Duration;
+
+use prometheus::{HistogramVec, IntCounterVec, Registry};
+
+use crate::buckets;
+use crate::definition::{Definition, MetricsError};
+
+const IP_FAMILY: &[&str] = &["ip_family"];
+
+/// About stale flows in connection tracking.
+///
+/// As in kube-proxy a search that failed is neither timed nor counted under `kubeproxy_…`.
+#[derive(Clone, Debug)]
+pub struct FlowMetrics {
+    duration: HistogramVec,
+    deleted: IntCounterVec,
+    failures: IntCounterVec,
+}
+
+impl FlowMetrics {
+    pub(crate) fn define(registry: &Registry) -> Result<Self, MetricsError> {
+        let counters = |name, help| Definition { name, help }.counters(registry, IP_FAMILY);
+        let duration = Definition {
+            name: "kubeproxy_conntrack_reconciler_sync_duration_seconds",
+            help: "How long searches for stale flows in connection tracking took",
+        };
+        Ok(Self {
+            duration: duration.histograms(registry, IP_FAMILY, buckets::work())?,
+            deleted: counters(
+                "kubeproxy_conntrack_reconciler_deleted_entries_total",
+                "Stale flows that were removed from connection tracking",
+            )?,
+            failures: counters(
+                "portolan_conntrack_failures_total",
+                "Searches for stale flows that failed and are repeated",
+            )?,
+        })
+    }
+
+    /// A search ended, and removed this many flows; none counts too, so that the series is there.
+    pub fn removed(&self, family: &str, flows: usize, took: Duration) {
+        self.duration.with_label_values(&[family]).observe(took.as_secs_f64());
+        self.deleted.with_label_values(&[family]).inc_by(u64::try_from(flows).unwrap_or(u64::MAX));
+    }
+
+    /// A search failed.
+    pub fn failed(&self, family: &str) {
+        self.failures.with_label_values(&[family]).inc();
+    }
+}
