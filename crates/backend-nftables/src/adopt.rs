@@ -8,8 +8,8 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use portolan_core::ServicePortName;
 use portolan_core::plan::{NodeSettings, ServicePort};
+use portolan_core::{IpFamily, ServicePortName};
 use portolan_nft::{
     Bytes, Chain, DumpedSet, Element, ElementValue, Operation, Owner, Rule, Set, Table, TableDump,
     TableFlags, Verdict,
@@ -17,7 +17,7 @@ use portolan_nft::{
 
 use crate::affinity::{owner, owner_of, shape};
 use crate::class::{Class, NotAClass};
-use crate::commit::Batches;
+use crate::commit::{Batches, vip_of};
 use crate::edits::Edits;
 use crate::frontend::{Frontend, List, Value, address as address_of};
 use crate::layout::{Container, Layout, nft_family};
@@ -127,7 +127,8 @@ impl Existing {
     }
 
     /// Tells `edits` which of the keys they would add are there already.
-    pub(crate) fn recognise(&mut self, edits: &mut Edits) {
+    pub(crate) fn recognise(&mut self, edits: &mut Edits, family: IpFamily) {
+        self.withdraw_ranges(edits, family);
         for container in Container::ALL {
             let elements = &mut self.containers[container as usize];
             let keys: Vec<Bytes> = edits.keys(container).copied().collect();
@@ -136,6 +137,18 @@ impl Existing {
                     edits.found((container, key, value.unwrap_or(Value::Member)));
                 }
             }
+        }
+    }
+
+    /// Lets `edits` remove the ranges that their VIPs no longer have: new ones may overlap with
+    /// them, so these cannot wait to be left over.
+    fn withdraw_ranges(&mut self, edits: &mut Edits, family: IpFamily) {
+        let wanted: HashSet<Bytes> = edits.keys(Container::SourceRanges).copied().collect();
+        let vips: HashSet<&[u8]> = wanted.iter().map(|range| vip_of(range, family)).collect();
+        let ranges = &mut self.containers[Container::SourceRanges as usize];
+        let is_old = |range: &Bytes| vips.contains(vip_of(range, family)) && !wanted.contains(range);
+        for (range, value) in ranges.extract_if(|range, _| is_old(range)) {
+            edits.remove((Container::SourceRanges, range, value.unwrap_or(Value::Member)));
         }
     }
 

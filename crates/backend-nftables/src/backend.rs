@@ -303,7 +303,7 @@ impl<'a> Load<'a> {
 
     fn flush(&mut self) {
         let mut edits = std::mem::take(&mut self.edits);
-        self.existing.recognise(&mut edits);
+        self.existing.recognise(&mut edits, self.layout.family);
         for class in self.loaded.take_new_classes() {
             self.batches.add_class(class, self.settings);
         }

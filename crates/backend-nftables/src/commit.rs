@@ -117,6 +117,9 @@ impl<'a> Batches<'a> {
     }
 
     fn step(&mut self, container: Container, edits: &[(Bytes, Edit)], step: Step) {
+        if container == Container::SourceRanges {
+            return self.step_ranges(edits, step);
+        }
         let chosen: Vec<_> =
             edits.iter().filter(|(_, edit)| edit.new.is_some() == (step == Step::FillOrReplace)).collect();
         let mut rest = &chosen[..];
@@ -124,19 +127,40 @@ impl<'a> Batches<'a> {
             // A replaced element counts twice, and one at least always fits.
             let room = (self.limit.saturating_sub(self.current.element_count()) / 2).max(1);
             let (now, later) = rest.split_at(room.min(rest.len()));
-            let set = Arc::clone(self.layout.set(container));
-            let family = self.layout.family;
-            let names = &mut self.chain_names;
-            let old =
-                now.iter().filter_map(|(key, edit)| Some(old_element(*key, edit.old.as_ref()?, family)));
-            self.current.delete_elements(&set, old);
-            let new =
-                now.iter().filter_map(|(key, edit)| Some(element(*key, edit.new.as_ref()?, family, names)));
-            self.current.add_elements(&set, new);
+            self.put(container, now.iter().copied());
             rest = later;
-            if self.current.element_count() >= self.limit {
-                self.cut();
+        }
+    }
+
+    /// Ranges of one VIP must not overlap at any time, so its old ones go before its new ones come,
+    /// and because it is restricted meanwhile, all of them in one transaction. Where no new ones
+    /// come the VIP stops being restricted, and only then may they go.
+    fn step_ranges(&mut self, edits: &[(Bytes, Edit)], step: Step) {
+        let family = self.layout.family;
+        for ranges in edits.chunk_by(|(a, _), (b, _)| vip_of(a, family) == vip_of(b, family)) {
+            let has_new = ranges.iter().any(|(_, edit)| edit.new.is_some());
+            if has_new == (step == Step::FillOrReplace) {
+                self.put(Container::SourceRanges, ranges);
             }
+        }
+    }
+
+    /// Deletes and adds some elements of one container.
+    fn put<'e>(
+        &mut self,
+        container: Container,
+        edits: impl IntoIterator<Item = &'e (Bytes, Edit), IntoIter: Clone>,
+    ) {
+        let edits = edits.into_iter();
+        let set = Arc::clone(self.layout.set(container));
+        let family = self.layout.family;
+        let names = &mut self.chain_names;
+        let old = edits.clone().filter_map(|(key, edit)| Some(old_element(*key, edit.old.as_ref()?, family)));
+        self.current.delete_elements(&set, old);
+        let new = edits.filter_map(|(key, edit)| Some(element(*key, edit.new.as_ref()?, family, names)));
+        self.current.add_elements(&set, new);
+        if self.current.element_count() >= self.limit {
+            self.cut();
         }
     }
 
@@ -188,6 +212,11 @@ fn old_element(key: Bytes, value: &Value, family: IpFamily) -> Element {
         Value::Prefix(bits) => ranged(key, *bits, family),
         _ => Element::key(key),
     }
+}
+
+/// The VIP that a range of sources is for: all but the last part of the key.
+pub(crate) fn vip_of(range: &Bytes, family: IpFamily) -> &[u8] {
+    &range[..range.len().saturating_sub(nft_family(family).addr_len())]
 }
 
 /// All keys whose last part, an address, shares so many bits with that of `key`.

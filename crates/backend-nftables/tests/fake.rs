@@ -20,6 +20,8 @@ mod changes;
 mod golden;
 #[path = "fake/model.rs"]
 mod model;
+#[path = "fake/scenarios.rs"]
+mod scenarios;
 #[path = "fake/split.rs"]
 mod split;
 
