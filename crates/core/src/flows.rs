@@ -11,8 +11,12 @@
 //! * those to an address that no Service has any more.
 //!
 //! A flow to an endpoint that still answers is left alone, even where new ones go elsewhere.
+//!
+//! A plan does not know the node's addresses, so of a flow to a node port's number this module says
+//! only that it would be stale if it were sent to this node ([`FlowCheck::is_by_node_port`]).
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -121,9 +125,9 @@ impl FlowCheck {
 
     fn put(&mut self, frontend: Frontend, wanted: Wanted) {
         match frontend {
-            Frontend::Vip(ip, _, port) => self.vips.insert(SocketAddr::new(ip, port), wanted),
-            Frontend::NodePort(_, port) => self.node_ports.insert(port, wanted),
-        };
+            Frontend::Vip(ip, _, port) => put(self.vips.entry(SocketAddr::new(ip, port)), wanted),
+            Frontend::NodePort(_, port) => put(self.node_ports.entry(port), wanted),
+        }
     }
 
     /// Whether no flow can be stale.
@@ -140,10 +144,16 @@ impl FlowCheck {
     }
 
     /// Whether a new flow like this one would go elsewhere.
+    ///
+    /// Where [`is_by_node_port`](Self::is_by_node_port), that holds only if the destination is this node.
     pub fn is_stale(&self, flow: &Flow) -> bool {
         let is_translated = flow.reply_source != flow.destination;
         if let Some(wanted) = self.vips.get(&flow.destination) {
             return !wanted.keeps(flow);
+        }
+        // Before node ports: an address in here is no node's, whatever the port.
+        if self.is_cluster_ip(flow.destination.ip()) {
+            return is_translated;
         }
         if let Some(wanted) = self.node_ports.get(&flow.destination.port()) {
             // The destination may be any host's. What passes by untouched is harmless to
@@ -152,7 +162,19 @@ impl FlowCheck {
             let is_ours = is_translated && wanted.had(flow);
             return (is_untouched || is_ours) && !wanted.keeps(flow);
         }
-        is_translated && self.service_cidrs.iter().any(|cidr| cidr.contains(&flow.destination.ip()))
+        false
+    }
+
+    /// Whether a flow is in question for its destination port alone, so that it is ours only if
+    /// the destination address is one of this node's own. Other hosts' flows pass with any port.
+    pub fn is_by_node_port(&self, flow: &Flow) -> bool {
+        !self.vips.contains_key(&flow.destination)
+            && !self.is_cluster_ip(flow.destination.ip())
+            && self.node_ports.contains_key(&flow.destination.port())
+    }
+
+    fn is_cluster_ip(&self, ip: IpAddr) -> bool {
+        self.service_cidrs.iter().any(|cidr| cidr.contains(&ip))
     }
 }
 
@@ -163,6 +185,28 @@ impl Wanted {
 
     fn had(&self, flow: &Flow) -> bool {
         self.before.as_ref().is_none_or(|before| before.binary_search(&flow.reply_source).is_ok())
+    }
+
+    /// Adds what another service port says of the same frontend: whoever held it first, flows to
+    /// the endpoints of both may be there.
+    fn add(&mut self, other: Self) {
+        self.keep = other.keep;
+        let (Some(mine), Some(others)) = (&self.before, other.before) else {
+            self.before = None;
+            return;
+        };
+        if !Arc::ptr_eq(mine, &others) {
+            self.before = Some(sorted(mine.iter().chain(others.iter()).copied().collect()));
+        }
+    }
+}
+
+fn put<K>(entry: Entry<'_, K, Wanted>, wanted: Wanted) {
+    match entry {
+        Entry::Occupied(mut known) => known.get_mut().add(wanted),
+        Entry::Vacant(room) => {
+            room.insert(wanted);
+        }
     }
 }
 
@@ -227,7 +271,14 @@ fn keepers(port: &ServicePort) -> Arc<[SocketAddr]> {
     let chosen = port.cluster_endpoints.iter().chain(port.local_endpoints.iter());
     let mut all: Vec<SocketAddr> = chosen.map(crate::plan::Endpoint::socket_address).collect();
     all.extend(&port.lingering_endpoints);
-    all.sort_unstable();
-    all.dedup();
-    all.into()
+    sorted(all)
 }
+
+fn sorted(mut endpoints: Vec<SocketAddr>) -> Arc<[SocketAddr]> {
+    endpoints.sort_unstable();
+    endpoints.dedup();
+    endpoints.into()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,9 @@
 //! One netlink socket and the ways to talk over it.
 //!
-//! Requests are answered in three shapes, and each method is for one: a batch of
-//! changes ([`NetlinkSocket::send_batch`]), a single request ([`NetlinkSocket::request`])
-//! and a dump ([`NetlinkSocket::dump`]).
+//! Requests are answered in several shapes, and each method is for one: a transaction
+//! ([`NetlinkSocket::send_batch`]), many changes that have nothing to do with each other
+//! ([`NetlinkSocket::send_each`]), a single request ([`NetlinkSocket::request`]) and a dump
+//! ([`NetlinkSocket::dump`]).
 //!
 //! Holds: answers are matched by sequence number, so what an earlier, failed
 //! exchange left unread is skipped by the next one; no call waits for ever
@@ -56,6 +57,15 @@ impl Protocol {
     }
 }
 
+/// What the messages of a batch have to do with each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Together {
+    /// They are one transaction: a refusal of the first ends it.
+    Dependent,
+    /// Each stands for itself.
+    Independent,
+}
+
 /// A netlink socket bound to a port of its own.
 pub struct NetlinkSocket {
     socket: mnl::Socket,
@@ -105,22 +115,53 @@ impl NetlinkSocket {
     /// # Errors
     /// The batch does not fit, could not be sent, or was not answered.
     pub fn send_batch(&mut self, batch: &Batch, asked: u32) -> Result<Vec<Refusal>, NetlinkError> {
+        self.exchange_batch(batch, asked, Together::Dependent)
+    }
+
+    /// Sends messages that the kernel carries out one by one, whatever becomes of the others, and
+    /// gives those it refused.
+    ///
+    /// The last message must carry [`flag::ACK`](crate::flag::ACK). Keep the batch small enough for the
+    /// receive buffer to hold a refusal of every message.
+    ///
+    /// # Errors
+    /// The batch does not fit, could not be sent, or some answers got lost; messages may have been
+    /// carried out all the same.
+    pub fn send_each(&mut self, batch: &Batch) -> Result<Vec<Refusal>, NetlinkError> {
+        match batch.last() {
+            Some(last) => self.exchange_batch(batch, last, Together::Independent),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    fn exchange_batch(
+        &mut self,
+        batch: &Batch,
+        asked: u32,
+        together: Together,
+    ) -> Result<Vec<Refusal>, NetlinkError> {
         self.skip_past(batch);
         let pages: Vec<IoSlice<'_>> = batch.pages().map(IoSlice::new).collect();
         self.send(&pages, batch.size())?;
+        let is_last_refusal = |answered: u32| {
+            answered == asked || (together == Together::Dependent && answered == batch.first())
+        };
         let mut refusals = Vec::new();
         let mut lost = false;
         loop {
             match self.receive(lost)? {
                 Received::Bytes(length) => {
-                    if self.take_answers(length, batch, asked, &mut refusals) {
+                    let over = self.take_answers(length, batch, asked, is_last_refusal, &mut refusals);
+                    if over && !(lost && together == Together::Independent) {
                         return Ok(refusals);
                     }
                 }
                 // The answers came faster than they were read. All that were kept are still to be
                 // read, without waiting for one that may be among the lost.
                 Received::Overrun => lost = true,
-                Received::Nothing if lost && !refusals.is_empty() => return Ok(refusals),
+                Received::Nothing if lost && together == Together::Dependent && !refusals.is_empty() => {
+                    return Ok(refusals);
+                }
                 Received::Nothing if lost => return Err(NetlinkError::Overrun),
                 Received::Nothing => return Err(NetlinkError::TimedOut { after: Self::TIMEOUT }),
             }
@@ -148,7 +189,14 @@ impl NetlinkSocket {
     }
 
     /// Takes what one read brought and says whether the last answer was among it.
-    fn take_answers(&self, length: usize, batch: &Batch, asked: u32, refusals: &mut Vec<Refusal>) -> bool {
+    fn take_answers(
+        &self,
+        length: usize,
+        batch: &Batch,
+        asked: u32,
+        is_last_refusal: impl Fn(u32) -> bool,
+        refusals: &mut Vec<Refusal>,
+    ) -> bool {
         let mut over = false;
         for message in MessageIter::new(self.buffer.bytes(length)) {
             if message.sequence.wrapping_sub(batch.first()) >= batch.len() {
@@ -157,7 +205,7 @@ impl NetlinkSocket {
             match Answer::of(&message) {
                 Answer::Done => over |= message.sequence == asked,
                 Answer::Refused(refusal) => {
-                    over |= message.sequence == asked || message.sequence == batch.first();
+                    over |= is_last_refusal(message.sequence);
                     refusals.push(refusal);
                 }
                 Answer::Data | Answer::Noise => {}

@@ -67,6 +67,20 @@ fn a_batch_collects_every_refusal_up_to_the_last_answer() {
 }
 
 #[test]
+fn messages_that_stand_for_themselves_are_all_answered_for_though_the_first_is_refused() {
+    let mut socket = NetlinkSocket::open(Protocol::Route).unwrap();
+    let mut batch = socket.new_batch();
+    for index in [u32::MAX / 2, 1, u32::MAX / 2 - 1] {
+        batch.add(GET_LINK, flag::REQUEST | flag::ACK, link_request(index)).unwrap();
+    }
+    let refusals = socket.send_each(&batch).unwrap();
+    let refused: Vec<_> =
+        refusals.iter().map(|r| (r.sequence.wrapping_sub(batch.first()), r.errno)).collect();
+    assert_eq!(refused, [(0, libc::ENODEV), (2, libc::ENODEV)]);
+    assert_eq!(socket.send_each(&socket.new_batch()).unwrap(), []);
+}
+
+#[test]
 fn answers_left_unread_do_not_reach_the_next_exchange() {
     let mut socket = NetlinkSocket::open(Protocol::Route).unwrap();
     let mut batch = socket.new_batch();

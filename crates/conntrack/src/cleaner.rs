@@ -1,0 +1,202 @@
+//! A check from its first message to its last.
+
+use std::fmt::Display;
+
+use portolan_core::flows::FlowError;
+use portolan_core::{FlowCheck, FlowCleaner, IpFamily};
+use portolan_netlink::{Message, NetlinkError};
+
+use crate::cost;
+use crate::entry::{Entry, Handle};
+use crate::error::ConntrackError;
+use crate::filter::Filter;
+use crate::own::OwnAddresses;
+use crate::table::Table;
+
+/// Removes stale UDP flows from the connection tracking of one network namespace.
+///
+/// The namespace is that of the thread which calls first after [`Conntrack::new`] or after a failure,
+/// so all calls belong in one namespace. Needs `CAP_NET_ADMIN` there.
+///
+/// ```no_run
+/// use portolan_conntrack::Conntrack;
+/// use portolan_core::{ChangeSet, FlowCheck, FlowCleaner, NodePlan};
+///
+/// fn after_an_apply(plan: &NodePlan, changes: &ChangeSet, conntrack: &mut Conntrack) {
+///     match conntrack.remove_stale(plan.family, &FlowCheck::after(plan, changes)) {
+///         Ok(removed) => println!("{removed} stale flows removed"),
+///         Err(error) => eprintln!("{error}"),
+///     }
+/// }
+/// ```
+#[derive(Debug)]
+pub struct Conntrack {
+    /// Opened when needed. Closed after a failure: a list that was not read to its end would hold
+    /// up the next one on the same socket.
+    table: Option<Table>,
+    filtering: Filtering,
+    flows_read: u64,
+}
+
+/// What is known of the kernel's filters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Filtering {
+    /// Nothing against them.
+    Trusted,
+    /// The kernel does not know them, or not well.
+    Useless,
+}
+
+/// What one list brought.
+#[derive(Debug, Default)]
+struct Listed {
+    stale: Vec<Handle>,
+    /// Stale if they were sent to an address of this node.
+    by_node_port: Vec<(std::net::IpAddr, Handle)>,
+    /// The kernel showed an entry that the filter does not admit.
+    is_unfiltered: bool,
+}
+
+impl Conntrack {
+    /// Asks nothing of the kernel yet.
+    pub fn new() -> Self {
+        Self { table: None, filtering: Filtering::Trusted, flows_read: 0 }
+    }
+
+    /// How many entries the kernel has shown since the start, stale or not: what checks have cost.
+    pub fn flows_read(&self) -> u64 {
+        self.flows_read
+    }
+
+    fn clean(&mut self, family: IpFamily, check: &FlowCheck) -> Result<usize, FlowError> {
+        let entries = self.count()?;
+        if entries == 0 {
+            return Ok(0);
+        }
+        let mut removed = 0;
+        if self.filtering == Filtering::Trusted {
+            for filter in Filter::covering(check, family, cost::narrow_lists(entries)) {
+                let Some(listed) = self.list_filtered(family, check, filter)? else {
+                    self.filtering = Filtering::Useless;
+                    break;
+                };
+                removed += self.remove(family, listed)?;
+            }
+        }
+        if self.filtering == Filtering::Useless {
+            let listed = self.list(family, check, Filter::Nothing).map_err(failed_list(Filter::Nothing))?;
+            removed += self.remove(family, listed)?;
+        }
+        Ok(removed)
+    }
+
+    fn count(&mut self) -> Result<u32, FlowError> {
+        let count = |this: &mut Self| this.table()?.count();
+        count(self).map_err(|error| failed("count tracked flows", ConntrackError::of_plain(error)))
+    }
+
+    /// Lists what `filter` admits; nothing when the kernel does not filter.
+    fn list_filtered(
+        &mut self,
+        family: IpFamily,
+        check: &FlowCheck,
+        filter: Filter,
+    ) -> Result<Option<Listed>, FlowError> {
+        match self.list(family, check, filter) {
+            Ok(listed) => Ok((!listed.is_unfiltered).then_some(listed)),
+            Err(error) if matches!(error.errno(), Some(libc::EINVAL | libc::EOPNOTSUPP)) => Ok(None),
+            Err(error) => Err(failed_list(filter)(error)),
+        }
+    }
+
+    fn list(&mut self, family: IpFamily, check: &FlowCheck, filter: Filter) -> Result<Listed, NetlinkError> {
+        let mut flows_read = 0;
+        let each = |listed: &mut Listed, message: &Message<'_>| {
+            flows_read += 1;
+            listed.take(message, check, filter);
+        };
+        let listed = self.table()?.list(family, filter, each);
+        self.flows_read += flows_read;
+        listed
+    }
+
+    /// Deletes what a list found stale, and returns how many of them were still there.
+    fn remove(&mut self, family: IpFamily, listed: Listed) -> Result<usize, FlowError> {
+        let mut stale = listed.stale;
+        stale.append(&mut own_only(listed.by_node_port)?);
+        let action = || format!("remove {} stale UDP flows", stale.len());
+        let table = self.table().map_err(|error| failed(action(), error.into()))?;
+        let refusals = table.delete(family, &stale).map_err(|error| failed(action(), error.into()))?;
+        match ConntrackError::of_refusals(&refusals) {
+            Some(left) => Err(failed(action(), left)),
+            None => Ok(stale.len().saturating_sub(refusals.len())),
+        }
+    }
+
+    fn table(&mut self) -> Result<&mut Table, NetlinkError> {
+        match &mut self.table {
+            Some(table) => Ok(table),
+            closed => Ok(closed.insert(Table::open()?)),
+        }
+    }
+}
+
+impl Default for Conntrack {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl FlowCleaner for Conntrack {
+    fn remove_stale(&mut self, family: IpFamily, check: &FlowCheck) -> Result<usize, FlowError> {
+        if check.is_empty() {
+            return Ok(0);
+        }
+        let result = self.clean(family, check);
+        if result.is_err() {
+            self.table = None;
+        }
+        result
+    }
+}
+
+impl Listed {
+    fn take(&mut self, message: &Message<'_>, check: &FlowCheck, filter: Filter) {
+        let entry = Entry::parse(message);
+        let is_admitted = entry.as_ref().is_some_and(|entry| filter.admits(&entry.flow));
+        self.is_unfiltered |= !is_admitted && filter != Filter::Nothing;
+        let Some(entry) = entry.filter(|entry| check.is_stale(&entry.flow)) else { return };
+        if check.is_by_node_port(&entry.flow) {
+            self.by_node_port.push((entry.flow.destination.ip(), entry.handle()));
+        } else {
+            self.stale.push(entry.handle());
+        }
+    }
+}
+
+/// Leaves out the flows of other hosts that pass with the number of one of our node ports.
+fn own_only(flows: Vec<(std::net::IpAddr, Handle)>) -> Result<Vec<Handle>, FlowError> {
+    if flows.is_empty() {
+        return Ok(Vec::new());
+    }
+    let unknown = |error: NetlinkError| failed("ask routing for this node's addresses", error.into());
+    let mut own = OwnAddresses::open().map_err(unknown)?;
+    let mut stale = Vec::new();
+    for (destination, handle) in flows {
+        if own.has(destination).map_err(unknown)? {
+            stale.push(handle);
+        }
+    }
+    Ok(stale)
+}
+
+fn failed_list(filter: Filter) -> impl FnOnce(NetlinkError) -> FlowError {
+    move |error| failed(format!("list {filter}"), error.into())
+}
+
+fn failed(action: impl Display, source: ConntrackError) -> FlowError {
+    FlowError { action: action.to_string(), source: Box::new(source) }
+}
+
+#[cfg(test)]
+mod tests;

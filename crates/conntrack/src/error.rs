@@ -1,0 +1,111 @@
+//! Why the kernel's table of flows could not be read or changed.
+
+use std::io;
+
+use portolan_netlink::{NetlinkError, Refusal};
+
+/// Why a step of a check failed; the source of a `FlowError`, which names the step.
+///
+/// Messages leave the source out; print the chain of sources with them.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConntrackError {
+    /// The process may not see or change connection tracking.
+    #[error("this takes CAP_NET_ADMIN in the user namespace that the network namespace belongs to")]
+    NotPermitted {
+        /// The kernel's refusal.
+        source: NetlinkError,
+    },
+    /// The kernel has no connection tracking, or does not offer it over netlink.
+    #[error(
+        "the kernel does not offer connection tracking over netlink (CONFIG_NF_CT_NETLINK, module nf_conntrack_netlink)"
+    )]
+    Unsupported {
+        /// The kernel's refusal.
+        source: NetlinkError,
+    },
+    /// Anything else.
+    #[error("the kernel did not answer as it should")]
+    Failed {
+        /// What went wrong.
+        source: NetlinkError,
+    },
+    /// Some flows could not be deleted; all others were.
+    #[error("the kernel kept {left} of them")]
+    Left {
+        /// How many.
+        left: usize,
+        /// What it said of the first.
+        source: io::Error,
+    },
+}
+
+impl ConntrackError {
+    /// Explains the answer to a request that any kernel with connection tracking understands.
+    pub(crate) fn of_plain(source: NetlinkError) -> Self {
+        match source.errno() {
+            // What a netfilter socket says of a subsystem that is neither there nor can be loaded,
+            // and what comes where there are no such sockets at all.
+            Some(libc::EINVAL | libc::EOPNOTSUPP | libc::EPROTONOSUPPORT) => Self::Unsupported { source },
+            _ => source.into(),
+        }
+    }
+
+    /// What is left when the kernel refused to delete some flows; nothing when it refused none but
+    /// those that were gone already.
+    pub(crate) fn of_refusals(refusals: &[Refusal]) -> Option<Self> {
+        let mut left = refusals.iter().filter(|refusal| refusal.errno != libc::ENOENT);
+        let first = left.next()?;
+        Some(Self::Left { left: 1 + left.count(), source: io::Error::from_raw_os_error(first.errno) })
+    }
+}
+
+impl From<NetlinkError> for ConntrackError {
+    fn from(source: NetlinkError) -> Self {
+        match source.errno() {
+            Some(libc::EPERM) => Self::NotPermitted { source },
+            _ => Self::Failed { source },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(errno: i32) -> NetlinkError {
+        NetlinkError::Refused { message: None, source: io::Error::from_raw_os_error(errno) }
+    }
+
+    fn refusal(errno: i32) -> Refusal {
+        Refusal { sequence: 1, errno, message: None, offset: None }
+    }
+
+    #[test]
+    fn a_kernel_without_the_subsystem_is_told_from_a_process_without_the_privilege() {
+        assert!(matches!(
+            ConntrackError::of_plain(refused(libc::EINVAL)),
+            ConntrackError::Unsupported { .. }
+        ));
+        let no_sockets = NetlinkError::Open {
+            protocol: "netfilter",
+            source: io::Error::from_raw_os_error(libc::EPROTONOSUPPORT),
+        };
+        assert!(matches!(ConntrackError::of_plain(no_sockets), ConntrackError::Unsupported { .. }));
+        assert!(matches!(
+            ConntrackError::of_plain(refused(libc::EPERM)),
+            ConntrackError::NotPermitted { .. }
+        ));
+        assert!(matches!(ConntrackError::of_plain(NetlinkError::Overrun), ConntrackError::Failed { .. }));
+    }
+
+    #[test]
+    fn flows_that_were_gone_already_are_no_failure_and_the_first_other_one_is_named() {
+        assert!(ConntrackError::of_refusals(&[refusal(libc::ENOENT)]).is_none());
+        let some = [libc::ENOENT, libc::EBUSY, libc::ENOENT, libc::ENOMEM].map(refusal);
+        let Some(ConntrackError::Left { left, source }) = ConntrackError::of_refusals(&some) else {
+            panic!("two were left")
+        };
+        assert_eq!((left, source.raw_os_error()), (2, Some(libc::EBUSY)));
+    }
+}

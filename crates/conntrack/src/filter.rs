@@ -1,0 +1,104 @@
+//! Which entries the kernel is asked for.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::net::SocketAddr;
+
+use portolan_core::flows::{Destination, Flow};
+use portolan_core::{FlowCheck, IpFamily};
+use portolan_netlink::MessageWriter;
+
+use crate::wire::{entry, filter, filter_flag, ip, protocol, tuple};
+
+/// Which entries of one family to list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Filter {
+    /// All, whatever their protocol.
+    Nothing,
+    /// UDP flows.
+    Udp,
+    /// UDP flows that were first sent to this port.
+    Port(u16),
+    /// UDP flows that were first sent to this address and port. For IPv4 only.
+    Destination(SocketAddr),
+}
+
+impl Filter {
+    /// The lists that bring every flow that `check` may find stale: the narrowest of which there
+    /// are no more than `limit`.
+    pub(crate) fn covering(check: &FlowCheck, family: IpFamily, limit: usize) -> BTreeSet<Self> {
+        let by = |filter: fn(Destination, IpFamily) -> Option<Self>| -> Option<BTreeSet<Self>> {
+            let filters: BTreeSet<_> =
+                check.destinations()?.filter_map(|wanted| filter(wanted, family)).collect();
+            (filters.len() <= limit).then_some(filters)
+        };
+        by(Self::narrowest)
+            .or_else(|| by(|wanted, _| Some(Self::Port(wanted.port))))
+            .unwrap_or_else(|| BTreeSet::from([Self::Udp]))
+    }
+
+    /// The filter for one destination; none when it is of another family, so that no flow can have it.
+    fn narrowest(wanted: Destination, family: IpFamily) -> Option<Self> {
+        match wanted.ip {
+            Some(ip) if IpFamily::of(ip) != family => None,
+            // The kernel shows all flows to other addresses instead: it compares IPv6 addresses with
+            // `!ipv6_addr_cmp`, true when they are equal, where IPv4 ones are compared with `!=`.
+            Some(_) if family == IpFamily::V6 => Some(Self::Port(wanted.port)),
+            Some(ip) => Some(Self::Destination(SocketAddr::new(ip, wanted.port))),
+            None => Some(Self::Port(wanted.port)),
+        }
+    }
+
+    /// Whether the kernel should have shown a UDP flow.
+    pub(crate) fn admits(self, flow: &Flow) -> bool {
+        match self {
+            Self::Nothing | Self::Udp => true,
+            Self::Port(port) => flow.destination.port() == port,
+            Self::Destination(destination) => flow.destination == destination,
+        }
+    }
+
+    /// Writes the attributes of a request for a list: a tuple, and what of it counts.
+    pub(crate) fn write(self, request: &mut MessageWriter<'_>) {
+        let (destination, port) = match self {
+            Self::Nothing => return,
+            Self::Udp => (None, None),
+            Self::Port(port) => (None, Some(port)),
+            Self::Destination(destination) => (Some(destination.ip()), Some(destination.port())),
+        };
+        let mut flags = filter_flag::PROTOCOL;
+        request.nest(entry::ORIGINAL, |original| {
+            if let Some(address) = destination {
+                flags |= filter_flag::DESTINATION_IP;
+                original.nest(tuple::IP, |ip| match address {
+                    std::net::IpAddr::V4(v4) => _ = ip.attribute(ip::V4_DESTINATION, &v4.octets()),
+                    std::net::IpAddr::V6(v6) => _ = ip.attribute(ip::V6_DESTINATION, &v6.octets()),
+                });
+            }
+            original.nest(tuple::PROTOCOL, |udp| {
+                udp.attribute(protocol::NUMBER, &[protocol::UDP]);
+                if let Some(port) = port {
+                    flags |= filter_flag::DESTINATION_PORT;
+                    udp.attribute(protocol::DESTINATION_PORT, &port.to_be_bytes());
+                }
+            });
+        });
+        request.nest(entry::FILTER, |compared| {
+            compared.attribute(filter::ORIGINAL_FLAGS, &flags.to_ne_bytes());
+        });
+    }
+}
+
+impl fmt::Display for Filter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nothing => write!(f, "all tracked flows"),
+            Self::Udp => write!(f, "all tracked UDP flows"),
+            Self::Port(port) => write!(f, "tracked UDP flows to port {port}"),
+            Self::Destination(destination) => write!(f, "tracked UDP flows to {destination}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

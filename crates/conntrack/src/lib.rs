@@ -1,0 +1,49 @@
+//! Finds and removes stale UDP flows in the kernel's connection tracking, for every backend.
+//!
+//! `portolan_core::flows` decides which flows are stale; [`Conntrack`] is the [`FlowCleaner`] that
+//! carries it out over ctnetlink, the netlink subsystem of connection tracking. No program is
+//! started, nothing is kept between two calls but the sockets, and what is not UDP is never touched.
+//!
+//! # One call
+//!
+//! 1. Ask how many entries there are. None: done.
+//! 2. List entries, filtered by the kernel, as narrowly as pays:
+//!    * one list per address and port in question, which brings the flows of these frontends only;
+//!    * for IPv6, one list per port, because the kernel's filter for IPv6 addresses does the
+//!      opposite of what it is asked for (`ctnetlink_filter_match_tuple` in
+//!      net/netfilter/nf_conntrack_netlink.c, seen on Linux 5.8 to 6.18);
+//!    * one list of all UDP flows where many frontends are in question, or all are.
+//!
+//!    A filter keeps entries from being sent, not from being looked at: the kernel walks its whole
+//!    table for every list. So several narrow lists cost less than a wide one only up to a number
+//!    that grows with the table.
+//! 3. Judge every flow listed, and of those to a node port ask routing whether the address is ours.
+//! 4. Delete the stale ones by original tuple, zone and number, many in one call.
+//!
+//! # What always holds
+//!
+//! * A filter only saves work. Every flow is judged here before it goes, and a kernel that lists
+//!   something a filter excludes (before Linux 5.8 it does not know filters) is never sent one again.
+//! * An entry that was made anew since it was listed stays, because its number differs.
+//! * Deleting names one entry. The kernel could also delete by filter (from Linux 6.11 on), but does
+//!   not say how many it deleted, gets IPv6 wrong as above, and cannot tell the endpoints that serve
+//!   from others; and a delete without a tuple would empty the table.
+//! * A dump that changes disturbed is tried [`LIST_ATTEMPTS`] times; then what it showed is used. The
+//!   flows it may lack are found by the next check of everything.
+//!
+//! [`FlowCleaner`]: portolan_core::FlowCleaner
+
+mod cleaner;
+mod cost;
+mod entry;
+mod error;
+mod filter;
+#[cfg(test)]
+mod inserted;
+mod own;
+mod table;
+mod wire;
+
+pub use cleaner::Conntrack;
+pub use error::ConntrackError;
+pub use table::LIST_ATTEMPTS;

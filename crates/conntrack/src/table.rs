@@ -1,0 +1,97 @@
+//! The kernel's table of tracked flows: counting, listing, deleting.
+//!
+//! Only messages; which flows are to go is decided by the caller.
+
+use portolan_core::IpFamily;
+use portolan_netlink::{
+    Message, MessageWriter, NetlinkError, NetlinkSocket, Protocol, Refusal, Steadiness, TooLong, flag,
+};
+
+use crate::entry::Handle;
+use crate::filter::Filter;
+use crate::wire::{self, message};
+
+/// How often a list is asked for that changes disturbed, before what it showed is used.
+pub const LIST_ATTEMPTS: usize = 5;
+
+/// How many entries one call deletes. Every refusal waits to be read until the call ends and takes
+/// some 800 bytes of the socket's receive buffer, which may be as small as 208 KiB
+/// (`net.core.rmem_default`) without privilege in the initial user namespace.
+const DELETIONS_PER_CALL: usize = 128;
+
+/// The table of the network namespace that it was opened in.
+#[derive(Debug)]
+pub(crate) struct Table {
+    socket: NetlinkSocket,
+}
+
+impl Table {
+    pub(crate) fn open() -> Result<Self, NetlinkError> {
+        NetlinkSocket::open(Protocol::Netfilter).map(|socket| Self { socket })
+    }
+
+    /// How many entries there are, of all families and protocols.
+    pub(crate) fn count(&mut self) -> Result<u32, NetlinkError> {
+        let all = |request: &mut MessageWriter<'_>| _ = request.bytes(&wire::header(None));
+        let read = |count: &mut Option<u32>, answer: &Message<'_>| {
+            let attribute = answer.attributes(wire::HEADER_LEN).find_kind(wire::ENTRY_COUNT);
+            *count = attribute.and_then(|count| count.as_be32());
+        };
+        let count = self.socket.request(message::GET_STATS, flag::ACK, all, read)?;
+        // A kernel that leaves the number out has some entries, for all we know.
+        Ok(count.unwrap_or(u32::MAX))
+    }
+
+    /// Hands every message of a list to `each`, starting over with a fresh `T` when changes
+    /// disturbed it.
+    pub(crate) fn list<T: Default>(
+        &mut self,
+        family: IpFamily,
+        filter: Filter,
+        mut each: impl FnMut(&mut T, &Message<'_>),
+    ) -> Result<T, NetlinkError> {
+        let ask = |request: &mut MessageWriter<'_>| {
+            request.bytes(&wire::header(Some(family)));
+            filter.write(request);
+        };
+        let mut attempts = 1;
+        loop {
+            let (listed, steadiness) = self.socket.dump_once(message::GET, ask, &mut each)?;
+            if steadiness == Steadiness::Undisturbed || attempts == LIST_ATTEMPTS {
+                return Ok(listed);
+            }
+            attempts += 1;
+        }
+    }
+
+    /// Deletes entries, each whatever becomes of the others, and gives the kernel's refusals.
+    pub(crate) fn delete(
+        &mut self,
+        family: IpFamily,
+        handles: &[Handle],
+    ) -> Result<Vec<Refusal>, NetlinkError> {
+        let mut refusals = Vec::new();
+        for some in handles.chunks(DELETIONS_PER_CALL) {
+            let mut batch = self.socket.new_batch();
+            for handle in some {
+                let fill = |request: &mut MessageWriter<'_>| {
+                    request.bytes(&wire::header(Some(family)));
+                    handle.write(request);
+                };
+                batch.add(message::DELETE, flag::REQUEST, fill).map_err(unsendable)?;
+            }
+            if let Some(last) = batch.last() {
+                batch.set_flags(last, flag::ACK);
+            }
+            refusals.append(&mut self.socket.send_each(&batch)?);
+        }
+        Ok(refusals)
+    }
+}
+
+fn unsendable(too_long: TooLong) -> NetlinkError {
+    NetlinkError::Send { source: std::io::Error::other(too_long) }
+}
+
+#[cfg(test)]
+mod tests;

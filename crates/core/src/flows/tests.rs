@@ -1,0 +1,88 @@
+use super::*;
+use crate::event::TrafficPolicy;
+use crate::name::ObjectName;
+use crate::node::NodeConfig;
+use crate::plan::{Endpoint, Locality, Unserved};
+
+fn service_port(endpoint: &str) -> Arc<ServicePort> {
+    let at: SocketAddr = endpoint.parse().unwrap();
+    let endpoint = Endpoint { address: at.ip(), port: at.port(), locality: Locality::Local };
+    Arc::new(ServicePort {
+        port: 53,
+        cluster_ip: Some("10.96.0.10".parse().unwrap()),
+        load_balancer_ips: Box::default(),
+        external_ips: Box::default(),
+        node_port: Some(30053),
+        source_ranges: Box::default(),
+        internal_traffic_policy: TrafficPolicy::Cluster,
+        external_traffic_policy: TrafficPolicy::Cluster,
+        session_affinity: None,
+        cluster_endpoints: [endpoint].into(),
+        local_endpoints: Arc::default(),
+        lingering_endpoints: Box::default(),
+        unserved: Unserved::Reject,
+    })
+}
+
+fn name(service: &str) -> ServicePortName {
+    ServicePortName { service: ObjectName::new("ns", service), port: "".into(), protocol: Protocol::Udp }
+}
+
+fn plan() -> NodePlan {
+    let config = NodeConfig::new("n1");
+    NodePlan::new(IpFamily::V4, config.settings(IpFamily::V4, None, []))
+}
+
+fn flow(destination: &str, endpoint: &str) -> Flow {
+    let source = "10.1.1.1:1000".parse().unwrap();
+    let (destination, reply_source) = (destination.parse().unwrap(), endpoint.parse().unwrap());
+    Flow { source, destination, reply_source, reply_destination: source }
+}
+
+/// Many times over, because the order in which changes are looked at is a matter of chance.
+#[test]
+fn a_node_port_that_passes_on_is_checked_for_the_endpoints_of_both_holders() {
+    for _ in 0..16 {
+        let mut plan = plan();
+        plan.service_ports.insert(name("heir"), service_port("10.244.0.2:5353"));
+        let mut changes = ChangeSet::default();
+        changes.record(&name("former"), Some(service_port("10.244.0.1:5353")), None);
+        changes.record(&name("heir"), None, plan.service_ports.get(&name("heir")));
+
+        let check = FlowCheck::after(&plan, &changes);
+
+        assert!(check.is_stale(&flow("192.0.2.1:30053", "10.244.0.1:5353")));
+        assert!(!check.is_stale(&flow("192.0.2.1:30053", "10.244.0.2:5353")));
+        assert!(!check.is_stale(&flow("192.0.2.1:30053", "172.17.0.2:99")), "somebody else's");
+    }
+}
+
+#[test]
+fn only_flows_that_are_in_question_for_their_port_alone_need_an_address_of_this_node() {
+    let mut plan = plan();
+    plan.node.service_cidrs = vec!["10.96.0.0/16".parse().unwrap()];
+    plan.service_ports.insert(name("dns"), service_port("10.244.0.1:5353"));
+    let check = FlowCheck::after(&plan, &ChangeSet::complete());
+    for (destination, is_by_node_port) in [
+        ("192.0.2.1:30053", true),
+        ("10.96.0.10:53", false),
+        ("10.96.0.9:30053", false),
+        ("192.0.2.1:53", false),
+    ] {
+        assert_eq!(
+            check.is_by_node_port(&flow(destination, "10.244.0.9:1")),
+            is_by_node_port,
+            "{destination}"
+        );
+    }
+}
+
+#[test]
+fn a_flow_of_a_service_that_is_gone_is_stale_though_its_port_is_a_node_ports_number() {
+    let mut plan = plan();
+    plan.node.service_cidrs = vec!["10.96.0.0/16".parse().unwrap()];
+    plan.service_ports.insert(name("dns"), service_port("10.244.0.1:5353"));
+    let check = FlowCheck::after(&plan, &ChangeSet::complete());
+    assert!(check.is_stale(&flow("10.96.0.9:30053", "10.244.0.1:5353")));
+    assert!(!check.is_stale(&flow("10.96.0.9:30053", "10.96.0.9:30053")), "never translated");
+}
