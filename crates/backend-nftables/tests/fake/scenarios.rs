@@ -123,8 +123,8 @@ impl Stage {
 }
 
 fn element(learned: &Learned) -> Element {
-    let value = learned.data.clone().map_or(ElementValue::None, ElementValue::Data);
-    Element { value, expires: learned.lifetime, ..Element::key(learned.key.clone()) }
+    let value = learned.data.map_or(ElementValue::None, ElementValue::Data);
+    Element { value, expires: learned.lifetime, ..Element::key(learned.key) }
 }
 
 fn endpoint(outcome: &Outcome) -> Option<Target> {
