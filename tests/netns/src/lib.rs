@@ -17,4 +17,6 @@ mod harness;
 #[cfg(test)]
 mod model;
 #[cfg(test)]
+mod scenarios;
+#[cfg(test)]
 mod traffic;
