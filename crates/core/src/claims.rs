@@ -80,6 +80,12 @@ impl Claims {
         self.owner(frontend) == Some(owner)
     }
 
+    /// Whether nobody claims anything.
+    #[cfg(test)]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.by_frontend.is_empty()
+    }
+
     /// Who answers on `frontend`.
     pub fn owner(&self, frontend: &Frontend) -> Option<&ServicePortName> {
         self.by_frontend.get(frontend).map(|claimants| &claimants.first.owner)

@@ -19,6 +19,8 @@ use crate::resolve::{self, Surroundings};
 use crate::selection::Here;
 
 mod family;
+#[cfg(test)]
+mod tests;
 
 use family::FamilyState;
 pub use family::{Committed, WithoutLocalEndpoints};

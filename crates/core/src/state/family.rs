@@ -128,6 +128,16 @@ impl FamilyState {
         self.triggers.remove(service);
     }
 
+    /// Whether nothing is kept of any Service.
+    #[cfg(test)]
+    pub(super) fn is_bare(&self) -> bool {
+        self.plan.service_ports.is_empty()
+            && self.claims.is_empty()
+            && self.triggers.is_empty()
+            && self.health_checks.is_empty()
+            && self.changed_checks.is_empty()
+    }
+
     pub(super) fn committed(&mut self) -> Committed {
         self.changes = ChangeSet::default();
         let checks = std::mem::take(&mut self.changed_checks).into_iter();

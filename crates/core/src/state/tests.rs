@@ -1,0 +1,121 @@
+//! That nothing is kept of what is gone.
+
+use std::time::SystemTime;
+
+use super::*;
+use crate::event::{Conditions, ServicePortSpec, ServiceType, SliceEndpoint, SlicePort, TrafficPolicy};
+
+fn object_name(text: &str) -> ObjectName {
+    let (namespace, name) = text.split_once('/').unwrap();
+    ObjectName::new(namespace, name)
+}
+
+/// A load-balancer Service with a health check, one UDP port, and an external IP that all have.
+fn web(name: &str, v4: &str, v6: Option<&str>) -> Event {
+    Event::Service(Change::Applied(Service {
+        name: object_name(name),
+        created: None,
+        service_type: ServiceType::LoadBalancer,
+        cluster_ips: PerFamily { v4: v4.parse().ok(), v6: v6.and_then(|ip| ip.parse().ok()) },
+        ports: vec![ServicePortSpec {
+            name: "".into(),
+            protocol: Protocol::Udp,
+            port: 53,
+            node_port: Some(30053),
+        }],
+        external_ips: vec!["203.0.113.1".parse().unwrap()],
+        load_balancer_ips: vec![],
+        load_balancer_source_ranges: vec![],
+        internal_traffic_policy: TrafficPolicy::Cluster,
+        external_traffic_policy: TrafficPolicy::Local,
+        health_check_node_port: Some(32000),
+        session_affinity: None,
+    }))
+}
+
+fn pods(name: &str, owner: &str) -> Event {
+    Event::EndpointSlice(Change::Applied(EndpointSlice {
+        name: object_name(name),
+        service: owner.into(),
+        family: IpFamily::V4,
+        ports: vec![SlicePort { name: "".into(), protocol: Protocol::Udp, port: 53 }],
+        endpoints: vec![SliceEndpoint {
+            address: "10.244.0.1".parse().unwrap(),
+            conditions: Conditions::READY,
+            node: Some("n1".into()),
+            hints: None,
+        }],
+        trigger_time: Some(SystemTime::UNIX_EPOCH),
+    }))
+}
+
+fn gone(name: &str) -> Event {
+    Event::EndpointSlice(Change::Deleted(object_name(name)))
+}
+
+fn commit(state: &mut State) {
+    for family in IpFamily::ALL {
+        state.committed(family);
+    }
+}
+
+fn assert_empty(state: &State, rule: &str) {
+    assert!(state.services.is_empty(), "{rule}: {:?}", state.services);
+    assert!(state.slices.is_empty() && state.dirty.is_empty(), "{rule}");
+    assert!(state.service_cidrs.is_empty(), "{rule}");
+    for (family, kept) in state.families.iter() {
+        assert!(kept.is_bare(), "{rule}, {family}: {kept:?}");
+    }
+}
+
+#[test]
+fn nothing_is_kept_of_objects_that_are_gone() {
+    let rows = [
+        ("one slice", vec![pods("ns/a-1", "a"), gone("ns/a-1")]),
+        (
+            "two of one Service",
+            vec![pods("ns/a-1", "a"), pods("ns/a-2", "a"), gone("ns/a-1"), gone("ns/a-2")],
+        ),
+        (
+            "two in one namespace",
+            vec![pods("ns/a-1", "a"), pods("ns/b-1", "b"), gone("ns/b-1"), gone("ns/a-1")],
+        ),
+        (
+            "two namespaces",
+            vec![pods("ns/a-1", "a"), pods("other/a-1", "a"), gone("ns/a-1"), gone("other/a-1")],
+        ),
+        ("one that changed its Service", vec![pods("ns/a-1", "a"), pods("ns/a-1", "b"), gone("ns/a-1")]),
+        (
+            "Services that contend for an address",
+            vec![
+                web("ns/a", "10.96.0.1", Some("fd00::1")),
+                web("ns/b", "10.96.0.2", None),
+                Event::Service(Change::Deleted(object_name("ns/a"))),
+                Event::Service(Change::Replaced(vec![])),
+            ],
+        ),
+        (
+            "a ServiceCIDR",
+            vec![
+                Event::ServiceCidr(Change::Applied(ServiceCidr { name: "a".into(), cidrs: vec![] })),
+                Event::ServiceCidr(Change::Deleted("a".into())),
+            ],
+        ),
+    ];
+    for (rule, events) in rows {
+        // At once, and with every step in force before the next.
+        for step_by_step in [false, true] {
+            let mut state = State::new(NodeConfig::new("n1"));
+            for event in events.clone() {
+                state.handle(event);
+                if step_by_step {
+                    state.prepare();
+                    commit(&mut state);
+                }
+            }
+            state.prepare();
+            commit(&mut state);
+            assert_empty(&state, rule);
+        }
+    }
+}
