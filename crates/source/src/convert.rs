@@ -37,7 +37,7 @@ pub enum Converted<T: Object> {
     NotProxied(T::Key),
 }
 
-/// One entry of an object that was left out.
+/// What is wrong with one entry of an object, which mostly was left out for it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{kind} {object}: {field}: {reason}")]
 pub struct Problem {
@@ -47,7 +47,7 @@ pub struct Problem {
     pub object: String,
     /// Path of the entry, such as `spec.externalIPs[1]`.
     pub field: String,
-    /// Why it was left out.
+    /// What is wrong with it.
     pub reason: String,
 }
 
@@ -181,7 +181,7 @@ impl<'a> Report<'a> {
         parse: impl Fn(&str) -> Result<T, String>,
     ) -> Vec<T> {
         let mut parsed = Vec::with_capacity(entries.size_hint().0);
-        for (index, entry) in entries.enumerate().filter(|(_, entry)| !entry.is_empty()) {
+        for (index, entry) in entries.enumerate().filter(|(_, entry)| !entry.trim().is_empty()) {
             match parse(entry) {
                 Ok(value) => parsed.push(value),
                 Err(reason) => self.skip(format!("{field}[{index}]"), reason),

@@ -63,20 +63,27 @@ impl Converter {
         ports: &[wire::ServicePort<'_>],
         report: &mut Report<'_>,
     ) -> Vec<ServicePortSpec> {
-        let mut converted = Vec::with_capacity(ports.len());
+        let mut converted: Vec<ServicePortSpec> = Vec::with_capacity(ports.len());
         for (index, port) in ports.iter().enumerate() {
+            let field = || format!("spec.ports[{index}]");
             if port.port == 0 {
-                report.skip(format!("spec.ports[{index}].port"), "0 is no port");
+                report.skip(field() + ".port", "0 is no port");
                 continue;
             }
-            let protocol =
-                report.protocol(|| format!("spec.ports[{index}].protocol"), port.protocol.as_ref());
-            converted.extend(protocol.map(|protocol| ServicePortSpec {
-                name: self.intern(text(port.name.as_ref()).unwrap_or_default()),
-                protocol,
-                port: port.port,
-                node_port: port.node_port.filter(|port| *port != 0),
-            }));
+            let Some(protocol) = report.protocol(|| field() + ".protocol", port.protocol.as_ref()) else {
+                continue;
+            };
+            let name = self.intern(text(port.name.as_ref()).unwrap_or_default());
+            // The API refuses this; a file may say it, and then endpoints could not be told apart.
+            if converted.iter().any(|other| other.name == name && other.protocol == protocol) {
+                report.skip(
+                    field(),
+                    format!("a {protocol} port named {name:?} stands before it; that one counts"),
+                );
+                continue;
+            }
+            let node_port = port.node_port.filter(|port| *port != 0);
+            converted.push(ServicePortSpec { name, protocol, port: port.port, node_port });
         }
         converted
     }

@@ -58,12 +58,16 @@ impl Converter {
                 report.skip(format!("ports[{index}].port"), "is missing or 0");
                 continue;
             };
-            let protocol = report.protocol(|| format!("ports[{index}].protocol"), port.protocol.as_ref());
-            ports.extend(protocol.map(|protocol| SlicePort {
-                name: self.intern(name),
-                protocol,
-                port: number,
-            }));
+            let Some(protocol) =
+                report.protocol(|| format!("ports[{index}].protocol"), port.protocol.as_ref())
+            else {
+                continue;
+            };
+            let port = SlicePort { name: self.intern(name), protocol, port: number };
+            if let Some(fault) = repetition(&ports, &port) {
+                report.skip(format!("ports[{index}]"), fault);
+            }
+            ports.push(port);
         }
         ports
     }
@@ -112,6 +116,19 @@ impl Converter {
         names.dedup();
         names
     }
+}
+
+/// What to say of a port that has the name and protocol of an earlier one. Both count: their
+/// endpoints are those of one Service port, and an endpoint that is named twice counts once.
+fn repetition(ports: &[SlicePort], port: &SlicePort) -> Option<String> {
+    let earlier = ports.iter().find(|other| other.name == port.name && other.protocol == port.protocol)?;
+    let (protocol, name) = (port.protocol, &port.name);
+    let effect = if earlier.port == port.port {
+        "which changes nothing".to_owned()
+    } else {
+        format!("so that connections go to {} and to {} alike", earlier.port, port.port)
+    };
+    Some(format!("a {protocol} port named {name:?} stands before it, {effect}"))
 }
 
 /// The family of a slice; nothing for FQDN, which no proxy handles.

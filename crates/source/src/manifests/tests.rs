@@ -182,6 +182,30 @@ async fn files_written_created_renamed_and_removed_are_followed() {
 }
 
 #[tokio::test]
+async fn service_cidrs_and_labels_that_hand_a_service_to_another_proxy_are_followed() {
+    let cidr = |range: &str| {
+        format!("kind: ServiceCIDR\nmetadata: {{name: kubernetes}}\nspec: {{cidrs: [{range}]}}\n")
+    };
+    let plain = service("a", "10.96.0.1");
+    let mut run = Running::over(&[("cidr.yaml", &cidr("10.96.0.0/16")), ("a.yaml", &plain)]).await;
+    let ranges = |world: &World| -> Vec<String> {
+        world.service_cidrs.objects.values().flat_map(|cidr| &cidr.cidrs).map(ToString::to_string).collect()
+    };
+    run.until("the range", |world| ranges(world) == ["10.96.0.0/16"]).await;
+    run.write("cidr.yaml", &cidr("10.97.0.0/16"));
+    run.until("another range", |world| ranges(world) == ["10.97.0.0/16"]).await;
+    fs::remove_file(run.path("cidr.yaml")).unwrap();
+    run.until("no range", |world| ranges(world).is_empty()).await;
+
+    let label = "labels: {service.kubernetes.io/service-proxy-name: other}, name:";
+    run.write("a.yaml", &plain.replace("name:", label));
+    run.until_services(&[]).await;
+    run.write("a.yaml", &plain);
+    run.until_services(&["default/a"]).await;
+    run.finish().await;
+}
+
+#[tokio::test]
 async fn a_file_that_is_still_being_written_is_left_alone() {
     use std::io::Write as _;
     let mut run = Running::over(&[("a.yaml", &service("a", "10.96.0.1"))]).await;

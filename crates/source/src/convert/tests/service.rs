@@ -72,6 +72,32 @@ fn a_family_takes_the_cluster_ip_that_ip_families_gives_it() {
             None,
         ),
         ("only clusterIP", spec("10.96.0.1", json!(null), json!(["IPv4"])), Some("10.96.0.1"), None),
+        ("one family, IPv6", spec("fd00::1", json!(["fd00::1"]), json!(["IPv6"])), None, Some("fd00::1")),
+        (
+            "IPv6 first, its entry alone",
+            spec("fd00::1", json!(["fd00::1"]), json!(["IPv6", "IPv4"])),
+            None,
+            Some("fd00::1"),
+        ),
+        (
+            "clusterIPs count, not clusterIP",
+            spec("10.96.0.9", json!(["10.96.0.1"]), json!(["IPv4"])),
+            Some("10.96.0.1"),
+            None,
+        ),
+        (
+            "a family named twice has the first",
+            spec("10.96.0.1", json!(["10.96.0.1", "10.96.0.2"]), json!(["IPv4", "IPv4"])),
+            Some("10.96.0.1"),
+            None,
+        ),
+        ("no families, no clusterIP", spec("", json!(["10.96.0.1"]), json!(null)), Some("10.96.0.1"), None),
+        (
+            "IPv4 written as IPv6",
+            spec("::ffff:10.96.0.1", json!(["::ffff:10.96.0.1"]), json!(["IPv4"])),
+            Some("10.96.0.1"),
+            None,
+        ),
     ];
     for (rule, patch, v4, v6) in cases {
         let (service, problems) = proxied(&patch);
@@ -88,6 +114,35 @@ fn a_cluster_ip_of_the_wrong_family_is_left_out() {
     let (service, problems) = proxied(&patch);
     assert_eq!(service.cluster_ips.v6, None);
     assert_eq!(problems, ["Service shop/web: spec.clusterIPs[1]: 10.96.0.2 is no IPv6 address"]);
+}
+
+#[test]
+fn cluster_ips_in_the_order_of_other_families_are_left_out() {
+    let patch = json!({"spec": {"clusterIPs": ["10.96.0.1", "fd00::1"], "ipFamilies": ["IPv6", "IPv4"]}});
+    let (converted, problems) = service_from(Origin::Api, &patch);
+    assert!(matches!(converted, Converted::NotProxied(_)), "no family has an address of its own");
+    assert_eq!(
+        problems,
+        [
+            "Service shop/web: spec.clusterIPs[0]: 10.96.0.1 is no IPv6 address",
+            "Service shop/web: spec.clusterIPs[1]: fd00::1 is no IPv4 address",
+        ]
+    );
+}
+
+#[test]
+fn a_port_listed_twice_counts_once_and_is_named() {
+    let (service, problems) = proxied(&json!({"spec": {"ports": [
+        {"name": "dns", "protocol": "UDP", "port": 53, "nodePort": 30053},
+        {"name": "dns", "protocol": "TCP", "port": 53},
+        {"name": "dns", "protocol": "UDP", "port": 54},
+        {"name": "web", "port": 80},
+    ]}}));
+    let ports: Vec<_> = service.ports.iter().map(|port| (&*port.name, port.protocol, port.port)).collect();
+    let expected = [("dns", Protocol::Udp, 53), ("dns", Protocol::Tcp, 53), ("web", Protocol::Tcp, 80)];
+    assert_eq!(ports, expected);
+    let fault = "Service shop/web: spec.ports[2]: a udp port named \"dns\" stands before it; that one counts";
+    assert_eq!(problems, [fault]);
 }
 
 #[test]
@@ -144,10 +199,16 @@ fn ports_keep_name_protocol_and_numbers() {
 #[test]
 fn external_ips_skip_blanks_in_silence_and_nonsense_with_a_word() {
     let (service, problems) = proxied(
-        &json!({"spec": {"externalIPs": ["198.51.100.7", "", "203.0.113.009", "fd00::7", "lb.example"]}}),
+        &json!({"spec": {"externalIPs": ["198.51.100.7", "", "203.0.113.009", "fd00::7", "lb.example", " \t", " 192.0.2.1", "::ffff:192.0.2.2"]}}),
     );
-    assert_eq!(texts(&service.external_ips), ["198.51.100.7", "203.0.113.9", "fd00::7"]);
-    assert_eq!(problems, ["Service shop/web: spec.externalIPs[4]: \"lb.example\" is no IP address"]);
+    assert_eq!(texts(&service.external_ips), ["198.51.100.7", "203.0.113.9", "fd00::7", "192.0.2.2"]);
+    assert_eq!(
+        problems,
+        [
+            "Service shop/web: spec.externalIPs[4]: \"lb.example\" is no IP address",
+            "Service shop/web: spec.externalIPs[6]: \" 192.0.2.1\" is no IP address",
+        ]
+    );
 }
 
 #[test]
@@ -161,14 +222,21 @@ fn load_balancer_addresses_count_when_they_are_vips() {
         {"hostname": "lb.example"},
         {"ip": "2001:db8::5"},
         {"ip": "nowhere"},
+        {"ip": "192.0.2.7", "ipMode": ""},
+        {"ip": "192.0.2.8", "hostname": "lb.example"},
+        {"ip": "192.0.2.009"},
     ]}}}));
-    assert_eq!(texts(&service.load_balancer_ips), ["192.0.2.1", "192.0.2.2", "192.0.2.4", "2001:db8::5"]);
+    assert_eq!(
+        texts(&service.load_balancer_ips),
+        ["192.0.2.1", "192.0.2.2", "192.0.2.4", "2001:db8::5", "192.0.2.8", "192.0.2.9"]
+    );
     assert_eq!(problems, ["Service shop/web: status.loadBalancer.ingress[7]: \"nowhere\" is no IP address"]);
 }
 
 #[test]
 fn source_ranges_are_trimmed_masked_and_lifted_by_a_zero_prefix() {
-    let cases: [(&str, Value, &[&str]); 6] = [
+    let cases: [(&str, Value, &[&str]); 7] = [
+        ("IPv4 written as IPv6", json!(["::ffff:203.0.113.7/121"]), &["203.0.113.0/25"]),
         ("none", json!(null), &[]),
         ("blanks around", json!([" 203.0.113.0/24 ", "\tfd00::/8"]), &["203.0.113.0/24", "fd00::/8"]),
         ("blank entries", json!(["", "  ", "10.0.0.0/8"]), &["10.0.0.0/8"]),
@@ -235,6 +303,19 @@ fn session_affinity_has_three_hours_unless_told_otherwise() {
             Some(10_800),
             1,
         ),
+        (
+            "no time at all",
+            json!({"spec": {"sessionAffinity": "ClientIP", "sessionAffinityConfig": config(0)}}),
+            Some(10_800),
+            1,
+        ),
+        (
+            "more than the API allows",
+            json!({"spec": {"sessionAffinity": "ClientIP", "sessionAffinityConfig": config(i32::MAX)}}),
+            Some(2_147_483_647),
+            0,
+        ),
+        ("a word of tomorrow", json!({"spec": {"sessionAffinity": "Cookie"}}), None, 0),
     ];
     for (rule, patch, seconds, problems) in cases {
         let (service, reported) = proxied(&patch);

@@ -56,7 +56,28 @@ fn slice_ports_need_a_number_and_from_the_api_a_name() {
     assert_eq!(problems[0], "EndpointSlice shop/web-abc: ports[0].name: is missing");
     let (Converted::Proxied(slice), problems) = slice_from(Origin::Manifest, &patch) else { panic!() };
     assert_eq!(names(&slice)[0], (String::new(), Protocol::Tcp, 1));
-    assert_eq!((slice.ports.len(), problems.len()), (3, 3));
+    assert_eq!((slice.ports.len(), problems.len()), (3, 4), "the first two are one port now: {problems:?}");
+}
+
+#[test]
+fn a_port_that_a_slice_names_twice_counts_twice_and_is_named() {
+    let (slice, problems) = proxied_slice(&json!({"ports": [
+        {"name": "http", "port": 8080},
+        {"name": "http", "port": 8081},
+        {"name": "http", "port": 8080, "protocol": "UDP"},
+        {"name": "http", "port": 8080},
+    ]}));
+    assert_eq!(slice.ports.len(), 4);
+    let before = "a tcp port named \"http\" stands before it";
+    assert_eq!(
+        problems,
+        [
+            format!(
+                "EndpointSlice shop/web-abc: ports[1]: {before}, so that connections go to 8080 and to 8081 alike"
+            ),
+            format!("EndpointSlice shop/web-abc: ports[3]: {before}, which changes nothing"),
+        ]
+    );
 }
 
 #[test]
@@ -87,13 +108,21 @@ fn only_the_first_address_of_an_endpoint_counts() {
         {"addresses": ["fd00::5"]},
         {"addresses": ["pod"]},
         {"addresses": ["010.244.1.7"], "nodeName": ""},
+        {"addresses": ["::ffff:10.244.1.8"], "nodeName": null},
+        {"addresses": ["10.244.1.5"], "nodeName": "n1"},
     ]}));
     let endpoints: Vec<_> = slice
         .endpoints
         .iter()
         .map(|endpoint| (endpoint.address.to_string(), endpoint.node.as_deref()))
         .collect();
-    assert_eq!(endpoints, [("10.244.1.5".to_owned(), Some("n1")), ("10.244.1.7".to_owned(), None)]);
+    let expected = [
+        ("10.244.1.5".to_owned(), Some("n1")),
+        ("10.244.1.7".to_owned(), None),
+        ("10.244.1.8".to_owned(), None),
+        ("10.244.1.5".to_owned(), Some("n1")),
+    ];
+    assert_eq!(endpoints, expected);
     assert_eq!(
         problems,
         [
