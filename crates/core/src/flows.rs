@@ -63,10 +63,9 @@ impl FlowCheck {
     /// What to check after `plan` came into force, which differs by `changes` from the one before.
     ///
     /// Costs what changed; nothing to check when no UDP frontend lost an endpoint or got its first.
+    /// Everything is checked when nothing is known of the plan before, and when the ranges of cluster
+    /// IPs become known or grow.
     pub fn after(plan: &NodePlan, changes: &ChangeSet) -> Self {
-        if changes.is_complete() {
-            return Self::of_all(plan);
-        }
         let mut check = Self::default();
         let udp_ports = || changes.service_ports().filter(|(name, _)| name.protocol == Protocol::Udp);
         for (name, old) in udp_ports() {
@@ -81,17 +80,23 @@ impl FlowCheck {
         for (name, _) in udp_ports() {
             check.rewant(plan.service_ports.get(name).map(AsRef::as_ref));
         }
+        // Ranges that become known after the start may hold flows of Services that are long gone.
+        let more_ranges = changes
+            .old_node()
+            .is_some_and(|old| plan.node.service_cidrs.iter().any(|cidr| !old.service_cidrs.contains(cidr)));
+        if changes.is_complete() || more_ranges {
+            check.want_all(plan);
+        }
         check
     }
 
-    /// All flows to anything that `plan` serves.
-    fn of_all(plan: &NodePlan) -> Self {
-        let mut check = Self { service_cidrs: plan.node.service_cidrs.clone(), ..Self::default() };
+    /// Looks at all flows to anything that `plan` serves, or that is a cluster IP and nobody's.
+    fn want_all(&mut self, plan: &NodePlan) {
+        self.service_cidrs.clone_from(&plan.node.service_cidrs);
         let is_udp = |name: &ServicePortName| name.protocol == Protocol::Udp;
         for (_, port) in plan.service_ports.iter().filter(|(name, _)| is_udp(name)) {
-            check.want(Some(port), None);
+            self.want(Some(port), None);
         }
-        check
     }
 
     fn lose(&mut self, old: Option<&ServicePort>, before: &Arc<[SocketAddr]>) {

@@ -228,6 +228,21 @@ fn a_start_compares_everything_with_the_plan() {
 }
 
 #[test]
+fn cluster_ip_ranges_that_become_known_late_are_looked_through_once() {
+    let cidr = |cidrs: &[&str]| service_cidr("kubernetes", cidrs);
+    let base = || vec![dns().applied(), servers("1@n1")];
+    let late = check(base(), vec![cidr(&["10.96.0.0/16"])]);
+    assert!(late.is_stale(&flow("10.96.0.99:53", 1)), "its Service was deleted before we started");
+    assert!(!late.is_stale(&flow(CLUSTER_IP, 1)));
+    let known = || base().into_iter().chain([cidr(&["10.96.0.0/16", "10.97.0.0/24"])]).collect();
+    assert!(check(known(), vec![cidr(&["10.96.0.0/16"])]).is_empty(), "less to look through is no reason to");
+    let with_a_loss = check(known(), vec![cidr(&["10.0.0.0/8"]), deleted_service("ns/dns")]);
+    for to in FRONTENDS {
+        assert!(with_a_loss.is_stale(&flow(to, 1)), "{to}");
+    }
+}
+
+#[test]
 fn ranges_affinity_and_the_node_itself_do_not_make_flows_stale() {
     let base = || vec![dns().applied(), servers("1@n1 2@n2")];
     let changes = [
