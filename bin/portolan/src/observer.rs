@@ -1,18 +1,22 @@
-//! Joins what the sync loop does with metrics and health.
+//! Joins what the sync loop does with metrics, health and load balancers' checks.
 
 use std::time::{Duration, SystemTime};
 
 use portolan_core::backend::Scope;
 use portolan_core::event::{Change, Event, Node, Object};
-use portolan_core::{IpFamily, ProxyMode};
+use portolan_core::plan::NodePortAddresses;
+use portolan_core::state::WithoutLocalEndpoints;
+use portolan_core::{HealthCheck, IpFamily, ObjectName, ProxyMode};
+use portolan_health::service_health::ServiceHealth;
 use portolan_health::{Health, NodeEligibility};
 use portolan_metrics::{Metrics, SyncScope};
-use portolan_sync::{Attempt, SyncObserver};
+use portolan_sync::{Attempt, FlowAttempt, SyncObserver};
 
 /// Tells metrics and health what the loop does.
 pub(crate) struct Observer {
     pub(crate) metrics: Metrics,
     pub(crate) health: Health,
+    pub(crate) service_health: ServiceHealth,
     pub(crate) mode: ProxyMode,
     /// How many families are served.
     pub(crate) families: usize,
@@ -68,9 +72,31 @@ impl SyncObserver for Observer {
         self.metrics.sync.programmed(&family.to_string(), after);
     }
 
+    fn without_local_endpoints(&mut self, family: IpFamily, count: WithoutLocalEndpoints) {
+        let WithoutLocalEndpoints { internal, external } = count;
+        self.metrics.sync.without_local_endpoints(&family.to_string(), internal, external);
+    }
+
     fn in_force(&mut self, family: IpFamily) {
         self.health.updated(family);
         self.metrics.sync.synced(&family.to_string(), SystemTime::now());
+    }
+
+    fn health_checks(
+        &mut self,
+        family: IpFamily,
+        addresses: &NodePortAddresses,
+        changed: Vec<(ObjectName, Option<HealthCheck>)>,
+    ) {
+        self.service_health.tell(family, addresses, changed);
+    }
+
+    fn flows_checked(&mut self, family: IpFamily, attempt: &FlowAttempt<'_>) {
+        let family = family.to_string();
+        match attempt.result {
+            Ok(removed) => self.metrics.flows.removed(&family, removed, attempt.took),
+            Err(_) => self.metrics.flows.failed(&family),
+        }
     }
 
     fn settled(&mut self) {

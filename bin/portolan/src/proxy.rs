@@ -1,9 +1,10 @@
 //! The running proxy: starts the parts, waits for the first one to end.
 //!
 //! ```text
-//! main thread:  source ─▶ events ─▶ ┐          servers ◀─ metrics, health
+//! main thread:  source ─▶ events ─▶ ┐          servers ◀─ metrics, health, service health
 //! sync thread:                      └▶ SyncLoop ─▶ backends   ▲
-//!                                          └── Observer ──────┘
+//!                                       │  └── Observer ──────┘
+//! flow threads:                         └▶ Conntrack
 //! ```
 //!
 //! No part ends by itself while all is well, so whichever does ends the process.
@@ -14,7 +15,9 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, anyhow};
 use portolan_config::{Config, Source};
-use portolan_core::{BackendError, BackendFactory, IpFamily, NodeConfig, Registry, State};
+use portolan_conntrack::Conntrack;
+use portolan_core::{BackendError, BackendFactory, IpFamily, NodeConfig, ProxyMode, Registry, State};
+use portolan_health::service_health::ServiceHealth;
 use portolan_health::status::Status;
 use portolan_health::{Health, HealthState, NodeEligibility, Probe, SystemClock, listen, probes, status};
 use portolan_metrics::Metrics;
@@ -72,12 +75,13 @@ async fn serve(config: &Config, registry: &Registry, started: SystemTime) -> any
     };
 
     let mut parts = Parts::new();
-    start_servers(&mut parts, config, &health, &metrics, page);
+    let service_health = start_servers(&mut parts, config, &health, &metrics, page);
     let (sender, events) = mpsc::channel(EVENTS);
     parts.spawn(async move { source.run(sender).await.context("the source failed") });
     let settings = SyncSettings::new(config.sync.min, config.sync.max, started);
     let families = families::served(Path::new(families::PROC));
-    let observer = Observer { metrics, health, mode: factory.mode(), families: families.len() };
+    let mode = factory.mode();
+    let observer = Observer { metrics, health, service_health, mode, families: families.len() };
     let make = loop_maker(Arc::clone(factory), families, node, settings, observer);
     let sync = SyncThread::start(make, events)?;
     wait(&mut signals, sync, &mut parts).await
@@ -93,7 +97,14 @@ fn new_health(config: &Config) -> Health {
     Health::new(state, SystemClock)
 }
 
-fn start_servers(parts: &mut Parts, config: &Config, health: &Health, metrics: &Metrics, page: Status) {
+/// Starts all servers. Those for load balancers' checks of single Services listen once told of some.
+fn start_servers(
+    parts: &mut Parts,
+    config: &Config,
+    health: &Health,
+    metrics: &Metrics,
+    page: Status,
+) -> ServiceHealth {
     let answers = metrics.probes.clone();
     let answered = Arc::new(move |probe, status| match probe {
         Probe::Healthz => answers.healthz(status),
@@ -107,6 +118,10 @@ fn start_servers(parts: &mut Parts, config: &Config, health: &Health, metrics: &
     for (name, address, router) in servers {
         parts.spawn(async move { match listen::serve(name, address, router).await {} });
     }
+    let service_health = ServiceHealth::default();
+    let servers = service_health.clone().serve(health.clone());
+    parts.spawn(async move { match servers.await {} });
+    service_health
 }
 
 /// Puts the loop together, on the thread where it will run.
@@ -118,10 +133,20 @@ fn loop_maker(
     observer: Observer,
 ) -> impl FnOnce() -> Result<SyncLoop, BackendError> + Send + 'static {
     move || {
-        let backends = families.into_iter().map(|family| Ok((family, factory.create(family)?)));
+        let backends = families.iter().map(|family| Ok((*family, factory.create(*family)?)));
         let backends = backends.collect::<Result<Vec<_>, _>>()?;
-        Ok(SyncLoop::new(State::new(node), backends, &settings, Box::new(observer)))
+        let sync_loop = SyncLoop::new(State::new(node), backends, &settings, Box::new(observer));
+        let tracked = families.into_iter().filter(|_| leaves_flows(&factory.mode()));
+        Ok(tracked.fold(sync_loop, |sync_loop, family| {
+            sync_loop.with_flow_cleaner(family, Box::new(Conntrack::new()))
+        }))
     }
+}
+
+/// Whether the kernel's connection tracking remembers for `mode` where flows go. A backend of
+/// somebody else's may have other ways, and then its flows are not ours to remove.
+fn leaves_flows(mode: &ProxyMode) -> bool {
+    [ProxyMode::NFTABLES, ProxyMode::IPTABLES, ProxyMode::IPVS].contains(mode)
 }
 
 /// Waits for a signal and then stops the loop, or fails with whatever ended before.

@@ -4,6 +4,7 @@
 
 #![expect(clippy::unwrap_used, reason = "everything in this crate is a test")]
 
+mod balancers;
 mod recorder;
 mod running;
 
@@ -50,6 +51,7 @@ fn a_custom_backend_is_served_from_either_source_until_something_ends_it() {
     let folder = tempfile::tempdir().unwrap();
     serves_manifests(&recorder, folder.path());
     serves_an_api_server(&recorder);
+    balancers::are_answered(&recorder);
     cleans_up(&recorder);
     ends_with_an_error(&recorder, folder.path());
 }

@@ -65,7 +65,7 @@ pub(crate) fn run(recorder: &Recorder, args: &[String]) -> ExitCode {
 }
 
 /// An address on loopback that was free a moment ago.
-fn free_address() -> SocketAddr {
+pub(crate) fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
