@@ -51,6 +51,7 @@ macro_rules! every_scenario {
                 nobody_is_used_who_neither_is_ready_nor_serves
                 connections_are_refused_once_the_last_has_ended
                 a_new_pod_takes_over_from_one_that_ends
+                one_that_is_ready_all_the_same_is_used_like_any_other
             }
             unserved {
                 a_service_without_endpoints_refuses_everybody_everywhere
@@ -115,6 +116,7 @@ macro_rules! every_scenario {
                 the_node_gets_through_by_the_load_balancer_address_where_a_range_has_the_node
                 the_node_is_dropped_by_the_load_balancer_address_where_no_range_has_the_node
                 ranges_follow_the_address_of_the_node
+                a_range_with_loopback_stands_for_a_node_that_is_not_known
             }
             node_ports {
                 without_ranges_every_address_answers_but_loopback
@@ -137,6 +139,10 @@ macro_rules! every_scenario {
                 several_node_ports_of_a_service_lead_to_their_own_ports
                 slices_may_give_one_port_different_numbers
                 several_slices_add_up_and_go_one_by_one
+                slices_that_name_an_endpoint_twice_make_it_one
+                a_running_pod_wins_over_one_that_had_its_address
+                a_service_of_one_family_answers_in_that_family_only
+                an_address_of_the_node_goes_before_a_node_port_of_another_service
                 a_changed_target_port_is_followed
                 one_service_does_not_answer_for_another
                 two_services_may_share_endpoints
@@ -184,6 +190,11 @@ macro_rules! every_scenario {
                 an_endpoint_that_a_policy_rules_out_is_not_used_though_it_is_remembered
                 clients_that_stay_are_masqueraded_like_others
                 a_pod_stays_with_itself
+                clients_stay_where_endpoints_serve_on_different_ports
+                clients_stay_under_a_local_policy_where_endpoints_serve_on_different_ports
+                clients_get_another_endpoint_when_all_change_their_port
+                a_policy_that_changes_takes_clients_away_from_what_it_rules_out
+                ranges_guard_a_service_that_clients_stay_with
                 a_client_is_forgotten_when_its_time_is_over
                 every_connection_starts_the_time_anew
                 a_changed_time_is_followed

@@ -133,7 +133,17 @@ impl Traffic {
     /// Whoever comes again comes to the same one of these pods. What each has is kept by the name of
     /// `memory`; each sender, family and protocol counts for itself.
     pub fn stays(self, memory: &'static str, pods: impl IntoIterator<Item = u8>) -> Comers {
-        Comers::new(self, memory, pods.into_iter().map(|pod| Target { pod, port: POD_PORT }).collect())
+        self.stays_at_ports(memory, pods.into_iter().map(|pod| (pod, POD_PORT)))
+    }
+
+    /// The same with ports of pods.
+    pub fn stays_at_ports(
+        self,
+        memory: &'static str,
+        targets: impl IntoIterator<Item = (u8, u16)>,
+    ) -> Comers {
+        let targets = targets.into_iter().map(|(pod, port)| Target { pod, port }).collect();
+        Comers::new(self, memory, targets)
     }
 }
 

@@ -111,6 +111,13 @@ impl Member {
         self
     }
 
+    /// The same pod, about to end but to be used all the same (`publishNotReadyAddresses`).
+    #[must_use]
+    pub const fn published(mut self) -> Self {
+        self.conditions = Conditions { ready: true, serving: false, terminating: true };
+        self
+    }
+
     /// The same pod, about to end and not serving any more.
     #[must_use]
     pub const fn ended(mut self) -> Self {

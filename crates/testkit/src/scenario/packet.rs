@@ -77,7 +77,7 @@ impl Sender {
 }
 
 /// As many pods as a scenario has.
-pub(super) const MOST_PODS: u8 = 5;
+pub(super) const MOST_PODS: u8 = 4;
 
 /// The address of a pod of the topology.
 pub(super) fn pod_address(family: IpFamily, number: u8) -> IpAddr {

@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_millis(900);
 /// A SYN without an answer is repeated after a second; a refusal at once does not wait for that.
 const AT_ONCE: Duration = Duration::from_millis(800);
 /// How often each endpoint is given a chance before it counts as out of reach: one of three endpoints
-/// is missed that often once in 10²⁰ packets, one of five once in 10¹⁸.
+/// is missed that often once in 10²⁰ packets.
 const CHANCES: usize = 40;
 
 /// What became of clients that came again.

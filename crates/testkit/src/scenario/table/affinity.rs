@@ -222,6 +222,73 @@ pub(in crate::scenario) fn a_pod_stays_with_itself() -> Scenario {
         .expect(from([Sender::Pod(1)]).to(everywhere()).stays("endpoint", [1, 2, 3]))
 }
 
+/// A Service whose pods are about to change their port: some serve on the old one, some on the new one,
+/// and pod 2 on both.
+fn on_two_ports(service: ServiceBuilder) -> Scenario {
+    Scenario::new()
+        .given(service)
+        .given(pods_on("web", "old", &[("tcp", Tcp, 8080)], [here(1), away(2)]))
+        .given(pods_on("web", "new", &[("tcp", Tcp, 9090)], [away(2), here(3)]))
+}
+
+pub(in crate::scenario) fn clients_stay_where_endpoints_serve_on_different_ports() -> Scenario {
+    let all = || from(clients(20)).to([cluster_ip(WEB), node_port(WEB), load_balancer_ip(WEB)]).by([Tcp]);
+    let both = [(1, 8080), (2, 8080), (2, 9090), (3, 9090)];
+    on_two_ports(sticky())
+        .needing(Need::SharedAffinity)
+        .expect(all().stays_at_ports("endpoint", both).times(2))
+        .expect(Check::Spread("endpoint"))
+        .given(pods_on("web", "old", &[("tcp", Tcp, 8080)], [here(1)]))
+        .expect(all().stays_at_ports("endpoint", [(1, 8080), (2, 9090), (3, 9090)]).times(2))
+        .given(pods_on("web", "old", &[("tcp", Tcp, 8080)], []))
+        .expect(all().stays_at_ports("endpoint", [(2, 9090), (3, 9090)]).times(2))
+        .given(pods_on("web", "old", &[("tcp", Tcp, 8080)], [here(1), away(2)]))
+        .expect(all().stays_at_ports("endpoint", both).times(2))
+}
+
+pub(in crate::scenario) fn clients_stay_under_a_local_policy_where_endpoints_serve_on_different_ports()
+-> Scenario {
+    let inside = || from(clients(12)).to([cluster_ip(WEB)]).by([Tcp]);
+    let outside = || from((13..25).map(Sender::Client)).to(external()).by([Tcp]);
+    on_two_ports(sticky().external_local())
+        .needing(Need::SharedAffinity)
+        .expect(inside().stays_at_ports("inside", [(1, 8080), (2, 8080), (2, 9090), (3, 9090)]).times(2))
+        .expect(outside().stays_at_ports("outside", [(1, 8080), (3, 9090)]).times(2))
+        .given(pods_on("web", "old", &[("tcp", Tcp, 8080)], [away(2)]))
+        .expect(inside().stays_at_ports("inside", [(2, 8080), (2, 9090), (3, 9090)]).times(2))
+        .expect(outside().stays_at_ports("outside", [(3, 9090)]).times(2))
+}
+
+pub(in crate::scenario) fn clients_get_another_endpoint_when_all_change_their_port() -> Scenario {
+    let all = || from(clients(12)).to([cluster_ip(WEB)]).by([Tcp]);
+    Scenario::new()
+        .given(sticky())
+        .given(pods_on("web", "pods", &[("tcp", Tcp, 8080)], [here(1), away(2)]))
+        .expect(all().stays_at_ports("endpoint", [(1, 8080), (2, 8080)]).times(2))
+        .given(pods_on("web", "pods", &[("tcp", Tcp, 9090)], [here(1), away(2)]))
+        .expect(all().stays_at_ports("endpoint", [(1, 9090), (2, 9090)]).times(2))
+}
+
+pub(in crate::scenario) fn a_policy_that_changes_takes_clients_away_from_what_it_rules_out() -> Scenario {
+    let by_cluster_ip = || from(clients(12)).to([cluster_ip(WEB)]);
+    Scenario::new()
+        .given(sticky())
+        .given(pods("web", [here(1), away(2), away(3)]))
+        .expect(by_cluster_ip().stays("endpoint", [1, 2, 3]).times(2))
+        .given(sticky().internal_local())
+        .expect(by_cluster_ip().stays("endpoint", [1]).times(2))
+}
+
+pub(in crate::scenario) fn ranges_guard_a_service_that_clients_stay_with() -> Scenario {
+    Scenario::new()
+        .given(sticky().source_range("192.0.2.2/32").source_range("2001:db8:2::2/128"))
+        .given(pods("web", [here(1), away(2)]))
+        .expect(from([CLIENT]).to([load_balancer_ip(WEB)]).stays("endpoint", [1, 2]).times(4))
+        .expect(from(clients(1)).to([load_balancer_ip(WEB)]).is_dropped())
+        .expect(from(clients(1)).to([node_port(WEB)]).stays("endpoint", [1, 2]).times(4))
+        .expect(from(clients(1)).to([load_balancer_ip(WEB)]).is_dropped())
+}
+
 pub(in crate::scenario) fn a_client_is_forgotten_when_its_time_is_over() -> Scenario {
     let all = || from(clients(25)).to([cluster_ip(WEB)]).by([Tcp, Udp]).stays("endpoint", [1, 2, 3]).times(2);
     Scenario::new()

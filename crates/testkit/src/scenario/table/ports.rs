@@ -7,7 +7,9 @@ use crate::scenario::Scenario;
 use crate::scenario::check::from;
 use crate::scenario::need::Need;
 use crate::scenario::objects::{away, here, pods, pods_on, service_at, web};
-use crate::scenario::packet::{CLIENT, NODE_ITSELF, POD, WEB, cluster_ip, load_balancer_ip, node_port, vip};
+use crate::scenario::packet::{
+    CLIENT, Destination, NODE_ITSELF, POD, WEB, cluster_ip, load_balancer_ip, node_port, vip,
+};
 
 /// A Service with the cluster IPs of [`web`] and with no ports yet.
 fn bare() -> ServiceBuilder {
@@ -106,6 +108,70 @@ pub(in crate::scenario) fn several_slices_add_up_and_go_one_by_one() -> Scenario
         .expect_all(super::all_reach(&[1, 3]))
         .given(slice("a", vec![]))
         .expect_all(super::all_reach(&[3]))
+}
+
+pub(in crate::scenario) fn slices_that_name_an_endpoint_twice_make_it_one() -> Scenario {
+    let slice = |name, members| pods_on("web", name, &[("http", Tcp, 8080)], members);
+    let tcp = || from([CLIENT]).to([cluster_ip(WEB)]).by([Tcp]);
+    Scenario::new()
+        .given(bare().port("http", Tcp, 80))
+        .given(slice("a", vec![here(1), away(2)]))
+        .given(slice("b", vec![here(1)]))
+        .expect(tcp().reaches([1, 2]).as_the_node())
+}
+
+/// A pod that ended and one that got its address may be in two slices for a while, in either order.
+pub(in crate::scenario) fn a_running_pod_wins_over_one_that_had_its_address() -> Scenario {
+    let slice = |name, member| pods_on("web", name, &[("http", Tcp, 8080)], [member]);
+    let tcp = || from([CLIENT]).to([cluster_ip(WEB)]).by([Tcp]);
+    Scenario::new()
+        .given(bare().port("http", Tcp, 80))
+        .given(slice("a", here(1)))
+        .given(slice("b", here(1).ended()))
+        .given(slice("c", away(2)))
+        .expect(tcp().reaches([1, 2]).as_the_node())
+        .given(slice("a", here(1).ended()))
+        .given(slice("b", here(1)))
+        .expect(tcp().reaches([1, 2]).as_the_node())
+        .given(slice("b", here(1).ended()))
+        .expect(tcp().reaches([2]).as_the_node())
+}
+
+pub(in crate::scenario) fn a_service_of_one_family_answers_in_that_family_only() -> Scenario {
+    use portolan_core::IpFamily::{V4, V6};
+    let single = |address: &str| {
+        let bare = service("shop/web", address);
+        bare.port("tcp", Tcp, 80).node_port(30_080)
+    };
+    let addresses = cluster_ip(WEB).addresses;
+    let to = |family| from([CLIENT, POD, NODE_ITSELF]).to([node_port(WEB)]).by([Tcp]).over(family);
+    Scenario::new()
+        .given(single(&addresses.v4.to_string()))
+        .given(pods_on("web", "pods", &[("tcp", Tcp, 8080)], [here(1), away(2)]))
+        .expect(to(V4).reaches([1, 2]).as_the_node())
+        .expect(to(V6).passes_untouched())
+        .given(single(&addresses.v6.to_string()))
+        .expect(to(V6).reaches([1, 2]).as_the_node())
+        .expect(to(V4).passes_untouched())
+}
+
+/// An external IP may be the node's own address, and its port the node port of another Service.
+pub(in crate::scenario) fn an_address_of_the_node_goes_before_a_node_port_of_another_service() -> Scenario {
+    let [first, second] = [(WEB, "web"), (90, "other")].map(|(number, name)| {
+        let addresses = cluster_ip(number).addresses;
+        service(&format!("shop/{name}"), &format!("{},{}", addresses.v4, addresses.v6))
+    });
+    let at_gateway = || Destination::new("node port at the gateway", "10.244.0.1", "fd00:10:244::1", 30_080);
+    let by_tcp = |to: Destination| from([CLIENT]).to([to]).by([Tcp]);
+    Scenario::new()
+        .given(first.port("tcp", Tcp, 30_080).external_ip("192.0.2.1").external_ip("2001:db8:2::1"))
+        .given(pods_on("web", "pods", &[("tcp", Tcp, 8080)], [here(1)]))
+        .given(second.port("tcp", Tcp, 80).node_port(30_080))
+        .expect(by_tcp(node_port(WEB)).reaches([1]).as_the_node())
+        .expect(by_tcp(at_gateway()).is_refused())
+        .given(pods_on("other", "pods", &[("tcp", Tcp, 8080)], [here(2)]))
+        .expect(by_tcp(node_port(WEB)).reaches([1]).as_the_node())
+        .expect(by_tcp(at_gateway()).reaches([2]).as_the_node())
 }
 
 pub(in crate::scenario) fn a_changed_target_port_is_followed() -> Scenario {

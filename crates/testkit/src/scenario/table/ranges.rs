@@ -180,3 +180,15 @@ pub(in crate::scenario) fn ranges_follow_the_address_of_the_node() -> Scenario {
         .given(moved)
         .expect(from([node]).to([load_balancer_ip(WEB)]).is_dropped())
 }
+
+/// Without a Node object, the node's address counts as loopback's.
+pub(in crate::scenario) fn a_range_with_loopback_stands_for_a_node_that_is_not_known() -> Scenario {
+    let node = Sender::NodeBoundTo(load_balancer_ip(WEB).addresses);
+    Scenario::new()
+        .given_node_address("203.0.113.80")
+        .given_node_address("2001:db8:113::80")
+        .given(web().source_range("127.0.0.0/8").source_range("::1/128"))
+        .given(pods("web", [here(1), away(2)]))
+        .expect(from([node]).to([load_balancer_ip(WEB)]).reaches([1, 2]).as_the_node())
+        .expect(from([CLIENT, POD]).to([load_balancer_ip(WEB)]).is_dropped())
+}

@@ -94,3 +94,10 @@ pub(in crate::scenario) fn a_new_pod_takes_over_from_one_that_ends() -> Scenario
         .given(pods("web", [here(1).terminating(), here(2)]))
         .expect_all(all_reach(&[2]))
 }
+
+pub(in crate::scenario) fn one_that_is_ready_all_the_same_is_used_like_any_other() -> Scenario {
+    Scenario::new()
+        .given(web())
+        .given(pods("web", [here(1).published(), away(2)]))
+        .expect_all(all_reach(&[1, 2]))
+}
