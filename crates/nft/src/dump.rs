@@ -98,6 +98,6 @@ pub struct DumpedSet {
     pub set: Option<Arc<Set>>,
     /// The kernel's number for it.
     pub handle: u64,
-    /// The elements, in no particular order. Interval sets give one element per range.
+    /// The elements, in no particular order and each once. Interval sets give one element per range.
     pub elements: ElementList,
 }

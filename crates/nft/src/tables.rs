@@ -23,6 +23,10 @@ pub trait Tables: Send {
 
     /// Reads one set or map with its elements; nothing when it, or its table, does not exist.
     ///
+    /// Of a set that rules fill, one reading may miss elements that were there all the time, if
+    /// others expire while the kernel writes it. Who wants to delete all of a kind sees to it that
+    /// no more are added, and then reads and deletes until a reading shows none.
+    ///
     /// # Errors
     /// As [`dump`](Self::dump).
     fn dump_set(&mut self, table: &TableId, set: &str) -> Result<Option<DumpedSet>, NftError>;

@@ -6,13 +6,15 @@
 //! verdict, since all elements of one class share theirs.
 //!
 //! One element is laid out as: tags, key, [key end], [value], [expires], [comment];
-//! see [`Tags`]. Only this module reads or writes that layout.
+//! see [`Tags`]. Only this module and its child read or write that layout.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;
 
 use crate::{Bytes, Element, ElementValue, Verdict, wire};
+
+mod distinct;
 
 /// Elements in the order they were added.
 #[derive(Clone, Default)]

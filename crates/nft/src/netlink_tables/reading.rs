@@ -6,10 +6,17 @@
 //! large table would never be read undisturbed. Therefore two disturbed readings
 //! in a row that agree count as one: what changed was not this table.
 //!
-//! Sets that packets fill change while they are read in any case, without any
-//! sign. Their elements are not compared.
+//! The elements of a set may show twice, and others then not at all, without any
+//! sign: the kernel finds the place where the next piece of a dump begins by
+//! counting, and a set that has grown is moved to a larger table after the
+//! commit, in an order of its own. So a reading with doubles counts for nothing.
+//!
+//! Sets that packets fill change while they are read in any case, and no sign
+//! tells. Their elements are not compared. A reading of such a set may miss some
+//! that were there all the time, when others went meanwhile.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use portolan_netlink::{Message, MessageWriter, NetlinkError, NetlinkSocket, Steadiness, flag};
 
@@ -102,6 +109,9 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
+    /// How long the kernel is first given to move a set; later a little more each time.
+    const PAUSE: Duration = Duration::from_millis(2);
+
     fn new(socket: &'a mut NetlinkSocket, table: &'a TableId) -> Self {
         Self { socket, table, steadiness: Steadiness::Undisturbed }
     }
@@ -185,6 +195,33 @@ impl<'a> Reader<'a> {
     }
 
     fn with_elements(&mut self, set: ParsedSet) -> Result<DumpedSet, NftError> {
+        let (elements, unreadable) = self.undoubled(&set)?;
+        // Somebody's catch-all, say: whatever the set was made as, it is none of ours any more.
+        let shape = set.set.map(Arc::new).filter(|_| unreadable == 0);
+        Ok(DumpedSet { name: set.name, set: shape, handle: set.handle, elements })
+    }
+
+    /// The elements of a set, each once, and how many others could not be read.
+    fn undoubled(&mut self, set: &ParsedSet) -> Result<(ElementList, usize), NftError> {
+        let mut earlier: Option<ElementList> = None;
+        for attempt in 1..=NetlinkTables::ATTEMPTS {
+            let (elements, unreadable) = self.elements(set)?;
+            // Ranges are not kept in tables that move.
+            if set.ranges || !elements.has_doubles() {
+                return Ok((elements, unreadable));
+            }
+            // While packets come the next reading is no better, but two miss less than one.
+            if let Some(mut both) = earlier.take() {
+                both.extend(&elements);
+                return Ok((both.distinct(), unreadable));
+            }
+            earlier = set.dynamic.then_some(elements);
+            std::thread::sleep(Self::PAUSE * u32::try_from(attempt).unwrap_or(1));
+        }
+        Err(NftError::Unsteady { table: self.table.to_string() })
+    }
+
+    fn elements(&mut self, set: &ParsedSet) -> Result<(ElementList, usize), NftError> {
         let table = self.table;
         let fill = |message: &mut MessageWriter<'_>| {
             message.bytes(&family_header(table.family));
@@ -192,9 +229,8 @@ impl<'a> Reader<'a> {
         };
         let each = |elements: &mut Elements, message: &Message<'_>| elements.take(message, set.ranges);
         let elements = self.dump(wire::message::GET_ELEMENTS, fill, each)?;
-        // Somebody's catch-all, say: whatever the set was made as, it is none of ours any more.
-        let shape = set.set.map(Arc::new).filter(|_| elements.unreadable == 0);
-        Ok(DumpedSet { name: set.name, set: shape, handle: set.handle, elements: elements.finish() })
+        let unreadable = elements.unreadable;
+        Ok((elements.finish(), unreadable))
     }
 
     fn dump<T: Default>(

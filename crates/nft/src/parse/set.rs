@@ -16,6 +16,8 @@ pub(crate) struct ParsedSet {
     pub(crate) handle: u64,
     /// Whether elements are the bounds of ranges.
     pub(crate) ranges: bool,
+    /// Whether rules add elements, whatever its shape.
+    pub(crate) dynamic: bool,
     /// Its shape, if its notes tell it and agree with what the kernel says.
     pub(crate) set: Option<Set>,
 }
@@ -34,6 +36,7 @@ pub(crate) fn set(message: &Message<'_>, table: &TableId) -> Option<ParsedSet> {
     let name: Arc<str> = attributes.find_kind(2)?.as_str()?.into();
     let flags = number(3).unwrap_or(0);
     let ranges = flags & (set_flag::INTERVAL | set_flag::CONCAT) == set_flag::INTERVAL;
+    let dynamic = flags & set_flag::DYNAMIC != 0;
     let handle = attributes.find_kind(16).and_then(|a| a.as_be64()).unwrap_or_default();
 
     let shape = attributes.find_kind(13).and_then(|a| userdata::read_set(a.value, table.family));
@@ -44,7 +47,6 @@ pub(crate) fn set(message: &Message<'_>, table: &TableId) -> Option<ParsedSet> {
             (true, Some(_), Some(data)) => SetData::Value(data),
             _ => return None,
         };
-        let dynamic = flags & set_flag::DYNAMIC != 0;
         let size = attributes.find_kind(9).and_then(|desc| desc.nested().find_kind(1)?.as_be32());
         let timeout = match attributes.find_kind(11).and_then(|a| a.as_be64()) {
             None | Some(0) if flags & set_flag::TIMEOUT == 0 => SetTimeout::None,
@@ -63,7 +65,7 @@ pub(crate) fn set(message: &Message<'_>, table: &TableId) -> Option<ParsedSet> {
         };
         agrees(&set, table, flags, &number).then_some(set)
     });
-    Some(ParsedSet { name, handle, ranges, set: shape })
+    Some(ParsedSet { name, handle, ranges, dynamic, set: shape })
 }
 
 /// Whether the kernel's own figures are those of the shape: the notes may lie.

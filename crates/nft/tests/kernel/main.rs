@@ -7,6 +7,7 @@
 
 mod affinity;
 mod agreement;
+mod churn;
 mod dump;
 mod expiry;
 mod layout;
