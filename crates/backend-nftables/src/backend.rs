@@ -171,8 +171,8 @@ impl<T: Tables> NftablesBackend<T> {
         self.purge(&Transaction::new(self.layout.table()), purges, report)
     }
 
-    /// Commits `base` together with the deletion of stale clients. An entry that expires in the
-    /// meantime fails the whole, which is then tried again with what is left.
+    /// Commits `base` together with the deletion of stale clients. Before Linux 6.3 an entry that
+    /// expires in the meantime fails the whole, which is then tried again with what is left.
     fn purge(
         &self,
         base: &Transaction,
@@ -186,7 +186,7 @@ impl<T: Tables> NftablesBackend<T> {
                 let found = self.tables().dump_set(base.table(), &map.name);
                 let found = found.map_err(|error| io(format!("read map {}", map.name), error))?;
                 let stale = found.map(|found| purge.stale(&found)).unwrap_or_default();
-                transaction.delete_elements(map, stale);
+                transaction.destroy_elements(map, stale);
             }
             match self.tables().commit(&transaction) {
                 Ok(commit) => {
@@ -364,9 +364,7 @@ fn resettle(
 }
 
 fn account(report: &mut ApplyReport, transaction: &Transaction, kernel: std::time::Duration) {
-    let plain = |operation: &&Operation| {
-        !matches!(operation, Operation::AddElements(..) | Operation::DeleteElements(..))
-    };
+    let plain = |operation: &&Operation| operation.elements().is_none();
     let steps = transaction.operations().iter().filter(plain).count();
     report.operations += steps + transaction.element_count();
     report.transactions += 1;

@@ -1,13 +1,21 @@
 //! Makes nftables backends on the real kernel, and finds out whether it can.
 
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use portolan_core::backend::error_chain;
+use portolan_core::event::TrafficPolicy;
 use portolan_core::node::NodeConfig;
-use portolan_core::{BackendError, BackendFactory, IpFamily, ProbeFailure, ProxyBackend, ProxyMode};
+use portolan_core::plan::{Locality, Unserved};
+use portolan_core::{
+    BackendError, BackendFactory, Endpoint, IpFamily, Name, ObjectName, ProbeFailure, Protocol, ProxyBackend,
+    ProxyMode, ServicePort, ServicePortName,
+};
 use portolan_nft::{Chain, NetlinkTables, NftError, Table, TableId, Tables, Transaction};
 
+use crate::affinity::Sticky;
 use crate::backend::NftablesBackend;
 use crate::class::Class;
 use crate::delivery::{Counts, Kind};
@@ -83,8 +91,47 @@ fn rehearsal() -> Transaction {
     for rule in class.rules(&settings) {
         transaction.add_rule(class.chain(), rule);
     }
+    let (name, port) = service_with_affinity();
+    if let Some(sticky) = Sticky::of(&name, &port, &settings) {
+        for set in sticky.sets() {
+            transaction.add_set(Arc::clone(set));
+        }
+        for (chain, rules) in sticky.chains {
+            transaction.add_chain(Chain::regular(Arc::clone(&chain)));
+            for rule in rules {
+                transaction.add_rule(Arc::clone(&chain), rule);
+            }
+        }
+    }
     transaction.delete_table();
     transaction
+}
+
+/// A service port whose chains use whatever affinity needs.
+fn service_with_affinity() -> (ServicePortName, ServicePort) {
+    let name = ServicePortName {
+        service: ObjectName::new("probe", "probe"),
+        port: Name::default(),
+        protocol: Protocol::Tcp,
+    };
+    let address = IpAddr::from([192, 0, 2, 1]);
+    let endpoints: Arc<[Endpoint]> = [Endpoint { address, port: 80, locality: Locality::Local }].into();
+    let port = ServicePort {
+        port: 80,
+        cluster_ip: Some(address),
+        load_balancer_ips: Box::default(),
+        external_ips: Box::default(),
+        node_port: None,
+        source_ranges: Box::default(),
+        internal_traffic_policy: TrafficPolicy::Cluster,
+        external_traffic_policy: TrafficPolicy::Cluster,
+        session_affinity: Some(Duration::from_secs(1)),
+        cluster_endpoints: endpoints,
+        local_endpoints: Arc::default(),
+        lingering_endpoints: Box::default(),
+        unserved: Unserved::Reject,
+    };
+    (name, port)
 }
 
 /// What to tell the person who runs the node.

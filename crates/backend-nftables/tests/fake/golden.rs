@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use portolan_core::Protocol::{Sctp, Tcp, Udp};
-use portolan_testkit::objects::{node, service, slice};
+use portolan_core::node::DetectLocal;
+use portolan_testkit::objects::{node, service, service_cidr, slice};
 
 use super::*;
 
@@ -84,4 +85,84 @@ fn masquerade_all_with_another_mark() {
     let mut node = Node::new(config, []);
     node.apply();
     assert_golden("masquerade-all.nft", &node.tables().to_nft());
+}
+
+/// Both policies, with and without endpoints here.
+fn policies() -> Vec<Event> {
+    vec![
+        service("shop/inner", "10.96.1.1").port("", Tcp, 80).internal_local().applied(),
+        slice("shop/inner-1", "inner")
+            .port("", Tcp, 8080)
+            .on("n1", "10.244.1.1")
+            .on("n2", "10.244.2.1")
+            .applied(),
+        service("shop/elsewhere", "10.96.1.2").port("", Tcp, 80).internal_local().applied(),
+        slice("shop/elsewhere-1", "elsewhere").port("", Tcp, 8080).on("n2", "10.244.2.1").applied(),
+        service("shop/outer", "10.96.1.3")
+            .port("", Tcp, 80)
+            .node_port(30080)
+            .load_balancer_ip("203.0.113.1")
+            .external_local()
+            .applied(),
+        slice("shop/outer-1", "outer")
+            .port("", Tcp, 8080)
+            .on("n1", "10.244.1.1")
+            .on("n2", "10.244.2.1")
+            .on("n2", "10.244.2.2")
+            .applied(),
+        service("shop/far", "10.96.1.4").port("", Udp, 53).node_port(30053).external_local().applied(),
+        slice("shop/far-1", "far").port("", Udp, 53).on("n2", "10.244.2.1").applied(),
+    ]
+}
+
+#[test]
+fn traffic_policies_and_addresses_of_the_cluster() {
+    let mut node = Node::new(config(), policies());
+    node.handle([service_cidr("kubernetes", &["10.96.0.0/16", "fd00:10:96::/112"])]);
+    node.apply_all();
+    node.assert_serves_the_plan();
+    assert_golden("policies.nft", &node.tables().to_nft());
+}
+
+#[test]
+fn traffic_policies_with_pods_told_by_their_interface() {
+    let config = NodeConfig {
+        detect_local: DetectLocal::InterfaceNamePrefix("veth".into()),
+        ..NodeConfig::new(world::THIS_NODE)
+    };
+    let mut node = Node::new(config, policies());
+    node.apply();
+    assert_golden("policies-by-interface.nft", &node.tables().to_nft());
+}
+
+#[test]
+fn session_affinity_and_source_ranges() {
+    let timeout = std::time::Duration::from_secs(10_800);
+    let events = [
+        service("shop/cart", "10.96.2.1,fd00:10:96::21")
+            .port("http", Tcp, 80)
+            .node_port(30080)
+            .load_balancer_ip("203.0.113.1")
+            .load_balancer_ip("2001:db8:113::1")
+            .source_range("198.51.100.0/24")
+            .source_range("192.0.2.0/28")
+            .source_range("2001:db8:51::/48")
+            .affinity(timeout)
+            .external_local()
+            .applied(),
+        slice("shop/cart-4", "cart")
+            .port("http", Tcp, 8080)
+            .on("n1", "10.244.1.1")
+            .on("n2", "10.244.2.1")
+            .applied(),
+        slice("shop/cart-old", "cart").port("http", Tcp, 8081).on("n2", "10.244.2.2").applied(),
+        slice("shop/cart-6", "cart").port("http", Tcp, 8080).on("n1", "fd00:10:244:1::1").applied(),
+        service("shop/game", "10.96.2.2").port("", Udp, 9000).affinity(timeout).internal_local().applied(),
+        slice("shop/game-1", "game").port("", Udp, 9000).on("n1", "10.244.1.2").applied(),
+        Event::Node(Change::Applied(node(world::THIS_NODE, &["192.0.2.1", "2001:db8:2::1"]))),
+    ];
+    let mut node = Node::new(config(), events);
+    node.apply_all();
+    node.assert_serves_the_plan();
+    assert_golden("affinity.nft", &node.tables().to_nft());
 }
