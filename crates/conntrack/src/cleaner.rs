@@ -1,6 +1,7 @@
 //! A check from its first message to its last.
 
 use std::fmt::Display;
+use std::net::IpAddr;
 
 use portolan_core::flows::FlowError;
 use portolan_core::{FlowCheck, FlowCleaner, IpFamily};
@@ -52,7 +53,7 @@ enum Filtering {
 struct Listed {
     stale: Vec<Handle>,
     /// Stale if they were sent to an address of this node.
-    by_node_port: Vec<(std::net::IpAddr, Handle)>,
+    by_node_port: Vec<(IpAddr, Handle)>,
     /// The kernel showed an entry that the filter does not admit.
     is_unfiltered: bool,
 }
@@ -175,7 +176,7 @@ impl Listed {
 }
 
 /// Leaves out the flows of other hosts that pass with the number of one of our node ports.
-fn own_only(flows: Vec<(std::net::IpAddr, Handle)>) -> Result<Vec<Handle>, FlowError> {
+fn own_only(flows: Vec<(IpAddr, Handle)>) -> Result<Vec<Handle>, FlowError> {
     if flows.is_empty() {
         return Ok(Vec::new());
     }

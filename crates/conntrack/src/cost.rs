@@ -3,14 +3,17 @@
 //! The kernel walks all entries and all buckets of its table for every list, and sends, and we read,
 //! those that the filter admits. With `n` entries, all of them UDP, `k` narrow lists cost less than a
 //! wide one as long as `(k − 1) × (BUCKETS + n × STEP) < n × READ`.
+//!
+//! The figures are from `examples/bench.rs` on Linux 6.18, with 1,000 to 250,000 flows. They differ from
+//! machine to machine, the limit that follows much less, for it is a ratio of them.
 
 /// To walk the buckets of an empty table, in nanoseconds: 262,144 of them, the size that Linux
 /// chooses for itself with more than 4 GiB of memory (`nf_conntrack_init_start`).
-const BUCKETS: u64 = 9_000_000;
+const BUCKETS: u64 = 8_800_000;
 /// To step over one entry, in nanoseconds.
-const STEP: u64 = 160;
+const STEP: u64 = 150;
 /// To send one entry, read and judge it, in nanoseconds.
-const READ: u64 = 1_200;
+const READ: u64 = 1_600;
 
 /// The most narrow lists to ask for before a wide one, in a table with `entries`; at least one.
 pub(crate) fn narrow_lists(entries: u32) -> usize {
@@ -26,9 +29,8 @@ mod tests {
 
     #[test]
     fn small_tables_are_read_at_once_and_large_ones_by_frontend() {
-        assert_eq!(narrow_lists(0), 1);
-        assert_eq!(narrow_lists(1_000), 1);
-        assert!((4..10).contains(&narrow_lists(100_000)));
-        assert!((5..10).contains(&narrow_lists(u32::MAX)));
+        let limits = [0, 1_000, 10_000, 20_000, 100_000, 250_000].map(narrow_lists);
+        assert_eq!(limits, [1, 1, 2, 3, 7, 9]);
+        assert!(narrow_lists(u32::MAX) < 12, "however large the table, a list is a walk through all of it");
     }
 }

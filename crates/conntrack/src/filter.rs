@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr, SocketAddrV4};
 
 use portolan_core::flows::{Destination, Flow};
 use portolan_core::{FlowCheck, IpFamily};
@@ -19,8 +19,10 @@ pub(crate) enum Filter {
     Udp,
     /// UDP flows that were first sent to this port.
     Port(u16),
-    /// UDP flows that were first sent to this address and port. For IPv4 only.
-    Destination(SocketAddr),
+    /// UDP flows that were first sent to this address and port. There is none for IPv6: the kernel would
+    /// show all flows to other addresses instead. It compares IPv6 addresses with `!ipv6_addr_cmp`, true
+    /// when they are equal, where it compares those of IPv4 with `!=`.
+    Destination(SocketAddrV4),
 }
 
 impl Filter {
@@ -41,11 +43,8 @@ impl Filter {
     fn narrowest(wanted: Destination, family: IpFamily) -> Option<Self> {
         match wanted.ip {
             Some(ip) if IpFamily::of(ip) != family => None,
-            // The kernel shows all flows to other addresses instead: it compares IPv6 addresses with
-            // `!ipv6_addr_cmp`, true when they are equal, where IPv4 ones are compared with `!=`.
-            Some(_) if family == IpFamily::V6 => Some(Self::Port(wanted.port)),
-            Some(ip) => Some(Self::Destination(SocketAddr::new(ip, wanted.port))),
-            None => Some(Self::Port(wanted.port)),
+            Some(IpAddr::V4(ip)) => Some(Self::Destination(SocketAddrV4::new(ip, wanted.port))),
+            Some(IpAddr::V6(_)) | None => Some(Self::Port(wanted.port)),
         }
     }
 
@@ -54,7 +53,7 @@ impl Filter {
         match self {
             Self::Nothing | Self::Udp => true,
             Self::Port(port) => flow.destination.port() == port,
-            Self::Destination(destination) => flow.destination == destination,
+            Self::Destination(destination) => flow.destination == SocketAddr::V4(destination),
         }
     }
 
@@ -64,15 +63,14 @@ impl Filter {
             Self::Nothing => return,
             Self::Udp => (None, None),
             Self::Port(port) => (None, Some(port)),
-            Self::Destination(destination) => (Some(destination.ip()), Some(destination.port())),
+            Self::Destination(destination) => (Some(*destination.ip()), Some(destination.port())),
         };
         let mut flags = filter_flag::PROTOCOL;
         request.nest(entry::ORIGINAL, |original| {
             if let Some(address) = destination {
                 flags |= filter_flag::DESTINATION_IP;
-                original.nest(tuple::IP, |ip| match address {
-                    std::net::IpAddr::V4(v4) => _ = ip.attribute(ip::V4_DESTINATION, &v4.octets()),
-                    std::net::IpAddr::V6(v6) => _ = ip.attribute(ip::V6_DESTINATION, &v6.octets()),
+                original.nest(tuple::IP, |ip| {
+                    ip.attribute(ip::V4_DESTINATION, &address.octets());
                 });
             }
             original.nest(tuple::PROTOCOL, |udp| {

@@ -9,14 +9,14 @@
 //! 1. Ask how many entries there are. None: done.
 //! 2. List entries, filtered by the kernel, as narrowly as pays:
 //!    * one list per address and port in question, which brings the flows of these frontends only;
-//!    * for IPv6, one list per port, because the kernel's filter for IPv6 addresses does the
-//!      opposite of what it is asked for (`ctnetlink_filter_match_tuple` in
-//!      net/netfilter/nf_conntrack_netlink.c, seen on Linux 5.8 to 6.18);
+//!    * for IPv6, one list per port, because kernels do the opposite of what a filter for an IPv6
+//!      address asks (from Linux 5.8, where filters came, to 6.18 at least; see `filter`);
 //!    * one list of all UDP flows where many frontends are in question, or all are.
 //!
 //!    A filter keeps entries from being sent, not from being looked at: the kernel walks its whole
-//!    table for every list. So several narrow lists cost less than a wide one only up to a number
-//!    that grows with the table.
+//!    table for every list, and leaves packets waiting on that processor until it has an answer to
+//!    send. So several narrow lists cost less than a wide one only up to a number that grows with the
+//!    table (`cost`).
 //! 3. Judge every flow listed, and of those to a node port ask routing whether the address is ours.
 //! 4. Delete the stale ones by original tuple, zone and number, many in one call.
 //!
@@ -24,10 +24,11 @@
 //!
 //! * A filter only saves work. Every flow is judged here before it goes, and a kernel that lists
 //!   something a filter excludes (before Linux 5.8 it does not know filters) is never sent one again.
-//! * An entry that was made anew since it was listed stays, because its number differs.
-//! * Deleting names one entry. The kernel could also delete by filter (from Linux 6.11 on), but does
-//!   not say how many it deleted, gets IPv6 wrong as above, and cannot tell the endpoints that serve
-//!   from others; and a delete without a tuple would empty the table.
+//! * An entry that was made anew since it was listed stays, because its number differs: it is a hash of
+//!   the entry's tuples and of where it lies in memory (`nf_ct_get_id`).
+//! * Deleting names one entry, and always by its tuple: a request without one empties the table. Newer
+//!   kernels also delete by filter (tried on 6.18), which does not serve here: they do not say how many
+//!   flows went, have IPv6 addresses the wrong way round, and cannot spare a list of endpoints.
 //! * A dump that changes disturbed is tried [`LIST_ATTEMPTS`] times; then what it showed is used. The
 //!   flows it may lack are found by the next check of everything.
 //!

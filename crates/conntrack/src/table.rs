@@ -12,6 +12,9 @@ use crate::filter::Filter;
 use crate::wire::{self, message};
 
 /// How often a list is asked for that changes disturbed, before what it showed is used.
+///
+/// As kube-proxy does. Connection tracking has not marked lists as disturbed up to Linux 6.18, though a
+/// table that is given another size meanwhile does disturb them.
 pub const LIST_ATTEMPTS: usize = 5;
 
 /// How many entries one call deletes. Every refusal waits to be read until the call ends and takes

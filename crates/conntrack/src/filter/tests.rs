@@ -89,5 +89,5 @@ fn a_filter_is_a_tuple_and_what_of_it_counts() {
 #[test]
 fn a_filter_can_be_named_in_an_error() {
     assert_eq!(Filter::Udp.to_string(), "all tracked UDP flows");
-    assert_eq!(to("[fd00::1]:53").to_string(), "tracked UDP flows to [fd00::1]:53");
+    assert_eq!(to("10.96.0.1:53").to_string(), "tracked UDP flows to 10.96.0.1:53");
 }

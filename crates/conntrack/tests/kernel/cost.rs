@@ -9,7 +9,7 @@ use portolan_testkit::netns::isolated;
 use portolan_testkit::objects::{service, slice};
 
 use crate::cluster::{Cluster, become_node};
-use crate::flows::{Tracked, UDP, track, tracked, translated};
+use crate::flows::{Tracked, UDP, forget_all, track, tracked, translated};
 
 const OTHERS: u32 = 20_000;
 
@@ -67,6 +67,40 @@ fn one_stale_flow_of_ipv6_is_all_that_the_kernel_shows() {
         let stale = translated("[2001:db8:1::1]:1000", "[fd00:10:96::a]:53", "[fd00:10:244::2]:5353");
         let endpoints = ["fd00:10:244::1", "fd00:10:244::2"];
         assert_eq!(shown_for_one_stale_flow("fd00:10:96::a", endpoints, stale, true), 1);
+    });
+}
+
+/// Flows of IPv6 to other addresses are shown with those to the frontend, when they have its port.
+#[test]
+fn flows_to_the_same_port_elsewhere_stay_in_both_families() {
+    isolated(|| {
+        become_node();
+        for (vip, endpoint, gone, client, elsewhere) in [
+            ("10.96.0.10", "10.244.0.1", "10.244.0.2:5353", "10.1.1.1", "198.51.100.7:53"),
+            (
+                "fd00:10:96::a",
+                "fd00:10:244::1",
+                "[fd00:10:244::2]:5353",
+                "2001:db8:1::1",
+                "[2001:db8:7::1]:53",
+            ),
+        ] {
+            let mut cluster = Cluster::new();
+            let dns = service("kube-system/dns", vip).port("", Udp, 53).applied();
+            cluster.happen([dns, pods(&[endpoint])]);
+            let at = |address: &str, port| SocketAddr::new(address.parse().unwrap(), port).to_string();
+            let stale = translated(&at(client, 1000), &at(vip, 53), gone);
+            let others = [
+                translated(&at(client, 1001), elsewhere, elsewhere),
+                translated(&at(client, 1002), elsewhere, gone),
+                translated(&at(client, 1003), &at(vip, 53), &at(endpoint, 5353)),
+            ];
+            track(others.into_iter().chain([stale]));
+
+            assert_eq!(cluster.restart(), 1);
+            assert_eq!(tracked(), others.into());
+            forget_all();
+        }
     });
 }
 
