@@ -79,6 +79,7 @@ macro_rules! every_scenario {
                 no_cluster_cidr_tells_nobody
                 node_cidr_tells_pods_by_the_pod_cidrs_of_the_node
                 node_cidr_follows_the_node
+                services_that_clients_stay_with_follow_the_node_too
                 interface_name_prefix_tells_pods_by_their_cable
                 another_interface_name_prefix_takes_pods_for_others
                 bridge_interface_tells_pods_by_their_bridge
@@ -188,6 +189,8 @@ macro_rules! every_scenario {
                 under_the_external_local_policy_clients_stay_with_an_endpoint_here
                 under_the_internal_local_policy_pods_stay_with_an_endpoint_here
                 an_endpoint_that_a_policy_rules_out_is_not_used_though_it_is_remembered
+                an_endpoint_elsewhere_is_not_used_by_a_local_cluster_ip_though_it_is_remembered
+                the_node_stays_with_its_endpoint
                 clients_that_stay_are_masqueraded_like_others
                 a_pod_stays_with_itself
                 clients_stay_where_endpoints_serve_on_different_ports

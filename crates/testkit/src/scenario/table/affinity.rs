@@ -11,7 +11,7 @@ use crate::scenario::check::{Check, from};
 use crate::scenario::need::Need;
 use crate::scenario::objects::{away, here, pods, pods_on, web};
 use crate::scenario::packet::{
-    CLIENT, POD, Sender, WEB, cluster_ip, everywhere, external, load_balancer_ip, node_port,
+    CLIENT, NODE_ITSELF, POD, Sender, WEB, cluster_ip, everywhere, external, load_balancer_ip, node_port,
 };
 
 /// The default of `sessionAffinityConfig.clientIP.timeoutSeconds`.
@@ -199,6 +199,26 @@ pub(in crate::scenario) fn an_endpoint_that_a_policy_rules_out_is_not_used_thoug
         .given(pods("web", [here(1), away(2), away(3)]))
         .expect(from(clients(10)).to([cluster_ip(WEB)]).stays("inside", [1, 2, 3]).times(2))
         .expect(from(clients(10)).to(external()).stays("outside", [1]).times(2))
+}
+
+/// The other way round: what a client got by an address of the Cluster policy may be elsewhere.
+pub(in crate::scenario) fn an_endpoint_elsewhere_is_not_used_by_a_local_cluster_ip_though_it_is_remembered()
+-> Scenario {
+    Scenario::new()
+        .given(sticky().internal_local())
+        .given(pods("web", [here(1), away(2), away(3)]))
+        .expect(from(clients(10)).to(external()).stays("outside", [1, 2, 3]).times(2))
+        .expect(from(clients(10)).to([cluster_ip(WEB)]).stays("inside", [1]).times(2))
+}
+
+pub(in crate::scenario) fn the_node_stays_with_its_endpoint() -> Scenario {
+    let node = Sender::NodeBoundTo(node_port(WEB).addresses);
+    Scenario::new()
+        .needing(Need::SharedAffinity)
+        .given(sticky())
+        .given(pods("web", [here(1), here(2), away(3)]))
+        .expect(from([node]).to(everywhere()).stays("endpoint", [1, 2, 3]))
+        .expect(from([NODE_ITSELF]).to([cluster_ip(WEB)]).stays("by its outer address", [1, 2, 3]).times(20))
 }
 
 pub(in crate::scenario) fn clients_that_stay_are_masqueraded_like_others() -> Scenario {

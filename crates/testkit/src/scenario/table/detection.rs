@@ -1,14 +1,17 @@
 //! How a node tells that one of its pods sent a packet (`detectLocalMode`), seen by who is masqueraded
 //! towards a cluster IP and whom the external Local policy lets through to all endpoints.
 
+use std::time::Duration;
+
 use portolan_core::event::Node;
 use portolan_core::node::{DetectLocal, NodeConfig};
 
 use super::all_reach;
 use crate::scenario::Scenario;
 use crate::scenario::check::{Check, from};
+use crate::scenario::need::Need;
 use crate::scenario::objects::{away, here, net, pods, this_node, web};
-use crate::scenario::packet::{CLIENT, NODE_ITSELF, POD, WEB, cluster_ip, external};
+use crate::scenario::packet::{CLIENT, NODE_ITSELF, POD, Seen, WEB, cluster_ip, external};
 
 /// No cluster CIDR: nothing tells pods from others.
 pub(super) fn nothing(config: &mut NodeConfig) {
@@ -79,6 +82,23 @@ pub(in crate::scenario) fn node_cidr_follows_the_node() -> Scenario {
         .expect_all(takes_pods_for_others())
         .given(node_with_pods("10.244.0.0/24", "fd00:10:244::/120"))
         .expect_all(tells_pods())
+}
+
+pub(in crate::scenario) fn services_that_clients_stay_with_follow_the_node_too() -> Scenario {
+    let by_cluster_ip = |sender, seen| from([sender]).to([cluster_ip(WEB)]).reaches([1]).seen(seen);
+    Scenario::new()
+        .configured(|config| config.detect_local = DetectLocal::NodeCidr)
+        .given(web().external_local().affinity(Duration::from_secs(10_800)))
+        .given(pods("web", [here(1)]))
+        .expect_all([POD, CLIENT].map(|sender| by_cluster_ip(sender, Seen::Themselves)))
+        .given(node_with_pods("10.244.7.0/24", "fd00:10:244::700/120"))
+        .expect_all([POD, CLIENT].map(|sender| by_cluster_ip(sender, Seen::TheNode)))
+        .given(pods("web", [away(2)]))
+        .expect(from([POD, CLIENT]).to(external()).is_dropped())
+        .given(node_with_pods("10.244.0.0/24", "fd00:10:244::/120"))
+        .expect(from([POD]).to(external()).reaches([2]).as_themselves())
+        .expect(from([CLIENT]).to(external()).is_dropped())
+        .needing(Need::DropWithoutLocalEndpoints)
 }
 
 pub(in crate::scenario) fn interface_name_prefix_tells_pods_by_their_cable() -> Scenario {
