@@ -6,7 +6,7 @@
 //!
 //! Always holds: flows are judged by the plan that is in force. While they are, no service
 //! port of UDP is applied to this family, because a flow that the next plan wants would
-//! be taken for a stale one. All else is.
+//! be taken for a stale one. All else that calls for no search of its own is.
 //!
 //! A failure leaves nobody knowing which flows were to go, so after one everything is
 //! compared, when the back-off allows it and the plan in force is the present one.
@@ -143,7 +143,9 @@ impl FlowCleaning {
     }
 }
 
-/// Whether flows that are judged by the plan in force could be wanted by the next one.
+/// Whether flows that are judged by the plan in force could be wanted by the next one, or
+/// that one could call for a search of its own.
 pub(crate) fn touches_flows(changes: &ChangeSet) -> bool {
-    changes.is_complete() || changes.service_ports().any(|(name, _)| name.protocol == Protocol::Udp)
+    let is_udp = || changes.service_ports().any(|(name, _)| name.protocol == Protocol::Udp);
+    changes.is_complete() || changes.old_node().is_some() || is_udp()
 }

@@ -4,8 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use portolan_testkit::netns::{
-    Caller, LongConnection, ManifestFolder, NetnsError, Portolan, Prober, Program, Topology, Transport,
-    assert_ruleset_reloads, isolated, list_ruleset,
+    Caller, LongConnection, ManifestFolder, NODE_V4, NODE_V6, NetnsError, Portolan, Prober, Program,
+    Topology, Transport, assert_ruleset_reloads, http_get, isolated, list_ruleset,
 };
 
 use crate::cluster::{POD_PORT, PORT};
@@ -127,6 +127,48 @@ fn killing_and_restarting_the_proxy_loses_no_connection() {
             assert_eq!(report.tally.failed(), 0, "{} {:?}", report.tally, report.first_failures);
         }
         assert_eq!(stream.close().broken, None);
+    });
+}
+
+/// Asks for [`SERVICE`] behind a load balancer that keeps clients' addresses, under this policy.
+fn balanced(policy: &str) -> String {
+    let kind = format!(
+        "type: LoadBalancer\n  externalTrafficPolicy: {policy}\n  healthCheckNodePort: {HEALTH_CHECK}"
+    );
+    SERVICE.replace("type: NodePort", &kind)
+}
+
+/// Port of the health check of [`balanced`].
+const HEALTH_CHECK: u16 = 32100;
+
+#[test]
+fn load_balancers_learn_whether_this_node_has_endpoints() {
+    isolated(|| {
+        let (net, _servers, folder, mut proxy) = running();
+        let node = [SocketAddr::from((NODE_V4, HEALTH_CHECK)), SocketAddr::from((NODE_V6, HEALTH_CHECK))];
+        let answers =
+            || node.map(|address| http_get(net.client(), address, "/").ok().map(|reply| reply.status));
+        let mut wait = |what: &str, status: Option<u16>| {
+            proxy.wait_until(what, PATIENCE, |_| answers() == [status; 2]).unwrap();
+        };
+        wait("nobody asks for a check", None);
+
+        folder.write("service.yaml", &balanced("Local")).unwrap();
+        wait("both families answer 200", Some(200));
+        let reply = http_get(net.client(), node[0], "/any/path").unwrap();
+        assert_eq!(reply.header("x-load-balancing-endpoint-weight"), Some("2"));
+        assert!(reply.body.contains("\"localEndpoints\": 2,"), "{}", reply.body);
+
+        let ready = "conditions: {ready: true}";
+        let terminating = "conditions: {ready: false, serving: true, terminating: true}";
+        folder.write("slices.yaml", &slices(&net, &[1, 2]).replace(ready, terminating)).unwrap();
+        wait("terminating endpoints do not count", Some(503));
+        let answer = Caller::from(net.client()).connect_tcp(vips()[2]).unwrap();
+        assert!(["pod1", "pod2"].contains(&answer.pod.as_str()), "they still receive traffic: {answer:?}");
+
+        folder.write("service.yaml", &balanced("Cluster")).unwrap();
+        wait("any node will do", None);
+        assert!(proxy.terminate(PATIENCE).unwrap().success());
     });
 }
 

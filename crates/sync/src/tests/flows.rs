@@ -266,6 +266,23 @@ async fn a_long_search_holds_up_neither_the_other_family_nor_tcp_but_udp_of_its_
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_calls_for_a_search_of_everything_waits_for_the_one_that_is_going_on() {
+    let (mut rig, cleaners) = ready().await;
+    let gate = cleaners.v4.hold();
+    rig.send(udp("dns", 53, 7)).await;
+    until(|| cleaners.v4.searches().len() == 1).await;
+    rig.calls(V4);
+    rig.send([service_cidr("more", &["10.97.0.0/16"])]).await;
+    let began = std::time::Instant::now();
+    until(|| began.elapsed() > millis(20)).await;
+    assert_eq!(rig.times(V4), []);
+    drop(gate);
+    rig.pass(millis(1)).await;
+    assert_eq!(rig.times(V4).len(), 1);
+    assert_eq!(cleaners.v4.searches(), [Search { at: 0, what: What::Everything }]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn stopping_does_not_wait_for_a_search() {
     let (mut rig, cleaners) = ready().await;
     let gate = cleaners.v4.hold();
