@@ -1,6 +1,5 @@
 //! A small cluster whose node is served by the backend, inside this process.
 
-use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use portolan_backend_nftables::NftablesBackend;
@@ -9,10 +8,7 @@ use portolan_core::event::Event;
 use portolan_core::node::{DetectLocal, NodeConfig, NodePortSelection};
 use portolan_core::{ApplyReport, BackendError, IpFamily, Protocol, ProxyBackend, State};
 use portolan_nft::{NetlinkTables, TableDump, TableId, Tables};
-use portolan_testkit::netns::{
-    Caller, EchoServer, NODE_V4, NODE_V6, POD_CIDR_V4, POD_CIDR_V6, Topology, Transport,
-    assert_ruleset_reloads,
-};
+use portolan_testkit::netns::{EchoServer, POD_CIDR_V4, POD_CIDR_V6, Topology, assert_ruleset_reloads};
 use portolan_testkit::objects::{SliceBuilder, empty_lists, service, slice};
 use portolan_testkit::view::View;
 
@@ -112,16 +108,6 @@ impl Cluster {
         assert_eq!(self.apply([]), 0, "the same plan once more");
         assert_ruleset_reloads(self.net.node());
     }
-
-    /// Those who ask: from outside, from a pod that serves nothing (the last one), from the node.
-    pub(crate) fn callers(&self) -> [(&'static str, Caller); 3] {
-        let bystander = self.net.pods().last().expect("no pods");
-        [
-            ("client", Caller::from(self.net.client())),
-            ("pod", Caller::from(&bystander.namespace)),
-            ("node", Caller::from(self.net.node())),
-        ]
-    }
 }
 
 type Backends = Vec<(IpFamily, NftablesBackend<NetlinkTables>)>;
@@ -174,44 +160,4 @@ pub(crate) fn web_pods(net: &Topology, numbers: &[usize]) -> [Event; 2] {
         s.on(NODE, &pod.ipv6.to_string())
     });
     [v4.applied(), v6.applied()]
-}
-
-/// A way to reach [`web`].
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Way {
-    pub(crate) kind: &'static str,
-    pub(crate) to: SocketAddr,
-    pub(crate) transport: Transport,
-}
-
-/// Every way to reach [`web`]: kinds of address × families × protocols.
-pub(crate) fn ways() -> Vec<Way> {
-    let address = |text: &str| text.parse::<IpAddr>().unwrap();
-    let kinds = [
-        ("cluster IP", [address("10.96.0.80"), address("fd00:10:96::80")], PORT),
-        ("node port", [NODE_V4.into(), NODE_V6.into()], NODE_PORT),
-        ("load-balancer IP", [address("203.0.113.80"), address("2001:db8:113::80")], PORT),
-        ("external IP", [address("203.0.113.81"), address("2001:db8:113::81")], PORT),
-    ];
-    let mut ways = Vec::new();
-    for (kind, addresses, port) in kinds {
-        for address in addresses {
-            for transport in [Transport::Tcp, Transport::Udp] {
-                ways.push(Way { kind, to: SocketAddr::new(address, port), transport });
-            }
-        }
-    }
-    ways
-}
-
-impl Way {
-    pub(crate) fn ask(
-        &self,
-        caller: &Caller,
-    ) -> Result<portolan_testkit::netns::Answer, portolan_testkit::netns::TrafficError> {
-        match self.transport {
-            Transport::Tcp => caller.connect_tcp(self.to),
-            Transport::Udp => caller.query_udp(self.to),
-        }
-    }
 }
