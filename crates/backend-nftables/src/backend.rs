@@ -25,7 +25,7 @@ use crate::sticky::{Present, Purge, StickyEdit};
 const MAX_UNUSED_CLASSES: usize = 64;
 
 /// How often deleting remembered clients is tried while some of them expire meanwhile.
-const PURGE_ATTEMPTS: usize = 5;
+const PURGE_ATTEMPTS: u32 = 5;
 
 /// Keeps one family's table equal to the plan.
 ///
@@ -74,7 +74,8 @@ impl<T: Tables> NftablesBackend<T> {
             self.commit(load.full_batches(), &mut report)?;
         }
         let Finished { mut loaded, transactions, obsolete, purges } = load.finish();
-        self.commit_purging(transactions, &purges, &mut report)?;
+        self.commit(transactions, &mut report)?;
+        self.purge(&purges, &mut report)?;
         let unused = loaded.unused();
         self.sweep(&mut loaded, &unused, obsolete, &mut report)?;
         self.loaded = Some(loaded);
@@ -111,7 +112,8 @@ impl<T: Tables> NftablesBackend<T> {
         }
         batches.edits(&edits, &sticky, &sticky);
         let purges: Vec<Purge> = loaded.absorb(sticky);
-        self.commit_purging(batches.finish(), &purges, &mut report)?;
+        self.commit(batches.finish(), &mut report)?;
+        self.purge(&purges, &mut report)?;
         let still: Vec<Class> = loaded.unused().into_iter().filter(|class| unused.contains(class)).collect();
         self.sweep(&mut loaded, &still, Obsolete::default(), &mut report)?;
         self.loaded = Some(loaded);
@@ -152,52 +154,34 @@ impl<T: Tables> NftablesBackend<T> {
         Ok(())
     }
 
-    /// Commits, and makes clients forget endpoints that have gone.
+    /// Makes clients forget endpoints that have gone.
     ///
-    /// They are forgotten together with the last transaction, so that none of them is led to
-    /// nowhere; and once more afterwards, for those who came while it was on its way.
-    fn commit_purging(
-        &self,
-        mut transactions: Vec<Transaction>,
-        purges: &[Purge],
-        report: &mut ApplyReport,
-    ) -> Result<(), BackendError> {
-        if purges.is_empty() {
-            return self.commit(transactions, report);
-        }
-        let last = transactions.pop().unwrap_or_else(|| Transaction::new(self.layout.table()));
-        self.commit(transactions, report)?;
-        self.purge(&last, purges, report)?;
-        self.purge(&Transaction::new(self.layout.table()), purges, report)
-    }
-
-    /// Commits `base` together with the deletion of stale clients. Before Linux 6.3 an entry that
-    /// expires in the meantime fails the whole, which is then tried again with what is left.
-    fn purge(
-        &self,
-        base: &Transaction,
-        purges: &[Purge],
-        report: &mut ApplyReport,
-    ) -> Result<(), BackendError> {
-        for _ in 0..PURGE_ATTEMPTS {
-            let mut transaction = base.clone();
-            for purge in purges {
-                let map = &purge.map;
-                let found = self.tables().dump_set(base.table(), &map.name);
+    /// Done when no new client can be led there: those that were go on to their old endpoint
+    /// until their map has been read, which takes a while for tens of thousands of them. Before
+    /// Linux 6.3 an entry that expires meanwhile fails the transaction, which is then made anew.
+    fn purge(&self, purges: &[Purge], report: &mut ApplyReport) -> Result<(), BackendError> {
+        let table = self.layout.table();
+        for purge in purges {
+            let map = &purge.map;
+            let mut attempts = PURGE_ATTEMPTS;
+            loop {
+                let found = self.tables().dump_set(&table, &map.name);
                 let found = found.map_err(|error| io(format!("read map {}", map.name), error))?;
                 let stale = found.map(|found| purge.stale(&found)).unwrap_or_default();
+                let mut transaction = Transaction::new(table.clone());
                 transaction.destroy_elements(map, stale);
-            }
-            match self.tables().commit(&transaction) {
-                Ok(commit) => {
-                    account(report, &transaction, commit.kernel);
-                    return Ok(());
+                if transaction.is_empty() {
+                    break;
                 }
-                Err(error) if error.is_not_found() => {}
-                Err(error) => return Err(refused(error)),
+                attempts -= 1;
+                match self.tables().commit(&transaction) {
+                    Ok(commit) => break account(report, &transaction, commit.kernel),
+                    Err(error) if error.is_not_found() && attempts > 0 => {}
+                    Err(error) => return Err(refused(error)),
+                }
             }
         }
-        self.commit(vec![base.clone()], report)
+        Ok(())
     }
 
     fn commit(&self, transactions: Vec<Transaction>, report: &mut ApplyReport) -> Result<(), BackendError> {

@@ -14,6 +14,8 @@ use portolan_testkit::world::{self, World};
 
 #[path = "fake/adoption.rs"]
 mod adoption;
+#[path = "fake/affinity.rs"]
+mod affinity;
 #[path = "fake/changes.rs"]
 mod changes;
 #[path = "fake/golden.rs"]

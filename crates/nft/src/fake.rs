@@ -34,7 +34,8 @@ pub use set::FakeSet;
 #[derive(Debug, Clone, Default)]
 pub struct FakeTables {
     tables: BTreeMap<TableId, FakeTable>,
-    failures: VecDeque<i32>,
+    /// What becomes of the next commits; nothing for those that are not scripted.
+    failures: VecDeque<Option<i32>>,
     features: Features,
     commits: usize,
     messages: usize,
@@ -70,7 +71,12 @@ impl FakeTables {
 
     /// Makes the next commit not yet failed fail with this error number.
     pub fn fail_next(&mut self, errno: i32) {
-        self.failures.push_back(errno);
+        self.failures.push_back(Some(errno));
+    }
+
+    /// Lets the next commit not yet scripted pass, so that a failure can be scripted for a later one.
+    pub fn pass_next(&mut self) {
+        self.failures.push_back(None);
     }
 
     /// How many transactions were taken; empty and refused ones do not count.
@@ -156,7 +162,7 @@ impl Tables for FakeTables {
         if transaction.is_empty() {
             return Ok(Commit::default());
         }
-        if let Some(errno) = self.failures.pop_front() {
+        if let Some(errno) = self.failures.pop_front().flatten() {
             return Err(batch_error(transaction, errno));
         }
         self.apply(transaction)?;

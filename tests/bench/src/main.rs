@@ -9,6 +9,7 @@
 //! Nothing is judged here. The machines are too different; read ratios.
 
 mod cluster;
+mod connect;
 mod measure;
 mod report;
 mod scenario;
@@ -21,15 +22,18 @@ use anyhow::Context as _;
 fn main() -> anyhow::Result<()> {
     let mut json = None;
     let mut quick = false;
+    let mut only_connect = false;
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--json" => json = Some(PathBuf::from(arguments.next().context("--json needs a file name")?)),
             "--quick" => quick = true,
-            other => anyhow::bail!("unknown argument {other}; there are --quick and --json FILE"),
+            "--connect" => only_connect = true,
+            other => anyhow::bail!("unknown argument {other}; there are --quick, --connect and --json FILE"),
         }
     }
-    let rows = scenario::run_all(quick)?;
+    let mut rows = if only_connect { Vec::new() } else { scenario::run_all(quick)? };
+    connect::run(&mut rows)?;
     report::print_table(&rows);
     if let Some(path) = json {
         report::write_json(&rows, &path)?;

@@ -49,12 +49,12 @@ impl Value {
 #[expect(clippy::print_stdout, reason = "the table is what the program is for")]
 pub(crate) fn print_table(rows: &[Row]) {
     println!(
-        "{:<10} {:>9} {:>10} {:<20} {:>12} {:>11}",
+        "{:<16} {:>9} {:>10} {:<20} {:>12} {:>11}",
         "scenario", "services", "endpoints", "measure", "value", "operations"
     );
     for row in rows {
         println!(
-            "{:<10} {:>9} {:>10} {:<20} {:>12} {:>11}",
+            "{:<16} {:>9} {:>10} {:<20} {:>12} {:>11}",
             row.scenario,
             row.services,
             row.endpoints,

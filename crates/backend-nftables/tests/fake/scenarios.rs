@@ -9,8 +9,8 @@ use std::net::IpAddr;
 use portolan_nft::{Element, ElementValue, Transaction};
 use portolan_testkit::every_scenario;
 use portolan_testkit::scenario::{
-    Check, Comers, Expected, Found, LeftOut, Memory, Need, Network, Packet, Scenario, Seen, Sender, Step,
-    Target, all, named, node_addresses, pod_addresses,
+    Check, Comers, Expected, Found, HOST, LeftOut, Memory, Need, Network, Packet, Scenario, Seen, Sender,
+    Step, Target, all, named, node_addresses, pod_addresses,
 };
 use portolan_testkit::trace::{
     self, Fate, Host, Learned, Novelty, Outcome, Outcomes, Probability, Source, Tracer,
@@ -164,14 +164,15 @@ fn note(packet: &Packet, expected: &Expected, outcome: &Outcome, found: &mut Fou
         return;
     };
     let is_masqueraded = source == Source::Masqueraded;
-    if mark != 0 {
+    // A mark is taken off where packets leave the node, and serves nothing on those that do not.
+    if mark != 0 && endpoint(outcome).is_none_or(|target| target.pod != HOST) {
         found.strange.insert(format!("keep the mark {mark:#x}"));
     }
     match endpoint(outcome) {
         Some(target) => {
             let is_hidden = is_masqueraded || packet.from.is_node();
             found.arrivals.insert((target, if is_hidden { Seen::TheNode } else { Seen::Themselves }));
-            if is_masqueraded != expected.hides(packet.from, target) {
+            if expected.hides(packet.from, target).is_some_and(|hides| hides != is_masqueraded) {
                 let what = if is_masqueraded { "masqueraded" } else { "not masqueraded" };
                 found.strange.insert(format!("reach {target} {what}"));
             }

@@ -1,0 +1,173 @@
+//! Session affinity: who stays remembered through changes, failures and restarts.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use portolan_core::Protocol::Tcp;
+use portolan_nft::{Bytes, Element, ElementValue, Transaction};
+use portolan_testkit::objects::{ServiceBuilder, SliceBuilder, ip, service, slice};
+
+use super::*;
+
+const HOURS: Duration = Duration::from_secs(10_800);
+const MAP: &str = "affinity-8080/shop/cart/tcp/";
+/// `ENOENT`: linux/errno-base.h.
+const ENOENT: i32 = 2;
+
+fn cart() -> ServiceBuilder {
+    service("shop/cart", "10.96.2.1").port("", Tcp, 80).node_port(30080)
+}
+
+fn pods(lasts: &[u8]) -> SliceBuilder {
+    let pods = slice("shop/cart-1", "cart").port("", Tcp, 8080);
+    lasts.iter().fold(pods, |pods, last| pods.on("n2", &format!("10.244.2.{last}")))
+}
+
+/// A node whose service has three endpoints, with a client remembered for each.
+fn remembering() -> Node {
+    let mut node = Node::new(config(), [cart().affinity(HOURS).applied(), pods(&[1, 2, 3]).applied()]);
+    node.apply_all();
+    for last in 1..=3 {
+        remember(&node, MAP, last);
+    }
+    node
+}
+
+/// What a packet of client `last` does that was sent to endpoint `last`.
+fn remember(node: &Node, map: &str, last: u8) {
+    let table = table(IpFamily::V4);
+    let set = node.tables().dump_set(&table, map).unwrap().unwrap().set.unwrap();
+    let endpoint = Bytes::addr(ip(&format!("10.244.2.{last}")));
+    let element = Element::data(Bytes::addr([198, 51, 100, last].into()), endpoint);
+    let mut learn = Transaction::new(table);
+    learn.add_elements(&set, [Element { expires: Some(HOURS), ..element }]);
+    node.tables().commit(&learn).unwrap();
+}
+
+/// The clients in a map, by the last byte of their address, with the last byte of their endpoint's.
+fn remembered(node: &Node, map: &str) -> Option<BTreeMap<u8, u8>> {
+    let last = |bytes: &[u8]| *bytes.last().unwrap();
+    let found = node.tables().dump_set(&table(IpFamily::V4), map).unwrap()?;
+    let pairs = found.elements.iter().map(|element| match &element.value {
+        ElementValue::Data(data) => (last(&element.key), last(data)),
+        other => panic!("{other:?}"),
+    });
+    Some(pairs.collect())
+}
+
+fn pairs<const N: usize>(lasts: [u8; N]) -> Option<BTreeMap<u8, u8>> {
+    Some(lasts.map(|last| (last, last)).into())
+}
+
+#[test]
+fn only_clients_of_an_endpoint_that_goes_are_forgotten() {
+    let mut node = remembering();
+    node.handle([pods(&[1, 3]).applied()]).apply();
+    assert_eq!(remembered(&node, MAP), pairs([1, 3]));
+    node.handle([pods(&[1, 3, 4]).applied()]).apply();
+    assert_eq!(remembered(&node, MAP), pairs([1, 3]), "a new endpoint takes nobody away");
+    node.assert_serves_the_plan();
+    node.handle([pods(&[5]).applied()]).apply();
+    assert_eq!(remembered(&node, MAP), pairs([]));
+    node.assert_serves_the_plan();
+}
+
+#[test]
+fn a_client_that_is_gone_when_it_is_to_be_forgotten_delays_nobody() {
+    let mut node = remembering();
+    node.handle([pods(&[1, 3]).applied()]);
+    node.state.prepare();
+    // The change goes through; the forgetting meets an entry that has just expired, and is repeated.
+    node.tables().pass_next();
+    node.tables().fail_next(ENOENT);
+    node.apply();
+    assert_eq!(remembered(&node, MAP), pairs([1, 3]));
+}
+
+#[test]
+fn a_failure_to_forget_is_made_up_for() {
+    let mut node = remembering();
+    node.handle([pods(&[1, 3]).applied()]);
+    node.tables().pass_next();
+    node.tables().fail_next(12);
+    node.try_apply(IpFamily::V4).unwrap_err();
+    node.state.forget_applied(IpFamily::V4);
+    node.apply();
+    assert_eq!(remembered(&node, MAP), pairs([1, 3]));
+    node.assert_serves_the_plan();
+}
+
+#[test]
+fn a_restart_keeps_clients_but_those_whose_endpoint_went_meanwhile() {
+    let mut node = remembering().restart();
+    assert_eq!(node.apply().operations, 0);
+    assert_eq!(remembered(&node, MAP), pairs([1, 2, 3]));
+    node.handle([pods(&[2, 3]).applied()]);
+    let mut node = node.restart();
+    node.apply();
+    assert_eq!(remembered(&node, MAP), pairs([2, 3]));
+    node.assert_serves_the_plan();
+}
+
+#[test]
+fn another_time_out_is_another_rule_and_forgets_nobody() {
+    let mut node = remembering();
+    let report = node.handle([cart().affinity(HOURS / 2).applied()]).apply();
+    assert_eq!(report.operations, 2, "the chain that learns is flushed and filled");
+    assert_eq!(remembered(&node, MAP), pairs([1, 2, 3]));
+    let nft = node.tables().to_nft();
+    assert!(nft.contains("timeout 1h30m"), "{nft}");
+}
+
+#[test]
+fn affinity_goes_with_all_it_had_and_comes_back_empty() {
+    let mut node = remembering();
+    node.handle([cart().applied()]).apply();
+    node.assert_serves_the_plan();
+    assert_eq!(remembered(&node, MAP), None);
+    let nft = node.tables().to_nft();
+    assert!(!nft.contains("shop/cart"), "{nft}");
+    node.handle([cart().affinity(HOURS).applied()]).apply();
+    node.assert_serves_the_plan();
+    assert_eq!(remembered(&node, MAP), pairs([]));
+}
+
+#[test]
+fn clients_of_one_target_port_stay_when_another_comes_and_goes() {
+    let mut node = remembering();
+    let canary = || slice("shop/cart-2", "cart").port("", Tcp, 9090).on("n2", "10.244.2.9");
+    node.handle([canary().applied()]).apply();
+    remember(&node, "affinity-9090/shop/cart/tcp/", 9);
+    node.assert_serves_the_plan();
+    node.handle([slice("shop/cart-2", "cart").port("", Tcp, 9090).applied()]).apply();
+    node.assert_serves_the_plan();
+    assert_eq!(remembered(&node, "affinity-9090/shop/cart/tcp/"), None);
+    assert_eq!(remembered(&node, MAP), pairs([1, 2, 3]));
+}
+
+#[test]
+fn a_busy_chain_of_a_service_that_lost_affinity_is_swept_later() {
+    let mut node = remembering();
+    node.handle([cart().applied()]);
+    // The change goes through, the deletion of its chains does not: kernels before 6.2.
+    node.tables().pass_next();
+    node.tables().fail_next(16);
+    node.apply();
+    assert!(node.tables().to_nft().contains("chain cluster/shop/cart/tcp/"));
+    // Wanted again, it is taken up empty; given up again, all of it goes.
+    node.handle([cart().affinity(HOURS).applied()]).apply();
+    node.assert_serves_the_plan();
+    node.handle([cart().applied()]).apply();
+    node.assert_serves_the_plan();
+}
+
+#[test]
+fn each_family_remembers_for_itself() {
+    let both = || service("shop/cart", "10.96.2.1,fd00:10:96::21").port("", Tcp, 80).affinity(HOURS);
+    let v6 = slice("shop/cart-6", "cart").port("", Tcp, 8080).on("n1", "fd00:10:244::1");
+    let mut node = Node::new(config(), [both().applied(), pods(&[1]).applied(), v6.applied()]);
+    node.apply_all();
+    remember(&node, MAP, 1);
+    let found = node.tables().dump_set(&table(IpFamily::V6), MAP).unwrap().unwrap();
+    assert_eq!(found.elements.len(), 0);
+}
