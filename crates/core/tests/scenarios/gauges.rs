@@ -18,6 +18,11 @@ fn a_policy_counts_a_port_that_has_endpoints_and_none_here() {
         ("external Local", exposed().external_local(), (0, 1)),
         ("both Local", exposed().internal_local().external_local(), (1, 1)),
         ("external Local without an outside", web().external_local(), (0, 0)),
+        (
+            "external Local of a load balancer that has no address yet",
+            web().service_type(portolan_core::event::ServiceType::LoadBalancer).external_local(),
+            (0, 0),
+        ),
         ("internal Local without an outside", web().internal_local(), (1, 0)),
     ];
     for (rule, web, elsewhere) in policies {

@@ -1,0 +1,103 @@
+//! `docs/parity.md` names a test for each behaviour; this holds the page to the tree.
+
+use std::fs;
+use std::path::PathBuf;
+
+/// What a row may say after `later: `.
+const LATER: [&str; 3] = ["drop-in", "iptables", "ipvs"];
+
+fn docs() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs"))
+}
+
+/// The links in a text, as name and address.
+fn links(text: &str) -> Vec<(&str, &str)> {
+    text.split("](")
+        .collect::<Vec<_>>()
+        .windows(2)
+        .filter_map(|two| Some((two[0].rsplit_once('[')?.1, two[1].split_once(')')?.0)))
+        .collect()
+}
+
+/// Whether the file holds a test of this name, or a scenario of this group and name.
+fn holds(source: &str, name: &str) -> bool {
+    match name.split_once("::") {
+        None => {
+            // Its attributes stand right above it, after a blank line.
+            let function = format!("fn {name}(");
+            let above = source.split_once(&function).and_then(|(before, _)| before.rsplit("\n\n").next());
+            above.is_some_and(|attributes| attributes.contains("test]") || attributes.contains("::test("))
+        }
+        Some((group, scenario)) => {
+            let opening = format!(" {group} {{\n");
+            let bodies = source.split(&opening).skip(1).filter_map(|rest| rest.split_once('}'));
+            bodies.flat_map(|(names, _)| names.split_whitespace()).any(|name| name == scenario)
+        }
+    }
+}
+
+/// What is wrong with a row of the page.
+fn faults(row: &str) -> Vec<String> {
+    let cells: Vec<_> = row.trim_matches('|').split(" | ").map(str::trim).collect();
+    let [behaviour, status, tests] = cells[..] else { return vec![format!("{row}: {} cells", cells.len())] };
+    let mut faults = Vec::new();
+    let (word, reason) = status.split_once(": ").unwrap_or((status, ""));
+    let needs_tests = match word {
+        "holds" if reason.is_empty() => true,
+        "differs" if !reason.is_empty() => true,
+        "later" if LATER.contains(&reason) => false,
+        "untested" if !reason.is_empty() => false,
+        _ => {
+            faults.push(format!("{behaviour}: what does {status:?} mean?"));
+            false
+        }
+    };
+    let named = links(tests);
+    if needs_tests && named.is_empty() {
+        faults.push(format!("{behaviour}: no test is named"));
+    }
+    for (name, path) in named {
+        let source = fs::read_to_string(docs().join(path)).unwrap_or_default();
+        if !holds(&source, name) {
+            faults.push(format!("{behaviour}: {path} has no {name}"));
+        }
+    }
+    faults
+}
+
+#[test]
+fn every_test_that_the_parity_page_names_exists() {
+    let page = fs::read_to_string(docs().join("parity.md")).unwrap();
+    let is_row = |line: &&str| line.starts_with("| ") && !line.starts_with("| kube-proxy |");
+    let rows: Vec<_> = page.lines().filter(is_row).collect();
+    assert!(rows.len() > 100, "{} rows were found", rows.len());
+    let faults: Vec<_> = rows.into_iter().flat_map(faults).collect();
+    assert!(faults.is_empty(), "{faults:#?}");
+    for (name, path) in links(&page) {
+        assert!(docs().join(path).exists(), "{name} leads to {path}, which does not exist");
+    }
+}
+
+#[test]
+fn rows_that_name_nothing_or_nobody_are_found_out() {
+    let here = "../crates/core/tests/parity.rs";
+    let rows = [
+        ("| a | holds | [rows_that_name_nothing_or_nobody_are_found_out](PATH) |", 0),
+        ("| a | holds | [rows_that_name_nothing](PATH) |", 1),
+        ("| a | holds | [docs](../crates/core/tests/no.rs) |", 1),
+        ("| a | holds | [docs](PATH) |", 1),
+        ("| a | holds | – |", 1),
+        ("| a | differs: because | – |", 1),
+        ("| a | differs | – |", 1),
+        ("| a | later: ipvs | – |", 0),
+        ("| a | later: some day | – |", 1),
+        ("| a | untested: no kernel can | – |", 0),
+        ("| a | holds |", 1),
+        ("| a | holds | [group::scenario](PATH) |", 1),
+    ];
+    for (row, count) in rows {
+        assert_eq!(faults(&row.replace("PATH", here)).len(), count, "{row}");
+    }
+    assert!(holds("  group {\n a\n b\n }\n other {\n c\n }", "group::b"));
+    assert!(!holds("  group {\n a\n b\n }\n other {\n c\n }", "group::c"));
+}
