@@ -40,6 +40,9 @@ pub enum Selector {
     CtOriginalDaddr,
     /// `ct original proto-dst`: the port it was opened to. Needs a match on the
     /// protocol earlier in the rule, or nft cannot print it.
+    ///
+    /// Not for the key of a set, where no match can come before: nft 1.0.6 takes it for a value of
+    /// no length and loads no rule that looks it up. [`ThDport`](Self::ThDport) has the same type.
     CtOriginalProtoDst,
     /// `fib saddr type`
     FibSaddrType,

@@ -89,6 +89,10 @@ fn check_set(table: &TableId, set: &Set) -> Result<(), Unwritable> {
     if matches!(set.data, SetData::Value(_)) && !fits(set.data_len(table.family)) {
         return Err(Unwritable("its data must have 1 to 64 bytes"));
     }
+    let data = if let SetData::Value(data) = &set.data { &data[..] } else { &[] };
+    if set.key.iter().chain(data).any(|selector| *selector == Selector::CtOriginalProtoDst) {
+        return Err(Unwritable("nft knows no type for `ct original proto-dst`; `th dport` has it"));
+    }
     if matches!(set.timeout, SetTimeout::Default(timeout) if wire::millis(timeout) == 0) {
         return Err(TIMEOUT);
     }

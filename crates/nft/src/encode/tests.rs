@@ -1,9 +1,10 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use portolan_netlink::MessageIter;
 
 use super::*;
-use crate::{Bytes, Chain, Element, Features, Rule, Selector, Set, Statement, Table};
+use crate::{Bytes, Chain, Element, Features, Rule, Selector, Set, SetTimeout, Statement, Table};
 
 fn id() -> TableId {
     TableId::new(Family::Ip, "portolan")
@@ -59,6 +60,26 @@ fn what_cannot_be_written_is_named() {
         t.add_set(wide.clone());
     });
     assert_eq!(named, "set ip portolan wide cannot be written: its key must have 1 to 64 bytes");
+    let original = Set::new("original", [Selector::L4Proto, Selector::CtOriginalProtoDst]);
+    let named = error(&|t| {
+        t.add_set(original.clone());
+    });
+    assert!(named.ends_with("`th dport` has it"), "{named}");
+    let timeless = Set::new("seen", [Selector::Saddr])
+        .filled_by_rules(SetTimeout::Default(Duration::from_micros(999)), None);
+    let named = error(&|t| {
+        t.add_set(timeless.clone());
+    });
+    assert!(named.ends_with("its time-out must be at least a millisecond"), "{named}");
+    let update = Statement::UpdateSet {
+        set: "seen".into(),
+        key: vec![Selector::Saddr],
+        timeout: Some(Duration::ZERO),
+    };
+    let named = error(&|t| {
+        t.add_rule("chain", Rule::new([update.clone()]));
+    });
+    assert!(named.ends_with("its time-out must be at least a millisecond"), "{named}");
     let port =
         Statement::Match { selector: Selector::ThDport, op: crate::MatchOp::Eq, value: Bytes::proto(1) };
     let named = error(&|t| {

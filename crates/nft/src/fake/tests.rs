@@ -5,6 +5,8 @@ use crate::{
     Bytes, ChainKind, Element, ElementValue, Family, Hook, Selector, Set, Statement, TableFlags, Verdict,
 };
 
+mod element;
+
 fn id() -> TableId {
     TableId::new(Family::Ip, "portolan")
 }
@@ -185,89 +187,6 @@ fn a_refused_step_takes_the_steps_before_it_back() {
             .delete_table();
     });
     assert_eq!(errno, libc::ENOENT);
-}
-
-#[test]
-fn what_is_gone_can_be_destroyed_and_on_older_kernels_only_deleted() {
-    let destroy = |t: &mut Transaction| {
-        t.destroy_elements(&services(), [1, 9].map(|last| Element::key(address(last))));
-    };
-    let mut tables = loaded();
-    change(&mut tables, destroy).unwrap();
-    assert!(tables.table(&id()).unwrap().set("services").unwrap().is_empty());
-
-    let mut old = loaded().with_features(Features::default());
-    let error = change(&mut old, destroy).unwrap_err();
-    assert!(error.is_not_found());
-    assert_eq!(error.to_string(), "kernel refused to delete element 10.0.0.9 of map ip portolan services");
-    assert_eq!(old.table(&id()).unwrap().set("services").unwrap().len(), 1);
-    assert_eq!(refused(|t| drop_of(t.destroy_elements(&ranges(), [Element::key(address(1))]))), libc::EINVAL);
-}
-
-#[test]
-fn the_refused_element_is_named_in_the_words_of_its_set() {
-    let mut tables = loaded();
-    let clash = Element::verdict(address(1), Verdict::Drop);
-    let error = change(&mut tables, |t| {
-        t.add_elements(&services(), [Element::verdict(address(2), Verdict::Drop), clash]);
-    })
-    .unwrap_err();
-    assert_eq!(error.to_string(), "kernel refused to add element 10.0.0.1 of map ip portolan services");
-    assert!(error.is_exists() && !error.is_retryable());
-}
-
-#[test]
-fn elements_of_the_wrong_length_or_kind_are_refused() {
-    let add = |element: Element| refused(move |t| drop_of(t.add_elements(&services(), [element])));
-    assert_eq!(add(Element::verdict(Bytes::port(1), Verdict::Drop)), libc::EINVAL);
-    assert_eq!(add(Element::key(address(2))), libc::EINVAL);
-    assert_eq!(add(Element::data(address(2), address(3))), libc::EINVAL);
-    let range = Element { value: ElementValue::Verdict(Verdict::Drop), ..Element::prefix(address(0), 24) };
-    assert_eq!(add(range), libc::EINVAL);
-}
-
-#[test]
-fn ranges_may_not_overlap_and_are_found_by_what_lies_in_them() {
-    let mut tables = loaded();
-    let range = |a, b| Element::range(address(a), address(b));
-    change(&mut tables, |t| drop_of(t.add_elements(&ranges(), [range(10, 19), range(20, 29)]))).unwrap();
-    for overlapping in [range(5, 10), range(12, 13), range(29, 40), range(5, 50), Element::key(address(15))] {
-        let error = change(&mut tables, |t| drop_of(t.add_elements(&ranges(), [overlapping]))).unwrap_err();
-        assert!(error.is_exists());
-    }
-    let set = tables.table(&id()).unwrap().set("ranges").unwrap();
-    let found = |last| set.lookup(&address(last)).map(|element| element.key);
-    assert_eq!((found(9), found(10), found(19)), (None, Some(address(10)), Some(address(10))));
-    assert_eq!((found(20), found(29), found(30)), (Some(address(20)), Some(address(20)), None));
-    let part = range(10, 15);
-    assert!(
-        change(&mut tables, |t| drop_of(t.delete_elements(&ranges(), [part]))).unwrap_err().is_not_found()
-    );
-}
-
-#[test]
-fn concatenated_ranges_match_in_every_component() {
-    let mut tables = loaded();
-    let set = Arc::new(Set::intervals("allowed", [Selector::Daddr, Selector::ThDport, Selector::Saddr]));
-    let key = |port, last| {
-        *Bytes::new().push_addr([10, 9, 9, 9].into()).push_port(port).push_addr([10, 0, 0, last].into())
-    };
-    change(&mut tables, |t| {
-        t.add_set(Arc::clone(&set)).add_elements(&set, [Element::range(key(80, 0), key(80, 99))]);
-    })
-    .unwrap();
-    let allowed = tables.table(&id()).unwrap().set("allowed").unwrap();
-    assert!(allowed.lookup(&key(80, 50)).is_some());
-    assert!(allowed.lookup(&key(81, 50)).is_none() && allowed.lookup(&key(80, 100)).is_none());
-}
-
-#[test]
-fn a_full_set_takes_no_more() {
-    let small = Arc::new(Set { size: Some(1), ..Set::new("small", [Selector::Daddr]) });
-    let errno = refused(|t| {
-        t.add_set(Arc::clone(&small)).add_elements(&small, [1, 2].map(|last| Element::key(address(last))));
-    });
-    assert_eq!(errno, libc::ENFILE);
 }
 
 #[test]

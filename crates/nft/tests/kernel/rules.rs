@@ -16,7 +16,7 @@ use crate::layout::{VIP, address};
 
 /// All chains, each after those it leads to.
 pub(crate) fn chains(family: Family) -> Vec<(Chain, Vec<Rule>)> {
-    [regular(family), hooked()].concat()
+    [regular(family), learning(), hooked()].concat()
 }
 
 /// Chains that only jumps reach.
@@ -35,20 +35,6 @@ fn regular(family: Family) -> Vec<(Chain, Vec<Rule>)> {
         value: Bytes::addr(value),
         bits,
     };
-    let learn = Statement::UpdateMap {
-        map: "affinity".into(),
-        key: vec![Selector::CtOriginalSaddr],
-        data: vec![Daddr, ThDport],
-        timeout: None,
-    };
-    let map: Arc<str> = "affinity-8080/shop/web/tcp/http".into();
-    let learn_address = Statement::UpdateMap {
-        map: Arc::clone(&map),
-        key: vec![Selector::CtOriginalSaddr],
-        data: vec![Daddr],
-        timeout: Some(Duration::from_secs(10_800)),
-    };
-    let again = Statement::DnatMapPort { key: vec![Saddr], map, port: 8080 };
     let local = Bytes::u32_host(FIB_TYPE_LOCAL);
     vec![
         (Chain::regular("mark-masquerade"), vec![Rule::new([Statement::MarkOr(0x4000)])]),
@@ -79,6 +65,27 @@ fn regular(family: Family) -> Vec<(Chain, Vec<Rule>)> {
             ],
         ),
         (Chain::regular("every-match"), every_match(family)),
+    ]
+}
+
+/// Chains that learn clients' endpoints and send them there again.
+fn learning() -> Vec<(Chain, Vec<Rule>)> {
+    let is = |selector, value| Statement::Match { selector, op: Eq, value };
+    let learn = Statement::UpdateMap {
+        map: "affinity".into(),
+        key: vec![Selector::CtOriginalSaddr],
+        data: vec![Daddr, ThDport],
+        timeout: None,
+    };
+    let map: Arc<str> = "affinity-8080/shop/web/tcp/http".into();
+    let learn_address = Statement::UpdateMap {
+        map: Arc::clone(&map),
+        key: vec![Selector::CtOriginalSaddr],
+        data: vec![Daddr],
+        timeout: Some(Duration::from_secs(10_800)),
+    };
+    let again = Statement::DnatMapPort { key: vec![Saddr], map, port: 8080 };
+    vec![
         (
             Chain::regular("learn"),
             vec![
