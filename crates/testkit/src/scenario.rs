@@ -44,7 +44,7 @@ pub use objects::{
     Member, NODE, Objects, POD_PORT, anywhere, away, gone, here, pods, pods_on, service_at, this_node, web,
 };
 pub use packet::{
-    CLIENT, Destination, NODE_ITSELF, POD, Packet, Seen, Sender, WEB, cluster_ip, everywhere, external,
+    CLIENT, Destination, HOST, NODE_ITSELF, POD, Packet, Seen, Sender, WEB, cluster_ip, everywhere, external,
     external_ip, load_balancer_ip, node_addresses, node_port, pod_addresses, vip,
 };
 

@@ -136,6 +136,7 @@ macro_rules! every_scenario {
                 one_protocol_may_lack_endpoints_while_another_has_them
                 a_port_of_one_protocol_is_no_port_of_another
                 a_node_port_of_one_protocol_is_no_node_port_of_another
+                a_second_protocol_may_join_a_node_port
                 every_port_of_a_service_has_its_own_endpoints
                 several_node_ports_of_a_service_lead_to_their_own_ports
                 slices_may_give_one_port_different_numbers
@@ -160,12 +161,20 @@ macro_rules! every_scenario {
                 a_pod_that_no_slice_places_reaches_itself
                 a_terminating_pod_reaches_itself_while_none_is_ready
             }
+            host_network {
+                everybody_reaches_a_program_on_the_node
+                a_program_on_the_node_and_pods_share_a_service
+                a_program_on_the_node_is_an_endpoint_here
+                a_program_on_the_node_reaches_itself
+                everybody_on_a_bridge_reaches_a_program_on_the_node
+            }
             lifecycle {
                 a_service_may_come_before_its_endpoints
                 endpoints_may_come_before_their_service
                 a_service_that_goes_and_comes_back_is_served_again
                 a_service_whose_type_changes_answers_as_its_type_says
                 addresses_that_a_service_loses_are_left_alone
+                a_load_balancer_needs_no_node_port
                 a_load_balancer_that_is_a_proxy_keeps_its_traffic
                 a_service_that_moves_to_other_addresses_answers_there_only
                 endpoints_that_change_are_followed_one_by_one

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
 
-use super::packet::{MOST_PODS, Packet, Seen, Sender, pod_address};
+use super::packet::{HOST, MOST_PODS, Packet, SERVED_PORTS, Seen, Sender, pod_address};
 
 /// A port of a pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -19,15 +19,26 @@ impl Target {
     /// The target that has this address, if it is a pod's.
     pub fn at(address: SocketAddr) -> Option<Self> {
         let family = portolan_core::IpFamily::of(address.ip());
-        let pod = (1..=MOST_PODS).find(|number| pod_address(family, *number) == address.ip())?;
-        Some(Self { pod, port: address.port() })
+        let pod = (HOST..=MOST_PODS).find(|number| pod_address(family, *number) == address.ip())?;
+        let is_served = pod != HOST || SERVED_PORTS.contains(&address.port());
+        is_served.then_some(Self { pod, port: address.port() })
+    }
+
+    /// The target that is printed like this.
+    pub fn named(name: &str) -> Option<Self> {
+        let (place, port) = name.split_once(':')?;
+        let pod = if place == "node" { HOST } else { place.strip_prefix("pod")?.parse().ok()? };
+        Some(Self { pod, port: port.parse().ok()? })
     }
 }
 
-/// `pod1:8080`
+/// `pod1:8080`, `node:8080`
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "pod{}:{}", self.pod, self.port)
+        match self.pod {
+            HOST => write!(f, "node:{}", self.port),
+            pod => write!(f, "pod{pod}:{}", self.port),
+        }
     }
 }
 
@@ -39,7 +50,8 @@ pub enum Expected {
         /// All whom it may come to.
         endpoints: BTreeSet<Target>,
         /// Whom they take for the sender. A pod that reaches itself always sees the node, since it
-        /// would not know what to do with a packet from itself.
+        /// would not know what to do with a packet from itself. A program on the node always sees who
+        /// sends, since what does not leave the node is not masqueraded.
         seen: Seen,
     },
     /// The sender is told at once that nobody is there.
@@ -57,16 +69,19 @@ impl Expected {
         let Self::Reaches { endpoints, seen } = self else { return BTreeSet::new() };
         let seen_by = |target: Target| {
             let hidden = from.is_node() || from == Sender::Pod(target.pod);
-            (target, if hidden { Seen::TheNode } else { *seen })
+            let seen = if target.pod == HOST { Seen::Themselves } else { *seen };
+            (target, if hidden { Seen::TheNode } else { seen })
         };
         endpoints.iter().copied().map(seen_by).collect()
     }
 
-    /// Whether receivers must have been shown the node's address, the sender being who it is.
-    pub fn hides(&self, from: Sender, target: Target) -> bool {
+    /// Whether the packet must have been masqueraded; nothing where it may or may not, because a program
+    /// on the node sends to another.
+    pub fn hides(&self, from: Sender, target: Target) -> Option<bool> {
         match self {
-            Self::Reaches { seen, .. } => *seen == Seen::TheNode || from == Sender::Pod(target.pod),
-            _ => false,
+            Self::Reaches { .. } if target.pod == HOST => (!from.is_node()).then_some(false),
+            Self::Reaches { seen, .. } => Some(*seen == Seen::TheNode || from == Sender::Pod(target.pod)),
+            _ => Some(false),
         }
     }
 

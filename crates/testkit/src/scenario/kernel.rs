@@ -23,7 +23,8 @@ use crate::netns::{NetnsError, Topology};
 
 /// A node of a [`Topology`] that somebody serves.
 pub trait ServedNode {
-    /// The network that the node is in. Nothing else may listen in its pods.
+    /// The network that the node is in. Nothing else may listen in its pods, and on the node nothing at
+    /// the addresses that a scenario asks.
     fn network(&self) -> &Topology;
 
     /// Makes the node follow these events, and returns when it does.

@@ -78,12 +78,19 @@ impl Sender {
 
 /// As many pods as a scenario has.
 pub(super) const MOST_PODS: u8 = 4;
+/// The ports that pods may serve on, by every protocol.
+pub(super) const SERVED_PORTS: [u16; 2] = [8080, 9090];
+/// What stands among the numbers of pods for a program in the network of the node itself
+/// (`hostNetwork`), such as the API server. It has the node's addresses towards the client.
+pub const HOST: u8 = 0;
 
-/// The address of a pod of the topology.
+/// The address of a pod of the topology, or of the node for [`HOST`].
 pub(super) fn pod_address(family: IpFamily, number: u8) -> IpAddr {
-    match family {
-        IpFamily::V4 => pod_v4(number).into(),
-        IpFamily::V6 => pod_v6(number).into(),
+    match (family, number) {
+        (IpFamily::V4, HOST) => NODE_V4.into(),
+        (IpFamily::V6, HOST) => NODE_V6.into(),
+        (IpFamily::V4, _) => pod_v4(number).into(),
+        (IpFamily::V6, _) => pod_v6(number).into(),
     }
 }
 

@@ -7,6 +7,7 @@ pub(super) mod affinity;
 pub(super) mod detection;
 pub(super) mod external_policy;
 pub(super) mod hairpin;
+pub(super) mod host_network;
 pub(super) mod internal_policy;
 pub(super) mod lifecycle;
 pub(super) mod masquerade;

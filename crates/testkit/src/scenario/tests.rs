@@ -93,7 +93,8 @@ fn a_pod_that_reaches_itself_must_see_the_node() {
 fn to_a_receiver_a_program_on_the_node_is_the_node() {
     let expected = reaches(&[1], Seen::Themselves);
     assert_eq!(expected.judge(&packet(NODE_ITSELF), &found(&[(1, Seen::TheNode)])), Ok(()));
-    assert!(!expected.hides(NODE_ITSELF, Target { pod: 1, port: POD_PORT }), "but nothing masqueraded it");
+    let hides = expected.hides(NODE_ITSELF, Target { pod: 1, port: POD_PORT });
+    assert_eq!(hides, Some(false), "but nothing masqueraded it");
 }
 
 #[test]
@@ -157,4 +158,29 @@ fn routing_chooses_the_source_of_what_the_node_sends() {
     assert_eq!(source("127.0.0.1"), "127.0.0.1");
     assert_eq!(source("fd00:10:244::12"), "fd00:10:244::1");
     assert_eq!(POD.source("10.96.0.80".parse().unwrap(), &addresses).to_string(), "10.244.0.14");
+}
+
+#[test]
+fn a_program_on_the_node_sees_who_sends() {
+    let expected = reaches(&[HOST], Seen::TheNode);
+    assert_eq!(expected.judge(&packet(CLIENT), &found(&[(HOST, Seen::Themselves)])), Ok(()));
+    assert!(expected.judge(&packet(CLIENT), &found(&[(HOST, Seen::TheNode)])).is_err());
+    let host = Target { pod: HOST, port: POD_PORT };
+    assert_eq!((expected.hides(CLIENT, host), expected.hides(NODE_ITSELF, host)), (Some(false), None));
+}
+
+#[test]
+fn targets_are_told_by_their_names_and_addresses() {
+    let target = |pod, port| Some(Target { pod, port });
+    for (name, address, wanted) in [
+        ("pod2:9090", "10.244.0.12:9090", target(2, 9090)),
+        ("pod4:80", "[fd00:10:244::14]:80", target(4, 80)),
+        ("node:8080", "192.0.2.1:8080", target(HOST, 8080)),
+        ("bystander", "192.0.2.1:30080", None),
+        ("pod:80", "10.244.0.15:80", None),
+    ] {
+        assert_eq!(Target::named(name), wanted, "{name}");
+        assert_eq!(Target::at(address.parse().unwrap()), wanted, "{address}");
+        assert!(wanted.is_none_or(|target| target.to_string() == name), "{name}");
+    }
 }

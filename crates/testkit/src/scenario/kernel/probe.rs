@@ -97,11 +97,11 @@ impl Site {
             return;
         };
         let is_own = packet.from.is_node() || seen == Seen::Themselves;
-        match target(&answer.pod) {
+        match Target::named(&answer.pod) {
             Some(target) if Target::at(packet.socket()) != Some(target) => {
                 found.arrivals.insert((target, seen));
             }
-            _ if is_own && (answer.pod == BYSTANDER || target(&answer.pod).is_some()) => {
+            _ if is_own && (answer.pod == BYSTANDER || Target::named(&answer.pod).is_some()) => {
                 found.untouched = true;
             }
             _ => drop(found.strange.insert(format!("reach {} as {seen}", answer.pod))),
@@ -180,7 +180,7 @@ impl Site {
     ) -> Result<(), NetnsError> {
         for _ in 0..comers.times {
             let answer = self.ask(packet, PATIENCE)?;
-            let reached = answer.as_ref().ok().and_then(|answer| target(&answer.pod));
+            let reached = answer.as_ref().ok().and_then(|answer| Target::named(&answer.pod));
             let is_right = reached
                 .is_some_and(|target| comers.among.contains(&target) && had.is_none_or(|had| had == target));
             let Some(reached) = reached.filter(|_| is_right) else {
@@ -196,10 +196,4 @@ impl Site {
         }
         Ok(())
     }
-}
-
-/// Reads the name that a pod's server answers with.
-fn target(name: &str) -> Option<Target> {
-    let (pod, port) = name.strip_prefix("pod")?.split_once(':')?;
-    Some(Target { pod: pod.parse().ok()?, port: port.parse().ok()? })
 }

@@ -12,13 +12,11 @@ use crate::netns::{
 };
 use crate::scenario::check::Check;
 use crate::scenario::expectation::Target;
-use crate::scenario::packet::{Sender, node_addresses};
+use crate::scenario::packet::{SERVED_PORTS, Sender, node_addresses};
 use crate::scenario::{Memory, Scenario};
 
 /// What a bystander answers as.
 pub(super) const BYSTANDER: &str = "bystander";
-/// Ports that pods serve on.
-const POD_PORTS: [u16; 2] = [8080, 9090];
 /// The first port that datagrams come from; below those that the kernel chooses on its own.
 const FIRST_UDP_PORT: u16 = 10_000;
 /// How long the kernel may take to put an address to use.
@@ -39,11 +37,13 @@ pub(super) struct Site {
 }
 
 impl Site {
-    /// Starts servers in the pods, each of which says its port, and gives the client its addresses.
+    /// Starts servers in the pods and on the node, each of which says its port, and gives the client its addresses.
     pub(super) fn prepare(net: &Topology, scenario: &Scenario) -> Result<Self, NetnsError> {
         let mut servers = Vec::new();
-        for pod in net.pods() {
-            for port in POD_PORTS {
+        for port in SERVED_PORTS {
+            let of_node: [SocketAddr; 2] = [(NODE_V4, port).into(), (NODE_V6, port).into()];
+            servers.push(EchoServer::start_at(net.node(), &format!("node:{port}"), &of_node)?);
+            for pod in net.pods() {
                 let name = format!("{}:{port}", pod.name());
                 servers.push(EchoServer::start(&pod.namespace, &name, &[port])?);
             }

@@ -82,6 +82,20 @@ pub(in crate::scenario) fn addresses_that_a_service_loses_are_left_alone() -> Sc
         )
 }
 
+pub(in crate::scenario) fn a_load_balancer_needs_no_node_port() -> Scenario {
+    let addresses = cluster_ip(WEB).addresses;
+    let service = service("shop/web", &format!("{},{}", addresses.v4, addresses.v6))
+        .port("tcp", Tcp, 80)
+        .load_balancer_ip("203.0.113.80")
+        .load_balancer_ip("2001:db8:113::80")
+        .external_local();
+    Scenario::new()
+        .given(service)
+        .given(pods("web", [here(1), away(2)]))
+        .expect(from([CLIENT]).to([load_balancer_ip(WEB)]).by([Tcp]).reaches([1]).as_themselves())
+        .expect(from([CLIENT, NODE_ITSELF]).to([node_port(WEB)]).by([Tcp]).passes_untouched())
+}
+
 /// What a load balancer with `ipMode: Proxy` announces never reaches the model.
 pub(in crate::scenario) fn a_load_balancer_that_is_a_proxy_keeps_its_traffic() -> Scenario {
     Scenario::new()

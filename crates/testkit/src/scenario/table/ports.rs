@@ -55,6 +55,22 @@ pub(in crate::scenario) fn a_node_port_of_one_protocol_is_no_node_port_of_anothe
         .expect(from([CLIENT, POD, NODE_ITSELF]).to([node_port(WEB)]).by([Udp]).passes_untouched())
 }
 
+pub(in crate::scenario) fn a_second_protocol_may_join_a_node_port() -> Scenario {
+    let to = |protocol| from([CLIENT, NODE_ITSELF]).to([node_port(WEB)]).by([protocol]);
+    let one = bare().port("tcp", Tcp, 80).node_port(30_080);
+    let both = one.clone().port("udp", Udp, 80).node_port(30_080);
+    Scenario::new()
+        .given(one.clone())
+        .given(pods("web", [here(1), away(2)]))
+        .expect(to(Tcp).reaches([1, 2]).as_the_node())
+        .expect(to(Udp).passes_untouched())
+        .given(both)
+        .expect(to(Tcp).reaches([1, 2]).as_the_node())
+        .expect(to(Udp).reaches([1, 2]).as_the_node())
+        .given(one)
+        .expect(to(Udp).passes_untouched())
+}
+
 pub(in crate::scenario) fn every_port_of_a_service_has_its_own_endpoints() -> Scenario {
     let ports: [(&str, Protocol, u16); 2] = [("http", Tcp, 8080), ("admin", Tcp, 9090)];
     let to = |port| from([CLIENT, NODE_ITSELF]).to([cluster_ip(WEB).at(port)]).by([Tcp]);
