@@ -6,13 +6,13 @@
 //! hooks, so it takes all the rules that count here.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
 use portolan_core::Protocol;
 use portolan_core::event::Event;
 use portolan_nft::{Bytes, Element, Family, NetlinkTables, TableId, Tables as _, Transaction};
+use portolan_testkit::netns::Program;
 use portolan_testkit::objects::{service, slice};
 use socket2::{Domain, Socket, Type};
 
@@ -40,14 +40,15 @@ struct Way {
 
 /// Measures both.
 pub(crate) fn run(rows: &mut Vec<Row>) -> anyhow::Result<()> {
-    for command in
-        ["link set lo up", "route add local 10.128.0.0/16 dev lo", "route add local 10.200.0.0/16 dev lo"]
-    {
-        let status = Command::new("ip").args(command.split(' ')).status().context("ip does not run")?;
-        ensure!(status.success(), "ip {command}: {status}");
+    for command in [
+        "link set lo up",
+        "route add local 10.128.0.0/16 dev lo",
+        "route add local 10.200.0.0/16 dev lo",
+        // Something must route the VIPs out of the host before they are translated.
+        "route add default dev lo",
+    ] {
+        Program::new("ip").args(command.split(' ')).run()?;
     }
-    // Something must route the VIPs out of the host before they are translated.
-    let _ = Command::new("ip").args("route add default dev lo".split(' ')).status();
     connections(rows)?;
     forgetting(rows)
 }
@@ -69,7 +70,7 @@ fn connections(rows: &mut Vec<Row>) -> anyhow::Result<()> {
     let listener = TcpListener::bind("0.0.0.0:8080")?;
     let server = std::thread::spawn(move || {
         while let Ok((stream, _)) = listener.accept() {
-            drop(stream)
+            drop(stream);
         }
     });
     let mut node = Node::start()?;
