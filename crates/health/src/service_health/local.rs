@@ -23,17 +23,20 @@ pub(crate) fn listening_addresses(
             IpFamily::V4 => (Ipv4Addr::UNSPECIFIED, 0).into(),
             IpFamily::V6 => (Ipv6Addr::UNSPECIFIED, 0).into(),
         }]),
-        NodePortAddresses::Within(ranges) => within(ranges),
+        NodePortAddresses::Within(ranges) => {
+            let addresses = getifaddrs()?.filter_map(|interface| socket_address(&interface.address?));
+            Ok(within(ranges, addresses))
+        }
     }
 }
 
-fn within(ranges: &[IpNet]) -> io::Result<Vec<SocketAddr>> {
-    let addresses = getifaddrs()?.filter_map(|interface| socket_address(&interface.address?));
+/// Sorted, and each once, whatever number of interfaces have it.
+fn within(ranges: &[IpNet], addresses: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
     let mut inside: Vec<_> =
         addresses.filter(|address| ranges.iter().any(|range| range.contains(&address.ip()))).collect();
     inside.sort_unstable();
     inside.dedup();
-    Ok(inside)
+    inside
 }
 
 /// With the scope that a link-local address is nothing without.
@@ -58,6 +61,14 @@ mod tests {
         assert_eq!(found(IpFamily::V4, &["127.0.0.0/30", "127.0.0.1/32"]), ["127.0.0.1:0"]);
         assert_eq!(found(IpFamily::V6, &["::1/128"]), ["[::1]:0"]);
         assert!(found(IpFamily::V4, &["240.0.0.0/4"]).is_empty());
+    }
+
+    #[test]
+    fn an_address_of_two_interfaces_is_taken_once() {
+        let ranges = ["192.0.2.0/24".parse().unwrap()];
+        let addresses = ["192.0.2.2:0", "203.0.113.1:0", "192.0.2.1:0", "192.0.2.2:0"];
+        let inside = within(&ranges, addresses.iter().map(|text| text.parse().unwrap()));
+        assert_eq!(inside, ["192.0.2.1:0".parse().unwrap(), "192.0.2.2:0".parse().unwrap()]);
     }
 
     #[test]

@@ -194,9 +194,13 @@ async fn a_failed_search_is_repeated_for_all_flows_with_growing_pauses_until_it_
     assert_eq!(waits, [100, 200, 400, 800, 1_600, 3_200, 6_400, 12_800, 25_600, 30_000]);
     assert_eq!(rig.times(V4), [0], "the rules were written once");
     assert_eq!(rig.notes.take().last().map(String::as_str), Some("flows IPv4 Ok(0)"));
+    cleaners.v4.script([Err("list flows")]);
     rig.send(udp("dns", 54, 7)).await;
     rig.pass(secs(1)).await;
-    assert_eq!(cleaners.v4.searches().len(), 1);
+    assert_eq!(
+        cleaners.v4.searches(),
+        [Search { at: 600_000, what: ports(&[53, 54]) }, Search { at: 600_100, what: What::Everything }]
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -280,6 +284,21 @@ async fn what_calls_for_a_search_of_everything_waits_for_the_one_that_is_going_o
     rig.pass(millis(1)).await;
     assert_eq!(rig.times(V4).len(), 1);
     assert_eq!(cleaners.v4.searches(), [Search { at: 0, what: What::Everything }]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_hourly_comparison_waits_for_a_search_that_is_going_on() {
+    let (mut rig, cleaners) = ready().await;
+    let gate = cleaners.v4.hold();
+    rig.send(udp("dns", 53, 7)).await;
+    until(|| cleaners.v4.searches().len() == 1).await;
+    rig.calls(V4);
+    tokio::time::advance(secs(3_601)).await;
+    until(|| !rig.calls(V6).is_empty()).await;
+    assert_eq!(rig.times(V4), []);
+    drop(gate);
+    until(|| cleaners.v4.searches().len() == 1).await;
+    assert_eq!(rig.calls(V4), [Call { at: 3_601_000, changes: Changes::All(1) }]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,8 +1,12 @@
 //! Real threads.
 
 use async_trait::async_trait;
-use portolan_core::{ApplyReport, ChangeSet, IpFamily, NodeConfig, NodePlan, ProxyBackend, ProxyMode, State};
-use portolan_testkit::objects::empty_lists;
+use portolan_core::flows::FlowError;
+use portolan_core::{
+    ApplyReport, ChangeSet, FlowCheck, FlowCleaner, IpFamily, NodeConfig, NodePlan, ProxyBackend, ProxyMode,
+    State,
+};
+use portolan_testkit::objects::{empty_lists, service_cidr};
 
 use super::*;
 use crate::tests::{Notes, error, settings};
@@ -22,7 +26,8 @@ impl ProxyBackend for Backend {
     async fn apply(&mut self, _: &NodePlan, _: &ChangeSet) -> Result<ApplyReport, BackendError> {
         assert!(!self.panics, "no {} here", "kernel");
         let thread = std::thread::current().name().map(str::to_owned);
-        self.applied.send(thread).await.unwrap();
+        // Not every test listens.
+        let _ = self.applied.send(thread).await;
         Ok(ApplyReport::default())
     }
 
@@ -32,15 +37,24 @@ impl ProxyBackend for Backend {
 }
 
 async fn start(panics: bool) -> (SyncThread, mpsc::Sender<Event>, mpsc::Receiver<Option<String>>) {
+    start_with(panics, |sync_loop| sync_loop).await
+}
+
+async fn start_with(
+    panics: bool,
+    adapt: impl FnOnce(SyncLoop) -> SyncLoop + Send + 'static,
+) -> (SyncThread, mpsc::Sender<Event>, mpsc::Receiver<Option<String>>) {
     let (events, receiver) = mpsc::channel(8);
     let (applied, calls) = mpsc::channel(8);
     let make = move || {
         let backend: Box<dyn ProxyBackend> = Box::new(Backend { panics, applied });
         let state = State::new(NodeConfig::new("n1"));
-        Ok(SyncLoop::new(state, vec![(IpFamily::V4, backend)], &settings(), Box::new(Notes::default())))
+        let backends = vec![(IpFamily::V4, backend)];
+        Ok(adapt(SyncLoop::new(state, backends, &settings(), Box::new(Notes::default()))))
     };
     let thread = SyncThread::start(make, receiver).unwrap();
-    for event in empty_lists() {
+    let cidr = service_cidr("all", &["10.96.0.0/16"]);
+    for event in [cidr].into_iter().chain(empty_lists()) {
         events.send(event).await.unwrap();
     }
     (thread, events, calls)
@@ -75,6 +89,45 @@ async fn a_backend_that_cannot_be_made_is_told() {
     let make = || Err(error(portolan_core::backend::Retry::Never));
     let mut thread = SyncThread::start(make, receiver).unwrap();
     assert!(matches!(thread.ended().await, Err(SyncThreadError::Backend { .. })));
+}
+
+/// Tells where it runs, and then does as it is told.
+struct Cleaner {
+    began: mpsc::Sender<Option<String>>,
+    proceed: std::sync::mpsc::Receiver<()>,
+}
+
+impl FlowCleaner for Cleaner {
+    fn remove_stale(&mut self, _: IpFamily, _: &FlowCheck) -> Result<usize, FlowError> {
+        self.began.blocking_send(std::thread::current().name().map(str::to_owned)).unwrap();
+        // No sender is left when the test is over or wants a panic.
+        self.proceed.recv().map(|()| 0).map_err(|error| panic!("no {error}"))
+    }
+}
+
+async fn start_searching() -> (SyncThread, mpsc::Sender<Event>, std::sync::mpsc::Sender<()>) {
+    let (began, mut searches) = mpsc::channel(1);
+    let (go, proceed) = std::sync::mpsc::channel();
+    let cleaner = Box::new(Cleaner { began, proceed });
+    let adapt = |sync_loop: SyncLoop| sync_loop.with_flow_cleaner(IpFamily::V4, cleaner);
+    let (thread, events, _) = start_with(false, adapt).await;
+    assert_eq!(searches.recv().await.unwrap().as_deref(), Some("flows"));
+    (thread, events, go)
+}
+
+#[tokio::test]
+async fn a_search_for_flows_that_does_not_end_does_not_hold_up_the_end() {
+    let (mut thread, _events, _go) = start_searching().await;
+    thread.stop();
+    assert_eq!(thread.ended().await.unwrap(), Stopped::Asked);
+}
+
+#[tokio::test]
+async fn a_panic_in_a_search_for_flows_ends_the_loop() {
+    let (mut thread, _events, go) = start_searching().await;
+    drop(go);
+    let error = thread.ended().await.unwrap_err();
+    assert!(error.to_string().starts_with("the sync thread panicked: no receiving"), "{error}");
 }
 
 #[tokio::test]
