@@ -16,13 +16,20 @@ use crate::scenario::packet::{Packet, Seen, Sender};
 
 /// How long to listen for an answer that must not come.
 const SILENCE: Duration = Duration::from_millis(250);
-/// How long to wait for one that should.
-const PATIENCE: Duration = Duration::from_millis(900);
-/// A SYN without an answer is repeated after a second; a refusal at once does not wait for that.
+/// How long to wait for one that should: long enough to tell one that was lost from one that was late.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// A SYN without an answer is repeated after a second; what comes at once does not wait for that.
 const AT_ONCE: Duration = Duration::from_millis(800);
 /// How often each endpoint is given a chance before it counts as out of reach: one of three endpoints
 /// is missed that often once in 10²⁰ packets.
 const CHANCES: usize = 40;
+
+/// What became of one packet, and how long that took.
+#[derive(Debug)]
+struct Reply {
+    answer: Result<Answer, ErrorKind>,
+    after: Duration,
+}
 
 /// What became of clients that came again.
 #[derive(Debug, Default)]
@@ -74,10 +81,11 @@ impl Site {
         expected: &Expected,
         found: &mut Found,
     ) -> Result<(), NetnsError> {
-        let start = Instant::now();
-        match self.ask(packet, patience)? {
-            Ok(answer) => self.note_answer(packet, &answer, found),
-            Err(ErrorKind::ConnectionRefused) if start.elapsed() < AT_ONCE => found.refused = true,
+        let Reply { answer, after } = self.ask(packet, patience)?;
+        match answer {
+            Ok(answer) if after < AT_ONCE => self.note_answer(packet, &answer, found),
+            Ok(answer) => drop(found.strange.insert(format!("reach {} only after {after:?}", answer.pod))),
+            Err(ErrorKind::ConnectionRefused) if after < AT_ONCE => found.refused = true,
             Err(ErrorKind::TimedOut) => found.silent = true,
             // What its own kernel does not let out fails in the sender's `send`, whether it was refused
             // or dropped: nothing tells the two apart.
@@ -85,7 +93,7 @@ impl Site {
                 found.silent = *expected == Expected::IsDropped;
                 found.refused = !found.silent;
             }
-            Err(kind) => drop(found.strange.insert(format!("{kind} after {:?}", start.elapsed()))),
+            Err(kind) => drop(found.strange.insert(format!("{kind} after {after:?}"))),
         }
         Ok(())
     }
@@ -119,7 +127,7 @@ impl Site {
     }
 
     /// Sends one packet and waits for the answer.
-    fn ask(&self, packet: &Packet, patience: Duration) -> Result<Result<Answer, ErrorKind>, NetnsError> {
+    fn ask(&self, packet: &Packet, patience: Duration) -> Result<Reply, NetnsError> {
         let to: SocketAddr = packet.socket();
         let namespace = match packet.from {
             Sender::Client(_) => &self.client,
@@ -132,14 +140,14 @@ impl Site {
         if let Some(address) = packet.from.address(packet.family) {
             caller = caller.with_source(address);
         }
+        let start = Instant::now();
         let answer = match packet.protocol {
             Protocol::Udp => caller.query_udp(to),
             Protocol::Tcp | Protocol::Sctp => caller.connect_tcp(to),
         };
         match answer {
-            Ok(answer) => Ok(Ok(answer)),
             Err(TrafficError::NoCaller(error)) => Err(error),
-            Err(error) => Ok(Err(error.kind())),
+            answer => Ok(Reply { answer: answer.map_err(|error| error.kind()), after: start.elapsed() }),
         }
     }
 
@@ -179,15 +187,16 @@ impl Site {
         staying: &mut Staying,
     ) -> Result<(), NetnsError> {
         for _ in 0..comers.times {
-            let answer = self.ask(packet, PATIENCE)?;
-            let reached = answer.as_ref().ok().and_then(|answer| Target::named(&answer.pod));
+            let reply = self.ask(packet, PATIENCE)?;
+            let reached = reply.answer.as_ref().ok().filter(|_| reply.after < AT_ONCE);
+            let reached = reached.and_then(|answer| Target::named(&answer.pod));
             let is_right = reached
                 .is_some_and(|target| comers.among.contains(&target) && had.is_none_or(|had| had == target));
             let Some(reached) = reached.filter(|_| is_right) else {
                 let wanted = had.map_or_else(|| "one endpoint".into(), |had| had.to_string());
                 staying
                     .strayed
-                    .push(format!("{packet}\n    should: stay with {wanted}\n    did:    {answer:?}"));
+                    .push(format!("{packet}\n    should: stay with {wanted}\n    did:    {reply:?}"));
                 return Ok(());
             };
             let before = self.memory.has(comers, packet, reached);
