@@ -22,6 +22,7 @@
 
 mod cleanup;
 mod families;
+mod limits;
 mod logging;
 mod mode;
 mod observer;

@@ -32,7 +32,7 @@ use crate::observer::Observer;
 use crate::page::metrics_page;
 use crate::signals::Signals;
 use crate::source::AnySource;
-use crate::{VERSION, families, mode};
+use crate::{VERSION, families, limits, mode};
 
 /// Events that may wait while the sync thread is busy. A source that is ahead of it by
 /// more than this waits, rather than filling memory.
@@ -50,6 +50,7 @@ type Parts = JoinSet<anyhow::Result<()>>;
 /// # Errors
 /// It cannot start, or a part of it ended.
 pub(crate) fn run(config: &Config, registry: &Registry, started: SystemTime) -> anyhow::Result<()> {
+    limits::raise_open_files();
     let runtime = runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
     let result = runtime.block_on(serve(config, registry, started));
     // A look at a slow disk must not hold up the end.
