@@ -18,7 +18,10 @@ use crate::scenario::packet::{Packet, Seen, Sender};
 const SILENCE: Duration = Duration::from_millis(250);
 /// How long to wait for one that should: long enough to tell one that was lost from one that was late.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// A SYN without an answer is repeated after a second; what comes at once does not wait for that.
+/// The kernel repeats a SYN that nobody answered after a second (RFC 6298): an answer that took as long came
+/// to a repeated one, the first being lost.
+const REPEATED: Duration = Duration::from_secs(1);
+/// A refusal at once does not wait for that.
 const AT_ONCE: Duration = Duration::from_millis(800);
 /// How often each endpoint is given a chance before it counts as out of reach: one of three endpoints
 /// is missed that often once in 10²⁰ packets.
@@ -83,7 +86,7 @@ impl Site {
     ) -> Result<(), NetnsError> {
         let Reply { answer, after } = self.ask(packet, patience)?;
         match answer {
-            Ok(answer) if after < AT_ONCE => self.note_answer(packet, &answer, found),
+            Ok(answer) if after < REPEATED => self.note_answer(packet, &answer, found),
             Ok(answer) => drop(found.strange.insert(format!("reach {} only after {after:?}", answer.pod))),
             Err(ErrorKind::ConnectionRefused) if after < AT_ONCE => found.refused = true,
             Err(ErrorKind::TimedOut) => found.silent = true,
@@ -188,7 +191,7 @@ impl Site {
     ) -> Result<(), NetnsError> {
         for _ in 0..comers.times {
             let reply = self.ask(packet, PATIENCE)?;
-            let reached = reply.answer.as_ref().ok().filter(|_| reply.after < AT_ONCE);
+            let reached = reply.answer.as_ref().ok().filter(|_| reply.after < REPEATED);
             let reached = reached.and_then(|answer| Target::named(&answer.pod));
             let is_right = reached
                 .is_some_and(|target| comers.among.contains(&target) && had.is_none_or(|had| had == target));
