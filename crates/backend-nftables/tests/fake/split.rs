@@ -54,13 +54,15 @@ fn assert_between(seen: &View, old: &View, new: &View) {
         assert!(all.is_empty(), "{frontend} leads to {all:?}");
         assert!(!now.endpoints.is_empty(), "{frontend} leads nowhere");
         // Those from outside are led by either policy's list, the old one or the new one; while the
-        // policy changes, possibly by the old policy to the new endpoints.
-        let [was, is] = [before, after].map(|served| served.outside.as_ref().unwrap_or(&served.endpoints));
-        let mut is = is.clone();
-        if before.outside.is_none() {
+        // policy changes, possibly by one policy to the endpoints of the other. A chain for affinity
+        // changes as a whole, for addresses that are on their way to another service too.
+        let stays_local = [before, after].iter().all(|s| s.outside.is_some() && s.affinity.is_none());
+        let [mut was, mut is] = [before, after].map(|s| s.outside.as_ref().unwrap_or(&s.endpoints).clone());
+        if !stays_local {
+            was.extend(&before.endpoints);
             is.extend(&after.endpoints);
         }
-        let outside = strangers(now.outside.as_ref().unwrap_or(&now.endpoints), [was, &is]);
+        let outside = strangers(now.outside.as_ref().unwrap_or(&now.endpoints), [&was, &is]);
         assert!(outside.is_empty(), "{frontend} leads clients outside to {outside:?}");
     }
     for (frontend, after) in &new.restricted {
