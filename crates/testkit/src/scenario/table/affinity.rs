@@ -9,7 +9,7 @@ pub(in crate::scenario) use time::*;
 use std::time::Duration;
 
 use portolan_core::IpFamily::{V4, V6};
-use portolan_core::Protocol::{Tcp, Udp};
+use portolan_core::Protocol::Tcp;
 
 use crate::objects::{ServiceBuilder, service};
 use crate::scenario::Scenario;
