@@ -20,3 +20,5 @@ mod model;
 mod scenarios;
 #[cfg(test)]
 mod traffic;
+#[cfg(test)]
+mod udp;
