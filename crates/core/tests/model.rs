@@ -118,7 +118,7 @@ fn fate() -> impl Strategy<Value = Fate> {
 }
 
 fn steps() -> impl Strategy<Value = Vec<(Event, Fate, Fate)>> {
-    proptest::collection::vec((world::any_event(), fate(), fate()), 1..60)
+    proptest::collection::vec((world::event(), fate(), fate()), 1..60)
 }
 
 proptest! {
@@ -162,7 +162,7 @@ proptest! {
     #[test]
     fn a_list_of_what_is_known_changes_nothing(
         config in world::any_config(),
-        events in world::any_events(1..30),
+        events in world::events(1..30),
     ) {
         let mut world = World::default();
         for event in &events {
@@ -209,7 +209,7 @@ fn random_worlds_hold_every_kind_of_service_port() {
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let mut found: HashMap<&str, usize> = HashMap::new();
     for _ in 0..200 {
-        let events: Vec<Event> = world::any_events(30).new_tree(&mut runner).unwrap().current();
+        let events: Vec<Event> = world::events(30).new_tree(&mut runner).unwrap().current();
         let mut world = World::default();
         for event in &events {
             world.handle(event);

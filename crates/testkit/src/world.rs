@@ -19,7 +19,7 @@ use proptest::prelude::*;
 
 mod whole;
 
-pub use whole::{any_config, any_event, any_events};
+pub use whole::{any_config, event, events};
 
 /// The node that random worlds are seen from.
 pub const THIS_NODE: &str = "n1";
@@ -86,31 +86,11 @@ fn update<T: Object + Clone>(objects: &mut BTreeMap<T::Key, T>, change: &Change<
     }
 }
 
-/// A configuration under which every rule of the first stage is in use.
+/// A configuration that tells local pods by their address, and is otherwise the default.
 pub fn config() -> NodeConfig {
     let cidrs = ["10.244.0.0/16", "fd00:10:244::/64"].map(str::parse);
     let detect_local = DetectLocal::ClusterCidr(cidrs.into_iter().flatten().collect());
     NodeConfig { detect_local, ..NodeConfig::new(THIS_NODE) }
-}
-
-/// Some events in a row.
-pub fn events(length: impl Into<proptest::collection::SizeRange>) -> impl Strategy<Value = Vec<Event>> {
-    proptest::collection::vec(event(), length)
-}
-
-/// Anything that can happen.
-pub fn event() -> impl Strategy<Value = Event> {
-    prop_oneof![
-        9 => service().prop_map(|service| Event::Service(Change::Applied(service))),
-        2 => service_name().prop_map(|name| Event::Service(Change::Deleted(name))),
-        12 => slice().prop_map(|slice| Event::EndpointSlice(Change::Applied(slice))),
-        2 => slice_name().prop_map(|name| Event::EndpointSlice(Change::Deleted(name))),
-        1 => distinct(proptest::collection::vec(service(), 2..8))
-            .prop_map(|list| Event::Service(Change::Replaced(list))),
-        1 => distinct(proptest::collection::vec(slice(), 3..9))
-            .prop_map(|list| Event::EndpointSlice(Change::Replaced(list))),
-        1 => node().prop_map(|node| Event::Node(Change::Applied(node))),
-    ]
 }
 
 /// A list names every object once, as an API server's does.

@@ -36,7 +36,7 @@ fn random_events_lead_the_kernel_to_what_a_fresh_load_makes() {
             let mut world = World::default();
             let lists = World::default().lists();
             cluster.apply(lists);
-            for event in world::any_events(40).new_tree(&mut runner).unwrap().current() {
+            for event in world::events(40).new_tree(&mut runner).unwrap().current() {
                 world.handle(&event);
                 cluster.apply([event]);
                 for family in IpFamily::ALL {

@@ -20,7 +20,7 @@ enum Step {
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
-        12 => world::any_event().prop_map(|event| Step::Event(Box::new(event))),
+        12 => world::event().prop_map(|event| Step::Event(Box::new(event))),
         4 => Just(Step::Apply),
         1 => prop::sample::select(ERRNOS.to_vec()).prop_map(Step::Fail),
         1 => Just(Step::Restart),

@@ -80,7 +80,7 @@ proptest! {
 
     #[test]
     fn between_two_transactions_of_one_change_every_packet_has_an_endpoint(
-        changes in proptest::collection::vec((world::any_events(1..12), any::<bool>()), 1..6),
+        changes in proptest::collection::vec((world::events(1..12), any::<bool>()), 1..6),
         limit in 2_usize..7,
     ) {
         let tables = Witness { tables: FakeTables::new().with_features(Features::default()), seen: Vec::new() };

@@ -101,8 +101,8 @@ fn what_goes_is_what_the_decision_says() {
         let config = Config { cases: 64, failure_persistence: None, ..Config::default() };
         let flows = proptest::collection::vec(flow(), 1..200);
         let events = (
-            proptest::collection::vec(world::any_event(), 10..40),
-            proptest::collection::vec(world::any_event(), 3..15),
+            proptest::collection::vec(world::event(), 10..40),
+            proptest::collection::vec(world::event(), 3..15),
         );
         TestRunner::new(config)
             .run(&(flows, events), |(flows, (before, then))| {

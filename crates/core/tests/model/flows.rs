@@ -14,7 +14,7 @@ use proptest::prelude::*;
 
 /// Events about UDP alone, each with whether the plan comes into force after it.
 pub(crate) fn steps() -> impl Strategy<Value = Vec<(Event, bool)>> {
-    let event = world::any_event().prop_map(only_udp);
+    let event = world::event().prop_map(only_udp);
     proptest::collection::vec((event, prop::bool::weighted(0.6)), 1..40)
 }
 

@@ -39,12 +39,12 @@ const SOURCE_RANGES: [&str; 10] = [
 ];
 
 /// Some events in a row, of every kind and with every field.
-pub fn any_events(length: impl Into<proptest::collection::SizeRange>) -> impl Strategy<Value = Vec<Event>> {
-    proptest::collection::vec(any_event(), length)
+pub fn events(length: impl Into<proptest::collection::SizeRange>) -> impl Strategy<Value = Vec<Event>> {
+    proptest::collection::vec(event(), length)
 }
 
 /// Anything that can happen, to objects with every field.
-pub fn any_event() -> impl Strategy<Value = Event> {
+pub fn event() -> impl Strategy<Value = Event> {
     let services = || distinct(proptest::collection::vec(service(), 0..8));
     let slices = || distinct(proptest::collection::vec(slice(), 0..9));
     prop_oneof![
