@@ -157,10 +157,9 @@ impl FakeTable {
         if !self.chains.contains_key(name) {
             return Err(libc::ENOENT);
         }
-        let others = self.chains.values().filter(|chain| chain.chain.name != *name);
-        let jumped = others
-            .flat_map(|chain| &chain.rules)
-            .flat_map(|rule| &rule.statements)
+        // Also from its own rules, which the kernel would delete with it: it counts before that.
+        let jumped = self
+            .statements()
             .any(|statement| statement.verdict().is_some_and(|verdict| verdict.target() == Some(name)));
         if jumped || self.sets.values().any(|set| set.is_target(name)) {
             return Err(libc::EBUSY);

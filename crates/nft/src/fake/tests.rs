@@ -124,6 +124,23 @@ fn what_is_used_cannot_be_deleted_before_its_users() {
 }
 
 #[test]
+fn a_chain_that_leads_to_itself_is_in_use_until_it_is_flushed() {
+    let circle = |t: &mut Transaction| {
+        t.add_chain(Chain::regular("a")).add_rule("a", Rule::new([Statement::Jump("a".into())]));
+    };
+    let deleted = |t: &mut Transaction| {
+        circle(t);
+        t.delete_chain("a");
+    };
+    assert_eq!(refused(deleted), libc::EBUSY);
+    change(&mut loaded(), |t| {
+        circle(t);
+        t.flush_chain("a").delete_chain("a");
+    })
+    .unwrap();
+}
+
+#[test]
 fn jumps_may_neither_loop_nor_reach_base_chains() {
     let loop_back = |t: &mut Transaction| {
         t.add_chain(Chain::regular("a"))
