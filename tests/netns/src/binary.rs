@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use portolan_testkit::netns::{
     Caller, LongConnection, ManifestFolder, NODE_V4, NODE_V6, NetnsError, Portolan, Prober, Program,
-    Topology, Transport, assert_ruleset_reloads, http_get, isolated, list_ruleset,
+    Topology, Transport, assert_ruleset_reloads, http_get, isolated, list_ruleset, wait_until,
 };
 
 use crate::cluster::{POD_PORT, PORT};
@@ -240,3 +240,25 @@ contexts: [{name: here, context: {cluster: here, user: here}}]
 clusters: [{name: here, cluster: {server: 'http://127.0.0.1:1'}}]
 users: [{name: here, user: {token: none}}]
 ";
+
+/// Opening one would load the kernel's SCTP module, which many nodes forbid.
+#[test]
+fn a_service_of_sctp_is_served_without_a_socket_of_sctp() {
+    isolated(|| {
+        let (net, _servers, folder, proxy) = running();
+        let sockets = || {
+            let open = std::fs::read_dir(format!("/proc/{}/fd", proxy.id())).unwrap();
+            let target =
+                |file: std::io::Result<std::fs::DirEntry>| std::fs::read_link(file.ok()?.path()).ok();
+            open.filter_map(target).filter(|target| target.to_string_lossy().starts_with("socket:")).count()
+        };
+        let before = sockets();
+        assert!(before > 2, "{before}: a netlink socket and two servers at least");
+        let sctp = SERVICE.replace("TCP", "SCTP").replace("name: web", "name: sig").replace("30080", "30868");
+        let sctp = sctp.replace("10.96.0.80", "10.96.0.81").replace("96::80", "96::81");
+        folder.write("sctp.yaml", &sctp).unwrap();
+        let is_served = || list_ruleset(net.node()).unwrap().contains("10.96.0.81 . sctp . 80");
+        wait_until("the Service is in force", PATIENCE, is_served).unwrap();
+        wait_until("no socket came with it", PATIENCE, || sockets() <= before).unwrap();
+    });
+}

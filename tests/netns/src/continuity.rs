@@ -185,7 +185,7 @@ fn whatever_others_put_into_an_unowned_table_is_set_right_by_the_next_comparison
         let mut cluster = Cluster::new(Topology::routed(2).unwrap());
         let pods = web_pods(&cluster.net, &[1]);
         cluster.apply([web()].into_iter().chain(pods));
-        let meddling: [&[&str]; 6] = [
+        let meddling: [&[&str]; 12] = [
             &["add element ip portolan services { * : drop }"],
             &["add element ip portolan no-endpoint-services { * }"],
             &["add set ip portolan foreign { type ipv4_addr; flags interval; elements = { * } }"],
@@ -194,6 +194,27 @@ fn whatever_others_put_into_an_unowned_table_is_set_right_by_the_next_comparison
             &[
                 "add chain ip portolan fw-x",
                 "add map ip portolan fw { type ipv4_addr : verdict; elements = { 192.0.2.9 : goto fw-x } }",
+            ],
+            &["add rule ip portolan services ip saddr { 192.0.2.77, 192.0.2.78 } drop"],
+            &[
+                "add chain ip portolan foreign",
+                "add rule ip portolan foreign ip saddr vmap { 192.0.2.77 : drop, 192.0.2.78 : accept }",
+            ],
+            &[
+                "add chain ip portolan cluster-7",
+                "add map ip portolan fw { type ipv4_addr : verdict; elements = { 192.0.2.9 : goto cluster-7 } }",
+            ],
+            &[
+                "add chain ip portolan fw-x/y",
+                "add chain ip portolan fw-x",
+                "add rule ip portolan fw-x jump fw-x/y",
+                "add rule ip portolan services ip saddr 192.0.2.77 jump fw-x",
+            ],
+            &["add element ip portolan source-ranges { 10.9.0.1-10.9.0.7 . tcp . 80 . 192.0.2.0/24 }"],
+            &[
+                "add counter ip portolan foreign",
+                "add chain ip portolan foreign",
+                "add rule ip portolan foreign counter name foreign",
             ],
         ];
         for commands in meddling {
