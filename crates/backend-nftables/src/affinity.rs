@@ -30,12 +30,16 @@ use portolan_core::{Endpoint, ServicePort, ServicePortName};
 use portolan_nft::{Bytes, MatchOp, Rule, Selector, Set, SetTimeout, Statement};
 
 use crate::delivery::{self, Kind, Remembered};
-use crate::frontend::{List, counts};
+use crate::frontend::{List, address, counts};
 use crate::layout::condition::{is_protocol, to_port};
 
 /// The most clients remembered for one service port and target port. Each costs the kernel some
 /// 150 bytes; without a bound, forged sources could fill its memory.
 const MAX_CLIENTS: u32 = 1 << 18;
+
+/// The longest end of a name that fits every name which ends in it, `affinity-local-endpoints/…` being
+/// the longest: the kernel's are up to 255 bytes (`NFT_NAME_MAXLEN` in linux/netfilter/nf_tables.h).
+const MAX_OWNER: usize = 255 - "affinity-local-endpoints/".len();
 
 /// What one service port has for itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,9 +100,25 @@ fn prefix(list: List) -> &'static str {
 }
 
 /// What follows the slash in the names of a service port's objects.
+///
+/// Names from files may be longer than the kernel's and hold what nft could not read again; such a
+/// service port is known by a number, which has no slash in it and so is nobody else's.
 pub(crate) fn owner(name: &ServicePortName) -> Arc<str> {
     let protocol = name.protocol.to_string().to_lowercase();
-    format!("{}/{protocol}/{}", name.service, name.port).into()
+    let owner = format!("{}/{protocol}/{}", name.service, name.port);
+    let parts = [&name.service.namespace, &name.service.name, &name.port];
+    let is_plain = |part: &str| part.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
+    if owner.len() <= MAX_OWNER && parts.into_iter().all(|part| is_plain(part)) {
+        return owner.into();
+    }
+    format!("{:016x}", fnv1a(owner.as_bytes())).into()
+}
+
+/// FNV-1a of 64 bits (`draft-eastlake-fnv`): the same in every run and version.
+fn fnv1a(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
 }
 
 /// The owner in the name of one of those objects.
@@ -144,6 +164,11 @@ fn memory_map(list: List, port: u16, owner: &str) -> Set {
 
 fn known_key(endpoint: &Endpoint) -> Bytes {
     *Bytes::new().push_addr(endpoint.address).push_port(endpoint.port)
+}
+
+/// The endpoint's address in an element of such a set; the port after it fills four bytes.
+pub(crate) fn known_address(key: &Bytes) -> Option<IpAddr> {
+    address(key.get(..key.len().checked_sub(4)?)?)
 }
 
 fn by_port(endpoints: &[Endpoint]) -> BTreeMap<u16, BTreeSet<IpAddr>> {
