@@ -177,15 +177,21 @@ fn value(container: Container, element: &Element) -> Option<Value> {
     }
 }
 
-/// How many leading bits the keys of a range of addresses share, if it is all keys that share them.
+/// How many leading bits the keys of a range of addresses share, if it is all keys of one VIP that
+/// share them.
 fn prefix(element: &Element) -> Option<u8> {
     let last = element.key_end.as_deref().unwrap_or(&element.key);
     let address = if element.key.len() > 16 + 12 { 16 } else { 4 };
-    let bits = |bytes: &[u8]| -> Option<u128> {
-        let bytes = bytes.get(bytes.len().checked_sub(address)?..)?;
-        Some(bytes.iter().fold(0, |number, byte| number << 8 | u128::from(*byte)))
+    let split = |key: &[u8]| -> Option<(Vec<u8>, u128)> {
+        let (vip, source) = key.split_at_checked(key.len().checked_sub(address)?)?;
+        Some((vip.to_vec(), source.iter().fold(0, |number, byte| number << 8 | u128::from(*byte))))
     };
-    let host = bits(&element.key)? ^ bits(last)?;
+    let (first_vip, first) = split(&element.key)?;
+    let (last_vip, last) = split(last)?;
+    if first_vip != last_vip {
+        return None;
+    }
+    let host = first ^ last;
     let length = u8::try_from(address * 8).ok()?;
     let host_bits = u8::try_from(128 - host.leading_zeros()).ok()?;
     (host.count_ones() == u32::from(host_bits)).then(|| length - host_bits)
@@ -233,12 +239,20 @@ pub(crate) fn structure(
         }
     }
     let ours: HashSet<_> = layout.sets().map(|set| &set.name).collect();
-    let is_ours = |name: &Arc<str>| ours.contains(name) || shape(name).is_some();
+    let is_ours = |name: &Arc<str>| ours.contains(name) || shape(name).is_some() || is_anonymous(name);
     obsolete.sets.extend(dump.sets.iter().map(|set| Arc::clone(&set.name)).filter(|name| !is_ours(name)));
     obsolete
 }
 
+/// Whether a set is part of a rule, with which it goes: nft asks the kernel to number these.
+fn is_anonymous(name: &str) -> bool {
+    ["__set", "__map"].iter().any(|prefix| name.starts_with(prefix))
+}
+
 /// Things in our table that this version has no use for.
+///
+/// Their rules and maps may hold on to anything in the table, to what is ours and goes as well as to
+/// each other, so all of them let go of it before anything is deleted.
 #[derive(Debug, Default)]
 pub(crate) struct Obsolete {
     chains: Vec<Arc<str>>,
@@ -246,18 +260,23 @@ pub(crate) struct Obsolete {
 }
 
 impl Obsolete {
-    /// Appends their removal: rules first, since one such chain may jump to another.
-    pub(crate) fn remove(self, batches: &mut Batches<'_>) {
+    /// Empties the chains, which nothing leads to any more.
+    pub(crate) fn empty_chains(&self, batches: &mut Batches<'_>) {
         for chain in &self.chains {
             batches.push(Operation::FlushChain(Arc::clone(chain)));
         }
-        // Sets before chains: a verdict map holds on to the chains it leads to.
-        for set in self.sets {
+    }
+
+    /// Deletes the sets, which no rule looks into any more.
+    pub(crate) fn delete_sets(&mut self, batches: &mut Batches<'_>) {
+        for set in self.sets.drain(..) {
             batches.push(Operation::DeleteSet(set));
         }
-        for chain in self.chains {
-            batches.push(Operation::DeleteChain(chain));
-        }
+    }
+
+    /// The chains, empty by now.
+    pub(crate) fn into_chains(self) -> Vec<Arc<str>> {
+        self.chains
     }
 }
 

@@ -73,11 +73,11 @@ impl<T: Tables> NftablesBackend<T> {
             load.add(name, &plan.service_ports[name]);
             self.commit(load.full_batches(), &mut report)?;
         }
-        let Finished { mut loaded, transactions, obsolete, purges } = load.finish();
+        let Finished { mut loaded, transactions, purges } = load.finish();
         self.commit(transactions, &mut report)?;
         self.purge(&purges, &mut report)?;
         let unused = loaded.unused();
-        self.sweep(&mut loaded, &unused, obsolete, &mut report)?;
+        self.sweep(&mut loaded, &unused, &mut report)?;
         self.loaded = Some(loaded);
         Ok(report)
     }
@@ -115,12 +115,12 @@ impl<T: Tables> NftablesBackend<T> {
         self.commit(batches.finish(), &mut report)?;
         self.purge(&purges, &mut report)?;
         let still: Vec<Class> = loaded.unused().into_iter().filter(|class| unused.contains(class)).collect();
-        self.sweep(&mut loaded, &still, Obsolete::default(), &mut report)?;
+        self.sweep(&mut loaded, &still, &mut report)?;
         self.loaded = Some(loaded);
         Ok(report)
     }
 
-    /// Removes chains that nothing leads to, and whatever is not of this version.
+    /// Removes chains that nothing leads to.
     ///
     /// Before Linux 6.2 a chain may count as used for a moment after its last map element
     /// went. It then stays, which harms nobody, until the next change or complete comparison.
@@ -128,7 +128,6 @@ impl<T: Tables> NftablesBackend<T> {
         &self,
         loaded: &mut Loaded,
         unused: &[Class],
-        obsolete: Obsolete,
         report: &mut ApplyReport,
     ) -> Result<(), BackendError> {
         let mut batches = Batches::new(&self.layout, self.limit);
@@ -138,7 +137,6 @@ impl<T: Tables> NftablesBackend<T> {
         for chain in &loaded.stale_chains {
             batches.delete_chain(Arc::clone(chain));
         }
-        obsolete.remove(&mut batches);
         for transaction in batches.finish() {
             match self.tables().commit(&transaction) {
                 Ok(commit) => account(report, &transaction, commit.kernel),
@@ -240,7 +238,6 @@ struct Load<'a> {
 struct Finished {
     loaded: Loaded,
     transactions: Vec<Transaction>,
-    obsolete: Obsolete,
     purges: Vec<Purge>,
 }
 
@@ -305,10 +302,16 @@ impl<'a> Load<'a> {
         let gone = self.existing.leftover_sticky().into_iter();
         self.sticky.extend(gone.map(|present| present.turn_into(None, self.layout.family())));
         let leftovers = std::mem::take(&mut self.existing).leftovers();
-        self.batches.edits(&leftovers, &[], &self.sticky);
-        let Self { mut loaded, batches, obsolete, sticky, .. } = self;
+        let Self { mut loaded, mut batches, mut obsolete, sticky, .. } = self;
+        batches.edits(&leftovers, &[], &[]);
+        obsolete.empty_chains(&mut batches);
+        for edit in &sticky {
+            edit.release(&mut batches);
+        }
+        obsolete.delete_sets(&mut batches);
         let purges = loaded.absorb(sticky);
-        Finished { loaded, transactions: batches.finish(), obsolete, purges }
+        loaded.stale_chains.extend(obsolete.into_chains());
+        Finished { loaded, transactions: batches.finish(), purges }
     }
 }
 

@@ -1,7 +1,7 @@
 //! What we have put into the kernel, as far as later changes need to know it:
 //! the slots of each service port, and what several of them share.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ pub(crate) struct Loaded {
     new_classes: Vec<Class>,
     /// Service ports whose chains and sets for affinity are to be looked at.
     sticky: Vec<StickyChange>,
-    /// Chains of service ports that had affinity, empty but still there.
+    /// Chains of service ports that had affinity and of other versions, empty but still there.
     pub(crate) stale_chains: Vec<Arc<str>>,
 }
 
@@ -198,8 +198,10 @@ impl Loaded {
     /// clients must be made to forget their endpoints.
     pub(crate) fn absorb(&mut self, edits: Vec<StickyEdit>) -> Vec<Purge> {
         let mut purges = Vec::new();
+        let new: HashSet<_> =
+            edits.iter().flat_map(|edit| &edit.new_chains).map(|(chain, _)| Arc::clone(chain)).collect();
+        self.stale_chains.retain(|stale| !new.contains(stale));
         for edit in edits {
-            self.stale_chains.retain(|stale| edit.new_chains.iter().all(|(chain, _)| chain != stale));
             self.stale_chains.extend(edit.gone_chains);
             purges.extend(edit.purges);
         }

@@ -8,7 +8,7 @@ use portolan_nft::{
     Bytes, DumpedChain, DumpedSet, Element, ElementValue, Family, Operation, Rule, Set, TableDump,
 };
 
-use crate::affinity::{Sticky, owner_of, shape};
+use crate::affinity::{Sticky, known_address, owner_of, shape};
 use crate::commit::Batches;
 use crate::frontend::address;
 
@@ -104,11 +104,12 @@ impl Present {
             for set in wanted.sets().filter(|set| !self.sets.contains_key(&set.name)) {
                 edit.new_sets.push(Arc::clone(set));
             }
+            let mut left = BTreeSet::new();
             for (set, keys) in wanted.known {
-                self.fill(&mut edit, set, &keys);
+                left.extend(self.fill(&mut edit, set, &keys));
             }
             for (map, allowed) in wanted.memories {
-                self.confine(&mut edit, map, allowed);
+                self.confine(&mut edit, map, allowed, &left);
             }
             self.rechain(&mut edit, wanted.chains, family);
         }
@@ -117,7 +118,8 @@ impl Present {
         edit
     }
 
-    fn fill(&mut self, edit: &mut StickyEdit, set: Arc<Set>, keys: &[Bytes]) {
+    /// Returns the addresses of endpoints that were learned so far and shall be no more.
+    fn fill(&mut self, edit: &mut StickyEdit, set: Arc<Set>, keys: &[Bytes]) -> Vec<IpAddr> {
         let present = match self.sets.remove(&set.name) {
             Some(Contents::Known(present)) => present,
             _ => Vec::new(),
@@ -126,13 +128,23 @@ impl Present {
             a.iter().filter(|key| b.binary_search(key).is_err()).copied().collect()
         };
         let (new, gone) = (only_in(keys, &present), only_in(&present, keys));
+        let left = gone.iter().filter_map(known_address).collect();
         edit.known.push((Arc::clone(&set), new));
         edit.unknown.push((set, gone));
+        left
     }
 
-    fn confine(&mut self, edit: &mut StickyEdit, map: Arc<Set>, allowed: BTreeSet<IpAddr>) {
+    /// What was read of a map is old by the time it is used: until the change is in force, clients are
+    /// led to endpoints that have `left`, and learned there.
+    fn confine(
+        &mut self,
+        edit: &mut StickyEdit,
+        map: Arc<Set>,
+        allowed: BTreeSet<IpAddr>,
+        left: &BTreeSet<IpAddr>,
+    ) {
         if let Some(Contents::Memory(present)) = self.sets.remove(&map.name)
-            && !present.is_subset(&allowed)
+            && !(present.is_subset(&allowed) && left.is_subset(&allowed))
         {
             edit.purges.push(Purge { map, allowed });
         }

@@ -20,6 +20,8 @@ mod affinity;
 mod changes;
 #[path = "fake/golden.rs"]
 mod golden;
+#[path = "fake/leftovers.rs"]
+mod leftovers;
 #[path = "fake/model.rs"]
 mod model;
 #[path = "fake/scenarios.rs"]
