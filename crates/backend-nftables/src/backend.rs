@@ -24,7 +24,7 @@ use crate::sticky::{Present, Purge, StickyEdit};
 /// of endpoints; beyond this many they are removed.
 const MAX_UNUSED_CLASSES: usize = 64;
 
-/// How often deleting remembered clients is tried while some of them expire meanwhile.
+/// How often a map of clients is read until it shows none that must forget.
 const PURGE_ATTEMPTS: u32 = 5;
 
 /// Keeps one family's table equal to the plan.
@@ -158,28 +158,33 @@ impl<T: Tables> NftablesBackend<T> {
     /// until their map has been read, which takes a while for tens of thousands of them. Before
     /// Linux 6.3 an entry that expires meanwhile fails the transaction, which is then made anew.
     fn purge(&self, purges: &[Purge], report: &mut ApplyReport) -> Result<(), BackendError> {
-        let table = self.layout.table();
         for purge in purges {
-            let map = &purge.map;
-            let mut attempts = PURGE_ATTEMPTS;
-            loop {
-                let found = self.tables().dump_set(&table, &map.name);
-                let found = found.map_err(|error| io(format!("read map {}", map.name), error))?;
-                let stale = found.map(|found| purge.stale(&found)).unwrap_or_default();
-                let mut transaction = Transaction::new(table.clone());
-                transaction.destroy_elements(map, stale);
-                if transaction.is_empty() {
-                    break;
-                }
-                attempts -= 1;
-                match self.tables().commit(&transaction) {
-                    Ok(commit) => break account(report, &transaction, commit.kernel),
-                    Err(error) if error.is_not_found() && attempts > 0 => {}
-                    Err(error) => return Err(refused(error)),
-                }
-            }
+            self.purge_map(purge, report)?;
         }
         Ok(())
+    }
+
+    /// Makes the clients of one map forget. A reading of a map that clients come to and leave
+    /// meanwhile may miss some, so it is read until it shows none.
+    fn purge_map(&self, purge: &Purge, report: &mut ApplyReport) -> Result<(), BackendError> {
+        let (table, map) = (self.layout.table(), &purge.map);
+        for _ in 0..PURGE_ATTEMPTS {
+            let found = self.tables().dump_set(&table, &map.name);
+            let found = found.map_err(|error| io(format!("read map {}", map.name), error))?;
+            let stale = found.map(|found| purge.stale(&found)).unwrap_or_default();
+            if stale.is_empty() {
+                return Ok(());
+            }
+            let mut transaction = Transaction::new(table.clone());
+            transaction.destroy_elements(map, stale);
+            match self.tables().commit(&transaction) {
+                Ok(commit) => account(report, &transaction, commit.kernel),
+                Err(error) if error.is_not_found() => {}
+                Err(error) => return Err(refused(error)),
+            }
+        }
+        let action = format!("empty map {} of clients whose endpoint has gone", map.name);
+        Err(BackendError::Refused { action, source: Box::new(StillLed { attempts: PURGE_ATTEMPTS }) })
     }
 
     fn commit(&self, transactions: Vec<Transaction>, report: &mut ApplyReport) -> Result<(), BackendError> {
@@ -356,6 +361,13 @@ fn account(report: &mut ApplyReport, transaction: &Transaction, kernel: std::tim
     report.operations += steps + transaction.element_count();
     report.transactions += 1;
     report.longest_transaction = report.longest_transaction.max(kernel);
+}
+
+/// Each reading of a map showed more of what was to go from it.
+#[derive(Debug, thiserror::Error)]
+#[error("there were still some after {attempts} readings")]
+struct StillLed {
+    attempts: u32,
 }
 
 /// The table is another process's for as long as its socket is open.
