@@ -282,14 +282,19 @@ impl Obsolete {
 
 /// Creates the table, or makes one that an earlier run left owned ours.
 fn claim_table(dump: Option<&TableDump>, owned: bool, batches: &mut Batches<'_>) {
-    let flags = match dump {
-        None if owned => TableFlags::OWNED,
-        None => TableFlags::NONE,
+    let (flags, exists) = match dump {
+        None if owned => (TableFlags::OWNED, false),
+        None => (TableFlags::NONE, false),
         // The kernel takes the owner flag away with the owner and leaves the other.
-        Some(dump) if dump.table.flags.persist && dump.owner != Owner::Us => TableFlags::OWNED,
+        Some(dump) if dump.table.flags.persist && dump.owner != Owner::Us => (TableFlags::OWNED, true),
         Some(_) => return,
     };
     batches.current().add_table(Table { flags, comment: None });
+    if exists {
+        // Until the claim is committed the kernel takes no base chain in the table: EINVAL, for
+        // `__NFT_TABLE_F_UPDATE` in nf_tables_addchain, net/netfilter/nf_tables_api.c of Linux 6.9 on.
+        batches.cut();
+    }
 }
 
 fn put_chain(

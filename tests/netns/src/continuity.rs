@@ -237,3 +237,26 @@ fn whatever_others_put_into_an_unowned_table_is_set_right_by_the_next_comparison
         assert_eq!(cluster.dump(IpFamily::V4), None, "cleanup works on it too");
     });
 }
+
+/// An earlier version may have had fewer hooks, and the kernel takes none while a table changes its owner.
+#[test]
+fn a_table_left_by_a_version_with_fewer_hooks_is_taken_over() {
+    isolated(|| {
+        let mut cluster = Cluster::new(Topology::routed(1).unwrap());
+        let pods = web_pods(&cluster.net, &[1]);
+        cluster.apply([web()].into_iter().chain(pods));
+        cluster = cluster.restart();
+        for family in ["ip", "ip6"] {
+            for chain in ["refuse-output", "learn-prerouting", "filter-forward"] {
+                nft(&cluster, &format!("flush chain {family} portolan {chain}"));
+                nft(&cluster, &format!("delete chain {family} portolan {chain}"));
+            }
+        }
+        assert!(cluster.apply([]) > 0);
+        let answer = Caller::from(cluster.net.client()).connect_tcp(vip("10.96.0.80"));
+        assert_eq!(answer.unwrap().pod, "pod1");
+        cluster.assert_sound();
+        let dump = cluster.dump(IpFamily::V4).unwrap();
+        assert_eq!(dump.owner, portolan_nft::Owner::Us);
+    });
+}
