@@ -26,7 +26,7 @@ use crate::address::{IpFamily, Protocol};
 use crate::changes::ChangeSet;
 use crate::claims::Frontend;
 use crate::name::ServicePortName;
-use crate::plan::{NodePlan, ServicePort};
+use crate::plan::{Endpoint, NodePlan, ServicePort};
 
 /// One UDP flow as connection tracking remembers it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -46,7 +46,7 @@ pub struct Flow {
 pub struct FlowCheck {
     vips: HashMap<SocketAddr, Wanted>,
     node_ports: HashMap<u16, Wanted>,
-    /// Flows translated from an address in here that is not in `vips` are of a Service that is gone.
+    /// Translated flows to an address in here that is not in `vips` are of a Service that is gone.
     service_cidrs: Vec<IpNet>,
 }
 
@@ -140,8 +140,8 @@ impl FlowCheck {
         self.vips.is_empty() && self.node_ports.is_empty() && self.service_cidrs.is_empty()
     }
 
-    /// The addresses and ports whose flows are in question; `None` when flows to any address
-    /// may be, because everything is compared.
+    /// The addresses and ports whose flows are in question; `None` when flows to any cluster IP
+    /// are, whether a Service has it or not.
     pub fn destinations(&self) -> Option<impl Iterator<Item = Destination>> {
         let vips = self.vips.keys().map(|vip| Destination { ip: Some(vip.ip()), port: vip.port() });
         let node_ports = self.node_ports.keys().map(|port| Destination { ip: None, port: *port });
@@ -274,7 +274,7 @@ fn frontends(port: &ServicePort) -> impl Iterator<Item = Frontend> {
 /// All endpoints that may have flows: they receive new ones, or answer the ones they have.
 fn keepers(port: &ServicePort) -> Arc<[SocketAddr]> {
     let chosen = port.cluster_endpoints.iter().chain(port.local_endpoints.iter());
-    let mut all: Vec<SocketAddr> = chosen.map(crate::plan::Endpoint::socket_address).collect();
+    let mut all: Vec<SocketAddr> = chosen.map(Endpoint::socket_address).collect();
     all.extend(&port.lingering_endpoints);
     sorted(all)
 }

@@ -1,7 +1,7 @@
 //! Pure model and decisions: no I/O, no clock, no Kubernetes types.
 //!
 //! Events go in ([`event`]), [`State`] keeps what they say in compact form and
-//! decides per service port what this node must do ([`resolve`]); out come one
+//! decides per service port what this node must do (`resolve`); out come one
 //! [`NodePlan`] per address family and the exact [`ChangeSet`] since the last
 //! plan a backend made true. [`ProxyBackend`] is who makes it true.
 //!
@@ -24,8 +24,8 @@ pub mod name;
 pub mod node;
 pub mod plan;
 pub mod registry;
-pub mod resolve;
-pub mod selection;
+mod resolve;
+mod selection;
 pub mod state;
 
 pub use address::{IpFamily, PerFamily, Protocol};

@@ -1,5 +1,4 @@
-//! What one family of this node's kernel should hold, and how that differs from
-//! what it was last known to hold.
+//! What one family of this node's kernel should hold.
 //!
 //! A [`NodePlan`] is complete: a frontend that it leaves out must not answer.
 //! It names every frontend at most once, so that a backend never has to decide

@@ -18,22 +18,22 @@ use crate::selection::{Here, Lists, lingering, merge, select};
 
 /// What decisions depend on besides the Service and its slices.
 #[derive(Debug, Clone, Copy)]
-pub struct Surroundings<'a> {
+pub(crate) struct Surroundings<'a> {
     /// The family to decide for.
-    pub family: IpFamily,
+    pub(crate) family: IpFamily,
     /// Who owns which address.
-    pub claims: &'a Claims,
+    pub(crate) claims: &'a Claims,
     /// Where this node is.
-    pub here: Here<'a>,
+    pub(crate) here: Here<'a>,
     /// This node's own addresses.
-    pub node_ips: PerFamily<Option<IpAddr>>,
+    pub(crate) node_ips: PerFamily<Option<IpAddr>>,
 }
 
 /// Everything that is said of the ports of `service` in one family, ready for a plan.
 /// `slices` are those of that family.
 ///
 /// A port that has lost all its addresses to others is left out.
-pub fn service_ports(
+pub(crate) fn service_ports(
     service: &Service,
     slices: &[&EndpointSlice],
     surroundings: Surroundings<'_>,
@@ -81,7 +81,7 @@ fn bare(service: &Service, port: u16) -> ServicePort {
 }
 
 /// The policy for traffic from outside; without a way in from there the field means nothing.
-pub fn external_traffic_policy(service: &Service) -> TrafficPolicy {
+pub(crate) fn external_traffic_policy(service: &Service) -> TrafficPolicy {
     if service.service_type == ServiceType::ClusterIp && service.external_ips.is_empty() {
         return TrafficPolicy::Cluster;
     }

@@ -14,44 +14,44 @@ use crate::plan::{Endpoint, Locality, Unserved};
 
 /// An endpoint with the port that one service port reaches it on.
 #[derive(Debug, Clone, Copy)]
-pub struct Candidate<'a> {
+pub(crate) struct Candidate<'a> {
     /// The port on the endpoint.
-    pub port: u16,
+    pub(crate) port: u16,
     /// The rest of what its slice says.
-    pub endpoint: &'a SliceEndpoint,
+    pub(crate) endpoint: &'a SliceEndpoint,
 }
 
 /// Where this node is.
 #[derive(Debug, Clone, Copy)]
-pub struct Here<'a> {
+pub(crate) struct Here<'a> {
     /// Its name.
-    pub node: &'a Name,
+    pub(crate) node: &'a Name,
     /// Its zone, when known.
-    pub zone: Option<&'a Name>,
+    pub(crate) zone: Option<&'a Name>,
 }
 
 /// The lists that a service port has a use for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Lists {
+pub(crate) struct Lists {
     /// That of the Cluster policy.
-    pub cluster: bool,
+    pub(crate) cluster: bool,
     /// That of the Local policy.
-    pub local: bool,
+    pub(crate) local: bool,
 }
 
 /// Whom a service port leads to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Selection {
+pub(crate) struct Selection {
     /// Under the Cluster policy, sorted.
-    pub cluster: Arc<[Endpoint]>,
+    pub(crate) cluster: Arc<[Endpoint]>,
     /// Under the Local policy, sorted.
-    pub local: Arc<[Endpoint]>,
+    pub(crate) local: Arc<[Endpoint]>,
     /// What becomes of connections whose list is empty.
-    pub unserved: Unserved,
+    pub(crate) unserved: Unserved,
 }
 
 /// Chooses from `candidates`, which are sorted and distinct.
-pub fn select(candidates: &[Candidate<'_>], here: Here<'_>, lists: Lists) -> Selection {
+pub(crate) fn select(candidates: &[Candidate<'_>], here: Here<'_>, lists: Lists) -> Selection {
     let is_usable = |candidate: &Candidate<'_>| candidate.is_ready() || candidate.is_last_resort();
     let unserved = if candidates.iter().any(is_usable) { Unserved::Drop } else { Unserved::Reject };
     Selection {
@@ -87,7 +87,11 @@ fn collect<'a>(
 }
 
 /// The endpoints outside `selection` that still answer: flows that they have may end in peace.
-pub fn lingering(candidates: &[Candidate<'_>], here: Here<'_>, selection: &Selection) -> Box<[SocketAddr]> {
+pub(crate) fn lingering(
+    candidates: &[Candidate<'_>],
+    here: Here<'_>,
+    selection: &Selection,
+) -> Box<[SocketAddr]> {
     let is_chosen = |endpoint: &Endpoint| {
         [&selection.cluster, &selection.local].iter().any(|list| list.binary_search(endpoint).is_ok())
     };
@@ -104,7 +108,7 @@ pub fn lingering(candidates: &[Candidate<'_>], here: Here<'_>, selection: &Selec
 /// whatever port they serve: what a load balancer's health check is told.
 ///
 /// Merged as for traffic, so that the two agree where slices do not.
-pub fn count_ready_here(slices: &[&EndpointSlice], here: Here<'_>) -> usize {
+pub(crate) fn count_ready_here(slices: &[&EndpointSlice], here: Here<'_>) -> usize {
     let mut ports: Vec<(&Name, Protocol)> =
         slices.iter().flat_map(|slice| &slice.ports).map(|port| (&port.name, port.protocol)).collect();
     ports.sort_unstable();
@@ -190,7 +194,11 @@ impl Nearness {
 /// says that the endpoint is terminating: a pod that was replaced and got the same
 /// address is the running one. `slices` come sorted by name, so that "later" does
 /// not depend on the order of events.
-pub fn merge<'a>(slices: &[&'a EndpointSlice], port_name: &Name, protocol: Protocol) -> Vec<Candidate<'a>> {
+pub(crate) fn merge<'a>(
+    slices: &[&'a EndpointSlice],
+    port_name: &Name,
+    protocol: Protocol,
+) -> Vec<Candidate<'a>> {
     let mut candidates: Vec<Candidate<'a>> = slices
         .iter()
         .flat_map(|slice| {

@@ -19,6 +19,7 @@ use crate::resolve::{self, Surroundings};
 use crate::selection::Here;
 
 mod family;
+mod settings;
 #[cfg(test)]
 mod tests;
 
@@ -253,39 +254,6 @@ impl State {
     fn detach(&mut self, owner: &ObjectName, slice: &Name) {
         if let Some(entry) = self.services.get_mut(owner) {
             entry.slices.retain(|name| name != slice);
-        }
-    }
-
-    fn set_node(&mut self, name: &Name, node: Option<Node>) {
-        if *name != self.config.node_name || self.node == node {
-            return;
-        }
-        // A Node that is gone keeps the last it said, as in kube-proxy: its pods still run.
-        let Some(node) = node else { return };
-        let old = self.node.replace(node);
-        let place = |node: Option<&Node>| {
-            node.map(|node| (node.zone.clone(), node_ips(&node.addresses))).unwrap_or_default()
-        };
-        if place(old.as_ref()) != place(self.node.as_ref()) {
-            self.dirty.extend(self.services.keys().cloned());
-        }
-        self.resettle();
-    }
-
-    fn set_service_cidr(&mut self, name: &Name, cidr: Option<ServiceCidr>) {
-        match cidr {
-            Some(cidr) => self.service_cidrs.insert(name.clone(), cidr),
-            None => self.service_cidrs.remove(name),
-        };
-        self.resettle();
-    }
-
-    /// Decides anew what holds for the node as a whole.
-    fn resettle(&mut self) {
-        for family in IpFamily::ALL {
-            let cidrs = self.service_cidrs.values().flat_map(|cidr| &cidr.cidrs);
-            let settings = self.config.settings(family, self.node.as_ref(), cidrs);
-            self.families[family].set_node(settings);
         }
     }
 

@@ -2,7 +2,7 @@ use super::*;
 use crate::event::TrafficPolicy;
 use crate::name::ObjectName;
 use crate::node::NodeConfig;
-use crate::plan::{Endpoint, Locality, Unserved};
+use crate::plan::{Locality, Unserved};
 
 fn service_port(endpoint: &str) -> Arc<ServicePort> {
     let at: SocketAddr = endpoint.parse().unwrap();

@@ -97,6 +97,10 @@ fn a_change_is_told_once_it_is_in_force() {
     let mut state = state_of([balanced().applied(), pods("1@n1")]);
     assert_eq!(told(&mut state), one(32000, 1));
     assert_eq!(told(&mut state), BTreeMap::new(), "nothing new");
+    happen(&mut state, [deleted_slice("ns/web-1")]);
+    assert_eq!(told(&mut state), one(32000, 0), "the last slice is gone");
+    happen(&mut state, [pods("1@n1")]);
+    assert_eq!(told(&mut state), one(32000, 1));
     happen(&mut state, [pods("1@n1/serving")]);
     assert_eq!(told(&mut state), one(32000, 0));
     happen(&mut state, [balanced().health_check_node_port(32001).applied()]);

@@ -1,0 +1,42 @@
+//! What holds for the node as a whole: its own object, and where cluster IPs come from.
+
+use super::State;
+use crate::address::IpFamily;
+use crate::event::{Node, ServiceCidr};
+use crate::name::Name;
+use crate::node::node_ips;
+
+impl State {
+    pub(super) fn set_node(&mut self, name: &Name, node: Option<Node>) {
+        if *name != self.config.node_name || self.node == node {
+            return;
+        }
+        // A Node that is gone keeps the last it said, as in kube-proxy: its pods still run.
+        let Some(node) = node else { return };
+        let old = self.node.replace(node);
+        let place = |node: Option<&Node>| {
+            node.map(|node| (node.zone.clone(), node_ips(&node.addresses))).unwrap_or_default()
+        };
+        if place(old.as_ref()) != place(self.node.as_ref()) {
+            self.dirty.extend(self.services.keys().cloned());
+        }
+        self.resettle();
+    }
+
+    pub(super) fn set_service_cidr(&mut self, name: &Name, cidr: Option<ServiceCidr>) {
+        match cidr {
+            Some(cidr) => self.service_cidrs.insert(name.clone(), cidr),
+            None => self.service_cidrs.remove(name),
+        };
+        self.resettle();
+    }
+
+    /// Decides anew what holds for the node as a whole.
+    fn resettle(&mut self) {
+        for family in IpFamily::ALL {
+            let cidrs = self.service_cidrs.values().flat_map(|cidr| &cidr.cidrs);
+            let settings = self.config.settings(family, self.node.as_ref(), cidrs);
+            self.families[family].set_node(settings);
+        }
+    }
+}
