@@ -3,7 +3,8 @@
 //! [`HealthState`] is the judgement, without clock or I/O; [`Health`] shares one
 //! between the sync loop, which reports to it, and the servers that answer from
 //! it: [`probes`] for kubelet and load balancers, [`service_health`] for load balancers
-//! that ask about one Service, [`status`] for people and Prometheus. Paths, headers and bodies are kube-proxy's.
+//! that ask about one Service, [`status`] for people and Prometheus. Paths, headers and
+//! bodies are kube-proxy's.
 //!
 //! Always holds: an address that cannot be listened on is tried again and never ends
 //! the process; an answer reads the state once, so its parts agree.
