@@ -12,7 +12,7 @@
 //! | `no-local-endpoint-services` | address . protocol . port | cluster IPs that need a local endpoint and have none: dropped |
 //! | `restricted-services` | address . protocol . port | VIPs that are open to some sources alone |
 //! | `source-ranges` | address . protocol . port . source range | those sources |
-//! | `affinity-services` | address . protocol . port | where to learn a client's endpoint ([`crate::affinity`]) |
+//! | `affinity-services` | address . protocol . port | where to learn a client's endpoint (`affinity.rs`) |
 //! | `affinity-nodeports` | protocol . port | the same for node ports |
 //! | `hairpin` | address . address | endpoints that may reach themselves |
 //! | `cluster-ips` | address | all cluster IPs |
