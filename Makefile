@@ -26,5 +26,5 @@ deny: ## licences, sources and banned dependencies; installs cargo-deny if it is
 bless: ## rewrite golden rulesets; read the diff
 	BLESS=1 cargo test -p portolan-backend-nftables --test fake
 
-bench: ## loads and changes on this kernel, as a table and JSON (root)
+bench: ## loads, changes and connections on this kernel, as a table and JSON (root)
 	@bash tests/bench/run.sh

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Builds and runs the benchmarks in a network namespace of their own. Arguments are passed on:
-# --quick leaves out what takes long, --connect all but the set-up of connections, --json FILE writes the figures there as well.
+# --quick leaves out what takes long, --connect all but the set-up of connections, --json FILE writes the
+# figures there as well.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 

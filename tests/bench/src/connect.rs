@@ -38,7 +38,7 @@ struct Way {
     to: SocketAddr,
 }
 
-/// Measures both.
+/// Measures setting up connections, and forgetting an endpoint.
 pub(crate) fn run(rows: &mut Vec<Row>) -> anyhow::Result<()> {
     for command in [
         "link set lo up",
@@ -68,7 +68,8 @@ fn objects(number: u8, endpoints: u32, affinity: bool) -> [Event; 2] {
 
 fn connections(rows: &mut Vec<Row>) -> anyhow::Result<()> {
     let listener = TcpListener::bind("0.0.0.0:8080")?;
-    let server = std::thread::spawn(move || {
+    // Serves until the process ends.
+    std::thread::spawn(move || {
         while let Ok((stream, _)) = listener.accept() {
             drop(stream);
         }
@@ -99,7 +100,6 @@ fn connections(rows: &mut Vec<Row>) -> anyhow::Result<()> {
             rows.push(Row { scenario: way.scenario, services: 1, endpoints, measure, value, operations: 0 });
         }
     }
-    drop(server);
     node.clean()
 }
 

@@ -125,7 +125,7 @@ macro_rules! every_scenario {
                 a_second_address_within_the_ranges_answers
                 an_address_that_comes_later_answers_if_it_is_within_the_ranges
                 ranges_of_one_family_leave_the_other_open
-                loopback_within_the_ranges_answers_all_the_same_not
+                loopback_does_not_answer_though_the_ranges_hold_it
                 primary_is_the_addresses_of_the_node_object
                 primary_follows_the_node_object
                 a_node_port_without_endpoints_is_refused_only_where_it_would_answer
