@@ -1,4 +1,6 @@
-//! Builders, an in-process API server and network namespaces for tests.
+//! What the tests of several crates share: builders and random worlds of objects, the table of
+//! scenarios, a packet tracer, an independent reader of our tables, an in-process API server, and
+//! network namespaces.
 
 pub mod api_server;
 pub mod fixtures;

@@ -95,9 +95,6 @@ pub struct Step {
 impl Scenario {
     /// An empty cluster around a node that takes all addresses of the pod network for local pods', and
     /// answers on node ports at all its addresses.
-    ///
-    /// # Panics
-    /// Never: the pod networks are constants.
     pub fn new() -> Self {
         let pods = [POD_CIDR_V4, POD_CIDR_V6].into_iter().map(objects::net).collect();
         let config = NodeConfig {

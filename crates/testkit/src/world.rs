@@ -152,7 +152,7 @@ fn service() -> impl Strategy<Value = Service> {
     let spec = (port_name(), protocol(), 80_u16..83, proptest::option::of(30080_u16..30083))
         .prop_map(|(name, protocol, port, node_port)| ServicePortSpec { name, protocol, port, node_port });
     let outsides = || proptest::collection::vec((family(), 1_u8..4).prop_map(|(f, l)| outside(f, l)), 0..3);
-    // One cluster IP in twenty belongs to another Service as well, which only manifests can do.
+    // Now and then a cluster IP belongs to another Service as well, which only manifests can do.
     let cluster_ips =
         (proptest::option::of(1_u8..6), proptest::option::of(1_u8..6)).prop_map(|(v4, v6)| PerFamily {
             v4: v4.map(|last| cluster_ip(IpFamily::V4, last)),

@@ -52,13 +52,13 @@ every_scenario!(play_each);
 
 #[test]
 fn of_the_table_only_packets_of_sctp_are_left_out() {
-    let is_sctp = |scenario: &Scenario| {
+    let count_sctp = |scenario: &Scenario| {
         let checks = scenario.steps.iter().flat_map(|step| &step.checks);
         checks.flat_map(Check::packets).filter(|packet| packet.protocol == Protocol::Sctp).count()
     };
     for named in all() {
         let left_out = named.scenario.left_out(&UNMET);
-        let wanted = match is_sctp(&named.scenario) {
+        let wanted = match count_sctp(&named.scenario) {
             0 => LeftOut::Nothing,
             count => LeftOut::Packets(count),
         };

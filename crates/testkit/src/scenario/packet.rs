@@ -114,7 +114,7 @@ pub fn node_addresses() -> Vec<IpAddr> {
     [v4, v6].concat()
 }
 
-/// `client`, `client 3`, `pod4`, `the node`, `the node by 192.0.2.1`
+/// `client`, `client 3`, `pod4`, `the node`, `the node by 192.0.2.1 or 2001:db8:2::1`
 impl fmt::Display for Sender {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -67,10 +67,9 @@ impl View {
 }
 
 fn affinity(name: &ServicePortName, port: &ServicePort) -> Affinity {
-    let protocol = name.protocol.to_string().to_lowercase();
     let list = |list: &[Endpoint]| (!list.is_empty()).then(|| addresses(list));
     Affinity {
-        owner: format!("{}/{protocol}/{}", name.service, name.port),
+        owner: format!("{}/{}/{}", name.service, name.protocol, name.port),
         learned: [list(&port.cluster_endpoints), list(&port.local_endpoints)],
     }
 }

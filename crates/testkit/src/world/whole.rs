@@ -131,7 +131,7 @@ fn service() -> impl Strategy<Value = Service> {
     )
 }
 
-/// Mostly one of each family, and seldom an address that another Service has as well.
+/// Mostly one of each family, and often enough an address that another Service has as well.
 fn cluster_ips() -> impl Strategy<Value = PerFamily<Option<IpAddr>>> {
     let families = prop_oneof![1 => Just((true, false)), 1 => Just((false, true)), 6 => Just((true, true))];
     (families, 1_u8..6, 1_u8..6).prop_map(|((has_v4, has_v6), v4, v6)| PerFamily {
