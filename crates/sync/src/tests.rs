@@ -4,8 +4,10 @@ mod failing;
 mod flows;
 mod following;
 mod logging;
+mod notes;
 mod rig;
 mod telling;
 mod timing;
 
-pub(crate) use rig::{Notes, error, settings};
+pub(crate) use notes::Notes;
+pub(crate) use rig::{error, settings};

@@ -16,7 +16,8 @@ use portolan_testkit::world::{self, World};
 use proptest::prelude::*;
 use tokio::sync::mpsc;
 
-use super::rig::{Notes, error, settings};
+use super::notes::Notes;
+use super::rig::{error, settings};
 use crate::{Stop, SyncLoop, SyncSettings};
 
 /// What a kernel holds.

@@ -7,19 +7,18 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use portolan_core::backend::{Retry, Scope};
-use portolan_core::event::{Change, Event, Node, Service};
-use portolan_core::plan::NodePortAddresses;
-use portolan_core::state::WithoutLocalEndpoints;
+use portolan_core::event::{Change, Event, Service};
 use portolan_core::{
-    ApplyReport, BackendError, ChangeSet, HealthCheck, IpFamily, NodeConfig, NodePlan, ObjectName, PerFamily,
-    Protocol, ProxyBackend, ProxyMode, State,
+    ApplyReport, BackendError, ChangeSet, IpFamily, NodeConfig, NodePlan, PerFamily, Protocol, ProxyBackend,
+    ProxyMode, State,
 };
 use portolan_testkit::objects::{empty_lists, service};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
-use crate::{Attempt, FlowAttempt, Stop, Stopped, SyncLoop, SyncObserver, SyncSettings};
+use super::notes::Notes;
+use crate::{Stop, Stopped, SyncLoop, SyncSettings};
 
 /// How the next apply goes.
 #[derive(Debug, Clone, Copy)]
@@ -126,84 +125,6 @@ pub(crate) fn error(retry: Retry) -> BackendError {
         }
         Retry::SameChanges => BackendError::Busy { object: "table ip portolan".into(), source: source() },
         Retry::CompareAll => BackendError::Refused { action: "add map services".into(), source: source() },
-    }
-}
-
-/// Keeps what the loop tells, a word each.
-#[derive(Clone, Default)]
-pub(crate) struct Notes(Arc<Mutex<Vec<String>>>, Arc<Mutex<PerFamily<Option<WithoutLocalEndpoints>>>>);
-
-impl Notes {
-    /// What was told since the last call.
-    pub(super) fn take(&self) -> Vec<String> {
-        std::mem::take(&mut self.0.lock().unwrap())
-    }
-
-    /// What was told last of service ports without local endpoints, if anything.
-    pub(super) fn without_local(&self, family: IpFamily) -> Option<WithoutLocalEndpoints> {
-        self.1.lock().unwrap()[family]
-    }
-
-    fn note(&self, text: String) {
-        self.0.lock().unwrap().push(text);
-    }
-}
-
-impl SyncObserver for Notes {
-    fn started(&mut self, family: IpFamily) {
-        self.note(format!("started {family}"));
-    }
-
-    fn received(&mut self, _: &Event) {
-        self.note("received".into());
-    }
-
-    fn node(&mut self, node: &Node) {
-        self.note(format!("node {}", node.name));
-    }
-
-    fn queued(&mut self, family: IpFamily) {
-        self.note(format!("queued {family}"));
-    }
-
-    fn attempted(&mut self, family: IpFamily, attempt: &Attempt<'_>) {
-        let verdict = if attempt.result.is_ok() { "applied" } else { "failed" };
-        self.note(format!("{verdict} {family} {:?} in {} ms", attempt.scope, attempt.took.as_millis()));
-    }
-
-    fn programmed(&mut self, family: IpFamily, after: Duration) {
-        self.note(format!("programmed {family} after {} s", after.as_secs()));
-    }
-
-    fn in_force(&mut self, family: IpFamily) {
-        self.note(format!("in force {family}"));
-    }
-
-    fn without_local_endpoints(&mut self, family: IpFamily, count: WithoutLocalEndpoints) {
-        let last = self.1.lock().unwrap()[family].replace(count);
-        if last.is_some_and(|last| last != count) {
-            self.note(format!("without local {family} {} {}", count.internal, count.external));
-        }
-    }
-
-    fn health_checks(
-        &mut self,
-        family: IpFamily,
-        addresses: &NodePortAddresses,
-        changed: Vec<(ObjectName, Option<HealthCheck>)>,
-    ) {
-        if !changed.is_empty() {
-            self.note(format!("health checks {family} {addresses:?} {changed:?}"));
-        }
-    }
-
-    fn flows_checked(&mut self, family: IpFamily, attempt: &FlowAttempt<'_>) {
-        let result = attempt.result.map_err(|error| error.action.clone());
-        self.note(format!("flows {family} {result:?}"));
-    }
-
-    fn settled(&mut self) {
-        self.note("settled".into());
     }
 }
 

@@ -1,0 +1,92 @@
+//! An observer that keeps what it is told.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use portolan_core::event::{Event, Node};
+use portolan_core::plan::NodePortAddresses;
+use portolan_core::state::WithoutLocalEndpoints;
+use portolan_core::{HealthCheck, IpFamily, ObjectName, PerFamily};
+
+use crate::{Attempt, FlowAttempt, SyncObserver};
+
+/// Keeps what the loop tells, a word each.
+#[derive(Clone, Default)]
+pub(crate) struct Notes {
+    told: Arc<Mutex<Vec<String>>>,
+    without_local: Arc<Mutex<PerFamily<Option<WithoutLocalEndpoints>>>>,
+}
+
+impl Notes {
+    /// What was told since the last call.
+    pub(super) fn take(&self) -> Vec<String> {
+        std::mem::take(&mut self.told.lock().unwrap())
+    }
+
+    /// What was told last of service ports without local endpoints, if anything.
+    pub(super) fn without_local(&self, family: IpFamily) -> Option<WithoutLocalEndpoints> {
+        self.without_local.lock().unwrap()[family]
+    }
+
+    fn note(&self, text: String) {
+        self.told.lock().unwrap().push(text);
+    }
+}
+
+impl SyncObserver for Notes {
+    fn started(&mut self, family: IpFamily) {
+        self.note(format!("started {family}"));
+    }
+
+    fn received(&mut self, _: &Event) {
+        self.note("received".into());
+    }
+
+    fn node(&mut self, node: &Node) {
+        self.note(format!("node {}", node.name));
+    }
+
+    fn queued(&mut self, family: IpFamily) {
+        self.note(format!("queued {family}"));
+    }
+
+    fn attempted(&mut self, family: IpFamily, attempt: &Attempt<'_>) {
+        let verdict = if attempt.result.is_ok() { "applied" } else { "failed" };
+        self.note(format!("{verdict} {family} {:?} in {} ms", attempt.scope, attempt.took.as_millis()));
+    }
+
+    fn programmed(&mut self, family: IpFamily, after: Duration) {
+        self.note(format!("programmed {family} after {} s", after.as_secs()));
+    }
+
+    fn in_force(&mut self, family: IpFamily) {
+        self.note(format!("in force {family}"));
+    }
+
+    fn without_local_endpoints(&mut self, family: IpFamily, count: WithoutLocalEndpoints) {
+        let last = self.without_local.lock().unwrap()[family].replace(count);
+        if last.is_some_and(|last| last != count) {
+            self.note(format!("without local {family} {} {}", count.internal, count.external));
+        }
+    }
+
+    fn health_checks(
+        &mut self,
+        family: IpFamily,
+        addresses: &NodePortAddresses,
+        changed: Vec<(ObjectName, Option<HealthCheck>)>,
+    ) {
+        if !changed.is_empty() {
+            self.note(format!("health checks {family} {addresses:?} {changed:?}"));
+        }
+    }
+
+    fn flows_checked(&mut self, family: IpFamily, attempt: &FlowAttempt<'_>) {
+        let result = attempt.result.map_err(|error| error.action.clone());
+        self.note(format!("flows {family} {result:?}"));
+    }
+
+    fn settled(&mut self) {
+        self.note("settled".into());
+    }
+}
