@@ -92,6 +92,9 @@ pub enum ValueError {
     /// Longer than an interface's name can be.
     #[error("longer than the 15 bytes that interface names have at most")]
     InterfaceName,
+    /// With a character that no interface's name has, or that nft could not list.
+    #[error("has a blank, control character, slash, colon or quote")]
+    InterfaceCharacter,
     /// Not a Go duration.
     #[error("not a duration such as 500ms, 30s or 1m30s")]
     Duration,

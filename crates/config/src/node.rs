@@ -50,11 +50,18 @@ pub(crate) fn detect_local(flags: &Flags) -> Result<DetectLocal, ConfigError> {
 /// `IFNAMSIZ` (linux/if.h) without its closing zero.
 const LONGEST_INTERFACE_NAME: usize = 15;
 
-/// The name of an interface or its beginning, taken as it is. One that is too long is refused:
-/// it would match nothing, or be refused by the kernel with all the rules around it.
+/// What the kernel (`dev_valid_name` in net/core/dev.c) keeps out of interface names, and what nft has no
+/// way to write: control characters and the quote.
+fn is_impossible(byte: u8) -> bool {
+    byte <= b' ' || byte == 0x7f || b"/:\"".contains(&byte)
+}
+
+/// The name of an interface or its beginning, taken as it is. What cannot be one is refused: it would
+/// match nothing, or be refused later with all the rules around it.
 fn interface_name(name: &str, mode: &'static str) -> Result<Name, ValueError> {
     match name.len() {
         0 => Err(ValueError::NeededBy { mode }),
+        1..=LONGEST_INTERFACE_NAME if name.bytes().any(is_impossible) => Err(ValueError::InterfaceCharacter),
         1..=LONGEST_INTERFACE_NAME => Ok(name.into()),
         _ => Err(ValueError::InterfaceName),
     }

@@ -78,7 +78,7 @@ const SIMPLE: [(&[&str], &str); 35] = [
 ];
 
 /// Addresses, interfaces and words.
-const STRUCTURED: [(&[&str], &str); 16] = [
+const STRUCTURED: [(&[&str], &str); 18] = [
     (
         &["--cluster-cidr=10.0.0.0"],
         "invalid value \"10.0.0.0\" for --cluster-cidr: \"10.0.0.0\" is no IP CIDR",
@@ -107,6 +107,14 @@ const STRUCTURED: [(&[&str], &str); 16] = [
     (
         &["--detect-local-mode=BridgeInterface", "--pod-bridge-interface=a-name-too-long0"],
         "invalid value \"a-name-too-long0\" for --pod-bridge-interface: longer than the 15 bytes that interface names have at most",
+    ),
+    (
+        &["--detect-local-mode=BridgeInterface", "--pod-bridge-interface=a bridge"],
+        "invalid value \"a bridge\" for --pod-bridge-interface: has a blank, control character, slash, colon or quote",
+    ),
+    (
+        &["--detect-local-mode=InterfaceNamePrefix", "--pod-interface-name-prefix=veth/"],
+        "invalid value \"veth/\" for --pod-interface-name-prefix: has a blank, control character, slash, colon or quote",
     ),
     (
         &["--detect-local-mode=InterfaceNamePrefix", "--pod-bridge-interface=cni0"],
