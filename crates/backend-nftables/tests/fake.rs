@@ -20,6 +20,8 @@ mod affinity;
 mod changes;
 #[path = "fake/golden.rs"]
 mod golden;
+#[path = "fake/intercepted.rs"]
+mod intercepted;
 #[path = "fake/leftovers.rs"]
 mod leftovers;
 #[path = "fake/model.rs"]

@@ -7,6 +7,7 @@ use portolan_core::Protocol::Tcp;
 use portolan_nft::{Bytes, Element, ElementValue, Transaction};
 use portolan_testkit::objects::{ServiceBuilder, SliceBuilder, ip, service, slice};
 
+use super::intercepted::Intercepted;
 use super::*;
 
 const HOURS: Duration = Duration::from_secs(10_800);
@@ -170,4 +171,27 @@ fn each_family_remembers_for_itself() {
     remember(&node, MAP, 1);
     let found = node.tables().dump_set(&table(IpFamily::V6), MAP).unwrap().unwrap();
     assert_eq!(found.elements.len(), 0);
+}
+
+#[test]
+fn a_map_is_read_until_it_shows_nobody_who_must_forget() {
+    let mut node = remembering();
+    node.handle([pods(&[1]).applied()]);
+    node.state.prepare();
+    let mut tables = Intercepted::new(node.tables().clone());
+    // The kernel moves the map while it is read, and the first reading has only the first of its clients.
+    let mut readings = 0;
+    tables.reading = Box::new(move |found| {
+        readings += 1;
+        if readings == 1 {
+            let is_early = |element: &Element| element.key.last() != Some(&3);
+            found.elements = found.elements.iter().filter(is_early).collect();
+        }
+    });
+    node.state.forget_applied(IpFamily::V4);
+    let tables = Arc::new(Mutex::new(tables));
+    let mut backend = NftablesBackend::new(IpFamily::V4, Arc::clone(&tables));
+    block_on(backend.apply(node.state.plan(IpFamily::V4), node.state.changes(IpFamily::V4))).unwrap();
+    *node.tables() = tables.lock().unwrap().tables.clone();
+    assert_eq!(remembered(&node, MAP), Some(pairs([1])));
 }

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use portolan_core::Protocol::Tcp;
 use portolan_nft::{
-    Bytes, Chain, Commit, DumpedSet, Element, ElementValue, MatchOp, NftError, Rule, Selector, Set,
-    Statement, Table, TableDump, Transaction, Verdict,
+    Bytes, Chain, Element, ElementValue, MatchOp, Rule, Selector, Set, Statement, Table, Transaction, Verdict,
 };
 use portolan_testkit::objects::{ServiceBuilder, SliceBuilder, ip, object_name, service, slice};
 
+use super::intercepted::Intercepted;
 use super::*;
 
 const HOURS: Duration = Duration::from_secs(10_800);
@@ -101,39 +101,6 @@ fn a_range_of_several_vips_in_our_set_of_ranges_does_not_stop_us() {
     assert!(!node.tables().to_nft().contains("10.9.0.1"));
 }
 
-/// Tables on whose node a packet comes in while we are between reading and writing.
-#[derive(Debug)]
-struct Busy {
-    tables: FakeTables,
-    /// What its connection leaves behind.
-    learned: Option<Transaction>,
-}
-
-impl Tables for Busy {
-    fn commit(&mut self, transaction: &Transaction) -> Result<Commit, NftError> {
-        if let Some(learned) = self.learned.take() {
-            self.tables.commit(&learned)?;
-        }
-        self.tables.commit(transaction)
-    }
-
-    fn dump(&mut self, table: &TableId) -> Result<Option<TableDump>, NftError> {
-        self.tables.dump(table)
-    }
-
-    fn dump_set(&mut self, table: &TableId, set: &str) -> Result<Option<DumpedSet>, NftError> {
-        self.tables.dump_set(table, set)
-    }
-
-    fn list(&mut self) -> Result<Vec<(TableId, Table)>, NftError> {
-        self.tables.list()
-    }
-
-    fn features(&mut self) -> Result<Features, NftError> {
-        self.tables.features()
-    }
-}
-
 /// A client that the rules of the earlier run lead to an endpoint which has gone meanwhile, when the new
 /// run has read the map already, would go there until its time is over.
 #[test]
@@ -143,12 +110,19 @@ fn a_client_that_is_led_to_a_gone_endpoint_during_a_start_is_not_kept_there() {
     node.handle([pods(&[2]).applied()]);
     node.state.prepare();
     node.state.forget_applied(IpFamily::V4);
-    let mut tables = node.tables().clone();
-    let map = found(&mut tables, MAP);
+    let mut tables = Intercepted::new(node.tables().clone());
+    let map = found(&mut tables.tables, MAP);
     let client = Element::data(Bytes::addr(ip("198.51.100.1")), Bytes::addr(ip("10.244.2.1")));
     let mut learned = Transaction::new(table(IpFamily::V4));
     learned.add_elements(&map, [Element { expires: Some(HOURS), ..client }]);
-    let busy = Arc::new(Mutex::new(Busy { tables, learned: Some(learned) }));
+    // Its packet comes in while we are between reading and writing.
+    let mut learned = Some(learned);
+    tables.before_commit = Box::new(move |tables, _| {
+        if let Some(learned) = learned.take() {
+            tables.commit(&learned).unwrap();
+        }
+    });
+    let busy = Arc::new(Mutex::new(tables));
     let mut backend = NftablesBackend::new(IpFamily::V4, Arc::clone(&busy));
     block_on(backend.apply(node.state.plan(IpFamily::V4), node.state.changes(IpFamily::V4))).unwrap();
     let left = busy.lock().unwrap().dump_set(&table(IpFamily::V4), MAP).unwrap().unwrap();

@@ -3,41 +3,11 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
-use portolan_nft::{Commit, DumpedSet, NftError, Table, TableDump, Transaction};
+use portolan_nft::TableDump;
 use proptest::prelude::*;
 
+use super::intercepted::Intercepted;
 use super::*;
-
-/// Tables that remember what they held after every commit.
-#[derive(Debug)]
-struct Witness {
-    tables: FakeTables,
-    seen: Vec<TableDump>,
-}
-
-impl Tables for Witness {
-    fn commit(&mut self, transaction: &Transaction) -> Result<Commit, NftError> {
-        let commit = self.tables.commit(transaction)?;
-        self.seen.extend(self.tables.dump(transaction.table())?);
-        Ok(commit)
-    }
-
-    fn dump(&mut self, table: &TableId) -> Result<Option<TableDump>, NftError> {
-        self.tables.dump(table)
-    }
-
-    fn dump_set(&mut self, table: &TableId, set: &str) -> Result<Option<DumpedSet>, NftError> {
-        self.tables.dump_set(table, set)
-    }
-
-    fn list(&mut self) -> Result<Vec<(TableId, Table)>, NftError> {
-        self.tables.list()
-    }
-
-    fn features(&mut self) -> Result<Features, NftError> {
-        self.tables.features()
-    }
-}
 
 /// What is served by both plans must be served throughout, by endpoints of either.
 fn assert_between(seen: &View, old: &View, new: &View) {
@@ -83,7 +53,13 @@ proptest! {
         changes in proptest::collection::vec((world::events(1..12), any::<bool>()), 1..6),
         limit in 2_usize..7,
     ) {
-        let tables = Witness { tables: FakeTables::new().with_features(Features::default()), seen: Vec::new() };
+        let mut tables = Intercepted::new(FakeTables::new().with_features(Features::default()));
+        // What the tables held after every commit.
+        let seen = Arc::new(Mutex::new(Vec::<TableDump>::new()));
+        let witness = Arc::clone(&seen);
+        tables.after_commit = Box::new(move |tables, transaction| {
+            witness.lock().unwrap().extend(tables.dump(transaction.table()).unwrap());
+        });
         let tables = Arc::new(Mutex::new(tables));
         let start = || NftablesBackend::new(IpFamily::V4, Arc::clone(&tables)).with_transaction_limit(limit);
         let mut backend = start();
@@ -101,7 +77,7 @@ proptest! {
             let plan = state.plan(IpFamily::V4);
             block_on(backend.apply(plan, state.changes(IpFamily::V4))).unwrap();
             let new = View::wanted(plan);
-            for dump in std::mem::take(&mut tables.lock().unwrap().seen) {
+            for dump in std::mem::take(&mut *seen.lock().unwrap()) {
                 let seen = View::in_between(&dump).unwrap_or_else(|flaw| panic!("{flaw}"));
                 assert_between(&seen, &old, &new);
             }

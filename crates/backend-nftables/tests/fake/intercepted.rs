@@ -1,0 +1,60 @@
+//! Tables that let a test see, or do, something at the very moment of a commit or a reading.
+
+use portolan_nft::{Commit, DumpedSet, NftError, Table, TableDump, Transaction};
+
+use super::*;
+
+type OnCommit = Box<dyn FnMut(&mut FakeTables, &Transaction) + Send>;
+type OnReading = Box<dyn FnMut(&mut DumpedSet) + Send>;
+
+/// Pretended tables with somebody at the door.
+pub(crate) struct Intercepted {
+    pub(crate) tables: FakeTables,
+    /// Called before each commit.
+    pub(crate) before_commit: OnCommit,
+    /// Called after each commit that was taken.
+    pub(crate) after_commit: OnCommit,
+    /// Called with what is read of one set, before the reader gets it.
+    pub(crate) reading: OnReading,
+}
+
+impl Intercepted {
+    /// Nobody does anything yet.
+    pub(crate) fn new(tables: FakeTables) -> Self {
+        Self {
+            tables,
+            before_commit: Box::new(|_, _| {}),
+            after_commit: Box::new(|_, _| {}),
+            reading: Box::new(|_| {}),
+        }
+    }
+}
+
+impl Tables for Intercepted {
+    fn commit(&mut self, transaction: &Transaction) -> Result<Commit, NftError> {
+        (self.before_commit)(&mut self.tables, transaction);
+        let commit = self.tables.commit(transaction)?;
+        (self.after_commit)(&mut self.tables, transaction);
+        Ok(commit)
+    }
+
+    fn dump(&mut self, table: &TableId) -> Result<Option<TableDump>, NftError> {
+        self.tables.dump(table)
+    }
+
+    fn dump_set(&mut self, table: &TableId, set: &str) -> Result<Option<DumpedSet>, NftError> {
+        let mut found = self.tables.dump_set(table, set)?;
+        if let Some(found) = &mut found {
+            (self.reading)(found);
+        }
+        Ok(found)
+    }
+
+    fn list(&mut self) -> Result<Vec<(TableId, Table)>, NftError> {
+        self.tables.list()
+    }
+
+    fn features(&mut self) -> Result<Features, NftError> {
+        self.tables.features()
+    }
+}
