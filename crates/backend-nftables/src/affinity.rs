@@ -171,6 +171,10 @@ pub(crate) fn known_address(key: &Bytes) -> Option<IpAddr> {
     address(key.get(..key.len().checked_sub(4)?)?)
 }
 
+fn target_ports(endpoints: &[Endpoint]) -> BTreeSet<u16> {
+    endpoints.iter().map(|endpoint| endpoint.port).collect()
+}
+
 fn by_port(endpoints: &[Endpoint]) -> BTreeMap<u16, BTreeSet<IpAddr>> {
     let mut ports = BTreeMap::<_, BTreeSet<_>>::new();
     for endpoint in endpoints {
@@ -182,8 +186,8 @@ fn by_port(endpoints: &[Endpoint]) -> BTreeMap<u16, BTreeSet<IpAddr>> {
 /// Sends clients to the endpoints that they had.
 fn remembered(name: &ServicePortName, port: &ServicePort, kind: Kind, owner: &str) -> Remembered {
     let of = |list: List| -> Vec<Vec<Statement>> {
-        by_port(list.of(port))
-            .into_keys()
+        target_ports(list.of(port))
+            .into_iter()
             .map(|target_port| {
                 let map = memory_map(list, target_port, owner).name;
                 let again = Statement::DnatMapPort { key: vec![Selector::Saddr], map, port: target_port };

@@ -7,18 +7,17 @@ use portolan_core::backend::Scope;
 use portolan_core::plan::NodeSettings;
 use portolan_core::{
     ApplyReport, BackendError, ChangeSet, IpFamily, NodePlan, ProxyBackend, ProxyMode, ServicePort,
-    ServicePortName,
 };
 use portolan_nft::{NftError, Operation, Owner, TableDump, Tables, Transaction};
 
-use crate::adopt::{Existing, Obsolete, Start, structure};
 use crate::affinity::Sticky;
 use crate::class::Class;
 use crate::commit::{Batches, MAX_ELEMENTS};
 use crate::edits::Edits;
 use crate::layout::Layout;
+use crate::load::{Finished, Load};
 use crate::loaded::Loaded;
-use crate::sticky::{Present, Purge, StickyEdit};
+use crate::sticky::{Present, Purge};
 
 /// Class chains that nothing leads to are kept for the next Service that has their number
 /// of endpoints; beyond this many they are removed.
@@ -222,101 +221,6 @@ impl<T: Tables> ProxyBackend for NftablesBackend<T> {
         transaction.delete_table();
         self.tables().commit(&transaction).map_err(refused)?;
         Ok(())
-    }
-}
-
-/// A first load, service port by service port.
-struct Load<'a> {
-    layout: &'a Layout,
-    settings: &'a NodeSettings,
-    existing: Existing,
-    loaded: Loaded,
-    edits: Edits,
-    batches: Batches<'a>,
-    obsolete: Obsolete,
-    /// What services with affinity need. Addresses that they had may lead there to the end.
-    sticky: Vec<StickyEdit>,
-    limit: usize,
-}
-
-/// What a first load comes to, but for the transactions that were full before.
-struct Finished {
-    loaded: Loaded,
-    transactions: Vec<Transaction>,
-    purges: Vec<Purge>,
-}
-
-impl<'a> Load<'a> {
-    fn begin(
-        layout: &'a Layout,
-        limit: usize,
-        settings: &'a NodeSettings,
-        dump: Option<TableDump>,
-        owned: bool,
-    ) -> Self {
-        let start = Start::choose(layout, settings, dump.as_ref());
-        let replace = matches!(start, Start::Replace);
-        let (limit, dump, mut existing) = match start {
-            Start::Create => (limit, None, Existing::default()),
-            Start::Adopt(existing) => (limit, dump, *existing),
-            // What replaces the old table must come with it, however much that is.
-            Start::Replace => (usize::MAX, None, Existing::default()),
-        };
-        let mut batches = Batches::new(layout, limit);
-        if replace {
-            tracing::info!(table = %layout.table(), "the table has another layout, replacing it");
-            batches.current().delete_table();
-        }
-        let obsolete = structure(layout, settings, dump.as_ref(), owned, &mut existing, &mut batches);
-        let loaded = Loaded::with_chains(existing.classes());
-        let (edits, sticky) = (Edits::default(), Vec::new());
-        Self { layout, settings, existing, loaded, edits, batches, obsolete, sticky, limit }
-    }
-
-    fn add(&mut self, name: &ServicePortName, port: &Arc<ServicePort>) {
-        let slots = self.existing.slots(name, port);
-        self.loaded.adopt(name, slots, port, &mut self.edits);
-        if self.edits.len() >= self.limit {
-            self.flush();
-            self.batches.cut();
-        }
-    }
-
-    /// The transactions that can go to the kernel while the rest is still being made.
-    fn full_batches(&mut self) -> Vec<Transaction> {
-        self.batches.take_full()
-    }
-
-    fn flush(&mut self) {
-        let mut edits = std::mem::take(&mut self.edits);
-        self.existing.recognise(&mut edits, self.layout.family);
-        for class in self.loaded.take_new_classes() {
-            self.batches.add_class(class, self.settings);
-        }
-        let first = self.sticky.len();
-        for change in self.loaded.take_sticky() {
-            let present = self.existing.take_sticky(&change.name);
-            let wanted = change.new.and_then(|port| Sticky::of(&change.name, &port, self.settings));
-            self.sticky.push(present.turn_into(wanted, self.layout.family()));
-        }
-        self.batches.edits(&edits, &self.sticky[first..], &[]);
-    }
-
-    fn finish(mut self) -> Finished {
-        self.flush();
-        let gone = self.existing.leftover_sticky().into_iter();
-        self.sticky.extend(gone.map(|present| present.turn_into(None, self.layout.family())));
-        let leftovers = std::mem::take(&mut self.existing).leftovers();
-        let Self { mut loaded, mut batches, mut obsolete, sticky, .. } = self;
-        batches.edits(&leftovers, &[], &[]);
-        obsolete.empty_chains(&mut batches);
-        for edit in &sticky {
-            edit.release(&mut batches);
-        }
-        obsolete.delete_sets(&mut batches);
-        let purges = loaded.absorb(sticky);
-        loaded.stale_chains.extend(obsolete.into_chains());
-        Finished { loaded, transactions: batches.finish(), purges }
     }
 }
 

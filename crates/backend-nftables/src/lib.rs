@@ -36,14 +36,17 @@ mod affinity;
 pub mod backend;
 pub mod class;
 mod commit;
+mod counted;
 pub mod delivery;
 mod edits;
 pub mod factory;
 pub mod frontend;
 pub mod layout;
+mod load;
 mod loaded;
 pub mod slots;
 mod sticky;
+mod structure;
 
 pub use backend::NftablesBackend;
 pub use factory::NftablesFactory;

@@ -2,7 +2,6 @@
 //! the slots of each service port, and what several of them share.
 
 use std::collections::{HashMap, HashSet};
-use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -11,6 +10,7 @@ use portolan_core::{Endpoint, ServicePort, ServicePortName};
 use portolan_nft::Bytes;
 
 use crate::class::Class;
+use crate::counted::Counted;
 use crate::edits::Edits;
 use crate::frontend::{Frontend, Item, List, Value};
 use crate::layout::Container;
@@ -271,37 +271,6 @@ impl SlotLists {
         match list {
             List::Cluster => &mut self.cluster,
             List::Local => &mut self.local,
-        }
-    }
-}
-
-/// How often each thing is used.
-#[derive(Debug)]
-struct Counted<T>(HashMap<T, usize>);
-
-impl<T> Default for Counted<T> {
-    fn default() -> Self {
-        Self(HashMap::new())
-    }
-}
-
-impl<T: Copy + Eq + Hash> Counted<T> {
-    /// One use more.
-    fn add(&mut self, thing: T, when_first: impl FnOnce()) {
-        let uses = self.0.entry(thing).or_default();
-        *uses += 1;
-        if *uses == 1 {
-            when_first();
-        }
-    }
-
-    /// One use less.
-    fn remove(&mut self, thing: T, when_last: impl FnOnce()) {
-        let Some(uses) = self.0.get_mut(&thing) else { return };
-        *uses -= 1;
-        if *uses == 0 {
-            self.0.remove(&thing);
-            when_last();
         }
     }
 }

@@ -39,7 +39,7 @@ pub struct SlotChange {
 pub struct Slots(Vec<Target>);
 
 impl Slots {
-    /// Slots as they were found; each target once.
+    /// Slots as they were found, possibly with a target in several of them.
     pub fn new(targets: Vec<Target>) -> Self {
         Self(targets)
     }
@@ -138,6 +138,16 @@ mod tests {
             let changed = actual.assign(&endpoints(wanted));
             assert_eq!((actual, changed.len()), (slots(after), changes), "{rule}");
         }
+    }
+
+    #[test]
+    fn a_target_that_was_found_twice_keeps_one_slot() {
+        let mut found = slots(&[1, 2, 1, 1]);
+        let changed = found.assign(&endpoints(&[1, 2]));
+        assert_eq!((found, changed.len()), (slots(&[1, 2]), 2));
+        let mut found = slots(&[1, 1]);
+        assert_eq!(found.assign(&endpoints(&[1, 2, 3])).len(), 2);
+        assert_eq!(found, slots(&[1, 2, 3]));
     }
 
     proptest! {

@@ -18,6 +18,8 @@ mod adoption;
 mod affinity;
 #[path = "fake/changes.rs"]
 mod changes;
+#[path = "fake/comparison.rs"]
+mod comparison;
 #[path = "fake/golden.rs"]
 mod golden;
 #[path = "fake/intercepted.rs"]

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use portolan_core::Protocol::Tcp;
-use portolan_nft::{Bytes, Element, ElementValue, Transaction};
+use portolan_core::node::DetectLocal;
+use portolan_nft::{Bytes, DumpedChain, Element, ElementValue, Transaction};
 use portolan_testkit::objects::{ServiceBuilder, SliceBuilder, ip, service, slice};
 
 use super::intercepted::Intercepted;
@@ -194,4 +195,30 @@ fn a_map_is_read_until_it_shows_nobody_who_must_forget() {
     block_on(backend.apply(node.state.plan(IpFamily::V4), node.state.changes(IpFamily::V4))).unwrap();
     *node.tables() = tables.lock().unwrap().tables.clone();
     assert_eq!(remembered(&node, MAP), Some(pairs([1])));
+}
+
+/// The rules of a service with affinity depend on it and on the node; both may change in one apply.
+#[test]
+fn a_node_that_changes_together_with_its_services_leaves_no_rule_behind() {
+    let config = || NodeConfig { detect_local: DetectLocal::NodeCidr, ..config() };
+    let node_with = |cidr: &str| {
+        let mut node = portolan_testkit::objects::node(world::THIS_NODE, &["192.0.2.1"]);
+        node.pod_cidrs = vec![cidr.parse().unwrap()];
+        Event::Node(Change::Applied(node))
+    };
+    let local = || cart().external_local().affinity(HOURS).applied();
+    let rules = |node: &Node| -> BTreeMap<_, Vec<_>> {
+        let dump = node.tables().dump(&table(IpFamily::V4)).unwrap().unwrap();
+        let of = |chain: DumpedChain| chain.rules.into_iter().map(|rule| rule.expressions).collect();
+        dump.chains.into_iter().map(|chain| (Arc::clone(&chain.chain.name), of(chain))).collect()
+    };
+    let lists: [&[u8]; 4] = [&[1, 2, 3], &[1, 2], &[], &[1, 2, 3, 4]];
+    for (before, after) in lists.iter().flat_map(|before| lists.iter().map(move |after| (before, after))) {
+        let mut changed = Node::new(config(), [local(), pods(before).applied(), node_with("10.1.0.0/16")]);
+        changed.apply_all();
+        changed.handle([pods(after).applied(), node_with("10.2.0.0/16")]).apply_all();
+        let mut fresh = Node::new(config(), [local(), pods(after).applied(), node_with("10.2.0.0/16")]);
+        fresh.apply_all();
+        assert_eq!(rules(&changed), rules(&fresh), "{before:?} → {after:?}");
+    }
 }

@@ -200,3 +200,28 @@ fn an_address_may_turn_from_external_ip_to_cluster_ip_and_back() {
         node.assert_serves_the_plan();
     }
 }
+
+#[test]
+fn a_class_that_comes_into_use_while_others_are_swept_keeps_nobody_from_it() {
+    let mut node = Node::new(config(), []);
+    node.apply();
+    let endpoints = |count: u8| {
+        let all = slice("ns/s-1", "s").port("", Tcp, 80);
+        (1..=count).fold(all, |pods, i| pods.on("n2", &format!("10.128.0.{i}"))).applied()
+    };
+    let s = || service("ns/s", "10.96.0.1").port("", Tcp, 80).applied();
+    for count in 1..=66 {
+        node.handle([s(), endpoints(count)]).apply();
+    }
+    node.handle([endpoints(30)]).apply();
+    let dump = node.tables().dump(&table(IpFamily::V4)).unwrap().unwrap();
+    let classes: Vec<_> = dump
+        .chains
+        .iter()
+        .map(|chain| &*chain.chain.name)
+        .filter(|name| name.starts_with("cluster-"))
+        .collect();
+    // The one that was in use when the others were counted stays for the next time.
+    assert_eq!(classes, ["cluster-30", "cluster-66", "cluster-ip-check"]);
+    node.assert_serves_the_plan();
+}

@@ -6,6 +6,7 @@ use super::*;
 
 type OnCommit = Box<dyn FnMut(&mut FakeTables, &Transaction) + Send>;
 type OnReading = Box<dyn FnMut(&mut DumpedSet) + Send>;
+type OnReadingAll = Box<dyn FnMut(&mut TableDump) + Send>;
 
 /// Pretended tables with somebody at the door.
 pub(crate) struct Intercepted {
@@ -16,6 +17,8 @@ pub(crate) struct Intercepted {
     pub(crate) after_commit: OnCommit,
     /// Called with what is read of one set, before the reader gets it.
     pub(crate) reading: OnReading,
+    /// The same with what is read of a whole table.
+    pub(crate) reading_all: OnReadingAll,
 }
 
 impl Intercepted {
@@ -26,6 +29,7 @@ impl Intercepted {
             before_commit: Box::new(|_, _| {}),
             after_commit: Box::new(|_, _| {}),
             reading: Box::new(|_| {}),
+            reading_all: Box::new(|_| {}),
         }
     }
 }
@@ -39,7 +43,11 @@ impl Tables for Intercepted {
     }
 
     fn dump(&mut self, table: &TableId) -> Result<Option<TableDump>, NftError> {
-        self.tables.dump(table)
+        let mut found = self.tables.dump(table)?;
+        if let Some(found) = &mut found {
+            (self.reading_all)(found);
+        }
+        Ok(found)
     }
 
     fn dump_set(&mut self, table: &TableId, set: &str) -> Result<Option<DumpedSet>, NftError> {

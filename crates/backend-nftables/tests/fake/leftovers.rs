@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use portolan_core::Protocol::Tcp;
 use portolan_nft::{
-    Bytes, Chain, Element, ElementValue, MatchOp, Rule, Selector, Set, Statement, Table, Transaction, Verdict,
+    Bytes, Chain, Element, ElementValue, MatchOp, Rule, Selector, Set, Statement, Transaction, Verdict,
 };
 use portolan_testkit::objects::{ServiceBuilder, SliceBuilder, ip, object_name, service, slice};
 

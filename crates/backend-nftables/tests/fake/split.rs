@@ -40,6 +40,14 @@ fn assert_between(seen: &View, old: &View, new: &View) {
         let now = seen.restricted.get(frontend).unwrap_or_else(|| panic!("{frontend} is open to all"));
         assert!(now.iter().all(|range| before.contains(range) || after.contains(range)), "{frontend}");
     }
+    // What comes or goes with its ranges is open to nobody else on its way.
+    for (frontend, ranges) in old.restricted.iter().chain(&new.restricted) {
+        let is_open =
+            |view: &View| view.served.contains_key(frontend) && !view.restricted.contains_key(frontend);
+        if !(is_open(old) || is_open(new)) {
+            assert!(!is_open(seen), "{frontend} is open to all besides {ranges:?}");
+        }
+    }
     for frontend in new.rejected.intersection(&old.rejected) {
         assert!(!seen.served.contains_key(frontend), "{frontend} is served by nobody");
     }

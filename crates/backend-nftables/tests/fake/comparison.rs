@@ -1,0 +1,108 @@
+//! Complete comparisons: what is replaced, what is changed, what is left alone.
+
+use std::time::Duration;
+
+use portolan_core::Protocol::Tcp;
+use portolan_nft::{Chain, Owner, TableDump};
+use portolan_testkit::objects::{ServiceBuilder, SliceBuilder, service, slice};
+
+use super::intercepted::Intercepted;
+use super::*;
+
+const HOURS: Duration = Duration::from_secs(10_800);
+
+fn cart() -> ServiceBuilder {
+    service("shop/cart", "10.96.2.1").port("", Tcp, 80).affinity(HOURS)
+}
+
+fn pods(lasts: &[u8]) -> SliceBuilder {
+    let pods = slice("shop/cart-1", "cart").port("", Tcp, 8080);
+    lasts.iter().fold(pods, |pods, last| pods.on("n2", &format!("10.244.2.{last}")))
+}
+
+/// A node with a service that was applied, about to be compared completely.
+fn applied() -> Node {
+    let mut node = Node::new(config(), [cart().applied(), pods(&[1, 2]).applied()]);
+    node.apply_all();
+    node.state.forget_applied(IpFamily::V4);
+    node
+}
+
+/// The tables of a node, of which something else is read than is there.
+fn showing(node: &Node, show: fn(&mut TableDump)) -> Arc<Mutex<Intercepted>> {
+    let reading_all = Box::new(show);
+    Arc::new(Mutex::new(Intercepted { reading_all, ..Intercepted::new(node.tables().clone()) }))
+}
+
+#[test]
+fn a_table_that_another_process_owns_is_neither_changed_nor_removed() {
+    let node = applied();
+    let tables = showing(&node, |dump| dump.owner = Owner::Other { port: 4711 });
+    let mut backend = NftablesBackend::new(IpFamily::V4, Arc::clone(&tables));
+    let (plan, changes) = (node.state.plan(IpFamily::V4), node.state.changes(IpFamily::V4));
+    for result in [block_on(backend.apply(plan, changes)).map(drop), block_on(backend.cleanup())] {
+        let error = result.unwrap_err();
+        assert!(matches!(error, BackendError::Busy { .. }), "{error:?}");
+        let why = portolan_core::backend::error_chain(&error);
+        assert!(why.contains("ip portolan") && why.contains("4711"), "{why}");
+    }
+    assert_eq!(tables.lock().unwrap().tables.to_nft(), node.tables().to_nft());
+}
+
+#[test]
+fn what_cannot_be_set_right_piece_by_piece_is_replaced_at_once_however_much_it_is() {
+    type Sight = (&'static str, fn(&mut TableDump));
+    let sights: [Sight; 4] = [
+        ("a sleeping table", |dump| dump.table.flags.dormant = true),
+        ("a chain of ours with a hook that cannot be read", |dump| dump.chains[0].foreign = true),
+        ("such a chain of somebody else", |dump| {
+            let mut theirs = dump.chains[0].clone();
+            theirs.chain = Chain::regular("theirs");
+            theirs.foreign = true;
+            dump.chains.push(theirs);
+        }),
+        ("a set of ours with an odd shape", |dump| dump.sets[0].set = None),
+    ];
+    for (what, show) in sights {
+        let node = applied();
+        let before = node.tables().to_nft();
+        let tables = showing(&node, show);
+        let mut backend = NftablesBackend::new(IpFamily::V4, Arc::clone(&tables)).with_transaction_limit(2);
+        let (plan, changes) = (node.state.plan(IpFamily::V4), node.state.changes(IpFamily::V4));
+        let report = block_on(backend.apply(plan, changes)).unwrap();
+        assert_eq!(report.transactions, 1, "{what}");
+        assert!(report.operations > 50, "{what}: {report:?}");
+        assert_eq!(tables.lock().unwrap().tables.to_nft(), before, "{what}");
+    }
+}
+
+#[test]
+fn a_table_of_ours_is_not_claimed_again() {
+    let tables = Arc::new(Mutex::new(FakeTables::new()));
+    let mut node = Node::on(tables, config(), [cart().applied(), pods(&[1, 2]).applied()]);
+    node.apply_all();
+    assert_eq!(node.restart().apply_all(), 0);
+}
+
+#[test]
+fn ranges_that_changed_meanwhile_give_way_to_those_that_overlap_them() {
+    let guarded = |ranges: &[&str]| {
+        let guarded = service("ns/web", "10.96.0.1").port("", Tcp, 80).load_balancer_ip("203.0.113.80");
+        ranges.iter().fold(guarded, |guarded, range| guarded.source_range(range)).applied()
+    };
+    let lists: [&[&str]; 4] = [
+        &["198.51.100.0/24"],
+        &["198.51.100.0/25", "198.51.100.192/26"],
+        &["198.51.100.64/26", "198.51.100.192/26", "203.0.113.0/24"],
+        &["198.51.0.0/16"],
+    ];
+    let pods = slice("ns/web-1", "web").port("", Tcp, 8080).on("n1", "10.244.0.1").applied();
+    let mut node = Node::new(config(), [guarded(lists[0]), pods]);
+    node.apply_all();
+    for list in lists.iter().cycle().skip(1).take(4) {
+        node.handle([guarded(list)]);
+        node = node.restart();
+        node.apply_all();
+        node.assert_serves_the_plan();
+    }
+}
