@@ -204,7 +204,7 @@ fn an_address_may_turn_from_external_ip_to_cluster_ip_and_back() {
 #[test]
 fn a_class_that_comes_into_use_while_others_are_swept_keeps_nobody_from_it() {
     let mut node = Node::new(config(), []);
-    node.apply();
+    node.apply_all();
     let endpoints = |count: u8| {
         let all = slice("ns/s-1", "s").port("", Tcp, 80);
         (1..=count).fold(all, |pods, i| pods.on("n2", &format!("10.128.0.{i}"))).applied()
