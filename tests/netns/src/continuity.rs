@@ -3,14 +3,16 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use portolan_core::Protocol::Tcp;
 use portolan_core::backend::Retry;
 use portolan_core::{BackendError, IpFamily, ProxyBackend};
 use portolan_testkit::netns::{
-    Caller, LongConnection, ProbeReport, Prober, Program, Topology, Transport, isolated,
+    Caller, LongConnection, ProbeReport, Prober, Program, Topology, Transport, assert_ruleset_reloads,
+    isolated,
 };
 use portolan_testkit::objects::{service, slice};
 
-use crate::cluster::{Cluster, NODE_PORT, PORT, block_on, web, web_pods};
+use crate::cluster::{Cluster, NODE, NODE_PORT, PORT, block_on, web, web_pods};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -258,5 +260,48 @@ fn a_table_left_by_a_version_with_fewer_hooks_is_taken_over() {
         cluster.assert_sound();
         let dump = cluster.dump(IpFamily::V4).unwrap();
         assert_eq!(dump.owner, portolan_nft::Owner::Us);
+    });
+}
+
+/// What has a service's name in it must be a word to nft, and no longer than the kernel's names.
+#[test]
+fn services_of_all_names_have_affinity_and_the_ruleset_loads_again() {
+    isolated(|| {
+        let mut cluster = Cluster::new(Topology::routed(2).unwrap());
+        let longest = format!("{}/{}", "n".repeat(63), "s".repeat(63));
+        let too_long = format!("{}/{}", "n".repeat(63), "s".repeat(200));
+        let names = [
+            ("1ns/2svc", "3p"),
+            ("0/0", "0"),
+            ("dead/beef", "cafe"),
+            ("ip6/tcp", "drop"),
+            ("a-/b.c", "-"),
+            (&longest, &*"p".repeat(63)),
+            (&too_long, ""),
+            ("shop/\"; flush ruleset", "{"),
+        ];
+        for (index, (name, port)) in names.into_iter().enumerate() {
+            let (namespace, plain) = name.split_once('/').unwrap();
+            let vips = format!("10.96.7.{index},fd00:10:96::70{index}");
+            let named = service(name, &vips).port(port, Tcp, PORT).affinity(PATIENCE).external_local();
+            let named = named.node_port(30_100 + u16::try_from(index).unwrap());
+            let pods = |family| {
+                let pods = slice(&format!("{namespace}/pods-{family}-{index}"), plain).port(port, Tcp, 8080);
+                pods.family(family)
+            };
+            let [first, second] = [cluster.net.pod(1), cluster.net.pod(2)];
+            let v4 = pods(IpFamily::V4).on(NODE, &first.ipv4.to_string()).on("n2", &second.ipv4.to_string());
+            let v6 = pods(IpFamily::V6).on(NODE, &first.ipv6.to_string()).on("n2", &second.ipv6.to_string());
+            cluster.apply([named.applied(), v4.applied(), v6.applied()]);
+            let client = Caller::from(cluster.net.client());
+            for vip in vips.split(',').map(vip) {
+                let pod = client.connect_tcp(vip).unwrap_or_else(|e| panic!("{name}: {e}")).pod;
+                for _ in 0..5 {
+                    assert_eq!(client.connect_tcp(vip).unwrap().pod, pod, "{name} by {vip}");
+                }
+            }
+            assert_ruleset_reloads(cluster.net.node());
+        }
+        assert_eq!(cluster.restart().apply([]), 2, "the tables are claimed, and all else is found again");
     });
 }
