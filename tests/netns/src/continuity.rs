@@ -290,9 +290,11 @@ fn services_of_all_names_have_affinity_and_the_ruleset_loads_again() {
                 pods.family(family)
             };
             let [first, second] = [cluster.net.pod(1), cluster.net.pod(2)];
-            let v4 = pods(IpFamily::V4).on(NODE, &first.ipv4.to_string()).on("n2", &second.ipv4.to_string());
-            let v6 = pods(IpFamily::V6).on(NODE, &first.ipv6.to_string()).on("n2", &second.ipv6.to_string());
-            cluster.apply([named.applied(), v4.applied(), v6.applied()]);
+            let in_v4 =
+                pods(IpFamily::V4).on(NODE, &first.ipv4.to_string()).on("n2", &second.ipv4.to_string());
+            let in_v6 =
+                pods(IpFamily::V6).on(NODE, &first.ipv6.to_string()).on("n2", &second.ipv6.to_string());
+            cluster.apply([named.applied(), in_v4.applied(), in_v6.applied()]);
             let client = Caller::from(cluster.net.client());
             for vip in vips.split(',').map(vip) {
                 let pod = client.connect_tcp(vip).unwrap_or_else(|e| panic!("{name}: {e}")).pod;
