@@ -270,7 +270,7 @@ fn services_of_all_names_have_affinity_and_the_ruleset_loads_again() {
         let mut cluster = Cluster::new(Topology::routed(2).unwrap());
         let longest = format!("{}/{}", "n".repeat(63), "s".repeat(63));
         let too_long = format!("{}/{}", "n".repeat(63), "s".repeat(200));
-        let names = [
+        let known_as = [
             ("1ns/2svc", "3p"),
             ("0/0", "0"),
             ("dead/beef", "cafe"),
@@ -280,11 +280,11 @@ fn services_of_all_names_have_affinity_and_the_ruleset_loads_again() {
             (&too_long, ""),
             ("shop/\"; flush ruleset", "{"),
         ];
-        for (index, (name, port)) in names.into_iter().enumerate() {
+        for (index, (name, port)) in known_as.into_iter().enumerate() {
             let (namespace, plain) = name.split_once('/').unwrap();
             let vips = format!("10.96.7.{index},fd00:10:96::70{index}");
-            let named = service(name, &vips).port(port, Tcp, PORT).affinity(PATIENCE).external_local();
-            let named = named.node_port(30_100 + u16::try_from(index).unwrap());
+            let sticky = service(name, &vips).port(port, Tcp, PORT).affinity(PATIENCE).external_local();
+            let sticky = sticky.node_port(30_100 + u16::try_from(index).unwrap());
             let pods = |family| {
                 let pods = slice(&format!("{namespace}/pods-{family}-{index}"), plain).port(port, Tcp, 8080);
                 pods.family(family)
@@ -294,7 +294,7 @@ fn services_of_all_names_have_affinity_and_the_ruleset_loads_again() {
                 pods(IpFamily::V4).on(NODE, &first.ipv4.to_string()).on("n2", &second.ipv4.to_string());
             let in_v6 =
                 pods(IpFamily::V6).on(NODE, &first.ipv6.to_string()).on("n2", &second.ipv6.to_string());
-            cluster.apply([named.applied(), in_v4.applied(), in_v6.applied()]);
+            cluster.apply([sticky.applied(), in_v4.applied(), in_v6.applied()]);
             let client = Caller::from(cluster.net.client());
             for vip in vips.split(',').map(vip) {
                 let pod = client.connect_tcp(vip).unwrap_or_else(|e| panic!("{name}: {e}")).pod;
