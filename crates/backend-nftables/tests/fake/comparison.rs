@@ -54,7 +54,10 @@ fn what_cannot_be_set_right_piece_by_piece_is_replaced_at_once_however_much_it_i
     type Sight = (&'static str, fn(&mut TableDump));
     let sights: [Sight; 4] = [
         ("a sleeping table", |dump| dump.table.flags.dormant = true),
-        ("a chain of ours with a hook that cannot be read", |dump| dump.chains[0].foreign = true),
+        ("a chain of ours with a hook that cannot be read", |dump| {
+            let ours = dump.chains.iter_mut().find(|found| &*found.chain.name == "nat-output");
+            ours.unwrap().foreign = true;
+        }),
         ("such a chain of somebody else", |dump| {
             let mut theirs = dump.chains[0].clone();
             theirs.chain = Chain::regular("theirs");

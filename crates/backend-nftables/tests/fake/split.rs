@@ -116,3 +116,64 @@ fn no_transaction_exceeds_its_limit() {
     // 41 elements; new ones may take half of what room there is, as a replaced one would take two.
     assert!((5..=12).contains(&report.transactions), "{report:?}");
 }
+
+/// What IPv4's table held after each transaction on the way from some objects to others, two elements each.
+fn on_the_way(before: &[Event], then: &[Event], restart: bool) -> Vec<View> {
+    let mut tables = Intercepted::new(FakeTables::new().with_features(Features::default()));
+    let seen = Arc::new(Mutex::new(Vec::<TableDump>::new()));
+    let witness = Arc::clone(&seen);
+    tables.after_commit = Box::new(move |tables, transaction| {
+        witness.lock().unwrap().extend(tables.dump(transaction.table()).unwrap());
+    });
+    let tables = Arc::new(Mutex::new(tables));
+    let start = || NftablesBackend::new(IpFamily::V4, Arc::clone(&tables)).with_transaction_limit(2);
+    let (mut backend, mut state) = (start(), State::new(config()));
+    for events in [&[&portolan_testkit::objects::empty_lists()[..], before].concat(), then] {
+        seen.lock().unwrap().clear();
+        events.iter().for_each(|event| state.handle(event.clone()));
+        state.prepare();
+        block_on(backend.apply(state.plan(IpFamily::V4), state.changes(IpFamily::V4))).unwrap();
+        state.committed(IpFamily::V4);
+        if restart {
+            backend = start();
+            state.forget_applied(IpFamily::V4);
+        }
+    }
+    let seen = seen.lock().unwrap();
+    seen.iter().map(|dump| View::in_between(dump).unwrap_or_else(|flaw| panic!("{flaw}"))).collect()
+}
+
+#[test]
+fn a_guarded_address_is_never_open_to_others_nor_closed_to_its_own() {
+    use portolan_core::Protocol::Tcp;
+    use portolan_testkit::objects::{object_name, service, slice};
+
+    let guarded = |ranges: &[&str]| {
+        let web = service("ns/web", "10.96.0.1").port("a", Tcp, 80).port("b", Tcp, 81);
+        let web = web.load_balancer_ip("203.0.113.80").load_balancer_ip("203.0.113.81");
+        ranges.iter().fold(web, |web, range| web.source_range(range)).applied()
+    };
+    let pods =
+        slice("ns/web-1", "web").port("a", Tcp, 80).port("b", Tcp, 81).on("n2", "10.244.1.1").applied();
+    let some = ["198.51.100.0/26", "198.51.100.128/26"];
+    let gone = Event::Service(Change::Deleted(object_name("ns/web")));
+    let ways: [(&str, Vec<Event>, Event); 4] = [
+        ("made", vec![pods.clone()], guarded(&some)),
+        ("deleted", vec![pods.clone(), guarded(&some)], gone),
+        ("opened", vec![pods.clone(), guarded(&some)], guarded(&[])),
+        ("given other ranges", vec![pods, guarded(&some)], guarded(&["198.51.100.128/26", "203.0.113.0/26"])),
+    ];
+    for (way, before, then) in ways {
+        for restart in [false, true] {
+            let seen = on_the_way(&before, std::slice::from_ref(&then), restart);
+            assert!(seen.len() >= 4, "{way}: {}", seen.len());
+            for view in &seen {
+                for frontend in view.served.keys().filter(|frontend| frontend.starts_with("203.0.113.")) {
+                    let ranges = view.restricted.get(frontend);
+                    assert!(way == "opened" || ranges.is_some(), "{way}: {frontend} is open");
+                    assert!(ranges.is_none_or(|ranges| ranges.len() == 2), "{way}: {frontend} is closed");
+                }
+            }
+        }
+    }
+}
