@@ -130,7 +130,9 @@ fn on_the_way(before: &[Event], then: &[Event], restart: bool) -> Vec<View> {
     let (mut backend, mut state) = (start(), State::new(config()));
     for events in [&[&portolan_testkit::objects::empty_lists()[..], before].concat(), then] {
         seen.lock().unwrap().clear();
-        events.iter().for_each(|event| state.handle(event.clone()));
+        for event in events {
+            state.handle(event.clone());
+        }
         state.prepare();
         block_on(backend.apply(state.plan(IpFamily::V4), state.changes(IpFamily::V4))).unwrap();
         state.committed(IpFamily::V4);
