@@ -150,6 +150,7 @@ fn conditions(word: &str) -> Conditions {
         "leaving" => [true, true, true],
         "serving" => [false, true, true],
         "answering" => [false, true, false],
+        "contrary" => [true, false, false],
         "gone" => [false, false, true],
         "unready" => [false, false, false],
         other => panic!("{other} is no condition"),

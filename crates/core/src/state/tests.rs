@@ -119,3 +119,29 @@ fn nothing_is_kept_of_objects_that_are_gone() {
         }
     }
 }
+
+/// All Services depend on where the node is, and on nothing else that changes with it: a Node object
+/// is written anew every few minutes, and there may be 50,000 Services.
+#[test]
+fn a_node_that_stays_where_it_is_has_no_service_decided_anew() {
+    let mut state = State::new(NodeConfig::new("n1"));
+    let mut node = Node {
+        name: "n1".into(),
+        addresses: vec!["192.0.2.1".parse().unwrap()],
+        pod_cidrs: vec![],
+        zone: Some("za".into()),
+        leaving: false,
+    };
+    let applied = |node: &Node| Event::Node(Change::Applied(node.clone()));
+    state.handle(web("ns/web", "10.96.0.1", None));
+    state.handle(applied(&node));
+    state.prepare();
+    node.leaving = true;
+    node.pod_cidrs = vec!["10.244.0.0/24".parse().unwrap()];
+    node.addresses.push("192.0.2.2".parse().unwrap());
+    state.handle(applied(&node));
+    assert!(state.dirty.is_empty(), "{:?}", state.dirty);
+    node.zone = Some("zb".into());
+    state.handle(applied(&node));
+    assert_eq!(state.dirty.len(), 1, "the zone decides about hints");
+}

@@ -106,6 +106,7 @@ fn an_endpoint_that_answers_keeps_its_flows_though_new_ones_go_elsewhere() {
         ("another joins", "1@n1", "1@n1 2@n2"),
         ("another becomes ready", "1@n1 2@n2/serving", "1@n1 2@n2"),
         ("hints lead elsewhere", "1@n1 2@n2", "1@n1~zb 2@n2~za"),
+        ("it is ready and says that it does not serve", "1@n1 2@n2", "1@n1/contrary~zb 2@n2~za"),
     ];
     for (rule, before, then) in rows {
         let check = check(vec![in_zone("za"), dns().applied(), servers(before)], vec![servers(then)]);
