@@ -159,8 +159,10 @@ fn services_of_an_api_server_are_served_through_cuts_expiry_and_restarts() {
         assert!(log.contains("web-broken"), "a malformed object is named: {log}");
         let report = prober.stop();
         assert_eq!(report.tally.failed(), 0, "{} {:?}", report.tally, report.first_failures);
-        let health = cluster.proxy.get(HEALTH.parse().unwrap(), "/healthz").unwrap();
-        assert_eq!(health.status, 200, "{}", health.body);
+        // The prober has seen IPv4's rules; the proxy started anew may still be busy with IPv6's.
+        let is_healthy =
+            |proxy: &Portolan| proxy.get(HEALTH.parse().unwrap(), "/healthz").unwrap().status == 200;
+        cluster.proxy.wait_until("it is healthy", PATIENCE, is_healthy).unwrap();
         assert_ruleset_reloads(cluster.net.node());
     });
 }
