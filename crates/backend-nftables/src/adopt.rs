@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use portolan_core::plan::{NodeSettings, ServicePort};
 use portolan_core::{IpFamily, ServicePortName};
-use portolan_nft::{Bytes, DumpedSet, Element, ElementValue, Set, TableDump, Verdict};
+use portolan_nft::{Bytes, DumpedSet, Element, ElementValue, Family, Set, TableDump, Verdict};
 
 use crate::affinity::{owner, shape};
 use crate::class::{Class, NotAClass};
@@ -58,7 +58,7 @@ fn has_our_sets(layout: &Layout, dump: &TableDump) -> bool {
     let ranges = dump.set(Container::SourceRanges.name());
     layout.sets().all(|set| dump.set(&set.name).is_none_or(|found| is_ours(found, set)))
         // Ranges that are no prefixes are not ours, and could not be named to be deleted.
-        && ranges.is_none_or(|set| set.elements.iter().all(|element| prefix(&element).is_some()))
+        && ranges.is_none_or(|set| set.elements.iter().all(|element| element.split_prefix(layout.family()).is_some()))
         && dump.sets.iter().all(|found| shape(&found.name).is_none_or(|ours| is_ours(found, &ours)))
 }
 
@@ -77,7 +77,8 @@ impl Existing {
         let mut existing = Self::default();
         for container in Container::ALL {
             if let Some(found) = dump.set(&layout.set(container).name) {
-                let elements = found.elements.iter().map(|element| (element.key, value(container, &element)));
+                let value = |element: Element| (element.key, value(container, &element, layout.family()));
+                let elements = found.elements.iter().map(value);
                 existing.containers[container as usize] = elements.collect();
             }
         }
@@ -166,9 +167,11 @@ impl Existing {
 }
 
 /// What an element found in `container` means; `None` when it is not one of ours.
-fn value(container: Container, element: &Element) -> Option<Value> {
+fn value(container: Container, element: &Element, family: Family) -> Option<Value> {
     match (container, &element.value) {
-        (Container::SourceRanges, ElementValue::None) => prefix(element).map(Value::Prefix),
+        (Container::SourceRanges, ElementValue::None) => {
+            element.split_prefix(family).map(|(_, _, bits)| Value::Prefix(bits))
+        }
         (_, ElementValue::None) => Some(Value::Member),
         (_, ElementValue::Data(data)) => target(data).map(Value::Target),
         (_, ElementValue::Verdict(Verdict::Goto(chain))) => {
@@ -176,26 +179,6 @@ fn value(container: Container, element: &Element) -> Option<Value> {
         }
         _ => None,
     }
-}
-
-/// How many leading bits the keys of a range of addresses share, if it is all keys of one VIP that
-/// share them.
-fn prefix(element: &Element) -> Option<u8> {
-    let last = element.key_end.as_deref().unwrap_or(&element.key);
-    let address = if element.key.len() > 16 + 12 { 16 } else { 4 };
-    let split = |key: &[u8]| -> Option<(Vec<u8>, u128)> {
-        let (vip, source) = key.split_at_checked(key.len().checked_sub(address)?)?;
-        Some((vip.to_vec(), source.iter().fold(0, |number, byte| number << 8 | u128::from(*byte))))
-    };
-    let (first_vip, first) = split(&element.key)?;
-    let (last_vip, last) = split(last)?;
-    if first_vip != last_vip {
-        return None;
-    }
-    let host = first ^ last;
-    let length = u8::try_from(address * 8).ok()?;
-    let host_bits = u8::try_from(128 - host.leading_zeros()).ok()?;
-    (host.count_ones() == u32::from(host_bits)).then(|| length - host_bits)
 }
 
 fn target(data: &[u8]) -> Option<Target> {

@@ -104,8 +104,7 @@ fn prefix(list: List) -> &'static str {
 /// Names from files may be longer than the kernel's and hold what nft could not read again; such a
 /// service port is known by a number, which has no slash in it and so is nobody else's.
 pub(crate) fn owner(name: &ServicePortName) -> Arc<str> {
-    let protocol = name.protocol.to_string().to_lowercase();
-    let owner = format!("{}/{protocol}/{}", name.service, name.port);
+    let owner = format!("{}/{}/{}", name.service, name.protocol, name.port);
     let parts = [&name.service.namespace, &name.service.name, &name.port];
     let is_plain = |part: &str| part.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
     if owner.len() <= MAX_OWNER && parts.into_iter().all(|part| is_plain(part)) {

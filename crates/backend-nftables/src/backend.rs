@@ -252,10 +252,7 @@ fn resettle(
         }
     }
     for ((set, old), (_, new)) in layout.ranges(old).into_iter().zip(layout.ranges(new)) {
-        if old != new {
-            batches.push(Operation::FlushSet(Arc::clone(&set.name)));
-            batches.current().add_elements(set, new);
-        }
+        batches.refill(set, &old, new);
     }
 }
 

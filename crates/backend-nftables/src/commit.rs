@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use portolan_core::IpFamily;
 use portolan_core::plan::NodeSettings;
-use portolan_nft::{Bytes, Chain, Element, Operation, Rule, Transaction, Verdict};
+use portolan_nft::{Bytes, Chain, Element, Operation, Rule, Set, Transaction, Verdict};
 
 use crate::class::Class;
 use crate::edits::{Edit, Edits};
@@ -62,13 +62,14 @@ impl<'a> Batches<'a> {
 
     /// Creates the chain of a class.
     pub(crate) fn add_class(&mut self, class: Class, settings: &NodeSettings) {
-        self.add_chain(&class.chain(), class.rules(settings));
+        self.add_chain(Chain::regular(class.chain()), class.rules(settings));
     }
 
-    /// Creates a regular chain; one that was left behind empty is taken up.
-    pub(crate) fn add_chain(&mut self, chain: &Arc<str>, rules: Vec<Rule>) {
-        self.current.add_chain(Chain::regular(Arc::clone(chain)));
-        self.add_rules(chain, rules);
+    /// Creates a chain; one that was left behind empty is taken up.
+    pub(crate) fn add_chain(&mut self, chain: Chain, rules: Vec<Rule>) {
+        let name = Arc::clone(&chain.name);
+        self.current.add_chain(chain);
+        self.add_rules(&name, rules);
     }
 
     /// Gives a chain other rules.
@@ -81,6 +82,17 @@ impl<'a> Batches<'a> {
         for rule in rules {
             self.current.add_rule(Arc::clone(chain), rule);
         }
+    }
+
+    /// Makes a set of ranges that holds `found` hold `wanted`.
+    pub(crate) fn refill(&mut self, set: &Arc<Set>, found: &[Element], wanted: Vec<Element>) {
+        if found == wanted {
+            return;
+        }
+        if !found.is_empty() {
+            self.current.flush_set(Arc::clone(&set.name));
+        }
+        self.current.add_elements(set, wanted);
     }
 
     /// Deletes a chain that nothing leads to.

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use portolan_nft::{
-    Bytes, DumpedChain, DumpedSet, Element, ElementValue, Family, Operation, Rule, Set, TableDump,
+    Bytes, Chain, DumpedChain, DumpedSet, Element, ElementValue, Family, Operation, Rule, Set, TableDump,
 };
 
 use crate::affinity::{Sticky, known_address, owner_of, shape};
@@ -181,7 +181,7 @@ impl Rules {
     fn are(&self, name: &Arc<str>, wanted: &[Rule], family: Family) -> bool {
         match self {
             Self::Written(rules) => rules == wanted,
-            Self::Read(chain) => chain.holds(&portolan_nft::Chain::regular(Arc::clone(name)), wanted, family),
+            Self::Read(chain) => chain.holds(&Chain::regular(Arc::clone(name)), wanted, family),
         }
     }
 }
@@ -196,7 +196,7 @@ impl StickyEdit {
             batches.current().add_elements(set, keys.iter().map(|key| Element::key(*key)));
         }
         for (chain, rules) in &self.new_chains {
-            batches.add_chain(chain, rules.clone());
+            batches.add_chain(Chain::regular(Arc::clone(chain)), rules.clone());
         }
     }
 

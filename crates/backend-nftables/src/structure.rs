@@ -118,11 +118,8 @@ fn put_chain(
         return;
     }
     match found {
-        Some(_) => batches.push(Operation::FlushChain(Arc::clone(&chain.name))),
-        None => batches.push(Operation::AddChain(chain.clone())),
-    }
-    for rule in rules {
-        batches.push(Operation::AddRule(Arc::clone(&chain.name), rule.clone()));
+        Some(_) => batches.rewrite_chain(&chain.name, rules.to_vec()),
+        None => batches.add_chain(chain.clone(), rules.to_vec()),
     }
 }
 
@@ -134,12 +131,6 @@ fn ranges(layout: &Layout, settings: &NodeSettings, dump: Option<&TableDump>, ba
             .map(|set| set.elements.iter().collect())
             .unwrap_or_default();
         found.sort_by_key(|element| element.key);
-        if found == wanted {
-            continue;
-        }
-        if !found.is_empty() {
-            batches.push(Operation::FlushSet(Arc::clone(&set.name)));
-        }
-        batches.current().add_elements(set, wanted);
+        batches.refill(set, &found, wanted);
     }
 }

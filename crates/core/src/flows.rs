@@ -116,14 +116,15 @@ impl FlowCheck {
     /// Lets flows to addresses that are checked lead to their present endpoints.
     fn rewant(&mut self, wanted: Option<&ServicePort>) {
         let Some(port) = wanted else { return };
-        let keep = keepers(port);
+        // Gathered only where it is asked for: most changes leave nothing to check.
+        let mut keep = None;
         for frontend in frontends(port) {
             let known = match frontend {
                 Frontend::Vip(ip, _, port) => self.vips.get_mut(&SocketAddr::new(ip, port)),
                 Frontend::NodePort(_, port) => self.node_ports.get_mut(&port),
             };
             if let Some(known) = known {
-                known.keep = Arc::clone(&keep);
+                known.keep = Arc::clone(keep.get_or_insert_with(|| keepers(port)));
             }
         }
     }

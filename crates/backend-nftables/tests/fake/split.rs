@@ -9,6 +9,17 @@ use proptest::prelude::*;
 use super::intercepted::Intercepted;
 use super::*;
 
+/// Empty tables, and what they hold after every commit.
+fn witnessed() -> (Arc<Mutex<Intercepted>>, Arc<Mutex<Vec<TableDump>>>) {
+    let mut tables = Intercepted::new(FakeTables::new().with_features(Features::default()));
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let witness = Arc::clone(&seen);
+    tables.after_commit = Box::new(move |tables, transaction| {
+        witness.lock().unwrap().extend(tables.dump(transaction.table()).unwrap());
+    });
+    (Arc::new(Mutex::new(tables)), seen)
+}
+
 /// What is served by both plans must be served throughout, by endpoints of either.
 fn assert_between(seen: &View, old: &View, new: &View) {
     for (frontend, after) in &new.served {
@@ -61,14 +72,7 @@ proptest! {
         changes in proptest::collection::vec((world::events(1..12), any::<bool>()), 1..6),
         limit in 2_usize..7,
     ) {
-        let mut tables = Intercepted::new(FakeTables::new().with_features(Features::default()));
-        // What the tables held after every commit.
-        let seen = Arc::new(Mutex::new(Vec::<TableDump>::new()));
-        let witness = Arc::clone(&seen);
-        tables.after_commit = Box::new(move |tables, transaction| {
-            witness.lock().unwrap().extend(tables.dump(transaction.table()).unwrap());
-        });
-        let tables = Arc::new(Mutex::new(tables));
+        let (tables, seen) = witnessed();
         let start = || NftablesBackend::new(IpFamily::V4, Arc::clone(&tables)).with_transaction_limit(limit);
         let mut backend = start();
         let mut state = State::new(config());
@@ -119,13 +123,7 @@ fn no_transaction_exceeds_its_limit() {
 
 /// What IPv4's table held after each transaction on the way from some objects to others, two elements each.
 fn on_the_way(before: &[Event], then: &[Event], restart: bool) -> Vec<View> {
-    let mut tables = Intercepted::new(FakeTables::new().with_features(Features::default()));
-    let seen = Arc::new(Mutex::new(Vec::<TableDump>::new()));
-    let witness = Arc::clone(&seen);
-    tables.after_commit = Box::new(move |tables, transaction| {
-        witness.lock().unwrap().extend(tables.dump(transaction.table()).unwrap());
-    });
-    let tables = Arc::new(Mutex::new(tables));
+    let (tables, seen) = witnessed();
     let start = || NftablesBackend::new(IpFamily::V4, Arc::clone(&tables)).with_transaction_limit(2);
     let (mut backend, mut state) = (start(), State::new(config()));
     for events in [&[&portolan_testkit::objects::empty_lists()[..], before].concat(), then] {
