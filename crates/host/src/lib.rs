@@ -1,0 +1,1 @@
+//! What the proxy asks of the host besides packets: sysctls, limits, what the kernel offers.

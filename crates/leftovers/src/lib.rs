@@ -1,0 +1,1 @@
+//! Finds and removes what another proxy, or another mode, left in the kernel.

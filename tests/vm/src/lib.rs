@@ -1,0 +1,1 @@
+//! Kernel tests in virtual machines, for what the kernel at hand lacks.
