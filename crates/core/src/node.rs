@@ -22,6 +22,11 @@ pub struct NodeConfig {
     pub masquerade_mark: u32,
     /// `nodePortAddresses`.
     pub node_port_addresses: NodePortSelection,
+    /// `bindAddress`, where it names one address: the node's own in its family, whatever the Node
+    /// object says.
+    pub bind_address: Option<IpAddr>,
+    /// Feature gate `AllowServiceExternalIPs`: whether `externalIPs` of Services are served at all.
+    pub allow_external_ips: bool,
 }
 
 /// `detectLocalMode`, with what that mode needs.
@@ -59,6 +64,8 @@ impl NodeConfig {
             masquerade_all: false,
             masquerade_mark: DEFAULT_MASQUERADE_MARK,
             node_port_addresses: NodePortSelection::Primary,
+            bind_address: None,
+            allow_external_ips: true,
         }
     }
 
