@@ -86,6 +86,16 @@ impl NodeConfig {
         }
     }
 
+    /// The node's address in each family: what is configured, or else the first one that the Node
+    /// object has. Loopback addresses are nobody's address.
+    pub fn node_ips(&self, node: Option<&Node>) -> PerFamily<Option<IpAddr>> {
+        let listed = node.map_or(&[][..], |node| &node.addresses);
+        let all = self.bind_address.iter().chain(listed);
+        PerFamily::from_fn(|family| {
+            all.clone().copied().find(|ip| IpFamily::of(*ip) == family && !ip.is_loopback())
+        })
+    }
+
     fn local_detector(&self, family: IpFamily, node: Option<&Node>) -> Option<LocalDetector> {
         let first = |nets: &[IpNet]| {
             let net = nets.iter().find(|net| IpFamily::of_net(net) == family);
@@ -103,7 +113,7 @@ impl NodeConfig {
         let nets: Vec<IpNet> = match &self.node_port_addresses {
             NodePortSelection::Cidrs(cidrs) => cidrs.clone(),
             NodePortSelection::Primary => {
-                let addresses = node_ips(node.map_or(&[], |node| &node.addresses));
+                let addresses = self.node_ips(node);
                 addresses.iter().filter_map(|(_, ip)| *ip).map(IpNet::from).collect()
             }
         };
@@ -122,14 +132,6 @@ pub(crate) fn merged<'a>(nets: impl IntoIterator<Item = &'a IpNet>, family: IpFa
     let mut merged = IpNet::aggregate(&of_family);
     merged.sort_unstable();
     merged
-}
-
-/// The node's address in each family: the first one the Node object has of it.
-/// Loopback addresses are nobody's address.
-pub fn node_ips(addresses: &[IpAddr]) -> PerFamily<Option<IpAddr>> {
-    PerFamily::from_fn(|family| {
-        addresses.iter().copied().find(|ip| IpFamily::of(*ip) == family && !ip.is_loopback())
-    })
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use crate::claims::{Contest, claims_of};
 use crate::event::{Change, EndpointSlice, Event, Node, Object, Service, ServiceCidr};
 use crate::health_check::health_check;
 use crate::name::{Name, ObjectName};
-use crate::node::{NodeConfig, node_ips};
+use crate::node::NodeConfig;
 use crate::plan::NodePlan;
 use crate::resolve::{self, Surroundings};
 use crate::selection::Here;
@@ -183,7 +183,10 @@ impl State {
         }
     }
 
-    fn set_service(&mut self, name: &ObjectName, service: Option<Service>) {
+    fn set_service(&mut self, name: &ObjectName, mut service: Option<Service>) {
+        if let Some(service) = service.as_mut().filter(|_| !self.config.allow_external_ips) {
+            service.external_ips.clear();
+        }
         if service.is_none() && !self.services.contains_key(name) {
             return;
         }
@@ -269,7 +272,7 @@ impl State {
             .collect();
         let zone = self.node.as_ref().and_then(|node| node.zone.as_ref());
         let here = Here { node: &self.config.node_name, zone };
-        let node_ips = node_ips(self.node.as_ref().map_or(&[], |node| &node.addresses));
+        let node_ips = self.config.node_ips(self.node.as_ref());
         for (family, state) in [(IpFamily::V4, &mut self.families.v4), (IpFamily::V6, &mut self.families.v6)]
         {
             let slices: Vec<_> = slices.iter().copied().filter(|slice| slice.family == family).collect();

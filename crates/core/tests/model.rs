@@ -9,7 +9,7 @@ use portolan_core::event::{Change, Event};
 use portolan_core::name::ServicePortName;
 use portolan_core::plan::{NodeSettings, ServicePort, Unserved};
 use portolan_core::state::Committed;
-use portolan_core::{HealthCheck, NodePlan, ObjectName, State};
+use portolan_core::{HealthCheck, NodeConfig, NodePlan, ObjectName, State};
 use portolan_testkit::world::{self, World};
 use proptest::prelude::*;
 
@@ -117,8 +117,9 @@ fn fate() -> impl Strategy<Value = Fate> {
     prop_oneof![4 => Just(Fate::Applied), 4 => Just(Fate::Waits), 1 => Just(Fate::Fails)]
 }
 
-fn steps() -> impl Strategy<Value = Vec<(Event, Fate, Fate)>> {
-    proptest::collection::vec((world::event(), fate(), fate()), 1..60)
+fn steps() -> impl Strategy<Value = Vec<(Event, Option<NodeConfig>, Fate, Fate)>> {
+    let configured_anew = prop::option::weighted(0.1, world::any_config());
+    proptest::collection::vec((world::event(), configured_anew, fate(), fate()), 1..60)
 }
 
 proptest! {
@@ -130,10 +131,15 @@ proptest! {
         steps in steps(),
     ) {
         let mut world = World::default();
+        let mut config = config;
         let mut state = world.state(config.clone());
         let mut followers = PerFamily::from_fn(|family| Follower::of(&mut state, family));
-        for (event, v4, v6) in steps {
+        for (event, configured_anew, v4, v6) in steps {
             world.handle(&event);
+            if let Some(new) = configured_anew {
+                config = NodeConfig { allow_external_ips: config.allow_external_ips, ..new.clone() };
+                state.reconfigure(new);
+            }
             let is_single = matches!(&event, Event::Service(Change::Applied(_)));
             state.handle(event);
             state.prepare();

@@ -1,12 +1,24 @@
-//! What holds for the node as a whole: its own object, and where cluster IPs come from.
+//! What holds for the node as a whole: its configuration, its own object, and where cluster IPs come from.
 
 use super::State;
 use crate::address::IpFamily;
 use crate::event::{Node, ServiceCidr};
 use crate::name::Name;
-use crate::node::node_ips;
+use crate::node::NodeConfig;
 
 impl State {
+    /// From now on plans follow `config`. The node's name and whether external IPs count stay what they
+    /// were from the start, as Services and endpoints have been taken in by them.
+    pub fn reconfigure(&mut self, config: NodeConfig) {
+        let node_name = self.config.node_name.clone();
+        let allow_external_ips = self.config.allow_external_ips;
+        let old = std::mem::replace(&mut self.config, NodeConfig { node_name, allow_external_ips, ..config });
+        if old.node_ips(self.node.as_ref()) != self.config.node_ips(self.node.as_ref()) {
+            self.dirty.extend(self.services.keys().cloned());
+        }
+        self.resettle();
+    }
+
     pub(super) fn set_node(&mut self, name: &Name, node: Option<Node>) {
         if *name != self.config.node_name || self.node == node {
             return;
@@ -14,9 +26,8 @@ impl State {
         // A Node that is gone keeps the last it said, as in kube-proxy: its pods still run.
         let Some(node) = node else { return };
         let old = self.node.replace(node);
-        let place = |node: Option<&Node>| {
-            node.map(|node| (node.zone.clone(), node_ips(&node.addresses))).unwrap_or_default()
-        };
+        let place =
+            |node: Option<&Node>| (node.and_then(|node| node.zone.clone()), self.config.node_ips(node));
         if place(old.as_ref()) != place(self.node.as_ref()) {
             self.dirty.extend(self.services.keys().cloned());
         }

@@ -1,5 +1,7 @@
 //! What follows from this node's own object, its configuration and the ranges of cluster IPs.
 
+use portolan_core::plan::NodePortAddresses;
+
 use super::*;
 
 #[test]
@@ -68,4 +70,45 @@ fn a_list_without_the_node_keeps_the_last_it_said() {
     let mut state = state_of([in_zone("za"), web().applied(), pods("1@n1~za 2@n2~zb")]);
     happen(&mut state, [Event::Node(Change::Replaced(vec![]))]);
     assert_eq!(lists(planned(&state, V4, "ns/web", "")).0, "1");
+}
+
+#[test]
+fn a_configured_address_is_the_nodes_own_in_its_family() {
+    let config = NodeConfig { bind_address: Some("192.0.2.77".parse().unwrap()), ..NodeConfig::new("n1") };
+    let mut state = State::new(config);
+    happen(&mut state, [Event::Node(Change::Applied(node("n1", &["192.0.2.1", "2001:db8::1"])))]);
+    let within = |net: &str| NodePortAddresses::Within(vec![net.parse().unwrap()]);
+    assert_eq!(state.plan(V4).node.node_port_addresses, within("192.0.2.77/32"));
+    assert_eq!(state.plan(V6).node.node_port_addresses, within("2001:db8::1/128"));
+}
+
+#[test]
+fn external_ips_can_be_left_out() {
+    for (allow_external_ips, count) in [(true, 1), (false, 0)] {
+        let mut state = State::new(NodeConfig { allow_external_ips, ..NodeConfig::new("n1") });
+        happen(&mut state, [web().external_ip("203.0.113.9").applied(), pods("1@n1")]);
+        let external: usize = state.plan(V4).service_ports.values().map(|port| port.external_ips.len()).sum();
+        assert_eq!(external, count);
+    }
+}
+
+#[test]
+fn a_new_configuration_is_followed_but_for_what_objects_were_read_by() {
+    let mut state = state_of([service_cidr("kubernetes", &["10.96.0.0/16"]), web().applied(), pods("1@n1")]);
+    commit(&mut state);
+    let new = NodeConfig {
+        node_name: "n2".into(),
+        masquerade_all: true,
+        allow_external_ips: false,
+        ..NodeConfig::new("n1")
+    };
+    state.reconfigure(new.clone());
+    state.prepare();
+    assert!(state.plan(V4).node.masquerade_all);
+    assert_eq!(cidrs(&state, V4), "10.96.0.0/16");
+    assert!(state.changes(V4).old_node().is_some());
+    assert_eq!(state.changes(V4).len(), 0, "no Service changed");
+    commit(&mut state);
+    state.reconfigure(new);
+    assert!(state.changes(V4).is_empty(), "the same configuration again");
 }

@@ -78,13 +78,17 @@ pub fn any_config() -> impl Strategy<Value = NodeConfig> {
         1 => nets(&addresses).prop_map(NodePortSelection::Cidrs),
     ];
     let mark = prop_oneof![4 => Just(DEFAULT_MASQUERADE_MARK), 1 => Just(1 << 15)];
-    (detect_local, prop::bool::weighted(0.2), node_port_addresses, mark).prop_map(
-        |(detect_local, masquerade_all, node_port_addresses, masquerade_mark)| NodeConfig {
+    let bind_address = prop::option::weighted(0.2, Just(IpAddr::from([192, 0, 2, 9])));
+    let switches = (prop::bool::weighted(0.2), prop::bool::weighted(0.9));
+    (detect_local, switches, node_port_addresses, mark, bind_address).prop_map(
+        |(detect_local, switches, node_port_addresses, masquerade_mark, bind_address)| NodeConfig {
             node_name: THIS_NODE.into(),
             detect_local,
-            masquerade_all,
+            masquerade_all: switches.0,
             masquerade_mark,
             node_port_addresses,
+            bind_address,
+            allow_external_ips: switches.1,
         },
     )
 }
