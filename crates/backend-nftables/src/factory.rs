@@ -54,6 +54,10 @@ impl BackendFactory for NftablesFactory {
         Ok(())
     }
 
+    fn leaves_flows(&self) -> bool {
+        true
+    }
+
     fn create(&self, family: IpFamily) -> Result<Box<dyn ProxyBackend>, BackendError> {
         let mut shared = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
         let tables = if let Some(tables) = &*shared {

@@ -218,6 +218,13 @@ pub trait BackendFactory: Send + Sync {
     /// Says what exactly is missing.
     async fn probe(&self) -> Result<(), ProbeFailure>;
 
+    /// Whether the kernel's connection tracking remembers for this mode where a flow goes. The proxy then
+    /// removes UDP flows that contradict a new plan, for every backend alike. No, unless a mode says so:
+    /// one that forwards in other ways must not have its flows cut.
+    fn leaves_flows(&self) -> bool {
+        false
+    }
+
     /// Makes the backend for one family. Called once per family and run.
     ///
     /// # Errors

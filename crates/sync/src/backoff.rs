@@ -38,6 +38,12 @@ impl Backoff {
         Self { next: FIRST.min(longest), longest, chance }
     }
 
+    /// From now on no delay is longer than `longest`.
+    pub(crate) fn limit(&mut self, longest: Duration) {
+        self.longest = longest;
+        self.next = self.next.min(longest);
+    }
+
     /// The delay after one more failure.
     pub(crate) fn fail(&mut self) -> Delay {
         let base = self.next;

@@ -14,7 +14,7 @@ use crate::flows::{self, FlowCleaning, touches_flows};
 use crate::observer::{Attempt, FlowAttempt, SyncObserver};
 use crate::programming::latencies;
 use crate::schedule::Schedule;
-use crate::settings::SyncSettings;
+use crate::settings::{Configuration, SyncSettings};
 
 /// One family: its backend and what is known about applying it.
 pub(crate) struct FamilySync {
@@ -48,6 +48,11 @@ impl FamilySync {
             was_applied: false,
             is_queued: false,
         }
+    }
+
+    /// Takes over other periods.
+    pub(crate) fn reconfigure(&mut self, configuration: &Configuration) {
+        self.schedule.reconfigure(configuration.min_period, configuration.retry_period);
     }
 
     /// When there is something to do next; possibly in the past.
@@ -113,7 +118,9 @@ impl FamilySync {
 
     /// Makes one attempt to bring the plan into force.
     async fn apply(&mut self, state: &mut State, observer: &mut dyn SyncObserver) {
-        if self.schedule.is_full_due(Instant::now()) {
+        let is_full_due = self.schedule.is_full_due(Instant::now());
+        let is_check = is_full_due && state.changes(self.family).is_empty();
+        if is_full_due {
             state.forget_applied(self.family);
         }
         let changes = state.changes(self.family);
@@ -124,7 +131,7 @@ impl FamilySync {
         let now = Instant::now();
         let took = now - began;
         let scope = result.as_ref().map_or(scope, |report| widest(scope, report.scope));
-        observer.attempted(self.family, &Attempt { scope, took, result: result.as_ref() });
+        observer.attempted(self.family, &Attempt { scope, took, is_check, result: result.as_ref() });
         match result {
             Ok(report) => {
                 let plan = state.plan(self.family);

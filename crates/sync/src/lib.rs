@@ -12,7 +12,8 @@
 //!                                           └── failed: back-off ◀─────┘ stale flows removed
 //! ```
 //!
-//! Always holds: nothing is applied before all initial lists have come; a change is
+//! Always holds: nothing is applied before all initial lists have come, and the Node object
+//! where it is waited for; a change is
 //! applied at once when nothing is going on and no minimum period holds it; what arrives
 //! during an apply makes up the next one; a failed apply loses nothing, and does not
 //! hold up the other family. Stopping leaves the rules as they are.
@@ -23,6 +24,7 @@ mod backoff;
 mod failures;
 mod family;
 mod flows;
+mod node_wait;
 mod observer;
 mod programming;
 mod schedule;
@@ -30,8 +32,9 @@ mod settings;
 mod sync_loop;
 mod thread;
 
+pub use node_wait::{NodeNeed, NodeWait};
 pub use observer::{Attempt, FlowAttempt, SyncObserver};
-pub use settings::SyncSettings;
+pub use settings::{Configuration, SyncSettings};
 pub use sync_loop::{Stop, Stopped, SyncLoop};
 pub use thread::{SyncThread, SyncThreadError};
 

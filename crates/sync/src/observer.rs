@@ -74,6 +74,9 @@ pub struct Attempt<'a> {
     pub scope: Scope,
     /// How long it took.
     pub took: Duration,
+    /// Nothing had changed: it compared everything because it was time to. What it wrote, others had
+    /// changed behind our back.
+    pub is_check: bool,
     /// What it did, or why it failed.
     pub result: Result<&'a ApplyReport, &'a BackendError>,
 }

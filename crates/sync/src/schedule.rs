@@ -46,6 +46,14 @@ impl Schedule {
         }
     }
 
+    /// Takes over other periods. What is planned already stays; what comes follows them.
+    pub(crate) fn reconfigure(&mut self, min_period: Duration, retry_period: Duration) {
+        self.not_before =
+            (self.not_before + min_period).checked_sub(self.min_period).unwrap_or(self.not_before);
+        self.min_period = min_period;
+        self.backoff.limit(retry_period);
+    }
+
     /// When to apply next, given whether there are changes; possibly in the past.
     pub(crate) fn next(&self, has_changes: bool) -> Option<Instant> {
         let wanted_now = match self.condition {

@@ -1,6 +1,10 @@
-//! What the loop's timing depends on.
+//! What the loop's timing depends on, and what may change while it runs.
 
 use std::time::{Duration, SystemTime};
+
+use portolan_core::NodeConfig;
+
+use crate::node_wait::NodeWait;
 
 /// What the loop's timing depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,14 +19,27 @@ pub struct SyncSettings {
     /// When the process started. Older pod changes were not ours to carry out, so how
     /// long they took says nothing about this process.
     pub started: SystemTime,
+    /// What the Node object must have before the first apply, if anything.
+    pub node_wait: Option<NodeWait>,
+}
+
+/// What may change while the loop runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Configuration {
+    /// What plans are made of, except for the node's name.
+    pub node: NodeConfig,
+    /// See [`SyncSettings::min_period`].
+    pub min_period: Duration,
+    /// See [`SyncSettings::retry_period`].
+    pub retry_period: Duration,
 }
 
 /// kube-proxy's time between full syncs.
 const FULL_PERIOD: Duration = Duration::from_secs(60 * 60);
 
 impl SyncSettings {
-    /// These periods, and a complete comparison every hour.
+    /// These periods, a complete comparison every hour, and no waiting for the Node object.
     pub fn new(min_period: Duration, retry_period: Duration, started: SystemTime) -> Self {
-        Self { min_period, retry_period, full_period: FULL_PERIOD, started }
+        Self { min_period, retry_period, full_period: FULL_PERIOD, started, node_wait: None }
     }
 }

@@ -7,12 +7,13 @@ use portolan_core::event::Event;
 use portolan_core::{FlowCleaner, IpFamily, ProxyBackend, State};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
-use tracing::warn;
+use tracing::{error, warn};
 
 use crate::family::FamilySync;
 use crate::flows::{Ended, FlowCleaning};
+use crate::node_wait::{Gate, NodeNeed, Passage};
 use crate::observer::SyncObserver;
-use crate::settings::SyncSettings;
+use crate::settings::{Configuration, SyncSettings};
 
 /// Most events taken in before the next look at what is due, so that a flood of them
 /// cannot put off every apply. Large enough to merge a burst into few applies.
@@ -25,6 +26,8 @@ pub struct SyncLoop {
     observer: Box<dyn SyncObserver>,
     settings: SyncSettings,
     chance: fn() -> f64,
+    gate: Gate,
+    configurations: Option<watch::Receiver<Configuration>>,
 }
 
 /// Why the loop came to an end.
@@ -34,6 +37,8 @@ pub enum Stopped {
     Asked,
     /// Nobody can send events any more.
     SourceEnded,
+    /// Pods of this node can only be told by `spec.podCIDRs` of its Node object, and that has none.
+    NoPodCidrs,
 }
 
 /// Asks a loop to stop.
@@ -80,7 +85,16 @@ impl SyncLoop {
             .into_iter()
             .map(|(family, backend)| FamilySync::new(family, backend, settings, chance))
             .collect();
-        Self { state, families, observer, settings: *settings, chance }
+        let gate = Gate::new(settings.node_wait);
+        Self { state, families, observer, settings: *settings, chance, gate, configurations: None }
+    }
+
+    /// Also follows what `configurations` comes to hold; what it holds now counts as known.
+    #[must_use]
+    pub fn following(mut self, mut configurations: watch::Receiver<Configuration>) -> Self {
+        configurations.mark_unchanged();
+        self.configurations = Some(configurations);
+        self
     }
 
     /// Also has `cleaner` remove the flows of `family` that a new plan makes stale.
@@ -111,6 +125,7 @@ impl SyncLoop {
                 (family, ended) = check_ended(&mut self.families) => {
                     family.check_ended(ended, &mut *self.observer);
                 }
+                configuration = configured_anew(&mut self.configurations) => self.reconfigure(configuration),
                 count = events.recv_many(&mut batch, BATCH) => {
                     if count == 0 {
                         return Stopped::SourceEnded;
@@ -118,6 +133,9 @@ impl SyncLoop {
                     self.take_in(batch.drain(..));
                 }
                 () = sleep_or_wait(next) => {}
+            }
+            if let Some(stopped) = self.look_at_node() {
+                return stopped;
             }
             self.act(&stop).await;
         }
@@ -127,6 +145,9 @@ impl SyncLoop {
     fn next(&self) -> Option<Instant> {
         if !self.state.is_ready() {
             return None;
+        }
+        if !self.gate.is_open() {
+            return self.gate.until();
         }
         self.families.iter().filter_map(|family| family.next(&self.state)).min()
     }
@@ -148,7 +169,44 @@ impl SyncLoop {
                 "two Services claim one address"
             );
         }
+        self.follow();
+    }
+
+    /// Takes over a new configuration.
+    fn reconfigure(&mut self, configuration: Configuration) {
+        for family in &mut self.families {
+            family.reconfigure(&configuration);
+        }
+        self.state.reconfigure(configuration.node);
+        self.follow();
+    }
+
+    fn is_open(&self) -> bool {
+        self.state.is_ready() && self.gate.is_open()
+    }
+
+    /// Starts as soon as the Node object is as needed, or patience is over. Returns why that is not to be.
+    fn look_at_node(&mut self) -> Option<Stopped> {
         if !self.state.is_ready() {
+            return None;
+        }
+        match self.gate.look(self.state.node(), Instant::now()) {
+            Passage::Open | Passage::Closed => return None,
+            Passage::Opens => {}
+            Passage::GaveUp(NodeNeed::PodCidr) => return Some(Stopped::NoPodCidrs),
+            Passage::GaveUp(NodeNeed::Address) => {
+                let missing =
+                    if self.state.node().is_none() { "to exist" } else { "to be assigned addresses" };
+                error!(missing, "timed out waiting for this node's Node object; starting all the same");
+            }
+        }
+        self.follow();
+        None
+    }
+
+    /// Brings plans up to date with the state, and tells who has changes now.
+    fn follow(&mut self) {
+        if !self.is_open() {
             return;
         }
         self.state.prepare();
@@ -160,7 +218,7 @@ impl SyncLoop {
 
     /// Does what is due, one family after the other.
     async fn act(&mut self, stop: &Stop) {
-        if !self.state.is_ready() {
+        if !self.is_open() {
             return;
         }
         let mut applied = false;
@@ -179,6 +237,17 @@ impl SyncLoop {
             self.observer.settled();
         }
     }
+}
+
+/// Waits for a new configuration; for ever if none can come.
+async fn configured_anew(configurations: &mut Option<watch::Receiver<Configuration>>) -> Configuration {
+    if let Some(receiver) = configurations
+        && receiver.changed().await.is_ok()
+    {
+        return receiver.borrow_and_update().clone();
+    }
+    *configurations = None;
+    std::future::pending().await
 }
 
 async fn sleep_or_wait(until: Option<Instant>) {

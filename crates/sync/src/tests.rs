@@ -1,5 +1,6 @@
 //! The loop on paused time, with backends that do what a script says.
 
+mod configuring;
 mod failing;
 mod flows;
 mod following;

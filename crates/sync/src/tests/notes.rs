@@ -51,7 +51,11 @@ impl SyncObserver for Notes {
     }
 
     fn attempted(&mut self, family: IpFamily, attempt: &Attempt<'_>) {
-        let verdict = if attempt.result.is_ok() { "applied" } else { "failed" };
+        let verdict = match (attempt.result, attempt.is_check) {
+            (Ok(_), false) => "applied",
+            (Ok(_), true) => "checked",
+            (Err(_), _) => "failed",
+        };
         self.note(format!("{verdict} {family} {:?} in {} ms", attempt.scope, attempt.took.as_millis()));
     }
 

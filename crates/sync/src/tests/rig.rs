@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
 use super::notes::Notes;
-use crate::{Stop, Stopped, SyncLoop, SyncSettings};
+use crate::{Configuration, Stop, Stopped, SyncLoop, SyncSettings};
 
 /// How the next apply goes.
 #[derive(Debug, Clone, Copy)]
@@ -136,6 +136,7 @@ pub(super) struct Rig {
     pub(super) notes: Notes,
     scripts: PerFamily<Arc<Mutex<Script>>>,
     pub(super) task: JoinHandle<Stopped>,
+    pub(super) configuration: watch::Sender<Configuration>,
 }
 
 /// Both families, no minimum period, retries at 30 s at the latest.
@@ -160,11 +161,15 @@ impl Rig {
         let (events, receiver) = mpsc::channel(1024);
         let (stop, asked) = Stop::channel();
         let notes = Notes::default();
-        let state = State::new(NodeConfig::new("n1"));
+        let node = NodeConfig::new("n1");
+        let state = State::new(node.clone());
+        let SyncSettings { min_period, retry_period, .. } = *settings;
+        let (configuration, configurations) =
+            watch::channel(Configuration { node, min_period, retry_period });
         let observer = Box::new(notes.clone());
         let sync_loop = SyncLoop::with_chance(state, backends, settings, observer, || 0.5);
-        let task = tokio::spawn(adapt(sync_loop).run(receiver, asked));
-        Self { start, events: Some(events), stop: Some(stop), notes, scripts, task }
+        let task = tokio::spawn(adapt(sync_loop.following(configurations)).run(receiver, asked));
+        Self { start, events: Some(events), stop: Some(stop), notes, scripts, task, configuration }
     }
 
     /// A loop that has applied its empty first plans.
