@@ -28,9 +28,12 @@ impl AnySource {
                 Ok(Self::Manifests(ManifestSource::new(folder, Name::clone(node_name))))
             }
             Source::Api(access) => {
-                let server =
-                    ApiServer { kubeconfig: access.kubeconfig.clone(), master: access.master.clone() };
-                let source = ApiSource::new(&server, &**node_name, Timing::default()).await?;
+                let server = ApiServer {
+                    kubeconfig: access.kubeconfig.clone(),
+                    master: access.master.clone(),
+                    ..ApiServer::default()
+                };
+                let source = ApiSource::new(&server, &**node_name, Timing::default(), Arc::new(())).await?;
                 Ok(Self::Api(Box::new(source)))
             }
         }

@@ -32,8 +32,10 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::error;
 
+use crate::client::ClientObserver;
 use crate::error::SourceError;
 use crate::metrics::SourceMetrics;
+use crate::recorder::EventRecorder;
 use crate::resource::Resource;
 
 mod backoff;
@@ -57,13 +59,21 @@ use link::Link;
 use selection::Selection;
 
 /// Where the API server is and who we are to it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ApiServer {
     /// Path of a kubeconfig; its current context counts.
     pub kubeconfig: Option<PathBuf>,
     /// URL of the server, in place of the kubeconfig's. With neither, the
     /// configuration that Kubernetes gives every pod is used.
     pub master: Option<String>,
+    /// Requests a second that we may send in the long run, watches aside. 0 stands for
+    /// 5, less for no limit, as in Kubernetes' own clients.
+    pub qps: f32,
+    /// Requests that may be sent at once after a while of silence; 0 stands for 10.
+    pub burst: u32,
+    /// First part of the `User-Agent`, by which servers and their logs tell clients
+    /// apart; `portolan` when empty.
+    pub agent: String,
 }
 
 /// How patient a source is.
@@ -113,7 +123,9 @@ impl ApiSource {
         server: &ApiServer,
         node_name: impl Into<String>,
         timing: Timing,
+        observer: Arc<dyn ClientObserver>,
     ) -> Result<Self, SourceError> {
+        drop(observer);
         let (client, url) = connect::connect(server).await?;
         let metrics = Arc::new(SourceMetrics::default());
         Ok(Self { link: Link::new(client, url, timing, metrics), node_name: node_name.into() })
@@ -122,6 +134,11 @@ impl ApiSource {
     /// What the source counts; live, also while it runs.
     pub fn metrics(&self) -> Arc<SourceMetrics> {
         Arc::clone(&self.link.metrics)
+    }
+
+    /// Where to report what is worth an Event. It sends from now on while the source runs.
+    pub fn events(&self) -> EventRecorder {
+        EventRecorder::nowhere()
     }
 
     /// Sends all objects, then every change, until `shutdown` resolves or nobody listens.

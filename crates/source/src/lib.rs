@@ -14,6 +14,7 @@
 //! what was sent last stays in force while a source is broken or out of reach.
 
 mod api;
+mod client;
 mod convert;
 mod decode;
 #[cfg(test)]
@@ -21,12 +22,15 @@ mod downstream;
 mod error;
 mod manifests;
 mod metrics;
+mod recorder;
 mod resource;
 mod wire;
 
 pub use api::{ApiServer, ApiSource, Timing};
+pub use client::{Answered, ClientObserver};
 pub use convert::{Converted, Converter, Origin, Problem};
 pub use decode::{Identity, Malformed};
 pub use error::SourceError;
 pub use manifests::ManifestSource;
 pub use metrics::{Count, SourceMetrics};
+pub use recorder::{EventRecorder, Regarding, Report, ReportKind};

@@ -19,9 +19,15 @@ pub enum Count {
     Failures,
     /// Manifest files that could not be read.
     BrokenFiles,
+    /// Events of Kubernetes that the API server took.
+    EventsSent,
+    /// Events that it turned down for good.
+    EventsFailed,
+    /// Reports that were given up because too many waited.
+    EventsDropped,
 }
 
-const COUNTS: usize = 7;
+const COUNTS: usize = 10;
 
 /// Counters that only grow, shared between a source and whoever publishes them.
 #[derive(Debug, Default)]
@@ -53,6 +59,9 @@ mod tests {
             Count::Watches,
             Count::Failures,
             Count::BrokenFiles,
+            Count::EventsSent,
+            Count::EventsFailed,
+            Count::EventsDropped,
         ];
         assert_eq!(all.len(), COUNTS);
         let metrics = SourceMetrics::default();

@@ -2,6 +2,7 @@
 //!
 //! The API server is testkit's, in this process, so its work is part of what is timed.
 
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -71,8 +72,8 @@ pub(crate) fn run(services: u32, endpoints: u32, rows: &mut Vec<Row>) -> anyhow:
 
 /// Starts source and sync as the proxy does.
 fn start(runtime: &Runtime, api: &ApiServer) -> anyhow::Result<(Receiver<Instant>, SyncThread)> {
-    let server = Server { kubeconfig: Some(api.kubeconfig_file().to_owned()), master: None };
-    let source = runtime.block_on(ApiSource::new(&server, "node1", Timing::default()))?;
+    let server = Server { kubeconfig: Some(api.kubeconfig_file().to_owned()), ..Server::default() };
+    let source = runtime.block_on(ApiSource::new(&server, "node1", Timing::default(), Arc::new(())))?;
     let (events, receiver) = tokio::sync::mpsc::channel(1024);
     runtime.spawn(source.run(events, std::future::pending()));
     let (settled, times) = channel();

@@ -59,8 +59,12 @@ impl Following {
 
     /// Follows `server` and waits for nothing.
     async fn start(server: ApiServer, timing: Timing) -> Self {
-        let place = super::ApiServer { kubeconfig: Some(server.kubeconfig_file().to_owned()), master: None };
-        let source = ApiSource::new(&place, NODE, timing).await.unwrap();
+        let place = super::ApiServer {
+            kubeconfig: Some(server.kubeconfig_file().to_owned()),
+            master: None,
+            ..Default::default()
+        };
+        let source = ApiSource::new(&place, NODE, timing, Arc::new(())).await.unwrap();
         let (sender, downstream) = Downstream::new();
         let (metrics, (stop, stopped)) = (source.metrics(), oneshot::channel());
         let task = tokio::spawn(source.run(sender, async move {

@@ -41,7 +41,7 @@ impl Write for Log {
 }
 
 async fn refused_by(place: super::super::ApiServer) -> (SourceError, String) {
-    let error = ApiSource::new(&place, NODE, TIMING).await.unwrap_err();
+    let error = ApiSource::new(&place, NODE, TIMING, Arc::new(())).await.unwrap_err();
     let cause = error.source().map(ToString::to_string).unwrap_or_default();
     (error, cause)
 }
@@ -49,13 +49,21 @@ async fn refused_by(place: super::super::ApiServer) -> (SourceError, String) {
 fn kubeconfig(content: &str) -> (tempfile::NamedTempFile, super::super::ApiServer) {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(content.as_bytes()).unwrap();
-    let place = super::super::ApiServer { kubeconfig: Some(file.path().to_owned()), master: None };
+    let place = super::super::ApiServer {
+        kubeconfig: Some(file.path().to_owned()),
+        master: None,
+        ..Default::default()
+    };
     (file, place)
 }
 
 #[tokio::test]
 async fn a_kubeconfig_that_cannot_be_used_says_why() {
-    let nowhere = super::super::ApiServer { kubeconfig: Some("/nowhere/kubeconfig".into()), master: None };
+    let nowhere = super::super::ApiServer {
+        kubeconfig: Some("/nowhere/kubeconfig".into()),
+        master: None,
+        ..Default::default()
+    };
     let (error, cause) = refused_by(nowhere).await;
     assert_eq!(error.to_string(), "cannot use the kubeconfig /nowhere/kubeconfig");
     assert!(cause.contains("No such file"), "{cause}");
@@ -95,7 +103,11 @@ async fn credentials_that_cannot_be_read_are_an_error() {
 
 #[tokio::test]
 async fn a_master_that_is_no_url_is_an_error() {
-    let place = super::super::ApiServer { kubeconfig: None, master: Some("http://a b".to_owned()) };
+    let place = super::super::ApiServer {
+        kubeconfig: None,
+        master: Some("http://a b".to_owned()),
+        ..Default::default()
+    };
     assert_eq!(refused_by(place).await.0.to_string(), "the API server address \"http://a b\" is no URL");
 }
 
@@ -107,12 +119,12 @@ async fn a_master_stands_in_for_the_kubeconfig_or_its_server() {
     );
     let address = server.url().trim_start_matches("http://").to_owned();
     let places = [
-        super::super::ApiServer { kubeconfig: None, master: Some(server.url()) },
-        super::super::ApiServer { kubeconfig: None, master: Some(address) },
+        super::super::ApiServer { kubeconfig: None, master: Some(server.url()), ..Default::default() },
+        super::super::ApiServer { kubeconfig: None, master: Some(address), ..Default::default() },
         super::super::ApiServer { master: Some(server.url()), ..elsewhere },
     ];
     for place in places {
-        let source = ApiSource::new(&place, NODE, TIMING).await.unwrap();
+        let source = ApiSource::new(&place, NODE, TIMING, Arc::new(())).await.unwrap();
         let (sender, mut downstream) = Downstream::new();
         let task = tokio::spawn(source.run(sender, std::future::pending()));
         assert_eq!(downstream.listed().await.services.lists, [2], "{place:?}");
@@ -125,8 +137,8 @@ async fn a_master_stands_in_for_the_kubeconfig_or_its_server() {
 /// Lines about Services that came before the source was stopped.
 async fn told_while_following(master: String) -> Vec<String> {
     let (log, _guard) = Log::capture();
-    let place = super::super::ApiServer { kubeconfig: None, master: Some(master) };
-    let source = ApiSource::new(&place, NODE, TIMING).await.unwrap();
+    let place = super::super::ApiServer { kubeconfig: None, master: Some(master), ..Default::default() };
+    let source = ApiSource::new(&place, NODE, TIMING, Arc::new(())).await.unwrap();
     let metrics = source.metrics();
     let (sender, mut downstream) = Downstream::new();
     let (stop, stopped) = oneshot::channel::<()>();
