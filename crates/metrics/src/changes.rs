@@ -1,8 +1,8 @@
 //! About changes of Services and endpoints that have come in.
 
-use prometheus::{IntCounter, IntGauge, Registry};
+use prometheus::{IntCounter, IntGauge};
 
-use crate::definition::{Definition, MetricsError};
+use crate::definition::{Definition, Definitions, MetricsError};
 
 /// About changes of Services and endpoints that have come in.
 ///
@@ -17,9 +17,9 @@ pub struct ChangeMetrics {
 }
 
 impl ChangeMetrics {
-    pub(crate) fn define(registry: &Registry) -> Result<Self, MetricsError> {
-        let counter = |name, help| Definition { name, help }.counter(registry);
-        let gauge = |name, help| Definition { name, help }.gauge(registry);
+    pub(crate) fn define(definitions: &Definitions) -> Result<Self, MetricsError> {
+        let counter = |name, help| Definition::alpha(name, help).counter(definitions);
+        let gauge = |name, help| Definition::alpha(name, help).gauge(definitions);
         Ok(Self {
             endpoints_total: counter(
                 "kubeproxy_sync_proxy_rules_endpoint_changes_total",

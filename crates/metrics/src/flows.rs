@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use prometheus::{HistogramVec, IntCounterVec, Registry};
+use prometheus::{HistogramVec, IntCounterVec};
 
 use crate::buckets;
-use crate::definition::{Definition, MetricsError};
+use crate::definition::{Definition, Definitions, MetricsError};
 
 const IP_FAMILY: &[&str] = &["ip_family"];
 
@@ -20,14 +20,14 @@ pub struct FlowMetrics {
 }
 
 impl FlowMetrics {
-    pub(crate) fn define(registry: &Registry) -> Result<Self, MetricsError> {
-        let counters = |name, help| Definition { name, help }.counters(registry, IP_FAMILY);
-        let duration = Definition {
-            name: "kubeproxy_conntrack_reconciler_sync_duration_seconds",
-            help: "How long searches for stale flows in connection tracking took",
-        };
+    pub(crate) fn define(definitions: &Definitions) -> Result<Self, MetricsError> {
+        let counters = |name, help| Definition::alpha(name, help).counters(definitions, IP_FAMILY);
+        let duration = Definition::alpha(
+                "kubeproxy_conntrack_reconciler_sync_duration_seconds",
+                "How long searches for stale flows in connection tracking took",
+            );
         Ok(Self {
-            duration: duration.histograms(registry, IP_FAMILY, buckets::work())?,
+            duration: duration.histograms(definitions, IP_FAMILY, buckets::work())?,
             deleted: counters(
                 "kubeproxy_conntrack_reconciler_deleted_entries_total",
                 "Stale flows that were removed from connection tracking",

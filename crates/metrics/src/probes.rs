@@ -1,8 +1,8 @@
 //! About the health server.
 
-use prometheus::{IntCounterVec, Registry};
+use prometheus::IntCounterVec;
 
-use crate::definition::{Definition, MetricsError};
+use crate::definition::{Definition, Definitions, MetricsError};
 
 /// About the health server.
 #[derive(Clone, Debug)]
@@ -12,8 +12,8 @@ pub struct ProbeMetrics {
 }
 
 impl ProbeMetrics {
-    pub(crate) fn define(registry: &Registry) -> Result<Self, MetricsError> {
-        let counters = |name, help| Definition { name, help }.counters(registry, &["code"]);
+    pub(crate) fn define(definitions: &Definitions) -> Result<Self, MetricsError> {
+        let counters = |name, help| Definition::alpha(name, help).counters(definitions, &["code"]);
         Ok(Self {
             healthz: counters("kubeproxy_proxy_healthz_total", "Answers of the health server on /healthz")?,
             livez: counters("kubeproxy_proxy_livez_total", "Answers of the health server on /livez")?,

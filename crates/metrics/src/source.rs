@@ -1,8 +1,8 @@
 //! About the watch on the API server, or on a folder.
 
-use prometheus::{IntCounterVec, Registry};
+use prometheus::IntCounterVec;
 
-use crate::definition::{Definition, MetricsError};
+use crate::definition::{Definition, Definitions, MetricsError};
 
 /// About the watch on the API server, or on a folder.
 #[derive(Clone, Debug)]
@@ -11,12 +11,12 @@ pub struct SourceMetrics {
 }
 
 impl SourceMetrics {
-    pub(crate) fn define(registry: &Registry) -> Result<Self, MetricsError> {
-        let errors = Definition {
-            name: "portolan_source_errors_total",
-            help: "What kept Services and endpoints from being read, by kind of error",
-        };
-        Ok(Self { errors: errors.counters(registry, &["error"])? })
+    pub(crate) fn define(definitions: &Definitions) -> Result<Self, MetricsError> {
+        let errors = Definition::alpha(
+                "portolan_source_errors_total",
+                "What kept Services and endpoints from being read, by kind of error",
+            );
+        Ok(Self { errors: errors.counters(definitions, &["error"])? })
     }
 
     /// Errors of this kind have happened `total` times since the start. A source counts

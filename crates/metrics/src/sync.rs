@@ -2,10 +2,10 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use prometheus::{GaugeVec, HistogramVec, IntCounterVec, Registry};
+use prometheus::{GaugeVec, HistogramVec, IntCounterVec};
 
 use crate::buckets;
-use crate::definition::{Definition, MetricsError};
+use crate::definition::{Definition, Definitions, MetricsError};
 
 const IP_FAMILY: &[&str] = &["ip_family"];
 
@@ -35,13 +35,13 @@ pub struct SyncMetrics {
 }
 
 impl SyncMetrics {
-    pub(crate) fn define(registry: &Registry) -> Result<Self, MetricsError> {
+    pub(crate) fn define(definitions: &Definitions) -> Result<Self, MetricsError> {
         let durations =
-            |name, help| Definition { name, help }.histograms(registry, IP_FAMILY, buckets::work());
-        let gauges = |name, help| Definition { name, help }.gauges(registry, IP_FAMILY);
-        let counters = |name, help| Definition { name, help }.counters(registry, IP_FAMILY);
+            |name, help| Definition::alpha(name, help).histograms(definitions, IP_FAMILY, buckets::work());
+        let gauges = |name, help| Definition::alpha(name, help).gauges(definitions, IP_FAMILY);
+        let counters = |name, help| Definition::alpha(name, help).counters(definitions, IP_FAMILY);
         let histograms =
-            |name, help, bounds| Definition { name, help }.histograms(registry, IP_FAMILY, bounds);
+            |name, help, bounds| Definition::alpha(name, help).histograms(definitions, IP_FAMILY, bounds);
         Ok(Self {
             duration: durations(
                 "kubeproxy_sync_proxy_rules_duration_seconds",
@@ -76,11 +76,11 @@ impl SyncMetrics {
                 "kubeproxy_sync_proxy_rules_nftables_cleanup_failures_total",
                 "Failed attempts to remove nftables objects that serve nobody any more",
             )?,
-            without_local_endpoints: Definition {
-                name: "kubeproxy_sync_proxy_rules_no_local_endpoints_total",
-                help: "Service ports with a Local traffic policy that have endpoints, but none on this node",
-            }
-            .gauges(registry, &["traffic_policy", IP_FAMILY[0]])?,
+            without_local_endpoints: Definition::alpha(
+                "kubeproxy_sync_proxy_rules_no_local_endpoints_total",
+                "Service ports with a Local traffic policy that have endpoints, but none on this node",
+            )
+            .gauges(definitions, &["traffic_policy", IP_FAMILY[0]])?,
             operations: histograms(
                 "portolan_sync_operations",
                 "Kernel objects that one successful sync wrote or removed",

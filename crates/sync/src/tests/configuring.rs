@@ -71,7 +71,7 @@ async fn pod_cidrs_are_waited_for_and_without_them_the_loop_ends() {
 
 #[tokio::test(start_paused = true)]
 async fn a_new_configuration_is_applied_at_once_and_the_same_one_is_not() {
-    let mut rig = Rig::ready(&settings()).await;
+    let rig = Rig::ready(&settings()).await;
     let node = NodeConfig { masquerade_all: true, ..NodeConfig::new("n1") };
     let new = Configuration { node, min_period: secs(0), retry_period: secs(30) };
     rig.configuration.send(new.clone()).unwrap();
