@@ -1,0 +1,79 @@
+//! Which IP families this host has.
+
+use std::fs;
+
+use portolan_core::IpFamily;
+
+use crate::Host;
+
+/// There exactly if the kernel has IPv6.
+const INTERFACES: &str = "/proc/net/if_inet6";
+/// `1` if IPv6 is switched off on every interface, those to come included.
+const SWITCH: &str = "/proc/sys/net/ipv6/conf/all/disable_ipv6";
+
+/// The families to serve.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Families {
+    /// IPv4, and IPv6 unless the host has none or has switched it off everywhere.
+    pub served: Vec<IpFamily>,
+    /// Why IPv6 is not among them, if it is not.
+    pub without_ipv6: Option<&'static str>,
+}
+
+impl Host {
+    /// The families to serve.
+    pub fn families(&self) -> Families {
+        let without_ipv6 = if !self.has_ipv6() {
+            Some("/proc/net/if_inet6 does not exist")
+        } else if self.is_ipv6_switched_off() {
+            Some("net.ipv6.conf.all.disable_ipv6 is 1")
+        } else {
+            None
+        };
+        let all = IpFamily::ALL.into_iter();
+        let served = all.filter(|family| *family == IpFamily::V4 || without_ipv6.is_none()).collect();
+        Families { served, without_ipv6 }
+    }
+
+    /// The families in which something may be left from an earlier run: IPv6 may have been switched off since
+    /// then, but not taken out of the kernel.
+    pub fn families_to_clean_up(&self) -> Vec<IpFamily> {
+        if self.has_ipv6() { IpFamily::ALL.to_vec() } else { vec![IpFamily::V4] }
+    }
+
+    fn has_ipv6(&self) -> bool {
+        self.path(INTERFACES).exists()
+    }
+
+    fn is_ipv6_switched_off(&self) -> bool {
+        fs::read_to_string(self.path(SWITCH)).is_ok_and(|text| text.trim() == "1")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Families served and cleaned up with these files.
+    fn counts(files: &[(&str, &str)]) -> (usize, usize) {
+        let root = tempfile::tempdir().unwrap();
+        let host = Host::at(root.path());
+        for (name, text) in files {
+            let path = host.path(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        let Families { served, without_ipv6 } = host.families();
+        assert_eq!(without_ipv6.is_some(), served == [IpFamily::V4]);
+        (served.len(), host.families_to_clean_up().len())
+    }
+
+    #[test]
+    fn ipv6_is_left_out_when_missing_or_switched_off() {
+        assert_eq!(counts(&[]), (1, 1));
+        assert_eq!(counts(&[(SWITCH, "0\n")]), (1, 1));
+        assert_eq!(counts(&[(INTERFACES, "")]), (2, 2));
+        assert_eq!(counts(&[(INTERFACES, ""), (SWITCH, "0\n")]), (2, 2));
+        assert_eq!(counts(&[(INTERFACES, ""), (SWITCH, "1\n")]), (1, 2));
+    }
+}

@@ -1,0 +1,103 @@
+//! Settings in a folder, and one that the kernel lets nobody write.
+
+use std::io::ErrorKind;
+
+use super::*;
+
+/// A host with one sysctl.
+fn host_with(path: &str, text: &str) -> (tempfile::TempDir, Host) {
+    let root = tempfile::tempdir().unwrap();
+    let file = root.path().join("proc/sys").join(path);
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    fs::write(file, text).unwrap();
+    let host = Host::at(root.path());
+    (root, host)
+}
+
+/// The failure of a setting, in words.
+fn failure(tuned: Tuned) -> String {
+    match tuned.outcome {
+        Outcome::Failed(error) => error.to_string(),
+        other => panic!("{}: {other:?}", tuned.sysctl),
+    }
+}
+
+#[test]
+fn a_value_that_differs_is_written_and_reported() {
+    let (root, host) = host_with("net/ipv4/ip_forward", "0\n");
+    let tuned = host.set_sysctl("net/ipv4/ip_forward", 1);
+    assert_eq!(tuned.sysctl, "/proc/sys/net/ipv4/ip_forward");
+    assert!(matches!(tuned.outcome, Outcome::Set { from: 0, to: 1 }), "{tuned:?}");
+    assert_eq!(fs::read_to_string(root.path().join("proc/sys/net/ipv4/ip_forward")).unwrap(), "1");
+}
+
+#[test]
+fn a_value_that_is_right_is_not_written() {
+    let (root, host) = host_with("net/ipv4/ip_forward", " 1\n");
+    let tuned = host.set_sysctl("net/ipv4/ip_forward", 1);
+    assert!(matches!(tuned.outcome, Outcome::Kept), "{tuned:?}");
+    assert_eq!(fs::read_to_string(root.path().join("proc/sys/net/ipv4/ip_forward")).unwrap(), " 1\n");
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named_and_not_made() {
+    let (root, host) = host_with("net/other", "1");
+    let said = failure(host.set_sysctl("net/netfilter/nf_conntrack_max", 131_072));
+    assert_eq!(
+        said,
+        "cannot set /proc/sys/net/netfilter/nf_conntrack_max to 131072: it does not exist, perhaps because its kernel \
+         module is not loaded yet"
+    );
+    assert!(!root.path().join("proc/sys/net/netfilter").exists());
+}
+
+#[test]
+fn a_sysctl_that_cannot_be_written_is_told_with_what_to_do() {
+    // Nobody may write it: it tells how the kernel was built (kernel/sysctl.c).
+    let tuned = Host::new().set_sysctl("kernel/ngroups_max", 1);
+    assert!(matches!(tuned.outcome, Outcome::Failed(HostError::ReadOnly { wanted: 1, .. })), "{tuned:?}");
+    let said = failure(tuned);
+    assert!(
+        said.starts_with("cannot set /proc/sys/kernel/ngroups_max to 1: it can only be read here"),
+        "{said}"
+    );
+    assert!(said.contains("--init-only"), "{said}");
+}
+
+#[test]
+fn a_sysctl_that_cannot_be_written_is_kept_if_it_is_right() {
+    let tuned = Host::new().set_sysctl("kernel/ngroups_max", 65_536);
+    assert!(matches!(tuned.outcome, Outcome::Kept), "{tuned:?}");
+}
+
+#[test]
+fn refusals_are_told_apart() {
+    let of = |kind: ErrorKind| HostError::of_write("/proc/sys/x", 1, kind.into());
+    assert!(matches!(of(ErrorKind::ReadOnlyFilesystem), HostError::ReadOnly { .. }));
+    assert!(matches!(of(ErrorKind::PermissionDenied), HostError::ReadOnly { .. }));
+    let eperm = HostError::of_write("/proc/sys/x", 1, io::Error::from_raw_os_error(nix::libc::EPERM));
+    assert!(matches!(eperm, HostError::ReadOnly { .. }));
+    assert!(matches!(of(ErrorKind::NotFound), HostError::Absent { .. }));
+    assert!(matches!(of(ErrorKind::InvalidInput), HostError::Refused { .. }));
+}
+
+#[test]
+fn what_is_no_number_is_quoted_and_left() {
+    let (root, host) = host_with("net/names", "cubic reno\n");
+    let said = failure(host.set_sysctl("net/names", 1));
+    assert_eq!(said, "/proc/sys/net/names holds \"cubic reno\", which is not a whole number");
+    assert_eq!(fs::read_to_string(root.path().join("proc/sys/net/names")).unwrap(), "cubic reno\n");
+}
+
+#[test]
+fn the_oom_score_is_the_processs_own() {
+    let (root, host) = host_with("net/other", "1");
+    fs::create_dir_all(root.path().join("proc/self")).unwrap();
+    let file = root.path().join("proc/self/oom_score_adj");
+    fs::write(&file, "0\n").unwrap();
+    host.set_oom_score_adj(-999).unwrap();
+    assert_eq!(fs::read_to_string(&file).unwrap(), "-999");
+    fs::remove_file(&file).unwrap();
+    let error = host.set_oom_score_adj(-999).unwrap_err();
+    assert!(matches!(error, HostError::Absent { wanted: -999, .. }), "{error:?}");
+}
