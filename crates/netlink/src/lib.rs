@@ -12,6 +12,7 @@ mod answer;
 mod attribute;
 mod batch;
 mod error;
+mod generic;
 mod message;
 mod socket;
 
@@ -19,5 +20,6 @@ pub use answer::Refusal;
 pub use attribute::{Attribute, AttributeIter};
 pub use batch::Batch;
 pub use error::NetlinkError;
+pub use generic::{GENERIC_HEADER_LEN, generic_header};
 pub use message::{HEADER_LEN, Message, MessageIter, MessageWriter, TooLong, flag};
 pub use socket::{NetlinkSocket, Protocol, Steadiness};
