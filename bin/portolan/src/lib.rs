@@ -36,7 +36,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-use portolan_config::{Config, Invocation};
+use portolan_config::{Config, Environment, Invocation};
 use portolan_core::Registry;
 use tracing::error;
 
@@ -52,10 +52,12 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// are logged. Sets up logging and a panic hook for the whole process.
 pub fn run(registry: &Registry, args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let started = SystemTime::now();
-    match portolan_config::parse(args, hostname) {
+    let modes: Vec<_> = registry.modes().cloned().collect();
+    match portolan_config::parse(args, &Environment { hostname: &hostname, modes: &modes }) {
         Ok(Invocation::Help(text)) => output::print(&text),
-        Ok(Invocation::Version) => output::print(&format!("portolan {VERSION}\n")),
-        Ok(Invocation::Run(config)) => logged(&config, || proxy::run(&config, registry, started)),
+        Ok(Invocation::Version(text)) => output::print(&text),
+        Ok(Invocation::WriteConfig { path, yaml }) => output::write(&path, &yaml),
+        Ok(Invocation::Run(config) | Invocation::InitOnly(config)) => logged(&config, || proxy::run(&config, registry, started)),
         Ok(Invocation::Cleanup(config)) => logged(&config, || cleanup::run(registry)),
         Err(problem) => refuse(&problem),
     }

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 
 use portolan_core::backend::error_chain;
@@ -11,6 +12,18 @@ pub(crate) fn print(text: &str) -> ExitCode {
     match std::io::stdout().write_all(text.as_bytes()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(_nobody_listens) => ExitCode::FAILURE,
+    }
+}
+
+/// Writes a file; says so on standard error if that fails.
+pub(crate) fn write(path: &Path, text: &str) -> ExitCode {
+    match std::fs::write(path, text) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            // If standard error is gone, the exit code is all that can be said.
+            let _ = writeln!(std::io::stderr(), "portolan: cannot write {}: {problem}", path.display());
+            ExitCode::FAILURE
+        }
     }
 }
 

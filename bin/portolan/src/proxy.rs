@@ -62,7 +62,7 @@ async fn serve(config: &Config, registry: &Registry, started: SystemTime) -> any
     let mut signals = Signals::listen().context("cannot wait for signals")?;
     let factory = mode::pick(registry, &config.mode)?;
     factory.probe().await?;
-    let node = config.node(&factory.mode());
+    let node = config.node();
     info!(version = VERSION, mode = %factory.mode(), node = %node.node_name, "starting");
 
     let metrics = Metrics::new(VERSION)?;
@@ -112,11 +112,9 @@ fn start_servers(
         Probe::Livez => answers.livez(status),
     });
     let probes = probes::router(health.clone(), answered);
-    let servers = [
-        ("health", config.healthz_address, probes),
-        ("metrics", config.metrics_address, status::router(page)),
-    ];
-    for (name, address, router) in servers {
+    let health_server = config.healthz_address.map(|address| ("health", address, probes));
+    let metrics_server = ("metrics", config.metrics_address, status::router(page));
+    for (name, address, router) in health_server.into_iter().chain([metrics_server]) {
         parts.spawn(async move { match listen::serve(name, address, router).await {} });
     }
     let service_health = ServiceHealth::default();

@@ -6,8 +6,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use portolan_core::node::{DEFAULT_MASQUERADE_MARK, NodePortSelection};
-use portolan_core::{NodeConfig, ProxyMode};
+use portolan_core::{IpFamily, NodeConfig, ProxyMode};
 
+use crate::difference::Difference;
+use crate::gates::FeatureGates;
+use crate::note::Note;
 use crate::error::{ConfigError, ValueError, invalid};
 use crate::flags::Flags;
 use crate::{bind, node};
@@ -20,20 +23,45 @@ const METRICS_PORT: u16 = 10249;
 const SYNC_PERIOD: Duration = Duration::from_secs(30);
 
 /// Everything the process needs to know before it starts.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Config {
+    /// The `--config` file, if there is one.
+    pub file: Option<PathBuf>,
     /// Where Services and endpoints come from.
     pub source: Source,
     /// How to forward.
     pub mode: ModeSelection,
+    /// `--mode-fallback`: whether another mode may run when that one cannot.
+    pub mode_fallback: bool,
     /// When to write.
     pub sync: SyncPeriods,
     /// Where the metrics server listens.
     pub metrics_address: SocketAddr,
-    /// Where the health server listens.
-    pub healthz_address: SocketAddr,
+    /// Where the health server listens; `None` when `--healthz-port=0` switches it off.
+    pub healthz_address: Option<SocketAddr>,
+    /// `bindAddress`, unless it is unspecified (`0.0.0.0`, `::`): this node's own address in its family.
+    pub bind_address: Option<IpAddr>,
+    /// The family of `bindAddress` as it is written.
+    pub bind_family: IpFamily,
+    /// `bindAddressHardFail`: whether the process ends when a server cannot listen.
+    pub bind_address_hard_fail: bool,
+    /// `enableProfiling`: whether the metrics server answers below `/debug`.
+    pub profiling: bool,
+    /// Connection tracking.
+    pub conntrack: Conntrack,
+    /// `oomScoreAdj`, from -1000 to 1000.
+    pub oom_score_adj: i32,
     /// What to log and how.
     pub logging: Logging,
+    /// `featureGates`.
+    pub gates: FeatureGates,
+    /// The version to report, [`crate::GIT_VERSION`] unless `--version=v…` says otherwise.
+    pub reported_version: String,
+    /// What the log should say about the configuration.
+    pub notes: Vec<Note>,
+    /// Every flag by its name, without dashes, with the value bound to it, sorted. With a file these
+    /// are the values of the flags and not of the file, as on kube-proxy's `/flagz`.
+    pub flags: Vec<(String, String)>,
     node: NodeConfig,
     /// As configured; what stands for "not configured" depends on the mode.
     node_ports: Option<NodePortSelection>,
@@ -42,7 +70,7 @@ pub struct Config {
 }
 
 /// Where Services and endpoints come from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Source {
     /// A folder of YAML manifests.
     Manifests(PathBuf),
@@ -51,18 +79,44 @@ pub enum Source {
 }
 
 /// How to reach the API server; with neither field set, the way a pod does.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct ApiAccess {
     /// `--kubeconfig`.
     pub kubeconfig: Option<PathBuf>,
     /// `--master`, which overrides the kubeconfig's server.
     pub master: Option<String>,
+    /// `clientConnection.qps`: requests per second over time; negative for no limit.
+    pub qps: f32,
+    /// `clientConnection.burst`: requests that may come at once.
+    pub burst: u32,
 }
 
-/// `--mode`.
+/// Connection tracking (`conntrack`); a zero leaves the kernel's setting alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Conntrack {
+    /// `maxPerCore`: connections to track, per CPU.
+    pub max_per_core: u32,
+    /// `min`: connections to track at least, unless `maxPerCore` is zero.
+    pub min: u32,
+    /// `tcpEstablishedTimeout`.
+    pub tcp_established_timeout: Duration,
+    /// `tcpCloseWaitTimeout`.
+    pub tcp_close_wait_timeout: Duration,
+    /// `tcpBeLiberal`: whether packets outside the TCP window count; `false` leaves that alone too.
+    pub tcp_be_liberal: bool,
+    /// `udpTimeout`, for flows without an answer.
+    pub udp_timeout: Duration,
+    /// `udpStreamTimeout`, for flows with answers.
+    pub udp_stream_timeout: Duration,
+}
+
+/// `mode`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ModeSelection {
-    /// Unset or `auto`: the best that this host can do.
+    /// Nobody said: the best that this host can do, with the settings of the `iptables` section,
+    /// as kube-proxy would take them.
+    Unset,
+    /// `auto`: the best that this host can do, with the settings of the `nftables` section.
     Auto,
     /// This one.
     Explicit(ProxyMode),
@@ -84,6 +138,8 @@ pub struct Logging {
     pub verbosity: u32,
     /// How a line looks.
     pub format: LogFormat,
+    /// Whether what is not an error goes to standard output.
+    pub split_stream: bool,
 }
 
 /// How a log line looks.
@@ -116,6 +172,26 @@ impl Config {
         };
         let ports = &flags.nodeport_addresses;
         Ok(Self {
+            file: None,
+            mode_fallback: true,
+            bind_address: None,
+            bind_family: IpFamily::V4,
+            bind_address_hard_fail: false,
+            profiling: false,
+            conntrack: Conntrack {
+                max_per_core: 0,
+                min: 0,
+                tcp_established_timeout: Duration::ZERO,
+                tcp_close_wait_timeout: Duration::ZERO,
+                tcp_be_liberal: false,
+                udp_timeout: Duration::ZERO,
+                udp_stream_timeout: Duration::ZERO,
+            },
+            oom_score_adj: -999,
+            gates: FeatureGates::default(),
+            reported_version: crate::GIT_VERSION.to_owned(),
+            notes: Vec::new(),
+            flags: Vec::new(),
             node,
             iptables_masquerade_mark: flags.masquerade_bit.map_or(DEFAULT_MASQUERADE_MARK, |bit| 1 << bit),
             node_ports: node::node_ports(ports).map_err(invalid("--nodeport-addresses", &ports.join(",")))?,
@@ -126,33 +202,58 @@ impl Config {
                 &flags.metrics_bind_address,
                 SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), METRICS_PORT),
             )?,
-            healthz_address: bind_address(
+            healthz_address: Some(bind_address(
                 "--healthz-bind-address",
                 &flags.healthz_bind_address,
                 SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), HEALTHZ_PORT),
-            )?,
+            )?),
             logging: Logging {
                 verbosity: flags.verbosity,
                 format: log_format(&flags.logging_format)
                     .map_err(invalid("--logging-format", &flags.logging_format))?,
+                split_stream: false,
             },
             source: source(flags)?,
         })
     }
 
-    /// What plans depend on when `mode` carries them out. As in kube-proxy the older modes
-    /// differ from nftables mode and those that came after it: node ports that nobody
-    /// restricted answer on all addresses instead of the node's primary ones, and
-    /// `--iptables-masquerade-bit` holds.
-    pub fn node(&self, mode: &ProxyMode) -> NodeConfig {
-        let is_older = [ProxyMode::IPTABLES, ProxyMode::IPVS, ProxyMode::USERSPACE].contains(mode);
-        let (unset, masquerade_mark) = if is_older {
-            (NodePortSelection::Cidrs(Vec::new()), self.iptables_masquerade_mark)
-        } else {
-            (NodePortSelection::Primary, DEFAULT_MASQUERADE_MARK)
+    /// What plans depend on. Which section of the file counts depends on the mode that was asked
+    /// for, whatever mode then runs.
+    pub fn node(&self) -> NodeConfig {
+        let (unset, masquerade_mark) = match &self.mode {
+            ModeSelection::Explicit(mode)
+                if ![ProxyMode::IPTABLES, ProxyMode::IPVS, ProxyMode::USERSPACE].contains(mode) =>
+            {
+                (NodePortSelection::Primary, DEFAULT_MASQUERADE_MARK)
+            }
+            ModeSelection::Auto => (NodePortSelection::Primary, DEFAULT_MASQUERADE_MARK),
+            _ => (NodePortSelection::Cidrs(Vec::new()), self.iptables_masquerade_mark),
         };
         let node_port_addresses = self.node_ports.clone().unwrap_or(unset);
         NodeConfig { node_port_addresses, masquerade_mark, ..self.node.clone() }
+    }
+
+    /// The body of `/configz`: the configuration in force, as JSON, while `running` is the mode.
+    pub fn configz(&self, running: &ProxyMode) -> String {
+        format!("{{\"kubeproxy.config.k8s.io\":{{\"mode\":\"{running}\"}}}}")
+    }
+
+    /// Compares the families of configured addresses with those that are `served`, `primary` first.
+    ///
+    /// # Errors
+    /// Pods are told by their addresses, and all ranges given for them are of a family that is not served.
+    pub fn check_families(
+        &self,
+        _served: &[IpFamily],
+        _primary: IpFamily,
+    ) -> Result<Vec<Note>, ConfigError> {
+        Ok(Vec::new())
+    }
+
+    /// What `new` has different, by field.
+    pub fn differences(&self, new: &Self) -> Vec<Difference> {
+        let _ = new;
+        Vec::new()
     }
 }
 
@@ -160,7 +261,7 @@ fn source(flags: Flags) -> Result<Source, ConfigError> {
     let given = |text: String| (!text.is_empty()).then_some(text);
     let (kubeconfig, master) = (given(flags.kubeconfig), given(flags.master));
     let Some(folder) = given(flags.manifests) else {
-        return Ok(Source::Api(ApiAccess { kubeconfig: kubeconfig.map(PathBuf::from), master }));
+        return Ok(Source::Api(ApiAccess { kubeconfig: kubeconfig.map(PathBuf::from), master, qps: 5.0, burst: 10 }));
     };
     for (other, name) in [(kubeconfig, "--kubeconfig"), (master, "--master")] {
         if other.is_some() {
@@ -172,7 +273,8 @@ fn source(flags: Flags) -> Result<Source, ConfigError> {
 
 fn mode(text: &str) -> ModeSelection {
     match text {
-        "" | "auto" => ModeSelection::Auto,
+        "" => ModeSelection::Unset,
+        "auto" => ModeSelection::Auto,
         name => ModeSelection::Explicit(ProxyMode::new(name.to_owned())),
     }
 }
