@@ -35,23 +35,28 @@ use tracing::error;
 use crate::client::ClientObserver;
 use crate::error::SourceError;
 use crate::metrics::SourceMetrics;
-use crate::recorder::EventRecorder;
+use crate::recorder::{Delivery, EventRecorder};
 use crate::resource::Resource;
 
-mod backoff;
+mod agent;
+pub(crate) mod backoff;
 mod connect;
-mod failure;
+pub(crate) mod failure;
 mod follow;
 mod gather;
 mod items;
+mod limiter;
 mod lines;
-mod link;
+pub(crate) mod link;
 mod list;
 mod reader;
 mod selection;
 mod streamed;
+mod tally;
+pub(crate) mod telling;
 #[cfg(test)]
 mod tests;
+mod token;
 mod watch;
 
 use follow::Follower;
@@ -112,6 +117,7 @@ impl Default for Timing {
 pub struct ApiSource {
     link: Link,
     node_name: String,
+    reports: Arc<Delivery>,
 }
 
 impl ApiSource {
@@ -125,10 +131,11 @@ impl ApiSource {
         timing: Timing,
         observer: Arc<dyn ClientObserver>,
     ) -> Result<Self, SourceError> {
-        drop(observer);
-        let (client, url) = connect::connect(server).await?;
+        let server = connect::connect(server).await?;
         let metrics = Arc::new(SourceMetrics::default());
-        Ok(Self { link: Link::new(client, url, timing, metrics), node_name: node_name.into() })
+        let (link, node_name) = (Link::new(server, timing, metrics, observer), node_name.into());
+        let reports = Arc::new(Delivery::new(link.clone(), &node_name));
+        Ok(Self { link, node_name, reports })
     }
 
     /// What the source counts; live, also while it runs.
@@ -136,9 +143,9 @@ impl ApiSource {
         Arc::clone(&self.link.metrics)
     }
 
-    /// Where to report what is worth an Event. It sends from now on while the source runs.
+    /// Where to report what is worth an Event. What was reported is sent while the source runs.
     pub fn events(&self) -> EventRecorder {
-        EventRecorder::nowhere()
+        EventRecorder::new(Arc::clone(&self.reports))
     }
 
     /// Sends all objects, then every change, until `shutdown` resolves or nobody listens.
@@ -154,6 +161,7 @@ impl ApiSource {
         follow.kind::<EndpointSlice>(Selection::endpoint_slices());
         follow.kind::<ServiceCidr>(Selection::everything());
         drop(follow);
+        watches.spawn(self.reports.run());
         tokio::select! {
             () = shutdown => {}
             () = events.closed() => {}

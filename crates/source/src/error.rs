@@ -37,6 +37,14 @@ pub enum SourceError {
         /// What is wrong with it.
         source: http::uri::InvalidUri,
     },
+    /// The file that should hold our token for the API server is missing, is empty or may not be read.
+    #[error("cannot read the token in {}", path.display())]
+    Token {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// The credentials or certificates cannot be used.
     #[error("cannot set up a client for the API server {server}")]
     Client {

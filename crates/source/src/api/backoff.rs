@@ -5,19 +5,19 @@ use std::time::Duration;
 /// Doubling waits, each drawn from between half of the step and the whole of it, so
 /// that the nodes of a cluster do not come back in step after an outage.
 #[derive(Debug, Clone)]
-pub(super) struct Backoff {
+pub(crate) struct Backoff {
     first: Duration,
     last: Duration,
     failures: u32,
 }
 
 impl Backoff {
-    pub(super) fn new(first: Duration, last: Duration) -> Self {
+    pub(crate) fn new(first: Duration, last: Duration) -> Self {
         Self { first, last, failures: 0 }
     }
 
     /// Takes in a failure; how long to wait because of it.
-    pub(super) fn fail(&mut self) -> Duration {
+    pub(crate) fn fail(&mut self) -> Duration {
         let doubled = 2_u32.saturating_pow(self.failures);
         let step = self.first.saturating_mul(doubled).min(self.last);
         self.failures = self.failures.saturating_add(1);
@@ -25,12 +25,12 @@ impl Backoff {
     }
 
     /// Takes in that things work again.
-    pub(super) fn succeed(&mut self) {
+    pub(crate) fn succeed(&mut self) {
         self.failures = 0;
     }
 
     /// Whether the last try failed.
-    pub(super) fn is_failing(&self) -> bool {
+    pub(crate) fn is_failing(&self) -> bool {
         self.failures > 0
     }
 }

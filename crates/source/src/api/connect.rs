@@ -1,23 +1,24 @@
 //! Makes a client from a kubeconfig, a URL, or what Kubernetes gives a pod.
 
+use std::path::Path;
 use std::time::Duration;
 
-use http::HeaderValue;
 use http::header::USER_AGENT;
+use http::{HeaderValue, Uri};
 use hyper_util::client::legacy::Client as HttpClient;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use kube::client::{Body, ConfigExt as _};
-use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
+use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
 use tower::{BoxError, ServiceBuilder};
 use tracing::warn;
 
 use super::ApiServer;
+use super::agent::user_agent;
+use super::limiter::Limiter;
+use super::token::TokenFile;
 use crate::error::SourceError;
-
-/// Servers tell clients apart by the first part.
-const AGENT: &str = concat!("portolan/", env!("CARGO_PKG_VERSION"));
 
 /// How long a connection may take to come about.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -28,24 +29,74 @@ const KEEPALIVE: Duration = Duration::from_secs(30);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 const KEEPALIVE_RETRIES: u32 = 3;
 
-/// The client, and the URL of its server for messages.
+/// A server that can be asked.
+pub(super) struct Server {
+    pub(super) client: Client,
+    /// For messages.
+    pub(super) url: String,
+    /// Host and port, for metrics.
+    pub(super) host: String,
+    pub(super) limiter: Limiter,
+    /// A token to show, besides what the client shows by itself.
+    pub(super) token: Option<TokenFile>,
+}
+
+/// Prepares to ask `server`.
 ///
 /// # Errors
 /// The configuration is missing, incomplete or unusable.
-pub(super) async fn connect(server: &ApiServer) -> Result<(Client, String), SourceError> {
+pub(super) async fn connect(server: &ApiServer) -> Result<Server, SourceError> {
     let mut config = configuration(server).await?;
-    config.headers.push((USER_AGENT, HeaderValue::from_static(AGENT)));
+    let agent = HeaderValue::try_from(user_agent(&server.agent));
+    config.headers.extend(agent.map(|agent| (USER_AGENT, agent)));
     let url = config.cluster_url.to_string().trim_end_matches('/').to_owned();
+    let host = host(&config.cluster_url, server);
     if let Some(proxy) = &config.proxy_url {
         warn!(%proxy, server = url, "HTTP proxies are not used; connecting to the API server itself");
     }
+    let token = token_file(&mut config.auth_info)?;
     let client = client(&config)
         .map_err(|source| SourceError::Client { server: url.clone(), source: Box::new(source) })?;
-    Ok((client, url))
+    Ok(Server { client, url, host, limiter: Limiter::new(server.qps, server.burst), token })
+}
+
+/// Host and port as the URL has them. Of a pod's own configuration kube leaves a usual port
+/// out, which Kubernetes' own clients do not.
+fn host(url: &Uri, server: &ApiServer) -> String {
+    let host = url.authority().map(ToString::to_string).unwrap_or_default();
+    let in_cluster = server.kubeconfig.is_none() && given(server.master.as_deref()).is_none();
+    if in_cluster && url.port().is_none() { format!("{host}:443") } else { host }
+}
+
+fn given(master: Option<&str>) -> Option<&str> {
+    master.filter(|master| !master.is_empty())
+}
+
+/// Takes a token that is in a file out of `auth`, where it counts.
+///
+/// # Errors
+/// The file holds no token, and there is no other one.
+fn token_file(auth: &mut AuthInfo) -> Result<Option<TokenFile>, SourceError> {
+    let other = auth.auth_provider.is_some() || auth.username.is_some() && auth.password.is_some();
+    let Some(path) = auth.token_file.as_ref().filter(|path| !path.is_empty() && !other) else {
+        return Ok(None);
+    };
+    match TokenFile::open(Path::new(path)) {
+        Ok(token) => {
+            // As in Kubernetes' own clients, a file that can be read comes before a token in words.
+            (auth.token_file, auth.token) = (None, None);
+            Ok(Some(token))
+        }
+        Err(error) if auth.token.is_some() => {
+            warn!(file = path, %error, "cannot read the token's file; using the token of the kubeconfig");
+            Ok(None)
+        }
+        Err(source) => Err(SourceError::Token { path: path.into(), source }),
+    }
 }
 
 async fn configuration(server: &ApiServer) -> Result<Config, SourceError> {
-    let master = server.master.as_deref().filter(|master| !master.is_empty());
+    let master = given(server.master.as_deref());
     if let Some(path) = &server.kubeconfig {
         let failed = |source: KubeconfigError| SourceError::Kubeconfig {
             path: path.clone(),

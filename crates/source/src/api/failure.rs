@@ -1,5 +1,6 @@
 //! Why a request or a watch came to nothing, and what that asks for.
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use serde::Deserialize;
 
 /// Why one try failed. None of these ends a watch.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Failure {
+pub(crate) enum Failure {
     /// The core has gone; the only reason to stop.
     #[error("nobody listens any more")]
     NobodyListens,
@@ -37,16 +38,16 @@ pub(super) enum Failure {
 
 impl Failure {
     /// A failure of the connection, with all its causes in one line.
-    pub(super) fn connection(error: &(dyn Error + 'static)) -> Self {
+    pub(crate) fn connection(error: &(dyn Error + 'static)) -> Self {
         Self::Connection { reason: causes(error) }
     }
 
-    pub(super) fn garbled(what: impl Into<String>) -> Self {
+    pub(crate) fn garbled(what: impl Into<String>) -> Self {
         Self::Garbled { what: what.into() }
     }
 
     /// How long the server asked us to stay away, if it did.
-    pub(super) fn asked_to_wait(&self) -> Duration {
+    pub(crate) fn asked_to_wait(&self) -> Duration {
         match self {
             Self::Refused(refusal) => refusal.retry_after,
             _ => Duration::ZERO,
@@ -54,21 +55,38 @@ impl Failure {
     }
 
     /// Whether the server does not have what was asked for.
-    pub(super) fn is_unknown(&self) -> bool {
+    pub(crate) fn is_unknown(&self) -> bool {
         matches!(self, Self::Refused(refusal) if refusal.code == 404)
     }
 
+    /// Whether what should be made is there already.
+    pub(crate) fn is_conflict(&self) -> bool {
+        matches!(self, Self::Refused(refusal) if refusal.code == 409)
+    }
+
+    /// A short name that failures have in common that need not be told twice. What a server
+    /// says in words is no part of it: it may name versions and times.
+    pub(crate) fn class(&self) -> Cow<'static, str> {
+        match self {
+            Self::NobodyListens => "nobody listens".into(),
+            Self::Connection { reason } => reason.clone().into(),
+            Self::Refused(refusal) => format!("refused with {}", refusal.code).into(),
+            Self::Silent { .. } => "silent".into(),
+            Self::Garbled { .. } => "garbled".into(),
+        }
+    }
+
     /// Whether the version that was asked for is of no use any more.
-    pub(super) fn is_expired(&self) -> bool {
+    pub(crate) fn is_expired(&self) -> bool {
         matches!(self, Self::Refused(refusal) if refusal.is_expired())
     }
 }
 
 /// A `Status` that a server sent instead of what was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Refusal {
+pub(crate) struct Refusal {
     /// HTTP status, or the one that an error event names.
-    pub(super) code: u16,
+    pub(crate) code: u16,
     reason: String,
     message: String,
     too_large: bool,
@@ -77,7 +95,7 @@ pub(super) struct Refusal {
 
 impl Refusal {
     /// Reads a `Status`; a body that is none is quoted.
-    pub(super) fn read(code: Option<u16>, body: &[u8]) -> Self {
+    pub(crate) fn read(code: Option<u16>, body: &[u8]) -> Self {
         let status: Status = serde_json::from_slice(body).unwrap_or_default();
         let details = status.details.unwrap_or_default();
         let quoted = || String::from_utf8_lossy(&body[..body.len().min(MAX_QUOTE)]).trim().to_owned();
@@ -92,14 +110,22 @@ impl Refusal {
 
     /// The version asked for is too old (410), or lies in the server's future, as
     /// after a restored backup: either way only a new list helps.
-    pub(super) fn is_expired(&self) -> bool {
+    pub(crate) fn is_expired(&self) -> bool {
         self.code == 410 || self.too_large
     }
 
     /// Whether the server has nothing against us and our rights, and is not
     /// overloaded either, so that what it turns down is the manner of the request.
-    pub(super) fn is_about_the_request(&self) -> bool {
+    pub(crate) fn is_about_the_request(&self) -> bool {
         matches!(self.code, 400..=499 | 501) && !matches!(self.code, 401 | 403 | 408 | 410 | 429)
+    }
+}
+
+impl Refusal {
+    /// Whether the same request would be turned down again, because of what it is or of who
+    /// sends it. Credentials that are not accepted (401) may be renewed at any time.
+    pub(crate) fn is_about_us_or_the_request(&self) -> bool {
+        self.code == 403 || self.is_about_the_request()
     }
 }
 

@@ -15,7 +15,7 @@ use super::backoff::Backoff;
 use super::failure::Failure;
 use super::gather::Gathering;
 use super::lines::{Line, Lines};
-use super::link::Link;
+use super::link::{Answer, Link};
 use super::reader::Reader;
 use super::selection::{Known, Selection};
 use super::watch::WatchEvent;
@@ -146,7 +146,7 @@ impl<T: Resource> Follower<T> {
     }
 
     pub(super) async fn open(&self, query: &str) -> Result<Lines, Failure> {
-        let pieces = self.link.get(T::PATH, query).await?;
+        let pieces = self.link.get(T::PATH, query, Answer::Stream).await?;
         self.link.metrics.add(Count::Watches, 1);
         Ok(Lines::new(pieces))
     }

@@ -5,28 +5,44 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::ACCEPT;
-use http::{Request, Response};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
+use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use kube::Client;
 use kube::client::Body;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
+use tracing::{debug, info};
 
 use super::Timing;
+use super::connect::Server;
 use super::failure::{Failure, Refusal};
+use super::limiter::Limiter;
+use super::tally::Tally;
+use super::token::TokenFile;
+use crate::client::ClientObserver;
 use crate::metrics::SourceMetrics;
 
-/// Bytes read of an answer that says no.
+/// Bytes read of an answer that nobody wants for its content.
 const MAX_REFUSAL: usize = 64 << 10;
 
-/// The way to one server, shared by all watches.
+/// Waits for a turn that are told of, and those that everybody should hear of; both as
+/// in Kubernetes' own clients.
+const LONG_WAIT: Duration = Duration::from_millis(50);
+const VERY_LONG_WAIT: Duration = Duration::from_secs(1);
+
+/// The way to one server, shared by all that ask it.
 #[derive(Clone)]
-pub(super) struct Link {
+pub(crate) struct Link {
     client: Client,
     /// URL of the server, for messages.
-    pub(super) server: Arc<str>,
-    pub(super) timing: Timing,
-    pub(super) metrics: Arc<SourceMetrics>,
+    pub(crate) server: Arc<str>,
+    /// Host and port of the server, for metrics.
+    host: Arc<str>,
+    pub(crate) timing: Timing,
+    pub(crate) metrics: Arc<SourceMetrics>,
+    limiter: Arc<Limiter>,
+    token: Option<Arc<TokenFile>>,
+    observer: Arc<dyn ClientObserver>,
 }
 
 impl fmt::Debug for Link {
@@ -38,9 +54,26 @@ impl fmt::Debug for Link {
     }
 }
 
+/// What an answer is like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// It has an end.
+    Whole,
+    /// It goes on for as long as we listen. Such requests do not wait for their turn:
+    /// they are few, and nothing works without them.
+    Stream,
+}
+
 impl Link {
-    pub(super) fn new(client: Client, server: String, timing: Timing, metrics: Arc<SourceMetrics>) -> Self {
-        Self { client, server: server.into(), timing, metrics }
+    pub(super) fn new(
+        server: Server,
+        timing: Timing,
+        metrics: Arc<SourceMetrics>,
+        observer: Arc<dyn ClientObserver>,
+    ) -> Self {
+        let Server { client, url, host, limiter, token } = server;
+        let (limiter, token) = (Arc::new(limiter), token.map(Arc::new));
+        Self { client, server: url.into(), host: host.into(), timing, metrics, limiter, token, observer }
     }
 
     /// How long the next watch is to last.
@@ -52,26 +85,117 @@ impl Link {
     ///
     /// # Errors
     /// There is no answer, or the server says no.
-    pub(super) async fn get(&self, path: &str, query: &str) -> Result<Pieces, Failure> {
-        let request =
-            Request::get(format!("{path}?{query}")).header(ACCEPT, "application/json").body(Body::empty());
+    pub(super) async fn get(&self, path: &str, query: &str, answer: Answer) -> Result<Pieces, Failure> {
+        let request = Request::get(format!("{path}?{query}")).header(ACCEPT, JSON).body(Body::empty());
         let request = request.map_err(|error| Failure::connection(&error))?;
-        let response = within(self.timing.answer, self.client.send(request)).await?;
-        let response = response.map_err(|error| Failure::connection(&error))?;
-        if response.status().is_success() {
-            return Ok(Pieces(response.into_body()));
+        if answer == Answer::Whole {
+            self.wait_for_turn("GET").await;
         }
-        Err(self.refusal(response).await)
+        let (response, mut tally) = self.exchange("GET", request, 0).await?;
+        let body = response.into_body();
+        match answer {
+            Answer::Whole => Ok(Pieces { body, tally: Some(tally) }),
+            Answer::Stream => {
+                tally.read = None;
+                Ok(Pieces { body, tally: None })
+            }
+        }
     }
 
-    async fn refusal(&self, response: Response<Body>) -> Failure {
-        let code = response.status().as_u16();
-        let body =
-            within(self.timing.answer, Limited::new(response.into_body(), MAX_REFUSAL).collect()).await;
-        // The status says the most important part without its body.
-        let body =
-            body.ok().and_then(Result::ok).map(http_body_util::Collected::to_bytes).unwrap_or_default();
-        Failure::Refused(Refusal::read(Some(code), &body))
+    /// Sends `body` to `path`, in this manner.
+    ///
+    /// # Errors
+    /// There is no answer, or the server says no.
+    pub(crate) async fn send(&self, manner: Manner, path: &str, body: Vec<u8>) -> Result<(), Failure> {
+        let (method, content_type) = manner.spelled();
+        let (verb, size) = (manner.verb(), body.len() as u64);
+        let request = Request::builder().method(method).uri(path).header(ACCEPT, JSON);
+        let request = request.header(CONTENT_TYPE, content_type).body(Body::from(body));
+        let request = request.map_err(|error| Failure::connection(&error))?;
+        self.wait_for_turn(verb).await;
+        let (response, mut tally) = self.exchange(verb, request, size).await?;
+        // What the server made of it is of no interest, but a connection is of use again only
+        // once its answer has been read.
+        tally.read = Some(self.drain(response).await.len() as u64);
+        Ok(())
+    }
+
+    async fn wait_for_turn(&self, verb: &'static str) {
+        let waited = self.limiter.turn().await;
+        self.observer.limited(verb, &self.host, waited);
+        let server = &*self.server;
+        if waited > VERY_LONG_WAIT {
+            info!(server, verb, ?waited, "a request had to wait for its turn; see --kube-api-qps");
+        } else if waited > LONG_WAIT {
+            debug!(server, verb, ?waited, "a request had to wait for its turn");
+        }
+    }
+
+    /// Sends a request and waits for the headers of a favourable answer.
+    async fn exchange(
+        &self,
+        verb: &'static str,
+        mut request: Request<Body>,
+        request_bytes: u64,
+    ) -> Result<(Response<Body>, Tally), Failure> {
+        let token = self.token.as_ref().map(|token| (token, token.header()));
+        if let Some((_, header)) = &token {
+            request.headers_mut().insert(AUTHORIZATION, header.clone());
+        }
+        let began = Instant::now();
+        let result = within(self.timing.answer, self.client.send(request)).await;
+        let result = result.and_then(|sent| sent.map_err(|error| Failure::connection(&error)));
+        let code = result.as_ref().ok().map(Response::status);
+        let (observer, host) = (Arc::clone(&self.observer), Arc::clone(&self.host));
+        let read = code.map(|_| 0);
+        let mut tally = Tally { observer, host, verb, code, took: began.elapsed(), request_bytes, read };
+        let response = result?;
+        if response.status().is_success() {
+            return Ok((response, tally));
+        }
+        let code = response.status();
+        if let (StatusCode::UNAUTHORIZED, Some((token, header))) = (code, &token) {
+            token.refused(header);
+        }
+        let body = self.drain(response).await;
+        tally.read = Some(body.len() as u64);
+        Err(Failure::Refused(Refusal::read(Some(code.as_u16()), &body)))
+    }
+
+    /// The start of a body; nothing if it cannot be had, because a status says the most
+    /// important part without it.
+    async fn drain(&self, response: Response<Body>) -> Bytes {
+        let body = Limited::new(response.into_body(), MAX_REFUSAL).collect();
+        let body = within(self.timing.answer, body).await.ok().and_then(Result::ok);
+        body.map(http_body_util::Collected::to_bytes).unwrap_or_default()
+    }
+}
+
+/// What we read and mostly write.
+const JSON: &str = "application/json";
+
+/// How an object is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Manner {
+    /// It is new.
+    Create,
+    /// It is there, and these fields of it are to change.
+    Patch,
+}
+
+impl Manner {
+    fn verb(self) -> &'static str {
+        match self {
+            Self::Create => "POST",
+            Self::Patch => "PATCH",
+        }
+    }
+
+    fn spelled(self) -> (Method, &'static str) {
+        match self {
+            Self::Create => (Method::POST, JSON),
+            Self::Patch => (Method::PATCH, "application/strategic-merge-patch+json"),
+        }
     }
 }
 
@@ -82,7 +206,11 @@ async fn within<T>(patience: Duration, future: impl Future<Output = T>) -> Resul
 
 /// The body of an answer, as it arrives.
 #[derive(Debug)]
-pub(super) struct Pieces(Body);
+pub(super) struct Pieces {
+    body: Body,
+    /// Of an answer that has an end.
+    tally: Option<Tally>,
+}
 
 impl Pieces {
     /// The next piece, or nothing at the end.
@@ -91,12 +219,15 @@ impl Pieces {
     /// The connection breaks, or stays silent for `patience`.
     pub(super) async fn next(&mut self, patience: Duration) -> Result<Option<Bytes>, Failure> {
         loop {
-            match within(patience, self.0.frame()).await? {
+            match within(patience, self.body.frame()).await? {
                 None => return Ok(None),
                 Some(Err(error)) => return Err(Failure::connection(&error)),
                 // Anything but data is a trailer, which nobody asked for.
                 Some(Ok(frame)) => {
                     if let Ok(data) = frame.into_data() {
+                        if let Some(read) = self.tally.as_mut().and_then(|tally| tally.read.as_mut()) {
+                            *read += data.len() as u64;
+                        }
                         return Ok(Some(data));
                     }
                 }

@@ -6,6 +6,7 @@ use super::failure::Failure;
 use super::follow::Follower;
 use super::gather::Gathering;
 use super::items::{ListMeta, Splitter};
+use super::link::Answer;
 use super::selection::Page;
 use crate::resource::Resource;
 
@@ -44,7 +45,7 @@ impl<T: Resource> Follower<T> {
     }
 
     async fn queried_page(&mut self, query: &str, gathering: &mut Gathering<T>) -> Result<ListMeta, Failure> {
-        let mut pieces = self.link.get(T::PATH, query).await?;
+        let mut pieces = self.link.get(T::PATH, query, Answer::Whole).await?;
         let mut splitter = Splitter::default();
         while let Some(piece) = pieces.next(self.link.timing.answer).await? {
             splitter.feed(&piece, |json| gathering.collect(&mut self.reader, json, false))?;
