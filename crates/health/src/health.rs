@@ -1,6 +1,7 @@
 //! One [`HealthState`], shared between who reports and who asks.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use portolan_core::IpFamily;
 
@@ -48,6 +49,12 @@ impl Health {
     pub fn is_healthy(&self) -> bool {
         let (state, now) = self.lock();
         state.is_healthy(now)
+    }
+
+    /// See [`HealthState::lag`].
+    pub fn lag(&self, family: IpFamily) -> Duration {
+        let (state, now) = self.lock();
+        state.lag(family, now)
     }
 
     /// See [`HealthState::report`].

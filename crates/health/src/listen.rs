@@ -35,6 +35,19 @@ pub async fn serve(name: &'static str, address: SocketAddr, router: Router) -> I
     }
 }
 
+/// Serves `router` on `address` and returns with the reason when that is not possible, for
+/// those who want their process to end then (`bindAddressHardFail`). `name` is for the log.
+pub async fn serve_or_fail(name: &'static str, address: SocketAddr, router: Router) -> io::Error {
+    match listen(address) {
+        Ok(listener) => {
+            info!(server = name, %address, "listening");
+            let ended = axum::serve(listener, router).await;
+            ended.err().unwrap_or_else(|| io::Error::other("the server ended"))
+        }
+        Err(problem) => problem,
+    }
+}
+
 /// Opens a listener. An unspecified address of either family stands for all addresses
 /// of both, as in Go, where the host has both.
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {

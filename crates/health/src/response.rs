@@ -30,3 +30,8 @@ pub(crate) fn error(status: StatusCode, message: &str) -> Response {
 pub(crate) async fn not_found() -> Response {
     error(StatusCode::NOT_FOUND, "404 page not found")
 }
+
+/// JSON, status 200.
+pub(crate) fn json(body: impl Into<Body>) -> Response {
+    respond(StatusCode::OK, "application/json", body)
+}

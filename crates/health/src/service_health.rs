@@ -25,6 +25,7 @@ mod open;
 
 use std::collections::HashMap;
 use std::convert::Infallible;
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use portolan_core::plan::NodePortAddresses;
@@ -36,8 +37,25 @@ use crate::health::Health;
 use family::FamilyServers;
 
 /// A handle on all such ports of this node; clones share them.
-#[derive(Debug, Clone, Default)]
-pub struct ServiceHealth(Arc<Shared>);
+#[derive(Clone, Default)]
+pub struct ServiceHealth {
+    shared: Arc<Shared>,
+    told: Option<Told>,
+}
+
+/// A port of a Service that cannot be opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenFailure {
+    /// The Service whose check is asked for there.
+    pub service: ObjectName,
+    /// The port.
+    pub port: u16,
+    /// Which address stood in the way, and why.
+    pub error: String,
+}
+
+/// Who is told of ports that cannot be opened.
+pub type Told = Arc<dyn Fn(&OpenFailure) + Send + Sync>;
 
 #[derive(Debug, Default)]
 struct Shared {
@@ -56,7 +74,20 @@ struct News {
     lacks_ports: bool,
 }
 
+impl fmt::Debug for ServiceHealth {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_tuple("ServiceHealth").field(&self.shared).finish()
+    }
+}
+
 impl ServiceHealth {
+    /// Has `hook` told when a port cannot be opened: once, however often it is tried again,
+    /// until it could be opened, or is asked for anew or elsewhere. It must not wait.
+    #[must_use]
+    pub fn telling(self, hook: Told) -> Self {
+        Self { told: Some(hook), ..self }
+    }
+
     /// A plan of `family` is in force: from now on these Services have these checks, to be
     /// asked at `addresses`; what is not `changed` stays.
     ///
@@ -75,17 +106,18 @@ impl ServiceHealth {
         }
         if moves || news.lacks_ports || !changed.is_empty() {
             news.checks.extend(changed);
-            self.0.arrived.notify_one();
+            self.shared.arrived.notify_one();
         }
     }
 
     /// Serves what is told for as long as the process lives, judging the proxy by `health`.
     pub async fn serve(self, health: Health) -> Infallible {
-        let mut families = PerFamily::from_fn(|family| FamilyServers::new(family, health.clone()));
+        let mut families =
+            PerFamily::from_fn(|family| FamilyServers::new(family, health.clone(), self.told.clone()));
         loop {
             let retry = families.iter().filter_map(|(_, servers)| servers.retry()).min();
             let told = tokio::select! {
-                () = self.0.arrived.notified() => true,
+                () = self.shared.arrived.notified() => true,
                 () = sleep_or_wait(retry) => false,
             };
             for family in IpFamily::ALL {
@@ -108,7 +140,7 @@ impl ServiceHealth {
 
     /// Every method leaves the news whole, so one that panicked elsewhere has broken nothing.
     fn news(&self) -> MutexGuard<'_, PerFamily<News>> {
-        self.0.news.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared.news.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -69,6 +69,12 @@ impl HealthState {
         }
     }
 
+    /// How old the oldest change of `family` is that is not in force; zero if all are.
+    pub fn lag(&self, family: IpFamily, now: Moment) -> Duration {
+        let queued = self.families[family].and_then(|health| health.queued);
+        queued.map_or(Duration::ZERO, |since| now.monotonic.saturating_duration_since(since))
+    }
+
     /// What the Node object says.
     pub fn set_node(&mut self, node: NodeEligibility) {
         self.node = node;

@@ -1,4 +1,16 @@
-//! The status server (kube-proxy's port 10249): metrics, the mode, and a sign of life.
+//! The status server (kube-proxy's port 10249): metrics, the mode, what is configured, and
+//! a sign of life.
+//!
+//! It listens on loopback unless told otherwise, asks nobody who they are, and so shows only
+//! what may be seen by whoever can reach it.
+//!
+//! Always holds: paths match exactly and every method is answered alike, except where
+//! kube-proxy looks at the method, too.
+
+mod accept;
+mod debug;
+mod healthz;
+mod pages;
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -11,7 +23,10 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use portolan_core::ProxyMode;
 
-use crate::response::{error, not_found, text};
+use crate::response::{error, json, not_found, text};
+
+pub use debug::Profiling;
+pub use pages::{Flagz, Statusz};
 
 /// What the status server shows.
 #[derive(Clone)]
@@ -24,31 +39,49 @@ pub struct Status {
     pub metrics_content_type: &'static str,
     /// Writes down all metrics, or says why that is not possible.
     pub metrics: MetricsPage,
+    /// The configuration in force, as JSON.
+    pub configz: ConfigzPage,
+    /// `/statusz`, if it is on (`ComponentStatusz`).
+    pub statusz: Option<Statusz>,
+    /// `/flagz`, if it is on (`ComponentFlagz`).
+    pub flagz: Option<Flagz>,
+    /// `/debug/…`, if it is on (`enableProfiling`).
+    pub profiling: Option<Profiling>,
 }
 
 /// Makes the metrics page.
 pub type MetricsPage = Arc<dyn Fn() -> Result<String, String> + Send + Sync>;
 
+/// Makes the configuration page.
+pub type ConfigzPage = Arc<dyn Fn() -> String + Send + Sync>;
+
 /// Tells a scraper when the counters began, without reading the page.
 const PROCESS_START: HeaderName = HeaderName::from_static("process-start-time-unix");
 
-/// Serves `status`, whatever the method. `/healthz` only says that somebody answers;
-/// the health server judges.
+/// Serves `status`. `/healthz` only says that somebody answers; the health server judges.
 pub fn router(status: Status) -> Router {
+    let pages = pages::router(&status);
+    let debug = status.profiling.clone().map(debug::router).unwrap_or_default();
     Router::new()
         .route("/metrics", any(metrics))
         .route("/proxyMode", any(async |State(status): State<Status>| text(status.mode.as_str())))
-        .route("/healthz", any(async || text("ok")))
-        .route("/healthz/ping", any(async || text("ok")))
-        .fallback(not_found)
+        .route("/configz", any(async |State(status): State<Status>| json((status.configz)())))
+        .merge(healthz::router(&status))
         .with_state(status)
+        .merge(pages)
+        .merge(debug)
+        .fallback(not_found)
 }
 
 async fn metrics(State(status): State<Status>) -> Response {
-    let page = match (status.metrics)() {
-        Ok(page) => page,
-        Err(problem) => return error(StatusCode::INTERNAL_SERVER_ERROR, &problem),
-    };
+    match (status.metrics)() {
+        Ok(page) => metrics_page(&status, page),
+        Err(problem) => error(StatusCode::INTERNAL_SERVER_ERROR, &problem),
+    }
+}
+
+/// A page of metrics, with the headers that all such pages have.
+fn metrics_page(status: &Status, page: String) -> Response {
     let started = status.started.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let headers = [
         (CONTENT_TYPE, HeaderValue::from_static(status.metrics_content_type)),
@@ -56,3 +89,6 @@ async fn metrics(State(status): State<Status>) -> Response {
     ];
     (headers, page).into_response()
 }
+
+#[cfg(test)]
+mod tests;

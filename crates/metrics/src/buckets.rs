@@ -22,3 +22,14 @@ pub(crate) fn transaction() -> Vec<f64> {
 pub(crate) fn operations() -> Vec<f64> {
     (0..11).map(|power| f64::from(1_u32 << (2 * power))).collect()
 }
+
+/// client-go's bounds for requests and for waiting for its rate limiter.
+pub(crate) fn requests() -> Vec<f64> {
+    vec![0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0]
+}
+
+/// client-go's bounds for sizes, in bytes: 64 to 16 MiB.
+pub(crate) fn sizes() -> Vec<f64> {
+    let sizes = [64, 256, 512, 1024, 4096, 16_384, 65_536, 262_144, 1_048_576, 4_194_304, 16_777_216];
+    sizes.map(f64::from).into()
+}

@@ -6,8 +6,7 @@ use prometheus::{HistogramVec, IntCounterVec};
 
 use crate::buckets;
 use crate::definition::{Definition, Definitions, MetricsError};
-
-const IP_FAMILY: &[&str] = &["ip_family"];
+use crate::sync::IP_FAMILY;
 
 /// About stale flows in connection tracking.
 ///
@@ -23,9 +22,9 @@ impl FlowMetrics {
     pub(crate) fn define(definitions: &Definitions) -> Result<Self, MetricsError> {
         let counters = |name, help| Definition::alpha(name, help).counters(definitions, IP_FAMILY);
         let duration = Definition::alpha(
-                "kubeproxy_conntrack_reconciler_sync_duration_seconds",
-                "How long searches for stale flows in connection tracking took",
-            );
+            "kubeproxy_conntrack_reconciler_sync_duration_seconds",
+            "How long searches for stale flows in connection tracking took",
+        );
         Ok(Self {
             duration: duration.histograms(definitions, IP_FAMILY, buckets::work())?,
             deleted: counters(

@@ -13,9 +13,9 @@ pub struct SourceMetrics {
 impl SourceMetrics {
     pub(crate) fn define(definitions: &Definitions) -> Result<Self, MetricsError> {
         let errors = Definition::alpha(
-                "portolan_source_errors_total",
-                "What kept Services and endpoints from being read, by kind of error",
-            );
+            "portolan_source_errors_total",
+            "What kept Services and endpoints from being read, by kind of error",
+        );
         Ok(Self { errors: errors.counters(definitions, &["error"])? })
     }
 

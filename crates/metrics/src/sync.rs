@@ -1,13 +1,17 @@
 //! About writing rules. `family` is `IPv4` or `IPv6` everywhere.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+mod own;
+
+use std::time::{Duration, SystemTime};
 
 use prometheus::{GaugeVec, HistogramVec, IntCounterVec};
 
 use crate::buckets;
-use crate::definition::{Definition, Definitions, MetricsError};
+use crate::clock::unix_seconds;
+use crate::definition::{Definition, Definitions, MetricsError, number};
+use own::OwnMetrics;
 
-const IP_FAMILY: &[&str] = &["ip_family"];
+pub(crate) const IP_FAMILY: &[&str] = &["ip_family"];
 
 /// How much of the node's state a sync went through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,8 +34,7 @@ pub struct SyncMetrics {
     nftables_sync_failures: IntCounterVec,
     nftables_cleanup_failures: IntCounterVec,
     without_local_endpoints: GaugeVec,
-    operations: HistogramVec,
-    longest_transaction: HistogramVec,
+    own: OwnMetrics,
 }
 
 impl SyncMetrics {
@@ -81,16 +84,7 @@ impl SyncMetrics {
                 "Service ports with a Local traffic policy that have endpoints, but none on this node",
             )
             .gauges(definitions, &["traffic_policy", IP_FAMILY[0]])?,
-            operations: histograms(
-                "portolan_sync_operations",
-                "Kernel objects that one successful sync wrote or removed",
-                buckets::operations(),
-            )?,
-            longest_transaction: histograms(
-                "portolan_sync_longest_transaction_seconds",
-                "The longest single commit to the kernel in one successful sync",
-                buckets::transaction(),
-            )?,
+            own: OwnMetrics::define(definitions)?,
         })
     }
 
@@ -107,10 +101,24 @@ impl SyncMetrics {
 
     /// A write succeeded, and took this many operations.
     pub fn wrote(&self, family: &str, operations: usize, longest_transaction: Duration) {
-        // Numbers of kernel objects are far below 2^52, up to which an f64 is exact.
-        #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
-        self.operations.with_label_values(&[family]).observe(operations as f64);
-        self.longest_transaction.with_label_values(&[family]).observe(longest_transaction.as_secs_f64());
+        self.own.wrote(family, operations, longest_transaction);
+    }
+
+    /// A write failed, in whatever mode.
+    pub fn failed(&self, family: &str) {
+        self.own.failed(family);
+    }
+
+    /// A comparison of the kernel's rules with those that should be there had to mend them,
+    /// and took this many operations; none counts too, so that the series is there.
+    pub fn drifted(&self, family: &str, operations: usize) {
+        self.own.drifted(family, operations);
+    }
+
+    /// The oldest change that is not in force is this old; zero if all are. To be set when
+    /// the page is made, because it grows by itself.
+    pub fn lag(&self, family: &str, age: Duration) {
+        self.own.lag(family, age);
     }
 
     /// The rules are up to date since `when`.
@@ -132,9 +140,7 @@ impl SyncMetrics {
     /// external traffic policy admits.
     pub fn without_local_endpoints(&self, family: &str, internal: usize, external: usize) {
         for (policy, count) in [("internal", internal), ("external", external)] {
-            // Numbers of service ports are far below 2^52, up to which an f64 is exact.
-            #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
-            self.without_local_endpoints.with_label_values(&[policy, family]).set(count as f64);
+            self.without_local_endpoints.with_label_values(&[policy, family]).set(number(count));
         }
     }
 
@@ -147,8 +153,4 @@ impl SyncMetrics {
     pub fn nftables_cleanup_failed(&self, family: &str) {
         self.nftables_cleanup_failures.with_label_values(&[family]).inc();
     }
-}
-
-fn unix_seconds(when: SystemTime) -> f64 {
-    when.duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }

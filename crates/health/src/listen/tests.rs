@@ -76,3 +76,14 @@ async fn a_taken_port_is_tried_again_every_five_seconds() {
     assert!(fetch(address).await.unwrap().ends_with("hello"));
     server.abort();
 }
+
+#[tokio::test]
+async fn a_taken_port_is_a_failure_at_once_for_those_who_want_that() {
+    let taken = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = taken.local_addr().unwrap();
+    assert_eq!(serve_or_fail("test", address, hello()).await.kind(), io::ErrorKind::AddrInUse);
+    drop(taken);
+    let server = tokio::spawn(serve_or_fail("test", address, hello()));
+    assert!(answer(address).await.ends_with("hello"));
+    server.abort();
+}

@@ -11,7 +11,8 @@ use tracing::{debug, error, info};
 
 use super::answer::Answer;
 use super::local::listening_addresses;
-use super::open::OpenPort;
+use super::open::{OpenError, OpenPort};
+use super::{OpenFailure, Told};
 use crate::health::Health;
 
 /// The pause after a first failure, and the shortest between two attempts, however much is told.
@@ -23,6 +24,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 pub(crate) struct FamilyServers {
     family: IpFamily,
     health: Health,
+    told: Option<Told>,
     addresses: NodePortAddresses,
     servers: HashMap<ObjectName, Server>,
     /// The Services whose port should be open and is not, with what was last logged about it.
@@ -41,11 +43,12 @@ struct Server {
 }
 
 impl FamilyServers {
-    /// No Service has been told of.
-    pub(crate) fn new(family: IpFamily, health: Health) -> Self {
+    /// No Service has been told of. `told` is to hear of ports that cannot be opened.
+    pub(crate) fn new(family: IpFamily, health: Health, told: Option<Told>) -> Self {
         Self {
             family,
             health,
+            told,
             addresses: NodePortAddresses::All,
             servers: HashMap::new(),
             closed: BTreeMap::new(),
@@ -164,16 +167,30 @@ impl FamilyServers {
             Err(problem) => {
                 let text = format!("{}: {}", problem.address, problem.source);
                 if logged.as_ref() != Some(&text) {
-                    error!(
-                        service = %name,
-                        address = %problem.address,
-                        err = %problem.source,
-                        retry_in = ?self.pause,
-                        "a Service's health check cannot be served, so load balancers will pass this node by"
-                    );
+                    self.log(name, &problem);
+                }
+                // Nothing logged yet, or that there was nowhere to listen.
+                if logged.is_none_or(|logged| logged.is_empty()) {
+                    self.tell(name, port, &text);
                 }
                 Some(text)
             }
+        }
+    }
+
+    fn log(&self, name: &ObjectName, problem: &OpenError) {
+        error!(
+            service = %name,
+            address = %problem.address,
+            err = %problem.source,
+            retry_in = ?self.pause,
+            "a Service's health check cannot be served, so load balancers will pass this node by"
+        );
+    }
+
+    fn tell(&self, name: &ObjectName, port: u16, problem: &str) {
+        if let Some(told) = &self.told {
+            told(&OpenFailure { service: name.clone(), port, error: problem.to_owned() });
         }
     }
 }

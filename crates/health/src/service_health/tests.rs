@@ -29,11 +29,18 @@ type Answered = Result<String, io::ErrorKind>;
 
 impl Rig {
     fn start() -> Self {
+        Self::of(ServiceHealth::default())
+    }
+
+    fn telling(told: Told) -> Self {
+        Self::of(ServiceHealth::default().telling(told))
+    }
+
+    fn of(handle: ServiceHealth) -> Self {
         // Late as soon as something waits.
         let health = Health::new(HealthState::new(Duration::ZERO), SystemClock);
         health.started(IpFamily::V4);
         health.updated(IpFamily::V4);
-        let handle = ServiceHealth::default();
         let task = tokio::spawn(handle.clone().serve(health.clone()));
         Self { handle, health, addresses: NodePortAddresses::All, task }
     }

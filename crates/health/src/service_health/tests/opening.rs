@@ -164,3 +164,44 @@ async fn nowhere_to_listen_is_logged_once_for_all_services() {
     rig.restrict(&["241.0.0.0/8"]).await;
     assert_eq!(lines.take(), [line], "these are others");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_port_that_cannot_be_opened_is_told_once_until_it_could_be_or_is_asked_for_anew() {
+    let failures = Arc::new(Mutex::new(Vec::new()));
+    let told = Arc::clone(&failures);
+    let hook = move |failure: &OpenFailure| told.lock().unwrap().push(failure.clone());
+    let rig = Rig::telling(Arc::new(hook));
+    let taken = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let failure = OpenFailure {
+        service: object_name("ns/a"),
+        port,
+        error: format!("0.0.0.0:{port}: Address already in use (os error 98)"),
+    };
+    rig.tell(&[("ns/a", Some((port, 1)))]).await;
+    sleep(Duration::from_secs(90)).await;
+    rig.tell(&[("ns/a", Some((port, 2)))]).await;
+    assert_eq!(*failures.lock().unwrap(), [failure.clone()], "attempts and counts are no news");
+    rig.tell(&[("ns/a", None)]).await;
+    rig.tell(&[("ns/a", Some((port, 1)))]).await;
+    assert_eq!(*failures.lock().unwrap(), [failure.clone(), failure]);
+    drop(taken);
+    sleep(Duration::from_secs(90)).await;
+    assert_eq!(status(port).await, Ok((200, 1)));
+    assert_eq!(failures.lock().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn nowhere_to_listen_is_told_to_nobody_and_a_taken_port_after_that_is() {
+    let failures = Arc::new(Mutex::new(Vec::new()));
+    let told = Arc::clone(&failures);
+    let mut rig =
+        Rig::telling(Arc::new(move |failure: &OpenFailure| told.lock().unwrap().push(failure.port)));
+    let taken = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    rig.restrict(&["240.0.0.0/4"]).await;
+    rig.tell(&[("ns/a", Some((port, 1)))]).await;
+    assert!(failures.lock().unwrap().is_empty());
+    rig.restrict(&["127.0.0.1/32"]).await;
+    assert_eq!(*failures.lock().unwrap(), [port]);
+}

@@ -1,0 +1,69 @@
+//! What kube-proxy does not tell about writing rules.
+
+use std::time::Duration;
+
+use prometheus::{GaugeVec, HistogramVec, IntCounterVec};
+
+use super::IP_FAMILY;
+use crate::buckets;
+use crate::definition::{Definition, Definitions, MetricsError, number};
+
+/// What kube-proxy does not tell about writing rules.
+#[derive(Clone, Debug)]
+pub(crate) struct OwnMetrics {
+    operations: HistogramVec,
+    longest_transaction: HistogramVec,
+    failures: IntCounterVec,
+    drift: IntCounterVec,
+    lag: GaugeVec,
+}
+
+impl OwnMetrics {
+    pub(crate) fn define(definitions: &Definitions) -> Result<Self, MetricsError> {
+        let histograms =
+            |name, help, bounds| Definition::alpha(name, help).histograms(definitions, IP_FAMILY, bounds);
+        let counters = |name, help| Definition::alpha(name, help).counters(definitions, IP_FAMILY);
+        Ok(Self {
+            operations: histograms(
+                "portolan_sync_operations",
+                "Kernel objects that one successful sync wrote or removed",
+                buckets::operations(),
+            )?,
+            longest_transaction: histograms(
+                "portolan_sync_longest_transaction_seconds",
+                "The longest single commit to the kernel in one successful sync",
+                buckets::transaction(),
+            )?,
+            failures: counters(
+                "portolan_sync_failures_total",
+                "Failed attempts to bring the rules up to date, in whatever mode",
+            )?,
+            drift: counters(
+                "portolan_sync_drift_operations_total",
+                "Kernel objects that were found changed by others and were mended",
+            )?,
+            lag: Definition::alpha(
+                "portolan_sync_lag_seconds",
+                "Age of the oldest change that is not in force, 0 if all are",
+            )
+            .gauges(definitions, IP_FAMILY)?,
+        })
+    }
+
+    pub(crate) fn wrote(&self, family: &str, operations: usize, longest_transaction: Duration) {
+        self.operations.with_label_values(&[family]).observe(number(operations));
+        self.longest_transaction.with_label_values(&[family]).observe(longest_transaction.as_secs_f64());
+    }
+
+    pub(crate) fn failed(&self, family: &str) {
+        self.failures.with_label_values(&[family]).inc();
+    }
+
+    pub(crate) fn drifted(&self, family: &str, operations: usize) {
+        self.drift.with_label_values(&[family]).inc_by(u64::try_from(operations).unwrap_or(u64::MAX));
+    }
+
+    pub(crate) fn lag(&self, family: &str, age: Duration) {
+        self.lag.with_label_values(&[family]).set(age.as_secs_f64());
+    }
+}
