@@ -2,7 +2,7 @@
 //!
 //! It serves what a proxy uses: list in pages, watch, streamed lists, bookmarks and
 //! selectors over Services, EndpointSlices, Nodes and ServiceCIDRs, single objects,
-//! and it takes Events. Objects are stored as they will be sent, so that tens of
+//! and it takes Events, checked as a real server checks them. Objects are stored as they will be sent, so that tens of
 //! thousands cost no more than their bytes.
 //!
 //! Always holds: a test that changes nothing but objects sees a correct server;
@@ -35,10 +35,12 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 mod connection;
+mod events;
 mod faults;
 mod list;
 mod query;
 mod respond;
+mod role;
 mod selector;
 mod status;
 mod store;
@@ -49,6 +51,7 @@ mod tests;
 pub use faults::{Refusal, StreamedLists};
 pub use query::{Verb, WatchedRequest as Request};
 
+use events::Events;
 use faults::Faults;
 use store::Store;
 
@@ -69,8 +72,9 @@ struct Shared {
     newest: watch::Sender<u64>,
     faults: Faults,
     requests: Mutex<Vec<Request>>,
-    /// Events that were posted.
-    posted: Mutex<Vec<Value>>,
+    /// Requests that were turned down for want of rights.
+    forbidden: Mutex<Vec<Request>>,
+    events: Events,
     /// Watches that are past their initial events, by resource.
     watchers: watch::Sender<HashMap<&'static str, usize>>,
 }
@@ -95,7 +99,8 @@ impl ApiServer {
             newest: watch::Sender::new(0),
             faults: Faults::default(),
             requests: Mutex::default(),
-            posted: Mutex::default(),
+            forbidden: Mutex::default(),
+            events: Events::default(),
             watchers: watch::Sender::new(HashMap::new()),
         });
         let accepting = tokio::spawn(connection::accept(listener, address, Arc::clone(&shared)));
@@ -162,11 +167,6 @@ impl ApiServer {
             .iter()
             .filter(|request| request.verb == verb && request.resource == resource)
             .count()
-    }
-
-    /// Events that clients have posted.
-    pub fn posted_events(&self) -> Vec<Value> {
-        lock(&self.shared.posted).clone()
     }
 
     /// Waits until each of these resources is watched by somebody who has its initial events.

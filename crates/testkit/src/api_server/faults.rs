@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -48,6 +48,8 @@ pub(super) struct Faults {
     pub(super) streamed_lists: Mutex<StreamedLists>,
     pub(super) bookmarks: watch::Sender<Option<Duration>>,
     pub(super) refusal: Mutex<Option<Refusal>>,
+    /// Whether only what a proxy may ask for is allowed.
+    pub(super) only_node_proxier: AtomicBool,
     pub(super) stalled: watch::Sender<bool>,
     /// Pause before each piece of a body.
     pub(super) pause: Mutex<Duration>,
@@ -70,6 +72,7 @@ impl Default for Faults {
             streamed_lists: Mutex::default(),
             bookmarks: watch::Sender::new(None),
             refusal: Mutex::default(),
+            only_node_proxier: AtomicBool::new(false),
             stalled: watch::Sender::new(false),
             pause: Mutex::default(),
             break_after: Mutex::default(),

@@ -19,6 +19,8 @@ pub enum Verb {
     Get,
     /// Make an object.
     Create,
+    /// Change some fields of an object.
+    Patch,
     /// Anything else.
     Other,
 }
@@ -36,6 +38,8 @@ pub struct WatchedRequest {
     pub user_agent: String,
     /// Header `accept`.
     pub accept: String,
+    /// Header `authorization`.
+    pub authorization: String,
 }
 
 /// A place in the API.
@@ -45,17 +49,36 @@ pub(super) enum Target {
     Collection { kind: &'static Kind, namespace: Option<String> },
     /// One object.
     Object { kind: &'static Kind, namespace: String, name: String },
-    /// Where Events are posted.
-    Events,
+    /// Events of one namespace, or one of them.
+    Events(EventPlace),
     /// No place that the server has.
     Nowhere,
+}
+
+/// Where Events are.
+#[derive(Debug, Clone)]
+pub(super) struct EventPlace {
+    pub(super) namespace: String,
+    pub(super) name: Option<String>,
+}
+
+impl EventPlace {
+    fn of(path: &str) -> Option<Self> {
+        let rest = path.strip_prefix("/apis/events.k8s.io/v1/namespaces/")?;
+        let (namespace, name) = match rest.split('/').collect::<Vec<_>>()[..] {
+            [namespace, "events"] => (namespace, None),
+            [namespace, "events", name] => (namespace, Some(name.to_owned())),
+            _ => return None,
+        };
+        Some(Self { namespace: namespace.to_owned(), name })
+    }
 }
 
 impl Target {
     pub(super) fn of(path: &str) -> Self {
         let path = path.trim_end_matches('/');
-        if path.ends_with("/events") {
-            return Self::Events;
+        if let Some(place) = EventPlace::of(path) {
+            return Self::Events(place);
         }
         for kind in &KINDS {
             let Some(rest) = path.strip_prefix(kind.path) else { continue };
@@ -81,7 +104,7 @@ impl Target {
     fn resource(&self, path: &str) -> String {
         match self {
             Self::Collection { kind, .. } | Self::Object { kind, .. } => kind.resource.to_owned(),
-            Self::Events => "events".to_owned(),
+            Self::Events(_) => "events".to_owned(),
             Self::Nowhere => path.to_owned(),
         }
     }
@@ -106,6 +129,7 @@ impl Query {
             (&Method::GET, Target::Collection { .. }) => Verb::List,
             (&Method::GET, Target::Object { .. }) => Verb::Get,
             (&Method::POST, _) => Verb::Create,
+            (&Method::PATCH, _) => Verb::Patch,
             _ => Verb::Other,
         };
         let header = |name| parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
@@ -114,6 +138,7 @@ impl Query {
             resource: target.resource(path),
             user_agent: header(header::USER_AGENT).to_owned(),
             accept: header(header::ACCEPT).to_owned(),
+            authorization: header(header::AUTHORIZATION).to_owned(),
             query,
         };
         Self { target, request }

@@ -10,19 +10,19 @@ use hyper::body::Incoming;
 use serde_json::Value;
 
 use super::query::{Filter, Query, Target, Verb};
-use super::{Shared, list, lock, status, stream};
+use super::{Shared, list, lock, role, status, stream};
 
 /// A body that may end in an error, which breaks the connection.
 pub(super) type Body = BoxBody<Bytes, io::Error>;
-
-/// Largest Event taken, in bytes; etcd would not take more either.
-const MAX_POSTED: usize = 1 << 20;
 
 /// Answers one request.
 pub(super) async fn respond(shared: Arc<Shared>, request: Request<Incoming>) -> Response<Body> {
     let (parts, body) = request.into_parts();
     let query = Query::of(&parts);
     lock(&shared.requests).push(query.request.clone());
+    if role::forbids(&shared, &query.request) {
+        return failure(&status::refusal(403, &query.request.resource));
+    }
     let refusal = *lock(&shared.faults.refusal);
     let refused =
         refusal.filter(|refusal| refusal.resource.is_empty() || refusal.resource == query.request.resource);
@@ -52,20 +52,14 @@ pub(super) async fn respond(shared: Arc<Shared>, request: Request<Incoming>) -> 
                 )),
             }
         }
-        (Verb::Create, Target::Events) => create_event(&shared, body).await,
+        (Verb::Create, Target::Events(place)) if place.name.is_none() => {
+            shared.events.create(&place, body).await
+        }
+        (Verb::Patch, Target::Events(place)) if place.name.is_some() => {
+            shared.events.patch(&place, &parts, body).await
+        }
         _ => failure(&status::refusal(404, "")),
     }
-}
-
-async fn create_event(shared: &Shared, body: Incoming) -> Response<Body> {
-    let body = http_body_util::Limited::new(body, MAX_POSTED).collect().await;
-    let event = body.ok().and_then(|body| serde_json::from_slice::<Value>(&body.to_bytes()).ok());
-    let Some(event) = event else {
-        return failure(&status::failure(400, "BadRequest", "the Event cannot be read"));
-    };
-    let answer = event.to_string().into_bytes().into();
-    lock(&shared.posted).push(event);
-    json(StatusCode::CREATED, answer)
 }
 
 /// A `Status` with the HTTP status that it names.
@@ -76,7 +70,8 @@ pub(super) fn failure(status: &Value) -> Response<Body> {
     json(code, status.to_string().into_bytes().into())
 }
 
-fn json(code: StatusCode, body: Bytes) -> Response<Body> {
+/// An answer of JSON that is there already.
+pub(super) fn json(code: StatusCode, body: Bytes) -> Response<Body> {
     with_body(code, Full::new(body).map_err(|never| match never {}).boxed())
 }
 
