@@ -50,6 +50,11 @@ impl HealthState {
         }
     }
 
+    /// From now on changes are late after twice this period.
+    pub fn set_sync_period(&mut self, sync_period: Duration) {
+        self.late_after = 2 * sync_period;
+    }
+
     /// From now on `family` takes part.
     pub fn started(&mut self, family: IpFamily, now: Moment) {
         self.families[family] = Some(FamilyHealth { last_updated: now, synced: false, queued: None });
