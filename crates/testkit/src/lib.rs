@@ -8,5 +8,6 @@ pub mod netns;
 pub mod objects;
 pub mod scenario;
 pub mod trace;
+pub mod upstream;
 pub mod view;
 pub mod world;

@@ -1,0 +1,51 @@
+//! The two kinds of iptables.
+
+use portolan_core::IpFamily;
+
+use crate::netns::{NetnsError, Program};
+
+/// Which kind of iptables keeps the rules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Xtables {
+    /// In tables of nf_tables.
+    Nft,
+    /// In its own.
+    Legacy,
+}
+
+impl Xtables {
+    /// Both kinds.
+    pub const ALL: [Self; 2] = [Self::Nft, Self::Legacy];
+
+    /// Loads rules into the network namespace of the current thread, beside those that are there.
+    ///
+    /// # Errors
+    /// With the program's message when it turns them down, or is not there.
+    pub fn restore(self, family: IpFamily, rules: &str) -> Result<(), NetnsError> {
+        let restore = Program::new(self.program(family, "-restore")).args(["--noflush", "--counters"]);
+        restore.input(rules).run().map(drop)
+    }
+
+    /// All rules with their counters, as the program saves them, without its remarks.
+    ///
+    /// # Errors
+    /// When the program fails, or is not there.
+    pub fn save(self, family: IpFamily) -> Result<String, NetnsError> {
+        let saved = Program::new(self.program(family, "-save")).args(["--counters"]).run()?;
+        // The remarks have the time in them.
+        let lines = saved.lines().filter(|line| !line.starts_with('#'));
+        Ok(lines.map(|line| format!("{line}\n")).collect())
+    }
+
+    fn program(self, family: IpFamily, action: &str) -> String {
+        let tables = match family {
+            IpFamily::V4 => "iptables",
+            IpFamily::V6 => "ip6tables",
+        };
+        let kind = match self {
+            Self::Nft => "nft",
+            Self::Legacy => "legacy",
+        };
+        format!("{tables}-{kind}{action}")
+    }
+}
