@@ -40,7 +40,7 @@ impl ClientMetrics {
             )?,
             response_size: histograms(
                 "rest_client_response_size_bytes",
-                "Sizes of the bodies that the API server sent, as far as it told them",
+                "Sizes of the bodies that the API server sent, other than watches",
                 buckets::sizes(),
             )?,
             limiter: histograms(

@@ -1,54 +1,64 @@
-//! What a scrape shows, compared with what kube-proxy shows.
+//! What a scrape shows.
 
-use std::collections::BTreeMap;
+mod documentation;
+mod kube_proxy;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::*;
 
-/// A type, and the labels of the first series in order of name.
-type Shape = (String, String);
+/// What a scrape shows of one metric.
+#[derive(Debug, Default, PartialEq)]
+struct Shape {
+    kind: String,
+    help: String,
+    /// Names of labels, without the `le` of buckets.
+    labels: BTreeSet<String>,
+    /// Finite bounds of buckets.
+    bounds: BTreeSet<String>,
+}
 
-/// Metric names with their shapes, from Prometheus' text format.
+/// Metrics by name, from Prometheus' text format.
 fn shapes(text: &str) -> BTreeMap<String, Shape> {
-    let mut shapes = BTreeMap::new();
+    let mut shapes = BTreeMap::<String, Shape>::new();
     for line in text.lines() {
-        if let Some(line) = line.strip_prefix("# TYPE ") {
-            let (name, kind) = line.split_once(' ').unwrap();
-            shapes.insert(name.to_owned(), (kind.to_owned(), String::new()));
-        } else if !line.starts_with('#') {
-            let series = line.split(' ').next().unwrap();
+        if let Some((name, help)) = line.strip_prefix("# HELP ").and_then(|rest| rest.split_once(' ')) {
+            shapes.entry(name.to_owned()).or_default().help = help.to_owned();
+        } else if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' '))
+        {
+            shapes.entry(name.to_owned()).or_default().kind = kind.to_owned();
+        } else {
+            let series = line.rsplit_once(' ').unwrap().0;
             let (name, labels) = series.split_once('{').unwrap_or((series, ""));
-            let family = name.trim_end_matches("_bucket");
-            if let Some(shape) = shapes.get_mut(family).filter(|shape| shape.1.is_empty()) {
-                shape.1 = labels.split(",le=").next().unwrap().trim_end_matches('}').to_owned();
+            let Some(name) = ["_bucket", ""].iter().find_map(|end| name.strip_suffix(end)) else {
+                continue;
+            };
+            let Some(shape) = shapes.get_mut(name) else { continue };
+            for label in labels.trim_end_matches("\"}").split("\",").filter(|label| !label.is_empty()) {
+                match label.split_once("=\"").unwrap() {
+                    ("le", "+Inf") => {}
+                    ("le", bound) => drop(shape.bounds.insert(bound.to_owned())),
+                    (label, _) => drop(shape.labels.insert(label.to_owned())),
+                }
             }
         }
     }
     shapes
 }
 
-fn bounds(text: &str, name: &str) -> Vec<f64> {
-    let prefix = format!("{name}_bucket{{");
-    let bounds = text.lines().filter(|line| line.starts_with(&prefix));
-    bounds
-        .map(|line| line.split("le=\"").nth(1).unwrap().split('"').next().unwrap().parse().unwrap())
-        .filter(|bound: &f64| bound.is_finite())
-        .collect()
+fn build() -> Build {
+    Build { git_version: "v1.36.2+portolan.1.2.3".into(), version: "1.2.3" }
 }
 
-/// Every observation there is, once.
-fn observed() -> String {
-    let metrics = Metrics::new("1.2.3").unwrap();
-    for scope in [SyncScope::Full, SyncScope::Partial] {
-        metrics.sync.attempted("IPv4", scope, Duration::from_millis(3));
-    }
-    metrics.sync.wrote("IPv4", 7, Duration::from_micros(30));
-    metrics.sync.synced("IPv4", UNIX_EPOCH + Duration::from_millis(1_500));
-    metrics.sync.queued("IPv4", UNIX_EPOCH + Duration::from_secs(2));
-    metrics.sync.programmed("IPv4", Duration::from_secs(1));
-    metrics.sync.nftables_sync_failed("IPv4");
-    metrics.sync.nftables_cleanup_failed("IPv4");
-    metrics.sync.without_local_endpoints("IPv4", 0, 3);
+fn new_metrics() -> Metrics {
+    Metrics::new(&build()).unwrap()
+}
+
+/// Every observation there is, at least once.
+fn observed() -> Metrics {
+    let metrics = new_metrics();
+    observe_syncs(&metrics.sync);
     metrics.flows.removed("IPv4", 0, Duration::from_millis(2));
     metrics.flows.removed("IPv4", 5, Duration::from_millis(2));
     metrics.flows.failed("IPv4");
@@ -57,82 +67,65 @@ fn observed() -> String {
     metrics.probes.healthz(200);
     metrics.probes.livez(503);
     metrics.source.errors_reached("broken_file", 1);
-    metrics.render().unwrap()
+    metrics.client.answered("GET", "200", "api:6443", Duration::from_millis(30), 0, Some(500));
+    metrics.client.limited("GET", "api:6443", Duration::from_millis(200));
+    metrics.events.reached(EventResult::Sent, 2);
+    metrics.mode.fell_back("nftables", "iptables");
+    metrics.mode.selected("iptables");
+    metrics.config.reloaded(true, UNIX_EPOCH + Duration::from_secs(3));
+    metrics.leftovers.removed("ipvs", 4);
+    metrics.leftovers.failed("ipvs");
+    metrics.iptables.rules("IPv4", "nat", 90, 8);
+    metrics.iptables.restore_failed("IPv4");
+    metrics.iptables.partial_restore_failed("IPv4");
+    metrics.iptables.packets_counted(6, 7);
+    metrics.features([("ComponentFlagz", "BETA", true), ("NFTablesProxyMode", "", false)]);
+    metrics
+}
+
+fn observe_syncs(sync: &SyncMetrics) {
+    for scope in [SyncScope::Full, SyncScope::Partial] {
+        sync.attempted("IPv4", scope, Duration::from_millis(3));
+    }
+    sync.wrote("IPv4", 7, Duration::from_micros(30));
+    sync.failed("IPv4");
+    sync.drifted("IPv4", 2);
+    sync.lag("IPv4", Duration::from_millis(250));
+    sync.synced("IPv4", UNIX_EPOCH + Duration::from_millis(1_500));
+    sync.queued("IPv4", UNIX_EPOCH + Duration::from_secs(2));
+    sync.programmed("IPv4", Duration::from_secs(1));
+    sync.nftables_sync_failed("IPv4");
+    sync.nftables_cleanup_failed("IPv4");
+    sync.without_local_endpoints("IPv4", 0, 3);
 }
 
 #[test]
-fn names_types_and_labels_are_those_of_kube_proxy() {
-    let family = "ip_family=\"IPv4\"";
-    let expected = [
-        ("kubeproxy_conntrack_reconciler_deleted_entries_total", "counter", family),
-        ("kubeproxy_conntrack_reconciler_sync_duration_seconds", "histogram", family),
-        ("kubeproxy_network_programming_duration_seconds", "histogram", family),
-        ("kubeproxy_proxy_healthz_total", "counter", "code=\"200\""),
-        ("kubeproxy_proxy_livez_total", "counter", "code=\"503\""),
-        ("kubeproxy_sync_full_proxy_rules_duration_seconds", "histogram", family),
-        ("kubeproxy_sync_partial_proxy_rules_duration_seconds", "histogram", family),
-        ("kubeproxy_sync_proxy_rules_duration_seconds", "histogram", family),
-        ("kubeproxy_sync_proxy_rules_endpoint_changes_pending", "gauge", ""),
-        ("kubeproxy_sync_proxy_rules_endpoint_changes_total", "counter", ""),
-        ("kubeproxy_sync_proxy_rules_last_queued_timestamp_seconds", "gauge", family),
-        ("kubeproxy_sync_proxy_rules_last_timestamp_seconds", "gauge", family),
-        ("kubeproxy_sync_proxy_rules_nftables_cleanup_failures_total", "counter", family),
-        ("kubeproxy_sync_proxy_rules_nftables_sync_failures_total", "counter", family),
-        (
-            "kubeproxy_sync_proxy_rules_no_local_endpoints_total",
-            "gauge",
-            "ip_family=\"IPv4\",traffic_policy=\"external\"",
-        ),
-        ("kubeproxy_sync_proxy_rules_service_changes_pending", "gauge", ""),
-        ("kubeproxy_sync_proxy_rules_service_changes_total", "counter", ""),
-        ("portolan_build_info", "gauge", "version=\"1.2.3\""),
-        ("portolan_conntrack_failures_total", "counter", family),
-        ("portolan_source_errors_total", "counter", "error=\"broken_file\""),
-        ("portolan_sync_longest_transaction_seconds", "histogram", family),
-        ("portolan_sync_operations", "histogram", family),
-    ];
-    let expected =
-        expected.map(|(name, kind, labels)| (name.to_owned(), (kind.to_owned(), labels.to_owned())));
-    let mut shown = shapes(&observed());
-    shown.retain(|name, _| !name.starts_with("process_"));
-    assert_eq!(shown, BTreeMap::from(expected));
+fn everything_defined_is_shown_once_observed_as_it_is_described() {
+    let metrics = observed();
+    let shown = shapes(&metrics.render().unwrap());
+    let described = metrics.described().iter().map(|described| {
+        let Described { name, kind, labels, help, bounds } = described.clone();
+        let bounds = bounds.iter().map(ToString::to_string).collect();
+        (name, Shape { kind: kind.to_owned(), help, labels: labels.into_iter().collect(), bounds })
+    });
+    assert_eq!(shown, described.collect());
 }
 
 #[test]
 fn help_starts_with_the_stability() {
-    let text = observed();
-    let ours: Vec<&str> = text
-        .lines()
-        .filter_map(|line| line.strip_prefix("# HELP "))
-        .filter(|line| line.starts_with("kubeproxy_") || line.starts_with("portolan_"))
-        .collect();
-    assert_eq!(ours.len(), 22);
-    for line in ours {
-        assert!(line.split_once(' ').unwrap().1.starts_with("[ALPHA] "), "{line}");
+    for (name, shape) in shapes(&observed().render().unwrap()) {
+        let stability = match name.split('_').next().unwrap() {
+            "process" => continue,
+            "kubernetes" if name == "kubernetes_feature_enabled" => "[BETA] ",
+            _ => "[ALPHA] ",
+        };
+        assert!(shape.help.starts_with(stability), "{name}: {}", shape.help);
     }
-}
-
-#[test]
-fn buckets_are_those_of_kube_proxy() {
-    let text = observed();
-    let work = [
-        0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.024, 2.048, 4.096, 8.192,
-        16.384,
-    ];
-    for name in ["", "full_", "partial_"] {
-        assert_eq!(bounds(&text, &format!("kubeproxy_sync_{name}proxy_rules_duration_seconds")), work);
-    }
-    assert_eq!(bounds(&text, "kubeproxy_conntrack_reconciler_sync_duration_seconds"), work);
-    let programming = bounds(&text, "kubeproxy_network_programming_duration_seconds");
-    assert_eq!(programming.len(), 80);
-    assert_eq!(programming[..4], [0.25, 0.5, 1.0, 2.0]);
-    assert_eq!(programming[58..64], [57.0, 58.0, 59.0, 60.0, 65.0, 70.0]);
-    assert_eq!(programming[70..], [105.0, 110.0, 115.0, 120.0, 150.0, 180.0, 210.0, 240.0, 270.0, 300.0]);
 }
 
 #[test]
 fn values_are_shown_as_observed() {
-    let text = observed();
+    let text = observed().render().unwrap();
     for line in [
         "kubeproxy_sync_proxy_rules_duration_seconds_count{ip_family=\"IPv4\"} 2",
         "kubeproxy_sync_partial_proxy_rules_duration_seconds_bucket{ip_family=\"IPv4\",le=\"0.004\"} 1",
@@ -147,6 +140,28 @@ fn values_are_shown_as_observed() {
         "kubeproxy_conntrack_reconciler_deleted_entries_total{ip_family=\"IPv4\"} 5",
         "portolan_sync_operations_sum{ip_family=\"IPv4\"} 7",
         "portolan_build_info{version=\"1.2.3\"} 1",
+        "portolan_sync_failures_total{ip_family=\"IPv4\"} 1",
+        "portolan_sync_drift_operations_total{ip_family=\"IPv4\"} 2",
+        "portolan_sync_lag_seconds{ip_family=\"IPv4\"} 0.25",
+        "rest_client_requests_total{code=\"200\",host=\"api:6443\",method=\"GET\"} 1",
+        "rest_client_request_duration_seconds_bucket{host=\"api:6443\",verb=\"GET\",le=\"0.1\"} 1",
+        "rest_client_request_size_bytes_sum{host=\"api:6443\",verb=\"GET\"} 0",
+        "rest_client_response_size_bytes_sum{host=\"api:6443\",verb=\"GET\"} 500",
+        "rest_client_rate_limiter_duration_seconds_sum{host=\"api:6443\",verb=\"GET\"} 0.2",
+        "portolan_events_total{result=\"sent\"} 2",
+        "portolan_proxy_mode{mode=\"iptables\"} 1",
+        "portolan_mode_fallbacks_total{from=\"nftables\",to=\"iptables\"} 1",
+        "portolan_config_reloads_total{result=\"success\"} 1",
+        "portolan_config_last_reload_successful 1",
+        "portolan_config_last_reload_success_timestamp_seconds 3",
+        "portolan_leftovers_removed_total{of=\"ipvs\"} 4",
+        "portolan_leftovers_failures_total{of=\"ipvs\"} 1",
+        "kubeproxy_sync_proxy_rules_iptables_total{ip_family=\"IPv4\",table=\"nat\"} 90",
+        "kubeproxy_sync_proxy_rules_iptables_last{ip_family=\"IPv4\",table=\"nat\"} 8",
+        "kubeproxy_iptables_ct_state_invalid_dropped_packets_total 6",
+        "kubeproxy_iptables_localhost_nodeports_accepted_packets_total 7",
+        "kubernetes_feature_enabled{name=\"ComponentFlagz\",stage=\"BETA\"} 1",
+        "kubernetes_feature_enabled{name=\"NFTablesProxyMode\",stage=\"\"} 0",
     ] {
         assert!(text.lines().any(|shown| shown == line), "{line} is not in\n{text}");
     }
@@ -154,8 +169,7 @@ fn values_are_shown_as_observed() {
 
 #[test]
 fn a_labelled_metric_is_absent_until_it_is_observed() {
-    let metrics = Metrics::new("1.2.3").unwrap();
-    let mut shown = shapes(&metrics.render().unwrap());
+    let mut shown = shapes(&new_metrics().render().unwrap());
     shown.retain(|name, _| !name.starts_with("process_"));
     let names: Vec<&str> = shown.keys().map(String::as_str).collect();
     assert_eq!(
@@ -165,6 +179,7 @@ fn a_labelled_metric_is_absent_until_it_is_observed() {
             "kubeproxy_sync_proxy_rules_endpoint_changes_total",
             "kubeproxy_sync_proxy_rules_service_changes_pending",
             "kubeproxy_sync_proxy_rules_service_changes_total",
+            "kubernetes_build_info",
             "portolan_build_info",
         ]
     );
@@ -172,7 +187,7 @@ fn a_labelled_metric_is_absent_until_it_is_observed() {
 
 #[test]
 fn a_search_that_removed_nothing_is_shown_and_one_that_failed_is_counted_apart() {
-    let metrics = Metrics::new("1").unwrap();
+    let metrics = new_metrics();
     metrics.flows.failed("IPv6");
     metrics.flows.removed("IPv4", 0, Duration::ZERO);
     let text = metrics.render().unwrap();
@@ -183,7 +198,7 @@ fn a_search_that_removed_nothing_is_shown_and_one_that_failed_is_counted_apart()
 
 #[test]
 fn settling_empties_what_is_pending_and_keeps_the_totals() {
-    let metrics = Metrics::new("1.2.3").unwrap();
+    let metrics = new_metrics();
     metrics.changes.services(2, 1);
     metrics.changes.endpoint_slices(5);
     metrics.changes.settled();
@@ -194,7 +209,7 @@ fn settling_empties_what_is_pending_and_keeps_the_totals() {
 
 #[test]
 fn the_process_is_watched_and_two_sets_do_not_meet() {
-    let (one, other) = (Metrics::new("1").unwrap(), Metrics::new("1").unwrap());
+    let (one, other) = (new_metrics(), new_metrics());
     one.source.errors_reached("broken_file", 1);
     assert!(one.render().unwrap().contains("portolan_source_errors_total{"));
     assert!(!other.render().unwrap().contains("portolan_source_errors_total{"));
@@ -205,10 +220,73 @@ fn the_process_is_watched_and_two_sets_do_not_meet() {
 
 #[test]
 fn totals_of_errors_are_taken_over_and_never_shrink() {
-    let metrics = Metrics::new("1").unwrap();
+    let metrics = new_metrics();
     for (total, shown) in [(0, 0), (3, 3), (3, 3), (7, 7), (2, 7)] {
         metrics.source.errors_reached("broken_file", total);
         let line = format!("portolan_source_errors_total{{error=\"broken_file\"}} {shown}\n");
         assert!(metrics.render().unwrap().contains(&line), "{total}");
     }
+}
+
+#[test]
+fn what_became_of_events_is_taken_over() {
+    let metrics = new_metrics();
+    metrics.events.reached(EventResult::Failed, 4);
+    metrics.events.reached(EventResult::Failed, 4);
+    metrics.events.reached(EventResult::Dropped, 0);
+    let text = metrics.render().unwrap();
+    assert!(text.contains("portolan_events_total{result=\"failed\"} 4\n"), "{text}");
+    assert!(text.contains("portolan_events_total{result=\"dropped\"} 0\n"), "{text}");
+}
+
+#[test]
+fn one_mode_is_shown_at_a_time_and_gates_that_are_gone_are_not() {
+    let metrics = new_metrics();
+    metrics.mode.selected("nftables");
+    metrics.mode.selected("ipvs");
+    metrics.features([("A", "ALPHA", false)]);
+    metrics.features([("B", "BETA", true)]);
+    let text = metrics.render().unwrap();
+    let lines = |start: &str| text.lines().filter(|line| line.starts_with(start)).collect::<Vec<_>>();
+    assert_eq!(lines("portolan_proxy_mode{"), ["portolan_proxy_mode{mode=\"ipvs\"} 1"]);
+    assert_eq!(
+        lines("kubernetes_feature_enabled{"),
+        ["kubernetes_feature_enabled{name=\"B\",stage=\"BETA\"} 1"]
+    );
+}
+
+#[test]
+fn a_reload_that_failed_leaves_the_time_of_the_last_that_did_not() {
+    let metrics = new_metrics();
+    metrics.config.reloaded(true, UNIX_EPOCH + Duration::from_secs(10));
+    metrics.config.reloaded(false, UNIX_EPOCH + Duration::from_secs(20));
+    let text = metrics.render().unwrap();
+    for line in [
+        "portolan_config_reloads_total{result=\"failure\"} 1",
+        "portolan_config_reloads_total{result=\"success\"} 1",
+        "portolan_config_last_reload_successful 0",
+        "portolan_config_last_reload_success_timestamp_seconds 10",
+    ] {
+        assert!(text.lines().any(|shown| shown == line), "{line} is not in\n{text}");
+    }
+}
+
+#[test]
+fn the_build_is_told_in_kubernetes_words_and_honestly() {
+    let text = new_metrics().render().unwrap();
+    let line = text.lines().find(|line| line.starts_with("kubernetes_build_info{")).unwrap();
+    for label in [
+        "major=\"1\"",
+        "minor=\"36\"",
+        "git_version=\"v1.36.2+portolan.1.2.3\"",
+        "go_version=\"rustc 1.",
+        "compiler=\"rustc\"",
+        "platform=\"linux/",
+        "git_commit=\"",
+        "git_tree_state=\"",
+        "build_date=\"",
+    ] {
+        assert!(line.contains(label), "{label} is not in {line}");
+    }
+    assert!(COMPILER.starts_with("rustc 1."), "{COMPILER}");
 }

@@ -168,15 +168,15 @@ fn before_anything_has_started_there_is_no_status() {
 
 #[test]
 fn lag_is_the_age_of_the_oldest_change_that_waits_and_each_family_has_its_own() {
-    let cases: [(&str, &[(f64, Step)], f64); 5] = [
-        ("nothing has waited", &[], 0.0),
-        ("one change", &[(10.0, Queued(V4))], 6.0),
-        ("the oldest of two", &[(10.0, Queued(V4)), (15.0, Queued(V4))], 6.0),
-        ("in force", &[(10.0, Queued(V4)), (15.0, Updated(V4))], 0.0),
-        ("a change of the other family", &[(1.0, Started(V6)), (2.0, Queued(V6))], 0.0),
+    let cases = [
+        ("nothing has waited", vec![], 0.0),
+        ("one change", vec![(10.0, Queued(V4))], 6.0),
+        ("the oldest of two", vec![(10.0, Queued(V4)), (15.0, Queued(V4))], 6.0),
+        ("in force", vec![(10.0, Queued(V4)), (15.0, Updated(V4))], 0.0),
+        ("a change of the other family", vec![(1.0, Started(V6)), (2.0, Queued(V6))], 0.0),
     ];
     for (case, then, lag) in cases {
-        let steps: Vec<_> = [(0.0, Started(V4)), (1.0, Updated(V4))].iter().chain(then).copied().collect();
+        let steps: Vec<_> = [(0.0, Started(V4)), (1.0, Updated(V4))].into_iter().chain(then).collect();
         let (state, time) = after(&steps);
         assert_eq!(state.lag(V4, time.at(16.0)), Duration::from_secs_f64(lag), "{case}");
     }

@@ -152,6 +152,6 @@ async fn what_is_told_before_the_servers_run_is_merged() {
         tokio::task::yield_now().await;
     }
     assert_eq!((status(dropped).await, status(port).await), (REFUSED, Ok((503, 2))));
-    assert_eq!(Arc::strong_count(&handle.0), 2);
+    assert_eq!(Arc::strong_count(&handle.shared), 2);
     task.abort();
 }

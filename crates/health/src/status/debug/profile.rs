@@ -68,37 +68,33 @@ impl Profile {
         let mut strings = Strings::default();
         let (cpu, nanoseconds) = (strings.number("cpu"), strings.number("nanoseconds"));
         let mut profile = Message::default();
-        profile.message(1, value_type(cpu, nanoseconds));
+        let cpu_time = Message::of([(1, cpu), (2, nanoseconds)]);
+        profile.message(1, &cpu_time);
         for (id, usage) in &self.threads {
             let used = usage.last.saturating_sub(usage.first);
             if let Some(at) = names.iter().position(|name| *name == usage.name).filter(|_| used > 0) {
                 let label = Message::of([(1, strings.number("thread")), (3, u64::from(*id))]);
                 let mut sample = Message::of([(1, at as u64 + 1), (2, used)]);
-                sample.message(3, label);
-                profile.message(2, sample);
+                sample.message(3, &label);
+                profile.message(2, &sample);
             }
         }
         for (number, name) in (1..).zip(&names) {
             let mut location = Message::of([(1, number)]);
-            location.message(4, Message::of([(1, number)]));
-            profile.message(4, location);
+            location.message(4, &Message::of([(1, number)]));
+            profile.message(4, &location);
             let name = strings.number(name);
-            profile.message(5, Message::of([(1, number), (2, name), (3, name)]));
+            profile.message(5, &Message::of([(1, number), (2, name), (3, name)]));
         }
         for text in &strings.0 {
             profile.bytes(6, text.as_bytes());
         }
         profile.number(9, nanos(self.started.duration_since(UNIX_EPOCH).unwrap_or_default()));
         profile.number(10, nanos(self.took));
-        profile.message(11, value_type(cpu, nanoseconds));
+        profile.message(11, &cpu_time);
         profile.number(12, 1);
         profile.finish()
     }
-}
-
-/// `ValueType`: what is counted, and in what unit.
-fn value_type(kind: u64, unit: u64) -> Message {
-    Message::of([(1, kind), (2, unit)])
 }
 
 /// In 64 bits, as the format wants them, which last for some 580 years.

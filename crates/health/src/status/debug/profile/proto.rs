@@ -25,7 +25,7 @@ impl Message {
     }
 
     /// Adds a message as a part of this one.
-    pub(crate) fn message(&mut self, field: u64, part: Self) {
+    pub(crate) fn message(&mut self, field: u64, part: &Self) {
         self.bytes(field, &part.0);
     }
 

@@ -1,0 +1,105 @@
+//! `/debug/…`.
+
+use super::*;
+
+#[tokio::test]
+async fn verbosity_is_set_by_put_alone() {
+    let levels = Arc::default();
+    let router = router(everything(&levels));
+    let put = async |body: &str| {
+        let request = Request::builder().method(Method::PUT).uri("/debug/flags/v");
+        ask_for(&router, request.body(Body::from(body.to_owned())).unwrap()).await.0
+    };
+    for level in ["4", "0", "-1"] {
+        let said = format!("successfully set klog.logging.verbosity to {level}\n");
+        assert_eq!(put(level).await, answer(200, TEXT, &said));
+    }
+    for nonsense in ["", "much", "4 ", "2147483648"] {
+        let refused = put(nonsense).await;
+        assert_eq!((refused.status, refused.content_type.as_str()), (400, TEXT), "{nonsense}");
+        assert!(refused.body.contains(&format!("{nonsense:?}")), "{}", refused.body);
+    }
+    for method in [Method::GET, Method::POST, Method::DELETE] {
+        let refused = ask(&router, method, "/debug/flags/v").await;
+        assert_eq!(refused, answer(406, TEXT, "unsupported http method\n"));
+    }
+    assert_eq!(*levels.lock().unwrap(), [4, 0, 0]);
+}
+
+#[tokio::test]
+async fn indexes_name_what_there_is() {
+    let router = full_router();
+    for (path, named) in [
+        ("/debug/flags", ["/debug/flags/v"].as_slice()),
+        ("/debug/flags/", &["/debug/flags/v"]),
+        ("/debug/flags/other", &["/debug/flags/v"]),
+        ("/debug/pprof/", &["cmdline", "profile?seconds=10", "symbol", "threads"]),
+    ] {
+        let page = get(&router, path).await;
+        assert_eq!((page.status, page.content_type.as_str()), (200, "text/html; charset=utf-8"), "{path}");
+        for link in named {
+            assert!(page.body.contains(&format!("href=\"{link}\"")), "{path} does not name {link}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_path_of_profiles_leads_to_their_index() {
+    let request = Request::builder().uri("/debug/pprof").body(Body::empty()).unwrap();
+    let (page, headers) = ask_for(&full_router(), request).await;
+    assert_eq!((page.status, headers["location"].to_str().unwrap()), (302, "/debug/pprof/"));
+}
+
+#[tokio::test]
+async fn the_command_line_comes_with_zero_bytes_between_its_parts() {
+    let arguments: Vec<_> = std::env::args().collect();
+    assert_eq!(get(&full_router(), "/debug/pprof/cmdline").await, answer(200, TEXT, &arguments.join("\0")));
+}
+
+#[tokio::test]
+async fn there_are_no_symbols_to_look_up() {
+    let router = full_router();
+    assert_eq!(get(&router, "/debug/pprof/symbol").await, answer(200, TEXT, "num_symbols: 0\n"));
+    assert_eq!(
+        ask(&router, Method::POST, "/debug/pprof/symbol").await,
+        answer(200, TEXT, "num_symbols: 0\n")
+    );
+}
+
+#[tokio::test]
+async fn threads_are_listed_with_this_one_running() {
+    let page = get(&full_router(), "/debug/pprof/threads").await;
+    assert_eq!((page.status, page.content_type.as_str()), (200, TEXT));
+    let mut lines = page.body.lines();
+    assert!(lines.next().unwrap().trim_start().starts_with("thread name"), "{}", page.body);
+    // The thread that answers is one that runs.
+    assert!(lines.any(|line| line.contains(" R ")), "{}", page.body);
+}
+
+#[tokio::test]
+async fn what_only_go_has_is_not_implemented_and_anything_else_is_not_found() {
+    let router = full_router();
+    for profile in ["heap", "allocs", "goroutine", "block", "mutex", "threadcreate", "trace"] {
+        let page = get(&router, &format!("/debug/pprof/{profile}?debug=1")).await;
+        assert_eq!(page.status, 501, "{profile}");
+        assert!(page.body.starts_with(&format!("{profile} tells about Go's runtime")), "{}", page.body);
+    }
+    assert_eq!(get(&router, "/debug/pprof/other").await, answer(404, TEXT, "Unknown profile\n"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_profile_takes_as_long_as_it_is_asked_for_but_not_for_ever() {
+    let router = full_router();
+    for (query, seconds) in [("?seconds=2", 2), ("", 30), ("?seconds=0", 30), ("?seconds=soon", 30)] {
+        let began = tokio::time::Instant::now();
+        let request =
+            Request::builder().uri(format!("/debug/pprof/profile{query}")).body(Body::empty()).unwrap();
+        let response = tower::ServiceExt::oneshot(router.clone(), request).await.unwrap();
+        assert_eq!(response.status(), 200, "{query}");
+        assert_eq!(response.headers()["content-type"], "application/octet-stream");
+        assert_eq!(response.headers()["content-disposition"], "attachment; filename=\"profile\"");
+        assert_eq!(began.elapsed().as_secs(), seconds, "{query}");
+    }
+    let refused = get(&router, "/debug/pprof/profile?seconds=3601").await;
+    assert_eq!(refused, answer(400, TEXT, "a profile may take up to 3600 seconds\n"));
+}
