@@ -1,26 +1,27 @@
-//! `--cleanup`: removes what any mode may have left.
-
-use std::path::Path;
+//! `--cleanup`: removes what any mode may have left, kube-proxy's included.
 
 use anyhow::{Context, bail};
+use portolan_core::Registry;
 use portolan_core::backend::error_chain;
-use portolan_core::{BackendFactory, IpFamily, Registry};
+use portolan_host::Host;
 use tokio::runtime;
 use tracing::{error, info};
 
-use crate::families;
+use crate::takeover;
 
-/// Has every mode in `registry` remove all it may have created. Carries on past failures.
+/// Has every mode in `registry` remove all it may have created, and removes what kube-proxy may have left.
+/// Carries on past failures.
 ///
 /// # Errors
 /// Something could not be removed; each such thing has been logged.
 pub(crate) fn run(registry: &Registry) -> anyhow::Result<()> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
+    let families = Host::new().families_to_clean_up();
     let mut failures = 0;
     for factory in registry.factories() {
-        for family in families::to_clean_up(Path::new(families::PROC)) {
+        for family in &families {
             let mode = factory.mode();
-            match runtime.block_on(clean(factory.as_ref(), family)) {
+            match runtime.block_on(takeover::clean_up(factory.as_ref(), *family)) {
                 Ok(()) => info!(%mode, %family, "cleaned up"),
                 Err(problem) => {
                     failures += 1;
@@ -29,12 +30,9 @@ pub(crate) fn run(registry: &Registry) -> anyhow::Result<()> {
             }
         }
     }
+    failures += takeover::report(&portolan_leftovers::remove(&takeover::all_parts(), &families), None);
     if failures > 0 {
-        bail!("{failures} clean-ups failed");
+        bail!("encountered an error while tearing down rules: {failures} steps failed");
     }
     Ok(())
-}
-
-async fn clean(factory: &dyn BackendFactory, family: IpFamily) -> Result<(), portolan_core::BackendError> {
-    factory.create(family)?.cleanup().await
 }

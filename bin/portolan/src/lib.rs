@@ -21,24 +21,35 @@
 //! they report, and ends when one of them does. Whatever ends it, rules stay.
 
 mod cleanup;
-mod families;
 mod limits;
 mod logging;
 mod mode;
+mod node_address;
 mod observer;
 mod output;
 mod page;
 mod proxy;
+mod reload;
+mod reports;
+mod selection;
+mod servers;
+mod service_manager;
+mod setup;
 mod signals;
 mod source;
+mod takeover;
+mod tuning;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-use portolan_config::{Config, Environment, Invocation};
-use portolan_core::Registry;
+use portolan_config::{Config, ConfigError, Environment, Invocation};
+use portolan_core::{ProxyMode, Registry};
 use tracing::error;
+
+use crate::logging::VerbosityHandle;
+use crate::proxy::{Extent, Start};
 
 pub use output::refuse;
 
@@ -52,21 +63,44 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// are logged. Sets up logging and a panic hook for the whole process.
 pub fn run(registry: &Registry, args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let started = SystemTime::now();
-    let modes: Vec<_> = registry.modes().cloned().collect();
-    match portolan_config::parse(args, &Environment { hostname: &hostname, modes: &modes }) {
-        Ok(Invocation::Help(text)) => output::print(&text),
-        Ok(Invocation::Version(text)) => output::print(&text),
+    let args: Vec<OsString> = args.into_iter().collect();
+    let modes: Vec<ProxyMode> = registry.modes().cloned().collect();
+    let start = |config: &Config, verbosity: VerbosityHandle, extent| {
+        let program = args.first().cloned();
+        let (args, modes) = (args.clone(), modes.clone());
+        let reread = Box::new(move || reread(&args, &modes));
+        proxy::run(config, registry, Start { started, program, reread, verbosity, extent })
+    };
+    match parse(&args, &modes) {
+        Ok(Invocation::Help(text) | Invocation::Version(text)) => output::print(&text),
         Ok(Invocation::WriteConfig { path, yaml }) => output::write(&path, &yaml),
-        Ok(Invocation::Run(config) | Invocation::InitOnly(config)) => logged(&config, || proxy::run(&config, registry, started)),
-        Ok(Invocation::Cleanup(config)) => logged(&config, || cleanup::run(registry)),
+        Ok(Invocation::Run(config)) => {
+            logged(&config, |verbosity| start(&config, verbosity, Extent::Everything))
+        }
+        Ok(Invocation::InitOnly(config)) => {
+            logged(&config, |verbosity| start(&config, verbosity, Extent::Privileged))
+        }
+        Ok(Invocation::Cleanup(config)) => logged(&config, |_| cleanup::run(registry)),
         Err(problem) => refuse(&problem),
     }
 }
 
+fn parse(args: &[OsString], modes: &[ProxyMode]) -> Result<Invocation, ConfigError> {
+    portolan_config::parse(args.iter().cloned(), &Environment { hostname: &hostname, modes })
+}
+
+/// The configuration as it is asked for now, by a command line that once asked to run.
+fn reread(args: &[OsString], modes: &[ProxyMode]) -> Result<Option<Config>, ConfigError> {
+    Ok(match parse(args, modes)? {
+        Invocation::Run(config) => Some(*config),
+        // What to do is said by flags alone, and those stay.
+        _ => None,
+    })
+}
+
 /// Runs `work` with logging, and logs why it failed.
-fn logged(config: &Config, work: impl FnOnce() -> anyhow::Result<()>) -> ExitCode {
-    logging::start(config.logging);
-    match work() {
+fn logged(config: &Config, work: impl FnOnce(VerbosityHandle) -> anyhow::Result<()>) -> ExitCode {
+    match work(logging::start(config.logging)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {
             error!(err = format!("{problem:#}"), "portolan ends with an error");

@@ -1,4 +1,4 @@
-//! Logging to standard error, as kube-proxy's klog does it.
+//! Logging as kube-proxy's klog does it.
 //!
 //! The same line shapes and the same `-v`, so that log collectors and people find
 //! what they know. Times are UTC.
@@ -8,25 +8,57 @@ mod layer;
 mod line;
 mod verbosity;
 
-use std::io::stderr;
+use std::io::{Write, stderr, stdout};
 use std::panic::{self, PanicHookInfo};
 
 use portolan_config::Logging;
-use tracing::error;
-use tracing_subscriber::Registry;
+use tracing::{Level, error};
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Registry, reload};
 
-use layer::LineLayer;
+use layer::{LineLayer, Sink};
 
-/// Sends all log lines of this process, and what panics say, to standard error.
+/// Changes how much is logged while the process runs; clones change the same.
+#[derive(Clone)]
+pub(crate) struct VerbosityHandle(Option<reload::Handle<Targets, Registry>>);
+
+impl VerbosityHandle {
+    /// From now on this much is logged.
+    pub(crate) fn set(&self, verbosity: u32) {
+        // Fails only after logging itself is gone.
+        let _ = self.0.as_ref().map(|handle| handle.reload(verbosity::targets(verbosity)));
+    }
+}
+
+/// Sends all log lines of this process, and what panics say, to standard error; with
+/// `split_stream`, all but errors to standard output.
 ///
 /// The first call decides; a process that has logging already keeps it.
-pub(crate) fn start(logging: Logging) {
-    let lines = LineLayer::new(logging.format, stderr);
-    let filter = verbosity::targets(logging.verbosity);
-    if Registry::default().with(filter).with(lines).try_init().is_ok() {
-        panic::set_hook(Box::new(log_panic));
+pub(crate) fn start(logging: Logging) -> VerbosityHandle {
+    let lines = LineLayer::new(logging.format, Streams { split: logging.split_stream });
+    let (filter, handle) = reload::Layer::new(verbosity::targets(logging.verbosity));
+    if Registry::default().with(filter).with(lines).try_init().is_err() {
+        return VerbosityHandle(None);
+    }
+    panic::set_hook(Box::new(log_panic));
+    VerbosityHandle(Some(handle))
+}
+
+/// Where lines go, by their level.
+struct Streams {
+    split: bool,
+}
+
+impl Sink for Streams {
+    fn write(&self, level: Level, line: &str) {
+        // There is nowhere to say that nothing can be said.
+        let _ = if self.split && level != Level::ERROR {
+            stdout().write_all(line.as_bytes())
+        } else {
+            stderr().write_all(line.as_bytes())
+        };
     }
 }
 

@@ -1,85 +1,96 @@
-//! Which mode to run.
+//! Which mode to run: the one asked for, or the next on the line that can run here.
 
 use std::sync::Arc;
 
-use anyhow::bail;
 use portolan_config::ModeSelection;
-use portolan_core::{BackendFactory, ProxyMode, Registry};
+use portolan_core::{BackendFactory, ProbeFailure, ProxyMode, Registry};
 
-/// What `auto` takes, best first: the first one that the binary has.
+mod absent;
+
+/// Where every line ends: the modes that are taken when nothing is asked for, best first.
 const PREFERENCE: [ProxyMode; 3] = [ProxyMode::NFTABLES, ProxyMode::IPTABLES, ProxyMode::USERSPACE];
 
-/// The factory of the mode that `selection` means.
+/// The mode that runs, and those that were to be preferred but cannot.
+pub(crate) struct Chosen<'a> {
+    /// Makes the backends.
+    pub(crate) factory: &'a Arc<dyn BackendFactory>,
+    /// Why earlier modes on the line were passed over, in that order.
+    pub(crate) passed_over: Vec<ProbeFailure>,
+}
+
+impl Chosen<'_> {
+    /// The mode that was to run, and why it does not, if another one does.
+    pub(crate) fn fallback(&self) -> Option<Fallback> {
+        let wanted = self.passed_over.first()?;
+        let missing = self.passed_over.iter().map(|failure| format!("{}: {}", failure.mode, failure.missing));
+        Some(Fallback {
+            from: wanted.mode.clone(),
+            to: self.factory.mode(),
+            missing: missing.collect::<Vec<_>>().join("; "),
+        })
+    }
+}
+
+/// One mode runs in place of another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Fallback {
+    /// The one that was to run.
+    pub(crate) from: ProxyMode,
+    /// The one that does.
+    pub(crate) to: ProxyMode,
+    /// What each mode before it lacks.
+    pub(crate) missing: String,
+}
+
+/// No mode that may run can.
+#[derive(Debug, thiserror::Error)]
+#[error("no mode can run on this host: {}", list(.0))]
+pub(crate) struct NoMode(Vec<ProbeFailure>);
+
+fn list(failures: &[ProbeFailure]) -> String {
+    let words = failures.iter().map(|failure| format!("{} needs {}", failure.mode, failure.missing));
+    words.collect::<Vec<_>>().join("; ")
+}
+
+/// Takes the first mode on the line of `selection` that can run here. What was asked for by name is
+/// the only one on it unless `may_fall_back`.
 ///
 /// # Errors
-/// The binary does not have it; the message names those that it has.
-pub(crate) fn pick<'a>(
+/// None can.
+pub(crate) async fn choose<'a>(
     registry: &'a Registry,
     selection: &ModeSelection,
-) -> anyhow::Result<&'a Arc<dyn BackendFactory>> {
-    let found = match selection {
-        ModeSelection::Explicit(mode) => registry.get(mode),
-        ModeSelection::Auto => PREFERENCE.iter().find_map(|mode| registry.get(mode)),
+    may_fall_back: bool,
+) -> Result<Chosen<'a>, NoMode> {
+    let mut passed_over = Vec::new();
+    for mode in line(selection, may_fall_back) {
+        let failure = match registry.get(&mode) {
+            None => absent::probe(&mode),
+            Some(factory) => match factory.probe().await {
+                Ok(()) => return Ok(Chosen { factory, passed_over }),
+                Err(failure) => failure,
+            },
+        };
+        passed_over.push(failure);
+    }
+    Err(NoMode(passed_over))
+}
+
+/// The modes to try, in that order.
+fn line(selection: &ModeSelection, may_fall_back: bool) -> Vec<ProxyMode> {
+    let asked = match selection {
+        ModeSelection::Unset | ModeSelection::Auto => return PREFERENCE.to_vec(),
+        ModeSelection::Explicit(mode) => mode,
     };
-    if let Some(factory) = found {
-        return Ok(factory);
-    }
-    let offered = registry.modes().map(ProxyMode::as_str).collect::<Vec<_>>().join(", ");
-    match selection {
-        ModeSelection::Explicit(mode) => {
-            bail!("--mode {:?} is not in this binary, which offers: {offered}", mode.as_str())
-        }
-        ModeSelection::Auto => bail!("--mode must be given, this binary offers: {offered}"),
-    }
+    // From a mode that stands on the line downwards; ipvs needs iptables too, so that comes next.
+    let next = match PREFERENCE.iter().position(|mode| mode == asked) {
+        Some(at) => at + 1,
+        None if *asked == ProxyMode::IPVS => 1,
+        None => 0,
+    };
+    let rest = if may_fall_back { &PREFERENCE[next..] } else { &[] };
+    std::iter::once(asked).chain(rest).cloned().collect()
 }
 
 #[cfg(test)]
-mod tests {
-    use async_trait::async_trait;
-    use portolan_core::{BackendError, IpFamily, ProbeFailure, ProxyBackend};
-
-    use super::*;
-
-    struct Factory(ProxyMode);
-
-    #[async_trait]
-    impl BackendFactory for Factory {
-        fn mode(&self) -> ProxyMode {
-            self.0.clone()
-        }
-
-        async fn probe(&self) -> Result<(), ProbeFailure> {
-            Ok(())
-        }
-
-        fn create(&self, _: IpFamily) -> Result<Box<dyn ProxyBackend>, BackendError> {
-            Err(BackendError::Unsupported { mode: self.mode(), missing: "everything".into() })
-        }
-    }
-
-    fn picked(modes: &[&'static str], selection: &ModeSelection) -> Result<String, String> {
-        let mut registry = Registry::default();
-        for mode in modes {
-            registry.register(Factory(ProxyMode::new(*mode))).unwrap();
-        }
-        let picked = pick(&registry, selection).map(|factory| factory.mode().to_string());
-        picked.map_err(|error| error.to_string())
-    }
-
-    #[test]
-    fn auto_takes_the_best_mode_and_never_one_that_was_not_asked_for() {
-        let auto = ModeSelection::Auto;
-        assert_eq!(picked(&["userspace", "nftables", "mine"], &auto).as_deref(), Ok("nftables"));
-        assert_eq!(picked(&["userspace", "iptables", "ipvs"], &auto).as_deref(), Ok("iptables"));
-        let error = picked(&["mine", "ipvs"], &auto).unwrap_err();
-        assert_eq!(error, "--mode must be given, this binary offers: ipvs, mine");
-    }
-
-    #[test]
-    fn an_explicit_mode_is_taken_or_refused_with_those_there_are() {
-        let explicit = |mode| ModeSelection::Explicit(ProxyMode::new(mode));
-        assert_eq!(picked(&["nftables", "mine"], &explicit("mine")).as_deref(), Ok("mine"));
-        let error = picked(&["nftables", "mine"], &explicit("ipvs")).unwrap_err();
-        assert_eq!(error, "--mode \"ipvs\" is not in this binary, which offers: mine, nftables");
-    }
-}
+mod tests;

@@ -1,25 +1,68 @@
 //! Joins what the sync loop does with metrics, health and load balancers' checks.
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
-use portolan_core::backend::Scope;
+use portolan_core::backend::{Scope, error_chain};
 use portolan_core::event::{Change, Event, Node, Object};
 use portolan_core::plan::NodePortAddresses;
 use portolan_core::state::WithoutLocalEndpoints;
-use portolan_core::{HealthCheck, IpFamily, ObjectName, ProxyMode};
+use portolan_core::{BackendError, HealthCheck, IpFamily, ObjectName, PerFamily, ProxyMode};
 use portolan_health::service_health::ServiceHealth;
 use portolan_health::{Health, NodeEligibility};
 use portolan_metrics::{Metrics, SyncScope};
+use portolan_source::EventRecorder;
 use portolan_sync::{Attempt, FlowAttempt, SyncObserver};
+use tokio::sync::oneshot;
 
-/// Tells metrics and health what the loop does.
+use crate::node_address::FamilyCheck;
+use crate::reports;
+
+/// For how long rules must have been failing before the cluster is told. An upgrade, where the old
+/// proxy holds on to its tables until it ends, is over by then.
+const FAILING_FOR: Duration = Duration::from_secs(5);
+
+/// Tells metrics, health and the cluster what the loop does.
 pub(crate) struct Observer {
     pub(crate) metrics: Metrics,
     pub(crate) health: Health,
     pub(crate) service_health: ServiceHealth,
+    pub(crate) events: EventRecorder,
     pub(crate) mode: ProxyMode,
     /// How many families are served.
     pub(crate) families: usize,
+    pub(crate) family_check: FamilyCheck,
+    /// Told when the rules of all families are in force for the first time.
+    pub(crate) in_force: Option<oneshot::Sender<()>>,
+    pub(crate) failing: PerFamily<Option<Failing>>,
+}
+
+/// Attempts that fail, one after the other.
+#[derive(Clone, Copy)]
+pub(crate) struct Failing {
+    since: Instant,
+    /// Whether the cluster was told.
+    is_told: bool,
+}
+
+impl Observer {
+    fn failed(&mut self, family: IpFamily, problem: &BackendError) {
+        self.metrics.sync.failed(&family.to_string());
+        if self.mode == ProxyMode::NFTABLES {
+            self.metrics.sync.nftables_sync_failed(&family.to_string());
+        }
+        let new = Failing { since: Instant::now(), is_told: false };
+        let failing = self.failing[family].get_or_insert(new);
+        if !failing.is_told && failing.since.elapsed() >= FAILING_FOR {
+            failing.is_told = true;
+            self.events.record(reports::sync_failing(&family.to_string(), &error_chain(problem)));
+        }
+    }
+
+    fn recovered(&mut self, family: IpFamily) {
+        if self.failing[family].take().is_some_and(|failing| failing.is_told) {
+            self.events.record(reports::sync_recovered(&family.to_string()));
+        }
+    }
 }
 
 /// Number of objects that a change is about.
@@ -46,6 +89,7 @@ impl SyncObserver for Observer {
 
     fn node(&mut self, node: &Node) {
         let leaving = NodeEligibility::Ineligible;
+        self.family_check.node(node);
         self.health.set_node(if node.leaving { leaving } else { NodeEligibility::Eligible });
     }
 
@@ -55,16 +99,21 @@ impl SyncObserver for Observer {
     }
 
     fn attempted(&mut self, family: IpFamily, attempt: &Attempt<'_>) {
-        let family = family.to_string();
+        let label = family.to_string();
         let scope = match attempt.scope {
             Scope::Full => SyncScope::Full,
             Scope::Partial => SyncScope::Partial,
         };
-        self.metrics.sync.attempted(&family, scope, attempt.took);
+        self.metrics.sync.attempted(&label, scope, attempt.took);
         match attempt.result {
-            Ok(report) => self.metrics.sync.wrote(&family, report.operations, report.longest_transaction),
-            Err(_) if self.mode == ProxyMode::NFTABLES => self.metrics.sync.nftables_sync_failed(&family),
-            Err(_) => {}
+            Ok(report) => {
+                self.recovered(family);
+                self.metrics.sync.wrote(&label, report.operations, report.longest_transaction);
+                if attempt.is_check {
+                    self.metrics.sync.drifted(&label, report.operations);
+                }
+            }
+            Err(problem) => self.failed(family, problem),
         }
     }
 
@@ -101,5 +150,9 @@ impl SyncObserver for Observer {
 
     fn settled(&mut self) {
         self.metrics.changes.settled();
+        if let Some(in_force) = self.in_force.take() {
+            // Nobody waits for it when the process is ending already.
+            let _ = in_force.send(());
+        }
     }
 }

@@ -2,90 +2,129 @@
 //!
 //! ```text
 //! main thread:  source ─▶ events ─▶ ┐          servers ◀─ metrics, health, service health
-//! sync thread:                      └▶ SyncLoop ─▶ backends   ▲
-//!                                       │  └── Observer ──────┘
+//!               config file ─▶ ┐    │                          ▲
+//! sync thread:                 └────┴▶ SyncLoop ─▶ backends    │
+//!                                       │  └── Observer ───────┘
 //! flow threads:                         └▶ Conntrack
 //! ```
 //!
 //! No part ends by itself while all is well, so whichever does ends the process.
 
-use std::path::Path;
+use std::ffi::OsString;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, anyhow};
 use portolan_config::{Config, Source};
-use portolan_conntrack::Conntrack;
-use portolan_core::{BackendError, BackendFactory, IpFamily, NodeConfig, ProxyMode, Registry, State};
-use portolan_health::service_health::ServiceHealth;
-use portolan_health::status::Status;
-use portolan_health::{Health, HealthState, NodeEligibility, Probe, SystemClock, listen, probes, status};
-use portolan_metrics::Metrics;
-use portolan_sync::{Stopped, SyncLoop, SyncSettings, SyncThread};
+use portolan_core::{IpFamily, Registry};
+use portolan_health::{Health, HealthState, NodeEligibility, SystemClock};
+use portolan_host::Host;
+use portolan_metrics::{Build, Metrics};
+use portolan_source::EventRecorder;
+use portolan_sync::{Stopped, SyncThread};
 use tokio::runtime;
-use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
-use crate::observer::Observer;
-use crate::page::metrics_page;
+use crate::logging::VerbosityHandle;
+use crate::node_address::{check_single_family, log_notes};
+use crate::reload::Reread;
+use crate::selection::{LAST_WORDS, choose_mode};
+use crate::setup::Setup;
 use crate::signals::Signals;
-use crate::source::AnySource;
-use crate::{VERSION, families, limits, mode};
-
-/// Events that may wait while the sync thread is busy. A source that is ahead of it by
-/// more than this waits, rather than filling memory.
-const EVENTS: usize = 1024;
+use crate::source::{AnySource, Requests};
+use crate::{VERSION, limits, service_manager, tuning};
 
 /// How long the apply that is going on may take to finish when we are asked to end. Far
 /// below the 30 s that the kubelet grants, far above any transaction.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Parts on the main thread; each runs for as long as the process.
-type Parts = JoinSet<anyhow::Result<()>>;
+pub(crate) type Parts = JoinSet<anyhow::Result<()>>;
+
+/// How the process was started.
+pub(crate) struct Start {
+    pub(crate) started: SystemTime,
+    /// As what the binary was called.
+    pub(crate) program: Option<OsString>,
+    pub(crate) reread: Reread,
+    pub(crate) verbosity: VerbosityHandle,
+    pub(crate) extent: Extent,
+}
+
+/// How much is to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// Only what needs privileges beyond `CAP_NET_ADMIN` (`--init-only`), and then end.
+    Privileged,
+    /// Forward packets.
+    Everything,
+}
 
 /// Runs the proxy until a signal asks it to end.
 ///
 /// # Errors
 /// It cannot start, or a part of it ended.
-pub(crate) fn run(config: &Config, registry: &Registry, started: SystemTime) -> anyhow::Result<()> {
+pub(crate) fn run(config: &Config, registry: &Registry, start: Start) -> anyhow::Result<()> {
     limits::raise_open_files();
     let runtime = runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
-    let result = runtime.block_on(serve(config, registry, started));
+    let result = runtime.block_on(serve(config, registry, start));
     // A look at a slow disk must not hold up the end.
     runtime.shutdown_background();
     result
 }
 
-async fn serve(config: &Config, registry: &Registry, started: SystemTime) -> anyhow::Result<()> {
+async fn serve(config: &Config, registry: &Registry, start: Start) -> anyhow::Result<()> {
     let mut signals = Signals::listen().context("cannot wait for signals")?;
-    let factory = mode::pick(registry, &config.mode)?;
-    factory.probe().await?;
-    let node = config.node();
-    info!(version = VERSION, mode = %factory.mode(), node = %node.node_name, "starting");
-
-    let metrics = Metrics::new(VERSION)?;
+    announce(config);
+    let node_name = config.node().node_name;
+    let metrics = Metrics::new(&Build { git_version: config.reported_version.clone(), version: VERSION })?;
+    metrics.features(config.gates.iter());
+    let requests = Arc::new(Requests(metrics.client.clone()));
+    let source = AnySource::new(&config.source, &node_name, start.program.as_deref(), requests).await?;
+    let events = source.events();
+    let factory = choose_mode(config, registry, &events, &metrics).await?;
+    let host = Host::new();
+    tuning::apply(&host, config);
+    if start.extent == Extent::Privileged {
+        info!("what needs privileges is done");
+        return Ok(());
+    }
+    tuning::apply_oom_score(&host, config);
+    let families = served_families(config, &host)?;
+    let Start { started, verbosity, reread, .. } = start;
     let health = new_health(config);
-    let source = AnySource::new(&config.source, &node.node_name).await?;
-    let page = Status {
-        mode: factory.mode(),
-        started,
-        metrics_content_type: Metrics::CONTENT_TYPE,
-        metrics: metrics_page(metrics.clone(), source.metrics()),
-    };
-
+    let setup =
+        Setup { config, registry, factory, started, families, metrics, health, events, host, verbosity };
     let mut parts = Parts::new();
-    let service_health = start_servers(&mut parts, config, &health, &metrics, page);
-    let (sender, events) = mpsc::channel(EVENTS);
-    parts.spawn(async move { source.run(sender).await.context("the source failed") });
-    let settings = SyncSettings::new(config.sync.min, config.sync.max, started);
-    let families = families::served(Path::new(families::PROC));
-    let mode = factory.mode();
-    let observer = Observer { metrics, health, service_health, mode, families: families.len() };
-    let make = loop_maker(Arc::clone(factory), families, node, settings, observer);
-    let sync = SyncThread::start(make, events)?;
-    wait(&mut signals, sync, &mut parts).await
+    let sync = setup.start(source, reread, &mut parts)?;
+    wait(&mut signals, sync, &mut parts, &setup.events).await
+}
+
+/// Says at the start what runs, and what is special about its configuration.
+fn announce(config: &Config) {
+    let node = config.node().node_name;
+    info!(version = VERSION, kubernetes = config.reported_version, %node, "starting");
+    if config.logging.verbosity >= 1 {
+        for (name, value) in &config.flags {
+            info!("FLAG: --{name}={value:?}");
+        }
+    }
+    log_notes(&config.notes);
+}
+
+/// The families to serve.
+///
+/// # Errors
+/// The configuration is for another family than the only one there is.
+fn served_families(config: &Config, host: &Host) -> anyhow::Result<Vec<IpFamily>> {
+    let families = host.families();
+    if let Some(because) = families.without_ipv6 {
+        info!(because, "IPv6 is left out");
+    }
+    check_single_family(config, &families.served)?;
+    Ok(families.served)
 }
 
 /// Nobody has seen the Node yet, so no load balancer should count on it; but a folder of
@@ -98,69 +137,22 @@ fn new_health(config: &Config) -> Health {
     Health::new(state, SystemClock)
 }
 
-/// Starts all servers. Those for load balancers' checks of single Services listen once told of some.
-fn start_servers(
-    parts: &mut Parts,
-    config: &Config,
-    health: &Health,
-    metrics: &Metrics,
-    page: Status,
-) -> ServiceHealth {
-    let answers = metrics.probes.clone();
-    let answered = Arc::new(move |probe, status| match probe {
-        Probe::Healthz => answers.healthz(status),
-        Probe::Livez => answers.livez(status),
-    });
-    let probes = probes::router(health.clone(), answered);
-    let health_server = config.healthz_address.map(|address| ("health", address, probes));
-    let metrics_server = ("metrics", config.metrics_address, status::router(page));
-    for (name, address, router) in health_server.into_iter().chain([metrics_server]) {
-        parts.spawn(async move { match listen::serve(name, address, router).await {} });
-    }
-    let service_health = ServiceHealth::default();
-    let servers = service_health.clone().serve(health.clone());
-    parts.spawn(async move { match servers.await {} });
-    service_health
-}
-
-/// Puts the loop together, on the thread where it will run.
-fn loop_maker(
-    factory: Arc<dyn BackendFactory>,
-    families: Vec<IpFamily>,
-    node: NodeConfig,
-    settings: SyncSettings,
-    observer: Observer,
-) -> impl FnOnce() -> Result<SyncLoop, BackendError> + Send + 'static {
-    move || {
-        let backends = families.iter().map(|family| Ok((*family, factory.create(*family)?)));
-        let backends = backends.collect::<Result<Vec<_>, _>>()?;
-        let sync_loop = SyncLoop::new(State::new(node), backends, &settings, Box::new(observer));
-        let tracked = families.into_iter().filter(|_| leaves_flows(&factory.mode()));
-        Ok(tracked.fold(sync_loop, |sync_loop, family| {
-            sync_loop.with_flow_cleaner(family, Box::new(Conntrack::new()))
-        }))
-    }
-}
-
-/// Whether the kernel's connection tracking remembers for `mode` where flows go. A backend of
-/// somebody else's may have other ways, and then its flows are not ours to remove.
-fn leaves_flows(mode: &ProxyMode) -> bool {
-    [ProxyMode::NFTABLES, ProxyMode::IPTABLES, ProxyMode::IPVS].contains(mode)
-}
-
 /// Waits for a signal and then stops the loop, or fails with whatever ended before.
-async fn wait(signals: &mut Signals, mut sync: SyncThread, parts: &mut Parts) -> anyhow::Result<()> {
+async fn wait(
+    signals: &mut Signals,
+    mut sync: SyncThread,
+    parts: &mut Parts,
+    events: &EventRecorder,
+) -> anyhow::Result<()> {
     let signal = tokio::select! {
         // A source that fails takes the loop with it; its reason is the one to tell.
         biased;
         Some(ended) = parts.join_next() => return Err(unexpected(ended)),
-        ended = sync.ended() => {
-            let stopped: Stopped = ended?;
-            return Err(anyhow!("the sync loop ended: {stopped:?}"));
-        }
+        ended = sync.ended() => return Err(anyhow!(why(ended?))),
         signal = signals.received() => signal,
     };
     info!(signal, "stopping; the rules stay");
+    service_manager::stopping();
     sync.stop();
     match timeout(STOP_PATIENCE, sync.ended()).await {
         Ok(ended) => {
@@ -170,7 +162,19 @@ async fn wait(signals: &mut Signals, mut sync: SyncThread, parts: &mut Parts) ->
             warn!(waited = ?STOP_PATIENCE, "the last update has not ended, and is left to itself");
         }
     }
+    events.flush(LAST_WORDS).await;
     Ok(())
+}
+
+/// Why a loop that nobody asked to stop has.
+fn why(stopped: Stopped) -> &'static str {
+    match stopped {
+        Stopped::NoPodCidrs => {
+            "timed out waiting for this node's Node object to have podCIDRs, which --detect-local-mode=NodeCIDR needs"
+        }
+        Stopped::SourceEnded => "the sync loop ended because the source did",
+        Stopped::Asked => "the sync loop was stopped",
+    }
 }
 
 /// Why a part that should run for ever does not.

@@ -1,13 +1,35 @@
 //! Where Services and endpoints come from.
 
+use std::ffi::OsStr;
 use std::future::pending;
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use portolan_config::Source;
 use portolan_core::Event;
 use portolan_core::name::Name;
-use portolan_source::{ApiServer, ApiSource, ManifestSource, SourceError, SourceMetrics, Timing};
+use portolan_metrics::ClientMetrics;
+use portolan_source::{
+    Answered, ApiServer, ApiSource, ClientObserver, EventRecorder, ManifestSource, SourceError,
+    SourceMetrics, Timing,
+};
 use tokio::sync::mpsc;
+
+/// Measures requests to the API server.
+#[derive(Debug)]
+pub(crate) struct Requests(pub(crate) ClientMetrics);
+
+impl ClientObserver for Requests {
+    fn answered(&self, answered: &Answered<'_>) {
+        let Answered { verb, code, host, took, request_bytes, response_bytes } = *answered;
+        self.0.answered(verb, code, host, took, request_bytes, response_bytes);
+    }
+
+    fn limited(&self, verb: &str, host: &str, waited: Duration) {
+        self.0.limited(verb, host, waited);
+    }
+}
 
 /// A source that is ready to run.
 pub(crate) enum AnySource {
@@ -18,11 +40,17 @@ pub(crate) enum AnySource {
 }
 
 impl AnySource {
-    /// Makes the source that the configuration names.
+    /// Makes the source that the configuration names. `program` is what the binary was called as, by
+    /// which API servers know it; requests are told to `observer`.
     ///
     /// # Errors
     /// The API server or our credentials for it cannot be made out.
-    pub(crate) async fn new(source: &Source, node_name: &Name) -> Result<Self, SourceError> {
+    pub(crate) async fn new(
+        source: &Source,
+        node_name: &Name,
+        program: Option<&OsStr>,
+        observer: Arc<dyn ClientObserver>,
+    ) -> Result<Self, SourceError> {
         match source {
             Source::Manifests(folder) => {
                 Ok(Self::Manifests(ManifestSource::new(folder, Name::clone(node_name))))
@@ -31,11 +59,21 @@ impl AnySource {
                 let server = ApiServer {
                     kubeconfig: access.kubeconfig.clone(),
                     master: access.master.clone(),
-                    ..ApiServer::default()
+                    qps: access.qps,
+                    burst: access.burst,
+                    agent: program.map(agent).unwrap_or_default(),
                 };
-                let source = ApiSource::new(&server, &**node_name, Timing::default(), Arc::new(())).await?;
+                let source = ApiSource::new(&server, &**node_name, Timing::default(), observer).await?;
                 Ok(Self::Api(Box::new(source)))
             }
+        }
+    }
+
+    /// Takes reports to the cluster, if there is one.
+    pub(crate) fn events(&self) -> EventRecorder {
+        match self {
+            Self::Manifests(_) => EventRecorder::nowhere(),
+            Self::Api(source) => source.events(),
         }
     }
 
@@ -61,4 +99,9 @@ impl AnySource {
             }
         }
     }
+}
+
+/// The last part of a program's path.
+fn agent(program: &OsStr) -> String {
+    Path::new(program).file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }

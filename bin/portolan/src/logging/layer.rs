@@ -1,44 +1,38 @@
 //! Writes each event as one line.
 
-use std::io::Write;
-
 use jiff::Timestamp;
 use portolan_config::LogFormat;
-use tracing::{Event, Subscriber};
+use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
 use super::entry::Entry;
 use super::line::render;
 
-/// Writes each event as one line, with one write, so that lines of two threads do not mix.
-pub(crate) struct LineLayer<F> {
-    format: LogFormat,
-    process: u32,
-    writer: F,
+/// Takes finished lines.
+pub(crate) trait Sink: 'static {
+    /// Writes one line, all at once, so that lines of two threads do not mix.
+    fn write(&self, level: Level, line: &str);
 }
 
-impl<F, W> LineLayer<F>
-where
-    F: Fn() -> W,
-    W: Write,
-{
-    /// Lines go to what `writer` returns.
-    pub(crate) fn new(format: LogFormat, writer: F) -> Self {
-        Self { format, process: std::process::id(), writer }
+/// Writes each event as one line.
+pub(crate) struct LineLayer<S> {
+    format: LogFormat,
+    process: u32,
+    sink: S,
+}
+
+impl<S> LineLayer<S> {
+    /// Lines go to `sink`.
+    pub(crate) fn new(format: LogFormat, sink: S) -> Self {
+        Self { format, process: std::process::id(), sink }
     }
 }
 
-impl<S, F, W> Layer<S> for LineLayer<F>
-where
-    S: Subscriber,
-    F: Fn() -> W + 'static,
-    W: Write,
-{
+impl<S: Subscriber, T: Sink> Layer<S> for LineLayer<T> {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let line = render(self.format, &Entry::new(event, Timestamp::now()), self.process);
-        // There is nowhere to say that nothing can be said.
-        let _ = (self.writer)().write_all(line.as_bytes());
+        let entry = Entry::new(event, Timestamp::now());
+        self.sink.write(entry.level, &render(self.format, &entry, self.process));
     }
 }
 

@@ -1,6 +1,5 @@
 //! Events in, lines out.
 
-use std::io;
 use std::sync::{Arc, Mutex};
 
 use portolan_sync::DETAIL;
@@ -15,22 +14,16 @@ use crate::logging::verbosity::targets;
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<String>>>);
 
-impl Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().push(String::from_utf8(bytes.to_vec()).unwrap());
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+impl Sink for Lines {
+    fn write(&self, _: Level, line: &str) {
+        self.0.lock().unwrap().push(line.to_owned());
     }
 }
 
 /// The lines that `work` logs.
 fn logged(format: LogFormat, verbosity: u32, work: impl FnOnce()) -> Vec<String> {
     let lines = Lines::default();
-    let writer = lines.clone();
-    let layer = LineLayer { format, process: 42, writer: move || writer.clone() };
+    let layer = LineLayer { format, process: 42, sink: lines.clone() };
     let subscriber = Registry::default().with(targets(verbosity)).with(layer);
     tracing::subscriber::with_default(subscriber, work);
     let lines = lines.0.lock().unwrap();

@@ -1,0 +1,131 @@
+//! Tells when one file has other contents than before.
+//!
+//! The folder around the file is watched, which shows writes in place, another file renamed over it, and
+//! the `..data` link that a mounted ConfigMap swaps. Whatever is shown, only the contents decide; and since
+//! links may lead to folders that nobody watches, they are looked at now and then anyway.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use inotify::{EventStream, Inotify, WatchMask};
+use tokio::time::{sleep, timeout};
+use tracing::warn;
+
+/// Between looks at the contents if nothing calls for one.
+const PERIOD: Duration = Duration::from_secs(10);
+
+/// A program that writes a file in place is given this long to finish.
+const SETTLE: Duration = Duration::from_millis(100);
+
+/// Room for some notifications at a time; more wait in the kernel.
+const BUFFER: usize = 4096;
+
+/// Watches one file.
+pub(crate) struct FileWatch {
+    path: PathBuf,
+    /// Nothing if the file could not be read.
+    known: Option<Vec<u8>>,
+    stream: Option<EventStream<Vec<u8>>>,
+}
+
+impl FileWatch {
+    /// Watches the file that is read by this path; what it holds now is known.
+    pub(crate) fn new(path: &Path) -> Self {
+        let stream = folder_events(path)
+            .inspect_err(|error| {
+                warn!(file = %path.display(), err = %error, looks_every = ?PERIOD, "cannot watch the folder");
+            })
+            .ok();
+        Self { path: path.to_owned(), known: fs::read(path).ok(), stream }
+    }
+
+    /// Waits until the file can be read and holds something else than before.
+    pub(crate) async fn changed(&mut self) {
+        loop {
+            self.wait().await;
+            match fs::read(&self.path) {
+                Ok(now) if self.known.as_ref() != Some(&now) => {
+                    self.known = Some(now);
+                    return;
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    if self.known.take().is_some() {
+                        let file = self.path.display();
+                        warn!(%file, err = %error, "the configuration file cannot be read; what it said holds");
+                    }
+                }
+            }
+        }
+    }
+
+    /// Waits for a reason to look.
+    async fn wait(&mut self) {
+        let Some(stream) = &mut self.stream else { return sleep(PERIOD).await };
+        match timeout(PERIOD, stream.next()).await {
+            Err(_elapsed) => {}
+            Ok(Some(Ok(_event))) => {
+                // What else is written in that time is seen by the same look.
+                sleep(SETTLE).await;
+            }
+            Ok(Some(Err(_)) | None) => self.stream = None,
+        }
+    }
+}
+
+fn folder_events(path: &Path) -> io::Result<EventStream<Vec<u8>>> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let inotify = Inotify::init()?;
+    let mask = WatchMask::CLOSE_WRITE | WatchMask::MODIFY | WatchMask::CREATE | WatchMask::MOVED_TO;
+    inotify.watches().add(folder, mask)?;
+    inotify.into_event_stream(vec![0; BUFFER])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    /// Whether a change is noticed before the next look that nothing calls for.
+    async fn is_noticed(watch: &mut FileWatch) -> bool {
+        timeout(PERIOD / 2, watch.changed()).await.is_ok()
+    }
+
+    #[tokio::test]
+    async fn every_way_to_change_a_file_is_noticed_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("config.conf");
+        fs::write(&file, "a").unwrap();
+        let mut watch = FileWatch::new(&file);
+        fs::write(&file, "b").unwrap();
+        assert!(is_noticed(&mut watch).await, "written in place");
+        fs::write(dir.path().join("new"), "c").unwrap();
+        fs::rename(dir.path().join("new"), &file).unwrap();
+        assert!(is_noticed(&mut watch).await, "renamed over");
+        fs::remove_file(&file).unwrap();
+        fs::write(&file, "d").unwrap();
+        assert!(is_noticed(&mut watch).await, "removed and made again");
+        fs::write(&file, "d").unwrap();
+        fs::write(dir.path().join("other"), "e").unwrap();
+        assert!(timeout(SETTLE * 8, watch.changed()).await.is_err(), "the same contents, and another file");
+    }
+
+    #[tokio::test]
+    async fn a_config_map_that_swaps_its_link_is_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        for version in ["..v1", "..v2"] {
+            fs::create_dir(dir.path().join(version)).unwrap();
+            fs::write(dir.path().join(version).join("config.conf"), version).unwrap();
+        }
+        symlink("..v1", dir.path().join("..data")).unwrap();
+        symlink("..data/config.conf", dir.path().join("config.conf")).unwrap();
+        let mut watch = FileWatch::new(&dir.path().join("config.conf"));
+        symlink("..v2", dir.path().join("..data_tmp")).unwrap();
+        fs::rename(dir.path().join("..data_tmp"), dir.path().join("..data")).unwrap();
+        assert!(is_noticed(&mut watch).await);
+    }
+}
