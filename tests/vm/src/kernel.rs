@@ -1,6 +1,7 @@
 //! Kernels to boot: Debian's own, unpacked into a cache and never installed.
 
 use std::fs::{self, File};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::{env, io};
 
@@ -60,12 +61,22 @@ impl Kernel {
         let unpack =
             Program::new("dpkg-deb").args(["-x".into(), package.into_os_string(), root.clone().into()]);
         unpack.run().map_err(VmError::step("unpack the kernel"))?;
-        let files = Files::in_package(&root)?;
+        link_libraries(&root)?;
+        let files = Files::find(&root)?;
         let index = Program::new(crate::programs::find("depmod")?);
         let index = index.args(["-b".into(), root.clone().into_os_string(), files.release()?.into()]);
         index.run().map_err(VmError::step("list the kernel's modules"))?;
         fs::rename(&root, folder).map_err(VmError::io("move into place", &folder.display()))
     }
+}
+
+/// Makes `/lib` lead to `/usr/lib`, which Debian's packages name from release 13 on, as it does on every host.
+fn link_libraries(root: &Path) -> Result<(), VmError> {
+    let link = root.join("lib");
+    if link.exists() {
+        return Ok(());
+    }
+    symlink("usr/lib", &link).map_err(VmError::io("make the link", &link.display()))
 }
 
 /// Where kernels are kept: with what else is built and can be had again.
@@ -84,20 +95,12 @@ pub(crate) struct Files {
 
 impl Files {
     /// Finds the kernel of an unpacked package.
-    fn in_package(root: &Path) -> Result<Self, VmError> {
-        // Before Debian 13 packages had `/lib`, and since then `/usr/lib`.
-        let modules = only_entry(&root.join("lib/modules"), "")
-            .or_else(|_absent| only_entry(&root.join("usr/lib/modules"), ""));
-        let image = only_entry(&root.join("boot"), "vmlinuz-");
-        let found = image.and_then(|image| Ok(Self { image, modules: modules? }));
+    fn find(root: &Path) -> Result<Self, VmError> {
+        let found = only_entry(&root.join("boot"), "vmlinuz-").and_then(|image| {
+            let modules = only_entry(&root.join("lib/modules"), "")?;
+            Ok(Self { image, modules })
+        });
         found.map_err(VmError::io("find a kernel in", &root.display()))
-    }
-}
-
-impl Files {
-    /// Finds the kernel in a folder of the cache.
-    fn find(folder: &Path) -> Result<Self, VmError> {
-        Self::in_package(folder)
     }
 
     /// The kernel's release, which `uname -r` prints.
