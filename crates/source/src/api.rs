@@ -51,6 +51,7 @@ pub(crate) mod link;
 mod list;
 mod reader;
 mod selection;
+mod setback;
 mod streamed;
 mod tally;
 pub(crate) mod telling;

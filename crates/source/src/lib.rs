@@ -20,6 +20,8 @@ mod decode;
 #[cfg(test)]
 mod downstream;
 mod error;
+#[cfg(test)]
+mod log;
 mod manifests;
 mod metrics;
 mod recorder;

@@ -28,11 +28,6 @@ impl Backoff {
     pub(crate) fn succeed(&mut self) {
         self.failures = 0;
     }
-
-    /// Whether the last try failed.
-    pub(crate) fn is_failing(&self) -> bool {
-        self.failures > 0
-    }
 }
 
 #[cfg(test)]

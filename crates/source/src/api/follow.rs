@@ -2,14 +2,13 @@
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use portolan_core::Event;
 use portolan_core::event::Change;
 use portolan_core::name::Interner;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
-use tracing::{debug, error, info, warn};
+use tracing::debug;
 
 use super::backoff::Backoff;
 use super::failure::Failure;
@@ -18,15 +17,12 @@ use super::lines::{Line, Lines};
 use super::link::{Answer, Link};
 use super::reader::Reader;
 use super::selection::{Known, Selection};
+use super::setback::SOUND;
+use super::telling::Telling;
 use super::watch::WatchEvent;
 use crate::convert::Converted;
 use crate::metrics::Count;
 use crate::resource::Resource;
-
-/// A watch that lasted this long shows that the server is well; only then does a
-/// later failure count as the first again. Without it, a server that accepts watches
-/// and drops them would be asked as fast as the network allows.
-const SOUND: Duration = Duration::from_secs(1);
 
 /// Follows the objects of one kind.
 #[derive(Debug)]
@@ -35,16 +31,15 @@ pub(super) struct Follower<T: Resource> {
     pub(super) selection: Selection,
     pub(super) reader: Reader,
     events: mpsc::Sender<Event>,
-    backoff: Backoff,
+    pub(super) backoff: Backoff,
+    pub(super) telling: Telling,
+    /// Whether it has been passed on that the server does not have this kind.
+    pub(super) absent: bool,
     /// Keys of the objects that were passed on.
     known: HashSet<T::Key>,
     pub(super) position: Position,
     pub(super) streaming: Streaming,
 }
-
-/// How many of the longest waits pass before asking again for a kind that the server
-/// does not have: ten minutes. Only an upgrade brings it.
-const RARELY: u32 = 20;
 
 /// How far we are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,6 +72,8 @@ impl<T: Resource> Follower<T> {
     ) -> Self {
         Self {
             backoff: Backoff::new(link.timing.first_retry, link.timing.last_retry),
+            telling: if T::OPTIONAL { Telling::rarely() } else { Telling::default() },
+            absent: false,
             reader: Reader::new(&link, names),
             known: HashSet::new(),
             position: Position::Start,
@@ -97,7 +94,7 @@ impl<T: Resource> Follower<T> {
             }
             let wait = match result {
                 Ok(()) => continue,
-                Err(failure) => self.wait_after(&failure, began.elapsed()),
+                Err(failure) => self.wait_after(&failure, began.elapsed()).await,
             };
             tokio::select! {
                 () = sleep(wait) => {}
@@ -112,6 +109,7 @@ impl<T: Resource> Follower<T> {
             Position::At(version) => {
                 let query = self.selection.watch(version, self.link.watch_time());
                 let lines = self.open(&query).await?;
+                self.recovered();
                 self.follow(lines).await
             }
             Position::Start | Position::Expired if self.streaming == Streaming::Try => {
@@ -119,30 +117,6 @@ impl<T: Resource> Follower<T> {
             }
             Position::Start | Position::Expired => self.paged_list().await,
         }
-    }
-
-    /// Decides what a failure means and how long to wait because of it.
-    fn wait_after(&mut self, failure: &Failure, lasted: Duration) -> Duration {
-        let (server, kind) = (&*self.link.server, T::KIND);
-        self.link.metrics.add(Count::Failures, 1);
-        if failure.is_expired() && self.position != Position::Expired {
-            info!(server, kind, reason = %failure, "what was followed is too old now; listing again");
-            self.position = Position::Expired;
-        }
-        if lasted >= SOUND && matches!(self.position, Position::At(_)) {
-            warn!(server, kind, reason = %failure, "the watch broke off; resuming it");
-            self.backoff.succeed();
-            return Duration::ZERO;
-        }
-        if T::OPTIONAL && failure.is_unknown() {
-            let wait = self.link.timing.last_retry * RARELY;
-            info!(server, kind, retry_ms = wait.as_millis(), "the API server does not have this kind");
-            return wait;
-        }
-        let wait = self.backoff.fail().max(failure.asked_to_wait().min(self.link.timing.last_retry));
-        let doing = if matches!(self.position, Position::At(_)) { "watch" } else { "list" };
-        error!(server, kind, retry_ms = wait.as_millis(), "cannot {doing} {kind} objects: {failure}");
-        wait
     }
 
     pub(super) async fn open(&self, query: &str) -> Result<Lines, Failure> {
@@ -158,9 +132,7 @@ impl<T: Resource> Follower<T> {
             self.send(change).await?;
         }
         self.link.metrics.add(Count::Lists, 1);
-        if self.backoff.is_failing() {
-            info!(server = &*self.link.server, kind = T::KIND, "listed {} objects", self.known.len());
-        }
+        self.recovered();
         self.position = Position::At(version);
         if self.streaming == Streaming::NotNow {
             self.streaming = Streaming::Try;
@@ -232,7 +204,7 @@ impl<T: Resource> Follower<T> {
         if self.known.remove(&key) { self.send(Change::Deleted(key)).await } else { Ok(()) }
     }
 
-    async fn send(&self, change: Change<T>) -> Result<(), Failure> {
+    pub(super) async fn send(&self, change: Change<T>) -> Result<(), Failure> {
         self.link.metrics.add(Count::Events, 1);
         self.events.send(T::event(change)).await.or(Err(Failure::NobodyListens))
     }

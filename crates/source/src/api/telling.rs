@@ -20,8 +20,10 @@ const LAST_QUIET: Duration = Duration::from_secs(3600);
 const CLASSES: usize = 8;
 
 /// What has been told of one thing that may fail again and again.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Telling {
+    /// How long a failure is kept quiet at first.
+    first_quiet: Duration,
     classes: Vec<Class>,
     /// Failures since the last success.
     failures: u32,
@@ -46,7 +48,18 @@ pub(crate) struct Outage {
     pub(crate) lasted: Duration,
 }
 
+impl Default for Telling {
+    fn default() -> Self {
+        Self { first_quiet: FIRST_QUIET, classes: Vec::new(), failures: 0, since: None, told: false }
+    }
+}
+
 impl Telling {
+    /// For what we can do without: told once, and then once an hour.
+    pub(crate) fn rarely() -> Self {
+        Self { first_quiet: LAST_QUIET, ..Self::default() }
+    }
+
     /// Takes in a failure of this class; whether to tell of it.
     pub(crate) fn fail(&mut self, class: &str) -> bool {
         let now = Instant::now();
@@ -69,7 +82,7 @@ impl Telling {
         let full = self.classes.len() >= CLASSES;
         let known = self.classes.iter().position(|class| class.name == name);
         let Some(place) = known.or(full.then_some(CLASSES - 1)) else {
-            self.classes.push(Class { name: name.to_owned(), told: now, quiet: FIRST_QUIET });
+            self.classes.push(Class { name: name.to_owned(), told: now, quiet: self.first_quiet });
             return true;
         };
         let class = &mut self.classes[place];
@@ -79,7 +92,7 @@ impl Telling {
         }
         // After twice the quiet time without a word it is news again.
         let again = passed < class.quiet * 2;
-        let quiet = if again { (class.quiet * 2).min(LAST_QUIET) } else { FIRST_QUIET };
+        let quiet = if again { (class.quiet * 2).min(LAST_QUIET) } else { self.first_quiet };
         *class = Class { name: name.to_owned(), told: now, quiet };
         true
     }
@@ -107,6 +120,12 @@ mod tests {
         let told = told_in(&mut Telling::default(), 20_000, |_| "a".into()).await;
         assert_eq!(told[..7], [0, 60, 180, 420, 900, 1860, 3780]);
         assert_eq!(told[7..], [7380, 10_980, 14_580, 18_180]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_one_can_do_without_is_told_once_an_hour() {
+        let told = told_in(&mut Telling::rarely(), 10_000, |_| "a".into()).await;
+        assert_eq!(told, [0, 3600, 7200]);
     }
 
     #[tokio::test(start_paused = true)]

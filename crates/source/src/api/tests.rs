@@ -13,16 +13,20 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::{ApiSource, Timing};
+use crate::client::ClientObserver;
 use crate::convert::{Converted, Converter, Origin};
 use crate::decode::object_from_json;
 use crate::downstream::{Downstream, Known, World};
 use crate::metrics::{Count, SourceMetrics};
+use crate::recorder::EventRecorder;
 use crate::resource::Resource;
 
 mod faults;
 mod lists;
 mod objects;
+mod outages;
 mod random;
+mod requests;
 mod start;
 
 const NODE: &str = "n1";
@@ -44,6 +48,7 @@ struct Following {
     server: ApiServer,
     downstream: Downstream,
     metrics: Arc<SourceMetrics>,
+    reports: EventRecorder,
     task: JoinHandle<()>,
     stop: oneshot::Sender<()>,
 }
@@ -59,18 +64,25 @@ impl Following {
 
     /// Follows `server` and waits for nothing.
     async fn start(server: ApiServer, timing: Timing) -> Self {
-        let place = super::ApiServer {
-            kubeconfig: Some(server.kubeconfig_file().to_owned()),
-            master: None,
-            ..Default::default()
-        };
-        let source = ApiSource::new(&place, NODE, timing, Arc::new(())).await.unwrap();
+        Self::start_with(server, super::ApiServer::default(), timing, Arc::new(())).await
+    }
+
+    /// Follows `server` as `place` says otherwise, and waits for nothing.
+    async fn start_with(
+        server: ApiServer,
+        place: super::ApiServer,
+        timing: Timing,
+        observer: Arc<dyn ClientObserver>,
+    ) -> Self {
+        let kubeconfig = place.kubeconfig.or_else(|| Some(server.kubeconfig_file().to_owned()));
+        let place = super::ApiServer { kubeconfig, ..place };
+        let source = ApiSource::new(&place, NODE, timing, observer).await.unwrap();
         let (sender, downstream) = Downstream::new();
-        let (metrics, (stop, stopped)) = (source.metrics(), oneshot::channel());
+        let (metrics, reports, (stop, stopped)) = (source.metrics(), source.events(), oneshot::channel());
         let task = tokio::spawn(source.run(sender, async move {
             let _: Result<(), _> = stopped.await;
         }));
-        Self { server, downstream, metrics, task, stop }
+        Self { server, downstream, metrics, reports, task, stop }
     }
 
     /// Waits until downstream knows exactly what the server has.

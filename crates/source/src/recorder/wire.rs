@@ -39,7 +39,7 @@ pub(super) struct Request {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Event<'a> {
+struct Body<'a> {
     api_version: &'static str,
     kind: &'static str,
     metadata: Metadata<'a>,
@@ -102,7 +102,7 @@ impl Reporter {
     pub(super) fn create(&self, entry: &Entry) -> serde_json::Result<Request> {
         let regarding = self.regarding(&entry.report.regarding);
         let namespace = regarding.namespace.unwrap_or(DEFAULT_NAMESPACE);
-        let event = Event {
+        let event = Body {
             api_version: "events.k8s.io/v1",
             kind: "Event",
             metadata: Metadata { name: &event_name(regarding.name, entry.stamp), namespace },
@@ -156,9 +156,10 @@ fn series(entry: &Entry) -> Series {
     Series { count: entry.count, last_observed_time: micro_time(entry.last) }
 }
 
-/// A `MicroTime`: always six digits after the point.
+/// A `MicroTime`: always six digits after the point, and what comes after them left out.
 fn micro_time(time: Timestamp) -> String {
-    format!("{time:.6}")
+    let cut = Timestamp::from_microsecond(time.as_microsecond()).unwrap_or(time);
+    format!("{cut:.6}")
 }
 
 /// Name of the Event that `stamp` makes about `object`: the object's and the time's, as in

@@ -180,21 +180,6 @@ async fn one_kind_that_cannot_be_had_does_not_hold_the_others_up() {
 }
 
 #[tokio::test]
-async fn a_kind_the_server_does_not_have_is_rarely_asked_for() {
-    let server = serving(small_cluster(1)).await;
-    server.refuse(Some(Refusal { status: 404, resource: "servicecidrs" }));
-    let mut following = Following::start(server, TIMING).await;
-    following.downstream.during(Duration::from_millis(500)).await;
-    let asked =
-        following.server.requests().iter().filter(|request| request.resource == "servicecidrs").count();
-    // Once for a streamed list and once for pages, then not for 20 of the longest waits.
-    assert_eq!(asked, 2);
-    following.server.refuse(None);
-    following.settle().await;
-    following.finish().await;
-}
-
-#[tokio::test]
 async fn an_outage_is_waited_for() {
     let mut following = Following::of(small_cluster(3)).await;
     for round in 0..3 {

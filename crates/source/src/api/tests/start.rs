@@ -1,44 +1,14 @@
 //! Finding the server, and what is said when it cannot be had.
 
 use std::error::Error as _;
-use std::io::{self, Write};
-use std::sync::{Arc, Mutex};
+use std::io::Write as _;
 use std::time::Duration;
 
 use portolan_testkit::api_server::Refusal;
-use tracing::subscriber::DefaultGuard;
 
 use super::*;
 use crate::error::SourceError;
-
-/// Everything logged on this thread, which with a test's runtime is everything.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Log {
-    fn capture() -> (Self, DefaultGuard) {
-        let log = Self::default();
-        let writer = log.clone();
-        let subscriber =
-            tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
-        (log, tracing::subscriber::set_default(subscriber))
-    }
-
-    fn lines(&self) -> Vec<String> {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap().lines().map(str::to_owned).collect()
-    }
-}
-
-impl Write for Log {
-    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(text);
-        Ok(text.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
+use crate::log::Log;
 
 async fn refused_by(place: super::super::ApiServer) -> (SourceError, String) {
     let error = ApiSource::new(&place, NODE, TIMING, Arc::new(())).await.unwrap_err();
@@ -150,10 +120,9 @@ async fn told_while_following(master: String) -> Vec<String> {
     }
     stop.send(()).unwrap();
     task.await.unwrap();
-    let failures = metrics.get(Count::Failures);
     let lines = log.lines();
-    let errors = lines.iter().filter(|line| line.contains("ERROR")).count() as u64;
-    assert_eq!(errors, failures, "one line for each failure: {lines:#?}");
+    let told = |level: &str| lines.iter().filter(|line| line.contains(level)).count();
+    assert_eq!((told("ERROR"), told("WARN")), (3, 1), "one line for each kind: {lines:#?}");
     lines.into_iter().filter(|line| line.contains("Service objects")).collect()
 }
 

@@ -1,0 +1,168 @@
+//! What counts together, and when it is sent.
+
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use super::super::ledger::{Due, Entry, Haste, Ledger};
+use super::*;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// A ledger with a clock that a test sets.
+struct Day {
+    ledger: Ledger,
+    start: Instant,
+    now: Instant,
+}
+
+impl Day {
+    fn new() -> Self {
+        let now = Instant::now();
+        Self { ledger: Ledger::default(), start: now, now }
+    }
+
+    fn report(&mut self, report: Report) -> usize {
+        let time = Timestamp::UNIX_EPOCH + (self.now - self.start);
+        self.ledger.take(report, self.now, time)
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now += time;
+    }
+
+    fn due(&self) -> Option<Entry> {
+        match self.ledger.due(self.now, Haste::None) {
+            Due::Now(entry) => Some(*entry),
+            Due::At(_) | Due::Nothing => None,
+        }
+    }
+
+    /// Sends all that is due; what it was about, and how often it had happened.
+    fn send(&mut self) -> Vec<(String, u32, bool)> {
+        let mut sent = Vec::new();
+        while let Some(entry) = self.due() {
+            self.ledger.delivered(&entry, self.now);
+            sent.push((entry.report.note.clone(), entry.count, entry.is_known));
+        }
+        sent
+    }
+}
+
+fn note(note: &str) -> Report {
+    unheard("web", note)
+}
+
+fn sent(note: &str, count: u32, is_known: bool) -> (String, u32, bool) {
+    (note.to_owned(), count, is_known)
+}
+
+#[test]
+fn a_count_is_sent_every_five_minutes_and_only_if_it_grew() {
+    let mut day = Day::new();
+    let mut told = Vec::new();
+    for minute in 0..30 {
+        if minute < 12 {
+            day.report(note("a"));
+        }
+        told.extend(day.send().into_iter().map(|(_, count, is_known)| (minute, count, is_known)));
+        day.pass(MINUTE);
+    }
+    assert_eq!(told, [(0, 1, false), (5, 6, true), (10, 11, true), (15, 12, true)]);
+}
+
+#[test]
+fn what_has_not_happened_for_long_is_a_new_event() {
+    let mut day = Day::new();
+    day.report(note("a"));
+    let first = day.due().unwrap().stamp;
+    day.send();
+    day.pass(MINUTE * 6);
+    day.report(note("a"));
+    assert_eq!(day.send(), [sent("a", 2, true)], "six minutes are not long");
+    day.pass(MINUTE * 6 + Duration::from_millis(1));
+    day.report(note("a"));
+    assert_ne!(day.due().unwrap().stamp, first);
+    assert_eq!(day.send(), [sent("a", 1, false)]);
+}
+
+#[test]
+fn what_the_server_has_not_heard_is_never_forgotten_for_its_age() {
+    let mut day = Day::new();
+    day.report(note("a"));
+    day.pass(MINUTE * 600);
+    day.report(note("b"));
+    assert_eq!(day.send(), [sent("a", 1, false), sent("b", 1, false)]);
+}
+
+#[test]
+fn reports_that_differ_only_in_their_note_are_four_events_at_most() {
+    let mut day = Day::new();
+    for number in 0..10 {
+        day.report(note(&number.to_string()));
+    }
+    day.report(unheard("other", "x"));
+    let expected = [
+        sent("0", 1, false),
+        sent("1", 1, false),
+        sent("2", 1, false),
+        sent("3", 7, false),
+        sent("x", 1, false),
+    ];
+    assert_eq!(day.send(), expected);
+}
+
+#[test]
+fn names_differ_even_when_the_clock_stands_or_runs_backwards() {
+    let mut day = Day::new();
+    for service in ["a", "b"] {
+        day.report(unheard(service, ""));
+    }
+    day.ledger.take(unheard("c", ""), day.now, Timestamp::UNIX_EPOCH - MINUTE);
+    let mut stamps = Vec::new();
+    while let Some(entry) = day.due() {
+        stamps.push(entry.stamp);
+        day.ledger.delivered(&entry, day.now);
+    }
+    assert_eq!(stamps, [1, 2, 3]);
+}
+
+#[test]
+fn what_the_server_knows_makes_room_first() {
+    let mut day = Day::new();
+    day.report(unheard("old", ""));
+    day.pass(MINUTE);
+    for number in 0..62 {
+        day.report(unheard(&number.to_string(), ""));
+    }
+    let known = day.ledger.due(day.now, Haste::None);
+    let Due::Now(old) = known else { panic!("{known:?}") };
+    day.report(unheard("fresh", ""));
+    assert_eq!(day.report(unheard("new", "")), 1, "nothing is known, so something is lost");
+    day.ledger.delivered(&old, day.now);
+    let next = day.due().unwrap();
+    day.ledger.delivered(&next, day.now);
+    assert_eq!(day.report(unheard("newer", "")), 0);
+}
+
+#[test]
+fn a_refusal_is_kept_in_mind_like_a_success() {
+    let mut day = Day::new();
+    day.report(note("a"));
+    let entry = day.due().unwrap();
+    day.ledger.turned_down(&entry, day.now);
+    day.report(note("a"));
+    assert_eq!(day.send(), []);
+    day.pass(MINUTE * 5);
+    assert_eq!(day.send(), [sent("a", 2, false)], "it may be wanted by now");
+}
+
+#[test]
+fn at_the_end_counts_are_sent_at_once() {
+    let mut day = Day::new();
+    day.report(note("a"));
+    day.send();
+    day.report(note("a"));
+    assert_eq!(day.due(), None);
+    assert!(matches!(day.ledger.due(day.now, Haste::Last), Due::Now(entry) if entry.count == 2));
+    assert_eq!(day.ledger.due(day.now, Haste::None), Due::At(day.now + MINUTE * 5));
+}
