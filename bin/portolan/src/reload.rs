@@ -21,6 +21,7 @@ use tokio::sync::watch;
 use tracing::{error, info, warn};
 
 use crate::logging::VerbosityHandle;
+use crate::node_address::log_notes;
 use crate::tuning;
 
 mod file;
@@ -118,6 +119,9 @@ impl Reload {
                 .map(|difference| difference.field)
                 .collect()
         };
+        let news: Vec<_> =
+            new.notes.iter().filter(|note| !self.current.notes.contains(note)).cloned().collect();
+        log_notes(&news);
         let live = differs(&self.current, TakesEffect::Live);
         let restart = differs(&self.started_with, TakesEffect::Restart);
         if !live.is_empty() {
