@@ -31,7 +31,7 @@ impl EventMetrics {
     }
 
     /// This has become of `total` events since the start. A source counts by itself; this is
-    /// called before its numbers are shown.
+    /// called before its numbers are shown, by one thread at a time.
     pub fn reached(&self, result: EventResult, total: u64) {
         let counter = self.events.with_label_values(&[match result {
             EventResult::Sent => "sent",

@@ -20,7 +20,7 @@ impl SourceMetrics {
     }
 
     /// Errors of this kind have happened `total` times since the start. A source counts
-    /// by itself; this is called before its numbers are shown.
+    /// by itself; this is called before its numbers are shown, by one thread at a time.
     pub fn errors_reached(&self, kind: &str, total: u64) {
         let counter = self.errors.with_label_values(&[kind]);
         counter.inc_by(total.saturating_sub(counter.get()));

@@ -1,5 +1,6 @@
 //! What the status server answers on each path.
 
+mod connection;
 mod debugging;
 mod documentation;
 mod forms;
