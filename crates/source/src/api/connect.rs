@@ -1,6 +1,6 @@
 //! Makes a client from a kubeconfig, a URL, or what Kubernetes gives a pod.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http::header::USER_AGENT;
@@ -109,9 +109,10 @@ async fn configuration(server: &ApiServer) -> Result<Config, SourceError> {
                 cluster.server = Some(address.clone());
             }
         }
-        return Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
-            .await
-            .map_err(failed);
+        let authority = authority_file(&kubeconfig);
+        let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
+        // kube would read it just once, though those who renew it count on its being followed.
+        return config.map(|config| Config { root_cert_file: authority, ..config }).map_err(failed);
     }
     if let Some(master) = master {
         let address = with_scheme(master, "http");
@@ -120,6 +121,17 @@ async fn configuration(server: &ApiServer) -> Result<Config, SourceError> {
         return Ok(Config::new(url));
     }
     Config::incluster().map_err(|source| SourceError::InCluster { source: Box::new(source) })
+}
+
+/// The file with the certificates that the server's own is checked with, if a file it is.
+fn authority_file(kubeconfig: &Kubeconfig) -> Option<PathBuf> {
+    let current = kubeconfig.current_context.as_ref()?;
+    let context = kubeconfig.contexts.iter().find(|named| named.name == *current)?.context.as_ref()?;
+    let cluster = kubeconfig.clusters.iter().find(|named| named.name == context.cluster)?.cluster.as_ref()?;
+    // What stands in the kubeconfig itself comes before a file.
+    let file =
+        cluster.certificate_authority.as_ref().filter(|_| cluster.certificate_authority_data.is_none());
+    file.map(PathBuf::from)
 }
 
 /// A bare `host:port` means plain HTTP when nothing else is known, as in Kubernetes'
@@ -147,4 +159,39 @@ fn client(config: &Config) -> Result<Client, kube::Error> {
         .map_err(BoxError::from)
         .service(http);
     Ok(Client::new(service, config.default_namespace.as_str()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn certificates_of_the_server_in_a_file_are_followed() {
+        let of = |cluster: &str| {
+            let text = format!(
+                "kind: Config\ncurrent-context: a\ncontexts: [{{name: x, context: {{cluster: z}}}}, {{name: a, context: {{cluster: b}}}}]\n\
+                 clusters: [{{name: z, cluster: {{server: 'https://z', certificate-authority: /z}}}}, {{name: b, cluster: {{server: 'https://b'{cluster}}}}}]\n"
+            );
+            authority_file(&Kubeconfig::from_yaml(&text).unwrap())
+        };
+        assert_eq!(of(", certificate-authority: /b/ca.crt"), Some("/b/ca.crt".into()));
+        assert_eq!(of(", certificate-authority: /b/ca.crt, certificate-authority-data: QQ=="), None);
+        assert_eq!(of(""), None);
+    }
+
+    #[test]
+    fn the_host_is_the_one_in_the_url_and_in_a_pod_it_has_a_port() {
+        let kubeconfig = ApiServer { kubeconfig: Some("k".into()), ..ApiServer::default() };
+        let master = ApiServer { master: Some("m".into()), ..ApiServer::default() };
+        let pod = ApiServer { master: Some(String::new()), ..ApiServer::default() };
+        for (url, place, expected) in [
+            ("https://10.0.0.1:6443/prefix", &kubeconfig, "10.0.0.1:6443"),
+            ("https://api.example", &master, "api.example"),
+            ("https://10.96.0.1", &pod, "10.96.0.1:443"),
+            ("https://[fd00::1]", &pod, "[fd00::1]:443"),
+            ("https://[fd00::1]:6443", &pod, "[fd00::1]:6443"),
+        ] {
+            assert_eq!(host(&url.parse().unwrap(), place), expected);
+        }
+    }
 }

@@ -46,7 +46,7 @@ impl Reader {
             Ok((T::convert(&mut self.converter, &wire)?, version))
         });
         if let Err(malformed) = &read {
-            self.metrics.add(Count::Malformed, 1);
+            self.metrics.add_error(Count::Malformed, T::KIND);
             error!(server = &*self.server, "{malformed}; what is known of it stays in force");
         }
         self.tell_of_problems();
@@ -54,14 +54,16 @@ impl Reader {
     }
 
     /// Tells of a line of a watch that is no event.
-    pub(super) fn tell_of_bad_line(&self, kind: &str, bad: &BadLine) {
-        self.metrics.add(Count::Malformed, 1);
+    pub(super) fn tell_of_bad_line(&self, kind: &'static str, bad: &BadLine) {
+        self.metrics.add_error(Count::Malformed, kind);
         error!(server = &*self.server, kind, name = %bad.name, "a watch event cannot be read: {bad}");
     }
 
     fn tell_of_problems(&mut self) {
         let problems = self.converter.take_problems();
-        self.metrics.add(Count::Problems, problems.len());
+        for problem in &problems {
+            self.metrics.add_error(Count::Problems, problem.kind);
+        }
         let server = &*self.server;
         for problem in problems.iter().take(TOLD_PROBLEMS) {
             warn!(server, "{problem}");

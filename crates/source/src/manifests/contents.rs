@@ -45,14 +45,14 @@ impl Reading<'_> {
         let mut contents = Contents::default();
         for object in objects {
             if let Err(malformed) = self.take(&object, &mut contents) {
-                self.metrics.add(Count::Malformed, 1);
+                self.metrics.add_error(Count::Malformed, malformed.kind);
                 error!(file = %self.file.display(), "{malformed}; its last good version stays in force");
                 self.restore(&malformed, &mut contents);
             }
         }
         let problems = self.converter.take_problems();
-        self.metrics.add(Count::Problems, problems.len());
         for problem in problems {
+            self.metrics.add_error(Count::Problems, problem.kind);
             warn!(file = %self.file.display(), "{problem}");
         }
         contents

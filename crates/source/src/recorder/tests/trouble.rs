@@ -1,0 +1,93 @@
+//! Servers that are away, say no, or break, and reports that come too fast.
+
+use std::thread;
+
+use portolan_testkit::api_server::Refusal;
+
+use super::*;
+
+#[tokio::test]
+async fn a_server_that_is_away_gets_everything_later_in_order() {
+    let (log, _guard) = Log::capture();
+    let reporting = Reporting::start().await;
+    reporting.server.set_down(true).await;
+    for service in ["a", "b", "c"] {
+        reporting.reports.record(unheard(service, "no"));
+        reporting.reports.record(unheard(service, "no"));
+    }
+    sleep(Duration::from_millis(200)).await;
+    reporting.server.set_down(false).await;
+    reporting.until("Events", |reporting| reporting.server.events().len() == 3).await;
+    let events = reporting.server.events();
+    let told: Vec<_> =
+        events.iter().map(|event| (&event["regarding"]["name"], &event["series"]["count"])).collect();
+    assert_eq!(told, [(&json!("a"), &json!(2)), (&json!("b"), &json!(2)), (&json!("c"), &json!(2))]);
+    assert_eq!(reporting.counts(), [3, 0, 0]);
+    let lines: Vec<_> = log.lines().into_iter().filter(|line| line.contains("Events")).collect();
+    assert!(
+        matches!(&lines[..], [away, back] if away.contains("WARN") && away.contains("cannot send Events") && back.contains("can be sent again")),
+        "{lines:#?}"
+    );
+}
+
+#[tokio::test]
+async fn an_event_that_is_turned_down_is_one_warning_and_keeps_nothing_back() {
+    let (log, _guard) = Log::capture();
+    let reporting = Reporting::start().await;
+    reporting.server.refuse(Some(Refusal { status: 403, resource: "events" }));
+    for service in ["a", "b", "c"] {
+        reporting.reports.record(unheard(service, "no"));
+    }
+    reporting.until("refusals", |reporting| reporting.counts() == [0, 3, 0]).await;
+    let lines: Vec<_> = log.lines().into_iter().filter(|line| line.contains("an Event")).collect();
+    assert!(matches!(&lines[..], [one] if one.contains("WARN") && one.contains("403")), "{lines:#?}");
+    reporting.server.refuse(None);
+    reporting.reports.record(starting());
+    reporting.until("Event", |reporting| reporting.reasons() == ["Starting"]).await;
+    // What was turned down is not tried again just because it happens again.
+    reporting.reports.record(unheard("a", "no"));
+    sleep(Duration::from_millis(50)).await;
+    assert_eq!(reporting.server.events().len(), 1);
+}
+
+#[tokio::test]
+async fn a_server_in_trouble_is_asked_again_but_not_for_ever_for_one_event() {
+    let reporting = Reporting::start().await;
+    for status in [500, 503, 429] {
+        reporting.server.refuse(Some(Refusal { status, resource: "events" }));
+        let failed = reporting.counts()[1];
+        reporting.reports.record(unheard("web", &status.to_string()));
+        reporting.until("end of patience", |reporting| reporting.counts()[1] == failed + 1).await;
+    }
+    assert_eq!(reporting.server.count(Verb::Create, "events"), 36);
+    reporting.server.refuse(Some(Refusal { status: 500, resource: "events" }));
+    reporting.reports.record(starting());
+    sleep(Duration::from_millis(30)).await;
+    reporting.server.refuse(None);
+    reporting.until("Event", |reporting| reporting.reasons() == ["Starting"]).await;
+}
+
+#[tokio::test]
+async fn reports_never_wait_and_take_no_more_than_their_share_of_memory() {
+    let reporting = Reporting::start().await;
+    reporting.server.set_down(true).await;
+    let began = Instant::now();
+    let threads: Vec<_> = (0..4)
+        .map(|number| {
+            let reports = reporting.reports.clone();
+            thread::spawn(move || {
+                for round in 0..250 {
+                    reports.record(unheard(&format!("s{number}-{round}"), "no"));
+                }
+            })
+        })
+        .collect();
+    for thread in threads {
+        thread.join().unwrap();
+    }
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    reporting.reports.record(starting());
+    reporting.server.set_down(false).await;
+    reporting.until("Events", |reporting| reporting.counts() == [64, 0, 937]).await;
+    assert_eq!(reporting.reasons().last().unwrap(), "Starting", "the newest stay");
+}
