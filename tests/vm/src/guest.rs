@@ -48,7 +48,7 @@ fn proof(test: &str) -> String {
 fn run_outside(vm: Vm, test: &str) -> Result<(), String> {
     let this = env::current_exe().map_err(|error| format!("cannot find the test executable: {error}"))?;
     let executable = this.clone().into_os_string();
-    let vm = vm.executable(this).variable(TEST_VARIABLE, test).variable("RUST_BACKTRACE", "1");
+    let vm = vm.copy(this).variable(TEST_VARIABLE, test).variable("RUST_BACKTRACE", "1");
     let words = ["--exact", test, "--nocapture", "--include-ignored"].map(Into::into);
     let outcome = vm.run([executable].into_iter().chain(words)).map_err(|error| error_chain(&error))?;
     say(&outcome.output);

@@ -19,7 +19,7 @@ portolan-vm: runs a program of this host in a virtual machine with another kerne
     --module NAME      a kernel module to load before; again for more
     --without NAME     a kernel module that the guest shall not have; again for more
     --with NAME        a program of this host, besides what tests of the network need; again for more
-    --file PATH        an executable of this host; again for more
+    --copy PATH        a file of this host, if it is executable with its libraries; again for more
     --keep NAME        a variable of the environment to keep; again for more
     --memory MIB       512 unless told otherwise
     --cpus NUMBER      2 unless told otherwise
@@ -51,7 +51,7 @@ fn run() -> Result<ExitCode, String> {
     }
     let command: Vec<_> = words.collect();
     let program = command.first().ok_or_else(|| format!("what shall run?\n\n{USAGE}"))?;
-    let vm = if program.contains('/') { vm.executable(program) } else { vm };
+    let vm = if program.contains('/') { vm.copy(program) } else { vm };
     let outcome = vm.run_telling(&command, pass_on).map_err(|error| error_chain(&error))?;
     complain(&format!(
         "{}ended with code {} after {:.1} s",
@@ -69,7 +69,7 @@ fn apply(vm: Vm, option: &str, value: String) -> Result<Vm, String> {
         "--module" => vm.modules([value]),
         "--without" => vm.without([value]),
         "--with" => vm.programs([value]),
-        "--file" => vm.executable(value),
+        "--copy" => vm.copy(value),
         "--keep" => match std::env::var_os(&value) {
             Some(kept) => vm.variable(value, kept),
             None => vm,

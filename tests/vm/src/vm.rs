@@ -26,7 +26,7 @@ pub struct Vm {
     kernel: Kernel,
     modules: Vec<String>,
     absent: Vec<String>,
-    executables: Vec<PathBuf>,
+    copies: Vec<PathBuf>,
     programs: Vec<String>,
     texts: Vec<(PathBuf, String)>,
     variables: Vec<(String, OsString)>,
@@ -42,7 +42,7 @@ impl Vm {
             kernel,
             modules: Vec::new(),
             absent: Vec::new(),
-            executables: Vec::new(),
+            copies: Vec::new(),
             programs: Vec::new(),
             texts: Vec::new(),
             variables: Vec::new(),
@@ -71,9 +71,9 @@ impl Vm {
         self
     }
 
-    /// An executable of this host at the same place in the guest, with its libraries.
-    pub fn executable(mut self, path: impl Into<PathBuf>) -> Self {
-        self.executables.push(path.into());
+    /// A file of this host at the same place in the guest; an executable with its libraries.
+    pub fn copy(mut self, path: impl Into<PathBuf>) -> Self {
+        self.copies.push(path.into());
         self
     }
 
@@ -161,7 +161,7 @@ impl Vm {
             let place = Path::new("/usr/sbin").join(name);
             image.executable(&programs::find(name)?, &place)?;
         }
-        for path in &self.executables {
+        for path in &self.copies {
             image.executable(path, path)?;
         }
         for (path, text) in &self.texts {

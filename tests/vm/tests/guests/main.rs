@@ -1,5 +1,6 @@
 //! What only a virtual machine shows: other kernels, and initial namespaces that a test may change.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod conntrack;
 mod machine;
