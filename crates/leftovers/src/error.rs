@@ -1,11 +1,13 @@
 //! Why something could not be removed, or not be looked for.
 
 use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
 
 use portolan_netlink::NetlinkError;
 use portolan_nft::NftError;
 
-/// Why a step failed. What it was to remove is there as before, unless a variant says otherwise.
+/// Why a step failed.
 ///
 /// Messages leave the source out; print the chain of sources with them.
 #[derive(Debug, thiserror::Error)]
@@ -27,12 +29,6 @@ pub enum LeftoverError {
         /// What went wrong.
         source: NftError,
     },
-    /// The tables could not be listed.
-    #[error("cannot list the nftables tables")]
-    List {
-        /// What went wrong.
-        source: NftError,
-    },
     /// Something could not be read from the kernel.
     #[error("cannot read {what}")]
     Read {
@@ -49,12 +45,82 @@ pub enum LeftoverError {
         /// What went wrong.
         source: NetlinkError,
     },
+    /// Others kept changing the tables.
+    #[error("{what} kept changing while leftovers were looked for")]
+    Unsteady {
+        /// The tables.
+        what: String,
+    },
     /// A file of the kernel could not be read.
-    #[error("cannot read {path}")]
+    #[error("cannot read {}", path.display())]
     File {
         /// The file.
-        path: String,
+        path: PathBuf,
         /// What went wrong.
         source: io::Error,
+    },
+    /// There are tables of iptables-legacy, but nothing to look into them with.
+    #[error(
+        "cannot look for kube-proxy's chains in the iptables-legacy tables {tables} of {family}: there is no {missing}"
+    )]
+    NoProgram {
+        /// The family.
+        family: portolan_core::IpFamily,
+        /// The tables' names.
+        tables: String,
+        /// The programs that would do.
+        missing: String,
+    },
+    /// A program could not be started or talked to.
+    #[error("cannot run {}", program.display())]
+    Run {
+        /// The program.
+        program: PathBuf,
+        /// What went wrong.
+        source: io::Error,
+    },
+    /// A program did not come to an end, and was killed.
+    #[error("{} was still running after {} seconds", program.display(), after.as_secs())]
+    Endless {
+        /// The program.
+        program: PathBuf,
+        /// How long it was given.
+        after: Duration,
+    },
+    /// A program failed.
+    #[error("{} failed{}: {complaint}", program.display(), line.as_deref().map(|line| format!(" at `{line}`")).unwrap_or_default())]
+    Failed {
+        /// The program.
+        program: PathBuf,
+        /// The line of its input that it names.
+        line: Option<String>,
+        /// What it wrote as errors, or how it ended if that was nothing.
+        complaint: String,
+    },
+    /// Other programs held the lock of iptables-legacy all the time.
+    #[error("the iptables-legacy tables are locked by another program: {complaint}")]
+    Locked {
+        /// What the program that waited for it said.
+        complaint: String,
+    },
+    /// The device of ipvs mode is something else than kube-proxy makes.
+    #[error("interface {name} is no dummy but of kind {kind}, and so not kube-proxy's")]
+    NotDummy {
+        /// The interface.
+        name: &'static str,
+        /// Its kind.
+        kind: String,
+    },
+    /// Some objects of a kind could not be deleted; all others were.
+    #[error("{left} {what} could not be deleted, the first being {first}")]
+    Left {
+        /// How many.
+        left: usize,
+        /// Of what kind.
+        what: &'static str,
+        /// The first.
+        first: String,
+        /// What the kernel said of it.
+        source: NetlinkError,
     },
 }

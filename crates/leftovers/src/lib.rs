@@ -4,42 +4,54 @@
 //! would go on translating packets, by a state of the cluster that nobody keeps any more. [`remove`] takes it
 //! out, once our own rules are in force: every new connection finds either the old rules or the new ones.
 //!
+//! | module | what |
+//! |---|---|
+//! | `own_table` | the table of kube-proxy's nftables mode |
+//! | `xtables` | chains of the iptables and ipvs modes, as iptables-nft and iptables-legacy keep them |
+//! | `ipvs` | virtual servers, the device that carries their addresses, and address sets |
+//!
 //! Holds throughout:
 //!
 //! * Objects are known by the names that kube-proxy gives them, never by a guess. Rules, chains, tables, sets
 //!   and virtual servers of others stay as they are, their counters included.
 //! * What others still use stays, together with what it needs to keep its meaning, and is reported.
-//! * Looking changes nothing: no table is created and no kernel module loaded because of it, but for
-//!   `nf_tables` itself.
+//! * Looking changes nothing: no table is created by it, and no kernel module loaded but for `nf_tables`,
+//!   which has no other way to be asked.
 //! * A failure of one step does not keep the others from being done, and everything can be repeated.
-//!
-//! | module | what |
-//! |---|---|
-//! | `own_table` | the nftables mode's table |
-//! | `xtables` | chains of the iptables and ipvs modes, as iptables-nft and iptables-legacy keep them |
-//! | `ipvs` | virtual servers, the device that carries their addresses, and address sets |
 
 mod error;
+mod ipvs;
+mod outcome;
+mod own_table;
+mod xtables;
+
+use std::fmt;
 
 use portolan_core::IpFamily;
 
 pub use error::LeftoverError;
+pub use outcome::Outcome;
 
 /// What may have been left, by the mode that leaves it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Part {
     /// The table `kube-proxy` of kube-proxy's nftables mode.
     KubeProxyNftables,
-    /// The chains of kube-proxy's iptables mode, which ours uses as well, and those it has in common with
-    /// the ipvs mode. Both families, whether iptables-nft or iptables-legacy made them.
+    /// The chains of kube-proxy's iptables mode, which ours has as well, those that it shares with the ipvs
+    /// mode included, whether iptables-nft or iptables-legacy made them.
     Iptables,
     /// What only the ipvs mode has: its virtual servers, `kube-ipvs0`, its address sets and further chains.
     Ipvs,
 }
 
+impl Part {
+    /// All parts.
+    pub const ALL: [Self; 3] = [Self::KubeProxyNftables, Self::Iptables, Self::Ipvs];
+}
+
 /// `nftables`, `iptables` or `ipvs`: the mode whose leftovers they are, for logs and labels.
-impl std::fmt::Display for Part {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::KubeProxyNftables => "nftables",
             Self::Iptables => "iptables",
@@ -48,40 +60,23 @@ impl std::fmt::Display for Part {
     }
 }
 
-/// What became of one step of a [`remove`].
-#[derive(Debug)]
-pub struct Outcome {
-    /// The part that the step belongs to.
-    pub part: Part,
-    /// The family, or nothing for what serves both.
-    pub family: Option<IpFamily>,
-    /// How many objects went: tables, chains, rules of others' chains, sets, virtual servers, devices.
-    pub removed: usize,
-    /// What stayed though it is a leftover, each with the reason, in words for a log.
-    pub kept: Vec<String>,
-    /// Whether the step was carried out; nothing found is success.
-    pub result: Result<(), LeftoverError>,
-}
-
 /// Removes these parts of these families, and says what became of each step.
 ///
-/// Call it when the new rules are in force. It blocks, for as long as it takes to read and change the
+/// Call it when the new rules are in force. It blocks for as long as it takes to read and change the
 /// kernel's tables; on a node with tens of thousands of rules that is seconds.
 ///
-/// The order of `parts` means nothing: rules go before the sets that they use. A part may yield several
-/// outcomes, one for each kind of object.
+/// The order of `parts` means nothing: rules go before the sets that they use. A part yields an outcome for
+/// each kind of object.
 pub fn remove(parts: &[Part], families: &[IpFamily]) -> Vec<Outcome> {
     let mut outcomes = Vec::new();
-    for part in parts {
-        for family in families {
-            outcomes.push(Outcome {
-                part: *part,
-                family: Some(*family),
-                removed: 0,
-                kept: Vec::new(),
-                result: Ok(()),
-            });
-        }
+    if parts.contains(&Part::KubeProxyNftables) {
+        outcomes.extend(families.iter().map(|family| own_table::remove(*family)));
+    }
+    for family in families {
+        outcomes.extend(xtables::remove(parts, *family));
+    }
+    if parts.contains(&Part::Ipvs) {
+        outcomes.extend(ipvs::remove(families));
     }
     outcomes
 }

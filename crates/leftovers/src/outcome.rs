@@ -1,0 +1,43 @@
+//! What became of a step.
+
+use portolan_core::IpFamily;
+
+use crate::{LeftoverError, Part};
+
+/// What became of one step of a [`remove`](crate::remove).
+#[derive(Debug)]
+pub struct Outcome {
+    /// The part that the step belongs to.
+    pub part: Part,
+    /// The family, or nothing for what serves both.
+    pub family: Option<IpFamily>,
+    /// How many objects went: tables, chains, rules that led into chains, sets, virtual servers, devices.
+    /// Also of a step that failed afterwards.
+    pub removed: usize,
+    /// What stayed though it is a leftover, each with the reason, in words for a log.
+    pub kept: Vec<String>,
+    /// Whether the step was carried out; nothing found is success.
+    pub result: Result<(), LeftoverError>,
+}
+
+impl Outcome {
+    /// Carries out a step and keeps count.
+    pub(crate) fn of(
+        part: Part,
+        family: Option<IpFamily>,
+        step: impl FnOnce(&mut Progress) -> Result<(), LeftoverError>,
+    ) -> Self {
+        let mut progress = Progress::default();
+        let result = step(&mut progress);
+        Self { part, family, removed: progress.removed, kept: progress.kept, result }
+    }
+}
+
+/// What a step has done so far.
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    /// How many objects went.
+    pub(crate) removed: usize,
+    /// What stayed, with the reason.
+    pub(crate) kept: Vec<String>,
+}

@@ -1,0 +1,96 @@
+//! The tables of iptables-legacy, which only its own programs can change.
+//!
+//! One run of `iptables-restore` changes them, each table at once, one after the other. It is given each rule
+//! to delete just as `iptables-save` showed it, so a rule that somebody changed meanwhile makes it fail and
+//! change nothing of that table; then all is read and decided anew.
+//!
+//! Asked for a table that does not exist, the programs would make it and load its module. So the kernel's own
+//! list of tables is read first, and without any of kube-proxy's nothing is started.
+
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+
+use portolan_core::IpFamily;
+
+use super::chains::{TABLES, Wanted};
+use super::plan::{Removal, plan};
+use crate::LeftoverError;
+use crate::outcome::Progress;
+
+mod process;
+mod programs;
+mod restore;
+mod save;
+
+use programs::Programs;
+
+/// How often all is read and decided anew because somebody changed it meanwhile.
+const ATTEMPTS: usize = 3;
+
+/// Removes the wanted chains from the tables of one family.
+pub(super) fn remove(
+    family: IpFamily,
+    wanted: Wanted<'_>,
+    progress: &mut Progress,
+) -> Result<(), LeftoverError> {
+    let present = tables(family)?;
+    if present.is_empty() {
+        return Ok(());
+    }
+    let programs = Programs::find(family, &present)?;
+    let mut failure: Option<(String, LeftoverError)> = None;
+    for _ in 0..ATTEMPTS {
+        let removals = removals(&programs.save()?, wanted);
+        let input = restore::input(&removals);
+        let error = match failure {
+            // Nothing has changed, so the same would come of it.
+            Some((failed, error)) if failed == input => return Err(error),
+            _ => match programs.restore(&input) {
+                Ok(()) => return Ok(report(family, &removals, progress)),
+                Err(error @ LeftoverError::Failed { .. }) => error,
+                Err(error) => return Err(error),
+            },
+        };
+        failure = Some((input, error));
+    }
+    Err(failure.map_or_else(|| unsteady(family), |(_, error)| error))
+}
+
+fn unsteady(family: IpFamily) -> LeftoverError {
+    LeftoverError::Unsteady { what: format!("the iptables-legacy tables of {family}") }
+}
+
+fn removals(saved: &str, wanted: Wanted<'_>) -> Vec<Removal<String>> {
+    let mut tables = save::parse(saved);
+    tables.retain(|table| TABLES.contains(&table.name.as_str()));
+    tables.sort_by_key(|table| TABLES.iter().position(|name| *name == table.name));
+    tables.iter().map(|table| plan(table, wanted, &std::collections::BTreeSet::new())).collect()
+}
+
+fn report(family: IpFamily, removals: &[Removal<String>], progress: &mut Progress) {
+    for removal in removals {
+        progress.removed += removal.len();
+        let table = format!("legacy table {} of {family}", removal.table);
+        progress
+            .kept
+            .extend(removal.kept.iter().map(|(chain, why)| format!("chain {chain} of {table}: {why}")));
+    }
+}
+
+/// Those of kube-proxy's tables that exist.
+fn tables(family: IpFamily) -> Result<Vec<&'static str>, LeftoverError> {
+    // Of the thread, for network namespaces belong to threads.
+    let path = PathBuf::from(match family {
+        IpFamily::V4 => "/proc/thread-self/net/ip_tables_names",
+        IpFamily::V6 => "/proc/thread-self/net/ip6_tables_names",
+    });
+    match fs::read_to_string(&path) {
+        Ok(names) => {
+            Ok(TABLES.into_iter().filter(|table| names.lines().any(|name| name == *table)).collect())
+        }
+        // A kernel without iptables-legacy, or with its module not loaded.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(source) => Err(LeftoverError::File { path, source }),
+    }
+}
