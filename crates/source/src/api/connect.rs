@@ -110,9 +110,12 @@ async fn configuration(server: &ApiServer) -> Result<Config, SourceError> {
             }
         }
         let authority = authority_file(&kubeconfig);
-        let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
+        let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+            .await
+            .map_err(failed)?;
         // kube would read it just once, though those who renew it count on its being followed.
-        return config.map(|config| Config { root_cert_file: authority, ..config }).map_err(failed);
+        config.root_cert_file = authority;
+        return Ok(config);
     }
     if let Some(master) = master {
         let address = with_scheme(master, "http");
