@@ -42,6 +42,8 @@ impl FlowMetrics {
     pub fn removed(&self, family: &str, flows: usize, took: Duration) {
         self.duration.with_label_values(&[family]).observe(took.as_secs_f64());
         self.deleted.with_label_values(&[family]).inc_by(u64::try_from(flows).unwrap_or(u64::MAX));
+        // So that the first failure is an increase.
+        self.failures.with_label_values(&[family]).inc_by(0);
     }
 
     /// A search failed.

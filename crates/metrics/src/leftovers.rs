@@ -29,6 +29,8 @@ impl LeftoverMetrics {
     /// This many objects of the mode `of` were removed; none counts too, so that the series is there.
     pub fn removed(&self, of: &str, objects: usize) {
         self.removed.with_label_values(&[of]).inc_by(u64::try_from(objects).unwrap_or(u64::MAX));
+        // So that a failure is an increase.
+        self.failures.with_label_values(&[of]).inc_by(0);
     }
 
     /// Not all objects of the mode `of` could be removed.

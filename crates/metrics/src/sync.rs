@@ -97,6 +97,7 @@ impl SyncMetrics {
         for histogram in [&self.duration, by_scope] {
             histogram.with_label_values(&[family]).observe(took.as_secs_f64());
         }
+        self.own.attempted(family);
     }
 
     /// A write succeeded, and took this many operations.

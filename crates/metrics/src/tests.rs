@@ -2,50 +2,12 @@
 
 mod documentation;
 mod kube_proxy;
+mod scrape;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::*;
-
-/// What a scrape shows of one metric.
-#[derive(Debug, Default, PartialEq)]
-struct Shape {
-    kind: String,
-    help: String,
-    /// Names of labels, without the `le` of buckets.
-    labels: BTreeSet<String>,
-    /// Finite bounds of buckets.
-    bounds: BTreeSet<String>,
-}
-
-/// Metrics by name, from Prometheus' text format.
-fn shapes(text: &str) -> BTreeMap<String, Shape> {
-    let mut shapes = BTreeMap::<String, Shape>::new();
-    for line in text.lines() {
-        if let Some((name, help)) = line.strip_prefix("# HELP ").and_then(|rest| rest.split_once(' ')) {
-            shapes.entry(name.to_owned()).or_default().help = help.to_owned();
-        } else if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' '))
-        {
-            shapes.entry(name.to_owned()).or_default().kind = kind.to_owned();
-        } else {
-            let series = line.rsplit_once(' ').unwrap().0;
-            let (name, labels) = series.split_once('{').unwrap_or((series, ""));
-            let Some(name) = ["_bucket", ""].iter().find_map(|end| name.strip_suffix(end)) else {
-                continue;
-            };
-            let Some(shape) = shapes.get_mut(name) else { continue };
-            for label in labels.trim_end_matches("\"}").split("\",").filter(|label| !label.is_empty()) {
-                match label.split_once("=\"").unwrap() {
-                    ("le", "+Inf") => {}
-                    ("le", bound) => drop(shape.bounds.insert(bound.to_owned())),
-                    (label, _) => drop(shape.labels.insert(label.to_owned())),
-                }
-            }
-        }
-    }
-    shapes
-}
+use scrape::{Shape, shapes};
 
 fn build() -> Build {
     Build { git_version: "v1.36.2+portolan.1.2.3".into(), version: "1.2.3" }
@@ -194,6 +156,23 @@ fn a_search_that_removed_nothing_is_shown_and_one_that_failed_is_counted_apart()
     assert!(text.contains("kubeproxy_conntrack_reconciler_deleted_entries_total{ip_family=\"IPv4\"} 0\n"));
     assert!(text.contains("portolan_conntrack_failures_total{ip_family=\"IPv6\"} 1\n"));
     assert!(!text.contains("kubeproxy_conntrack_reconciler_sync_duration_seconds_count{ip_family=\"IPv6\"}"));
+}
+
+#[test]
+fn what_may_go_wrong_is_zero_from_the_first_attempt_on_so_that_a_failure_is_an_increase() {
+    let metrics = new_metrics();
+    metrics.sync.attempted("IPv6", SyncScope::Full, Duration::ZERO);
+    metrics.flows.removed("IPv6", 0, Duration::ZERO);
+    metrics.leftovers.removed("ipvs", 0);
+    let text = metrics.render().unwrap();
+    for line in [
+        "portolan_sync_failures_total{ip_family=\"IPv6\"} 0",
+        "portolan_sync_drift_operations_total{ip_family=\"IPv6\"} 0",
+        "portolan_conntrack_failures_total{ip_family=\"IPv6\"} 0",
+        "portolan_leftovers_failures_total{of=\"ipvs\"} 0",
+    ] {
+        assert!(text.lines().any(|shown| shown == line), "{line} is not in\n{text}");
+    }
 }
 
 #[test]

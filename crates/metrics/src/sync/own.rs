@@ -50,6 +50,14 @@ impl OwnMetrics {
         })
     }
 
+    /// An attempt ended. Shows what may go wrong as 0 while it does not, because a counter that
+    /// begins with 1 is no increase to Prometheus, and the first failure would go unnoticed.
+    pub(crate) fn attempted(&self, family: &str) {
+        for counters in [&self.failures, &self.drift] {
+            counters.with_label_values(&[family]).inc_by(0);
+        }
+    }
+
     pub(crate) fn wrote(&self, family: &str, operations: usize, longest_transaction: Duration) {
         self.operations.with_label_values(&[family]).observe(number(operations));
         self.longest_transaction.with_label_values(&[family]).observe(longest_transaction.as_secs_f64());

@@ -1,5 +1,7 @@
 //! Every metric of kube-proxy 1.36 that means something here, compared with what a scrape shows.
 
+use std::collections::BTreeSet;
+
 use super::*;
 
 /// Buckets of kube-proxy's durations of work.
