@@ -46,9 +46,23 @@ impl Portolan {
         .collect()
     }
 
-    /// Starts the proxy in a namespace.
+    /// The binary to test: the one that `PORTOLAN_BIN` names, or else the one cargo built beside this test.
     ///
-    /// The binary is the one that `PORTOLAN_BIN` names, or else the one cargo built beside this test.
+    /// # Errors
+    /// When there is none.
+    pub fn binary() -> Result<PathBuf, NetnsError> {
+        let path = match env::var_os("PORTOLAN_BIN") {
+            Some(path) => path.into(),
+            None => {
+                let test = env::current_exe().map_err(NetnsError::io("find", "the test executable"))?;
+                // This test is target/PROFILE/deps/NAME-HASH, and binaries are in target/PROFILE.
+                test.ancestors().nth(2).unwrap_or(Path::new("")).join("portolan")
+            }
+        };
+        if path.is_file() { Ok(path) } else { Err(NetnsError::NoBinary { path }) }
+    }
+
+    /// Starts [the proxy](Self::binary) in a namespace.
     ///
     /// # Errors
     /// When there is no binary, or it does not start.
@@ -56,7 +70,7 @@ impl Portolan {
         namespace: &Namespace,
         flags: impl IntoIterator<Item = F>,
     ) -> Result<Self, NetnsError> {
-        Self::start_binary(&binary()?, namespace, flags)
+        Self::start_binary(&Self::binary()?, namespace, flags)
     }
 
     /// Starts another binary in the proxy's place, such as a build with a backend of one's own.
@@ -155,14 +169,4 @@ impl Portolan {
     pub fn terminate(mut self, patience: Duration) -> Result<ExitStatus, NetnsError> {
         self.program.terminate(patience)
     }
-}
-
-/// The binary to test.
-fn binary() -> Result<PathBuf, NetnsError> {
-    if let Some(path) = env::var_os("PORTOLAN_BIN") {
-        return Ok(path.into());
-    }
-    let test = env::current_exe().map_err(NetnsError::io("find", "the test executable"))?;
-    // This test is target/PROFILE/deps/NAME-HASH, and binaries are in target/PROFILE.
-    Ok(test.ancestors().nth(2).unwrap_or(Path::new("")).join("portolan"))
 }

@@ -1,0 +1,71 @@
+//! The systemd unit, judged by systemd.
+
+use std::fs;
+use std::path::PathBuf;
+
+use portolan_testkit::netns::{Portolan, Program};
+use tempfile::TempDir;
+
+use crate::files::text;
+
+/// How exposed systemd may find the service, from 0 to 100. What is left is the capability itself, the node's own
+/// network and /proc/sys; without any sandboxing it would be 96.
+const EXPOSURE: u32 = 20;
+
+/// The unit as it would be installed, and the folder that it is in. systemd looks whether its program is there, so
+/// the unit gets ours.
+fn installed(unit: &str) -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("portolan.service");
+    let binary = Portolan::binary().unwrap();
+    fs::write(&file, unit.replace("/usr/local/bin/portolan", binary.to_str().unwrap())).unwrap();
+    (folder, file)
+}
+
+/// What `systemd-analyze verify` has to say; it ends well even when it complains.
+fn complaints(unit: &str) -> String {
+    let (_folder, file) = installed(unit);
+    let verify = Program::new("sh").args(["-c", "systemd-analyze verify --man=no \"$0\" 2>&1"]).args([file]);
+    verify.run().unwrap_or_else(|error| error.to_string())
+}
+
+fn exposure_is_at_most(limit: u32, unit: &str) -> Result<String, String> {
+    let (_folder, file) = installed(unit);
+    let flags = ["security", "--offline=true", "--no-pager", &format!("--threshold={limit}")];
+    let judge = Program::new("systemd-analyze").args(flags).args([file]);
+    judge.run().map_err(|error| error.to_string())
+}
+
+#[test]
+fn systemd_understands_every_line_of_the_unit() {
+    let unit = text("deploy/systemd/portolan.service");
+
+    assert_eq!(complaints(&unit), "");
+    let misspelt = complaints(&unit.replace("Type=notify", "Type=notifying"));
+    assert!(misspelt.contains("notifying"), "{misspelt}");
+}
+
+#[test]
+fn systemd_finds_the_service_well_confined() {
+    let unit = text("deploy/systemd/portolan.service");
+
+    exposure_is_at_most(EXPOSURE, &unit).unwrap();
+    assert!(exposure_is_at_most(EXPOSURE, &unit.replace("CapabilityBoundingSet=", "#")).is_err());
+}
+
+#[test]
+fn rules_outlive_the_service() {
+    let unit = text("deploy/systemd/portolan.service");
+
+    let stops = unit.lines().any(|line| line.starts_with("ExecStop"));
+
+    assert!(!stops, "something runs when the service stops");
+}
+
+#[test]
+fn the_service_has_the_capability_and_no_other() {
+    let unit = text("deploy/systemd/portolan.service");
+    for line in ["AmbientCapabilities=CAP_NET_ADMIN", "CapabilityBoundingSet=CAP_NET_ADMIN", "DynamicUser=yes"] {
+        assert!(unit.lines().any(|other| other == line), "{line}");
+    }
+}
