@@ -19,6 +19,10 @@ mod model;
 #[cfg(test)]
 mod scenarios;
 #[cfg(test)]
+mod stage;
+#[cfg(test)]
+mod takeover;
+#[cfg(test)]
 mod traffic;
 #[cfg(test)]
 mod udp;

@@ -1,0 +1,319 @@
+//! Taking over a node that kube-proxy has been serving, in each of its modes, and giving it back.
+//!
+//! In the old state only the first of two endpoints serves, and a Service is still there that the cluster
+//! has no more: what answers tells which rules a connection went by. That kube-proxy itself is gone makes no
+//! difference to the kernel; its rules stay when it ends.
+//!
+//! This kernel may have no IPVS. Then nothing serves before the proxy does, so what is shown for that mode is
+//! that removing its sets and chains takes nothing from the traffic that the proxy serves by then.
+
+use std::io::ErrorKind;
+
+use portolan_core::IpFamily;
+use portolan_testkit::netns::{
+    LongConnection, Namespace, Portolan, Program, assert_ruleset_reloads, isolated, list_ruleset,
+    load_ruleset, wait_until,
+};
+use portolan_testkit::upstream::{Service, Xtables, iptables, ipvs, kubelet, nftables};
+
+use crate::cluster::{NODE_PORT, PORT};
+use crate::stage::{PATIENCE, Stage, Traffic, WEB, exit_code, plain_service, socket};
+
+/// Has endpoints by now, of which the old rules know nothing.
+const LATE: &str = "10.96.0.91";
+/// Was deleted while nobody looked.
+const GONE: &str = "10.96.0.92";
+
+/// What the old rules serve.
+fn old_services() -> [Service; 4] {
+    let web = |vip| Service::new("shop/web", vip).port_name("http").node_port(NODE_PORT);
+    [
+        web("10.96.0.80:80").endpoint("10.244.0.11:8080"),
+        web("[fd00:10:96::80]:80").endpoint("[fd00:10:244::11]:8080"),
+        Service::new("shop/late", "10.96.0.91:80").port_name("http"),
+        Service::new("shop/gone", "10.96.0.92:80").port_name("http").endpoint("10.244.0.11:8080"),
+    ]
+}
+
+/// A way to have kept rules.
+#[derive(Clone, Copy)]
+enum Old {
+    Nftables,
+    Iptables(Xtables),
+    Ipvs(Xtables),
+}
+
+impl Old {
+    /// Writes what the mode left.
+    fn load(self, node: &Namespace) {
+        let services = old_services();
+        let load = |family| match self {
+            Self::Nftables => {
+                load_ruleset(node, &nftables::ruleset(family, &services)).unwrap();
+            }
+            Self::Iptables(kind) => kind.restore(family, &iptables::ruleset(family, &services)).unwrap(),
+            Self::Ipvs(kind) => {
+                ipvs::load_sets(family, &services).unwrap();
+                kind.restore(family, &ipvs::ruleset(family)).unwrap();
+            }
+        };
+        node.run(|| IpFamily::ALL.into_iter().for_each(load)).unwrap();
+    }
+
+    fn xtables(self) -> &'static [Xtables] {
+        match self {
+            Self::Nftables => &[],
+            Self::Iptables(Xtables::Nft) | Self::Ipvs(Xtables::Nft) => &[Xtables::Nft],
+            Self::Iptables(Xtables::Legacy) | Self::Ipvs(Xtables::Legacy) => &[Xtables::Legacy],
+        }
+    }
+}
+
+/// Rules of somebody else, beside the kubelet's.
+const FOREIGN_NFT: &str = "table ip somebody {
+ counter seen { }
+ chain forward { type filter hook forward priority 10; counter name seen; ip saddr 192.0.2.99 drop; }
+}
+table inet somebody {
+ set kept { type ipv4_addr; elements = { 192.0.2.98 }; }
+}
+";
+const FOREIGN_IPTABLES: &str = "*filter
+:SOMEBODY - [0:0]
+-A FORWARD -s 192.0.2.99/32 -j SOMEBODY
+-A SOMEBODY -m set --match-set somebody src -j DROP
+COMMIT
+*nat
+-A POSTROUTING -s 192.0.2.99/32 -j MASQUERADE
+COMMIT
+";
+
+/// Writes what others have on the node, as iptables of these kinds too.
+fn load_foreign(node: &Namespace, kinds: &[Xtables]) {
+    load_ruleset(node, FOREIGN_NFT).unwrap();
+    let load = || {
+        Program::new("ipset").args(["create", "somebody", "hash:ip"]).run().unwrap();
+        for kind in kinds {
+            for family in IpFamily::ALL {
+                kind.restore(family, &kubelet::ruleset(family)).unwrap();
+            }
+            kind.restore(IpFamily::V4, FOREIGN_IPTABLES).unwrap();
+        }
+    };
+    node.run(load).unwrap();
+}
+
+/// All that is in the node but for our own tables, without counts of packets.
+fn others(node: &Namespace, kinds: &[Xtables]) -> Vec<String> {
+    let look = || {
+        let mut seen = vec![Program::new("ipset").args(["list", "-name"]).run().unwrap()];
+        for kind in kinds {
+            seen.extend(IpFamily::ALL.map(|family| without_counts(&kind.save(family).unwrap())));
+        }
+        seen
+    };
+    let mut seen = node.run(look).unwrap();
+    let tables = node.run_program(&Program::new("nft").args(["list", "tables"])).unwrap();
+    seen.push(tables.lines().filter(|line| !line.ends_with(" portolan")).collect::<Vec<_>>().join("\n"));
+    for family in ["ip", "inet"] {
+        let table = Program::new("nft").args(["--stateless", "list", "table", family, "somebody"]);
+        seen.push(node.run_program(&table).unwrap());
+    }
+    seen
+}
+
+fn without_counts(saved: &str) -> String {
+    let strip = |line: &str| match (line.strip_prefix('['), line.rsplit_once(" [")) {
+        (Some(rule), _) => rule.split_once("] ").map_or(rule, |(_, rule)| rule).to_owned(),
+        (None, Some((chain, _))) if line.starts_with(':') => chain.to_owned(),
+        _ => line.to_owned(),
+    };
+    saved.lines().map(strip).collect::<Vec<_>>().join("\n")
+}
+
+/// Waits until the node holds what it held before the old proxy came, and our tables.
+fn wait_for_removal(node: &Namespace, kinds: &[Xtables], before: &[String]) {
+    let removed = wait_until("leftovers are removed", PATIENCE, || others(node, kinds) == before);
+    if removed.is_err() {
+        assert_eq!(others(node, kinds), before, "leftovers are not removed, or others' rules are");
+    }
+}
+
+/// Only these pods have answered, and all attempts were answered.
+#[track_caller]
+fn assert_answered_by(traffic: &Traffic, pod: &str) {
+    for (what, report) in traffic.so_far() {
+        let tally = &report.tally;
+        assert!(tally.attempts() >= 50 && tally.answers_of(pod) == tally.attempts(), "{what}: {tally}");
+    }
+}
+
+/// The cluster of today: two pods for the Service `web`, one for `late`, and no `gone`.
+fn stage() -> Stage {
+    let stage = Stage::new(2);
+    stage.serve_web_by(&[1, 2]);
+    stage.api.apply_all([plain_service("late", LATE), stage.slice("late", 0, &[2])]);
+    stage
+}
+
+fn take_over(old: Old) {
+    let stage = stage();
+    let node = stage.net.node();
+    load_foreign(node, old.xtables());
+    let before = others(node, old.xtables());
+    old.load(node);
+    let traffic = stage.probe_web();
+    let lasting = WEB.map(|ip| LongConnection::open(&stage.client(), socket(ip, PORT)).unwrap());
+    traffic.wait_for_attempts(50);
+    assert_answered_by(&traffic, "pod1");
+    assert_eq!(stage.client().connect_tcp(socket(GONE, PORT)).unwrap().pod, "pod1");
+    let refused = stage.client().connect_tcp(socket(LATE, PORT)).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+
+    let mut proxy = stage.start_synced();
+    wait_for_removal(node, old.xtables(), &before);
+    traffic.wait_for_pod("pod1");
+    traffic.wait_for_pod("pod2");
+    for connection in lasting {
+        connection.wait_for_lines(5, PATIENCE).unwrap();
+        assert_eq!(connection.close().broken, None);
+    }
+    assert_eq!(stage.client().connect_tcp(socket(LATE, PORT)).unwrap().pod, "pod2");
+    stage.client().connect_tcp(socket(GONE, PORT)).expect_err("the cluster has it no more");
+    traffic.wait_for_attempts(50);
+    traffic.assert_nothing_lost();
+    let counted = |proxy: &Portolan| proxy.log().unwrap().contains("what an earlier proxy left is removed");
+    proxy.wait_until("the log tells what was removed", PATIENCE, counted).unwrap();
+    assert_listed_and_reloaded(node);
+}
+
+/// What is listed loads again; rules of the kubelet that the installed nft lists but does not know are left
+/// out, as they were there before us.
+fn assert_listed_and_reloaded(node: &Namespace) {
+    let listing = list_ruleset(node).unwrap();
+    assert!(!listing.contains("kube-proxy"), "{listing}");
+    if !listing.contains("xt match") {
+        assert_ruleset_reloads(node);
+    }
+}
+
+#[test]
+fn the_nftables_mode_of_kube_proxy_is_taken_over_without_a_gap() {
+    isolated(|| take_over(Old::Nftables));
+}
+
+#[test]
+fn the_iptables_mode_in_tables_of_nf_tables_is_taken_over_without_a_gap() {
+    isolated(|| take_over(Old::Iptables(Xtables::Nft)));
+}
+
+#[test]
+fn the_iptables_mode_in_legacy_tables_is_taken_over_without_a_gap() {
+    isolated(|| take_over(Old::Iptables(Xtables::Legacy)));
+}
+
+/// As all traffic must be served by somebody, it counts from the proxy's first answer on.
+fn take_over_from_ipvs(kind: Xtables) {
+    let stage = stage();
+    let node = stage.net.node();
+    let old = Old::Ipvs(kind);
+    load_foreign(node, old.xtables());
+    let before = others(node, old.xtables());
+    old.load(node);
+    let names = || node.run_program(&Program::new("ipset").args(["list", "-name"])).unwrap();
+    assert_eq!(names().lines().filter(|name| name.starts_with("KUBE-")).count(), 34, "{}", names());
+    let traffic = stage.probe_web();
+
+    let _proxy = stage.start_synced();
+    let lost_before = traffic.failures_when_first_answered();
+    wait_for_removal(node, old.xtables(), &before);
+    assert_eq!(names(), "somebody\n");
+    traffic.wait_for_pod("pod1");
+    traffic.wait_for_pod("pod2");
+    traffic.wait_for_attempts(50);
+    assert_eq!(traffic.failures(), lost_before);
+    assert_listed_and_reloaded(node);
+}
+
+#[test]
+fn sets_and_chains_of_the_ipvs_mode_in_tables_of_nf_tables_go_without_a_gap() {
+    isolated(|| take_over_from_ipvs(Xtables::Nft));
+}
+
+#[test]
+fn sets_and_chains_of_the_ipvs_mode_in_legacy_tables_go_without_a_gap() {
+    isolated(|| take_over_from_ipvs(Xtables::Legacy));
+}
+
+/// A proxy has served and ended, and its rules are there.
+fn served_and_ended() -> (Stage, Traffic) {
+    let stage = stage();
+    let proxy = stage.start_synced();
+    let traffic = stage.probe_web();
+    traffic.wait_for_pod("pod2");
+    assert!(proxy.terminate(PATIENCE).unwrap().success());
+    (stage, traffic)
+}
+
+fn delete_our_tables(node: &Namespace) {
+    for family in ["ip", "ip6"] {
+        node.run_program(&Program::new("nft").args(["delete", "table", family, "portolan"])).unwrap();
+    }
+}
+
+/// kube-proxy starts beside the rules that are left, which are deleted when its own are there.
+fn go_back(to: Old) {
+    let (stage, traffic) = served_and_ended();
+    let node = stage.net.node();
+    traffic.wait_for_attempts(50);
+    to.load(node);
+    traffic.wait_for_attempts(50);
+    delete_our_tables(node);
+    traffic.wait_for_attempts(10);
+    let second = |(what, report): (&'static str, portolan_testkit::netns::ProbeReport)| {
+        (what, report.tally.answers_of("pod2"))
+    };
+    let before: Vec<_> = traffic.so_far().into_iter().map(second).collect();
+    traffic.wait_for_attempts(50);
+    let after: Vec<_> = traffic.so_far().into_iter().map(second).collect();
+    assert_eq!(before, after, "answers of a pod that only our rules know");
+    traffic.assert_nothing_lost();
+}
+
+#[test]
+fn a_node_goes_back_to_the_nftables_mode_of_kube_proxy_without_a_gap() {
+    isolated(|| go_back(Old::Nftables));
+}
+
+#[test]
+fn a_node_goes_back_to_the_iptables_mode_of_kube_proxy_without_a_gap() {
+    isolated(|| go_back(Old::Iptables(Xtables::Nft)));
+}
+
+/// `--cleanup` needs no API server, and removes what any proxy left, be it ours or kube-proxy's.
+#[test]
+fn cleanup_leaves_nothing_of_any_proxy_and_all_of_others() {
+    isolated(|| {
+        let (stage, traffic) = served_and_ended();
+        let node = stage.net.node();
+        drop(traffic);
+        load_foreign(node, &Xtables::ALL);
+        let before = others(node, &Xtables::ALL);
+        for old in [Old::Nftables, Old::Ipvs(Xtables::Nft), Old::Iptables(Xtables::Legacy)] {
+            old.load(node);
+        }
+        assert_ne!(others(node, &Xtables::ALL), before);
+
+        let mut cleanup = Portolan::start(node, ["--cleanup"]).unwrap();
+        assert_eq!(exit_code(&mut cleanup), Some(0), "{}", cleanup.log().unwrap());
+        assert_eq!(others(node, &Xtables::ALL), before);
+        let listing = list_ruleset(node).unwrap();
+        assert!(!listing.contains("portolan"), "{listing}");
+        let mut again = Portolan::start(node, ["--cleanup"]).unwrap();
+        assert_eq!(exit_code(&mut again), Some(0), "nothing is there to remove: {}", again.log().unwrap());
+
+        Old::Iptables(Xtables::Nft).load(node);
+        let client = stage.client();
+        assert_eq!(client.connect_tcp(socket(WEB[0], PORT)).unwrap().pod, "pod1", "kube-proxy can go on");
+    });
+}
