@@ -151,8 +151,9 @@ impl ApiSource {
 
     /// Sends all objects, then every change, until `shutdown` resolves or nobody listens.
     ///
-    /// Waits for ever for a server that cannot be reached or turns us away; each try
-    /// that fails is one line in the log.
+    /// Waits for ever for a server that cannot be reached or turns us away. The first try
+    /// that fails is a line in the log, and so is the end of it; what comes between is
+    /// told ever more rarely. Sends what [`Self::events`] is told, too.
     pub async fn run(self, events: mpsc::Sender<Event>, shutdown: impl Future<Output = ()> + Send) {
         let names = Arc::new(Mutex::new(Interner::default()));
         let mut watches = JoinSet::new();

@@ -9,6 +9,9 @@
 //! folder ────▶ manifests ──┘
 //! ```
 //!
+//! One thing goes the other way: what is reported through an [`EventRecorder`] becomes
+//! Kubernetes' Events (not to be confused with the core's, which are changes of objects).
+//!
 //! Always holds: of each kind the first event is one `Replaced` with everything
 //! there is; an object that cannot be read changes nothing about the others; and
 //! what was sent last stays in force while a source is broken or out of reach.

@@ -1,6 +1,9 @@
 //! What counts together, and when it is sent.
 
+use std::collections::HashMap;
+
 use jiff::Timestamp;
+use proptest::prelude::*;
 use tokio::time::Instant;
 
 use super::super::ledger::{Due, Entry, Haste, Ledger};
@@ -165,4 +168,62 @@ fn at_the_end_counts_are_sent_at_once() {
     assert_eq!(day.due(), None);
     assert!(matches!(day.ledger.due(day.now, Haste::Last), Due::Now(entry) if entry.count == 2));
     assert_eq!(day.ledger.due(day.now, Haste::None), Due::At(day.now + MINUTE * 5));
+}
+
+/// What may happen to a ledger.
+#[derive(Debug, Clone)]
+enum Step {
+    /// A report about a Service with a note, both out of a few.
+    Report(u8, u8),
+    /// Seconds go by.
+    Pass(u32),
+    /// The server takes what is due first.
+    Deliver,
+    /// It cannot at present.
+    Fail,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => (0..5_u8, 0..7_u8).prop_map(|(service, note)| Step::Report(service, note)),
+        2 => (0..600_u32).prop_map(Step::Pass),
+        3 => Just(Step::Deliver),
+        1 => Just(Step::Fail),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn however_reports_fall_together_none_is_lost_or_told_twice(steps in prop::collection::vec(step(), 0..120)) {
+        let mut day = Day::new();
+        let mut told: HashMap<i128, u32> = HashMap::new();
+        let mut reports = 0;
+        for step in steps {
+            match step {
+                Step::Report(service, text) => {
+                    prop_assert_eq!(day.report(unheard(&service.to_string(), &text.to_string())), 0);
+                    reports += 1;
+                }
+                Step::Pass(seconds) => day.pass(Duration::from_secs(seconds.into())),
+                Step::Deliver => {
+                    if let Some(entry) = day.due() {
+                        prop_assert_eq!(entry.is_known, told.contains_key(&entry.stamp));
+                        let before = told.insert(entry.stamp, entry.count).unwrap_or_default();
+                        prop_assert!(entry.count > before, "nothing new in {:?}", entry);
+                        day.ledger.delivered(&entry, day.now);
+                    }
+                }
+                Step::Fail => {
+                    if let Some(entry) = day.due() {
+                        day.ledger.failed(&entry);
+                    }
+                }
+            }
+        }
+        while let Due::Now(entry) = day.ledger.due(day.now, Haste::Last) {
+            day.ledger.delivered(&entry, day.now);
+            told.insert(entry.stamp, entry.count);
+        }
+        prop_assert_eq!(told.values().sum::<u32>(), reports);
+    }
 }
