@@ -83,8 +83,8 @@ pub(crate) fn status(
 fn statusz(git_version: &str) -> Statusz {
     let minor = git_version.trim_start_matches('v').split('.').take(2).collect::<Vec<_>>().join(".");
     Statusz {
-        // There is no Go; the field is there because tools expect it.
-        go_version: "none".into(),
+        // There is no Go; tools expect the field.
+        go_version: portolan_metrics::COMPILER.into(),
         binary_version: minor.clone(),
         emulation_version: minor,
     }
