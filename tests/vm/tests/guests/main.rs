@@ -4,3 +4,4 @@
 
 mod conntrack;
 mod machine;
+mod proxy;

@@ -1,0 +1,123 @@
+//! The real proxy on kernels of other years: it starts, serves, and its rules print and load again.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use portolan_testkit::netns::{
+    Caller, ManifestFolder, NODE_V4, Portolan, Prober, Program, Topology, Transport, assert_ruleset_reloads,
+    list_ruleset,
+};
+use portolan_tests_vm::{Kernel, Vm, in_guest, proxy};
+
+/// Emulated processors are some twenty times slower than real ones, and share what there is with other tests.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+const OBJECTS: &str = "
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: shop}
+spec:
+  type: NodePort
+  clusterIP: 10.96.0.80
+  clusterIPs: [10.96.0.80, 'fd00:10:96::80']
+  ipFamilies: [IPv4, IPv6]
+  sessionAffinity: None
+  ports:
+  - {name: http, port: 80, protocol: TCP, targetPort: 8080, nodePort: 30080}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: sticky, namespace: shop}
+spec:
+  clusterIP: 10.96.0.81
+  sessionAffinity: ClientIP
+  ports:
+  - {name: http, port: 80, protocol: UDP, targetPort: 8080}
+";
+
+/// The pods of both Services, by number.
+fn slices(net: &Topology, pods: &[usize]) -> String {
+    let slice = |service: &str, protocol: &str, family: &str, addresses: Vec<String>| {
+        let ready = |ip| format!("- {{addresses: ['{ip}'], conditions: {{ready: true}}}}\n");
+        let endpoints = addresses.into_iter().map(ready).collect::<Vec<_>>().concat();
+        format!(
+            "---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata:\n  name: {service}-{}\n  namespace: shop\n  \
+             labels: {{kubernetes.io/service-name: {service}}}\naddressType: {family}\n\
+             ports:\n- {{name: http, port: 8080, protocol: {protocol}}}\nendpoints:\n{endpoints}",
+            family.to_lowercase()
+        )
+    };
+    let pods = || pods.iter().map(|number| net.pod(*number));
+    let ipv4 = || pods().map(|pod| pod.ipv4.to_string()).collect::<Vec<_>>();
+    let ipv6 = pods().map(|pod| pod.ipv6.to_string()).collect();
+    slice("web", "TCP", "IPv4", ipv4())
+        + &slice("web", "TCP", "IPv6", ipv6)
+        + &slice("sticky", "UDP", "IPv4", ipv4())
+}
+
+fn machine(kernel: Kernel) -> Vm {
+    let binary = proxy().unwrap();
+    let vm = Vm::new(kernel).network_programs().copy(&binary).variable("PORTOLAN_BIN", binary);
+    vm.memory(1024).patience(3 * PATIENCE)
+}
+
+/// On a kernel whose release starts so: serves two Services in a network of this guest, follows a change,
+/// restarts, and cleans up.
+fn serves_on(release: &str) {
+    let running = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    assert!(running.starts_with(release), "{running}");
+    let net = Topology::routed(3).unwrap();
+    let _servers = net.serve(&[8080]).unwrap();
+    let folder = ManifestFolder::create().unwrap();
+    folder.write("services.yaml", OBJECTS).unwrap();
+    folder.write("slices.yaml", &slices(&net, &[1, 2])).unwrap();
+    let start = || {
+        let mut proxy = Portolan::start(net.node(), Portolan::flags(&folder)).unwrap();
+        proxy.wait_synced(PATIENCE).unwrap();
+        proxy
+    };
+    let proxy = start();
+    let client = Caller::from(net.client()).with_patience(Duration::from_secs(20));
+    let to = |text: &str| text.parse::<SocketAddr>().unwrap();
+    let vips = [to("10.96.0.80:80"), to("[fd00:10:96::80]:80"), SocketAddr::new(NODE_V4.into(), 30080)];
+    let probers: Vec<_> =
+        vips.into_iter().map(|to| Prober::start(&client, Transport::Tcp, to).unwrap()).collect();
+    for prober in &probers {
+        prober.wait_for_pod("pod1", PATIENCE).unwrap();
+        prober.wait_for_pod("pod2", PATIENCE).unwrap();
+    }
+    let sticky: Vec<_> = (0..8).map(|_| client.query_udp(to("10.96.0.81:80")).unwrap().pod).collect();
+    assert!(sticky.iter().all(|pod| *pod == sticky[0]), "{sticky:?}");
+    folder.write("slices.yaml", &slices(&net, &[2, 3])).unwrap();
+    for prober in &probers {
+        prober.wait_for_pod("pod3", PATIENCE).unwrap();
+    }
+    let listing = assert_ruleset_reloads(net.node());
+    assert!(listing.contains("table ip portolan") && listing.contains("table ip6 portolan"), "{listing}");
+
+    assert!(proxy.terminate(PATIENCE).unwrap().success());
+    let proxy = start();
+    for prober in probers {
+        let report = prober.stop();
+        assert!(report.first_failures.is_empty(), "{report:?}");
+    }
+    assert!(proxy.terminate(PATIENCE).unwrap().success());
+    net.node().run_program(&Program::new(Portolan::binary().unwrap()).args(["--cleanup"])).unwrap();
+    let left = list_ruleset(net.node()).unwrap();
+    assert!(!left.contains("portolan"), "{left}");
+}
+
+#[test]
+fn the_proxy_serves_on_linux_5_10() {
+    in_guest(machine(Kernel::Bullseye), || serves_on("5.10."));
+}
+
+#[test]
+fn the_proxy_serves_on_linux_6_1() {
+    in_guest(machine(Kernel::Bookworm), || serves_on("6.1."));
+}
+
+#[test]
+fn the_proxy_serves_on_linux_6_12() {
+    in_guest(machine(Kernel::Trixie), || serves_on("6.12."));
+}
