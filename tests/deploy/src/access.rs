@@ -63,7 +63,8 @@ fn the_hardened_role_is_a_part_of_what_kubeadm_gives() {
     let (role, node_proxier) = (hardened_role(), node_proxier());
     assert_eq!(role.difference(&node_proxier).collect::<Vec<_>>(), Vec::<&Right>::new());
 
-    let unused: Vec<_> = node_proxier.difference(&role).map(|(_, resource, verb)| format!("{verb} {resource}")).collect();
+    let unused: Vec<_> =
+        node_proxier.difference(&role).map(|(_, resource, verb)| format!("{verb} {resource}")).collect();
     let expected = [
         "list endpoints",
         "watch endpoints",
@@ -95,7 +96,8 @@ fn the_proxy_asks_for_what_the_hardened_role_allows_and_for_all_of_it() {
 }
 
 /// The hardened container: root with one capability, which nothing it starts can exceed.
-const HARDENED: [&str; 4] = ["setpriv", "--no-new-privs", "--bounding-set=-all,+net_admin", "--inh-caps=-all"];
+const HARDENED: [&str; 4] =
+    ["setpriv", "--no-new-privs", "--bounding-set=-all,+net_admin", "--inh-caps=-all"];
 
 /// The systemd service: a user without rights, with one ambient capability.
 const SERVICE: [&str; 8] = [

@@ -92,9 +92,11 @@ fn difference(path: &str, before: &Value, after: &Value) -> Option<String> {
             let path = format!("{path}/{key}");
             difference(&path, value, after.get(key).unwrap_or(&Value::Null))
         }),
-        (Value::Array(before), Value::Array(after)) if before.len() == after.len() => (before.iter().zip(after))
-            .enumerate()
-            .find_map(|(index, (before, after))| difference(&format!("{path}/{index}"), before, after)),
+        (Value::Array(before), Value::Array(after)) if before.len() == after.len() => {
+            (before.iter().zip(after))
+                .enumerate()
+                .find_map(|(index, (before, after))| difference(&format!("{path}/{index}"), before, after))
+        }
         _ => (before != after).then(|| path.to_owned()),
     }
 }
@@ -123,7 +125,11 @@ fn a_field_that_the_api_does_not_know_is_found() {
 fn everything_is_in_the_namespace_of_the_system_or_in_none() {
     let of_the_cluster = ["ClusterRole", "ClusterRoleBinding"];
     for object in overlays().flat_map(overlay) {
-        let expected = if of_the_cluster.contains(&string(&object, "/kind")) { Value::Null } else { "kube-system".into() };
+        let expected = if of_the_cluster.contains(&string(&object, "/kind")) {
+            Value::Null
+        } else {
+            "kube-system".into()
+        };
         assert_eq!(object["metadata"]["namespace"], expected, "{object}");
     }
 }
@@ -158,7 +164,8 @@ fn the_proxy_takes_the_command_lines_of_all_containers() {
         assert_eq!(command[0], "/usr/local/bin/kube-proxy");
         let flags = command[1..].iter().map(|flag| {
             let flag = flag.as_str().unwrap();
-            flag.replace("/var/lib/kube-proxy/config.conf", file.to_str().unwrap()).replace("$(NODE_NAME)", "node1")
+            flag.replace("/var/lib/kube-proxy/config.conf", file.to_str().unwrap())
+                .replace("$(NODE_NAME)", "node1")
         });
         let written = folder.path().join("written.yaml");
         let binary = Program::new(Portolan::binary().unwrap()).args(flags);

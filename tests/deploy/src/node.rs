@@ -67,8 +67,10 @@ impl Node {
     /// Gives the Service `endpoints` endpoints, as a change of pods that happens now, and waits until it is in force.
     pub(crate) fn scale_to(&mut self, endpoints: usize) {
         self.api.apply(slice(endpoints)).unwrap();
-        wait_until("the endpoints are in force", PATIENCE, || self.table().matches(" . 8080").count() == endpoints)
-            .unwrap();
+        wait_until("the endpoints are in force", PATIENCE, || {
+            self.table().matches(" . 8080").count() == endpoints
+        })
+        .unwrap();
     }
 
     /// The IPv4 table as `nft` lists it.
@@ -86,7 +88,12 @@ impl Node {
     }
 }
 
-fn start_proxy(namespace: &Namespace, api: &ApiServer, confinement: &Confinement, flags: &[&str]) -> Portolan {
+fn start_proxy(
+    namespace: &Namespace,
+    api: &ApiServer,
+    confinement: &Confinement,
+    flags: &[&str],
+) -> Portolan {
     let kubeconfig = api.kubeconfig_file().to_str().unwrap();
     let usual = [
         ["--kubeconfig", kubeconfig],
@@ -126,23 +133,25 @@ fn service() -> Value {
         "spec": {
             "type": "NodePort", "clusterIP": "10.96.0.80", "clusterIPs": ["10.96.0.80"], "ipFamilies": ["IPv4"],
             "externalTrafficPolicy": "Local",
-            "ports": [{"name": "http", "port": 80, "protocol": "TCP", "targetPort": 8080, "nodePort": 30080}],
+            "ports": [
+                {"name": "http", "port": 80, "protocol": "TCP", "targetPort": 8080, "nodePort": 30080},
+                {"name": "dns", "port": 53, "protocol": "UDP", "targetPort": 5353, "nodePort": 30053},
+            ],
         },
     })
 }
 
 /// The Service's slice with this many endpoints, each of another node, changed now.
 fn slice(endpoints: usize) -> Value {
-    let endpoint = |number| {
-        json!({"addresses": [format!("10.244.0.{number}")], "nodeName": "node2", "conditions": {"ready": true}})
-    };
+    let endpoint = |number| json!({"addresses": [format!("10.244.0.{number}")], "nodeName": "node2", "conditions": {"ready": true}});
     json!({
         "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
         "metadata": {
             "name": "web-1", "namespace": "shop", "labels": {"kubernetes.io/service-name": "web"},
             "annotations": {"endpoints.kubernetes.io/last-change-trigger-time": now()},
         },
-        "addressType": "IPv4", "ports": [{"name": "http", "port": 8080, "protocol": "TCP"}],
+        "addressType": "IPv4",
+        "ports": [{"name": "http", "port": 8080, "protocol": "TCP"}, {"name": "dns", "port": 5353, "protocol": "UDP"}],
         "endpoints": (1..=endpoints).map(endpoint).collect::<Vec<_>>(),
     })
 }

@@ -77,7 +77,8 @@ impl Prometheus {
 
 /// A query as Grafana sends it when all clusters and nodes are chosen.
 fn chosen(expression: &str) -> String {
-    let all = expression.replace("$cluster", ".*").replace("$instance", ".*").replace("$__rate_interval", "30s");
+    let all =
+        expression.replace("$cluster", ".*").replace("$instance", ".*").replace("$__rate_interval", "30s");
     assert!(!all.contains('$'), "an unknown variable is left in {all}");
     all
 }
@@ -94,7 +95,8 @@ fn watched() -> (Node, Prometheus) {
             http_get(&node.namespace, "127.0.0.1:10256".parse().unwrap(), path).unwrap();
         }
         // Each is seen by a scrape of its own, so that there are rates.
-        prometheus.wait_for(&format!("sum(kubeproxy_network_programming_duration_seconds_count) >= {changes}"));
+        prometheus
+            .wait_for(&format!("sum(kubeproxy_network_programming_duration_seconds_count) >= {changes}"));
     }
     (node, prometheus)
 }
@@ -106,7 +108,8 @@ fn every_query_of_the_dashboard_and_every_rule_finds_what_it_asks_for() {
         let mut empty = BTreeSet::new();
         for query in dashboard::queries() {
             let expression = chosen(&query.expression);
-            let series = prometheus.query(&expression).unwrap_or_else(|error| panic!("{}: {error}", query.panel));
+            let series =
+                prometheus.query(&expression).unwrap_or_else(|error| panic!("{}: {error}", query.panel));
             if series.is_empty() {
                 empty.insert((query.panel, expression));
             }
@@ -123,9 +126,40 @@ fn may_be_empty(panel: &str, query: &str) -> bool {
     EMPTY_WHEN_WELL.contains(&panel) || refusals
 }
 
+/// What the kube-proxy dashboard and alert of the kubernetes-mixin ask, which many clusters have already. Without
+/// goroutines, which a process in Rust has none of.
+const OF_THE_MIXIN: [&str; 14] = [
+    "up{job=\"kube-proxy\"} == 1",
+    "sum(up{cluster=\"\", job=\"kube-proxy\"})",
+    "sum(rate(kubeproxy_sync_proxy_rules_duration_seconds_count{job=\"kube-proxy\", instance=~\"$instance\"}[$__rate_interval]))",
+    "histogram_quantile(0.99, rate(kubeproxy_sync_proxy_rules_duration_seconds_bucket{job=\"kube-proxy\"}[$__rate_interval]))",
+    "sum(rate(kubeproxy_network_programming_duration_seconds_count{job=\"kube-proxy\"}[$__rate_interval]))",
+    "histogram_quantile(0.99, sum(rate(kubeproxy_network_programming_duration_seconds_bucket{job=\"kube-proxy\"}[$__rate_interval])) by (instance, le))",
+    "sum(rate(rest_client_requests_total{job=\"kube-proxy\", code=~\"2..\"}[$__rate_interval]))",
+    "histogram_quantile(0.99, sum(rate(rest_client_request_duration_seconds_bucket{job=\"kube-proxy\", verb=\"POST\"}[$__rate_interval])) by (verb, le))",
+    "histogram_quantile(0.99, sum(rate(rest_client_request_duration_seconds_bucket{job=\"kube-proxy\", verb=\"GET\"}[$__rate_interval])) by (verb, le))",
+    "process_resident_memory_bytes{job=\"kube-proxy\"}",
+    "rate(process_cpu_seconds_total{job=\"kube-proxy\"}[$__rate_interval])",
+    "sum(rate(rest_client_requests_total{job=\"kube-proxy\", method=\"GET\"}[$__rate_interval])) by (code, host)",
+    "process_start_time_seconds{job=\"kube-proxy\"}",
+    "kubernetes_build_info{job=\"kube-proxy\", git_version=~\"v1.*\"}",
+];
+
+#[test]
+fn dashboards_and_alerts_made_for_kube_proxy_find_their_metrics() {
+    isolated(|| {
+        let (_node, prometheus) = watched();
+        for query in OF_THE_MIXIN {
+            let series = prometheus.query(&chosen(query)).unwrap_or_else(|error| panic!("{query}: {error}"));
+            assert!(!series.is_empty(), "nothing answers to {query}");
+        }
+    });
+}
+
 fn assert_rules_are_evaluated(prometheus: &Prometheus) {
     let groups = prometheus.get("/api/v1/rules").unwrap();
-    let rules: Vec<&Value> = list(&groups, "/groups").iter().flat_map(|group| list(group, "/rules")).collect();
+    let rules: Vec<&Value> =
+        list(&groups, "/groups").iter().flat_map(|group| list(group, "/rules")).collect();
     assert_eq!(rules.len(), crate::rules::rules().len());
     for rule in rules {
         assert_eq!(string(rule, "/health"), "ok", "{rule}");

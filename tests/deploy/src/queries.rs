@@ -27,7 +27,8 @@ pub(crate) fn assert_known(place: &str, query: &str) {
     let recorded: BTreeSet<&str> = rules.iter().filter_map(|rule| rule["record"].as_str()).collect();
     for name in metrics(query) {
         let documented = reference.contains(&format!("\n| `{name}` |"))
-            || (family(&name) != name && reference.contains(&format!("\n| `{}` | histogram |", family(&name))));
+            || (family(&name) != name
+                && reference.contains(&format!("\n| `{}` | histogram |", family(&name))));
         let known = name == "up" || recorded.contains(name.as_str()) || documented;
         assert!(known, "{place} asks for {name}, which docs/metrics.md does not have");
     }
@@ -46,7 +47,8 @@ fn the_metrics_of_a_query_are_found() {
 #[test]
 fn every_metric_of_the_rules_is_documented() {
     for rule in crate::rules::rules() {
-        let (name, query) = (rule["alert"].as_str().or(rule["record"].as_str()).unwrap(), rule["expr"].as_str().unwrap());
+        let (name, query) =
+            (rule["alert"].as_str().or(rule["record"].as_str()).unwrap(), rule["expr"].as_str().unwrap());
         assert_known(name, query);
     }
 }

@@ -40,8 +40,11 @@ fn every_alert_does_what_its_unit_tests_say() {
 #[test]
 fn every_alert_is_shown_to_fire_and_to_stay_silent() {
     let tests = document(TESTS);
-    let cases: Vec<&Value> =
-        list(&tests, "/tests").iter().flat_map(|test| test["alert_rule_test"].as_array()).flatten().collect();
+    let cases: Vec<&Value> = list(&tests, "/tests")
+        .iter()
+        .filter_map(|test| test["alert_rule_test"].as_array())
+        .flatten()
+        .collect();
     let those = |fires: bool| -> BTreeSet<String> {
         let chosen = cases.iter().filter(|case| list(case, "/exp_alerts").is_empty() != fires);
         chosen.map(|case| string(case, "/alertname").to_owned()).collect()
@@ -58,20 +61,23 @@ fn every_alert_says_how_bad_it_is_and_leads_to_its_section() {
         assert!(["info", "warning", "critical"].contains(&string(rule, "/labels/severity")), "{name}");
         assert!(string(rule, "/annotations/summary").ends_with('.'), "{name}");
         assert!(string(rule, "/annotations/description").ends_with('.'), "{name}");
-        let (_, section) = readme.split_once(&format!("\n## {name}\n")).unwrap_or_else(|| panic!("{name} has no section"));
+        let (_, section) =
+            readme.split_once(&format!("\n## {name}\n")).unwrap_or_else(|| panic!("{name} has no section"));
         let section = section.split("\n## ").next().unwrap();
         assert!(section.contains("\n*Do"), "the section of {name} does not say what to do");
         let anchor = format!("deploy/monitoring/README.md#{}", name.to_lowercase());
         assert_eq!(string(rule, "/annotations/runbook"), anchor);
     }
-    let sections = readme.split_once("\n# Alerts\n").unwrap().1.lines().filter_map(|line| line.strip_prefix("## "));
+    let sections =
+        readme.split_once("\n# Alerts\n").unwrap().1.lines().filter_map(|line| line.strip_prefix("## "));
     assert_eq!(sections.map(str::to_owned).collect::<BTreeSet<_>>(), alerts());
 }
 
 /// `BLESS=1` writes the Operator's object anew.
 #[test]
 fn the_operators_object_holds_the_same_rules() {
-    let (_, groups) = text(RULES).split_once("\ngroups:\n").map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+    let (_, groups) =
+        text(RULES).split_once("\ngroups:\n").map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
     let indented = |line: &str| if line.is_empty() { "\n".to_owned() } else { format!("  {line}\n") };
     let object = format!(
         "# rules.yaml for the Prometheus Operator; `BLESS=1 cargo test -p portolan-tests-deploy` writes it.\n\

@@ -65,7 +65,9 @@ fn rules_outlive_the_service() {
 #[test]
 fn the_service_has_the_capability_and_no_other() {
     let unit = text("deploy/systemd/portolan.service");
-    for line in ["AmbientCapabilities=CAP_NET_ADMIN", "CapabilityBoundingSet=CAP_NET_ADMIN", "DynamicUser=yes"] {
+    for line in
+        ["AmbientCapabilities=CAP_NET_ADMIN", "CapabilityBoundingSet=CAP_NET_ADMIN", "DynamicUser=yes"]
+    {
         assert!(unit.lines().any(|other| other == line), "{line}");
     }
 }

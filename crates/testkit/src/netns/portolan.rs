@@ -51,13 +51,12 @@ impl Portolan {
     /// # Errors
     /// When there is none.
     pub fn binary() -> Result<PathBuf, NetnsError> {
-        let path = match env::var_os("PORTOLAN_BIN") {
-            Some(path) => path.into(),
-            None => {
-                let test = env::current_exe().map_err(NetnsError::io("find", "the test executable"))?;
-                // This test is target/PROFILE/deps/NAME-HASH, and binaries are in target/PROFILE.
-                test.ancestors().nth(2).unwrap_or(Path::new("")).join("portolan")
-            }
+        let path = if let Some(path) = env::var_os("PORTOLAN_BIN") {
+            path.into()
+        } else {
+            let test = env::current_exe().map_err(NetnsError::io("find", "the test executable"))?;
+            // This test is target/PROFILE/deps/NAME-HASH, and binaries are in target/PROFILE.
+            test.ancestors().nth(2).unwrap_or(Path::new("")).join("portolan")
         };
         if path.is_file() { Ok(path) } else { Err(NetnsError::NoBinary { path }) }
     }
