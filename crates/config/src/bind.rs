@@ -4,28 +4,49 @@ use std::net::{IpAddr, SocketAddr};
 
 use portolan_core::address::parse_ip;
 
-use crate::error::ValueError;
+/// kube-proxy's health port.
+pub(crate) const HEALTHZ_PORT: u16 = 10256;
+/// kube-proxy's metrics port.
+pub(crate) const METRICS_PORT: u16 = 10249;
 
-/// Reads `IP:port`, `[IPv6]:port`, or an IP alone, which gets `default_port`.
+/// What is wrong with an address to listen on: which part of it, and what that should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Fault {
+    pub(crate) part: String,
+    pub(crate) wanted: &'static str,
+}
+
+/// The address with this port, if it is an IP without one; anything else as it is.
+pub(crate) fn with_port(address: &str, port: u16) -> String {
+    match parse_ip(address) {
+        Ok(ip) => SocketAddr::new(ip, port).to_string(),
+        Err(_) => address.to_owned(),
+    }
+}
+
+/// Reads `IP:port` or `[IPv6]:port`.
 ///
 /// # Errors
 /// The text is neither, or its port is 0: nobody would know where to ask.
-pub(crate) fn parse(text: &str, default_port: u16) -> Result<SocketAddr, ValueError> {
-    let address = match parse_ip(text) {
-        Ok(ip) => SocketAddr::new(ip, default_port),
-        Err(_) => with_port(text).ok_or(ValueError::BindAddress)?,
-    };
-    if address.port() == 0 { Err(ValueError::BindAddress) } else { Ok(address) }
+pub(crate) fn parse(text: &str) -> Result<SocketAddr, Fault> {
+    let fault = |part: &str, wanted| Fault { part: part.to_owned(), wanted };
+    let (host, port) = split(text).ok_or_else(|| fault(text, "must be IP:port"))?;
+    let ip: IpAddr = parse_ip(host).map_err(|_no_ip| fault(host, "must be a valid IP"))?;
+    let number = port.parse().ok().filter(|_| port.bytes().all(|byte| byte.is_ascii_digit()));
+    match number {
+        Some(number) if number > 0 => Ok(SocketAddr::new(ip, number)),
+        _ => Err(fault(port, "must be a valid port")),
+    }
 }
 
-fn with_port(text: &str) -> Option<SocketAddr> {
+/// Host and port, the host of IPv6 in brackets.
+fn split(text: &str) -> Option<(&str, &str)> {
     let (host, port) = text.rsplit_once(':')?;
-    let ip = match host.strip_prefix('[') {
-        Some(rest) => parse_ip(rest.strip_suffix(']')?).ok().filter(IpAddr::is_ipv6)?,
-        None => parse_ip(host).ok().filter(IpAddr::is_ipv4)?,
-    };
-    let port = port.parse().ok().filter(|_| port.bytes().all(|b| b.is_ascii_digit()))?;
-    Some(SocketAddr::new(ip, port))
+    match host.strip_prefix('[') {
+        Some(rest) => Some((rest.strip_suffix(']')?, port)),
+        None if host.contains(':') => None,
+        None => Some((host, port)),
+    }
 }
 
 #[cfg(test)]
@@ -33,27 +54,45 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_gets_the_default_port_unless_it_has_one() {
+    fn an_address_is_an_ip_with_a_port() {
         let cases = [
-            ("0.0.0.0", Some("0.0.0.0:10256")),
-            ("127.0.0.1:80", Some("127.0.0.1:80")),
-            ("010.0.0.1:80", Some("10.0.0.1:80")),
-            ("::", Some("[::]:10256")),
-            ("::1", Some("[::1]:10256")),
-            ("[::1]:65535", Some("[::1]:65535")),
-            ("[::1]", None),
-            ("::1:99999", None),
-            ("[127.0.0.1]:80", None),
-            ("127.0.0.1:0", None),
-            ("127.0.0.1:65536", None),
-            ("127.0.0.1:+80", None),
-            ("127.0.0.1:", None),
-            (":10256", None),
-            ("localhost:10256", None),
+            ("127.0.0.1:80", Ok("127.0.0.1:80")),
+            ("010.0.0.1:80", Ok("10.0.0.1:80")),
+            ("[::1]:65535", Ok("[::1]:65535")),
+            ("[::]:10256", Ok("[::]:10256")),
+            ("", Err(("", "must be IP:port"))),
+            ("0.0.0.0", Err(("0.0.0.0", "must be IP:port"))),
+            ("::", Err(("::", "must be IP:port"))),
+            ("::1:99999", Err(("::1:99999", "must be IP:port"))),
+            ("[::1]", Err(("[::1]", "must be IP:port"))),
+            ("127.0.0.1:0", Err(("0", "must be a valid port"))),
+            ("127.0.0.1:65536", Err(("65536", "must be a valid port"))),
+            ("127.0.0.1:+80", Err(("+80", "must be a valid port"))),
+            ("127.0.0.1:", Err(("", "must be a valid port"))),
+            (":10256", Err(("", "must be a valid IP"))),
+            ("localhost:10256", Err(("localhost", "must be a valid IP"))),
         ];
         for (text, expected) in cases {
-            let address = parse(text, 10256).ok().map(|address| address.to_string());
-            assert_eq!(address.as_deref(), expected, "{text}");
+            let found = parse(text).map(|address| address.to_string());
+            let expected = expected.map(str::to_owned);
+            let expected = expected.map_err(|(part, wanted)| Fault { part: part.to_owned(), wanted });
+            assert_eq!(found, expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn an_ip_gets_a_port_unless_it_has_one() {
+        let cases = [
+            ("0.0.0.0", "0.0.0.0:10256"),
+            ("::", "[::]:10256"),
+            ("::1", "[::1]:10256"),
+            ("127.0.0.1:80", "127.0.0.1:80"),
+            ("[::1]:80", "[::1]:80"),
+            ("nonsense", "nonsense"),
+            ("", ""),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(with_port(text, HEALTHZ_PORT), expected, "{text:?}");
         }
     }
 }

@@ -1,26 +1,23 @@
 //! The checked configuration.
 
-use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use portolan_core::node::{DEFAULT_MASQUERADE_MARK, NodePortSelection};
+use portolan_core::node::NodePortSelection;
 use portolan_core::{IpFamily, NodeConfig, ProxyMode};
 
-use crate::difference::Difference;
-use crate::gates::FeatureGates;
+use crate::difference::{self, Difference};
+use crate::error::ConfigError;
+use crate::families;
+use crate::flags::Bound;
+use crate::flags::value::VersionFlag;
+use crate::gates::{EXTERNAL_IPS, FeatureGates};
+use crate::kube_proxy::KubeProxyConfiguration;
+use crate::kube_proxy::section::Section;
 use crate::note::Note;
-use crate::error::{ConfigError, ValueError, invalid};
-use crate::flags::Flags;
-use crate::{bind, node};
-
-/// kube-proxy's health port.
-const HEALTHZ_PORT: u16 = 10256;
-/// kube-proxy's metrics port.
-const METRICS_PORT: u16 = 10249;
-/// kube-proxy's `syncPeriod`.
-const SYNC_PERIOD: Duration = Duration::from_secs(30);
+use crate::validation::Checked;
+use crate::version::GIT_VERSION;
 
 /// Everything the process needs to know before it starts.
 #[derive(Debug, Clone, PartialEq)]
@@ -63,10 +60,8 @@ pub struct Config {
     /// are the values of the flags and not of the file, as on kube-proxy's `/flagz`.
     pub flags: Vec<(String, String)>,
     node: NodeConfig,
-    /// As configured; what stands for "not configured" depends on the mode.
-    node_ports: Option<NodePortSelection>,
-    /// The masquerade mark of the older modes; nftables mode takes its own from a file only.
-    iptables_masquerade_mark: u32,
+    /// The configuration itself, as it was checked.
+    given: KubeProxyConfiguration,
 }
 
 /// Where Services and endpoints come from.
@@ -152,158 +147,118 @@ pub enum LogFormat {
 }
 
 impl Config {
-    /// Checks `flags` as a whole. `os_hostname` is asked if they name no node.
+    /// Puts together what was checked, for the node of this name.
     ///
     /// # Errors
-    /// A value is impossible or at odds with another, or the node has no name.
-    pub(crate) fn check(
-        flags: Flags,
-        os_hostname: impl FnOnce() -> io::Result<String>,
+    /// A folder of manifests and an API server are both asked for.
+    pub(crate) fn new(
+        bound: &Bound,
+        given: KubeProxyConfiguration,
+        checked: Checked,
+        node_name: String,
+        notes: Vec<Note>,
     ) -> Result<Self, ConfigError> {
-        let hostname = if flags.hostname_override.is_empty() {
-            os_hostname().map_err(|source| ConfigError::Hostname { source })?
-        } else {
-            flags.hostname_override.clone()
+        let bind_address = Some(checked.bind_address).filter(|ip| !ip.is_unspecified());
+        let unrestricted = || match given.section() {
+            Section::Nftables => NodePortSelection::Primary,
+            Section::Iptables | Section::Ipvs => NodePortSelection::Cidrs(Vec::new()),
         };
         let node = NodeConfig {
-            detect_local: node::detect_local(&flags)?,
-            masquerade_all: flags.masquerade_all,
-            ..NodeConfig::new(node::name(&hostname)?)
+            detect_local: checked.detect_local,
+            masquerade_all: given.shared().masquerade_all,
+            masquerade_mark: checked.masquerade_mark,
+            node_port_addresses: checked.node_ports.unwrap_or_else(unrestricted),
+            bind_address,
+            allow_external_ips: checked.gates.is_on(EXTERNAL_IPS),
+            ..NodeConfig::new(node_name)
         };
-        let ports = &flags.nodeport_addresses;
         Ok(Self {
-            file: None,
-            mode_fallback: true,
-            bind_address: None,
-            bind_family: IpFamily::V4,
-            bind_address_hard_fail: false,
-            profiling: false,
-            conntrack: Conntrack {
-                max_per_core: 0,
-                min: 0,
-                tcp_established_timeout: Duration::ZERO,
-                tcp_close_wait_timeout: Duration::ZERO,
-                tcp_be_liberal: false,
-                udp_timeout: Duration::ZERO,
-                udp_stream_timeout: Duration::ZERO,
-            },
-            oom_score_adj: -999,
-            gates: FeatureGates::default(),
-            reported_version: crate::GIT_VERSION.to_owned(),
-            notes: Vec::new(),
-            flags: Vec::new(),
+            file: path(&bound.file),
+            source: source(bound, &given, checked.burst)?,
+            mode: checked.mode,
+            mode_fallback: bound.mode_fallback,
+            sync: checked.sync,
+            metrics_address: checked.metrics_address,
+            healthz_address: checked.healthz_address,
+            bind_address,
+            bind_family: IpFamily::of(checked.bind_address),
+            bind_address_hard_fail: given.bind_address_hard_fail,
+            profiling: given.enable_profiling,
+            conntrack: checked.conntrack,
+            oom_score_adj: checked.oom_score_adj,
+            logging: checked.logging,
+            gates: checked.gates,
+            reported_version: reported_version(bound),
+            notes,
+            flags: flags(bound, &given),
             node,
-            iptables_masquerade_mark: flags.masquerade_bit.map_or(DEFAULT_MASQUERADE_MARK, |bit| 1 << bit),
-            node_ports: node::node_ports(ports).map_err(invalid("--nodeport-addresses", &ports.join(",")))?,
-            mode: mode(&flags.mode),
-            sync: sync_periods(&flags)?,
-            metrics_address: bind_address(
-                "--metrics-bind-address",
-                &flags.metrics_bind_address,
-                SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), METRICS_PORT),
-            )?,
-            healthz_address: Some(bind_address(
-                "--healthz-bind-address",
-                &flags.healthz_bind_address,
-                SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), HEALTHZ_PORT),
-            )?),
-            logging: Logging {
-                verbosity: flags.verbosity,
-                format: log_format(&flags.logging_format)
-                    .map_err(invalid("--logging-format", &flags.logging_format))?,
-                split_stream: false,
-            },
-            source: source(flags)?,
+            given,
         })
     }
 
     /// What plans depend on. Which section of the file counts depends on the mode that was asked
-    /// for, whatever mode then runs.
+    /// for, whatever mode then runs: a cluster that asks for none keeps the node ports and the
+    /// masquerading that it had with kube-proxy.
     pub fn node(&self) -> NodeConfig {
-        let (unset, masquerade_mark) = match &self.mode {
-            ModeSelection::Explicit(mode)
-                if ![ProxyMode::IPTABLES, ProxyMode::IPVS, ProxyMode::USERSPACE].contains(mode) =>
-            {
-                (NodePortSelection::Primary, DEFAULT_MASQUERADE_MARK)
-            }
-            ModeSelection::Auto => (NodePortSelection::Primary, DEFAULT_MASQUERADE_MARK),
-            _ => (NodePortSelection::Cidrs(Vec::new()), self.iptables_masquerade_mark),
-        };
-        let node_port_addresses = self.node_ports.clone().unwrap_or(unset);
-        NodeConfig { node_port_addresses, masquerade_mark, ..self.node.clone() }
+        self.node.clone()
     }
 
     /// The body of `/configz`: the configuration in force, as JSON, while `running` is the mode.
+    /// What the section of another mode says is shown in the one of this mode.
     pub fn configz(&self, running: &ProxyMode) -> String {
-        format!("{{\"kubeproxy.config.k8s.io\":{{\"mode\":\"{running}\"}}}}")
+        self.given.effective_in(running).to_configz()
     }
 
-    /// Compares the families of configured addresses with those that are `served`, `primary` first.
+    /// Compares the families of configured addresses with those that are `served`, of which
+    /// `primary` comes first.
     ///
     /// # Errors
-    /// Pods are told by their addresses, and all ranges given for them are of a family that is not served.
-    pub fn check_families(
-        &self,
-        _served: &[IpFamily],
-        _primary: IpFamily,
-    ) -> Result<Vec<Note>, ConfigError> {
-        Ok(Vec::new())
+    /// Pods are told by `clusterCIDR`, and none of its ranges is of the one family that is served.
+    pub fn check_families(&self, served: &[IpFamily], primary: IpFamily) -> Result<Vec<Note>, ConfigError> {
+        families::check(&self.given, served, primary)
     }
 
-    /// What `new` has different, by field.
+    /// What `new` has different, by field and sorted. Fields that change nothing here are left out.
     pub fn differences(&self, new: &Self) -> Vec<Difference> {
-        let _ = new;
-        Vec::new()
+        difference::between(&self.given, &new.given)
     }
 }
 
-fn source(flags: Flags) -> Result<Source, ConfigError> {
-    let given = |text: String| (!text.is_empty()).then_some(text);
-    let (kubeconfig, master) = (given(flags.kubeconfig), given(flags.master));
-    let Some(folder) = given(flags.manifests) else {
-        return Ok(Source::Api(ApiAccess { kubeconfig: kubeconfig.map(PathBuf::from), master, qps: 5.0, burst: 10 }));
+fn path(text: &str) -> Option<PathBuf> {
+    (!text.is_empty()).then(|| PathBuf::from(text))
+}
+
+fn source(bound: &Bound, given: &KubeProxyConfiguration, burst: u32) -> Result<Source, ConfigError> {
+    let client = &given.client_connection;
+    let kubeconfig = path(&client.kubeconfig);
+    let master = (!bound.master.is_empty()).then(|| bound.master.clone());
+    let Some(folder) = path(&bound.manifests) else {
+        return Ok(Source::Api(ApiAccess { kubeconfig, master, qps: client.qps, burst }));
     };
-    for (other, name) in [(kubeconfig, "--kubeconfig"), (master, "--master")] {
-        if other.is_some() {
-            return Err(ConfigError::Conflict { first: "--manifests", second: name });
-        }
+    let name = if bound.file.is_empty() { "--kubeconfig" } else { "clientConnection.kubeconfig" };
+    if kubeconfig.is_some() {
+        return Err(ConfigError::Conflict { first: "--manifests", second: name });
     }
-    Ok(Source::Manifests(folder.into()))
+    if master.is_some() {
+        return Err(ConfigError::Conflict { first: "--manifests", second: "--master" });
+    }
+    Ok(Source::Manifests(folder))
 }
 
-fn mode(text: &str) -> ModeSelection {
-    match text {
-        "" => ModeSelection::Unset,
-        "auto" => ModeSelection::Auto,
-        name => ModeSelection::Explicit(ProxyMode::new(name.to_owned())),
+fn reported_version(bound: &Bound) -> String {
+    match &bound.version {
+        VersionFlag::Report(version) => version.clone(),
+        _ => GIT_VERSION.to_owned(),
     }
 }
 
-fn sync_periods(flags: &Flags) -> Result<SyncPeriods, ConfigError> {
-    let max = flags.sync_period.unwrap_or(SYNC_PERIOD);
-    let min = flags.min_sync_period.unwrap_or_default();
-    if max.is_zero() {
-        return Err(invalid("--iptables-sync-period", "0s")(ValueError::Zero));
+/// Without a file the flags show what they were settled to, as on kube-proxy's `/flagz`.
+fn flags(bound: &Bound, given: &KubeProxyConfiguration) -> Vec<(String, String)> {
+    let mut bound = bound.clone();
+    if bound.file.is_empty() {
+        let effective = given.effective();
+        bound.config.detect_local_mode = effective.detect_local_mode;
+        bound.config.node_port_addresses = effective.node_port_addresses;
     }
-    if min > max {
-        let value = format!("{min:?}");
-        return Err(invalid("--iptables-min-sync-period", &value)(ValueError::LongerThanSyncPeriod));
-    }
-    Ok(SyncPeriods { min, max })
-}
-
-/// An empty text leaves the default in force, as in kube-proxy.
-fn bind_address(flag: &str, text: &str, default: SocketAddr) -> Result<SocketAddr, ConfigError> {
-    if text.is_empty() {
-        return Ok(default);
-    }
-    bind::parse(text, default.port()).map_err(invalid(flag, text))
-}
-
-fn log_format(text: &str) -> Result<LogFormat, ValueError> {
-    match text {
-        "" | "text" => Ok(LogFormat::Text),
-        "json" => Ok(LogFormat::Json),
-        _ => Err(ValueError::LogFormat),
-    }
+    bound.listed()
 }

@@ -1,9 +1,18 @@
-//! What a changed file changes.
+//! What a changed file changes, and which of it a running process can take up.
+
+use std::collections::BTreeMap;
+
+use portolan_core::address::parse_ip;
+use serde_json::Value;
+
+use crate::kube_proxy::KubeProxyConfiguration;
+use crate::kube_proxy::section::Section;
+use crate::kube_proxy::write::ToJson;
 
 /// A setting that two configurations have different.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
-    /// Its path as in the file, such as `conntrack.min`, or the flag with its dashes.
+    /// Its path as in the file, such as `conntrack.min`.
     pub field: String,
     /// When the new value counts.
     pub takes_effect: TakesEffect,
@@ -17,3 +26,106 @@ pub enum TakesEffect {
     /// When the process is started again.
     Restart,
 }
+
+/// Fields, and sections as a whole, that a running process takes up.
+const LIVE: [&str; 13] = [
+    "bindAddress",
+    "clusterCIDR",
+    "conntrack",
+    "detectLocal",
+    "detectLocalMode",
+    "featureGates.AllowServiceExternalIPs",
+    "iptables.masqueradeAll",
+    "iptables.masqueradeBit",
+    "logging.verbosity",
+    "nftables.masqueradeAll",
+    "nftables.masqueradeBit",
+    "nodePortAddresses",
+    "oomScoreAdj",
+];
+
+/// Fields and sections that are accepted and change nothing; see `notes`.
+const WITHOUT_EFFECT: [&str; 11] = [
+    "clientConnection.acceptContentTypes",
+    "clientConnection.contentType",
+    "configSyncPeriod",
+    "logging.flushFrequency",
+    "logging.options.json.infoBufferSize",
+    "logging.options.text.infoBufferSize",
+    "logging.vmodule",
+    "portRange",
+    "showHiddenMetricsForVersion",
+    "windowsRunAsService",
+    "winkernel",
+];
+
+/// The fields in which the configurations in force differ, sorted.
+pub(crate) fn between(old: &KubeProxyConfiguration, new: &KubeProxyConfiguration) -> Vec<Difference> {
+    let (before, after) = (leaves(old), leaves(new));
+    let fields: std::collections::BTreeSet<_> = before.keys().chain(after.keys()).collect();
+    let changed = fields.into_iter().filter(|field| before.get(*field) != after.get(*field));
+    let counting =
+        changed.filter(|field| has_effect(field, old.section()) || has_effect(field, new.section()));
+    counting
+        .map(|field| {
+            // The servers' default addresses and the family that comes first follow its family.
+            let stays = field != "bindAddress" || is_ipv4(old) == is_ipv4(new);
+            let is_live = stays && takes_effect_live(field);
+            let takes_effect = if is_live { TakesEffect::Live } else { TakesEffect::Restart };
+            Difference { field: field.clone(), takes_effect }
+        })
+        .collect()
+}
+
+/// Whether a running process takes up a changed value of this field.
+fn takes_effect_live(field: &str) -> bool {
+    let is_period = ["iptables", "ipvs", "nftables"].iter().any(|section| {
+        let name = field.strip_prefix(section).and_then(|rest| rest.strip_prefix('.'));
+        matches!(name, Some("syncPeriod" | "minSyncPeriod"))
+    });
+    is_period || is_among(&LIVE, field)
+}
+
+/// Whether a field changes anything while `counts` is the section that counts.
+fn has_effect(field: &str, counts: Section) -> bool {
+    match field.split_once('.') {
+        Some(("iptables", "localhostNodePorts")) => counts == Section::Iptables,
+        Some(("iptables", _)) => counts != Section::Nftables,
+        Some(("ipvs", _)) => counts == Section::Ipvs,
+        Some(("nftables", _)) => counts == Section::Nftables,
+        _ => !is_among(&WITHOUT_EFFECT, field),
+    }
+}
+
+fn is_among(list: &[&str], field: &str) -> bool {
+    let is_inside = |section: &str| field.strip_prefix(section).is_some_and(|rest| rest.starts_with('.'));
+    list.iter().any(|listed| *listed == field || is_inside(listed))
+}
+
+fn is_ipv4(config: &KubeProxyConfiguration) -> bool {
+    parse_ip(&config.bind_address).is_ok_and(|ip| ip.is_ipv4())
+}
+
+/// The configuration in force, flat: each value by its path. A list is one value.
+fn leaves(config: &KubeProxyConfiguration) -> BTreeMap<String, Value> {
+    let mut leaves = BTreeMap::new();
+    collect(String::new(), config.effective().to_json(), &mut leaves);
+    leaves
+}
+
+fn collect(path: String, value: Value, leaves: &mut BTreeMap<String, Value>) {
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                let path = if path.is_empty() { name } else { format!("{path}.{name}") };
+                collect(path, value, leaves);
+            }
+        }
+        leaf => {
+            leaves.insert(path, leaf);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,10 +1,121 @@
-//! Durations as Go's `time.ParseDuration` reads them: `1m30s`, `1.5h`, `0`.
+//! Durations as Go has them: `time.ParseDuration` reads `1m30s`, `1.5h`, `0` and `-3s`, and prints
+//! them its own way (`24h0m0s`).
 
+use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
+
+use serde::de::{Error, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::ValueError;
 
-/// Units with their nanoseconds; a longer spelling before any that starts it.
+/// A time span of Go, a signed number of nanoseconds.
+///
+/// It may be below zero: that such a setting is refused is for the check of the whole
+/// configuration, which names its field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(crate) struct GoDuration(i64);
+
+impl GoDuration {
+    pub(crate) const ZERO: Self = Self(0);
+
+    pub(crate) const fn from_secs(seconds: u32) -> Self {
+        Self(seconds as i64 * 1_000_000_000)
+    }
+
+    pub(crate) const fn from_nanos(nanos: i64) -> Self {
+        Self(nanos)
+    }
+
+    pub(crate) fn is_zero(self) -> bool {
+        self.0 == 0
+    }
+
+    /// The time span; zero if it is below zero.
+    pub(crate) fn get(self) -> Duration {
+        Duration::from_nanos(u64::try_from(self.0).unwrap_or(0))
+    }
+}
+
+impl FromStr for GoDuration {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let (negative, digits) = match text.strip_prefix('-') {
+            Some(rest) => (true, rest),
+            None => (false, text.strip_prefix('+').unwrap_or(text)),
+        };
+        let nanos = if digits == "0" { 0 } else { sum_of_parts(digits).ok_or(ValueError::Duration)? };
+        // At most `LONGEST`, so it fits.
+        let nanos = i64::try_from(nanos).unwrap_or(i64::MAX);
+        Ok(Self(if negative { -nanos } else { nanos }))
+    }
+}
+
+/// As Go prints it: hours, minutes and seconds from the greatest that is not zero on, or below a
+/// second one number with the greatest unit that fits.
+impl fmt::Display for GoDuration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let nanos = self.0.unsigned_abs();
+        if self.0 < 0 {
+            f.write_str("-")?;
+        }
+        match nanos {
+            0 => f.write_str("0s"),
+            1..1_000 => write!(f, "{nanos}ns"),
+            1_000..1_000_000 => write!(f, "{}\u{b5}s", decimal(nanos, 1_000)),
+            1_000_000..1_000_000_000 => write!(f, "{}ms", decimal(nanos, 1_000_000)),
+            _ => {
+                let minutes = nanos / 60_000_000_000;
+                if minutes >= 60 {
+                    write!(f, "{}h", minutes / 60)?;
+                }
+                if minutes > 0 {
+                    write!(f, "{}m", minutes % 60)?;
+                }
+                write!(f, "{}s", decimal(nanos % 60_000_000_000, 1_000_000_000))
+            }
+        }
+    }
+}
+
+/// `value / unit`, a power of ten, without zeros at the end.
+fn decimal(value: u64, unit: u64) -> String {
+    let width = unit.ilog10() as usize;
+    let (whole, fraction) = (value / unit, value % unit);
+    let text = format!("{whole}.{fraction:0width$}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+impl Serialize for GoDuration {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for GoDuration {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(DurationVisitor)
+    }
+}
+
+/// Reads the text where it stands, so that a fault has its place.
+struct DurationVisitor;
+
+impl Visitor<'_> for DurationVisitor {
+    type Value = GoDuration;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a duration")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<GoDuration, E> {
+        text.parse().map_err(|error| E::custom(format_args!("{text:?} is {error}")))
+    }
+}
+
+/// Units with their nanoseconds.
 const UNITS: [(&str, u64); 8] = [
     ("ns", 1),
     ("us", 1_000),
@@ -18,22 +129,6 @@ const UNITS: [(&str, u64); 8] = [
 
 /// Go counts a duration in a signed 64-bit number of nanoseconds, some 292 years.
 const LONGEST: u64 = i64::MAX.unsigned_abs();
-
-/// Reads a duration that is not negative.
-///
-/// # Errors
-/// The text is no duration, one below zero, or longer than Go's longest.
-pub(crate) fn parse(text: &str) -> Result<Duration, ValueError> {
-    let (negative, text) = match text.strip_prefix('-') {
-        Some(rest) => (true, rest),
-        None => (false, text.strip_prefix('+').unwrap_or(text)),
-    };
-    let nanos = if text == "0" { 0 } else { sum_of_parts(text).ok_or(ValueError::Duration)? };
-    if negative && nanos > 0 {
-        return Err(ValueError::Negative);
-    }
-    Ok(Duration::from_nanos(nanos))
-}
 
 fn sum_of_parts(mut text: &str) -> Option<u64> {
     if text.is_empty() {
@@ -115,7 +210,12 @@ mod tests {
             ("9223372036854775807ns", LONGEST),
         ];
         for (text, nanos) in cases {
-            assert_eq!(parse(text), Ok(Duration::from_nanos(nanos)), "{text}");
+            let nanos = i64::try_from(nanos).unwrap();
+            assert_eq!(text.parse(), Ok(GoDuration(nanos)), "{text}");
+            assert_eq!(
+                format!("-{text}").replace("-+", "-").replace("--", "-").parse(),
+                Ok(GoDuration(-nanos))
+            );
         }
     }
 
@@ -141,8 +241,39 @@ mod tests {
             "١s",
         ];
         for text in cases {
-            assert_eq!(parse(text), Err(ValueError::Duration), "{text:?}");
+            assert_eq!(text.parse::<GoDuration>(), Err(ValueError::Duration), "{text:?}");
         }
-        assert_eq!(parse("-1s"), Err(ValueError::Negative));
+    }
+
+    #[test]
+    fn durations_are_printed_as_go_prints_them() {
+        let cases = [
+            ("0", "0s"),
+            ("30s", "30s"),
+            ("15m", "15m0s"),
+            ("24h", "24h0m0s"),
+            ("90s", "1m30s"),
+            ("1h0m0.5s", "1h0m0.5s"),
+            ("1500ms", "1.5s"),
+            ("250ms", "250ms"),
+            ("1500us", "1.5ms"),
+            ("3us", "3\u{b5}s"),
+            ("1001ns", "1.001\u{b5}s"),
+            ("7ns", "7ns"),
+            ("-90s", "-1m30s"),
+            ("-1ns", "-1ns"),
+        ];
+        for (text, printed) in cases {
+            let duration: GoDuration = text.parse().unwrap();
+            assert_eq!(duration.to_string(), printed);
+            assert_eq!(printed.parse(), Ok(duration));
+        }
+    }
+
+    #[test]
+    fn a_duration_below_zero_takes_no_time() {
+        assert_eq!("-1s".parse::<GoDuration>().unwrap().get(), Duration::ZERO);
+        assert_eq!(GoDuration::from_secs(90).get(), Duration::from_secs(90));
+        assert!(GoDuration::ZERO.is_zero() && !GoDuration::from_nanos(-1).is_zero());
     }
 }

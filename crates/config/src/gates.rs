@@ -118,10 +118,8 @@ impl FeatureGates {
         broken
             .map(|gate| {
                 let Gate { name, default, .. } = gate;
-                let text = format!(
-                    "cannot set feature gate {name} to {}, feature is locked to {default}",
-                    !default
-                );
+                let text =
+                    format!("cannot set feature gate {name} to {}, feature is locked to {default}", !default);
                 (format!("{name}={}", !default), text)
             })
             .collect()
@@ -164,7 +162,10 @@ mod tests {
         assert!(!gates(&[(ALL_ALPHA, true), (LOGGING_ALPHA, false)]).is_on(LOGGING_ALPHA));
         assert!(!gates(&[(ALL_BETA, false)]).is_on("ComponentStatusz"));
         assert!(!gates(&[(ALL_ALPHA, true)]).is_on(ALL_BETA), "the one says nothing of the other");
-        assert!(gates(&[(ALL_BETA, false)]).is_on(EXTERNAL_IPS), "stable gates are nobody's to switch in bulk");
+        assert!(
+            gates(&[(ALL_BETA, false)]).is_on(EXTERNAL_IPS),
+            "stable gates are nobody's to switch in bulk"
+        );
     }
 
     #[test]

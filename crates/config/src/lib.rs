@@ -1,24 +1,34 @@
-//! Reads flags into one checked configuration, with kube-proxy's names and defaults.
+//! Reads the command line and the configuration file into one checked configuration, with
+//! kube-proxy's names and defaults.
 //!
-//! Two steps. `Flags` holds what was typed, in the types that pflag gives it,
-//! so that `-v x` fails while reading; [`Config`] is what follows from
-//! it, checked as a whole. A setting that can also stand in a file is kept as text
-//! until the second step, which a file can then share.
+//! ```text
+//! arguments ─▶ flags ─┐
+//!                     ├▶ settle ─▶ KubeProxyConfiguration ─▶ validation ─▶ Config
+//! file ─▶ tree ───────┘             (defaults filled in)         └▶ faults, all at once
+//! ```
+//!
+//! Two typed front ends meet in one type, `KubeProxyConfiguration`: flags are bound to its
+//! fields, a file is decoded into it. Everything after that knows neither.
 //!
 //! Always holds: a [`Config`] can be run without further checks, except that nobody
-//! here knows which modes the binary has or what the host offers.
+//! here knows what the host offers; reading the same arguments again reads the file again and
+//! nothing else of the world; a setting that is accepted and not followed has a [`Note`].
 
 mod bind;
 mod config;
 mod difference;
 mod duration;
 mod error;
+mod families;
+mod file;
 mod flags;
 mod gates;
-mod help;
-mod node;
+mod kube_proxy;
 mod note;
-mod value;
+mod notes;
+mod quantity;
+mod settle;
+mod validation;
 mod version;
 
 use std::ffi::OsString;
@@ -27,13 +37,16 @@ use std::path::PathBuf;
 
 use portolan_core::ProxyMode;
 
-use flags::Flags;
+use flags::Bound;
+use flags::value::VersionFlag;
+use settle::Settled;
 
 pub use config::{ApiAccess, Config, Conntrack, LogFormat, Logging, ModeSelection, Source, SyncPeriods};
 pub use difference::{Difference, TakesEffect};
 pub use error::{ConfigError, ValueError};
 pub use gates::FeatureGates;
 pub use note::{Note, NoteLevel};
+pub use validation::faults::Faults;
 pub use version::GIT_VERSION;
 
 /// What a command line is read against.
@@ -80,16 +93,40 @@ pub fn parse(
     args: impl IntoIterator<Item = OsString>,
     environment: &Environment<'_>,
 ) -> Result<Invocation, ConfigError> {
-    let flags = Flags::parse(args)?;
-    if flags.help {
-        return Ok(Invocation::Help(help::text()));
+    let bound = Bound::parse(args)?;
+    if bound.help {
+        return Ok(Invocation::Help(flags::help::text()));
     }
-    if flags.version {
-        return Ok(Invocation::Version(version::line()));
+    match bound.version {
+        VersionFlag::Print => return Ok(Invocation::Version(version::line())),
+        VersionFlag::Raw => return Ok(Invocation::Version(version::raw())),
+        VersionFlag::No | VersionFlag::Report(_) => {}
     }
-    let cleanup = flags.cleanup;
-    let config = Box::new(Config::check(flags, || (environment.hostname)())?);
-    Ok(if cleanup { Invocation::Cleanup(config) } else { Invocation::Run(config) })
+    let Settled { config: given, mut notes } = settle::settle(&bound)?;
+    let checked = validation::check(&given, environment.modes).map_err(ConfigError::Invalid)?;
+    if !bound.write_config_to.is_empty() {
+        let path = PathBuf::from(&bound.write_config_to);
+        return Ok(Invocation::WriteConfig { path, yaml: given.effective().to_yaml() });
+    }
+    notes.extend(notes::of(&given, &checked.gates, &bound));
+    let name = node_name(&given.hostname_override, environment)?;
+    let config = Box::new(Config::new(&bound, given, checked, name, notes)?);
+    Ok(match (bound.cleanup, bound.init_only) {
+        (true, _) => Invocation::Cleanup(config),
+        (false, true) => Invocation::InitOnly(config),
+        (false, false) => Invocation::Run(config),
+    })
+}
+
+/// The name as the Node object has it.
+fn node_name(given: &str, environment: &Environment<'_>) -> Result<String, ConfigError> {
+    let name = if given.is_empty() {
+        (environment.hostname)().map_err(|source| ConfigError::Hostname { source })?
+    } else {
+        given.to_owned()
+    };
+    let name = name.trim().to_lowercase();
+    if name.is_empty() { Err(ConfigError::EmptyHostname) } else { Ok(name) }
 }
 
 #[cfg(test)]

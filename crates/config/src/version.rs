@@ -78,8 +78,18 @@ mod tests {
             assert!(may_stand_for_ours(version), "{version}");
         }
         let refused = [
-            "1.36.2", "v1.36", "v1.36.3", "v1.36.2.1", "v01.36.2", "v1.+36.2", "v1.36.2-", "v1.36.2+",
-            "v1.36.2-a..b", "v1.36.2+a+b", "v", "",
+            "1.36.2",
+            "v1.36",
+            "v1.36.3",
+            "v1.36.2.1",
+            "v01.36.2",
+            "v1.+36.2",
+            "v1.36.2-",
+            "v1.36.2+",
+            "v1.36.2-a..b",
+            "v1.36.2+a+b",
+            "v",
+            "",
         ];
         for version in refused {
             assert!(!may_stand_for_ours(version), "{version}");

@@ -1,0 +1,155 @@
+//! kube-proxy's configuration file, `kubeproxy.config.k8s.io/v1alpha1`, as a type.
+//!
+//! Flags and files meet here: a file is decoded into it, flags are bound to its fields. Names and
+//! the order of fields are the file's own. A field that can be absent from an explicit zero is an
+//! `Option`, as it is a pointer in Kubernetes; [`defaults`] fills all of them.
+
+pub(crate) mod defaults;
+pub(crate) mod effective;
+pub(crate) mod logging;
+pub(crate) mod section;
+pub(crate) mod write;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize, Serializer};
+
+use crate::duration::GoDuration;
+use logging::Logging;
+
+/// What the file says it is.
+pub(crate) const API_VERSION: &str = "kubeproxy.config.k8s.io/v1alpha1";
+/// What kind of object it is.
+pub(crate) const KIND: &str = "KubeProxyConfiguration";
+
+/// The whole file, without the two fields that say what it is.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(crate) struct KubeProxyConfiguration {
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) feature_gates: BTreeMap<String, bool>,
+    pub(crate) client_connection: ClientConnection,
+    pub(crate) logging: Logging,
+    pub(crate) hostname_override: String,
+    pub(crate) bind_address: String,
+    pub(crate) healthz_bind_address: String,
+    pub(crate) metrics_bind_address: String,
+    pub(crate) bind_address_hard_fail: bool,
+    pub(crate) enable_profiling: bool,
+    pub(crate) show_hidden_metrics_for_version: String,
+    pub(crate) mode: String,
+    pub(crate) iptables: Iptables,
+    pub(crate) ipvs: Ipvs,
+    pub(crate) nftables: Nftables,
+    pub(crate) winkernel: Winkernel,
+    pub(crate) detect_local_mode: String,
+    pub(crate) detect_local: DetectLocal,
+    #[serde(rename = "clusterCIDR")]
+    pub(crate) cluster_cidr: String,
+    #[serde(serialize_with = "null_if_empty")]
+    pub(crate) node_port_addresses: Vec<String>,
+    pub(crate) oom_score_adj: Option<i32>,
+    pub(crate) conntrack: Conntrack,
+    pub(crate) config_sync_period: GoDuration,
+    pub(crate) port_range: String,
+    #[serde(skip_serializing_if = "is_false")]
+    pub(crate) windows_run_as_service: bool,
+}
+
+/// `clientConnection`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(crate) struct ClientConnection {
+    pub(crate) kubeconfig: String,
+    pub(crate) accept_content_types: String,
+    pub(crate) content_type: String,
+    #[serde(serialize_with = "shortest")]
+    pub(crate) qps: f32,
+    pub(crate) burst: i32,
+}
+
+/// `iptables`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(crate) struct Iptables {
+    pub(crate) masquerade_bit: Option<i32>,
+    pub(crate) masquerade_all: bool,
+    pub(crate) localhost_node_ports: Option<bool>,
+    pub(crate) sync_period: GoDuration,
+    pub(crate) min_sync_period: GoDuration,
+}
+
+/// `ipvs`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(crate) struct Ipvs {
+    pub(crate) sync_period: GoDuration,
+    pub(crate) min_sync_period: GoDuration,
+    pub(crate) scheduler: String,
+    #[serde(rename = "excludeCIDRs", serialize_with = "null_if_empty")]
+    pub(crate) exclude_cidrs: Vec<String>,
+    #[serde(rename = "strictARP")]
+    pub(crate) strict_arp: bool,
+    pub(crate) tcp_timeout: GoDuration,
+    pub(crate) tcp_fin_timeout: GoDuration,
+    pub(crate) udp_timeout: GoDuration,
+}
+
+/// `nftables`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(crate) struct Nftables {
+    pub(crate) masquerade_bit: Option<i32>,
+    pub(crate) masquerade_all: bool,
+    pub(crate) sync_period: GoDuration,
+    pub(crate) min_sync_period: GoDuration,
+}
+
+/// `winkernel`, for Windows alone.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(crate) struct Winkernel {
+    pub(crate) network_name: String,
+    pub(crate) source_vip: String,
+    #[serde(rename = "enableDSR")]
+    pub(crate) enable_dsr: bool,
+    pub(crate) root_hns_endpoint_name: String,
+    pub(crate) forward_health_check_vip: bool,
+}
+
+/// `detectLocal`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(crate) struct DetectLocal {
+    pub(crate) bridge_interface: String,
+    pub(crate) interface_name_prefix: String,
+}
+
+/// `conntrack`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(crate) struct Conntrack {
+    pub(crate) max_per_core: Option<i32>,
+    pub(crate) min: Option<i32>,
+    pub(crate) tcp_established_timeout: Option<GoDuration>,
+    pub(crate) tcp_close_wait_timeout: Option<GoDuration>,
+    pub(crate) tcp_be_liberal: bool,
+    pub(crate) udp_timeout: GoDuration,
+    pub(crate) udp_stream_timeout: GoDuration,
+}
+
+/// Kubernetes does not tell a list of nothing from no list, and prints both as `null`.
+fn null_if_empty<S: Serializer>(list: &[String], serializer: S) -> Result<S::Ok, S::Error> {
+    if list.is_empty() { serializer.serialize_none() } else { list.serialize(serializer) }
+}
+
+/// A 32-bit number with no more digits than tell it from its neighbours: 0.1, not 0.10000000149011612.
+fn shortest<S: Serializer>(number: &f32, serializer: S) -> Result<S::Ok, S::Error> {
+    let digits = number.to_string().parse().unwrap_or(f64::from(*number));
+    serializer.serialize_f64(digits)
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+pub(crate) fn is_false(value: &bool) -> bool {
+    !value
+}

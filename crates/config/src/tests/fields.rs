@@ -1,0 +1,146 @@
+//! One row per field of the file: its default, a value that it takes, what that does, a value that it does not take.
+
+mod rows;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use super::*;
+use crate::kube_proxy::KubeProxyConfiguration;
+use crate::kube_proxy::logging::FileVerbosity;
+use crate::kube_proxy::write::ToJson;
+use rows::rows;
+
+/// What a field does when it is set.
+enum Effect {
+    /// This holds of the configuration, and does not without the field.
+    Sets(fn(&Config) -> bool),
+    /// It is accepted, and the log says this.
+    Notes(&'static str),
+}
+
+/// A row of the table of fields.
+struct Row {
+    /// Its path.
+    field: &'static str,
+    /// Its value when the file does not have it, as JSON.
+    default: &'static str,
+    /// A file with it.
+    accepted: &'static str,
+    /// What that does.
+    effect: Effect,
+    /// A file that is refused for it, and how.
+    refused: Option<(&'static str, &'static str)>,
+}
+
+/// The paths of all fields: those of a configuration in which none is left out.
+pub(super) fn all_fields() -> BTreeSet<String> {
+    let mut full = KubeProxyConfiguration::with_defaults();
+    full.feature_gates.insert("any".to_owned(), true);
+    full.windows_run_as_service = true;
+    full.logging.vmodule.0.push(FileVerbosity { file_pattern: "f".to_owned(), verbosity: 1 });
+    full.logging.options.text.split_stream = true;
+    full.logging.options.json.split_stream = true;
+    let mut fields = BTreeSet::new();
+    collect("", &full.to_json(), &mut fields);
+    fields
+}
+
+fn collect(path: &str, value: &Value, fields: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(inside) if path != "featureGates" => {
+            for (name, value) in inside {
+                let dot = if path.is_empty() { "" } else { "." };
+                collect(&format!("{path}{dot}{name}"), value, fields);
+            }
+        }
+        _ => {
+            fields.insert(path.to_owned());
+        }
+    }
+}
+
+#[test]
+fn the_rows_are_exactly_the_fields_there_are() {
+    let listed: Vec<String> = rows().iter().map(|row| row.field.to_owned()).collect();
+    assert_eq!(listed.iter().cloned().collect::<BTreeSet<_>>(), all_fields());
+    assert_eq!(listed.len(), all_fields().len(), "each has one row");
+}
+
+#[test]
+fn every_field_has_its_default_when_the_file_does_not_have_it() {
+    let defaults = crate::file::parse(&format!(
+        "kind: {}\napiVersion: {}",
+        crate::kube_proxy::KIND,
+        crate::kube_proxy::API_VERSION
+    ))
+    .unwrap()
+    .config
+    .to_json();
+    for row in rows() {
+        let pointer = format!("/{}", row.field.replace('.', "/"));
+        let found = defaults.pointer(&pointer).map(ToString::to_string).unwrap_or_default();
+        assert_eq!(found, row.default, "{}", row.field);
+    }
+}
+
+#[test]
+fn every_field_is_accepted_and_does_something_or_says_that_it_does_not() {
+    let nothing = files::load(&files::file(""), &[]).unwrap();
+    for row in rows() {
+        let with = files::load(&files::file(row.accepted), &[])
+            .unwrap_or_else(|error| panic!("{}: {error}", row.field));
+        let lines: Vec<_> = with.notes.iter().map(ToString::to_string).collect();
+        assert!(!lines.iter().any(|line| line.contains("unknown field")), "{}: {lines:?}", row.field);
+        match row.effect {
+            Effect::Sets(holds) => {
+                assert!(holds(&with), "{} gave {with:#?}", row.accepted);
+                assert!(!holds(&nothing), "{} changes nothing", row.field);
+            }
+            Effect::Notes(why) => {
+                assert!(lines.contains(&format!("{}: {why}", row.field)), "{} says {lines:?}", row.accepted);
+            }
+        }
+    }
+}
+
+#[test]
+fn every_field_refuses_what_is_none_of_its_values() {
+    for row in rows() {
+        let (body, expected) = row.refused.unwrap_or_else(|| panic!("{} refuses nothing", row.field));
+        let error = files::load(&files::file(body), &[]).expect_err(row.field);
+        let error = error.strip_prefix("failed complete: failed to decode: FILE: line 3: ").unwrap_or(&error);
+        assert_eq!(error.strip_prefix("KubeProxyConfiguration.").unwrap_or(error), expected, "{body}");
+    }
+}
+
+#[test]
+fn null_is_as_good_as_nothing_in_every_field() {
+    let mut sections: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    let fields: Vec<String> = all_fields().into_iter().collect();
+    for field in &fields {
+        let (section, name) = field.split_once('.').unwrap_or((field, ""));
+        sections.entry(section).or_default().push(name);
+    }
+    let mut text = String::new();
+    for (section, names) in sections {
+        // Deeper paths are covered by the section above them being null.
+        let names: Vec<_> = names.iter().map(|name| name.split('.').next().unwrap_or_default()).collect();
+        let names: BTreeSet<_> = names.into_iter().filter(|name| !name.is_empty()).collect();
+        match names.is_empty() {
+            true => text += &format!("{section}: null\n"),
+            false => {
+                text += &format!("{section}:\n");
+                names.iter().for_each(|name| text += &format!("  {name}: null\n"));
+            }
+        }
+    }
+    let plain = |text: &str| {
+        let mut config = files::load(&files::file(text), &[]).unwrap();
+        config.file = None;
+        config.flags.clear();
+        config
+    };
+    assert_eq!(plain(&text), plain(""));
+}

@@ -1,0 +1,424 @@
+//! Whole files: what loads, what loads with a word in the log, what does not load, and what is written.
+
+use super::*;
+use portolan_core::node::{DetectLocal, NodePortSelection};
+
+/// A file that is gone when this is dropped.
+pub(super) fn raw(text: &str) -> tempfile::NamedTempFile {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    file
+}
+
+const HEAD: &str = "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\n";
+
+/// The same, with the fields that say what it is in front.
+pub(super) fn file(body: &str) -> tempfile::NamedTempFile {
+    raw(&format!("{HEAD}{body}\n"))
+}
+
+/// The configuration of a file and flags.
+pub(super) fn load(file: &tempfile::NamedTempFile, args: &[&str]) -> Result<Config, String> {
+    let path = file.path().to_str().unwrap();
+    match parse_args(&[&["--config", path], args].concat()) {
+        Ok(Invocation::Run(config)) => Ok(*config),
+        Ok(other) => panic!("{other:?}"),
+        Err(error) => Err(error.to_string().replace(path, "FILE")),
+    }
+}
+
+fn lines(config: &Config) -> Vec<String> {
+    config.notes.iter().map(ToString::to_string).collect()
+}
+
+/// What `--write-config-to` writes with these flags.
+fn written(args: &[&str]) -> String {
+    match parse_args(&[args, &["--write-config-to=x"]].concat()).unwrap() {
+        Invocation::WriteConfig { yaml, .. } => yaml,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_file_that_kubeadm_writes_loads_without_a_word() {
+    let config = config(&["--config=testdata/kubeadm.yaml", "--hostname-override=node-1"]);
+    assert_eq!(config.notes, []);
+    assert_eq!(config.mode, ModeSelection::Unset);
+    let Source::Api(access) = &config.source else { panic!("{:?}", config.source) };
+    assert_eq!(access.kubeconfig, Some("/var/lib/kube-proxy/kubeconfig.conf".into()));
+    assert_eq!((access.qps.to_string().as_str(), access.burst), ("5", 10));
+    let node = config.node();
+    assert_eq!(node.detect_local, DetectLocal::ClusterCidr(vec!["10.244.0.0/16".parse().unwrap()]));
+    assert_eq!(node.node_port_addresses, NodePortSelection::Cidrs(vec![]), "as it was in iptables mode");
+    assert_eq!(node.masquerade_mark, 1 << 14);
+    assert_eq!(config.healthz_address, Some("0.0.0.0:10256".parse().unwrap()));
+    assert_eq!(config.metrics_address, "127.0.0.1:10249".parse().unwrap());
+    assert_eq!((config.conntrack.max_per_core, config.conntrack.min), (32_768, 131_072));
+    assert_eq!(config.conntrack.tcp_established_timeout.as_secs(), 86_400);
+    assert_eq!(config.oom_score_adj, -999);
+    let defaults = super::config(&["--hostname-override=node-1"]);
+    assert_eq!(config.sync, defaults.sync);
+    assert_eq!(config.logging, defaults.logging);
+}
+
+#[test]
+fn a_file_that_says_nothing_is_the_defaults() {
+    let from_file = load(&file(""), &[]).unwrap();
+    let mut from_flags = config(&[]);
+    from_flags.file.clone_from(&from_file.file);
+    from_flags.flags.clone_from(&from_file.flags);
+    assert_eq!(from_file, from_flags);
+}
+
+#[test]
+fn json_is_as_good_as_yaml() {
+    let json = "{\n\t\"kind\": \"KubeProxyConfiguration\",\n\t\"apiVersion\": \"kubeproxy.config.k8s.io/v1alpha1\",\n\t\
+                \"mode\": \"ipvs\", \"nodePortAddresses\": [\"10.0.0.0\\/8\"], \"oomScoreAdj\": null,\n\t\
+                \"ipvs\": {\"syncPeriod\": \"5s\", \"strictARP\": true}}\n";
+    let config = load(&raw(json), &[]).unwrap();
+    assert_eq!(config.mode, ModeSelection::Explicit(ProxyMode::IPVS));
+    assert_eq!(config.sync.max.as_secs(), 5);
+    assert_eq!(
+        config.node().node_port_addresses,
+        NodePortSelection::Cidrs(vec!["10.0.0.0/8".parse().unwrap()])
+    );
+    assert_eq!(config.notes, []);
+}
+
+#[test]
+fn bind_addresses_of_both_families_give_the_servers_theirs() {
+    for (bind, healthz, metrics, own) in [
+        ("0.0.0.0", "0.0.0.0:10256", "127.0.0.1:10249", None),
+        ("9.8.7.6", "0.0.0.0:10256", "127.0.0.1:10249", Some("9.8.7.6")),
+        ("\"::\"", "[::]:10256", "[::1]:10249", None),
+        ("::0", "[::]:10256", "[::1]:10249", None),
+        ("'2001:db8::7'", "[::]:10256", "[::1]:10249", Some("2001:db8::7")),
+        ("010.0.0.1", "0.0.0.0:10256", "127.0.0.1:10249", Some("10.0.0.1")),
+    ] {
+        let config = load(&file(&format!("bindAddress: {bind}")), &[]).unwrap();
+        assert_eq!(
+            config.healthz_address.map(|address| address.to_string()).as_deref(),
+            Some(healthz),
+            "{bind}"
+        );
+        assert_eq!(config.metrics_address.to_string(), metrics, "{bind}");
+        assert_eq!(config.bind_address.map(|ip| ip.to_string()).as_deref(), own, "{bind}");
+    }
+    let config = load(&file("healthzBindAddress: '::'\nmetricsBindAddress: 1.2.3.4"), &[]).unwrap();
+    assert_eq!(config.healthz_address, Some("[::]:10256".parse().unwrap()));
+    assert_eq!(config.metrics_address, "1.2.3.4:10249".parse().unwrap());
+}
+
+#[test]
+fn what_a_strict_reader_would_refuse_is_said_once_and_passed_over() {
+    const LENIENT: &str =
+        "--config: Using lenient decoding as strict decoding failed: strict decoding error: ";
+    for (body, complaint) in [
+        ("bogus: 1", "unknown field \"bogus\""),
+        ("Mode: nftables", "unknown field \"Mode\""),
+        ("iptables: {bogus: {deep: [1]}, syncPeriod: 7s}", "unknown field \"iptables.bogus\""),
+        ("mode: ipvs\nmode: iptables", "duplicate field \"mode\""),
+        (
+            "udpIdleTimeout: 250ms\nresourceContainer: /kube-proxy",
+            "unknown field \"udpIdleTimeout\", unknown field \"resourceContainer\"",
+        ),
+        (
+            "logging: {vmodule: [{filePattern: a, verbosity: 1, more: 2}]}",
+            "unknown field \"logging.vmodule[0].more\"",
+        ),
+    ] {
+        let config = load(&file(body), &[]).unwrap();
+        assert!(lines(&config).contains(&format!("{LENIENT}{complaint}")), "{body}: {:?}", config.notes);
+        assert_ne!(config.mode, ModeSelection::Explicit(ProxyMode::IPVS), "the last of two counts");
+    }
+    let config = load(&file("iptables: {bogus: 1, syncPeriod: 7s}"), &[]).unwrap();
+    assert_eq!(config.sync.max.as_secs(), 7, "the rest counts");
+}
+
+#[test]
+fn only_the_first_of_several_documents_counts_and_the_log_says_so() {
+    let config = load(&raw(&format!("---\n{HEAD}mode: ipvs\n---\nmode: iptables\n")), &[]).unwrap();
+    assert_eq!(config.mode, ModeSelection::Explicit(ProxyMode::IPVS));
+    assert_eq!(lines(&config), ["--config: only the first document of the file counts"]);
+    assert_eq!(load(&raw(&format!("\u{feff}---\n{HEAD}...\n")), &[]).unwrap().notes, []);
+}
+
+#[test]
+fn what_is_no_configuration_is_refused_with_its_place() {
+    const FAILED: &str = "failed complete: failed to decode: FILE: ";
+    for (text, expected) in [
+        (String::new(), "`kind` is missing"),
+        ("apiVersion: kubeproxy.config.k8s.io/v1alpha1".to_owned(), "`kind` is missing"),
+        ("kind: KubeProxyConfiguration".to_owned(), "`apiVersion` is missing"),
+        (
+            "kind: KubeletConfiguration\napiVersion: kubelet.config.k8s.io/v1beta1".to_owned(),
+            "kubelet.config.k8s.io/v1beta1 KubeletConfiguration is not known, only \
+             kubeproxy.config.k8s.io/v1alpha1 KubeProxyConfiguration is",
+        ),
+        (
+            "kind: KubeProxyConfiguration\napiVersion: kubeproxy.config.k8s.io/v1".to_owned(),
+            "kubeproxy.config.k8s.io/v1 KubeProxyConfiguration is not known, only \
+             kubeproxy.config.k8s.io/v1alpha1 KubeProxyConfiguration is",
+        ),
+        ("- 1".to_owned(), "line 1: the file is no mapping"),
+        (format!("{HEAD}mode: 5"), "line 3: mode: a number stands where text should"),
+        (format!("{HEAD}mode: on"), "line 3: mode: a switch stands where text should"),
+        (format!("{HEAD}oomScoreAdj: \"5\""), "line 3: oomScoreAdj: text stands where a whole number should"),
+        (format!("{HEAD}oomScoreAdj: 1.5"), "line 3: oomScoreAdj: not a whole number of 32 bits"),
+        (format!("{HEAD}oomScoreAdj: 2147483648"), "line 3: oomScoreAdj: not a whole number of 32 bits"),
+        (
+            format!("{HEAD}conntrack:\n  min: x"),
+            "line 4: conntrack.min: text stands where a whole number should",
+        ),
+        (
+            format!("{HEAD}configSyncPeriod: 30"),
+            "line 3: configSyncPeriod: a number stands where text should",
+        ),
+        (
+            format!("{HEAD}configSyncPeriod: soon"),
+            "line 3: configSyncPeriod: \"soon\" is not a duration such as 500ms, 30s or 1m30s",
+        ),
+        (
+            format!("{HEAD}nodePortAddresses: primary"),
+            "line 3: nodePortAddresses: text stands where a list should",
+        ),
+        (format!("{HEAD}iptables: []"), "line 3: iptables: a list stands where a mapping should"),
+        (
+            format!("{HEAD}enableProfiling: \"true\""),
+            "line 3: enableProfiling: text stands where true or false should",
+        ),
+        (
+            format!("{HEAD}featureGates: {{A: 1}}"),
+            "line 3: featureGates.A: a number stands where true or false should",
+        ),
+        (
+            format!("{HEAD}logging: {{verbosity: -1}}"),
+            "line 3: logging.verbosity: not a whole number from 0 to 4294967295",
+        ),
+    ] {
+        assert_eq!(load(&raw(&text), &[]).unwrap_err(), format!("{FAILED}{expected}"), "{text}");
+    }
+    for broken in
+        ["bindAddress: ::", "bindAddress: [", "\tmode: x", "mode: \"", "a: *b", "a: &a [*a]", "{\"mode\": }]"]
+    {
+        let error = load(&file(broken), &[]).unwrap_err();
+        assert!(
+            error.starts_with(FAILED) && error.contains("line") && error.lines().count() == 1,
+            "{broken}: {error}"
+        );
+    }
+}
+
+#[test]
+fn flags_that_a_file_has_fields_for_are_passed_over_and_the_others_count() {
+    let config = load(
+        &file("mode: ipvs\nclusterCIDR: 10.0.0.0/8"),
+        &[
+            "--proxy-mode=nftables",
+            "--cluster-cidr=bad",
+            "--bind-address=1.2.3.4",
+            "--feature-gates=AllAlpha=true",
+            "--healthz-port=0",
+            "--kubeconfig=/k",
+            "--master=http://m",
+            "--mode-fallback=false",
+            "--masquerade-all",
+        ],
+    )
+    .unwrap();
+    assert_eq!(config.mode, ModeSelection::Explicit(ProxyMode::IPVS));
+    assert_eq!((config.bind_address, config.healthz_address.is_some()), (None, true));
+    assert!(
+        !config.gates.is_on("LoggingAlphaOptions") && !config.mode_fallback && !config.node().masquerade_all
+    );
+    let Source::Api(access) = config.source else { panic!() };
+    assert_eq!((access.kubeconfig, access.master.as_deref()), (None, Some("http://m")));
+    let manifests = load(&file("mode: ipvs"), &["--manifests=/m"]).unwrap();
+    assert_eq!(manifests.source, Source::Manifests("/m".into()));
+    let both = load(&file("clientConnection: {kubeconfig: /k}"), &["--manifests=/m"]).unwrap_err();
+    assert_eq!(both, "--manifests and clientConnection.kubeconfig exclude each other");
+}
+
+#[test]
+fn the_nodes_name_comes_from_the_flag_then_the_file_then_the_host() {
+    let named = file("hostnameOverride: \" Named-By-File \"");
+    let name = |file, args: &[&str]| load(file, args).map(|config| config.node().node_name.to_string());
+    assert_eq!(name(&named, &[]).as_deref(), Ok("named-by-file"));
+    assert_eq!(name(&named, &["--hostname-override=By-Flag"]).as_deref(), Ok("by-flag"));
+    assert_eq!(name(&file(""), &[]).as_deref(), Ok("host-1"));
+    assert!(load(&named, &["--hostname-override= "]).is_err());
+}
+
+#[test]
+fn logging_flags_are_laid_over_the_file() {
+    let logging = file("logging: {verbosity: 3, format: text, vmodule: [{filePattern: a, verbosity: 1}]}");
+    assert_eq!(load(&logging, &[]).unwrap().logging.verbosity, 3);
+    assert_eq!(load(&logging, &["-v=0"]).unwrap().logging.verbosity, 0);
+    let page = load(&logging, &["--vmodule=b=2,c=3"]).unwrap().configz(&ProxyMode::NFTABLES);
+    assert!(page.contains(r#""vmodule":[{"filePattern":"b","verbosity":2},{"filePattern":"c","verbosity":3},{"filePattern":"a","verbosity":1}]"#), "{page}");
+    let json = load(&file("logging: {verbosity: 3}"), &["--logging-format=json"]).unwrap().logging;
+    assert_eq!((json.format, json.verbosity), (LogFormat::Json, 3));
+    let gated =
+        file("featureGates: {LoggingAlphaOptions: true}\nlogging: {options: {text: {infoBufferSize: 512}}}");
+    let config = load(
+        &gated,
+        &["--log-text-split-stream", "--log-text-info-buffer-size=0", "--log-flush-frequency=6s"],
+    )
+    .unwrap();
+    assert!(config.logging.split_stream);
+    assert_eq!(lines(&config), ["logging.flushFrequency: log lines are written at once, there is no buffer"]);
+}
+
+#[test]
+fn flush_frequency_may_be_nanoseconds() {
+    let frequency = |text: &str| load(&file(&format!("logging: {{flushFrequency: {text}}}")), &[]);
+    assert_eq!(frequency("5000000000").unwrap().notes, []);
+    assert_eq!(frequency("\"5s\"").unwrap().notes, []);
+    assert_eq!(
+        frequency("-1").unwrap_err(),
+        "KubeProxyConfiguration.logging.flushFrequency: Invalid value: -1ns: must be greater than 0"
+    );
+    assert!(frequency("[]").is_err());
+}
+
+#[test]
+fn explicit_zeros_stay_where_they_can_be_told_from_nothing() {
+    let conntrack = load(&file("conntrack: {maxPerCore: 0, min: 0, tcpEstablishedTimeout: 0s, tcpCloseWaitTimeout: 0s}\noomScoreAdj: 0"), &[]).unwrap();
+    assert_eq!(
+        (conntrack.conntrack.max_per_core, conntrack.conntrack.min, conntrack.oom_score_adj),
+        (0, 0, 0)
+    );
+    assert!(
+        conntrack.conntrack.tcp_established_timeout.is_zero()
+            && conntrack.conntrack.tcp_close_wait_timeout.is_zero()
+    );
+    let bit = load(&file("iptables: {masqueradeBit: 0}"), &[]).unwrap();
+    assert_eq!(bit.node().masquerade_mark, 1);
+}
+
+#[test]
+fn anchors_and_merges_of_yaml_are_understood() {
+    let text = "x: &periods {syncPeriod: 7s, minSyncPeriod: 2s}\niptables:\n  <<: *periods\n  minSyncPeriod: 3s\nnftables: *periods";
+    let config = load(&file(text), &[]).unwrap();
+    assert_eq!((config.sync.max.as_secs(), config.sync.min.as_secs()), (7, 3));
+    let bomb = (0..40).fold("a0: &a0 [1,1,1,1,1,1,1,1]\n".to_owned(), |text, n| {
+        format!("{text}a{m}: &a{m} [*a{n},*a{n},*a{n},*a{n}]\n", m = n + 1)
+    });
+    let error = load(&file(&bomb), &[]).unwrap_err();
+    assert!(error.ends_with("there is too much in this document"), "{error}");
+    let deep = format!("a: {}", "[".repeat(5000));
+    assert!(load(&file(&deep), &[]).is_err());
+}
+
+#[test]
+fn written_configurations_are_kube_proxys_and_sorted() {
+    let expected = include_str!("../../testdata/default.yaml");
+    let found = written(&[]);
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::write("testdata/default.yaml", &found).unwrap();
+    } else {
+        assert_eq!(found, expected);
+    }
+}
+
+#[test]
+fn only_the_section_that_counts_is_written_with_its_periods() {
+    let nftables = written(&["--mode=nftables", "--masquerade-all", "--iptables-min-sync-period=1s"]);
+    for part in [
+        "iptables:\n  localhostNodePorts: true\n  masqueradeAll: false\n  masqueradeBit: 14\n  minSyncPeriod: 0s\n  syncPeriod: 0s\n",
+        "nftables:\n  masqueradeAll: true\n  masqueradeBit: 14\n  minSyncPeriod: 1s\n  syncPeriod: 30s\n",
+        "nodePortAddresses:\n- primary\n",
+        "detectLocalMode: ClusterCIDR\n",
+    ] {
+        assert!(nftables.contains(part), "{part} in {nftables}");
+    }
+    let ipvs = written(&["--mode=ipvs", "--masquerade-all"]);
+    assert!(
+        ipvs.contains("  masqueradeAll: true\n  masqueradeBit: 14\n  minSyncPeriod: 0s\n  syncPeriod: 0s\n"),
+        "{ipvs}"
+    );
+    assert!(ipvs.contains("  syncPeriod: 30s\n  tcpFinTimeout"), "{ipvs}");
+    let canonical = written(&[
+        "--cluster-cidr=010.1.2.3/16,FD00::/48",
+        "--bind-address=010.0.0.1",
+        "--nodeport-addresses=010.0.0.0/8",
+    ]);
+    for part in ["clusterCIDR: 10.1.0.0/16,fd00::/48\n", "bindAddress: 10.0.0.1\n", "- 10.0.0.0/8\n"] {
+        assert!(canonical.contains(part), "{part} in {canonical}");
+    }
+}
+
+#[test]
+fn what_is_written_loads_again_as_the_same_without_a_word() {
+    let odd = "ipvs: {scheduler: \"on\", excludeCIDRs: [10.0.0.0/8]}\nmode: ipvs\nhostnameOverride: '0x1f'\n\
+               clientConnection: {kubeconfig: 'a: b #c', qps: 0.1, burst: 7}\nfeatureGates: {LoggingAlphaOptions: true}\n\
+               logging: {options: {text: {splitStream: true}}}\nipvs: {syncPeriod: 1h}\n";
+    let odd = file(odd);
+    for args in [
+        &["--mode=auto", "--bind-address=::1", "--nodeport-addresses=10.0.0.0/8,fd00::/8"][..],
+        &["--mode=mine", "--iptables-sync-period=1m30.5s", "--conntrack-min=0"],
+        &[
+            "--feature-gates=ComponentFlagz=false",
+            "-v=4",
+            "--kubeconfig=- 'quoted' \"twice\"",
+            "--ipvs-scheduler=null",
+        ],
+        &["--config=testdata/kubeadm.yaml"],
+        &["--config", odd.path().to_str().unwrap()],
+    ] {
+        let first = written(args);
+        let file = raw(&first);
+        let again = load(&file, &[]).unwrap_or_else(|error| panic!("{error}: {first}"));
+        assert_eq!(again.notes, [], "{first}");
+        assert_eq!(written(&["--config", file.path().to_str().unwrap()]), first);
+        let before = config(args);
+        assert!(before.differences(&again).is_empty(), "{:?}", before.differences(&again));
+        assert_eq!((before.node(), before.sync, before.source), (again.node(), again.sync, again.source));
+        assert_eq!(
+            (before.mode, before.conntrack, before.logging, before.gates),
+            (again.mode, again.conntrack, again.logging, again.gates)
+        );
+    }
+}
+
+#[test]
+fn configz_is_the_configuration_in_force_in_the_mode_that_runs() {
+    let page = |args: &[&str], mode| -> serde_json::Value {
+        serde_json::from_str(&config(args).configz(&mode)).unwrap()
+    };
+    let shown = page(&[], ProxyMode::IPTABLES);
+    let fields = &shown["kubeproxy.config.k8s.io"];
+    assert_eq!(shown.as_object().map(serde_json::Map::len), Some(1));
+    assert_eq!((&fields["kind"], &fields["mode"]), (&"KubeProxyConfiguration".into(), &"iptables".into()));
+    assert_eq!(fields["nodePortAddresses"], serde_json::Value::Null);
+    assert!(fields.get("featureGates").is_none());
+    assert_eq!(
+        (&fields["iptables"]["syncPeriod"], &fields["nftables"]["syncPeriod"]),
+        (&"30s".into(), &"0s".into())
+    );
+    assert_eq!(fields["clientConnection"]["qps"], 5.0);
+    let text = config(&[]).configz(&ProxyMode::IPTABLES);
+    assert!(text.starts_with(r#"{"kubeproxy.config.k8s.io":{"kind":"KubeProxyConfiguration","apiVersion":"kubeproxy.config.k8s.io/v1alpha1","clientConnection":{"kubeconfig":""#), "{text}");
+
+    let asked_for_nothing = page(
+        &["--masquerade-all", "--iptables-masquerade-bit=5", "--iptables-sync-period=9s"],
+        ProxyMode::NFTABLES,
+    );
+    let fields = &asked_for_nothing["kubeproxy.config.k8s.io"];
+    assert_eq!(
+        fields["nftables"],
+        serde_json::json!({"masqueradeBit": 5, "masqueradeAll": true, "syncPeriod": "9s", "minSyncPeriod": "0s"})
+    );
+    assert_eq!(
+        fields["nodePortAddresses"],
+        serde_json::json!(["0.0.0.0/0", "::/0"]),
+        "unset means all, as asked"
+    );
+    assert_eq!(fields["iptables"]["syncPeriod"], "0s");
+    let fallen_back = page(&["--mode=nftables"], ProxyMode::IPTABLES);
+    assert_eq!(fallen_back["kubeproxy.config.k8s.io"]["nodePortAddresses"], serde_json::json!(["primary"]));
+    assert_eq!(
+        page(&["--healthz-port=0"], ProxyMode::IPTABLES)["kubeproxy.config.k8s.io"]["healthzBindAddress"],
+        ""
+    );
+}

@@ -1,0 +1,143 @@
+//! One row per flag: its default, a value that it takes, what that value does, a value that it does not take.
+
+mod rows;
+mod syntax;
+
+use std::collections::BTreeSet;
+
+use super::*;
+use crate::flags::table;
+use rows::rows;
+
+/// What a flag does when it is given.
+enum Effect {
+    /// This holds of the configuration, and does not without the flag.
+    Sets(fn(&Config) -> bool),
+    /// It is accepted, and the log says this.
+    Notes(&'static str),
+    /// Something else than running is asked for.
+    Asks(fn(&Invocation) -> bool),
+}
+
+/// A row of the table of flags.
+struct Row {
+    /// The flag, without dashes.
+    flag: &'static str,
+    /// Its value when it is not given.
+    default: &'static str,
+    /// A command line with it.
+    accepted: &'static [&'static str],
+    /// What that does.
+    effect: Effect,
+    /// A command line that is refused for it, and how.
+    refused: Option<(&'static [&'static str], &'static str)>,
+}
+
+#[test]
+fn the_rows_are_exactly_the_flags_there_are() {
+    let listed: Vec<&str> = rows().iter().map(|row| row.flag).collect();
+    let there_are: Vec<&str> = table::all().map(|flag| flag.name).collect();
+    assert_eq!(listed.iter().collect::<BTreeSet<_>>(), there_are.iter().collect::<BTreeSet<_>>());
+    assert_eq!(listed.len(), there_are.len(), "each has one row");
+}
+
+#[test]
+fn every_flag_has_its_default_when_it_is_not_given() {
+    let values: std::collections::BTreeMap<_, _> =
+        crate::flags::Bound::default().listed().into_iter().collect();
+    for row in rows() {
+        assert_eq!(values[row.flag], row.default, "--{}", row.flag);
+    }
+    assert!(config(&[]).notes.is_empty(), "defaults cause no note");
+}
+
+#[test]
+fn every_flag_is_accepted_and_does_something_or_says_that_it_does_not() {
+    for row in rows() {
+        let named = row.accepted.iter().any(|arg| arg.starts_with(&format!("--{}", row.flag)));
+        assert!(named, "{:?} is not about --{}", row.accepted, row.flag);
+        match row.effect {
+            Effect::Sets(holds) => {
+                let without: Vec<&str> = row
+                    .accepted
+                    .iter()
+                    .filter(|arg| !arg.starts_with(&format!("--{}", row.flag)))
+                    .copied()
+                    .collect();
+                let with = config(row.accepted);
+                assert!(holds(&with), "{:?} gave {with:#?}", row.accepted);
+                let holds_anyway = match parse_args(&without) {
+                    Ok(Invocation::Run(without)) => holds(&without),
+                    other => {
+                        assert!(other.is_err(), "{without:?} gave {other:?}");
+                        false
+                    }
+                };
+                assert!(!holds_anyway, "--{} changes nothing", row.flag);
+            }
+            Effect::Notes(line) => {
+                let lines: Vec<_> = config(row.accepted).notes.iter().map(ToString::to_string).collect();
+                assert!(lines.iter().any(|said| said == line), "{:?} says {lines:?}", row.accepted);
+            }
+            Effect::Asks(holds) => {
+                let asked = parse_args(row.accepted).unwrap();
+                assert!(holds(&asked), "{:?} gave {asked:#?}", row.accepted);
+            }
+        }
+    }
+}
+
+#[test]
+fn every_flag_refuses_what_is_none_of_its_values() {
+    for row in rows() {
+        match row.refused {
+            Some((args, expected)) => assert_eq!(error(args), expected, "{args:?}"),
+            None => assert!(
+                ["string", "strings"].contains(&kind(row.flag)),
+                "--{} takes any text, or its row lacks what it refuses",
+                row.flag
+            ),
+        }
+    }
+}
+
+fn kind(name: &str) -> &'static str {
+    let mut bound = crate::flags::Bound::default();
+    table::all()
+        .find(|flag| flag.name == name)
+        .map(|flag| (flag.value)(&mut bound).kind())
+        .unwrap_or_default()
+}
+
+#[test]
+fn every_flag_is_listed_with_the_value_bound_to_it() {
+    let listed =
+        config(&["--kube-api-qps=7.5", "--nodeport-addresses=10.0.0.0/8,::/0", "--proxy-mode=nftables"])
+            .flags;
+    assert_eq!(listed.len(), table::all().count());
+    assert!(listed.is_sorted());
+    let value = |list: &[(String, String)], name: &str| {
+        list.iter().find(|(flag, _)| flag == name).map(|(_, value)| value.clone()).unwrap_or_default()
+    };
+    assert_eq!(value(&listed, "kube-api-qps"), "7.5");
+    assert_eq!(value(&listed, "nodeport-addresses"), "[10.0.0.0/8,::/0]");
+    assert_eq!(value(&listed, "detect-local-mode"), "ClusterCIDR", "as it was settled");
+    assert_eq!(value(&config(&["--mode=nftables"]).flags, "nodeport-addresses"), "[primary]");
+    let file = super::files::file("clusterCIDR: 10.0.0.0/8\nmode: nftables");
+    let with_file = config(&["--config", file.path().to_str().unwrap(), "--cluster-cidr=10.1.0.0/16"]).flags;
+    assert_eq!(value(&with_file, "cluster-cidr"), "10.1.0.0/16", "the flag's and not the file's");
+    assert_eq!(value(&with_file, "detect-local-mode"), "");
+}
+
+#[test]
+fn help_names_every_flag_that_is_not_deprecated() {
+    let Ok(Invocation::Help(text)) = parse_args(&["--help"]) else { panic!() };
+    for flag in table::all() {
+        assert_eq!(text.contains(&format!("{}", flag.help)), flag.deprecated.is_none(), "{}", flag.name);
+    }
+    for part in
+        ["* --mode, --proxy-mode string ", "-v level ", "-h, --help ", "(default: 30s)", "  --config string "]
+    {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+}
