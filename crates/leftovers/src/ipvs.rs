@@ -19,7 +19,7 @@ mod links;
 mod servers;
 mod sets;
 
-use links::Links;
+use links::{Address, Link, Links};
 use servers::Servers;
 use sets::{NodePorts, Sets};
 
@@ -28,22 +28,13 @@ const DEVICE: &str = "kube-ipvs0";
 
 /// Removes all of it, in these families.
 pub(crate) fn remove(families: &[IpFamily]) -> Vec<Outcome> {
-    let mut outcomes = Vec::new();
-    let mut known = Ok(());
-    for family in families {
-        let step = |progress: &mut Progress| remove_servers(*family, progress);
-        let outcome = Outcome::of(Part::Ipvs, Some(*family), step);
-        if outcome.result.is_err() {
-            known = Err(());
-        }
-        outcomes.push(outcome);
-    }
-    if known.is_ok() {
+    let of_family = |family: &IpFamily, step: fn(IpFamily, &mut Progress) -> Result<(), LeftoverError>| {
+        Outcome::of(Part::Ipvs, Some(*family), |progress| step(*family, progress))
+    };
+    let mut outcomes: Vec<_> = families.iter().map(|family| of_family(family, remove_servers)).collect();
+    if outcomes.iter().all(|outcome| outcome.result.is_ok()) {
         outcomes.push(Outcome::of(Part::Ipvs, None, |progress| remove_device(families, progress)));
-        for family in families {
-            let step = |progress: &mut Progress| remove_sets(*family, progress);
-            outcomes.push(Outcome::of(Part::Ipvs, Some(*family), step));
-        }
+        outcomes.extend(families.iter().map(|family| of_family(family, remove_sets)));
     }
     outcomes
 }
@@ -57,20 +48,19 @@ fn remove_servers(family: IpFamily, progress: &mut Progress) -> Result<(), Lefto
         return Ok(());
     }
     let mut links = Links::open()?;
-    let device = links.find(DEVICE)?;
+    let device = links.find(DEVICE)?.filter(Link::is_dummy);
     let addresses = links.addresses(family)?;
     let on_device = |index| device.as_ref().is_some_and(|device| device.index == index);
-    let of_device: HashSet<IpAddr> =
-        addresses.iter().filter(|a| on_device(a.device)).map(|address| address.ip).collect();
-    let of_node: HashSet<IpAddr> =
-        addresses.iter().filter(|a| !on_device(a.device)).map(|address| address.ip).collect();
+    let (virtual_ips, node_ips): (Vec<_>, Vec<_>) = addresses.iter().partition(|a| on_device(a.device));
+    let all_of = |addresses: &[&Address]| -> HashSet<IpAddr> { addresses.iter().map(|a| a.ip).collect() };
+    let (virtual_ips, node_ips) = (all_of(&virtual_ips), all_of(&node_ips));
     let node_ports = match Sets::open()? {
         Some(mut sets) => sets.node_ports(family)?,
         None => NodePorts::default(),
     };
     let is_ours = |server: &servers::Server| {
-        of_device.contains(&server.address)
-            || of_node.contains(&server.address)
+        virtual_ips.contains(&server.address)
+            || node_ips.contains(&server.address)
                 && node_ports.has(server.protocol, server.address, server.port)
     };
     servers.delete(found.into_iter().filter(is_ours), progress)
@@ -80,7 +70,7 @@ fn remove_servers(family: IpFamily, progress: &mut Progress) -> Result<(), Lefto
 fn remove_device(families: &[IpFamily], progress: &mut Progress) -> Result<(), LeftoverError> {
     let mut links = Links::open()?;
     let Some(device) = links.find(DEVICE)? else { return Ok(()) };
-    if device.kind.as_deref() != Some("dummy") {
+    if !device.is_dummy() {
         let kind = device.kind.unwrap_or_else(|| "none".to_owned());
         return Err(LeftoverError::NotDummy { name: DEVICE, kind });
     }

@@ -39,6 +39,13 @@ pub(super) struct Link {
     pub(super) kind: Option<String>,
 }
 
+impl Link {
+    /// Whether it is the kind of device that kube-proxy makes.
+    pub(super) fn is_dummy(&self) -> bool {
+        self.kind.as_deref() == Some("dummy")
+    }
+}
+
 /// An address of an interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Address {

@@ -47,7 +47,10 @@ pub(super) fn remove(
             // Nothing has changed, so the same would come of it.
             Some((failed, error)) if failed == input => return Err(error),
             _ => match programs.restore(&input) {
-                Ok(()) => return Ok(report(family, &removals, progress)),
+                Ok(()) => {
+                    report(family, &removals, progress);
+                    return Ok(());
+                }
                 Err(error @ LeftoverError::Failed { .. }) => error,
                 Err(error) => return Err(error),
             },

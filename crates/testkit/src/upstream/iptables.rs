@@ -57,7 +57,7 @@ fn filter(family: IpFamily, services: &[Service]) -> String {
         let frontend = cluster_ip(service, &format!("{} has no endpoints", service.title()));
         add(&mut rules, &format!("KUBE-SERVICES {frontend} -j REJECT"));
     }
-    table("filter", declared(&FILTER_CHAINS), &[&rules, FORWARD])
+    table("filter", &declared(&FILTER_CHAINS), &[&rules, FORWARD])
 }
 
 const FORWARD: &str = r#"-A KUBE-FORWARD -m conntrack --ctstate INVALID -j DROP
@@ -70,7 +70,7 @@ fn nat(family: IpFamily, services: &[Service]) -> String {
     for service in of_family(family, services).filter(|service| !service.endpoints.is_empty()) {
         let names = Names::of(service);
         for chain in [&names.service, &names.external].into_iter().chain(&names.endpoints) {
-            chains += &format!(":{chain} - [0:0]\n");
+            chains += &declared(&[chain]);
         }
         let frontend = cluster_ip(service, &format!("{} cluster IP", service.title()));
         add(&mut dispatch, &format!("KUBE-SERVICES {frontend} -j {}", names.service));
@@ -88,7 +88,7 @@ fn nat(family: IpFamily, services: &[Service]) -> String {
     let note = "kubernetes service nodeports; NOTE: this must be the last rule in this chain";
     let local = format!("-m addrtype --dst-type LOCAL{not_loopback}");
     add(&mut dispatch, &format!("KUBE-SERVICES -m comment --comment \"{note}\" {local} -j KUBE-NODEPORTS"));
-    table("nat", chains, &[&masquerading(), &dispatch, &rules])
+    table("nat", &chains, &[&masquerading(), &dispatch, &rules])
 }
 
 fn masquerading() -> String {
@@ -156,11 +156,16 @@ fn cluster_ip(service: &Service, comment: &str) -> String {
 }
 
 pub(super) fn declared(chains: &[&str]) -> String {
-    chains.iter().map(|chain| format!(":{chain} - [0:0]\n")).collect()
+    let mut text = String::new();
+    for chain in chains {
+        // Writing to a text cannot fail.
+        let _ = writeln!(text, ":{chain} - [0:0]");
+    }
+    text
 }
 
-pub(super) fn table(name: &str, chains: String, rules: &[&str]) -> String {
-    [&format!("*{name}\n"), &chains, &rules.concat(), "COMMIT\n"].concat()
+pub(super) fn table(name: &str, chains: &str, rules: &[&str]) -> String {
+    [&format!("*{name}\n"), chains, &rules.concat(), "COMMIT\n"].concat()
 }
 
 /// Appends a rule to what is to be restored.

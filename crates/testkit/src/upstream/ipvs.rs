@@ -161,7 +161,7 @@ fn nat(family: IpFamily) -> String {
     ] {
         add(&mut rules, rule);
     }
-    table("nat", declared(&NAT_CHAINS), &[&rules])
+    table("nat", &declared(&NAT_CHAINS), &[&rules])
 }
 
 fn filter(family: IpFamily) -> String {
@@ -184,5 +184,5 @@ fn filter(family: IpFamily) -> String {
     ] {
         add(&mut rules, rule);
     }
-    table("filter", declared(&FILTER_CHAINS), &[&rules])
+    table("filter", &declared(&FILTER_CHAINS), &[&rules])
 }

@@ -33,8 +33,8 @@ impl Xtables {
     pub fn save(self, family: IpFamily) -> Result<String, NetnsError> {
         let saved = Program::new(self.program(family, "-save")).args(["--counters"]).run()?;
         // The remarks have the time in them.
-        let lines = saved.lines().filter(|line| !line.starts_with('#'));
-        Ok(lines.map(|line| format!("{line}\n")).collect())
+        let lines = saved.split_inclusive('\n').filter(|line| !line.starts_with('#'));
+        Ok(lines.collect())
     }
 
     fn program(self, family: IpFamily, action: &str) -> String {

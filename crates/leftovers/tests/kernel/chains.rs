@@ -1,0 +1,176 @@
+//! Chains, in both kinds of iptables.
+
+use portolan_core::IpFamily;
+use portolan_leftovers::{Part, remove};
+use portolan_testkit::netns::isolated;
+use portolan_testkit::upstream::{Xtables, iptables};
+
+use crate::state::{count, load_foreign, load_iptables, load_ipvs, removed, ruleset, saved, services};
+
+/// Chains and rules of others' chains: twelve of each in either family, and six chains for the Service with
+/// three each of IPv4 and IPv6 endpoints' worth.
+const IPTABLES: usize = 2 * (12 + 12) + (2 + 2) + (2 + 1);
+
+fn goes_and_nothing_else(kind: Xtables) {
+    load_foreign(kind);
+    let before = (saved(kind), ruleset());
+    load_iptables_only(kind);
+    assert_ne!(saved(kind), before.0);
+
+    assert_eq!(removed(&[Part::Iptables]), (IPTABLES, Vec::new()));
+
+    assert_eq!((saved(kind), ruleset()), before);
+    assert_eq!(removed(&Part::ALL), (0, Vec::new()));
+    assert_eq!((saved(kind), ruleset()), before);
+}
+
+fn load_iptables_only(kind: Xtables) {
+    for family in IpFamily::ALL {
+        kind.restore(family, &iptables::ruleset(family, &services())).unwrap();
+    }
+}
+
+#[test]
+fn chains_in_nf_tables_go_and_others_stay_to_the_last_byte_and_counter() {
+    isolated(|| goes_and_nothing_else(Xtables::Nft));
+}
+
+#[test]
+fn chains_in_legacy_tables_go_and_others_stay_to_the_last_byte_and_counter() {
+    isolated(|| goes_and_nothing_else(Xtables::Legacy));
+}
+
+#[test]
+fn the_same_chains_in_both_kinds_of_tables_go_at_once() {
+    isolated(|| {
+        for kind in Xtables::ALL {
+            load_iptables(kind);
+        }
+        assert_eq!(removed(&[Part::Iptables]), (2 * IPTABLES, Vec::new()));
+        for kind in Xtables::ALL {
+            let left = saved(kind);
+            assert!(left.contains("-A INPUT -j KUBE-FIREWALL\n"), "{left}");
+            let names = left.lines().filter_map(|line| line.strip_prefix(":KUBE-"));
+            let others = ["FIREWALL ", "KUBELET-CANARY ", "IPTABLES-HINT "];
+            assert!(names.clone().all(|name| others.iter().any(|other| name.starts_with(other))), "{left}");
+            assert_eq!(names.count(), 2 * 5);
+        }
+    });
+}
+
+#[test]
+fn only_the_family_that_is_asked_for_is_touched() {
+    isolated(|| {
+        load_iptables(Xtables::Nft);
+        load_iptables(Xtables::Legacy);
+        let v4 = || Xtables::ALL.map(|kind| kind.save(IpFamily::V4).unwrap());
+        let before = v4();
+        assert_eq!(count(&remove(&[Part::Iptables], &[IpFamily::V6])), 2 * (12 + 12 + 3));
+        assert_eq!(v4(), before);
+    });
+}
+
+/// Somebody's port mappings that use kube-proxy's mark, as portmap does if told so.
+const BORROWED: &str = r"*nat
+:CNI-HOSTPORT-DNAT - [0:0]
+:CNI-DN-1 - [0:0]
+-A OUTPUT -m addrtype --dst-type LOCAL -j CNI-HOSTPORT-DNAT
+-A CNI-HOSTPORT-DNAT -p tcp -m multiport --dports 8080 -j CNI-DN-1
+-A CNI-DN-1 -s 10.244.0.0/16 -j KUBE-MARK-MASQ
+COMMIT
+";
+
+fn a_borrowed_mark_stays(kind: Xtables, table: &str) {
+    load_iptables_only(kind);
+    kind.restore(IpFamily::V4, BORROWED).unwrap();
+
+    let (removed_now, kept) = removed(&[Part::Iptables]);
+
+    // Two chains stay, and the way into one of them.
+    assert_eq!(removed_now, IPTABLES - 3);
+    let wanted = [
+        format!("chain KUBE-MARK-MASQ of {table}: a rule of chain CNI-DN-1 leads to it"),
+        format!(
+            "chain KUBE-POSTROUTING of {table}: chain KUBE-MARK-MASQ, which stays, is of no use without it"
+        ),
+    ];
+    assert_eq!(kept, wanted);
+    let left = kind.save(IpFamily::V4).unwrap();
+    for rule in [
+        "-A CNI-DN-1 -s 10.244.0.0/16 -j KUBE-MARK-MASQ",
+        "-A KUBE-MARK-MASQ -j MARK --set-xmark 0x4000/0x4000",
+        "-A POSTROUTING -m comment --comment \"kubernetes postrouting rules\" -j KUBE-POSTROUTING",
+        "-A KUBE-POSTROUTING -m comment --comment \"kubernetes service traffic requiring SNAT\" -j MASQUERADE",
+    ] {
+        assert!(left.contains(rule), "no {rule} in\n{left}");
+    }
+    assert!(!left.contains("KUBE-SERVICES"), "{left}");
+    // The next run finds it the same way.
+    assert_eq!(removed(&[Part::Iptables]), (0, kept));
+    assert_eq!(kind.save(IpFamily::V4).unwrap(), left);
+}
+
+#[test]
+fn a_mark_that_others_set_stays_with_its_meaning_in_nf_tables() {
+    isolated(|| a_borrowed_mark_stays(Xtables::Nft, "table ip nat"));
+}
+
+#[test]
+fn a_mark_that_others_set_stays_with_its_meaning_in_legacy_tables() {
+    isolated(|| a_borrowed_mark_stays(Xtables::Legacy, "legacy table nat of IPv4"));
+}
+
+#[test]
+fn jumps_go_whatever_their_comment_and_wherever_they_stand() {
+    isolated(|| {
+        for kind in Xtables::ALL {
+            load_foreign(kind);
+            let before = kind.save(IpFamily::V4).unwrap();
+            let jumps = r#"*nat
+:KUBE-SERVICES - [0:0]
+-A OUTPUT -j KUBE-SERVICES
+-A OUTPUT -m comment --comment "of \"an\" older \\ version; -j ACCEPT" -j KUBE-SERVICES
+-I PREROUTING 1 -d 10.96.0.0/12 -p udp -m comment --comment 'x' -g KUBE-SERVICES
+-A OUTPUT -j KUBE-SERVICES
+COMMIT
+"#;
+            kind.restore(IpFamily::V4, jumps).unwrap();
+            assert_eq!(removed(&[Part::Iptables]), (5, Vec::new()));
+            assert_eq!(kind.save(IpFamily::V4).unwrap(), before);
+        }
+    });
+}
+
+/// An element of a map is no rule, and only the kernel tells of it.
+#[test]
+fn a_chain_that_a_map_leads_to_stays_and_the_rest_goes() {
+    isolated(|| {
+        load_iptables_only(Xtables::Nft);
+        let map = "add map ip nat m { type inet_service : verdict; }\n\
+                   add element ip nat m { 80 : jump KUBE-MARK-MASQ }\n";
+        portolan_testkit::netns::Program::new("nft").args(["-f", "-"]).input(map).run().unwrap();
+
+        let (removed_now, kept) = removed(&[Part::Iptables]);
+
+        assert_eq!(removed_now, IPTABLES - 3);
+        assert!(
+            kept[0].ends_with("KUBE-MARK-MASQ of table ip nat: something else than a rule leads to it"),
+            "{kept:?}"
+        );
+        assert!(ruleset().contains("jump KUBE-MARK-MASQ"), "{}", ruleset());
+    });
+}
+
+#[test]
+fn chains_of_the_ipvs_mode_go_by_themselves_and_leave_what_both_modes_use() {
+    isolated(|| {
+        load_ipvs(Xtables::Nft);
+        let outcomes = remove(&[Part::Ipvs], &IpFamily::ALL);
+        let left = saved(Xtables::Nft);
+        assert!(left.contains("-j KUBE-SERVICES") && !left.contains("KUBE-IPVS-FILTER"), "{left}");
+        // Called by chains that stay.
+        assert!(left.contains(":KUBE-LOAD-BALANCER "), "{left}");
+        let kept: Vec<_> = outcomes.into_iter().flat_map(|outcome| outcome.kept).collect();
+        assert!(kept.iter().any(|kept| kept.contains("KUBE-LOAD-BALANCER of table ip nat")), "{kept:?}");
+    });
+}

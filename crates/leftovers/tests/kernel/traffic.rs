@@ -1,0 +1,54 @@
+//! Taking over while connections are made: whoever serves them, all are served.
+
+use std::time::Duration;
+
+use portolan_core::IpFamily;
+use portolan_leftovers::{Part, remove};
+use portolan_testkit::netns::{Caller, Prober, Program, Topology, Transport, isolated};
+use portolan_testkit::upstream::{Xtables, nftables};
+
+use crate::state::{count, load_iptables, services};
+
+/// The nftables table stands for the rules of whoever takes over: it is there first, as ours would be.
+fn nothing_is_lost(kind: Xtables) {
+    let net = Topology::routed(2).unwrap();
+    let _servers = net.serve(&[8080]).unwrap();
+    net.node().run(|| load_iptables(kind)).unwrap();
+    let caller = Caller::from(net.client());
+    let frontends = ["10.96.0.10:80", "[fd00:10:96::10]:80", "192.0.2.1:30080"];
+    let probers = frontends.map(|to| Prober::start(&caller, Transport::Tcp, to.parse().unwrap()).unwrap());
+    let wait = || {
+        for prober in &probers {
+            prober.wait_for_attempts(100, Duration::from_secs(20)).unwrap();
+        }
+    };
+    wait();
+    let load = || {
+        for family in IpFamily::ALL {
+            let rules = nftables::ruleset(family, &services());
+            Program::new("nft").args(["-f", "-"]).input(rules).run().unwrap();
+        }
+    };
+    net.node().run(load).unwrap();
+    wait();
+
+    let outcomes = net.node().run(|| remove(&[Part::Iptables, Part::Ipvs], &IpFamily::ALL)).unwrap();
+
+    wait();
+    assert!(outcomes.iter().all(|outcome| outcome.result.is_ok()), "{outcomes:?}");
+    assert!(count(&outcomes) > 0);
+    for prober in probers {
+        let report = prober.stop();
+        assert_eq!(report.tally.failed(), 0, "{report:?}");
+    }
+}
+
+#[test]
+fn no_connection_is_lost_to_the_removal_of_chains_in_nf_tables() {
+    isolated(|| nothing_is_lost(Xtables::Nft));
+}
+
+#[test]
+fn no_connection_is_lost_to_the_removal_of_chains_in_legacy_tables() {
+    isolated(|| nothing_is_lost(Xtables::Legacy));
+}
