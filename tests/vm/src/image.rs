@@ -21,6 +21,15 @@ const LISTS: &str = "modules.";
 const FOLDERS: [&str; 11] =
     ["/bin", "/dev", "/etc", "/proc", "/root", "/run", "/sbin", "/sys", "/tmp", "/usr/sbin", "/var/tmp"];
 
+/// Files that programs look into: who root is, who this host, and how protocols are called (IANA, "Assigned
+/// Internet Protocol Numbers").
+const TEXTS: [(&str, &str); 4] = [
+    ("/etc/passwd", "root:x:0:0:root:/root:/bin/sh\n"),
+    ("/etc/group", "root:x:0:\n"),
+    ("/etc/hosts", "127.0.0.1 localhost\n::1 localhost\n"),
+    ("/etc/protocols", "icmp 1 ICMP\ntcp 6 TCP\nudp 17 UDP\nipv6-icmp 58 IPv6-ICMP\nsctp 132 SCTP\n"),
+];
+
 /// A file system in the making.
 pub(crate) struct Image {
     archive: Archive,
@@ -36,9 +45,9 @@ impl Image {
         // The kernel wants it before anything is mounted (linux/major.h: TTYAUX_MAJOR).
         image.archive.character_device(Path::new("/dev/console"), (5, 1));
         image.archive.file(Path::new("/init"), INIT.as_bytes());
-        image.archive.file(Path::new("/etc/passwd"), b"root:x:0:0:root:/root:/bin/sh\n");
-        image.archive.file(Path::new("/etc/group"), b"root:x:0:\n");
-        image.archive.file(Path::new("/etc/hosts"), b"127.0.0.1 localhost\n::1 localhost\n");
+        for (place, text) in TEXTS {
+            image.text(Path::new(place), text);
+        }
         image.executable(&programs::find("busybox")?, Path::new("/bin/busybox"))?;
         // Where the kernel looks for it (CONFIG_MODPROBE_PATH). Its name tells it what to do.
         image.executable(&programs::find("modprobe")?, Path::new("/sbin/modprobe"))?;
@@ -74,6 +83,16 @@ impl Image {
             self.file(&library, &library)?;
         }
         Ok(())
+    }
+
+    /// Puts a file or a folder in, where it is on this host.
+    pub(crate) fn copy(&mut self, path: &Path) -> Result<(), VmError> {
+        if !path.is_dir() {
+            return self.executable(path, path);
+        }
+        let entries = fs::read_dir(path).map_err(VmError::io("list", &path.display()))?;
+        let entries = entries.collect::<Result<Vec<_>, _>>().map_err(VmError::io("list", &path.display()))?;
+        entries.iter().try_for_each(|entry| self.copy(&entry.path()))
     }
 
     /// Puts text in.

@@ -19,7 +19,7 @@ portolan-vm: runs a program of this host in a virtual machine with another kerne
     --module NAME      a kernel module to load before; again for more
     --without NAME     a kernel module that the guest shall not have; again for more
     --with NAME        a program of this host, besides what tests of the network need; again for more
-    --copy PATH        a file of this host, if it is executable with its libraries; again for more
+    --copy PATH        a file or folder of this host, executables with their libraries; again for more
     --keep NAME        a variable of the environment to keep; again for more
     --memory MIB       512 unless told otherwise
     --cpus NUMBER      2 unless told otherwise

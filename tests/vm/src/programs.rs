@@ -18,7 +18,7 @@ pub(crate) fn find(name: &str) -> Result<PathBuf, VmError> {
     files.next().ok_or_else(|| VmError::NoProgram { program: name.to_owned() })
 }
 
-/// The libraries that an executable loads, and what loads them; none if it is static.
+/// The libraries that an executable loads, and what loads them; none if it is static, or no executable.
 pub(crate) fn libraries(executable: &Path) -> Result<Vec<PathBuf>, VmError> {
     match Program::new("ldd").args([executable]).run() {
         Ok(list) => Ok(list.lines().filter_map(library).map(PathBuf::from).collect()),

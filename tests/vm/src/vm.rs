@@ -71,7 +71,8 @@ impl Vm {
         self
     }
 
-    /// A file of this host at the same place in the guest; an executable with its libraries.
+    /// A file of this host at the same place in the guest; an executable with its libraries, a folder with all
+    /// that is in it.
     pub fn copy(mut self, path: impl Into<PathBuf>) -> Self {
         self.copies.push(path.into());
         self
@@ -162,7 +163,7 @@ impl Vm {
             image.executable(&programs::find(name)?, &place)?;
         }
         for path in &self.copies {
-            image.executable(path, path)?;
+            image.copy(path)?;
         }
         for (path, text) in &self.texts {
             image.text(path, text);
