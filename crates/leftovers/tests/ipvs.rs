@@ -86,7 +86,7 @@ fn load_node() {
     for family in IpFamily::ALL {
         ipvs::load_sets(family, &services()).unwrap();
     }
-    run("ipset add KUBE-NODE-PORT-SCTP-HASH 192.0.2.1,sctp:30132");
+    run("ipset add KUBE-NODE-PORT-SCTP-HASH 192.0.2.1,132:30132");
     for (protocol, at) in KUBE_PROXYS.iter().chain(&FOREIGN) {
         serve(*protocol, at);
     }

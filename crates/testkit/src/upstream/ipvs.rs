@@ -74,7 +74,8 @@ fn name(family: IpFamily, set: &str) -> String {
 }
 
 fn entries(service: &Service) -> Vec<(&'static str, String)> {
-    let protocol = service.protocol;
+    // By number: not every machine has a file that knows the names.
+    let protocol = service.protocol.number();
     let vip = service.vip;
     let mut entries = vec![
         ("CLUSTER-IP", format!("{},{protocol}:{}", vip.ip(), vip.port())),
@@ -86,7 +87,7 @@ fn entries(service: &Service) -> Vec<(&'static str, String)> {
     };
     entries.extend(service.endpoints.iter().map(hairpin));
     if let Some(port) = service.node_port {
-        match protocol {
+        match service.protocol {
             Protocol::Tcp => entries.push(("NODE-PORT-TCP", port.to_string())),
             Protocol::Udp => entries.push(("NODE-PORT-UDP", port.to_string())),
             // One entry for each address of the node, which the sets' writer does not know.
