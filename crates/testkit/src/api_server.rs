@@ -47,6 +47,7 @@ mod store;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 pub use faults::{Refusal, StreamedLists};
 pub use query::{Verb, WatchedRequest as Request};
@@ -54,6 +55,7 @@ pub use query::{Verb, WatchedRequest as Request};
 use events::Events;
 use faults::Faults;
 use store::Store;
+use tls::Tls;
 
 /// A running API server; it stops when dropped.
 #[derive(Debug)]
@@ -71,6 +73,7 @@ struct Shared {
     /// Version of the newest entry of the store's log; tells watches to look.
     newest: watch::Sender<u64>,
     faults: Faults,
+    tls: Option<Tls>,
     requests: Mutex<Vec<Request>>,
     /// Requests that were turned down for want of rights.
     forbidden: Mutex<Vec<Request>>,
@@ -90,26 +93,49 @@ impl ApiServer {
     /// # Errors
     /// There is no free port, or no place for the kubeconfig.
     pub async fn start() -> io::Result<Self> {
+        Self::start_as(None).await
+    }
+
+    /// The same over TLS, with certificates of an authority of its own. The kubeconfig
+    /// names the authority's file.
+    ///
+    /// # Errors
+    /// As for [`Self::start`], or there can be no certificates.
+    pub async fn start_with_tls() -> io::Result<Self> {
+        Self::start_as(Some(Tls::new()?)).await
+    }
+
+    async fn start_as(tls: Option<Tls>) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
-        let mut kubeconfig = tempfile::Builder::new().prefix("kubeconfig-").tempfile()?;
-        kubeconfig.write_all(kubeconfig_for(address).as_bytes())?;
         let shared = Arc::new(Shared {
             store: Mutex::default(),
             newest: watch::Sender::new(0),
             faults: Faults::default(),
+            tls,
             requests: Mutex::default(),
             forbidden: Mutex::default(),
             events: Events::default(),
             watchers: watch::Sender::new(HashMap::new()),
         });
+        let mut kubeconfig = tempfile::Builder::new().prefix("kubeconfig-").tempfile()?;
+        kubeconfig.write_all(shared.kubeconfig(address).as_bytes())?;
         let accepting = tokio::spawn(connection::accept(listener, address, Arc::clone(&shared)));
         Ok(Self { shared, address, kubeconfig, accepting })
     }
 
+    /// Changes to certificates of another authority. Its file is written anew;
+    /// connections that there are go on.
+    ///
+    /// # Errors
+    /// The file cannot be written, or the server has no TLS.
+    pub fn renew_certificates(&self) -> io::Result<()> {
+        self.shared.tls.as_ref().ok_or(io::ErrorKind::Unsupported)?.renew()
+    }
+
     /// URL of the server.
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        self.shared.url(self.address)
     }
 
     /// A kubeconfig that leads to the server.
@@ -187,11 +213,19 @@ impl Drop for ApiServer {
     }
 }
 
-fn kubeconfig_for(address: SocketAddr) -> String {
-    format!(
-        "apiVersion: v1\nkind: Config\ncurrent-context: test\n\
-         clusters:\n- name: test\n  cluster: {{server: \"http://{address}\"}}\n\
-         contexts:\n- name: test\n  context: {{cluster: test, user: test}}\n\
-         users:\n- name: test\n  user: {{token: secret}}\n"
-    )
+impl Shared {
+    fn url(&self, address: SocketAddr) -> String {
+        format!("{}://{address}", if self.tls.is_some() { "https" } else { "http" })
+    }
+
+    fn kubeconfig(&self, address: SocketAddr) -> String {
+        let (url, authority) =
+            (self.url(address), self.tls.as_ref().map(Tls::kubeconfig).unwrap_or_default());
+        format!(
+            "apiVersion: v1\nkind: Config\ncurrent-context: test\n\
+             clusters:\n- name: test\n  cluster: {{server: \"{url}\"{authority}}}\n\
+             contexts:\n- name: test\n  context: {{cluster: test, user: test}}\n\
+             users:\n- name: test\n  user: {{token: secret}}\n"
+        )
+    }
 }

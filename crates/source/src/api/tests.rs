@@ -28,6 +28,7 @@ mod outages;
 mod random;
 mod requests;
 mod start;
+mod tls;
 
 const NODE: &str = "n1";
 

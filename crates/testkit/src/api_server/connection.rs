@@ -8,7 +8,9 @@ use std::sync::Arc;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 
 use super::{Shared, respond};
 
@@ -48,8 +50,24 @@ async fn serve(connection: TcpStream, shared: Arc<Shared>) {
     let _open = Open::new(&shared, *cuts.borrow_and_update());
     // Small pieces must go out at once, as from a real server.
     let _ = connection.set_nodelay(true);
+    let Some(tls) = &shared.tls else { return talk(connection, &shared, &mut cuts).await };
+    tokio::select! {
+        // A client that does not believe us goes away.
+        connection = tls.acceptor().accept(connection) => if let Ok(connection) = connection {
+            talk(connection, &shared, &mut cuts).await;
+        },
+        _ = cuts.changed() => {}
+    }
+}
+
+/// Answers what comes over a connection, encrypted or not.
+async fn talk(
+    connection: impl AsyncRead + AsyncWrite + Unpin,
+    shared: &Arc<Shared>,
+    cuts: &mut watch::Receiver<u64>,
+) {
     let service = service_fn(|request| {
-        let shared = Arc::clone(&shared);
+        let shared = Arc::clone(shared);
         async move { Ok::<_, Infallible>(respond::respond(shared, request).await) }
     });
     let served = http1::Builder::new().serve_connection(TokioIo::new(connection), service);

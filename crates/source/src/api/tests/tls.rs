@@ -1,0 +1,47 @@
+//! A server that we reach over TLS, as every real one is.
+
+use super::*;
+use crate::log::Log;
+use crate::recorder::{Regarding, Report, ReportKind};
+
+#[tokio::test]
+async fn a_server_is_believed_whose_authority_the_kubeconfig_names() {
+    let server = ApiServer::start_with_tls().await.unwrap();
+    server.apply_all(small_cluster(3));
+    let mut following = Following::start(server, TIMING).await;
+    following.settle().await;
+    following.watched().await;
+    following.reports.record(Report {
+        kind: ReportKind::Normal,
+        reason: "Starting",
+        action: "StartKubeProxy",
+        regarding: Regarding::Node,
+        note: String::new(),
+    });
+    following.reports.flush(Duration::from_secs(10)).await;
+    assert_eq!(following.server.events().len(), 1);
+    following.server.cut_connections().await;
+    following.server.apply(service("s000", "10.96.7.7"));
+    following.settle().await;
+    following.finish().await;
+}
+
+#[tokio::test]
+async fn a_server_of_an_unknown_authority_is_not_believed_and_the_log_says_so() {
+    let (log, _guard) = Log::capture();
+    let server = ApiServer::start_with_tls().await.unwrap();
+    server.apply_all(small_cluster(1));
+    let mut following = Following::start(server, TIMING).await;
+    following.settle().await;
+    following.watched().await;
+    let known = following.server.requests();
+    // The file names the new authority, too, but is read once a minute.
+    following.server.renew_certificates().unwrap();
+    following.server.cut_connections().await;
+    following.failed(16).await;
+    let told = log.lines().into_iter().filter(|line| line.contains("cannot watch Service objects"));
+    let told: Vec<_> = told.filter(|line| line.contains("invalid peer certificate")).collect();
+    assert_eq!(told.len(), 1, "{told:#?}");
+    assert_eq!(following.server.requests(), known, "nobody else is shown our token");
+    following.finish().await;
+}
