@@ -144,6 +144,7 @@ fn null_if_empty<S: Serializer>(list: &[String], serializer: S) -> Result<S::Ok,
 }
 
 /// A 32-bit number with no more digits than tell it from its neighbours: 0.1, not 0.10000000149011612.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
 fn shortest<S: Serializer>(number: &f32, serializer: S) -> Result<S::Ok, S::Error> {
     let digits = number.to_string().parse().unwrap_or(f64::from(*number));
     serializer.serialize_f64(digits)

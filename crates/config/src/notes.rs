@@ -14,14 +14,14 @@ const JSON: &str = "application/json";
 
 const UNBUFFERED: &str = "log lines are written at once, there is no buffer";
 const WINDOWS: &str = "for Windows alone";
+const LOCALHOST: &str = "iptables-localhost-nodeports";
 
 /// The lines about `config`.
 pub(crate) fn of(config: &KubeProxyConfiguration, gates: &FeatureGates, bound: &Bound) -> Vec<Note> {
     let mut notes = typed(config, bound);
     notes.extend(gates.notes());
-    let name = |field: &str, flag: &str| match bound.file.is_empty() {
-        true => format!("--{flag}"),
-        false => field.to_owned(),
+    let name = |field: &str, flag: &str| {
+        if bound.file.is_empty() { format!("--{flag}") } else { field.to_owned() }
     };
     let mut say = |is_said: bool, field: &str, flag: &str, why: &str| {
         if is_said {
@@ -91,7 +91,6 @@ fn typed(config: &KubeProxyConfiguration, bound: &Bound) -> Vec<Note> {
             ));
         }
     }
-    const LOCALHOST: &str = "iptables-localhost-nodeports";
     let asks_for_localhost = bound.file.is_empty()
         && bound.is_given(LOCALHOST)
         && config.iptables.localhost_node_ports == Some(true)

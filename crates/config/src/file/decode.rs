@@ -81,12 +81,12 @@ impl<'a> Place<'a> {
 
     /// Puts the place in front of a fault, unless a place further inside has done so.
     fn placed<T>(&self, result: Result<T, DecodeError>) -> Result<T, DecodeError> {
-        result.map_err(|error| match error.is_placed {
-            true => error,
-            false => {
-                let message = format!("line {}: {}: {}", self.node.line, self.path, error.message);
-                DecodeError { message, is_placed: true }
+        result.map_err(|error| {
+            if error.is_placed {
+                return error;
             }
+            let message = format!("line {}: {}: {}", self.node.line, self.path, error.message);
+            DecodeError { message, is_placed: true }
         })
     }
 
@@ -258,7 +258,7 @@ impl<'de> Deserializer<'de> for Place<'_> {
     }
 }
 
-impl<'de> IntoDeserializer<'de, DecodeError> for Place<'_> {
+impl IntoDeserializer<'_, DecodeError> for Place<'_> {
     type Deserializer = Self;
 
     fn into_deserializer(self) -> Self {
@@ -268,9 +268,9 @@ impl<'de> IntoDeserializer<'de, DecodeError> for Place<'_> {
 
 /// A number of 32 bits without a fraction.
 fn whole(number: f64) -> Option<i32> {
-    #[expect(clippy::cast_possible_truncation, reason = "what would be cut off is compared right below")]
-    let cut = number as i32;
-    (f64::from(cut) == number).then_some(cut)
+    let fits = number.fract() == 0.0 && (f64::from(i32::MIN)..=f64::from(i32::MAX)).contains(&number);
+    #[expect(clippy::cast_possible_truncation, reason = "it has been seen to fit")]
+    fits.then_some(number as i32)
 }
 
 /// The pairs of a mapping, the first one last.

@@ -1,0 +1,171 @@
+//! Modes and their sections.
+
+use super::*;
+
+pub(super) const ROWS: [Row; 18] = [
+    row(
+        "mode",
+        "\"\"",
+        "mode: nftables",
+        Sets(|c| c.mode == ModeSelection::Explicit(ProxyMode::NFTABLES)),
+        (
+            "mode: kernelspace",
+            "Mode.ProxyMode: Invalid value: \"kernelspace\": must be auto, iptables, ipvs, mine, nftables, userspace or blank (blank means the best that this host can do)",
+        ),
+    ),
+    row(
+        "iptables.masqueradeBit",
+        "14",
+        "iptables: {masqueradeBit: 5}",
+        Sets(|c| c.node().masquerade_mark == 1 << 5),
+        (
+            "iptables: {masqueradeBit: -1}",
+            "KubeProxyIPTablesConfiguration.MasqueradeBit: Invalid value: -1: must be within the range [0, 31]",
+        ),
+    ),
+    row(
+        "iptables.masqueradeAll",
+        "false",
+        "iptables: {masqueradeAll: true}",
+        Sets(|c| c.node().masquerade_all),
+        (
+            "iptables: {masqueradeAll: 1}",
+            "iptables.masqueradeAll: a number stands where true or false should",
+        ),
+    ),
+    row(
+        "iptables.localhostNodePorts",
+        "true",
+        "iptables: {localhostNodePorts: false}",
+        Sets(|c| shown(c, "iptables", "iptables/localhostNodePorts") == "false"),
+        (
+            "iptables: {localhostNodePorts: 1}",
+            "iptables.localhostNodePorts: a number stands where true or false should",
+        ),
+    ),
+    row(
+        "iptables.syncPeriod",
+        "\"30s\"",
+        "iptables: {syncPeriod: 1m}",
+        Sets(|c| c.sync.max.as_secs() == 60),
+        (
+            "iptables: {syncPeriod: -1s}",
+            "[KubeProxyConfiguration.SyncPeriod: Invalid value: -1s: must be greater than 0, KubeProxyConfiguration.SyncPeriod: Invalid value: 0s: must be greater than or equal to KubeProxyConfiguration.MinSyncPeriod]",
+        ),
+    ),
+    row(
+        "iptables.minSyncPeriod",
+        "\"0s\"",
+        "iptables: {minSyncPeriod: 2s}",
+        Sets(|c| c.sync.min.as_secs() == 2),
+        (
+            "iptables: {minSyncPeriod: 31s}",
+            "SyncPeriod: Invalid value: 31s: must be greater than or equal to KubeProxyConfiguration.MinSyncPeriod",
+        ),
+    ),
+    row(
+        "ipvs.syncPeriod",
+        "\"30s\"",
+        "ipvs: {syncPeriod: 1m}\nmode: ipvs",
+        Sets(|c| c.sync.max.as_secs() == 60),
+        ("ipvs: {syncPeriod: 5}", "ipvs.syncPeriod: a number stands where text should"),
+    ),
+    row(
+        "ipvs.minSyncPeriod",
+        "\"0s\"",
+        "ipvs: {minSyncPeriod: 2s}\nmode: ipvs",
+        Sets(|c| c.sync.min.as_secs() == 2),
+        ("ipvs: {minSyncPeriod: 5}", "ipvs.minSyncPeriod: a number stands where text should"),
+    ),
+    row(
+        "ipvs.scheduler",
+        "\"\"",
+        "ipvs: {scheduler: lc}\nmode: ipvs",
+        Sets(|c| shown(c, "ipvs", "ipvs/scheduler") == "\"lc\""),
+        ("ipvs: {scheduler: 5}", "ipvs.scheduler: a number stands where text should"),
+    ),
+    row(
+        "ipvs.excludeCIDRs",
+        "null",
+        "ipvs: {excludeCIDRs: [10.0.0.0/8]}\nmode: ipvs",
+        Sets(|c| shown(c, "ipvs", "ipvs/excludeCIDRs") == "[\"10.0.0.0/8\"]"),
+        (
+            "ipvs: {excludeCIDRs: [x]}\nmode: ipvs",
+            "KubeProxyIPVSConfiguration.ExcludeCidrs[0]: Invalid value: \"x\": must be a valid CIDR",
+        ),
+    ),
+    row(
+        "ipvs.strictARP",
+        "false",
+        "ipvs: {strictARP: true}\nmode: ipvs",
+        Sets(|c| shown(c, "ipvs", "ipvs/strictARP") == "true"),
+        ("ipvs: {strictARP: 1}", "ipvs.strictARP: a number stands where true or false should"),
+    ),
+    row(
+        "ipvs.tcpTimeout",
+        "\"0s\"",
+        "ipvs: {tcpTimeout: 1m}\nmode: ipvs",
+        Sets(|c| shown(c, "ipvs", "ipvs/tcpTimeout") == "\"1m0s\""),
+        (
+            "ipvs: {tcpTimeout: -1s}\nmode: ipvs",
+            "KubeProxyIPVSConfiguration.TCPTimeout: Invalid value: -1s: must be greater than or equal to 0",
+        ),
+    ),
+    row(
+        "ipvs.tcpFinTimeout",
+        "\"0s\"",
+        "ipvs: {tcpFinTimeout: 1m}\nmode: ipvs",
+        Sets(|c| shown(c, "ipvs", "ipvs/tcpFinTimeout") == "\"1m0s\""),
+        (
+            "ipvs: {tcpFinTimeout: -1s}\nmode: ipvs",
+            "KubeProxyIPVSConfiguration.TCPFinTimeout: Invalid value: -1s: must be greater than or equal to 0",
+        ),
+    ),
+    row(
+        "ipvs.udpTimeout",
+        "\"0s\"",
+        "ipvs: {udpTimeout: 1m}\nmode: ipvs",
+        Sets(|c| shown(c, "ipvs", "ipvs/udpTimeout") == "\"1m0s\""),
+        (
+            "ipvs: {udpTimeout: -1s}\nmode: ipvs",
+            "KubeProxyIPVSConfiguration.UDPTimeout: Invalid value: -1s: must be greater than or equal to 0",
+        ),
+    ),
+    row(
+        "nftables.masqueradeBit",
+        "14",
+        "nftables: {masqueradeBit: 5}\nmode: nftables",
+        Sets(|c| c.node().masquerade_mark == 1 << 5),
+        (
+            "nftables: {masqueradeBit: 32}\nmode: nftables",
+            "KubeProxyNFTablesConfiguration.MasqueradeBit: Invalid value: 32: must be within the range [0, 31]",
+        ),
+    ),
+    row(
+        "nftables.masqueradeAll",
+        "false",
+        "nftables: {masqueradeAll: true}\nmode: nftables",
+        Sets(|c| c.node().masquerade_all),
+        (
+            "nftables: {masqueradeAll: 1}",
+            "nftables.masqueradeAll: a number stands where true or false should",
+        ),
+    ),
+    row(
+        "nftables.syncPeriod",
+        "\"30s\"",
+        "nftables: {syncPeriod: 1m}\nmode: nftables",
+        Sets(|c| c.sync.max.as_secs() == 60),
+        ("nftables: {syncPeriod: 5}", "nftables.syncPeriod: a number stands where text should"),
+    ),
+    row(
+        "nftables.minSyncPeriod",
+        "\"0s\"",
+        "nftables: {minSyncPeriod: 2s}\nmode: nftables",
+        Sets(|c| c.sync.min.as_secs() == 2),
+        (
+            "nftables: {minSyncPeriod: -2s}\nmode: nftables",
+            "MinSyncPeriod: Invalid value: -2s: must be greater than or equal to 0",
+        ),
+    ),
+];
