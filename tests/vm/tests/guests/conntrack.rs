@@ -4,7 +4,8 @@ use std::fs;
 use std::time::Duration;
 
 use portolan_host::{ConntrackSettings, Host, HostError, Outcome, Tuned};
-use portolan_tests_vm::{Kernel, Vm, in_guest};
+use portolan_testkit::netns::{ManifestFolder, Namespace, Portolan, Program};
+use portolan_tests_vm::{Kernel, Vm, in_guest, proxy};
 
 const CPUS: u32 = 2;
 
@@ -64,5 +65,55 @@ fn without_the_module_each_setting_says_that_its_file_is_not_there() {
         // The size of the hash table is not tried where there is no maximum.
         assert_eq!(tuned.iter().filter(|tuned| is_absent(tuned)).count(), 6, "{tuned:#?}");
         assert_eq!(tuned.len(), 6);
+    });
+}
+
+/// A machine that has the proxy.
+fn machine_with_proxy() -> Vm {
+    let binary = proxy().unwrap();
+    let vm = machine().network_programs().copy(&binary).variable("PORTOLAN_BIN", binary);
+    vm.memory(1024).patience(3 * PATIENCE)
+}
+
+/// Emulated processors are slow, and share what there is with other tests.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The log of a proxy that asks for other settings than the kernel's own, when its first rules are in force.
+fn log_of_proxy_in(namespace: &Namespace) -> String {
+    let folder = ManifestFolder::create().unwrap();
+    let settings = ["--conntrack-max-per-core=100000", "--conntrack-min=1", "--conntrack-udp-timeout=31s"];
+    let flags = Portolan::flags(&folder).into_iter().chain(settings.map(str::to_owned));
+    let mut proxy = Portolan::start(namespace, flags).unwrap();
+    proxy.wait_synced(PATIENCE).unwrap();
+    let log = proxy.log().unwrap();
+    assert!(proxy.terminate(PATIENCE).unwrap().success());
+    log
+}
+
+#[test]
+fn the_proxy_makes_the_settings_of_a_host_that_tracked_nothing_before() {
+    in_guest(machine_with_proxy(), || {
+        assert!(!fs::exists("/proc/sys/net/netfilter/nf_conntrack_max").unwrap());
+        Program::new("ip").args(["netns", "attach", "initial", "1"]).run().unwrap();
+        let log = log_of_proxy_in(&Namespace::open("initial").unwrap());
+        assert_eq!(netfilter("max"), 100_000 * CPUS, "{log}");
+        assert_eq!(netfilter("udp_timeout"), 31, "{log}");
+        assert!(netfilter("buckets") >= 50_000, "{log}");
+        assert!(!log.contains("cannot be set"), "{log}");
+    });
+}
+
+#[test]
+fn where_the_settings_are_not_the_proxys_to_make_it_warns_and_serves() {
+    in_guest(machine_with_proxy().modules(["nf_conntrack"]), || {
+        let before = netfilter("max");
+        let node = Namespace::create("node").unwrap();
+        node.ip("link set lo up").unwrap();
+        let log = log_of_proxy_in(&node);
+        assert_eq!(netfilter("max"), before);
+        let warnings: Vec<_> = log.lines().filter(|line| line.contains("cannot be set")).collect();
+        let [warning] = warnings[..] else { panic!("{log}") };
+        assert!(warning.starts_with('W') && warning.contains("nf_conntrack_max to 200000"), "{warning}");
+        assert!(warning.contains("--init-only"), "{warning}");
     });
 }
