@@ -87,6 +87,3 @@ fn check_kind(root: &Node) -> Result<(), String> {
         Err(format!("{version} {kind} is not known, only {API_VERSION} {KIND} is"))
     }
 }
-
-#[cfg(test)]
-mod tests;

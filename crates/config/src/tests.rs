@@ -5,6 +5,7 @@ mod files;
 mod flags;
 mod page;
 mod random;
+mod written;
 
 use std::error::Error;
 use std::io::Write;

@@ -1,1 +1,69 @@
+use IpFamily::{V4, V6};
 
+use super::*;
+use crate::file;
+use crate::note::NoteLevel;
+
+/// Restricts node ports and opens the metrics, so that nothing is said about them.
+const QUIET: &str = "nodePortAddresses: [primary]\nmetricsBindAddress: '[::]:2'\n";
+
+fn checked(body: &str, served: &[IpFamily], primary: IpFamily) -> Result<Vec<String>, String> {
+    let head = "kind: KubeProxyConfiguration\napiVersion: kubeproxy.config.k8s.io/v1alpha1\n";
+    let config = file::parse(&format!("{head}{body}")).unwrap().config;
+    let notes = check(&config, served, primary).map_err(|error| error.to_string())?;
+    assert!(notes.iter().all(|note| note.level == NoteLevel::Error));
+    Ok(notes.into_iter().map(|note| note.to_string()).collect())
+}
+
+#[test]
+fn ranges_of_pods_have_to_be_of_a_family_that_is_served() {
+    let both = &[V4, V6];
+    let v4 = format!("{QUIET}clusterCIDR: 10.0.0.0/8");
+    let v6 = format!("{QUIET}clusterCIDR: fd00::/48");
+    let pair = format!("{QUIET}clusterCIDR: fd00::/48,10.0.0.0/8");
+    for (body, served, primary) in
+        [(&v4, &both[..1], V4), (&v6, &both[1..], V6), (&pair, &both[..1], V4), (&pair, both, V6)]
+    {
+        assert_eq!(checked(body, served, primary), Ok(vec![]), "{body} {primary}");
+    }
+    let wrong = "clusterCIDR: fd00::/48 is of the other family, and the cluster is IPv4-primary";
+    assert_eq!(checked(&v6, both, V4), Ok(vec![wrong.to_owned()]));
+    let fatal = "cluster is IPv4-primary, but clusterCIDR has only ranges of the other family: fd00::/48";
+    assert_eq!(checked(&v6, &[V4], V4), Err(fatal.to_owned()));
+    let node_cidr = format!("{v6}\ndetectLocalMode: NodeCIDR");
+    assert_eq!(checked(&node_cidr, &[V4], V4), Ok(vec![wrong.to_owned()]), "nothing depends on it");
+}
+
+#[test]
+fn open_node_ports_are_told_as_kube_proxy_does() {
+    let both = &[V4, V6];
+    let unset = "nodePortAddresses: unset, so node ports answer on all local addresses; consider `primary`";
+    assert_eq!(checked("", both, V4), Ok(vec![unset.to_owned()]));
+    assert_eq!(checked("mode: nftables", both, V4), Ok(vec![]), "there it is primary");
+    assert_eq!(
+        checked("nodePortAddresses: [10.0.0.0/8]", both, V4),
+        Ok(vec![]),
+        "maybe the cluster is IPv4 alone"
+    );
+    let pods = "clusterCIDR: 10.0.0.0/8,fd00::/48\n";
+    let half = "nodePortAddresses: has no range of IPv6, so node ports answer on all local addresses of it";
+    assert_eq!(
+        checked(&format!("{pods}nodePortAddresses: [10.0.0.0/8]"), both, V4),
+        Ok(vec![half.to_owned()])
+    );
+    assert_eq!(checked(&format!("{pods}nodePortAddresses: [10.0.0.0/8, '::/0']"), both, V4), Ok(vec![]));
+    let other = "nodePortAddresses: fd00::/8 is of the other family, and the cluster is IPv4-primary";
+    assert_eq!(checked("nodePortAddresses: ['fd00::/8']", both, V4), Ok(vec![other.to_owned()]));
+}
+
+#[test]
+fn addresses_of_servers_matter_where_one_family_is_missing() {
+    let servers = format!("{QUIET}healthzBindAddress: '[fd00::1]:1'");
+    assert_eq!(checked(&servers, &[V4, V6], V4), Ok(vec![]));
+    let wrong = "healthzBindAddress: [fd00::1]:1 is of the other family, and the cluster is IPv4-primary";
+    assert_eq!(checked(&servers, &[V4], V4), Ok(vec![wrong.to_owned()]), "unspecified ones are of both");
+    let ipvs = format!("{QUIET}mode: ipvs\nipvs: {{excludeCIDRs: [fd00::/8]}}");
+    let wrong = "ipvs.excludeCIDRs: fd00::/8 is of the other family, and the cluster is IPv4-primary";
+    assert_eq!(checked(&ipvs, &[V4], V4), Ok(vec![wrong.to_owned()]));
+    assert_eq!(checked(&ipvs, &[V4, V6], V4), Ok(vec![]));
+}

@@ -295,6 +295,3 @@ impl<'de> de::MapAccess<'de> for Pairs<'_> {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;
