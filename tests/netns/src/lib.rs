@@ -13,6 +13,8 @@ mod cluster;
 #[cfg(test)]
 mod continuity;
 #[cfg(test)]
+mod events;
+#[cfg(test)]
 mod harness;
 #[cfg(test)]
 mod model;
@@ -20,6 +22,8 @@ mod model;
 mod scenarios;
 #[cfg(test)]
 mod stage;
+#[cfg(test)]
+mod startup;
 #[cfg(test)]
 mod takeover;
 #[cfg(test)]

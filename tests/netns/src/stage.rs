@@ -4,7 +4,6 @@
 //! families. Which pods are behind it, each test says.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
 use std::time::Duration;
 
 use portolan_testkit::api_server::ApiServer;
@@ -259,7 +258,10 @@ pub(crate) fn exit_code(process: &mut Portolan) -> Option<i32> {
     }
 }
 
-/// Starts another program than the proxy, or the proxy by way of another program such as `env`.
+/// Starts the proxy by way of another program, such as `env`, with all words after its name.
 pub(crate) fn start_by(stage: &Stage, program: &str, words: &[String]) -> Portolan {
-    Portolan::start_binary(Path::new(program), stage.net.node(), words).unwrap()
+    let folders = std::env::var_os("PATH").unwrap();
+    let path = std::env::split_paths(&folders).map(|folder| folder.join(program)).find(|path| path.is_file());
+    let path = path.unwrap_or_else(|| panic!("{program} is not in PATH"));
+    Portolan::start_binary(&path, stage.net.node(), words).unwrap()
 }
