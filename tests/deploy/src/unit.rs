@@ -54,7 +54,7 @@ fn systemd_finds_the_service_well_confined() {
 }
 
 #[test]
-fn rules_outlive_the_service() {
+fn nothing_runs_when_the_service_stops() {
     let unit = text("deploy/systemd/portolan.service");
 
     let stops = unit.lines().any(|line| line.starts_with("ExecStop"));
