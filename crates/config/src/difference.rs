@@ -1,6 +1,6 @@
 //! What a changed file changes, and which of it a running process can take up.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use portolan_core::address::parse_ip;
 use serde_json::Value;
@@ -62,38 +62,43 @@ const WITHOUT_EFFECT: [&str; 11] = [
 /// The fields in which the configurations in force differ, sorted.
 pub(crate) fn between(old: &KubeProxyConfiguration, new: &KubeProxyConfiguration) -> Vec<Difference> {
     let (before, after) = (leaves(old), leaves(new));
-    let fields: std::collections::BTreeSet<_> = before.keys().chain(after.keys()).collect();
+    let fields: BTreeSet<_> = before.keys().chain(after.keys()).collect();
     let changed = fields.into_iter().filter(|field| before.get(*field) != after.get(*field));
-    let counting =
-        changed.filter(|field| has_effect(field, old.section()) || has_effect(field, new.section()));
-    counting
-        .map(|field| {
-            // The servers' default addresses and the family that comes first follow its family.
-            let stays = field != "bindAddress" || is_ipv4(old) == is_ipv4(new);
-            let is_live = stays && takes_effect_live(field);
-            let takes_effect = if is_live { TakesEffect::Live } else { TakesEffect::Restart };
-            Difference { field: field.clone(), takes_effect }
-        })
-        .collect()
+    let counting = changed.filter(|field| counts(field, old.section()) || counts(field, new.section()));
+    let mut differences = Vec::new();
+    for field in counting {
+        let Some(takes_effect) = takes_effect(field) else { continue };
+        // The servers' default addresses and the family that comes first follow its family.
+        let stays = field != "bindAddress" || is_ipv4(old) == is_ipv4(new);
+        let takes_effect = if stays { takes_effect } else { TakesEffect::Restart };
+        differences.push(Difference { field: field.clone(), takes_effect });
+    }
+    differences
 }
 
-/// Whether a running process takes up a changed value of this field.
-fn takes_effect_live(field: &str) -> bool {
+/// When a new value of this field counts; `None` if it changes nothing.
+pub(crate) fn takes_effect(field: &str) -> Option<TakesEffect> {
     let is_period = ["iptables", "ipvs", "nftables"].iter().any(|section| {
         let name = field.strip_prefix(section).and_then(|rest| rest.strip_prefix('.'));
         matches!(name, Some("syncPeriod" | "minSyncPeriod"))
     });
-    is_period || is_among(&LIVE, field)
+    if is_among(&WITHOUT_EFFECT, field) {
+        None
+    } else if is_period || is_among(&LIVE, field) {
+        Some(TakesEffect::Live)
+    } else {
+        Some(TakesEffect::Restart)
+    }
 }
 
-/// Whether a field changes anything while `counts` is the section that counts.
-fn has_effect(field: &str, counts: Section) -> bool {
+/// Whether a field is looked at while `counts` is the section that counts.
+fn counts(field: &str, counts: Section) -> bool {
     match field.split_once('.') {
         Some(("iptables", "localhostNodePorts")) => counts == Section::Iptables,
         Some(("iptables", _)) => counts != Section::Nftables,
         Some(("ipvs", _)) => counts == Section::Ipvs,
         Some(("nftables", _)) => counts == Section::Nftables,
-        _ => !is_among(&WITHOUT_EFFECT, field),
+        _ => true,
     }
 }
 
