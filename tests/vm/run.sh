@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Runs tests of one package in another kernel: tests/vm/run.sh KERNEL PACKAGE [ARGUMENT of cargo test...]
+#
+#   tests/vm/run.sh bookworm portolan-nft --test kernel
+#   tests/vm/run.sh bullseye portolan-tests-netns --lib -- scenarios::ranges
+#
+# KERNEL is bullseye (5.10), bookworm (6.1) or trixie (6.12). Each test executable is one boot.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+kernel=${1:?which kernel: bullseye, bookworm or trixie}
+package=${2:?which package}
+shift 2
+target=${CARGO_TARGET_DIR:-$PWD/target}
+
+# Tests of the whole run the proxy's binary, those of its clients want to see certificates, and leftovers are made
+# with iptables and ipset.
+options=(--kernel "$kernel" --memory 2048 --seconds 3600)
+for variable in PORTOLAN_BIN RUST_BACKTRACE PROPTEST_CASES; do
+    options+=(--keep "$variable")
+done
+for program in ipset {ip,ip6}tables-{nft,legacy}{,-restore,-save} sleep cat sh; do
+    command -v "$program" >/dev/null && options+=(--with "$program")
+done
+for path in /etc/ssl/certs/ca-certificates.crt /usr/lib/x86_64-linux-gnu/xtables; do
+    [ -e "$path" ] && options+=(--copy "$path")
+done
+if [ "$package" = portolan-tests-netns ]; then
+    export PORTOLAN_BIN="${PORTOLAN_BIN:-$target/debug/portolan}"
+    cargo build --locked -p portolan
+fi
+[ -n "${PORTOLAN_BIN:-}" ] && options+=(--copy "$PORTOLAN_BIN")
+
+cargo build --locked -p portolan-tests-vm
+export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="$target/debug/portolan-vm ${options[*]}"
+exec cargo test --locked -p "$package" "$@"
