@@ -137,7 +137,6 @@ impl Bench {
     fn check_everything(&mut self) -> (String, u64) {
         let mut state = State::new(world::config());
         empty_lists().into_iter().chain(self.events(100, 244)).for_each(|event| state.handle(event));
-        state.handle(portolan_testkit::objects::service_cidr("default", &["10.111.0.0/16", "fd11::/64"]));
         state.prepare();
         let check = FlowCheck::after(state.plan(self.family), &ChangeSet::complete());
         self.measure(&check, &[])

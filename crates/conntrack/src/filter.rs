@@ -30,9 +30,15 @@ impl Filter {
     /// are no more than `limit`.
     pub(crate) fn covering(check: &FlowCheck, family: IpFamily, limit: usize) -> BTreeSet<Self> {
         let by = |filter: fn(Destination, IpFamily) -> Option<Self>| -> Option<BTreeSet<Self>> {
-            let filters: BTreeSet<_> =
-                check.destinations()?.filter_map(|wanted| filter(wanted, family)).collect();
-            (filters.len() <= limit).then_some(filters)
+            let mut filters = BTreeSet::new();
+            for wanted in check.destinations() {
+                filters.extend(filter(wanted, family));
+                // A start has tens of thousands in question.
+                if filters.len() > limit {
+                    return None;
+                }
+            }
+            Some(filters)
         };
         by(Self::narrowest)
             .or_else(|| by(|wanted, _| Some(Self::Port(wanted.port))))

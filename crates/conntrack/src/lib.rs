@@ -11,7 +11,7 @@
 //!    * one list per address and port in question, which brings the flows of these frontends only;
 //!    * for IPv6, one list per port, because kernels do the opposite of what a filter for an IPv6
 //!      address asks (from Linux 5.8, where filters came, to 6.18 at least; see `filter`);
-//!    * one list of all UDP flows where many frontends are in question, or all are.
+//!    * one list of all UDP flows where the frontends in question have too many ports.
 //!
 //!    A filter keeps entries from being sent, not from being looked at: the kernel walks its whole
 //!    table for every list, and leaves packets waiting on that processor until it has an answer to

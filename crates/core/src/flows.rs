@@ -8,9 +8,14 @@
 //! * those to an endpoint that no longer serves, or serves on another port;
 //! * those to an address of ours that were never translated, because they began before there
 //!   was anything to translate them to;
-//! * those to an address that no Service has any more.
+//! * those to an address that a Service of ours had until this change.
 //!
 //! A flow to an endpoint that still answers is left alone, even where new ones go elsewhere.
+//!
+//! Flows of Services that we do not know are not ours to judge, wherever they were sent. A Service
+//! may be another proxy's on purpose (label `service.kubernetes.io/service-proxy-name`), and then
+//! its cluster IP lies in the ServiceCIDRs like any other. So the flows of a Service that was
+//! deleted while no proxy ran, which look the same, stay until their clients fall silent.
 //!
 //! A plan does not know the node's addresses, so of a flow to a node port's number this module says
 //! only that it would be stale if it were sent to this node ([`FlowCheck::is_by_node_port`]).
@@ -19,8 +24,6 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-
-use ipnet::IpNet;
 
 use crate::address::{IpFamily, Protocol};
 use crate::changes::ChangeSet;
@@ -46,8 +49,6 @@ pub struct Flow {
 pub struct FlowCheck {
     vips: HashMap<SocketAddr, Wanted>,
     node_ports: HashMap<u16, Wanted>,
-    /// Translated flows to an address in here that is not in `vips` are of a Service that is gone.
-    service_cidrs: Vec<IpNet>,
 }
 
 /// Where flows to one frontend may lead.
@@ -63,8 +64,7 @@ impl FlowCheck {
     /// What to check after `plan` came into force, which differs by `changes` from the one before.
     ///
     /// Costs what changed; nothing to check when no UDP frontend lost an endpoint or got its first.
-    /// Everything is checked when nothing is known of the plan before, and when the ranges of cluster
-    /// IPs become known or grow.
+    /// Everything that `plan` serves is checked when nothing is known of the plan before.
     pub fn after(plan: &NodePlan, changes: &ChangeSet) -> Self {
         let mut check = Self::default();
         let udp_ports = || changes.service_ports().filter(|(name, _)| name.protocol == Protocol::Udp);
@@ -80,19 +80,14 @@ impl FlowCheck {
         for (name, _) in udp_ports() {
             check.rewant(plan.service_ports.get(name).map(AsRef::as_ref));
         }
-        // Ranges that become known after the start may hold flows of Services that are long gone.
-        let more_ranges = changes
-            .old_node()
-            .is_some_and(|old| plan.node.service_cidrs.iter().any(|cidr| !old.service_cidrs.contains(cidr)));
-        if changes.is_complete() || more_ranges {
+        if changes.is_complete() {
             check.want_all(plan);
         }
         check
     }
 
-    /// Looks at all flows to anything that `plan` serves, or that is a cluster IP and nobody's.
+    /// Looks at all flows to anything that `plan` serves.
     fn want_all(&mut self, plan: &NodePlan) {
-        self.service_cidrs.clone_from(&plan.node.service_cidrs);
         let is_udp = |name: &ServicePortName| name.protocol == Protocol::Udp;
         for (_, port) in plan.service_ports.iter().filter(|(name, _)| is_udp(name)) {
             self.want(Some(port), None);
@@ -138,32 +133,27 @@ impl FlowCheck {
 
     /// Whether no flow can be stale.
     pub fn is_empty(&self) -> bool {
-        self.vips.is_empty() && self.node_ports.is_empty() && self.service_cidrs.is_empty()
+        self.vips.is_empty() && self.node_ports.is_empty()
     }
 
-    /// The addresses and ports whose flows are in question; `None` when flows to any cluster IP
-    /// are, whether a Service has it or not.
-    pub fn destinations(&self) -> Option<impl Iterator<Item = Destination>> {
+    /// The addresses and ports whose flows are in question.
+    pub fn destinations(&self) -> impl Iterator<Item = Destination> {
         let vips = self.vips.keys().map(|vip| Destination { ip: Some(vip.ip()), port: vip.port() });
         let node_ports = self.node_ports.keys().map(|port| Destination { ip: None, port: *port });
-        self.service_cidrs.is_empty().then(|| vips.chain(node_ports))
+        vips.chain(node_ports)
     }
 
     /// Whether a new flow like this one would go elsewhere.
     ///
     /// Where [`is_by_node_port`](Self::is_by_node_port), that holds only if the destination is this node.
     pub fn is_stale(&self, flow: &Flow) -> bool {
-        let is_translated = flow.reply_source != flow.destination;
         if let Some(wanted) = self.vips.get(&flow.destination) {
             return !wanted.keeps(flow);
         }
-        // Before node ports: an address in here is no node's, whatever the port.
-        if self.is_cluster_ip(flow.destination.ip()) {
-            return is_translated;
-        }
         if let Some(wanted) = self.node_ports.get(&flow.destination.port()) {
-            // The destination may be any host's. What passes by untouched is harmless to
-            // forget; what somebody else translates is not ours to judge.
+            // The destination may be any host's, or another proxy's. What passes by untouched is
+            // harmless to forget; what somebody else translates is not ours to judge.
+            let is_translated = flow.reply_source != flow.destination;
             let is_untouched = !is_translated && flow.reply_destination == flow.source;
             let is_ours = is_translated && wanted.had(flow);
             return (is_untouched || is_ours) && !wanted.keeps(flow);
@@ -172,15 +162,10 @@ impl FlowCheck {
     }
 
     /// Whether a flow is in question for its destination port alone, so that it is ours only if
-    /// the destination address is one of this node's own. Other hosts' flows pass with any port.
+    /// the destination address is one of this node's own. Flows to other hosts, and to cluster IPs
+    /// that another proxy serves, pass with any port.
     pub fn is_by_node_port(&self, flow: &Flow) -> bool {
-        !self.vips.contains_key(&flow.destination)
-            && !self.is_cluster_ip(flow.destination.ip())
-            && self.node_ports.contains_key(&flow.destination.port())
-    }
-
-    fn is_cluster_ip(&self, ip: IpAddr) -> bool {
-        self.service_cidrs.iter().any(|cidr| cidr.contains(&ip))
+        !self.vips.contains_key(&flow.destination) && self.node_ports.contains_key(&flow.destination.port())
     }
 }
 

@@ -51,10 +51,25 @@ fn a_node_port_is_listed_by_its_number() {
 }
 
 #[test]
-fn where_any_address_is_in_question_all_udp_flows_are_listed() {
-    let check =
-        check_of(&[("ns/a", "10.96.0.1")], IpFamily::V4, [service_cidr("default", &["10.96.0.0/16"])]);
-    assert_eq!(Filter::covering(&check, IpFamily::V4, 9), BTreeSet::from([Filter::Udp]));
+fn a_start_lists_by_what_it_serves_however_many_addresses_services_may_have() {
+    let ranges = || service_cidr("default", &["10.96.0.0/16", "fd00::/112"]);
+    let covering = |services: &[(&str, &str)], limit| {
+        Filter::covering(&check_of(services, IpFamily::V4, [ranges()]), IpFamily::V4, limit)
+    };
+    assert_eq!(covering(&[("ns/a", "10.96.0.1")], 1), BTreeSet::from([to("10.96.0.1:53")]));
+    assert_eq!(covering(&[("ns/a", "fd00::1")], 1), [].into(), "flows of IPv4 lead to none of them");
+    assert_eq!(covering(&[], 1), [].into());
+}
+
+#[test]
+fn frontends_of_too_many_ports_are_looked_for_among_all_udp_flows() {
+    let services = (0..4).map(|number| {
+        let vip = format!("10.96.0.{}", 1 + number);
+        service(&format!("ns/s{number}"), &vip).port("", Protocol::Udp, 1000 + number).applied()
+    });
+    let check = check_of(&[], IpFamily::V4, services);
+    assert_eq!(Filter::covering(&check, IpFamily::V4, 4).len(), 4);
+    assert_eq!(Filter::covering(&check, IpFamily::V4, 3), BTreeSet::from([Filter::Udp]));
 }
 
 #[test]

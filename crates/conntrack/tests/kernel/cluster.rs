@@ -1,5 +1,7 @@
 //! A cluster that things happen to, and the checks that follow.
 
+use std::time::{Duration, Instant};
+
 use portolan_conntrack::Conntrack;
 use portolan_core::event::Event;
 use portolan_core::{ChangeSet, FlowCheck, FlowCleaner, IpFamily, State};
@@ -55,6 +57,11 @@ impl Cluster {
     /// Starts the proxy anew, and removes what is stale then.
     pub(crate) fn restart(&mut self) -> usize {
         self.conntrack = Conntrack::new();
+        self.compare()
+    }
+
+    /// Looks at everything, as from time to time, and removes what is stale. Returns how many.
+    pub(crate) fn compare(&mut self) -> usize {
         let checks = self.checks_of_a_restart();
         checks.iter().map(|(family, check)| self.conntrack.remove_stale(*family, check).unwrap()).sum()
     }
@@ -64,5 +71,12 @@ impl Cluster {
 pub(crate) fn become_node() {
     for address in NODE {
         Program::new("ip").args(["address", "add", address, "dev", "lo"]).run().unwrap();
+    }
+    // The kernel makes the local route of an IPv6 address in its own time.
+    let began = Instant::now();
+    let local = format!("local {} ", NODE[1]);
+    while !Program::new("ip").args(["-6", "route", "show", "table", "local"]).run().unwrap().contains(&local)
+    {
+        assert!(began.elapsed() < Duration::from_secs(10), "{} has no local route", NODE[1]);
     }
 }

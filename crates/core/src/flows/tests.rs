@@ -33,6 +33,14 @@ fn plan() -> NodePlan {
     NodePlan::new(IpFamily::V4, config.settings(IpFamily::V4, None, []))
 }
 
+/// What a start looks at that finds one service port, with a node port, in a known ServiceCIDR.
+fn check_of_a_start() -> FlowCheck {
+    let mut plan = plan();
+    plan.node.service_cidrs = vec!["10.96.0.0/16".parse().unwrap()];
+    plan.service_ports.insert(name("dns"), service_port("10.244.0.1:5353"));
+    FlowCheck::after(&plan, &ChangeSet::complete())
+}
+
 fn flow(destination: &str, endpoint: &str) -> Flow {
     let source = "10.1.1.1:1000".parse().unwrap();
     let (destination, reply_source) = (destination.parse().unwrap(), endpoint.parse().unwrap());
@@ -57,16 +65,16 @@ fn a_node_port_that_passes_on_is_checked_for_the_endpoints_of_both_holders() {
     }
 }
 
+/// Which addresses are this node's only the cleaner knows.
 #[test]
 fn only_flows_that_are_in_question_for_their_port_alone_need_an_address_of_this_node() {
-    let mut plan = plan();
-    plan.node.service_cidrs = vec!["10.96.0.0/16".parse().unwrap()];
-    plan.service_ports.insert(name("dns"), service_port("10.244.0.1:5353"));
-    let check = FlowCheck::after(&plan, &ChangeSet::complete());
+    let check = check_of_a_start();
     for (destination, is_by_node_port) in [
         ("192.0.2.1:30053", true),
+        ("10.96.0.9:30053", true),
+        ("10.96.0.10:30053", true),
         ("10.96.0.10:53", false),
-        ("10.96.0.9:30053", false),
+        ("10.96.0.9:53", false),
         ("192.0.2.1:53", false),
     ] {
         assert_eq!(
@@ -78,11 +86,25 @@ fn only_flows_that_are_in_question_for_their_port_alone_need_an_address_of_this_
 }
 
 #[test]
-fn a_flow_of_a_service_that_is_gone_is_stale_though_its_port_is_a_node_ports_number() {
+fn a_cluster_ip_of_nobody_we_know_is_in_question_for_a_node_ports_number_at_most() {
+    let check = check_of_a_start();
+    for endpoint in ["10.244.0.1:5353", "10.244.0.9:99"] {
+        assert!(!check.is_stale(&flow("10.96.0.9:99", endpoint)), "{endpoint}: another proxy's");
+        let passing = flow("10.96.0.9:30053", endpoint);
+        assert!(!check.is_stale(&passing) || check.is_by_node_port(&passing), "{endpoint}");
+    }
+    assert!(!check.is_stale(&flow("10.96.0.9:99", "10.96.0.9:99")), "never translated");
+}
+
+#[test]
+fn ranges_of_cluster_ips_are_no_reason_to_look() {
     let mut plan = plan();
+    let before = plan.node.clone();
     plan.node.service_cidrs = vec!["10.96.0.0/16".parse().unwrap()];
     plan.service_ports.insert(name("dns"), service_port("10.244.0.1:5353"));
-    let check = FlowCheck::after(&plan, &ChangeSet::complete());
-    assert!(check.is_stale(&flow("10.96.0.9:30053", "10.244.0.1:5353")));
-    assert!(!check.is_stale(&flow("10.96.0.9:30053", "10.96.0.9:30053")), "never translated");
+    let mut changes = ChangeSet::default();
+    changes.record_node(before, &plan.node);
+    assert!(FlowCheck::after(&plan, &changes).is_empty());
+    plan.service_ports.clear();
+    assert!(FlowCheck::after(&plan, &ChangeSet::complete()).is_empty(), "nothing is ours");
 }

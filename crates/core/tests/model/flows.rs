@@ -56,6 +56,10 @@ impl Tracked {
             let is_nobodys = owner(plan, flow.destination).is_none();
             assert!(is_nobodys || complete.is_stale(flow), "{flow:?} was taken for stale");
         }
+        for flow in anothers(plan.family) {
+            let is_taken = |check: &FlowCheck| check.is_stale(&flow) && !check.is_by_node_port(&flow);
+            assert!(!is_taken(&check) && !is_taken(&complete), "{flow:?} is another proxy's");
+        }
         self.0.retain(|flow| !check.is_stale(flow));
         for flow in self.0.iter().filter(|flow| complete.is_stale(flow)) {
             // Without endpoints there is nothing that this flow could be translated to instead.
@@ -74,7 +78,7 @@ fn is_asked_for(check: &FlowCheck, flow: &Flow) -> bool {
     let meets = |ip: Option<IpAddr>, port| {
         ip.is_none_or(|ip| ip == flow.destination.ip()) && port == flow.destination.port()
     };
-    check.destinations().is_none_or(|mut all| all.any(|asked| meets(asked.ip, asked.port)))
+    check.destinations().any(|asked| meets(asked.ip, asked.port))
 }
 
 /// Flows that clients would have after this plan: one from outside and one that is masqueraded
@@ -94,6 +98,19 @@ fn allowed(plan: &NodePlan) -> impl Iterator<Item = Flow> {
 fn untouched(plan: &NodePlan) -> impl Iterator<Item = Flow> {
     let free = destinations(plan.family).filter(|to| owner(plan, *to).is_none());
     free.map(|to| flow(plan.family, to, to, client(plan.family)))
+}
+
+/// Flows of a Service that another proxy serves, so that the random world does not have it: its cluster IP
+/// lies in the ranges that the world's ServiceCIDRs may have, its endpoints may be the world's own.
+fn anothers(family: IpFamily) -> impl Iterator<Item = Flow> {
+    let (vip, pods) = match family {
+        IpFamily::V4 => ("10.96.0.9", ["10.244.0.1", "10.244.9.9"]),
+        IpFamily::V6 => ("fd00:10:96::9", ["fd00:10:244::1", "fd00:10:244::9:9"]),
+    };
+    // The last are numbers of node ports as well: of these, only the destination address tells whose they are.
+    let ports = (80..83).chain(30080..30083);
+    let to = ports.map(move |port| SocketAddr::new(ip(vip), port));
+    to.flat_map(move |to| pods.map(|pod| flow(family, to, SocketAddr::new(ip(pod), 8080), client(family))))
 }
 
 fn flow(family: IpFamily, to: SocketAddr, answers: SocketAddr, seen_as: IpAddr) -> Flow {

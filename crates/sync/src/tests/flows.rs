@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use portolan_core::IpFamily::{V4, V6};
 use portolan_core::backend::Retry;
-use portolan_core::event::Event;
+use portolan_core::event::{Change, Event};
 use portolan_core::flows::FlowError;
 use portolan_core::{FlowCheck, FlowCleaner, IpFamily, PerFamily, Protocol};
 use portolan_testkit::objects::{empty_lists, service, service_cidr, slice};
@@ -24,15 +24,13 @@ use crate::Stopped;
 struct Search {
     /// Milliseconds since the rig was set up.
     at: u128,
-    what: What,
+    /// The ports of the addresses in question, sorted.
+    ports: Vec<u16>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum What {
-    Everything,
-    /// The ports of the addresses in question, sorted.
-    Ports(Vec<u16>),
-}
+/// The port of a Service that is there from the start to the end, in both families. No change leaves
+/// flows of it in question, so a search with this port is one of everything.
+const LASTING: u16 = 7;
 
 #[derive(Default)]
 struct Script {
@@ -53,12 +51,9 @@ impl FlowCleaner for Scripted {
     fn remove_stale(&mut self, _: IpFamily, check: &FlowCheck) -> Result<usize, FlowError> {
         let (gate, result) = {
             let mut script = self.script.lock().unwrap();
-            let what = check.destinations().map_or(What::Everything, |destinations| {
-                let mut ports: Vec<_> = destinations.map(|destination| destination.port).collect();
-                ports.sort_unstable();
-                What::Ports(ports)
-            });
-            script.searches.push(Search { at: self.start.elapsed().as_millis(), what });
+            let mut ports: Vec<_> = check.destinations().map(|destination| destination.port).collect();
+            ports.sort_unstable();
+            script.searches.push(Search { at: self.start.elapsed().as_millis(), ports });
             (script.gate.take(), script.results.pop_front().unwrap_or(Ok(0)))
         };
         if let Some(gate) = gate {
@@ -88,7 +83,7 @@ impl Scripted {
     }
 }
 
-/// A loop that has applied its first plans, without Services, and looked at all flows.
+/// A loop that has applied its first plans, with the lasting Service alone, and looked at all flows.
 async fn ready() -> (Rig, PerFamily<Scripted>) {
     let start = Instant::now();
     let cleaners = PerFamily::from_fn(|_| Scripted { start, script: Arc::default() });
@@ -97,8 +92,10 @@ async fn ready() -> (Rig, PerFamily<Scripted>) {
             sync_loop.with_flow_cleaner(family, Box::new(cleaner.clone()))
         })
     });
+    let lasting = service("ns/lasting", "10.96.2.1,fd00::2:1").port("", Protocol::Udp, LASTING);
+    let [_, slices, nodes] = empty_lists();
     let cidrs = service_cidr("all", &["10.96.0.0/16", "fd00::/112"]);
-    rig.send([cidrs].into_iter().chain(empty_lists())).await;
+    rig.send([cidrs, Event::Service(Change::Replaced(vec![lasting.build()])), slices, nodes]).await;
     let mut told = Vec::new();
     until(|| {
         told.extend(rig.notes.take());
@@ -107,7 +104,7 @@ async fn ready() -> (Rig, PerFamily<Scripted>) {
     .await;
     for (family, cleaner) in cleaners.iter() {
         rig.calls(family);
-        assert_eq!(cleaner.searches(), [Search { at: 0, what: What::Everything }], "{family}");
+        assert_eq!(cleaner.searches(), [everything(0, &[])], "{family}");
     }
     (rig, cleaners)
 }
@@ -122,8 +119,14 @@ fn udp_at(name: &str, vip: &str, port: u16, pod: &str) -> [Event; 2] {
     [vip, slice(&format!("ns/{name}-{pod}"), name).port("", Protocol::Udp, 8053).anywhere(pod).applied()]
 }
 
-fn ports(ports: &[u16]) -> What {
-    What::Ports(ports.to_vec())
+/// A search for flows to changed Services on these ports.
+fn only_ports(at: u128, ports: &[u16]) -> Search {
+    Search { at, ports: ports.to_vec() }
+}
+
+/// A search for all flows, when there are Services on these ports besides the lasting one.
+fn everything(at: u128, others: &[u16]) -> Search {
+    Search { at, ports: [&[LASTING], others].concat() }
 }
 
 /// Lets the loop and threads beside it run, but no time of theirs pass, until something holds.
@@ -143,7 +146,7 @@ async fn flows_to_changed_udp_ports_are_checked_once_the_rules_are_in_force() {
     rig.script(V4, [Outcome::GOOD.taking(millis(30))]);
     rig.send(udp("dns", 53, 7)).await;
     rig.pass(secs(1)).await;
-    assert_eq!(cleaners.v4.searches(), [Search { at: 30, what: ports(&[53]) }]);
+    assert_eq!(cleaners.v4.searches(), [only_ports(30, &[53])]);
     assert_eq!(cleaners.v6.searches(), []);
     let notes = rig.notes.take();
     assert_eq!(notes[notes.len() - 3..], ["in force IPv4", "settled", "flows IPv4 Ok(3)"], "{notes:?}");
@@ -165,20 +168,20 @@ async fn nothing_is_searched_for_after_a_failed_apply_and_its_changes_once_it_su
     rig.send(udp("dns", 53, 7)).await;
     rig.pass(secs(60)).await;
     assert_eq!(rig.times(V4), [0, 100, 300, 700]);
-    assert_eq!(cleaners.v4.searches(), [Search { at: 700, what: ports(&[53]) }]);
+    assert_eq!(cleaners.v4.searches(), [only_ports(700, &[53])]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn every_complete_comparison_ends_with_a_look_at_all_flows() {
     let (mut rig, cleaners) = ready().await;
     rig.pass(secs(3_700)).await;
-    assert_eq!(cleaners.v4.searches(), [Search { at: 3_600_000, what: What::Everything }]);
-    assert_eq!(cleaners.v6.searches(), [Search { at: 3_600_000, what: What::Everything }]);
+    assert_eq!(cleaners.v4.searches(), [everything(3_600_000, &[])]);
+    assert_eq!(cleaners.v6.searches(), [everything(3_600_000, &[])]);
     rig.script(V4, [Outcome::bad(Retry::CompareAll)]);
     let now = rig.now();
     rig.send([v4("web", 1)]).await;
     rig.pass(secs(10)).await;
-    assert_eq!(cleaners.v4.searches(), [Search { at: now + 100, what: What::Everything }]);
+    assert_eq!(cleaners.v4.searches(), [everything(now + 100, &[])]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -188,8 +191,8 @@ async fn a_failed_search_is_repeated_for_all_flows_with_growing_pauses_until_it_
     rig.send(udp("dns", 53, 7)).await;
     rig.pass(secs(600)).await;
     let searches = cleaners.v4.searches();
-    assert_eq!(searches[0].what, ports(&[53]));
-    assert!(searches[1..].iter().all(|search| search.what == What::Everything), "{searches:?}");
+    assert_eq!(searches[0].ports, [53]);
+    assert!(searches[1..].iter().all(|search| search.ports == [LASTING, 53]), "{searches:?}");
     let waits: Vec<_> = searches.windows(2).map(|pair| pair[1].at - pair[0].at).collect();
     assert_eq!(waits, [100, 200, 400, 800, 1_600, 3_200, 6_400, 12_800, 25_600, 30_000]);
     assert_eq!(rig.times(V4), [0], "the rules were written once");
@@ -197,10 +200,7 @@ async fn a_failed_search_is_repeated_for_all_flows_with_growing_pauses_until_it_
     cleaners.v4.script([Err("list flows")]);
     rig.send(udp("dns", 54, 7)).await;
     rig.pass(secs(1)).await;
-    assert_eq!(
-        cleaners.v4.searches(),
-        [Search { at: 600_000, what: ports(&[53, 54]) }, Search { at: 600_100, what: What::Everything }]
-    );
+    assert_eq!(cleaners.v4.searches(), [only_ports(600_000, &[53, 54]), everything(600_100, &[54])]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -216,7 +216,7 @@ async fn changes_do_not_hasten_the_repetition_of_a_failed_search() {
     }
     assert_eq!(cleaners.v4.searches(), [], "the seventh search is due at 6.3 s");
     rig.pass(secs(5)).await;
-    assert_eq!(cleaners.v4.searches(), [Search { at: 6_300, what: What::Everything }]);
+    assert_eq!(cleaners.v4.searches(), [everything(6_300, &[53])]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -230,20 +230,20 @@ async fn a_failed_search_is_not_repeated_while_the_rules_do_not_follow() {
     rig.send([v4("web", 1)]).await;
     rig.pass(secs(60)).await;
     assert_eq!(rig.times(V4), [0, 50, 150, 350, 750, 1_550]);
-    assert_eq!(cleaners.v4.searches(), [Search { at: 1_550, what: What::Everything }]);
+    assert_eq!(cleaners.v4.searches(), [everything(1_550, &[53])]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_owed_search_for_which_nothing_is_left_is_done_with() {
     let (mut rig, cleaners) = ready().await;
-    rig.send([Event::ServiceCidr(portolan_core::event::Change::Replaced(vec![]))]).await;
+    rig.send([gone("lasting")]).await;
     rig.send(udp("dns", 53, 7)).await;
     rig.pass(secs(1)).await;
     cleaners.v4.searches();
     cleaners.v4.script([Err("list flows")]);
     rig.send([gone("dns")]).await;
     rig.pass(secs(60)).await;
-    assert_eq!(cleaners.v4.searches(), [Search { at: 1_000, what: ports(&[53]) }]);
+    assert_eq!(cleaners.v4.searches(), [only_ports(1_000, &[53])]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -266,7 +266,7 @@ async fn a_long_search_holds_up_neither_the_other_family_nor_tcp_but_udp_of_its_
     drop(gate);
     rig.pass(millis(1)).await;
     assert_eq!(rig.times(V4).len(), 1);
-    assert_eq!(cleaners.v4.searches()[0].what, ports(&[123]));
+    assert_eq!(cleaners.v4.searches()[0].ports, [123]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -276,14 +276,27 @@ async fn what_calls_for_a_search_of_everything_waits_for_the_one_that_is_going_o
     rig.send(udp("dns", 53, 7)).await;
     until(|| cleaners.v4.searches().len() == 1).await;
     rig.calls(V4);
-    rig.send([service_cidr("more", &["10.97.0.0/16"])]).await;
+    // The kernel turns down a Service of TCP, which has nothing to do with flows.
+    rig.script(V4, [Outcome::bad(Retry::CompareAll)]);
+    rig.send([v4("web", 1)]).await;
+    until(|| rig.calls(V4).len() == 1).await;
+    tokio::time::advance(secs(10)).await;
     let began = std::time::Instant::now();
     until(|| began.elapsed() > millis(20)).await;
     assert_eq!(rig.times(V4), []);
     drop(gate);
-    rig.pass(millis(1)).await;
-    assert_eq!(rig.times(V4).len(), 1);
-    assert_eq!(cleaners.v4.searches(), [Search { at: 0, what: What::Everything }]);
+    until(|| cleaners.v4.searches() == [everything(10_000, &[53])]).await;
+    assert_eq!(rig.times(V4), [10_000]);
+}
+
+/// Flows to addresses that are none of our Services' may be another proxy's.
+#[tokio::test(start_paused = true)]
+async fn more_addresses_for_services_start_no_search() {
+    let (mut rig, cleaners) = ready().await;
+    rig.send([service_cidr("more", &["10.97.0.0/16", "fd00:97::/112"])]).await;
+    rig.pass(secs(60)).await;
+    assert_eq!((rig.times(V4).len(), rig.times(V6).len()), (1, 1));
+    assert_eq!((cleaners.v4.searches(), cleaners.v6.searches()), (vec![], vec![]));
 }
 
 #[tokio::test(start_paused = true)]
@@ -298,7 +311,7 @@ async fn the_hourly_comparison_waits_for_a_search_that_is_going_on() {
     assert_eq!(rig.times(V4), []);
     drop(gate);
     until(|| cleaners.v4.searches().len() == 1).await;
-    assert_eq!(rig.calls(V4), [Call { at: 3_601_000, changes: Changes::All(1) }]);
+    assert_eq!(rig.calls(V4), [Call { at: 3_601_000, changes: Changes::All(2) }]);
 }
 
 #[tokio::test(start_paused = true)]

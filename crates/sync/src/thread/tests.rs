@@ -1,12 +1,13 @@
 //! Real threads.
 
 use async_trait::async_trait;
+use portolan_core::event::Change;
 use portolan_core::flows::FlowError;
 use portolan_core::{
-    ApplyReport, ChangeSet, FlowCheck, FlowCleaner, IpFamily, NodeConfig, NodePlan, ProxyBackend, ProxyMode,
-    State,
+    ApplyReport, ChangeSet, FlowCheck, FlowCleaner, IpFamily, NodeConfig, NodePlan, Protocol, ProxyBackend,
+    ProxyMode, State,
 };
-use portolan_testkit::objects::{empty_lists, service_cidr};
+use portolan_testkit::objects::{empty_lists, service};
 
 use super::*;
 use crate::tests::{Notes, error, settings};
@@ -53,8 +54,10 @@ async fn start_with(
         Ok(adapt(SyncLoop::new(state, backends, &settings(), Box::new(Notes::default()))))
     };
     let thread = SyncThread::start(make, receiver).unwrap();
-    let cidr = service_cidr("all", &["10.96.0.0/16"]);
-    for event in [cidr].into_iter().chain(empty_lists()) {
+    // Flows of its own are what makes a search worth while.
+    let dns = service("ns/dns", "10.96.0.10").port("", Protocol::Udp, 53).build();
+    let [_, slices, nodes] = empty_lists();
+    for event in [Event::Service(Change::Replaced(vec![dns])), slices, nodes] {
         events.send(event).await.unwrap();
     }
     (thread, events, calls)
