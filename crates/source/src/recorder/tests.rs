@@ -131,7 +131,7 @@ async fn an_event_about_the_node_is_kube_proxys() {
         "type": "Normal",
     });
     assert_eq!(event, expected);
-    assert_eq!(reporting.counts(), [1, 0, 0]);
+    reporting.until("count", |reporting| reporting.counts() == [1, 0, 0]).await;
 }
 
 #[tokio::test]
