@@ -19,13 +19,14 @@ fn said(args: &[&str], code: i32) -> (String, String) {
 #[test]
 fn faults_in_the_command_line_are_one_line_on_standard_error_and_exit_1() {
     let cases: [(&[&str], &str); 6] = [
-        (&["--bogus"], "portolan: unknown flag --bogus\n"),
-        (&["--cluster-cidr"], "portolan: flag --cluster-cidr needs a value\n"),
+        (&["--bogus"], "portolan: unknown flag --bogus, see --help\n"),
+        (&["--cluster-cidr"], "portolan: flag --cluster-cidr needs a value, see --help\n"),
         (
             &["--cluster-cidr=10.0.0.0/33"],
-            "portolan: invalid value \"10.0.0.0/33\" for --cluster-cidr: \"10.0.0.0/33\" is no IP CIDR\n",
+            "portolan: KubeProxyConfiguration.DetectLocalConfiguration.ClusterCIDRs[0]: Invalid value: \"10.0.0.0/33\": must be \
+             a valid CIDR block (e.g. 10.100.0.0/16 or fde4:8dba:82e1::/48)\n",
         ),
-        (&["start"], "portolan: arguments besides flags are not taken, got \"start\"\n"),
+        (&["start"], "portolan: arguments besides flags are not taken, got \"start\", see --help\n"),
         (&["--hostname-override", " "], "portolan: empty hostname-override is invalid\n"),
         (
             &["--cleanup", "-v=many"],
@@ -42,7 +43,7 @@ fn version_and_help_go_to_standard_output() {
     let version = format!("Kubernetes v1.36.2+portolan.{}\n", env!("CARGO_PKG_VERSION"));
     assert_eq!(said(&["--version"], 0), (version, String::new()));
     let (help, nothing) = said(&["--help"], 0);
-    assert!(help.contains("--manifests DIR") && nothing.is_empty(), "{help}{nothing}");
+    assert!(help.contains("--manifests string") && nothing.is_empty(), "{help}{nothing}");
 }
 
 #[test]
