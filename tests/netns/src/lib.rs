@@ -15,6 +15,8 @@ mod continuity;
 #[cfg(test)]
 mod events;
 #[cfg(test)]
+mod fallback;
+#[cfg(test)]
 mod harness;
 #[cfg(test)]
 mod model;

@@ -4,6 +4,7 @@
 //! families. Which pods are behind it, each test says.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use portolan_testkit::api_server::ApiServer;
@@ -259,9 +260,13 @@ pub(crate) fn exit_code(process: &mut Portolan) -> Option<i32> {
 }
 
 /// Starts the proxy by way of another program, such as `env`, with all words after its name.
-pub(crate) fn start_by(stage: &Stage, program: &str, words: &[String]) -> Portolan {
+pub(crate) fn start_by(stage: &Stage, name: &str, words: &[String]) -> Portolan {
+    Portolan::start_binary(&program(name), stage.net.node(), words).unwrap()
+}
+
+/// Where a program is, by `PATH`.
+pub(crate) fn program(name: &str) -> PathBuf {
     let folders = std::env::var_os("PATH").unwrap();
-    let path = std::env::split_paths(&folders).map(|folder| folder.join(program)).find(|path| path.is_file());
-    let path = path.unwrap_or_else(|| panic!("{program} is not in PATH"));
-    Portolan::start_binary(&path, stage.net.node(), words).unwrap()
+    let path = std::env::split_paths(&folders).map(|folder| folder.join(name)).find(|path| path.is_file());
+    path.unwrap_or_else(|| panic!("{name} is not in PATH"))
 }

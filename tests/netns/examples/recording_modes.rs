@@ -1,0 +1,102 @@
+//! A proxy with stand-ins beside the real nftables mode, for tests of how modes are chosen.
+//!
+//! The stand-ins forward nothing. Each writes a line into the file that `RECORD` names whenever it is to
+//! apply a plan: its mode, the family, and how many service ports the plan has.
+//!
+//! | mode | can run |
+//! |---|---|
+//! | `iptables` | where kube-proxy's could, by the same probe |
+//! | `userspace`, `mine` | everywhere |
+//! | `needy` | nowhere: it needs a program that nobody has |
+
+use std::fs::File;
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use async_trait::async_trait;
+use portolan_backend_nftables::NftablesFactory;
+use portolan_core::registry::DuplicateMode;
+use portolan_core::{
+    ApplyReport, BackendError, BackendFactory, ChangeSet, IpFamily, NodePlan, ProbeFailure, ProxyBackend,
+    ProxyMode, Registry,
+};
+use portolan_host::{iptables, programs};
+
+/// Names the file.
+const RECORD: &str = "RECORD";
+
+struct Recording {
+    mode: ProxyMode,
+    probe: fn() -> Result<(), String>,
+}
+
+#[async_trait]
+impl BackendFactory for Recording {
+    fn mode(&self) -> ProxyMode {
+        self.mode.clone()
+    }
+
+    async fn probe(&self) -> Result<(), ProbeFailure> {
+        (self.probe)().map_err(|missing| ProbeFailure { mode: self.mode(), missing })
+    }
+
+    fn create(&self, family: IpFamily) -> Result<Box<dyn ProxyBackend>, BackendError> {
+        Ok(Box::new(Recorder { mode: self.mode(), family }))
+    }
+}
+
+struct Recorder {
+    mode: ProxyMode,
+    family: IpFamily,
+}
+
+#[async_trait]
+impl ProxyBackend for Recorder {
+    fn mode(&self) -> ProxyMode {
+        self.mode.clone()
+    }
+
+    async fn apply(&mut self, plan: &NodePlan, _: &ChangeSet) -> Result<ApplyReport, BackendError> {
+        let line = format!("{} {} {}\n", self.mode, self.family, plan.service_ports.len());
+        record(&line).map_err(|error| BackendError::Io {
+            action: format!("write into the file that {RECORD} names"),
+            source: Box::new(error),
+        })?;
+        Ok(ApplyReport::default())
+    }
+
+    async fn cleanup(&mut self) -> Result<(), BackendError> {
+        Ok(())
+    }
+}
+
+fn record(line: &str) -> std::io::Result<()> {
+    let path = std::env::var_os(RECORD).unwrap_or_default();
+    File::options().append(true).create(true).open(path)?.write_all(line.as_bytes())
+}
+
+fn like_kube_proxy() -> Result<(), String> {
+    iptables::probe(IpFamily::V4).map_err(|missing| missing.to_string())
+}
+
+fn never() -> Result<(), String> {
+    let name = "needy-helper";
+    programs::find(name).map_or_else(|| Err(format!("the program {name}, which is not in PATH")), |_| Ok(()))
+}
+
+fn registry() -> Result<Registry, DuplicateMode> {
+    let mut registry = Registry::default();
+    registry.register(NftablesFactory::new())?;
+    registry.register(Recording { mode: ProxyMode::IPTABLES, probe: like_kube_proxy })?;
+    registry.register(Recording { mode: ProxyMode::USERSPACE, probe: || Ok(()) })?;
+    registry.register(Recording { mode: ProxyMode::new("mine"), probe: || Ok(()) })?;
+    registry.register(Recording { mode: ProxyMode::new("needy"), probe: never })?;
+    Ok(registry)
+}
+
+fn main() -> ExitCode {
+    match registry() {
+        Ok(registry) => portolan::run(&registry, std::env::args_os()),
+        Err(error) => portolan::refuse(&error),
+    }
+}
