@@ -3,8 +3,8 @@
 use portolan_testkit::netns::{EchoServer, Portolan, isolated, wait_until};
 use serde_json::{Value, json};
 
-use crate::cluster::NODE;
-use crate::stage::{METRICS, PATIENCE, Stage, web};
+use crate::cluster::{NODE, PORT};
+use crate::stage::{HEALTH, METRICS, PATIENCE, Stage, WEB, exit_code, socket, web};
 
 /// What is the same in all Events of this node.
 fn assert_is_about(event: &Value, kind: &str, action: &str, regarding: &Value) {
@@ -70,7 +70,8 @@ fn a_health_check_port_that_is_taken_is_told_once_for_the_service() {
         stage.serve_web_by(&[1]);
         let answers = |_: &Portolan| {
             let at = (portolan_testkit::netns::NODE_V4, CHECK).into();
-            portolan_testkit::netns::http_get(stage.net.client(), at, "/").is_ok_and(|reply| reply.status == 200)
+            portolan_testkit::netns::http_get(stage.net.client(), at, "/")
+                .is_ok_and(|reply| reply.status == 200)
         };
         proxy.wait_until("the port is open", PATIENCE, answers).unwrap();
         let told = stage.events("FailedToStartServiceHealthcheck").len();
@@ -86,17 +87,22 @@ fn rules_that_cannot_be_brought_up_to_date_are_told_and_so_is_the_end_of_it() {
         stage.serve_web_by(&[1]);
         let old = stage.start_synced();
         let traffic = stage.probe_web();
-        let other_ports = ["--metrics-bind-address=127.0.0.1:11249", "--healthz-bind-address=127.0.0.1:11256"];
+        let other_ports =
+            ["--metrics-bind-address=127.0.0.1:11249", "--healthz-bind-address=127.0.0.1:11256"];
         let new = stage.start(&[&["--mode=nftables"], &other_ports[..]].concat());
         let failing = stage.wait_for_event("ProxyRulesSyncFailing");
         assert_is_about(&failing, "Warning", "SyncProxyRules", &this_node());
         let note = failing["note"].as_str().unwrap();
         assert!(note.contains("belongs to another running process"), "{note}");
-        wait_until("both families are told of", PATIENCE, || stage.events("ProxyRulesSyncFailing").len() == 2)
-            .unwrap();
+        wait_until("both families are told of", PATIENCE, || {
+            stage.events("ProxyRulesSyncFailing").len() == 2
+        })
+        .unwrap();
         assert!(stage.events("ProxyRulesSyncRecovered").is_empty());
         let page = |path| new.get("127.0.0.1:11249".parse().unwrap(), path).unwrap().body;
-        for counter in ["portolan_sync_failures_total", "kubeproxy_sync_proxy_rules_nftables_sync_failures_total"] {
+        for counter in
+            ["portolan_sync_failures_total", "kubeproxy_sync_proxy_rules_nftables_sync_failures_total"]
+        {
             assert!(value(&page("/metrics"), &format!("{counter}{{ip_family=\"IPv4\"}}")) > 0.0);
         }
         assert!(value(&page("/metrics"), "portolan_sync_lag_seconds{ip_family=\"IPv4\"}") >= 5.0);
@@ -119,4 +125,30 @@ fn rules_that_cannot_be_brought_up_to_date_are_told_and_so_is_the_end_of_it() {
 fn value(page: &str, series: &str) -> f64 {
     let line = page.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
     line.unwrap_or_else(|| panic!("no {series} at {METRICS}: {page}")).trim().parse().unwrap()
+}
+
+/// `bindAddressHardFail`: what cannot listen does not run, and says so before it ends.
+#[test]
+fn a_server_that_cannot_listen_ends_the_proxy_with_an_event_if_asked_to() {
+    isolated(|| {
+        let stage = Stage::new(2);
+        stage.serve_web_by(&[1, 2]);
+        let cases = [(HEALTH, "FailedToStartProxierHealthcheck"), (METRICS, "FailedToStartMetricServer")];
+        for (address, reason) in cases {
+            let taken = EchoServer::start_at(stage.net.node(), "somebody", &[address]).unwrap();
+            let mut proxy = stage.start(&["--mode=nftables", "--bind-address-hard-fail"]);
+            assert_eq!(exit_code(&mut proxy), Some(1), "{}", proxy.log().unwrap());
+            let event = stage.wait_for_event(reason);
+            assert_is_about(&event, "Warning", "StartKubeProxy", &this_node());
+            assert!(event["note"].as_str().unwrap().contains("Address already in use"), "{event:#}");
+
+            // Otherwise it serves, and goes on trying.
+            let mut proxy = stage.start(&["--mode=nftables"]);
+            let served = |_: &Portolan| stage.client().connect_tcp(socket(WEB[0], PORT)).is_ok();
+            proxy.wait_until("Services are served", PATIENCE, served).unwrap();
+            drop(taken);
+            let path = if address == HEALTH { "/livez" } else { "/proxyMode" };
+            proxy.wait_until("it listens", PATIENCE, |proxy| proxy.get(address, path).is_ok()).unwrap();
+        }
+    });
 }

@@ -58,7 +58,8 @@ impl Lacking {
     /// What to run the proxy by.
     fn wrapper(self) -> Vec<String> {
         let path = |name| program(name).display().to_string();
-        let no_net_admin = || [path("setpriv"), "--bounding-set=-net_admin".into(), "--inh-caps=-net_admin".into()];
+        let no_net_admin =
+            || [path("setpriv"), "--bounding-set=-net_admin".into(), "--inh-caps=-net_admin".into()];
         let no_programs = || "PATH=/nonexistent".to_owned();
         match self {
             Self::Nothing => Vec::new(),
@@ -156,7 +157,8 @@ impl Trial<'_> {
     fn assert_tells(&self, text: &str, modes: &[&str]) {
         for mode in modes {
             let missing = self.missing(mode).unwrap();
-            let at = text.find(&format!("{mode}: {missing}")).or(text.find(&format!("{mode} needs {missing}")));
+            let at =
+                text.find(&format!("{mode}: {missing}")).or(text.find(&format!("{mode} needs {missing}")));
             assert!(at.is_some(), "{self:?}: {mode}, {missing}: {text}");
         }
     }

@@ -13,6 +13,8 @@ mod cluster;
 #[cfg(test)]
 mod continuity;
 #[cfg(test)]
+mod drop_in;
+#[cfg(test)]
 mod events;
 #[cfg(test)]
 mod fallback;
@@ -20,6 +22,8 @@ mod fallback;
 mod harness;
 #[cfg(test)]
 mod model;
+#[cfg(test)]
+mod reload;
 #[cfg(test)]
 mod scenarios;
 #[cfg(test)]

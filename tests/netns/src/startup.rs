@@ -15,7 +15,9 @@ const RESOURCES: [&str; 3] = ["services", "endpointslices", "nodes"];
 
 /// The proxy has all lists, all its ports are open, and there is not one rule.
 fn assert_waits(stage: &Stage, proxy: &mut Portolan) {
-    proxy.wait_until("its ports are open", PATIENCE, |proxy| proxy.get(METRICS, "/proxyMode").is_ok()).unwrap();
+    proxy
+        .wait_until("its ports are open", PATIENCE, |proxy| proxy.get(METRICS, "/proxyMode").is_ok())
+        .unwrap();
     stage.runtime.block_on(stage.api.wait_for_watchers(&RESOURCES));
     let before = stage.net.node().run_program(&Program::new("nft").args(["list", "tables"])).unwrap();
     // A change that would be in force within milliseconds, had anything been applied before.
