@@ -67,3 +67,34 @@ pub(crate) fn list<'a>(value: &'a Value, pointer: &str) -> &'a [Value] {
         .and_then(Value::as_array)
         .unwrap_or_else(|| panic!("no list at {pointer} of {value}"))
 }
+
+/// The heading that an anchor leads to, as the anchors of rendered Markdown are made.
+fn anchor(heading: &str) -> String {
+    let kept = heading.trim_start_matches('#').trim().to_lowercase();
+    kept.chars()
+        .filter(|sign| sign.is_alphanumeric() || "-_ ".contains(*sign))
+        .collect::<String>()
+        .replace(' ', "-")
+}
+
+#[test]
+fn what_the_pages_about_deploying_name_is_there() {
+    for page in ["deploy/README.md", "deploy/monitoring/README.md", "docs/migrating-from-kube-proxy.md"] {
+        let folder = repository().join(page).parent().unwrap().to_owned();
+        let page_text = text(page);
+        for link in page_text.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
+            let (path, heading) = link.split_once('#').unwrap_or((link, ""));
+            let target = if path.is_empty() { repository().join(page) } else { folder.join(path) };
+            assert!(target.exists(), "{page} links to {link}");
+            if !heading.is_empty() {
+                let target = fs::read_to_string(&target).unwrap();
+                let found = target.lines().any(|line| line.starts_with('#') && anchor(line) == heading);
+                assert!(found, "{page} links to {link}");
+            }
+        }
+        let words = page_text.split(|sign: char| sign.is_whitespace() || "`(),;:".contains(sign));
+        for path in words.filter(|word| word.starts_with("deploy/")) {
+            assert!(repository().join(path.trim_end_matches('.')).exists(), "{page} names {path}");
+        }
+    }
+}
