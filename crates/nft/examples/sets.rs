@@ -6,7 +6,9 @@
 //! unshare -n target/release/examples/sets
 //! ```
 //!
-//! Changes of one element are repeated; their times are medians.
+//! Last comes one client's entry read from the map of one Service, when many have such maps.
+//!
+//! What takes little time is repeated; such times are medians.
 
 use std::error::Error;
 use std::io::Write as _;
@@ -24,6 +26,8 @@ const RANGES_PER_VIP: u32 = 3;
 const CLIENTS: [u32; 4] = [1_000, 10_000, 50_000, 262_144];
 /// Elements of one transaction; more would not fit the send buffer of an unprivileged process.
 const PART: usize = 50_000;
+/// How many Services have a map of clients.
+const MAPS: [u32; 4] = [1, 100, 1_000, 4_000];
 const REPEATS: usize = 15;
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
@@ -43,6 +47,10 @@ fn main() -> Outcome<()> {
     for count in CLIENTS {
         let [load, dump, delete] = affinities(count)?.map(show);
         writeln!(out, "{count:>13}: {load:>9} {dump:>10} {delete:>10}")?;
+    }
+    writeln!(out, "one map among:      dump")?;
+    for count in MAPS {
+        writeln!(out, "{count:>13}: {:>9}", show(one_among(count)?))?;
     }
     Ok(())
 }
@@ -71,14 +79,8 @@ fn ranges(count: u32) -> Outcome<[Duration; 5]> {
 
 /// Load, dump, delete one.
 fn affinities(count: u32) -> Outcome<[Duration; 3]> {
-    let set = Set::map("affinity", [Selector::CtOriginalSaddr], [Selector::Daddr]);
-    let set = Arc::new(set.filled_by_rules(SetTimeout::PerElement, Some(262_144)));
+    let set = clients_of("affinity");
     let mut bench = Bench::new(&set)?;
-    let client = |index: u32| Bytes::addr(Ipv4Addr::from(0x0a00_0000 + index).into());
-    let learned = |index: u32| Element {
-        expires: Some(Duration::from_secs(10_800)),
-        ..Element::data(client(index), client(index % 100))
-    };
     let mut load = Duration::ZERO;
     for first in (0..count).step_by(PART) {
         let part = first..count.min(first + u32::try_from(PART)?);
@@ -90,6 +92,41 @@ fn affinities(count: u32) -> Outcome<[Duration; 3]> {
     })?;
     bench.commit(|t| drop_of(t.delete_table()))?;
     Ok([load, dump, delete])
+}
+
+/// Read the map of one Service, of as many.
+fn one_among(count: u32) -> Outcome<Duration> {
+    let maps: Vec<_> = (0..count).map(|index| clients_of(&format!("affinity-{index}"))).collect();
+    let wanted = &maps[maps.len() / 2];
+    let mut bench = Bench::new(wanted)?;
+    bench.commit(|t| {
+        for map in maps.iter().filter(|map| !Arc::ptr_eq(map, wanted)) {
+            t.add_set(Arc::clone(map));
+        }
+        for map in &maps {
+            t.add_elements(map, [learned(1)]);
+        }
+    })?;
+    let dump = median(REPEATS, |_| bench.dump(wanted, 1))?;
+    bench.commit(|t| drop_of(t.delete_table()))?;
+    Ok(dump)
+}
+
+/// Which endpoint each client of a Service went to.
+fn clients_of(name: &str) -> Arc<Set> {
+    let set = Set::map(name, [Selector::CtOriginalSaddr], [Selector::Daddr]);
+    Arc::new(set.filled_by_rules(SetTimeout::PerElement, Some(262_144)))
+}
+
+fn client(index: u32) -> Bytes {
+    Bytes::addr(Ipv4Addr::from(0x0a00_0000 + index).into())
+}
+
+fn learned(index: u32) -> Element {
+    Element {
+        expires: Some(Duration::from_secs(10_800)),
+        ..Element::data(client(index), client(index % 100))
+    }
 }
 
 fn drop_of(_: &mut Transaction) {}

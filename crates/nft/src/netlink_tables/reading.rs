@@ -138,8 +138,20 @@ impl<'a> Reader<'a> {
     }
 
     fn set(&mut self, name: &str) -> Result<Option<DumpedSet>, NftError> {
-        let found = self.sets()?.into_iter().find(|found| &*found.name == name);
+        let found = self.without_elements(name)?;
         found.map(|found| self.with_elements(found)).transpose()
+    }
+
+    /// One set alone: a list of all would grow with the Services that have a map of their own.
+    fn without_elements(&mut self, name: &str) -> Result<Option<ParsedSet>, NftError> {
+        /// `NFTA_SET_TABLE`, `NFTA_SET_NAME`
+        const TABLE: u16 = 1;
+        const NAME: u16 = 2;
+        let table = self.table;
+        let fill = |message: &mut MessageWriter<'_>| {
+            message.bytes(&family_header(table.family)).text(TABLE, &table.name).text(NAME, name);
+        };
+        self.one(wire::message::GET_SET, "set", fill, |message| parse::set(message, table))
     }
 
     fn head(&mut self) -> Result<Option<ParsedTable>, NftError> {
@@ -148,14 +160,7 @@ impl<'a> Reader<'a> {
         let fill = |message: &mut MessageWriter<'_>| {
             message.bytes(&family_header(self.table.family)).text(NAME, &self.table.name);
         };
-        let each = |found: &mut Option<ParsedTable>, message: &Message<'_>| *found = parse::table(message);
-        let kind = message_kind(wire::message::GET_TABLE);
-        match self.socket.request(kind, flag::ACK, fill, each) {
-            Ok(Some(found)) => Ok(Some(found)),
-            Ok(None) => Err(NftError::Malformed { what: "table" }),
-            Err(error) if error.errno() == Some(libc::ENOENT) => Ok(None),
-            Err(error) => Err(failed(error)),
-        }
+        self.one(wire::message::GET_TABLE, "table", fill, parse::table)
     }
 
     fn chains(&mut self) -> Result<Vec<DumpedChain>, NftError> {
@@ -192,6 +197,23 @@ impl<'a> Reader<'a> {
             message.bytes(&family_header(table.family)).text(TABLE, &table.name);
         };
         self.dump(message, fill, each)
+    }
+
+    /// One object by its name; nothing when it, or its table, does not exist.
+    fn one<T>(
+        &mut self,
+        message: u8,
+        what: &'static str,
+        fill: impl FnOnce(&mut MessageWriter<'_>),
+        parse: impl Fn(&Message<'_>) -> Option<T>,
+    ) -> Result<Option<T>, NftError> {
+        let each = |found: &mut Option<T>, message: &Message<'_>| *found = parse(message);
+        match self.socket.request(message_kind(message), flag::ACK, fill, each) {
+            Ok(Some(found)) => Ok(Some(found)),
+            Ok(None) => Err(NftError::Malformed { what }),
+            Err(error) if error.errno() == Some(libc::ENOENT) => Ok(None),
+            Err(error) => Err(failed(error)),
+        }
     }
 
     fn with_elements(&mut self, set: ParsedSet) -> Result<DumpedSet, NftError> {

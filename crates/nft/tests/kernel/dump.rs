@@ -1,9 +1,13 @@
 //! What is committed is what is read back, by us and by nft.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Instant;
 
-use portolan_nft::{FakeTables, Family, NetlinkTables, Table, TableId, Tables, Transaction};
+use portolan_nft::{
+    DumpedSet, FakeTables, Family, NetlinkTables, Selector, Set, Table, TableId, Tables, Transaction,
+};
 use portolan_testkit::netns::{Namespace, isolated, list_ruleset, load_ruleset};
 
 use crate::layout::{Layout, many_endpoints, tables};
@@ -36,6 +40,69 @@ fn an_absent_table_has_no_dump_and_an_absent_set_neither() {
         tables_.commit(&Layout::new(Family::Ip).load(id.clone())).unwrap();
         assert_eq!(tables_.dump_set(&id, "nothing").unwrap(), None);
         assert_eq!(tables_.dump_set(&id, "services").unwrap().unwrap().elements.len(), 3);
+    });
+}
+
+#[test]
+fn each_set_read_by_itself_is_as_in_the_dump_of_its_table() {
+    isolated(|| {
+        let mut tables_ = NetlinkTables::open().unwrap();
+        // Another table of the first family has sets of the same names, which hold nothing.
+        let namesake = TableId::new(Family::Ip, "portolan-2");
+        for id in tables() {
+            tables_.commit(&Layout::new(id.family).load(id.clone())).unwrap();
+        }
+        let mut empty = Transaction::new(namesake.clone());
+        empty.add_table(Table::default());
+        for (set, _) in Layout::new(Family::Ip).sets {
+            empty.add_set(set);
+        }
+        tables_.commit(&empty).unwrap();
+
+        let mut read = 0;
+        for id in tables().into_iter().chain([namesake]) {
+            for wanted in tables_.dump(&id).unwrap().unwrap().sets {
+                let name = wanted.name.to_string();
+                let found = tables_.dump_set(&id, &name).unwrap().unwrap();
+                assert_eq!(
+                    (&found.name, found.handle, &found.set),
+                    (&wanted.name, wanted.handle, &wanted.set)
+                );
+                assert!(found.set.is_some(), "{id} {name}");
+                let keys =
+                    |set: &DumpedSet| set.elements.iter().map(|element| element.key).collect::<Vec<_>>();
+                assert_eq!(keys(&found), keys(&wanted), "{id} {name}");
+                read += 1;
+            }
+        }
+        assert!(read > 20, "{read} sets");
+    });
+}
+
+/// Found in a list of all sets, each would cost as much as all of them.
+#[test]
+fn reading_sets_one_by_one_costs_little_more_than_reading_all_at_once() {
+    isolated(|| {
+        let [id, _] = tables();
+        let mut tables_ = NetlinkTables::open().unwrap();
+        let sets: Vec<_> =
+            (0..1_000).map(|number| Arc::new(Set::new(format!("s{number}"), [Selector::Daddr]))).collect();
+        let mut load = Transaction::new(id.clone());
+        load.add_table(Table::default());
+        for set in &sets {
+            load.add_set(Arc::clone(set));
+        }
+        tables_.commit(&load).unwrap();
+
+        let began = Instant::now();
+        assert_eq!(tables_.dump(&id).unwrap().unwrap().sets.len(), sets.len());
+        let at_once = began.elapsed();
+        let began = Instant::now();
+        for set in &sets {
+            assert_eq!(tables_.dump_set(&id, &set.name).unwrap().unwrap().set.as_ref(), Some(set));
+        }
+        let one_by_one = began.elapsed();
+        assert!(one_by_one < at_once * 15, "{one_by_one:?} one by one, {at_once:?} at once");
     });
 }
 
