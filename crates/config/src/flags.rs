@@ -5,6 +5,7 @@
 //! without a value but takes one only behind `=`, a repeated flag overrides the
 //! earlier one while lists grow.
 
+mod address;
 pub(crate) mod bound;
 mod csv;
 pub(crate) mod help;

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::value::{Address, AddressPort, VersionFlag};
+use super::address::{Address, AddressPort};
+use super::value::VersionFlag;
 use crate::bind::{HEALTHZ_PORT, METRICS_PORT};
 use crate::duration::GoDuration;
 use crate::kube_proxy::{KubeProxyConfiguration, defaults};
