@@ -68,7 +68,11 @@ pub(crate) enum Extent {
 /// It cannot start, or a part of it ended.
 pub(crate) fn run(config: &Config, registry: &Registry, start: Start) -> anyhow::Result<()> {
     limits::raise_open_files();
-    let runtime = runtime::Builder::new_current_thread().enable_all().thread_name("blocking").build().context("cannot start")?;
+    let runtime = runtime::Builder::new_current_thread()
+        .enable_all()
+        .thread_name("blocking")
+        .build()
+        .context("cannot start")?;
     let result = runtime.block_on(serve(config, registry, start));
     // A look at a slow disk must not hold up the end.
     runtime.shutdown_background();
