@@ -21,6 +21,7 @@
 
 mod error;
 mod ipvs;
+mod netfilter;
 mod outcome;
 mod own_table;
 mod xtables;

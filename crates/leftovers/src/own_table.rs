@@ -1,8 +1,9 @@
 //! The table of kube-proxy's nftables mode.
 
 use portolan_core::IpFamily;
-use portolan_nft::{Family, NetlinkTables, NftError, TableId, Tables, Transaction};
+use portolan_nft::{NetlinkTables, NftError, TableId, Tables, Transaction};
 
+use crate::netfilter::{is_absent, nft_family};
 use crate::outcome::Progress;
 use crate::{LeftoverError, Outcome, Part};
 
@@ -40,17 +41,4 @@ fn try_delete(table: TableId) -> Result<usize, NftError> {
     let mut transaction = Transaction::new(table);
     transaction.delete_table();
     tables.commit(&transaction).map(|_| 1)
-}
-
-/// What a netfilter socket answers when the subsystem is neither there nor can be loaded
-/// (`nfnetlink_rcv_msg`).
-pub(crate) fn is_absent(errno: Option<i32>) -> bool {
-    matches!(errno, Some(libc::EINVAL | libc::EOPNOTSUPP))
-}
-
-pub(crate) fn nft_family(family: IpFamily) -> Family {
-    match family {
-        IpFamily::V4 => Family::Ip,
-        IpFamily::V6 => Family::Ip6,
-    }
 }

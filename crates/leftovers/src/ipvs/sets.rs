@@ -12,6 +12,7 @@ use portolan_core::IpFamily;
 use portolan_netlink::{Message, MessageWriter, NetlinkError, NetlinkSocket, Protocol, flag};
 
 use crate::LeftoverError;
+use crate::netfilter::is_absent;
 use crate::outcome::Progress;
 
 mod names;
@@ -127,7 +128,7 @@ impl Sets {
         let take = |names: &mut HashSet<String>, message: &Message<'_>| names.extend(wire::set_name(message));
         match self.socket.dump(wire::LIST, wire::write_names_only, take) {
             Ok(names) => Ok(names),
-            Err(error) if crate::own_table::is_absent(error.errno()) => Ok(HashSet::new()),
+            Err(error) if is_absent(error.errno()) => Ok(HashSet::new()),
             Err(source) => Err(LeftoverError::Read { what: "the names of address sets".to_owned(), source }),
         }
     }

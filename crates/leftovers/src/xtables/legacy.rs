@@ -18,7 +18,6 @@ use super::plan::{Removal, plan};
 use crate::LeftoverError;
 use crate::outcome::Progress;
 
-mod process;
 mod programs;
 mod restore;
 mod save;

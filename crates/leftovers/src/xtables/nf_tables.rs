@@ -17,8 +17,8 @@ use portolan_netlink::{NetlinkError, NetlinkSocket, Protocol};
 use super::chains::Wanted;
 use super::plan::{Removal, plan};
 use crate::LeftoverError;
+use crate::netfilter::{is_absent, nft_family};
 use crate::outcome::Progress;
-use crate::own_table::{is_absent, nft_family};
 
 mod batch;
 mod reading;

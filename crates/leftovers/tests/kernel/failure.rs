@@ -4,11 +4,12 @@ use std::fs;
 use std::time::Duration;
 
 use portolan_core::IpFamily;
+use portolan_core::backend::error_chain;
 use portolan_leftovers::{LeftoverError, Part, remove};
 use portolan_testkit::netns::{Namespace, Program, isolated, wait_until};
 use portolan_testkit::upstream::{Xtables, nftables};
 
-use crate::state::{chain, load_foreign, load_iptables, load_ipvs, removed, saved, services, set_names};
+use crate::state::{load_foreign, load_iptables, load_ipvs, removed, saved, services, set_names};
 
 /// The errors of all steps.
 fn errors(parts: &[Part]) -> Vec<LeftoverError> {
@@ -53,7 +54,7 @@ fn a_program_that_fails_is_an_error_with_its_words_and_the_rest_goes() {
 
         let errors = errors(&Part::ALL);
 
-        let texts: Vec<_> = errors.iter().map(|error| chain(error)).collect();
+        let texts: Vec<_> = errors.iter().map(|error| error_chain(error)).collect();
         assert_eq!(texts.len(), 2, "{texts:?}");
         assert!(texts[0].contains("iptables-legacy-restore failed at `:KUBE-"), "{texts:?}");
         assert!(texts[0].ends_with("iptables-restore: line 3 failed"), "{texts:?}");
@@ -87,7 +88,7 @@ fn legacy_tables_without_a_program_are_an_error_that_names_both() {
         load_iptables(Xtables::Legacy);
         Program::new("mount").args(["-t", "tmpfs", "none", "/usr/sbin"]).run().unwrap();
         let errors = errors(&[Part::Iptables]);
-        let texts: Vec<_> = errors.iter().map(|error| chain(error)).collect();
+        let texts: Vec<_> = errors.iter().map(|error| error_chain(error)).collect();
         let wanted = "cannot look for kube-proxy's chains in the iptables-legacy tables nat, filter, mangle of \
                       IPv4: there is no iptables-legacy-save with iptables-legacy-restore";
         assert_eq!(texts[0], wanted);

@@ -1,12 +1,13 @@
 //! The table of the nftables mode.
 
 use portolan_core::IpFamily;
+use portolan_core::backend::error_chain;
 use portolan_leftovers::{LeftoverError, Part, remove};
 use portolan_nft::{Family, NetlinkTables, Table, TableFlags, TableId, Tables, Transaction};
 use portolan_testkit::netns::{Program, isolated};
 use portolan_testkit::upstream::nftables;
 
-use crate::state::{chain, count, removed, ruleset, services};
+use crate::state::{count, removed, ruleset, services};
 
 fn load(rules: &str) {
     Program::new("nft").args(["-f", "-"]).input(rules).run().unwrap();
@@ -59,9 +60,9 @@ fn a_table_that_a_process_owns_is_an_error_that_says_so_and_the_other_goes() {
         let error = v4.result.as_ref().unwrap_err();
         assert!(matches!(error, LeftoverError::Owned { .. }), "{error:?}");
         assert!(
-            chain(error).contains("table ip kube-proxy belongs to a running process"),
+            error_chain(error).contains("table ip kube-proxy belongs to a running process"),
             "{}",
-            chain(error)
+            error_chain(error)
         );
         assert_eq!((v4.removed, v6.removed), (0, 1));
         drop(owner);

@@ -1,6 +1,7 @@
 //! What tests find in the kernel and leave there.
 
 use portolan_core::IpFamily;
+use portolan_core::backend::error_chain;
 use portolan_leftovers::{Outcome, Part, remove};
 use portolan_testkit::netns::Program;
 use portolan_testkit::upstream::{Service, Xtables, iptables, ipvs, kubelet};
@@ -100,7 +101,7 @@ pub(crate) fn set_names() -> Vec<String> {
 pub(crate) fn removed(parts: &[Part]) -> (usize, Vec<String>) {
     let outcomes = remove(parts, &IpFamily::ALL);
     for outcome in &outcomes {
-        outcome.result.as_ref().unwrap_or_else(|error| panic!("{}: {}", outcome.part, chain(error)));
+        outcome.result.as_ref().unwrap_or_else(|error| panic!("{}: {}", outcome.part, error_chain(error)));
     }
     (count(&outcomes), outcomes.into_iter().flat_map(|outcome| outcome.kept).collect())
 }
@@ -108,10 +109,4 @@ pub(crate) fn removed(parts: &[Part]) -> (usize, Vec<String>) {
 /// How many objects went.
 pub(crate) fn count(outcomes: &[Outcome]) -> usize {
     outcomes.iter().map(|outcome| outcome.removed).sum()
-}
-
-/// An error with all its sources.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let sources = std::iter::successors(error.source(), |error| error.source());
-    sources.fold(error.to_string(), |text, source| format!("{text}: {source}"))
 }

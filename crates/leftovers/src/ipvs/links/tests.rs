@@ -1,3 +1,5 @@
+//! Messages about interfaces byte by byte, and the kernel's own loopback.
+
 use portolan_netlink::MessageIter;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Messages about virtual servers byte by byte.
+
 use portolan_netlink::MessageIter;
 
 use super::*;

@@ -5,6 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use portolan_core::IpFamily;
 use portolan_netlink::{Attribute, Message, MessageWriter};
 
+use crate::netfilter::{HEADER_LEN, header};
+
 /// `NFNL_SUBSYS_IPSET`, linux/netfilter/nfnetlink.h.
 const SUBSYSTEM: u16 = 6;
 /// `IPSET_CMD_DESTROY` and `IPSET_CMD_LIST`.
@@ -38,19 +40,9 @@ mod entry {
     pub(super) const IPV6: u16 = 2;
 }
 
-/// The length of `struct nfgenmsg`, linux/netfilter/nfnetlink.h.
-const HEADER_LEN: usize = 4;
-
 /// Writes a command for one set.
 pub(super) fn write_name(request: &mut MessageWriter<'_>, family: IpFamily, name: &str) {
-    /// `NFPROTO_IPV4` and `NFPROTO_IPV6`, linux/netfilter.h.
-    const IPV4: u8 = 2;
-    const IPV6: u8 = 10;
-    let family = match family {
-        IpFamily::V4 => IPV4,
-        IpFamily::V6 => IPV6,
-    };
-    request.bytes(&[family, 0, 0, 0]);
+    request.bytes(&header(family));
     request.attribute(command::PROTOCOL, &[PROTOCOL_VERSION]).text(command::NAME, name);
 }
 

@@ -1,12 +1,12 @@
 //! The programs of iptables-legacy.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use portolan_core::IpFamily;
-use portolan_host::programs::find;
+use portolan_host::iptables;
+use portolan_host::programs::{self, Ended, RunError, find};
 
-use super::process::{Ended, run};
 use super::restore::blamed_line;
 use crate::LeftoverError;
 
@@ -29,10 +29,7 @@ impl Programs {
     /// Finds them: by the names that say which kind they are, or else by the plain ones, if those are of this
     /// kind. `tables` are there to be looked into, for the error.
     pub(super) fn find(family: IpFamily, tables: &[&str]) -> Result<Self, LeftoverError> {
-        let name = match family {
-            IpFamily::V4 => "iptables",
-            IpFamily::V6 => "ip6tables",
-        };
+        let name = iptables::program(family);
         let named = Self::by_name(&format!("{name}-legacy"));
         let plain = || Self::by_name(name).filter(|_| is_legacy(name));
         named.or_else(plain).ok_or_else(|| LeftoverError::NoProgram {
@@ -48,10 +45,10 @@ impl Programs {
 
     /// All tables that exist, as text.
     pub(super) fn save(&self) -> Result<String, LeftoverError> {
-        let ended = run(&self.save, [], "", PATIENCE)?;
+        let ended = run(&self.save, &[], "")?;
         if !ended.status.success() {
-            let program = self.save.clone();
-            return Err(LeftoverError::Failed { program, line: None, complaint: ended.complaint });
+            let (program, complaint) = (self.save.clone(), complaint(ended));
+            return Err(LeftoverError::Failed { program, line: None, complaint });
         }
         Ok(ended.output)
     }
@@ -61,11 +58,13 @@ impl Programs {
         if input.is_empty() {
             return Ok(());
         }
-        let Ended { status, complaint, .. } =
-            run(&self.restore, ["--noflush", "--wait", LOCK_PATIENCE], input, PATIENCE)?;
+        let ended = run(&self.restore, &["--noflush", "--wait", LOCK_PATIENCE], input)?;
+        let status = ended.status;
         if status.success() {
-            Ok(())
-        } else if status.code() == Some(RESOURCE_PROBLEM) && complaint.contains("lock") {
+            return Ok(());
+        }
+        let complaint = complaint(ended);
+        if status.code() == Some(RESOURCE_PROBLEM) && complaint.contains("lock") {
             Err(LeftoverError::Locked { complaint })
         } else {
             let line = blamed_line(input, &complaint);
@@ -76,6 +75,21 @@ impl Programs {
 
 /// Whether the plain program is of the old kind. Since 1.8.0 its version says so; before there was no other.
 fn is_legacy(name: &str) -> bool {
-    let version = find(name).and_then(|program| run(&program, ["--version"], "", PATIENCE).ok());
+    let version = find(name).and_then(|program| run(&program, &["--version"], "").ok());
     version.is_some_and(|ended| ended.status.success() && !ended.output.contains("nf_tables"))
+}
+
+fn run(program: &Path, arguments: &[&str], input: &str) -> Result<Ended, LeftoverError> {
+    programs::run(program, arguments.iter().copied(), input, PATIENCE).map_err(|error| {
+        let program = program.to_owned();
+        match error {
+            RunError::NotRun(source) => LeftoverError::Run { program, source },
+            RunError::StillRunning(after) => LeftoverError::Endless { program, after },
+        }
+    })
+}
+
+/// What a program that failed said of it; if nothing, how it ended.
+fn complaint(ended: Ended) -> String {
+    if ended.errors.is_empty() { ended.status.to_string() } else { ended.errors }
 }

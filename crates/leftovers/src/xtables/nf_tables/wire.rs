@@ -1,8 +1,6 @@
 //! The kernel's numbers, from linux/netfilter/nf_tables.h unless said otherwise.
 
-use portolan_core::IpFamily;
-
-use crate::own_table::nft_family;
+pub(super) use crate::netfilter::{HEADER_LEN, header};
 
 /// `NFNL_SUBSYS_NFTABLES`, linux/netfilter/nfnetlink.h.
 pub(super) const SUBSYSTEM: u16 = 10;
@@ -46,11 +44,3 @@ pub(super) const IMMEDIATE_DATA: u16 = 2;
 pub(super) const DATA_VERDICT: u16 = 2;
 /// `NFTA_VERDICT_CHAIN`: only jumps and gotos have one.
 pub(super) const VERDICT_CHAIN: u16 = 2;
-
-/// The length of `struct nfgenmsg`, linux/netfilter/nfnetlink.h.
-pub(super) const HEADER_LEN: usize = 4;
-
-/// `struct nfgenmsg`: family, version 0 (`NFNETLINK_V0`), resource 0.
-pub(super) fn header(family: IpFamily) -> [u8; HEADER_LEN] {
-    [nft_family(family).number(), 0, 0, 0]
-}

@@ -1,3 +1,5 @@
+//! What goes and what stays, of tables in a few words.
+
 use super::*;
 use crate::Part;
 

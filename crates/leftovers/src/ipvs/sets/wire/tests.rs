@@ -1,3 +1,5 @@
+//! Messages about sets byte by byte.
+
 use portolan_netlink::MessageIter;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! A transaction byte by byte, and the way back from a refusal.
+
 use std::collections::BTreeMap;
 
 use portolan_netlink::MessageIter;

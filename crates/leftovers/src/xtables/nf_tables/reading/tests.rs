@@ -1,3 +1,5 @@
+//! Chains and rules as the kernel lists them.
+
 use portolan_netlink::MessageIter;
 
 use super::*;
