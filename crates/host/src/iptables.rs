@@ -1,13 +1,12 @@
 //! Whether the iptables programs work here.
 
-use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use portolan_core::IpFamily;
+use portolan_core::backend::error_chain;
 
-use crate::Missing;
-use crate::programs::{self, Ending};
+use crate::{Missing, programs};
 
 /// Lists one chain of the table that the proxy's rules go into. `-w 5` waits up to five seconds for others
 /// that hold the lock (iptables 1.4.20 and later).
@@ -38,12 +37,14 @@ fn probe_with(family: IpFamily, found: Option<PathBuf>, patience: Duration) -> R
     let Some(path) = found else {
         return Err(Missing::new(format!("the program {name}, which is not in PATH")));
     };
-    let answer = match programs::run(&path, LIST.map(OsStr::new), patience) {
-        Ok(Ending { code: Some(0), .. }) => return Ok(()),
-        Ok(Ending { errors, .. }) if !errors.is_empty() => errors,
-        Ok(Ending { code: Some(code), .. }) => format!("it ended with code {code} and said nothing"),
-        Ok(Ending { code: None, .. }) => "it was killed".to_owned(),
-        Err(error) => error.to_string(),
+    let answer = match programs::run(&path, LIST, "", patience) {
+        Ok(ended) if ended.status.success() => return Ok(()),
+        Ok(ended) if !ended.errors.is_empty() => ended.errors,
+        Ok(ended) => match ended.status.code() {
+            Some(code) => format!("it ended with code {code} and said nothing"),
+            None => "it was killed".to_owned(),
+        },
+        Err(error) => error_chain(&error),
     };
     Err(Missing::new(format!("a working {}: {answer}", path.display())))
 }

@@ -2,19 +2,19 @@
 
 use std::env;
 use std::ffi::OsStr;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::thread::sleep;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 
 /// How often it is looked whether a program has ended.
 const PAUSE: Duration = Duration::from_millis(5);
-
-/// How much of a program's complaints is read, in bytes. A pipe holds more, so that no program waits for a
-/// reader.
-const COMPLAINTS: u64 = 4096;
 
 /// The first program of this name in the folders of `PATH`.
 pub fn find(name: &str) -> Option<PathBuf> {
@@ -30,58 +30,92 @@ fn is_program(file: &Path) -> bool {
 }
 
 /// How a program ended.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Ending {
-    /// Its exit code; none if a signal ended it.
-    pub(crate) code: Option<i32>,
+#[derive(Debug)]
+pub struct Ended {
+    /// By itself or by a signal, and with which code.
+    pub status: ExitStatus,
+    /// What it printed.
+    pub output: String,
     /// What it wrote as errors, in one line.
-    pub(crate) errors: String,
+    pub errors: String,
 }
 
-/// Why a program gave no answer.
+/// Why a program gave no answer. Which program, its caller knows.
+///
+/// Messages leave the source out; print the chain of sources with them.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum RunError {
-    #[error("it could not be run: {0}")]
+pub enum RunError {
+    /// It could not be started, or not be talked to.
+    #[error("it could not be run")]
     NotRun(#[from] io::Error),
+    /// It did not come to an end in this time, and was killed.
     #[error("it was still running after {} seconds", .0.as_secs_f32())]
     StillRunning(Duration),
 }
 
-/// Runs a program without input, and without interest in its output, for `patience` at most.
-pub(crate) fn run<'a>(
+/// Runs a program to its end with this input, for `patience` at most.
+///
+/// # Errors
+/// It cannot be run, or has not ended by then. That it fails is no error here.
+pub fn run<'a>(
     program: &Path,
-    arguments: impl IntoIterator<Item = &'a OsStr>,
+    arguments: impl IntoIterator<Item = &'a str>,
+    input: &str,
     patience: Duration,
-) -> Result<Ending, RunError> {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "whether iptables works is what is asked, and no netlink tells"
-    )]
-    let mut command = Command::new(program);
-    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-    let mut child = command.spawn()?;
-    let code = end(&mut child, patience)?;
-    let mut errors = Vec::new();
-    if let Some(pipe) = child.stderr.take() {
-        pipe.take(COMPLAINTS).read_to_end(&mut errors)?;
-    }
-    Ok(Ending { code, errors: one_line(&errors) })
+) -> Result<Ended, RunError> {
+    let mut child = start(program, arguments)?;
+    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    // All at once: a program that answers while it reads would else block both sides.
+    thread::scope(|scope| {
+        let feeding = scope.spawn(move || stdin.map(|mut pipe| pipe.write_all(input.as_bytes())));
+        let output = scope.spawn(move || read(stdout));
+        let errors = scope.spawn(move || read(stderr));
+        let ended = wait(&mut child, patience)?;
+        // A program that ends early leaves its input unread; its errors say why.
+        drop(feeding.join());
+        let output = String::from_utf8_lossy(&output.join().unwrap_or_default()).into_owned();
+        let errors = one_line(&errors.join().unwrap_or_default());
+        let status = ended.ok_or(RunError::StillRunning(patience))?;
+        Ok(Ended { status, output, errors })
+    })
 }
 
-/// Waits for the end of a program, and brings it about when patience ends.
-fn end(child: &mut Child, patience: Duration) -> Result<Option<i32>, RunError> {
+#[expect(
+    clippy::disallowed_methods,
+    reason = "only iptables' own programs tell whether they work, and change the tables of iptables-legacy"
+)]
+fn start<'a>(program: &Path, arguments: impl IntoIterator<Item = &'a str>) -> io::Result<Child> {
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    // A group of its own, to be killed with all that it starts: who is left would keep the pipes open.
+    command.process_group(0).spawn()
+}
+
+/// Waits for the end of a program; nothing when it had to be killed.
+fn wait(child: &mut Child, patience: Duration) -> io::Result<Option<ExitStatus>> {
     let started = Instant::now();
     loop {
         if let Some(status) = child.try_wait()? {
-            return Ok(status.code());
+            return Ok(Some(status));
         }
         if started.elapsed() >= patience {
-            child.kill()?;
+            if let Ok(group) = i32::try_from(child.id()) {
+                killpg(Pid::from_raw(group), Signal::SIGKILL)?;
+            }
             child.wait()?;
-            return Err(RunError::StillRunning(patience));
+            return Ok(None);
         }
         sleep(PAUSE);
     }
+}
+
+fn read(pipe: Option<impl Read>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    if let Some(mut pipe) = pipe {
+        // What came before a failure is all there is to know.
+        let _ = pipe.read_to_end(&mut bytes);
+    }
+    bytes
 }
 
 fn one_line(text: &[u8]) -> String {
@@ -90,56 +124,4 @@ fn one_line(text: &[u8]) -> String {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
-    use std::fs;
-
-    use super::*;
-
-    /// A shell script, and the folder that it lives as long as.
-    ///
-    /// Its executable file is another process's work: a test beside this one that starts a program would
-    /// inherit the file while it is open for writing, and then nobody could run it (ETXTBSY).
-    pub(crate) fn script(body: &str) -> (tempfile::TempDir, PathBuf) {
-        let folder = tempfile::tempdir().unwrap();
-        let (text, path) = (folder.path().join("text"), folder.path().join("program"));
-        fs::write(&text, format!("#!/bin/sh\n{body}\n")).unwrap();
-        let made = run(
-            &find("install").unwrap(),
-            [OsStr::new("-m755"), text.as_os_str(), path.as_os_str()],
-            Duration::from_secs(10),
-        );
-        assert_eq!(made.unwrap(), Ending { code: Some(0), errors: String::new() });
-        (folder, path)
-    }
-
-    #[test]
-    fn the_first_folder_that_has_an_executable_file_counts() {
-        let (with, program) = script("");
-        let other = tempfile::tempdir().unwrap();
-        fs::write(other.path().join("program"), "not executable").unwrap();
-        fs::create_dir(other.path().join("folder")).unwrap();
-        let path = env::join_paths([other.path(), with.path()]).unwrap();
-        assert_eq!(find_in(&path, "program"), Some(program));
-        assert_eq!(find_in(&path, "folder"), None);
-        assert_eq!(find_in(&path, "nothing"), None);
-        assert_eq!(find_in(OsStr::new(""), "program"), None);
-    }
-
-    #[test]
-    fn the_shell_is_found() {
-        assert!(find("sh").unwrap().is_absolute());
-    }
-
-    #[test]
-    fn an_ending_has_the_code_and_the_complaints_in_one_line() {
-        let (_folder, path) = script("echo output; echo ' first ' >&2; echo >&2; echo second >&2; exit 7");
-        let ending = run(&path, [], Duration::from_secs(10)).unwrap();
-        assert_eq!(ending, Ending { code: Some(7), errors: "first; second".to_owned() });
-    }
-
-    #[test]
-    fn a_program_that_cannot_be_run_is_an_error() {
-        let error = run(Path::new("/nonexistent/program"), [], Duration::from_secs(1)).unwrap_err();
-        assert_eq!(error.to_string(), "it could not be run: No such file or directory (os error 2)");
-    }
-}
+pub(crate) mod tests;

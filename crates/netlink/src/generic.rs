@@ -1,10 +1,10 @@
 //! Generic netlink: finding the number of a family.
 //!
 //! Families have names, and numbers that the kernel hands out as they register. Asking for one by name
-//! makes the kernel load the module that brings it; so all are listed and looked through, which is as quick
-//! and leaves the host as it was.
+//! makes the kernel load the module that brings it. Who only wants to look has all listed and looked
+//! through, which is as quick and leaves the host as it was.
 
-use crate::{AttributeIter, Message, MessageWriter, NetlinkError, NetlinkSocket};
+use crate::{AttributeIter, Message, MessageWriter, NetlinkError, NetlinkSocket, flag};
 
 /// The length of `struct genlmsghdr`, linux/genetlink.h: command, version and two bytes of nothing.
 pub const GENERIC_HEADER_LEN: usize = 4;
@@ -38,6 +38,24 @@ impl NetlinkSocket {
         };
         self.dump(CONTROL, all, pick)
     }
+
+    /// The same, but makes the kernel load the module that brings the family, if it is not there yet:
+    /// nothing if there is none to load.
+    ///
+    /// # Errors
+    /// The kernel refused to say, or did not answer.
+    pub fn load_generic_family(&mut self, name: &str) -> Result<Option<u16>, NetlinkError> {
+        let by_name = |request: &mut MessageWriter<'_>| {
+            request.bytes(&generic_header(GET_FAMILY, VERSION)).text(NAME, name);
+        };
+        let take = |found: &mut Option<u16>, family: &Message<'_>| {
+            *found = number(&family.attributes(GENERIC_HEADER_LEN));
+        };
+        match self.request(CONTROL, flag::ACK, by_name, take) {
+            Err(error) if error.errno() == Some(libc::ENOENT) => Ok(None),
+            result => result,
+        }
+    }
 }
 
 /// The header of a generic netlink message: a command of the family, in this version of its protocol.
@@ -59,11 +77,13 @@ mod tests {
     fn the_family_that_knows_the_others_has_its_fixed_number() {
         let mut socket = NetlinkSocket::open(Protocol::Generic).unwrap();
         assert_eq!(socket.generic_family("nlctrl").unwrap(), Some(CONTROL));
+        assert_eq!(socket.load_generic_family("nlctrl").unwrap(), Some(CONTROL));
     }
 
     #[test]
     fn a_family_that_no_kernel_has_is_nothing_rather_than_an_error() {
         let mut socket = NetlinkSocket::open(Protocol::Generic).unwrap();
         assert_eq!(socket.generic_family("portolan-none").unwrap(), None);
+        assert_eq!(socket.load_generic_family("portolan-none").unwrap(), None);
     }
 }
