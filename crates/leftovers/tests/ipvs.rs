@@ -1,7 +1,7 @@
 //! Virtual servers and their device, which take a kernel with IPVS and dummy devices.
 //!
-//! Virtual servers are made over netlink and read back from `/proc`, so that `ipvsadm` is not needed; `ip` and
-//! `ipset` are. The chains of the mode, which any kernel has, are in `tests/kernel`.
+//! Virtual servers are made over netlink and read back from `/proc`, so that `ipvsadm` is not needed; `ip`,
+//! `ipset` and `modprobe` are. The chains of the mode, which any kernel has, are in `tests/kernel`.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
@@ -32,9 +32,10 @@ fn serve(protocol: u8, at: &str) {
         IpAddr::V4(ip) => (2_u16, [ip.octets().to_vec(), vec![0; 12]].concat(), u32::MAX),
         IpAddr::V6(ip) => (10, ip.octets().to_vec(), 128),
     };
+    // To list the families, as is done here, loads nothing.
+    run("modprobe ip_vs");
     let mut socket = NetlinkSocket::open(Protocol::Generic).unwrap();
-    let kind =
-        socket.generic_family("IPVS").unwrap().expect("the kernel has no IPVS, or has not loaded ip_vs");
+    let kind = socket.generic_family("IPVS").unwrap().expect("the kernel has no IPVS");
     let made = socket.request(
         kind,
         flag::ACK,
@@ -192,7 +193,7 @@ fn modules() -> BTreeSet<String> {
 }
 
 #[test]
-#[ignore = "needs a kernel with modules: run by tests/vm, first and by itself"]
+#[ignore = "needs a kernel with modules: run by tests/vm, best by itself"]
 fn looking_loads_no_modules() {
     isolated(|| {
         let before = modules();
