@@ -30,6 +30,20 @@ impl VerbosityHandle {
         // Fails only after logging itself is gone.
         let _ = self.0.as_ref().map(|handle| handle.reload(verbosity::targets(verbosity)));
     }
+
+    /// A handle on no log, and what tells at which verbosity it is.
+    #[cfg(test)]
+    pub(crate) fn detached() -> (Self, impl Fn() -> Option<u32>) {
+        let (layer, handle) = reload::Layer::new(verbosity::targets(0));
+        let current = handle.clone();
+        let verbosity = move || {
+            // The handle is of no use without it.
+            let _kept = std::hint::black_box(&layer);
+            let now = current.with_current(ToString::to_string).ok()?;
+            (0..9).find(|level| verbosity::targets(*level).to_string() == now)
+        };
+        (Self(Some(handle)), verbosity)
+    }
 }
 
 /// Sends all log lines of this process, and what panics say, to standard error; with

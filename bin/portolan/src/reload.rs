@@ -5,8 +5,8 @@
 //! cannot be read or is not valid changes nothing.
 
 use std::convert::Infallible;
+use std::future::pending;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use portolan_config::{Config, ConfigError, TakesEffect};
@@ -16,7 +16,6 @@ use portolan_health::Health;
 use portolan_host::Host;
 use portolan_metrics::Metrics;
 use portolan_sync::Configuration;
-use serde_json::Value;
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
@@ -24,54 +23,14 @@ use crate::logging::VerbosityHandle;
 use crate::node_address::log_notes;
 use crate::tuning;
 
+mod configz;
 mod file;
 
-pub(crate) use file::FileWatch;
+pub(crate) use configz::Configz;
+use file::FileWatch;
 
 /// Reads the configuration anew, by the same command line.
 pub(crate) type Reread = Box<dyn Fn() -> Result<Option<Config>, ConfigError> + Send>;
-
-/// What `/configz` shows; clones show the same.
-#[derive(Clone)]
-pub(crate) struct Configz(Arc<Mutex<String>>);
-
-impl Configz {
-    /// Shows `text`.
-    pub(crate) fn new(text: String) -> Self {
-        Self(Arc::new(Mutex::new(text)))
-    }
-
-    /// What it shows now.
-    pub(crate) fn text(&self) -> String {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Takes over from `new`, of the same shape, the settings of these paths.
-    fn take_over(&self, new: &str, fields: &[String]) {
-        let mut shown = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(merged) = merge(&shown, new, fields) {
-            *shown = merged;
-        }
-    }
-}
-
-/// `old` with these fields as `new` has them; nothing if either is no JSON.
-fn merge(old: &str, new: &str, fields: &[String]) -> Option<String> {
-    let (mut old, new): (Value, Value) = (serde_json::from_str(old).ok()?, serde_json::from_str(new).ok()?);
-    // One key, the API group, with the configuration under it.
-    let (Some((_, old_config)), Some((_, new_config))) =
-        (old.as_object_mut()?.iter_mut().next(), new.as_object()?.iter().next())
-    else {
-        return None;
-    };
-    for field in fields {
-        let pointer = format!("/{}", field.replace('.', "/"));
-        if let (Some(here), Some(value)) = (old_config.pointer_mut(&pointer), new_config.pointer(&pointer)) {
-            *here = value.clone();
-        }
-    }
-    Some(old.to_string())
-}
 
 /// All that a changed configuration reaches.
 pub(crate) struct Reload {
@@ -92,23 +51,39 @@ pub(crate) struct Reload {
 impl Reload {
     /// Takes over the configuration whenever the file at `path` changes.
     pub(crate) async fn run(mut self, path: &Path) -> Infallible {
+        if !is_followed(path) {
+            let file = path.display();
+            info!(%file, "the configuration came from something else than a file, and is not read again");
+            return pending().await;
+        }
         let mut file = FileWatch::new(path);
+        self.catch_up(path);
         loop {
             file.changed().await;
-            let ok = match (self.reread)() {
-                Ok(Some(new)) => {
-                    self.take_over(new);
-                    true
-                }
-                Ok(None) => continue,
-                Err(problem) => {
-                    let file = path.display();
-                    let problem = error_chain(&problem);
-                    error!(%file, err = problem, "the configuration has changed and is not valid; the old one holds");
-                    false
-                }
-            };
-            self.metrics.config.reloaded(ok, SystemTime::now());
+            self.reread(path);
+        }
+    }
+
+    /// Takes over what was written between the start of the process and that of the watch.
+    fn catch_up(&mut self, path: &Path) {
+        match (self.reread)() {
+            Ok(Some(new)) if self.current.differences(&new).is_empty() => {}
+            _ => self.reread(path),
+        }
+    }
+
+    fn reread(&mut self, path: &Path) {
+        match (self.reread)() {
+            Ok(Some(new)) => {
+                self.take_over(new);
+                self.metrics.config.reloaded(SystemTime::now());
+            }
+            Ok(None) => {}
+            Err(problem) => {
+                let (file, err) = (path.display(), error_chain(&problem));
+                error!(%file, err, "the configuration has changed and is not valid; the old one holds");
+                self.metrics.config.reload_failed();
+            }
         }
     }
 
@@ -142,7 +117,10 @@ impl Reload {
     }
 
     fn apply(&self, new: &Config) {
-        self.verbosity.set(new.logging.verbosity);
+        // It may have been changed by hand, at /debug/flags/v, and then that counts.
+        if new.logging.verbosity != self.current.logging.verbosity {
+            self.verbosity.set(new.logging.verbosity);
+        }
         self.health.set_sync_period(new.sync.max);
         if new.conntrack != self.current.conntrack {
             tuning::apply(&self.host, new);
@@ -154,24 +132,17 @@ impl Reload {
     }
 }
 
+/// Whether `path` is a file, which can be read again. A pipe is empty then, or has nobody at its other end, and
+/// the process would wait for somebody.
+fn is_followed(path: &Path) -> bool {
+    // What is not there now may come back.
+    path.metadata().map_or(true, |found| found.is_file())
+}
+
 /// What the sync loop needs to know of a configuration.
 pub(crate) fn configuration(config: &Config) -> Configuration {
     Configuration { node: config.node(), min_period: config.sync.min, retry_period: config.sync.max }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn configz_takes_over_what_holds_and_nothing_else() {
-        let old = r#"{"kubeproxy.config.k8s.io":{"mode":"nftables","nftables":{"masqueradeAll":false,"syncPeriod":"30s"}}}"#;
-        let new = r#"{"kubeproxy.config.k8s.io":{"mode":"ipvs","nftables":{"masqueradeAll":true,"syncPeriod":"10s"}}}"#;
-        let configz = Configz::new(old.into());
-        configz.take_over(new, &["nftables.syncPeriod".into(), "no.such".into()]);
-        let expected = r#"{"kubeproxy.config.k8s.io":{"mode":"nftables","nftables":{"masqueradeAll":false,"syncPeriod":"10s"}}}"#;
-        assert_eq!(configz.text(), expected);
-        configz.take_over("no JSON", &["mode".into()]);
-        assert_eq!(configz.text(), expected);
-    }
-}
+mod tests;

@@ -42,9 +42,9 @@ pub(crate) fn metrics_server_failed(problem: &str) -> Report {
 }
 
 /// A Service's health check port cannot be opened.
-pub(crate) fn service_port_failed(node: &str, failure: &OpenFailure) -> Report {
+pub(crate) fn service_port_failed(node_name: &str, failure: &OpenFailure) -> Report {
     let OpenFailure { service, port, error } = failure;
-    let note = format!("node {node} failed to start healthcheck \"{service}\" on port {port}: {error}");
+    let note = format!("node {node_name} failed to start healthcheck \"{service}\" on port {port}: {error}");
     Report {
         kind: ReportKind::Warning,
         reason: "FailedToStartServiceHealthcheck",

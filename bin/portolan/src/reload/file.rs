@@ -9,7 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use futures::StreamExt as _;
+use futures::{FutureExt as _, StreamExt as _};
 use inotify::{EventStream, Inotify, WatchMask};
 use tokio::time::{sleep, timeout};
 use tracing::warn;
@@ -22,6 +22,9 @@ const SETTLE: Duration = Duration::from_millis(100);
 
 /// Room for some notifications at a time; more wait in the kernel.
 const BUFFER: usize = 4096;
+
+/// Notifications that the kernel keeps for a watch (`fs.inotify.max_queued_events`, by default).
+const QUEUED: usize = 16_384;
 
 /// Watches one file.
 pub(crate) struct FileWatch {
@@ -70,6 +73,10 @@ impl FileWatch {
             Ok(Some(Ok(_event))) => {
                 // What else is written in that time is seen by the same look.
                 sleep(SETTLE).await;
+                // At most as many as the kernel keeps, for a program that writes on and on.
+                for _ in 0..QUEUED {
+                    let Some(Some(Ok(_event))) = stream.next().now_or_never() else { break };
+                }
             }
             Ok(Some(Err(_)) | None) => self.stream = None,
         }
@@ -112,6 +119,21 @@ mod tests {
         fs::write(&file, "d").unwrap();
         fs::write(dir.path().join("other"), "e").unwrap();
         assert!(timeout(SETTLE * 8, watch.changed()).await.is_err(), "the same contents, and another file");
+    }
+
+    #[tokio::test]
+    async fn a_thousand_writes_are_worth_a_look_or_two() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("config.conf");
+        fs::write(&file, "0").unwrap();
+        let mut watch = FileWatch::new(&file);
+        for number in 0..1000 {
+            fs::write(dir.path().join(format!("other-{number}")), "x").unwrap();
+            fs::write(&file, format!("{number}")).unwrap();
+        }
+        assert!(is_noticed(&mut watch).await);
+        let queued = watch.stream.as_mut().unwrap().next().now_or_never();
+        assert!(queued.is_none(), "what has been looked at is not a reason to look again: {queued:?}");
     }
 
     #[tokio::test]
