@@ -6,7 +6,11 @@ cd "$(dirname "$0")/.."
 bash tests/setup.sh
 # The kernel tests run this very binary.
 cargo build --locked -p portolan
-export PORTOLAN_BIN="${CARGO_TARGET_DIR:-$PWD/target}/debug/portolan"
+target="${CARGO_TARGET_DIR:-$PWD/target}"
+export PORTOLAN_BIN="$target/debug/portolan"
+# Virtual machines run test executables of other packages; what cargo prints tells where those are.
+export PORTOLAN_TESTS="$target/tests.json"
+cargo test --locked --workspace --no-run --message-format=json-render-diagnostics >"$PORTOLAN_TESTS"
 
 if cargo nextest --version >/dev/null 2>&1; then
     cargo nextest run --locked --workspace

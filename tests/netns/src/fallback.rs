@@ -22,17 +22,21 @@ struct Asked {
 const PREFERENCE: &[&str] = &["nftables", "iptables", "userspace"];
 
 /// What kube-proxy knows; `""` is `--mode` left out.
-const KNOWN: [Asked; 6] = [
+static KNOWN: [Asked; 6] = [
     Asked { mode: "", with_fallback: PREFERENCE, without: PREFERENCE },
     Asked { mode: "auto", with_fallback: PREFERENCE, without: PREFERENCE },
     Asked { mode: "nftables", with_fallback: PREFERENCE, without: &["nftables"] },
-    Asked { mode: "iptables", with_fallback: &["iptables", "userspace"], without: &["iptables"] },
-    Asked { mode: "ipvs", with_fallback: &["ipvs", "iptables", "userspace"], without: &["ipvs"] },
-    Asked { mode: "userspace", with_fallback: &["userspace"], without: &["userspace"] },
+    Asked { mode: "iptables", with_fallback: &["iptables", "userspace", "nftables"], without: &["iptables"] },
+    Asked {
+        mode: "ipvs",
+        with_fallback: &["ipvs", "iptables", "userspace", "nftables"],
+        without: &["ipvs"],
+    },
+    Asked { mode: "userspace", with_fallback: &["userspace", "nftables", "iptables"], without: &["userspace"] },
 ];
 
 /// Modes of one's own.
-const OWN: [Asked; 2] = [
+static OWN: [Asked; 2] = [
     Asked { mode: "mine", with_fallback: &["mine", "nftables", "iptables", "userspace"], without: &["mine"] },
     Asked {
         mode: "needy",
@@ -230,25 +234,48 @@ fn try_all<'a>(binary: Binary, lacking: Lacking, ways: impl IntoIterator<Item = 
     }
 }
 
-macro_rules! matrix {
-    ($($test:ident: $binary:ident without $lacking:ident, $ways:expr;)*) => {$(
-        #[test]
-        fn $test() {
-            isolated(|| try_all(Binary::$binary, Lacking::$lacking, $ways));
-        }
-    )*};
+fn every_mode() -> impl Iterator<Item = &'static Asked> {
+    KNOWN.iter().chain(&OWN)
 }
 
-matrix! {
-    the_product_runs_nftables_or_says_what_the_others_need: Product without Nothing, &KNOWN;
-    the_product_without_net_admin_lists_what_every_mode_lacks: Product without NetAdmin, &KNOWN;
-    the_product_without_rights_over_its_network_lists_what_every_mode_lacks: Product without Rights, &KNOWN;
-    the_product_without_iptables_programs_names_them: Product without Programs, &KNOWN;
-    a_binary_with_all_modes_falls_back_from_those_of_its_own: Recording without Nothing, KNOWN.iter().chain(&OWN);
-    without_net_admin_the_line_ends_at_userspace: Recording without NetAdmin, KNOWN.iter().chain(&OWN);
-    without_programs_iptables_is_passed_over: Recording without Programs, KNOWN.iter().chain(&OWN);
-    without_net_admin_and_programs_each_is_told_of_its_own_lack:
-        Recording without NetAdminAndPrograms, KNOWN.iter().chain(&OWN);
+#[test]
+fn the_product_runs_nftables_or_says_what_the_others_need() {
+    isolated(|| try_all(Binary::Product, Lacking::Nothing, &KNOWN));
+}
+
+#[test]
+fn the_product_without_net_admin_lists_what_every_mode_lacks() {
+    isolated(|| try_all(Binary::Product, Lacking::NetAdmin, &KNOWN));
+}
+
+#[test]
+fn the_product_without_rights_over_its_network_lists_what_every_mode_lacks() {
+    isolated(|| try_all(Binary::Product, Lacking::Rights, &KNOWN));
+}
+
+#[test]
+fn the_product_without_iptables_programs_names_them() {
+    isolated(|| try_all(Binary::Product, Lacking::Programs, &KNOWN));
+}
+
+#[test]
+fn a_binary_with_all_modes_falls_back_from_those_of_its_own() {
+    isolated(|| try_all(Binary::Recording, Lacking::Nothing, every_mode()));
+}
+
+#[test]
+fn without_net_admin_the_line_ends_at_userspace() {
+    isolated(|| try_all(Binary::Recording, Lacking::NetAdmin, every_mode()));
+}
+
+#[test]
+fn without_programs_iptables_is_passed_over() {
+    isolated(|| try_all(Binary::Recording, Lacking::Programs, every_mode()));
+}
+
+#[test]
+fn without_net_admin_and_programs_each_mode_is_told_of_its_own_lack() {
+    isolated(|| try_all(Binary::Recording, Lacking::NetAdminAndPrograms, every_mode()));
 }
 
 #[test]

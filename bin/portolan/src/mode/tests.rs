@@ -66,6 +66,9 @@ async fn lines_lead_to_the_next_mode_that_can_run() {
         ("nftables mine", &explicit("mine"), "mine"),
         ("nftables !mine", &explicit("mine"), "mine nftables"),
         ("userspace", &explicit("userspace"), "userspace"),
+        ("nftables !iptables !userspace", &explicit("iptables"), "iptables userspace nftables"),
+        ("nftables !iptables !ipvs !userspace", &explicit("ipvs"), "ipvs iptables userspace nftables"),
+        ("!nftables iptables !userspace", &explicit("userspace"), "userspace nftables iptables"),
     ];
     for (modes, selection, expected) in cases {
         assert_eq!(chosen(modes, selection, true).await.as_deref(), Ok(expected), "{modes} {selection:?}");
