@@ -65,6 +65,16 @@ pub enum VmError {
         /// The last lines of the console.
         console: String,
     },
+    /// The guest did not come to run the command.
+    #[error("the guest had not booted after {} seconds; what qemu said:\n{output}\nand the end of the console:\n{console}", after.as_secs())]
+    NotBooted {
+        /// The time it had.
+        after: Duration,
+        /// What qemu said.
+        output: String,
+        /// The last lines of the console.
+        console: String,
+    },
     /// The guest was still running when its time was over, and was ended.
     #[error("the guest was ended after {} seconds; the end of its output:\n{output}\nand of its console:\n{console}", after.as_secs())]
     Hung {

@@ -1,7 +1,8 @@
 #!/bin/busybox sh
 # The guest's first process. It makes a system of the files it finds, runs /vm/command, says how that ended, and
 # ends the guest. The first serial line is the console, for the kernel and for what goes wrong here; the second is
-# the command's, and its last line is how the command ended. Whatever fails ends the guest without that line.
+# the command's: its first line says that it starts, and its last line how it ended. Whatever fails ends the guest
+# without that line.
 set -e
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
 /bin/busybox --install -s /bin
@@ -24,6 +25,7 @@ done < /vm/modules
 
 cd /root
 code=0
+printf '@started\n' > /dev/ttyS1
 /bin/busybox sh /vm/command < /dev/null > /dev/ttyS1 2>&1 || code=$?
 printf '\n@ended %s\n' "$code" > /dev/ttyS1
 # Waits until the line is empty.

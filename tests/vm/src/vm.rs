@@ -27,7 +27,8 @@ pub struct Vm {
     modules: Vec<String>,
     absent: Vec<String>,
     copies: Vec<PathBuf>,
-    programs: Vec<String>,
+    /// Programs and what they are called in the guest.
+    programs: Vec<(String, String)>,
     texts: Vec<(PathBuf, String)>,
     variables: Vec<(String, OsString)>,
     memory: u32,
@@ -79,8 +80,13 @@ impl Vm {
     }
 
     /// Programs of this host by name, with their libraries. Busybox is there anyway, for what is not named.
-    pub fn programs<P: Into<String>>(mut self, names: impl IntoIterator<Item = P>) -> Self {
-        self.programs.extend(names.into_iter().map(Into::into));
+    pub fn programs<P: Into<String>>(self, names: impl IntoIterator<Item = P>) -> Self {
+        names.into_iter().map(Into::into).fold(self, |vm, name: String| vm.program_as(name.clone(), name))
+    }
+
+    /// A program of this host under another name, for those that do what their name says.
+    pub fn program_as(mut self, program: impl Into<String>, name: impl Into<String>) -> Self {
+        self.programs.push((program.into(), name.into()));
         self
     }
 
@@ -158,9 +164,9 @@ impl Vm {
     fn image(&self, modules: &crate::modules::Modules) -> Result<Image, VmError> {
         let mut image = Image::new()?;
         image.modules(modules, &self.modules, &self.absent)?;
-        for name in &self.programs {
+        for (program, name) in &self.programs {
             let place = Path::new("/usr/sbin").join(name);
-            image.executable(&programs::find(name)?, &place)?;
+            image.executable(&programs::find(program)?, &place)?;
         }
         for path in &self.copies {
             image.copy(path)?;

@@ -5,4 +5,5 @@
 mod conntrack;
 mod leftovers;
 mod machine;
+mod probes;
 mod proxy;

@@ -1,0 +1,63 @@
+//! What other modes need, on hosts that have it and on hosts that lack it.
+
+use std::path::Path;
+
+use portolan_core::IpFamily;
+use portolan_host::{iptables, ipvs};
+use portolan_tests_vm::{Kernel, Vm, in_guest};
+
+/// What iptables loads for each kind of match and target.
+const EXTENSIONS: &str = "/usr/lib/x86_64-linux-gnu/xtables";
+
+fn machine() -> Vm {
+    Vm::new(Kernel::Bookworm)
+}
+
+#[test]
+fn ipvs_is_found_where_its_module_can_be_loaded_and_no_server_is_made() {
+    in_guest(machine(), || {
+        assert!(!Path::new("/proc/net/ip_vs").exists());
+        ipvs::probe().unwrap();
+        let servers = std::fs::read_to_string("/proc/net/ip_vs").unwrap();
+        assert_eq!(servers.lines().count(), 3, "{servers}");
+        ipvs::probe().unwrap();
+    });
+}
+
+#[test]
+fn ipvs_is_missing_where_its_module_is() {
+    in_guest(machine().without(["ip_vs"]), || {
+        let missing = ipvs::probe().unwrap_err().to_string();
+        assert_eq!(missing, "the kernel module ip_vs, which is neither loaded nor could be loaded");
+    });
+}
+
+/// A machine whose iptables are of one kind.
+fn with_iptables(kind: &str) -> Vm {
+    let programs = ["iptables", "ip6tables"].map(|name| (name, format!("{name}-{kind}")));
+    programs.into_iter().fold(machine().copy(EXTENSIONS), |vm, (name, program)| vm.program_as(program, name))
+}
+
+#[test]
+fn iptables_that_write_nf_tables_fit() {
+    in_guest(with_iptables("nft"), || {
+        assert_eq!(IpFamily::ALL.map(iptables::probe), [Ok(()), Ok(())]);
+    });
+}
+
+#[test]
+fn iptables_that_write_their_own_tables_fit() {
+    in_guest(with_iptables("legacy"), || {
+        assert_eq!(IpFamily::ALL.map(iptables::probe), [Ok(()), Ok(())]);
+    });
+}
+
+#[test]
+fn iptables_without_their_modules_are_quoted() {
+    in_guest(with_iptables("legacy").without(["iptable_nat"]), || {
+        let missing = iptables::probe(IpFamily::V4).unwrap_err().to_string();
+        assert!(missing.starts_with("a working /usr/sbin/iptables: iptables v1."), "{missing}");
+        assert!(missing.contains("can't initialize iptables table `nat'"), "{missing}");
+        iptables::probe(IpFamily::V6).unwrap();
+    });
+}
