@@ -35,12 +35,19 @@ impl ConfigMetrics {
         })
     }
 
-    /// The file changed and was read at `when`, or could not be.
-    pub fn reloaded(&self, ok: bool, when: SystemTime) {
-        self.reloads.with_label_values(&[if ok { "success" } else { "failure" }]).inc();
-        self.last_successful.with_label_values::<&str>(&[]).set(f64::from(u8::from(ok)));
-        if ok {
-            self.last_success.with_label_values::<&str>(&[]).set(unix_seconds(when));
-        }
+    /// The file changed, and was read at `when`.
+    pub fn reloaded(&self, when: SystemTime) {
+        self.ended("success", 1.0);
+        self.last_success.with_label_values::<&str>(&[]).set(unix_seconds(when));
+    }
+
+    /// The file changed, and could not be read or is not valid.
+    pub fn reload_failed(&self) {
+        self.ended("failure", 0.0);
+    }
+
+    fn ended(&self, result: &str, successful: f64) {
+        self.reloads.with_label_values(&[result]).inc();
+        self.last_successful.with_label_values::<&str>(&[]).set(successful);
     }
 }

@@ -34,7 +34,7 @@ fn observed() -> Metrics {
     metrics.events.reached(EventResult::Sent, 2);
     metrics.mode.fell_back("nftables", "iptables");
     metrics.mode.selected("iptables");
-    metrics.config.reloaded(true, UNIX_EPOCH + Duration::from_secs(3));
+    metrics.config.reloaded(UNIX_EPOCH + Duration::from_secs(3));
     metrics.leftovers.removed("ipvs", 4);
     metrics.leftovers.failed("ipvs");
     metrics.iptables.rules("IPv4", "nat", 90, 8);
@@ -237,8 +237,8 @@ fn one_mode_is_shown_at_a_time_and_gates_that_are_gone_are_not() {
 #[test]
 fn a_reload_that_failed_leaves_the_time_of_the_last_that_did_not() {
     let metrics = new_metrics();
-    metrics.config.reloaded(true, UNIX_EPOCH + Duration::from_secs(10));
-    metrics.config.reloaded(false, UNIX_EPOCH + Duration::from_secs(20));
+    metrics.config.reloaded(UNIX_EPOCH + Duration::from_secs(10));
+    metrics.config.reload_failed();
     let text = metrics.render().unwrap();
     for line in [
         "portolan_config_reloads_total{result=\"failure\"} 1",
