@@ -17,13 +17,8 @@ fn foreign_parts(mode: &ProxyMode) -> Vec<Part> {
     if [ProxyMode::IPTABLES, ProxyMode::IPVS].contains(mode) {
         vec![Part::KubeProxyNftables]
     } else {
-        all_parts()
+        Part::ALL.to_vec()
     }
-}
-
-/// All that kube-proxy may have left.
-pub(crate) fn all_parts() -> Vec<Part> {
-    vec![Part::KubeProxyNftables, Part::Iptables, Part::Ipvs]
 }
 
 /// What the running proxy takes over from.

@@ -33,7 +33,12 @@ pub(super) fn remove(
     wanted: Wanted<'_>,
     progress: &mut Progress,
 ) -> Result<(), LeftoverError> {
-    let present = tables(family)?;
+    let Some(present) = tables(family)? else {
+        progress.kept.push(format!(
+            "whatever there is in the legacy tables of {family}: this user may not see them, and root may"
+        ));
+        return Ok(());
+    };
     if present.is_empty() {
         return Ok(());
     }
@@ -80,19 +85,40 @@ fn report(family: IpFamily, removals: &[Removal<String>], progress: &mut Progres
     }
 }
 
-/// Those of kube-proxy's tables that exist.
-fn tables(family: IpFamily) -> Result<Vec<&'static str>, LeftoverError> {
+/// Those of kube-proxy's tables that exist; nothing if that is not for this user to know.
+fn tables(family: IpFamily) -> Result<Option<Vec<&'static str>>, LeftoverError> {
     // Of the thread, for network namespaces belong to threads.
     let path = PathBuf::from(match family {
         IpFamily::V4 => "/proc/thread-self/net/ip_tables_names",
         IpFamily::V6 => "/proc/thread-self/net/ip6_tables_names",
     });
-    match fs::read_to_string(&path) {
+    named(fs::read_to_string(&path)).map_err(|source| LeftoverError::File { path, source })
+}
+
+/// What the kernel's list of tables says.
+fn named(list: io::Result<String>) -> io::Result<Option<Vec<&'static str>>> {
+    match list {
         Ok(names) => {
-            Ok(TABLES.into_iter().filter(|table| names.lines().any(|name| name == *table)).collect())
+            Ok(Some(TABLES.into_iter().filter(|table| names.lines().any(|name| name == *table)).collect()))
         }
         // A kernel without iptables-legacy, or with its module not loaded.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(source) => Err(LeftoverError::File { path, source }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Some(Vec::new())),
+        // The file is root's alone (mode 0440), and a proxy with no more than CAP_NET_ADMIN need not be root.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_are_there_or_not_or_hidden() {
+        assert_eq!(named(Ok("nat\nraw\nfilter\n".into())).unwrap().map(|tables| tables.len()), Some(2));
+        let refused = |kind| named(Err(io::Error::from(kind)));
+        assert_eq!(refused(io::ErrorKind::NotFound).unwrap(), Some(Vec::new()));
+        assert_eq!(refused(io::ErrorKind::PermissionDenied).unwrap(), None);
+        assert!(refused(io::ErrorKind::OutOfMemory).is_err());
     }
 }
