@@ -13,9 +13,9 @@ package=${2:?which package}
 shift 2
 target=${CARGO_TARGET_DIR:-$PWD/target}
 
-# Tests of the whole run the proxy's binary, those of its clients want to see certificates, and leftovers are made
-# with iptables and ipset.
-options=(--kernel "$kernel" --memory 2048 --seconds 3600)
+# Tests of the whole run the proxy's binary and its examples, bridges want br_netfilter, clients of an API server
+# certificates, and leftovers are made with iptables and ipset.
+options=(--kernel "$kernel" --module br_netfilter --memory 2048 --seconds 3600)
 for variable in PORTOLAN_BIN RUST_BACKTRACE PROPTEST_CASES; do
     options+=(--keep "$variable")
 done
@@ -27,7 +27,10 @@ for path in /etc/ssl/certs/ca-certificates.crt /usr/lib/x86_64-linux-gnu/xtables
 done
 if [ "$package" = portolan-tests-netns ]; then
     export PORTOLAN_BIN="${PORTOLAN_BIN:-$target/debug/portolan}"
-    cargo build --locked -p portolan
+    cargo build --locked -p portolan --bins --examples
+    for example in bin/portolan/examples/*.rs; do
+        [ -e "$example" ] && options+=(--copy "$target/debug/examples/$(basename "$example" .rs)")
+    done
 fi
 [ -n "${PORTOLAN_BIN:-}" ] && options+=(--copy "$PORTOLAN_BIN")
 

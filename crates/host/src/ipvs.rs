@@ -15,7 +15,7 @@ const FAMILY: &str = "IPVS";
 
 /// Finds out whether virtual servers could be made here, without making one.
 ///
-/// To ask for the netlink family makes the kernel load ip_vs if it can.
+/// To ask for the netlink family makes the kernel load ip_vs if it can, as a proxy in that mode would.
 ///
 /// # Errors
 /// What is missing.
