@@ -6,10 +6,12 @@
 //! that ask about one Service, [`status`] for people and Prometheus. Paths, headers and
 //! bodies are kube-proxy's.
 //!
-//! Always holds: an address that cannot be listened on is tried again and never ends
-//! the process; an answer reads the state once, so its parts agree.
+//! Always holds: an address that cannot be listened on is tried again, and ends the process only
+//! where that is asked for ([`listen::serve_or_fail`]); an answer reads the state once, so its
+//! parts agree.
 
 mod clock;
+mod connections;
 mod health;
 pub mod listen;
 pub mod probes;

@@ -8,7 +8,10 @@ use std::time::Duration;
 use axum::Router;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tracing::{error, info};
+
+use crate::connections;
 
 /// kube-proxy's pause before it tries again to listen.
 const RETRY: Duration = Duration::from_secs(5);
@@ -22,15 +25,8 @@ const BACKLOG: i32 = 4096;
 /// holds for now must not stop packets from being forwarded.
 pub async fn serve(name: &'static str, address: SocketAddr, router: Router) -> Infallible {
     loop {
-        let problem = match listen(address) {
-            Ok(listener) => {
-                info!(server = name, %address, "listening");
-                axum::serve(listener, router.clone()).await.err()
-            }
-            Err(problem) => Some(problem),
-        };
-        let problem = problem.map_or_else(|| "it ended".to_owned(), |problem| problem.to_string());
-        error!(server = name, %address, err = problem, retry_in = ?RETRY, "cannot serve");
+        let problem = serve_or_fail(name, address, router.clone()).await;
+        error!(server = name, %address, err = %problem, retry_in = ?RETRY, "cannot serve");
         tokio::time::sleep(RETRY).await;
     }
 }
@@ -41,8 +37,9 @@ pub async fn serve_or_fail(name: &'static str, address: SocketAddr, router: Rout
     match listen(address) {
         Ok(listener) => {
             info!(server = name, %address, "listening");
-            let ended = axum::serve(listener, router).await;
-            ended.err().unwrap_or_else(|| io::Error::other("the server ended"))
+            let (_running, never) = watch::channel(());
+            connections::serve(listener, router, never).await;
+            io::Error::other("the server ended")
         }
         Err(problem) => problem,
     }

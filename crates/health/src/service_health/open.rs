@@ -1,7 +1,6 @@
 //! One open port: its listeners, and how they are closed again.
 
 use std::convert::Infallible;
-use std::future::IntoFuture;
 use std::io;
 use std::net::SocketAddr;
 
@@ -10,6 +9,7 @@ use axum::serve::Listener;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 
+use crate::connections;
 use crate::listen::{self, Families};
 
 /// A port that is listened on and answered. Dropping it closes it soon.
@@ -50,12 +50,8 @@ impl OpenPort {
         let (stop, asked) = watch::channel(());
         let (held, listening) = mpsc::channel(1);
         for listener in listeners {
-            let mut asked = asked.clone();
-            // Ends when its sender goes.
-            let stopped = async move { while asked.changed().await.is_ok() {} };
             let listener = Watched { listener, _listening: held.clone() };
-            let server = axum::serve(listener, router.clone()).with_graceful_shutdown(stopped);
-            tokio::spawn(server.into_future());
+            tokio::spawn(connections::serve(listener, router.clone(), asked.clone()));
         }
         Ok(Self { stop, listening })
     }

@@ -1,0 +1,98 @@
+//! Clients that hold on.
+
+use std::net::Ipv4Addr;
+
+use axum::routing::get;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::time::{advance, pause, resume, timeout};
+
+use super::*;
+
+/// Longer than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A server, which stops when the sender goes.
+async fn start() -> (SocketAddr, watch::Sender<()>) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (running, stop) = watch::channel(());
+    tokio::spawn(serve(listener, Router::new().route("/", get(async || "hello")), stop));
+    (address, running)
+}
+
+/// Waits for the other end to hang up; what it said before.
+async fn read_to_end(stream: &mut TcpStream) -> String {
+    let mut answer = Vec::new();
+    // A connection that is dropped with something unread ends with a reset.
+    let _reset = timeout(PATIENCE, stream.read_to_end(&mut answer)).await.expect("somebody hangs up");
+    String::from_utf8(answer).unwrap()
+}
+
+async fn fetch(address: SocketAddr) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").await.unwrap();
+    read_to_end(&mut stream).await
+}
+
+/// A connection with half a request.
+async fn half(address: SocketAddr) -> TcpStream {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: ").await.unwrap();
+    stream
+}
+
+#[tokio::test]
+async fn those_who_hold_on_keep_nobody_out_and_the_oldest_of_too_many_goes() {
+    let (address, _running) = start().await;
+    let mut held = Vec::new();
+    for _ in 0..MOST {
+        held.push(half(address).await);
+    }
+    assert!(fetch(address).await.ends_with("hello"));
+    assert_eq!(read_to_end(&mut held[0]).await, "");
+    for mut stream in held.drain(1..) {
+        stream.write_all(b"test\r\nConnection: close\r\n\r\n").await.unwrap();
+        assert!(read_to_end(&mut stream).await.ends_with("hello"), "the others may still ask");
+    }
+}
+
+#[tokio::test]
+async fn connections_that_have_ended_do_not_count() {
+    let (address, _running) = start().await;
+    let mut held = half(address).await;
+    for _ in 0..MOST {
+        assert!(fetch(address).await.ends_with("hello"));
+    }
+    held.write_all(b"test\r\nConnection: close\r\n\r\n").await.unwrap();
+    assert!(read_to_end(&mut held).await.ends_with("hello"));
+}
+
+#[tokio::test]
+async fn a_connection_without_a_whole_request_is_closed_in_the_end() {
+    let (address, _running) = start().await;
+    let mut held = half(address).await;
+    assert!(fetch(address).await.ends_with("hello"), "the server has seen the other by now");
+    pause();
+    advance(SILENCE.saturating_sub(Duration::from_secs(1))).await;
+    resume();
+    let early = timeout(Duration::from_millis(100), held.read_u8()).await;
+    assert!(early.is_err(), "it is not closed before its time: {early:?}");
+    pause();
+    advance(Duration::from_secs(2)).await;
+    resume();
+    assert!(!read_to_end(&mut held).await.contains("hello"));
+}
+
+#[tokio::test]
+async fn a_server_that_stops_hangs_up_on_those_who_have_not_begun_to_ask_and_answers_the_others() {
+    let (address, running) = start().await;
+    let mut held = half(address).await;
+    let mut idle = TcpStream::connect(address).await.unwrap();
+    assert!(fetch(address).await.ends_with("hello"), "the server has seen the others by now");
+    drop(running);
+    assert_eq!(read_to_end(&mut idle).await, "");
+    assert!(TcpStream::connect(address).await.is_err());
+    held.write_all(b"test\r\n\r\n").await.unwrap();
+    assert!(read_to_end(&mut held).await.ends_with("hello"));
+}
