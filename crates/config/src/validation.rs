@@ -65,25 +65,31 @@ pub(crate) fn check(config: &KubeProxyConfiguration, modes: &[ProxyMode]) -> Res
     ipvs(config, &mut faults);
     let conntrack = conntrack(config, &mut faults);
     let oom_score_adj = oom_score_adj(config, &mut faults);
-    let checked = Checked {
+    let mode = mode(&config.mode, modes, &mut faults);
+    let burst = burst(config.client_connection.burst, &mut faults);
+    let sync = periods(config, &mut faults);
+    let bind_address = bind_address(&config.bind_address, &mut faults);
+    let healthz_address = healthz(&config.healthz_bind_address, &mut faults);
+    let metrics_address = listen("MetricsBindAddress", &config.metrics_bind_address, &mut faults);
+    let node_ports = node::ports(&config.node_port_addresses, &mut faults);
+    hidden_metrics(&config.show_hidden_metrics_for_version, &mut faults);
+    let detect_local = node::detect_local(config, &mut faults);
+    let logging = logging::check(&config.logging, &gates, &mut faults);
+    faults.or_else(Checked {
+        mode,
+        sync,
         masquerade_mark,
+        detect_local,
+        node_ports,
+        bind_address,
+        healthz_address,
+        metrics_address,
         conntrack,
         oom_score_adj,
-        mode: mode(&config.mode, modes, &mut faults),
-        burst: burst(config.client_connection.burst, &mut faults),
-        sync: periods(config, &mut faults),
-        bind_address: bind_address(&config.bind_address, &mut faults),
-        healthz_address: healthz(&config.healthz_bind_address, &mut faults),
-        metrics_address: listen("MetricsBindAddress", &config.metrics_bind_address, &mut faults),
-        node_ports: node::ports(&config.node_port_addresses, &mut faults),
-        detect_local: {
-            hidden_metrics(&config.show_hidden_metrics_for_version, &mut faults);
-            node::detect_local(config, &mut faults)
-        },
-        logging: logging::check(&config.logging, &gates, &mut faults),
+        burst,
         gates,
-    };
-    faults.or_else(checked)
+        logging,
+    })
 }
 
 fn gates(config: &KubeProxyConfiguration, faults: &mut Faults) -> FeatureGates {

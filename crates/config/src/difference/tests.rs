@@ -1,3 +1,5 @@
+//! Differences between two files, and when each counts.
+
 use super::*;
 use crate::file;
 

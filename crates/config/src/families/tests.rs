@@ -1,3 +1,5 @@
+//! Addresses of families that are served and not served.
+
 use IpFamily::{V4, V6};
 
 use super::*;

@@ -119,9 +119,7 @@ impl Refusal {
     pub(crate) fn is_about_the_request(&self) -> bool {
         matches!(self.code, 400..=499 | 501) && !matches!(self.code, 401 | 403 | 408 | 410 | 429)
     }
-}
 
-impl Refusal {
     /// Whether the same request would be turned down again, because of what it is or of who
     /// sends it. Credentials that are not accepted (401) may be renewed at any time.
     pub(crate) fn is_about_us_or_the_request(&self) -> bool {

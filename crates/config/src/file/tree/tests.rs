@@ -1,3 +1,5 @@
+//! YAML in, trees out, with the lines that things are on.
+
 use super::*;
 
 fn node(line: usize, value: Value) -> Node {
