@@ -135,20 +135,29 @@ fn a_server_that_cannot_listen_ends_the_proxy_with_an_event_if_asked_to() {
         stage.serve_web_by(&[1, 2]);
         let cases = [(HEALTH, "FailedToStartProxierHealthcheck"), (METRICS, "FailedToStartMetricServer")];
         for (address, reason) in cases {
-            let taken = EchoServer::start_at(stage.net.node(), "somebody", &[address]).unwrap();
+            let _taken = EchoServer::start_at(stage.net.node(), "somebody", &[address]).unwrap();
             let mut proxy = stage.start(&["--mode=nftables", "--bind-address-hard-fail"]);
             assert_eq!(exit_code(&mut proxy), Some(1), "{}", proxy.log().unwrap());
             let event = stage.wait_for_event(reason);
             assert_is_about(&event, "Warning", "StartKubeProxy", &this_node());
             assert!(event["note"].as_str().unwrap().contains("Address already in use"), "{event:#}");
-
-            // Otherwise it serves, and goes on trying.
-            let mut proxy = stage.start(&["--mode=nftables"]);
-            let served = |_: &Portolan| stage.client().connect_tcp(socket(WEB[0], PORT)).is_ok();
-            proxy.wait_until("Services are served", PATIENCE, served).unwrap();
-            drop(taken);
-            let path = if address == HEALTH { "/livez" } else { "/proxyMode" };
-            proxy.wait_until("it listens", PATIENCE, |proxy| proxy.get(address, path).is_ok()).unwrap();
         }
+    });
+}
+
+#[test]
+fn otherwise_services_are_served_and_the_server_listens_when_it_can() {
+    isolated(|| {
+        let stage = Stage::new(2);
+        stage.serve_web_by(&[1, 2]);
+        let taken = EchoServer::start_at(stage.net.node(), "somebody", &[HEALTH]).unwrap();
+        let mut proxy = stage.start_synced();
+        stage.client().connect_tcp(socket(WEB[0], PORT)).unwrap();
+        let is_said = |proxy: &Portolan| proxy.log().unwrap().contains("Address already in use");
+        proxy.wait_until("the log says why it does not listen", PATIENCE, is_said).unwrap();
+        drop(taken);
+        proxy.wait_until("it listens", PATIENCE, |proxy| proxy.get(HEALTH, "/livez").is_ok()).unwrap();
+        assert_eq!(proxy.get(HEALTH, "/healthz").unwrap().status, 200);
+        assert!(stage.events("FailedToStartProxierHealthcheck").is_empty());
     });
 }

@@ -27,12 +27,12 @@ static KNOWN: [Asked; 6] = [
     Asked { mode: "auto", with_fallback: PREFERENCE, without: PREFERENCE },
     Asked { mode: "nftables", with_fallback: PREFERENCE, without: &["nftables"] },
     Asked { mode: "iptables", with_fallback: &["iptables", "userspace", "nftables"], without: &["iptables"] },
+    Asked { mode: "ipvs", with_fallback: &["ipvs", "iptables", "userspace", "nftables"], without: &["ipvs"] },
     Asked {
-        mode: "ipvs",
-        with_fallback: &["ipvs", "iptables", "userspace", "nftables"],
-        without: &["ipvs"],
+        mode: "userspace",
+        with_fallback: &["userspace", "nftables", "iptables"],
+        without: &["userspace"],
     },
-    Asked { mode: "userspace", with_fallback: &["userspace", "nftables", "iptables"], without: &["userspace"] },
 ];
 
 /// Modes of one's own.

@@ -178,7 +178,9 @@ fn follow(way: Way) {
 
     assert_eq!(scene.reloads()[0], Some(1.0));
     assert!(scene.reloads()[1].is_some_and(|taken_up| taken_up >= 6.0), "{:?}", scene.reloads());
-    assert!(scene.reloads()[2].is_none_or(|refused| refused == 0.0), "{:?}", scene.reloads());
+    // A file that is written in place may be met half written, by an unlucky reader.
+    let never_refused = scene.reloads()[2].is_none_or(|refused| refused == 0.0);
+    assert!(never_refused || way == Way::InPlace, "{:?}", scene.reloads());
     scene.traffic.wait_for_attempts(20);
     scene.traffic.assert_nothing_lost();
 }

@@ -200,9 +200,12 @@ impl Traffic {
         self.0.iter().map(count).collect()
     }
 
-    /// How many failures each of them has had so far.
-    pub(crate) fn failures(&self) -> Vec<(&'static str, u64)> {
-        self.so_far().into_iter().map(|(what, report)| (what, report.tally.failed())).collect()
+    /// None may have failed since each of them had so many failures.
+    #[track_caller]
+    pub(crate) fn assert_nothing_lost_since(&self, before: &[(&'static str, u64)]) {
+        for ((what, report), (_, failures)) in self.so_far().into_iter().zip(before) {
+            assert_eq!(report.tally.failed(), *failures, "{what}: {:?}", report.first_failures);
+        }
     }
 
     /// Stops all of them; not one attempt may have failed.

@@ -5,7 +5,7 @@ use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 
 use portolan_testkit::api_server::Refusal;
-use portolan_testkit::netns::{Portolan, Program, isolated, list_ruleset, pod_v4, wait_until};
+use portolan_testkit::netns::{Caller, Portolan, Program, isolated, list_ruleset, pod_v4, wait_until};
 use serde_json::{Value, json};
 
 use crate::cluster::PORT;
@@ -69,23 +69,22 @@ fn until_the_node_has_an_address_ports_are_open_health_is_503_and_there_are_no_r
 #[test]
 fn in_node_cidr_mode_rules_wait_for_pod_cidrs_and_follow_them() {
     isolated(|| {
-        let stage = Stage::new(2);
-        stage.serve_web_by(&[1]);
+        let stage = Stage::new(3);
+        stage.serve_web_by(&[1, 2]);
         let mut proxy = stage.start(&["--mode=nftables", "--detect-local-mode=NodeCIDR"]);
         assert_waits(&stage, &mut proxy);
-        stage.serve_web_by(&[1]);
 
         let seen_as = || {
-            let pod = portolan_testkit::netns::Caller::from(&stage.net.pod(2).namespace);
+            let pod = Caller::from(&stage.net.pod(3).namespace);
             pod.connect_tcp(socket(WEB[0], PORT)).unwrap().peer.ip()
         };
         stage.put(with_pod_cidrs(node(), &["10.244.0.0/24", "fd00:10:244::/80"]));
         proxy.wait_synced(PATIENCE).unwrap();
-        assert_eq!(seen_as(), pod_v4(2), "a pod of this node keeps its address");
+        assert_eq!(seen_as(), pod_v4(3), "a pod of this node keeps its address");
 
         // kube-proxy would end here.
         stage.put(with_pod_cidrs(node(), &["10.245.0.0/24", "fd00:10:245::/80"]));
-        wait_until("a pod of other nodes gets the node's", PATIENCE, || seen_as() != pod_v4(2)).unwrap();
+        wait_until("a pod of other nodes gets the node's", PATIENCE, || seen_as() != pod_v4(3)).unwrap();
     });
 }
 

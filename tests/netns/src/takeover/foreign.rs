@@ -1,0 +1,77 @@
+//! What others have on a node that is taken over, and that it stays to the last rule.
+
+use portolan_core::IpFamily;
+use portolan_testkit::netns::{Namespace, Program, load_ruleset, wait_until};
+use portolan_testkit::upstream::{Xtables, kubelet};
+
+use crate::stage::PATIENCE;
+
+/// Rules of somebody else, beside the kubelet's.
+const FOREIGN_NFT: &str = "table ip somebody {
+ counter seen { }
+ chain forward { type filter hook forward priority 10; counter name seen; ip saddr 192.0.2.99 drop; }
+}
+table inet somebody {
+ set kept { type ipv4_addr; elements = { 192.0.2.98 }; }
+}
+";
+const FOREIGN_IPTABLES: &str = "*filter
+:SOMEBODY - [0:0]
+-A FORWARD -s 192.0.2.99/32 -j SOMEBODY
+-A SOMEBODY -m set --match-set somebody src -j DROP
+COMMIT
+*nat
+-A POSTROUTING -s 192.0.2.99/32 -j MASQUERADE
+COMMIT
+";
+
+/// Writes what others have on the node, as iptables of these kinds too.
+pub(super) fn load(node: &Namespace, kinds: &[Xtables]) {
+    load_ruleset(node, FOREIGN_NFT).unwrap();
+    let load = || {
+        Program::new("ipset").args(["create", "somebody", "hash:ip"]).run().unwrap();
+        for kind in kinds {
+            for family in IpFamily::ALL {
+                kind.restore(family, &kubelet::ruleset(family)).unwrap();
+            }
+            kind.restore(IpFamily::V4, FOREIGN_IPTABLES).unwrap();
+        }
+    };
+    node.run(load).unwrap();
+}
+
+/// All that is in the node but for our own tables, without counts of packets.
+pub(super) fn all(node: &Namespace, kinds: &[Xtables]) -> Vec<String> {
+    let look = || {
+        let mut seen = vec![Program::new("ipset").args(["list", "-name"]).run().unwrap()];
+        for kind in kinds {
+            seen.extend(IpFamily::ALL.map(|family| without_counts(&kind.save(family).unwrap())));
+        }
+        seen
+    };
+    let mut seen = node.run(look).unwrap();
+    let tables = node.run_program(&Program::new("nft").args(["list", "tables"])).unwrap();
+    seen.push(tables.lines().filter(|line| !line.ends_with(" portolan")).collect::<Vec<_>>().join("\n"));
+    for family in ["ip", "inet"] {
+        let table = Program::new("nft").args(["--stateless", "list", "table", family, "somebody"]);
+        seen.push(node.run_program(&table).unwrap());
+    }
+    seen
+}
+
+fn without_counts(saved: &str) -> String {
+    let strip = |line: &str| match (line.strip_prefix('['), line.rsplit_once(" [")) {
+        (Some(rule), _) => rule.split_once("] ").map_or(rule, |(_, rule)| rule).to_owned(),
+        (None, Some((chain, _))) if line.starts_with(':') => chain.to_owned(),
+        _ => line.to_owned(),
+    };
+    saved.lines().map(strip).collect::<Vec<_>>().join("\n")
+}
+
+/// Waits until the node holds what it held before the old proxy came, and our tables.
+pub(super) fn wait_until_alone(node: &Namespace, kinds: &[Xtables], before: &[String]) {
+    let removed = wait_until("leftovers are removed", PATIENCE, || all(node, kinds) == before);
+    if removed.is_err() {
+        assert_eq!(all(node, kinds), before, "leftovers are not removed, or others' rules are");
+    }
+}
