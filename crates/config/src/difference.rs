@@ -28,13 +28,12 @@ pub enum TakesEffect {
 }
 
 /// Fields, and sections as a whole, that a running process takes up.
-const LIVE: [&str; 13] = [
+const LIVE: [&str; 12] = [
     "bindAddress",
     "clusterCIDR",
     "conntrack",
     "detectLocal",
     "detectLocalMode",
-    "featureGates.AllowServiceExternalIPs",
     "iptables.masqueradeAll",
     "iptables.masqueradeBit",
     "logging.verbosity",

@@ -142,11 +142,10 @@ fn fields() -> String {
         let default = defaults.pointer(&format!("/{}", field.replace('.', "/"))).map(ToString::to_string);
         let default =
             default.filter(|text| !["\"\"", "null", "false", "\"0s\"", "0"].contains(&text.as_str()));
-        let counts = match (*field, takes_effect(field)) {
-            ("featureGates", _) => "`AllowServiceExternalIPs` at once, others after a restart",
-            (_, Some(TakesEffect::Live)) => "at once",
-            (_, Some(TakesEffect::Restart)) => "after a restart",
-            (_, None) => "never",
+        let counts = match takes_effect(field) {
+            Some(TakesEffect::Live) => "at once",
+            Some(TakesEffect::Restart) => "after a restart",
+            None => "never",
         };
         let (flag, meaning) = match means {
             Flag(name) => {
