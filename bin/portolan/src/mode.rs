@@ -65,7 +65,7 @@ pub(crate) async fn choose<'a>(
     let mut passed_over = Vec::new();
     for mode in line(selection, may_fall_back) {
         let failure = match registry.get(&mode) {
-            None => absent::probe(&mode),
+            None => absent::probe(mode).await,
             Some(factory) => match factory.probe().await {
                 Ok(()) => return Ok(Chosen { factory, passed_over }),
                 Err(failure) => failure,

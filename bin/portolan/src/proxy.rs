@@ -10,13 +10,13 @@
 //!
 //! No part ends by itself while all is well, so whichever does ends the process.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, anyhow};
 use portolan_config::{Config, Source};
-use portolan_core::{IpFamily, Registry};
+use portolan_core::{BackendFactory, IpFamily, Registry};
 use portolan_health::{Health, HealthState, NodeEligibility, SystemClock};
 use portolan_host::Host;
 use portolan_metrics::{Build, Metrics};
@@ -82,13 +82,13 @@ pub(crate) fn run(config: &Config, registry: &Registry, start: Start) -> anyhow:
 async fn serve(config: &Config, registry: &Registry, start: Start) -> anyhow::Result<()> {
     let mut signals = Signals::listen().context("cannot wait for signals")?;
     announce(config);
-    let node_name = config.node().node_name;
-    let metrics = Metrics::new(&Build { git_version: config.reported_version.clone(), version: VERSION })?;
-    metrics.features(config.gates.iter());
-    let requests = Arc::new(Requests(metrics.client.clone()));
-    let source = AnySource::new(&config.source, &node_name, start.program.as_deref(), requests).await?;
-    let events = source.events();
-    let factory = choose_mode(config, registry, &events, &metrics).await?;
+    let ready = tokio::select! {
+        ready = prepare(config, registry, start.program.as_deref()) => ready?,
+        signal = signals.received() => {
+            info!(signal, "stopping before the start");
+            return Ok(());
+        }
+    };
     let host = Host::new();
     tuning::apply(&host, config);
     if start.extent == Extent::Privileged {
@@ -97,6 +97,7 @@ async fn serve(config: &Config, registry: &Registry, start: Start) -> anyhow::Re
     }
     tuning::apply_oom_score(&host, config);
     let families = served_families(config, &host)?;
+    let Ready { metrics, source, events, factory } = ready;
     let Start { started, verbosity, reread, .. } = start;
     let health = new_health(config);
     let setup =
@@ -104,6 +105,33 @@ async fn serve(config: &Config, registry: &Registry, start: Start) -> anyhow::Re
     let mut parts = Parts::new();
     let sync = setup.start(source, reread, &mut parts)?;
     wait(&mut signals, sync, &mut parts, &setup.events).await
+}
+
+/// What had to be found out before anything starts.
+struct Ready<'a> {
+    metrics: Metrics,
+    source: AnySource,
+    events: EventRecorder,
+    factory: &'a Arc<dyn BackendFactory>,
+}
+
+/// Finds out where to ask for Services and which mode can run. Others have a say in that, such as programs for
+/// credentials, and may take their time; whoever waits here can still be asked to end.
+///
+/// # Errors
+/// It cannot be found out, or no mode can run.
+async fn prepare<'a>(
+    config: &Config,
+    registry: &'a Registry,
+    program: Option<&OsStr>,
+) -> anyhow::Result<Ready<'a>> {
+    let metrics = Metrics::new(&Build { git_version: config.reported_version.clone(), version: VERSION })?;
+    metrics.features(config.gates.iter());
+    let requests = Arc::new(Requests(metrics.client.clone()));
+    let source = AnySource::new(&config.source, &config.node().node_name, program, requests).await?;
+    let events = source.events();
+    let factory = choose_mode(config, registry, &events, &metrics).await?;
+    Ok(Ready { metrics, source, events, factory })
 }
 
 /// Says at the start what runs, and what is special about its configuration.

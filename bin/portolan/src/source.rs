@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use portolan_config::Source;
 use portolan_core::Event;
 use portolan_core::name::Name;
@@ -14,7 +15,9 @@ use portolan_source::{
     Answered, ApiServer, ApiSource, ClientObserver, EventRecorder, ManifestSource, SourceError,
     SourceMetrics, Timing,
 };
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
 
 /// Measures requests to the API server.
 #[derive(Debug)]
@@ -43,6 +46,9 @@ impl AnySource {
     /// Makes the source that the configuration names. `program` is what the binary was called as, by
     /// which API servers know it; requests are told to `observer`.
     ///
+    /// A kubeconfig may name a program to ask for credentials. It is waited for on a thread of its own, so that
+    /// signals are heard meanwhile.
+    ///
     /// # Errors
     /// The API server or our credentials for it cannot be made out.
     pub(crate) async fn new(
@@ -50,7 +56,7 @@ impl AnySource {
         node_name: &Name,
         program: Option<&OsStr>,
         observer: Arc<dyn ClientObserver>,
-    ) -> Result<Self, SourceError> {
+    ) -> anyhow::Result<Self> {
         match source {
             Source::Manifests(folder) => {
                 Ok(Self::Manifests(ManifestSource::new(folder, Name::clone(node_name))))
@@ -63,8 +69,11 @@ impl AnySource {
                     burst: access.burst,
                     agent: program.map(agent).unwrap_or_default(),
                 };
-                let source = ApiSource::new(&server, &**node_name, Timing::default(), observer).await?;
-                Ok(Self::Api(Box::new(source)))
+                let (runtime, node_name) = (Handle::current(), node_name.to_string());
+                let source = spawn_blocking(move || {
+                    runtime.block_on(ApiSource::new(&server, &node_name, Timing::default(), observer))
+                });
+                Ok(Self::Api(Box::new(source.await.context("the API server cannot be made out")??)))
             }
         }
     }
