@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 /// What a row may say after `later: `.
-const LATER: [&str; 3] = ["drop-in", "iptables", "ipvs"];
+const LATER: [&str; 2] = ["iptables", "ipvs"];
 
 fn docs() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs"))
