@@ -68,33 +68,68 @@ impl Profile {
         let mut strings = Strings::default();
         let (cpu, nanoseconds) = (strings.number("cpu"), strings.number("nanoseconds"));
         let mut profile = Message::default();
+        // `ValueType`: type and unit.
         let cpu_time = Message::of([(1, cpu), (2, nanoseconds)]);
-        profile.message(1, &cpu_time);
+        profile.message(field::SAMPLE_TYPE, &cpu_time);
         for (id, usage) in &self.threads {
             let used = usage.last.saturating_sub(usage.first);
             if let Some(at) = names.iter().position(|name| *name == usage.name).filter(|_| used > 0) {
-                let label = Message::of([(1, strings.number("thread")), (3, u64::from(*id))]);
-                let mut sample = Message::of([(1, at as u64 + 1), (2, used)]);
-                sample.message(3, &label);
-                profile.message(2, &sample);
+                let thread = label(strings.number("thread"), u64::from(*id));
+                profile.message(field::SAMPLE, &sample(at as u64 + 1, used, &thread));
             }
         }
         for (number, name) in (1..).zip(&names) {
-            let mut location = Message::of([(1, number)]);
-            location.message(4, &Message::of([(1, number)]));
-            profile.message(4, &location);
-            let name = strings.number(name);
-            profile.message(5, &Message::of([(1, number), (2, name), (3, name)]));
+            profile.message(field::LOCATION, &location(number));
+            profile.message(field::FUNCTION, &function(number, strings.number(name)));
         }
         for text in &strings.0 {
-            profile.bytes(6, text.as_bytes());
+            profile.bytes(field::STRING_TABLE, text.as_bytes());
         }
-        profile.number(9, nanos(self.started.duration_since(UNIX_EPOCH).unwrap_or_default()));
-        profile.number(10, nanos(self.took));
-        profile.message(11, &cpu_time);
-        profile.number(12, 1);
+        profile.number(field::TIME, nanos(self.started.duration_since(UNIX_EPOCH).unwrap_or_default()));
+        profile.number(field::DURATION, nanos(self.took));
+        profile.message(field::PERIOD_TYPE, &cpu_time);
+        profile.number(field::PERIOD, 1);
         profile.finish()
     }
+}
+
+/// Fields of `Profile`. Numbers here and below are those of profile.proto.
+mod field {
+    pub(super) const SAMPLE_TYPE: u64 = 1;
+    pub(super) const SAMPLE: u64 = 2;
+    pub(super) const LOCATION: u64 = 4;
+    pub(super) const FUNCTION: u64 = 5;
+    pub(super) const STRING_TABLE: u64 = 6;
+    /// Nanoseconds since 1970.
+    pub(super) const TIME: u64 = 9;
+    /// Nanoseconds.
+    pub(super) const DURATION: u64 = 10;
+    pub(super) const PERIOD_TYPE: u64 = 11;
+    pub(super) const PERIOD: u64 = 12;
+}
+
+/// `Sample`: location, value and label.
+fn sample(location: u64, value: u64, label: &Message) -> Message {
+    let mut sample = Message::of([(1, location), (2, value)]);
+    sample.message(3, label);
+    sample
+}
+
+/// `Label`: a string as key, and a number as value.
+fn label(key: u64, number: u64) -> Message {
+    Message::of([(1, key), (3, number)])
+}
+
+/// `Location` with a `Line` that names the function of the same number.
+fn location(number: u64) -> Message {
+    let mut location = Message::of([(1, number)]);
+    location.message(4, &Message::of([(1, number)]));
+    location
+}
+
+/// `Function`: number, name, and the name as the system knows it.
+fn function(number: u64, name: u64) -> Message {
+    Message::of([(1, number), (2, name), (3, name)])
 }
 
 /// In 64 bits, as the format wants them, which last for some 580 years.
