@@ -113,7 +113,8 @@ fn rules_that_cannot_be_brought_up_to_date_are_told_and_so_is_the_end_of_it() {
         assert_is_about(&recovered, "Normal", "SyncProxyRules", &this_node());
         let is_told = || stage.events("ProxyRulesSyncRecovered").len() == 2;
         wait_until("both families follow again", PATIENCE, is_told).unwrap();
-        assert!(value(&page("/metrics"), "portolan_sync_lag_seconds{ip_family=\"IPv4\"}") < 5.0);
+        let lag = || value(&page("/metrics"), "portolan_sync_lag_seconds{ip_family=\"IPv4\"}");
+        wait_until("nothing waits any more", PATIENCE, || lag() == 0.0).unwrap();
         stage.serve_web_by(&[2]);
         traffic.wait_for_pod("pod2");
         traffic.assert_nothing_lost();
