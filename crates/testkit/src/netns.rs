@@ -59,4 +59,4 @@ pub use topology::{
     CLIENT_V4, CLIENT_V6, GATEWAY_V4, GATEWAY_V6, NODE_V4, NODE_V6, NODE_WORLD_V4, NODE_WORLD_V6,
     POD_CIDR_V4, POD_CIDR_V6, Pod, Topology, WORLD_V4, WORLD_V6, pod_v4, pod_v6,
 };
-pub use wait::wait_until;
+pub use wait::{wait_until, wait_until_local};

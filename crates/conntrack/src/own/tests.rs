@@ -1,18 +1,8 @@
-use std::time::{Duration, Instant};
+//! Addresses of a network namespace, by interface and by route.
 
-use portolan_testkit::netns::{Program, isolated};
+use portolan_testkit::netns::{Program, isolated, wait_until_local};
 
 use super::*;
-
-/// The kernel makes the local route of an IPv6 address in its own time.
-fn wait_until_routed(address: &str) {
-    let began = Instant::now();
-    let local = format!("local {address} ");
-    while !Program::new("ip").args(["-6", "route", "show", "table", "local"]).run().unwrap().contains(&local)
-    {
-        assert!(began.elapsed() < Duration::from_secs(10), "{address} has no local route");
-    }
-}
 
 #[test]
 fn addresses_are_own_by_interface_or_local_route_and_by_nothing_else() {
@@ -26,7 +16,7 @@ fn addresses_are_own_by_interface_or_local_route_and_by_nothing_else() {
         ] {
             Program::new("ip").args(command.split(' ')).run().unwrap();
         }
-        wait_until_routed("2001:db8::1");
+        wait_until_local("2001:db8::1").unwrap();
         let mut own = OwnAddresses::open().unwrap();
         for (address, is_own) in [
             ("192.0.2.1", true),

@@ -1,11 +1,9 @@
 //! A cluster that things happen to, and the checks that follow.
 
-use std::time::{Duration, Instant};
-
 use portolan_conntrack::Conntrack;
 use portolan_core::event::Event;
 use portolan_core::{ChangeSet, FlowCheck, FlowCleaner, IpFamily, State};
-use portolan_testkit::netns::Program;
+use portolan_testkit::netns::{Program, wait_until_local};
 use portolan_testkit::objects::empty_lists;
 use portolan_testkit::world;
 
@@ -72,11 +70,5 @@ pub(crate) fn become_node() {
     for address in NODE {
         Program::new("ip").args(["address", "add", address, "dev", "lo"]).run().unwrap();
     }
-    // The kernel makes the local route of an IPv6 address in its own time.
-    let began = Instant::now();
-    let local = format!("local {} ", NODE[1]);
-    while !Program::new("ip").args(["-6", "route", "show", "table", "local"]).run().unwrap().contains(&local)
-    {
-        assert!(began.elapsed() < Duration::from_secs(10), "{} has no local route", NODE[1]);
-    }
+    wait_until_local(NODE[1]).unwrap();
 }

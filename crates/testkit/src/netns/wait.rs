@@ -3,7 +3,7 @@
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use super::NetnsError;
+use super::{NetnsError, Program};
 
 /// How long to sleep between two looks: short beside any kernel commit worth measuring.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(2);
@@ -27,4 +27,23 @@ pub fn wait_until(what: &str, patience: Duration, mut holds: impl FnMut() -> boo
         }
         sleep(BETWEEN_LOOKS);
     }
+}
+
+/// Waits until an IPv6 address of this thread's network namespace has its local route: the kernel makes that in
+/// its own time, and packets to the address are not the host's before.
+///
+/// # Errors
+/// [`NetnsError::Deadline`] when it has none after ten seconds; `ip` cannot be run.
+pub fn wait_until_local(address: &str) -> Result<(), NetnsError> {
+    let list = Program::new("ip").args(["-6", "route", "show", "table", "local"]);
+    let route = format!("local {address} ");
+    let mut failed = Ok(());
+    wait_until(&format!("{address} has a local route"), Duration::from_secs(10), || match list.run() {
+        Ok(routes) => routes.contains(&route),
+        Err(error) => {
+            failed = Err(error);
+            true
+        }
+    })?;
+    failed
 }
