@@ -19,7 +19,7 @@ options=(--kernel "$kernel" --module br_netfilter --memory 2048 --seconds 3600)
 for variable in PORTOLAN_BIN RUST_BACKTRACE PROPTEST_CASES; do
     options+=(--keep "$variable")
 done
-for program in ipset {ip,ip6}tables-{nft,legacy}{,-restore,-save} sleep cat sh; do
+for program in ipset {ip,ip6}tables{,-{nft,legacy}{,-restore,-save}} sleep cat sh; do
     command -v "$program" >/dev/null && options+=(--with "$program")
 done
 for path in /etc/ssl/certs/ca-certificates.crt /usr/lib/x86_64-linux-gnu/xtables; do
@@ -27,9 +27,10 @@ for path in /etc/ssl/certs/ca-certificates.crt /usr/lib/x86_64-linux-gnu/xtables
 done
 if [ "$package" = portolan-tests-netns ]; then
     export PORTOLAN_BIN="${PORTOLAN_BIN:-$target/debug/portolan}"
-    cargo build --locked -p portolan --bins --examples
-    for example in bin/portolan/examples/*.rs; do
-        [ -e "$example" ] && options+=(--copy "$target/debug/examples/$(basename "$example" .rs)")
+    cargo build --locked -p portolan
+    cargo build --locked -p "$package" --examples
+    for example in tests/netns/examples/*.rs; do
+        options+=(--copy "$target/debug/examples/$(basename "$example" .rs)")
     done
 fi
 [ -n "${PORTOLAN_BIN:-}" ] && options+=(--copy "$PORTOLAN_BIN")
