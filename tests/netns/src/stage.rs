@@ -269,7 +269,5 @@ pub(crate) fn start_by(stage: &Stage, name: &str, words: &[String]) -> Portolan 
 
 /// Where a program is, by `PATH`.
 pub(crate) fn program(name: &str) -> PathBuf {
-    let folders = std::env::var_os("PATH").unwrap();
-    let path = std::env::split_paths(&folders).map(|folder| folder.join(name)).find(|path| path.is_file());
-    path.unwrap_or_else(|| panic!("{name} is not in PATH"))
+    portolan_host::programs::find(name).unwrap_or_else(|| panic!("{name} is not in PATH"))
 }
