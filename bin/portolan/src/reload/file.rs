@@ -10,15 +10,18 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures::{FutureExt as _, StreamExt as _};
-use inotify::{EventStream, Inotify, WatchMask};
-use tokio::time::{sleep, timeout};
+use inotify::{EventMask, EventStream, Inotify, WatchMask};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::warn;
 
 /// Between looks at the contents if nothing calls for one.
 const PERIOD: Duration = Duration::from_secs(10);
 
-/// A program that writes a file in place is given this long to finish.
+/// Without a notification for this long whoever changed something is done.
 const SETTLE: Duration = Duration::from_millis(100);
+
+/// A program that writes a file in place is given this long to close it.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Room for some notifications at a time; more wait in the kernel.
 const BUFFER: usize = 4096;
@@ -65,20 +68,34 @@ impl FileWatch {
         }
     }
 
-    /// Waits for a reason to look.
+    /// Waits for a reason to look, and for whoever gave it to be done.
     async fn wait(&mut self) {
         let Some(stream) = &mut self.stream else { return sleep(PERIOD).await };
-        match timeout(PERIOD, stream.next()).await {
-            Err(_elapsed) => {}
-            Ok(Some(Ok(_event))) => {
-                // What else is written in that time is seen by the same look.
-                sleep(SETTLE).await;
-                // At most as many as the kernel keeps, for a program that writes on and on.
-                for _ in 0..QUEUED {
-                    let Some(Some(Ok(_event))) = stream.next().now_or_never() else { break };
-                }
+        let event = match timeout(PERIOD, stream.next()).await {
+            Err(_elapsed) => return,
+            Ok(Some(Ok(event))) => event,
+            Ok(Some(Err(_)) | None) => {
+                self.stream = None;
+                return;
             }
-            Ok(Some(Err(_)) | None) => self.stream = None,
+        };
+        settle(stream, event.mask).await;
+        // At most as many as the kernel keeps, for a program that writes on and on.
+        for _ in 0..QUEUED {
+            let Some(Some(Ok(_event))) = stream.next().now_or_never() else { break };
+        }
+    }
+}
+
+/// Waits until nothing has happened for a moment. A file that is being written in place is empty or half
+/// full in between, and the writer may be slow: it has longer, until it closes the file.
+async fn settle(stream: &mut EventStream<Vec<u8>>, mut last: EventMask) {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let until = if last.contains(EventMask::MODIFY) { end } else { end.min(Instant::now() + SETTLE) };
+        match timeout_at(until, stream.next()).await {
+            Ok(Some(Ok(event))) => last = event.mask,
+            Ok(Some(Err(_)) | None) | Err(_) => return,
         }
     }
 }
@@ -134,6 +151,25 @@ mod tests {
         assert!(is_noticed(&mut watch).await);
         let queued = watch.stream.as_mut().unwrap().next().now_or_never();
         assert!(queued.is_none(), "what has been looked at is not a reason to look again: {queued:?}");
+    }
+
+    #[tokio::test]
+    async fn a_slow_writer_is_waited_for() {
+        use std::io::Write as _;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config.conf");
+        fs::write(&path, "old").unwrap();
+        let mut watch = FileWatch::new(&path);
+        let mut file = fs::File::create(&path).unwrap();
+        let write = async {
+            for part in ["half ", "full"] {
+                sleep(SETTLE * 3).await;
+                file.write_all(part.as_bytes()).unwrap();
+            }
+            drop(file);
+        };
+        tokio::join!(watch.changed(), write);
+        assert_eq!(watch.known.as_deref(), Some(&b"half full"[..]));
     }
 
     #[tokio::test]
