@@ -23,6 +23,15 @@ pub enum SourceError {
         /// What is missing or wrong.
         source: Box<kube::config::KubeconfigError>,
     },
+    /// The kubeconfig cannot be understood. What its parser says is left out, for it quotes lines of the file, and
+    /// credentials may stand there.
+    #[error("cannot understand the kubeconfig {}{}", path.display(), at(*place))]
+    KubeconfigText {
+        /// The file.
+        path: PathBuf,
+        /// Line and column where the parser gave up, from 1, if it knows them.
+        place: Option<(u64, u64)>,
+    },
     /// Neither a kubeconfig nor an API server was given, and this is no pod either.
     #[error("no kubeconfig and no master are given, and the in-cluster configuration is incomplete")]
     InCluster {
@@ -53,4 +62,8 @@ pub enum SourceError {
         /// What is wrong.
         source: Box<kube::Error>,
     },
+}
+
+fn at(place: Option<(u64, u64)>) -> String {
+    place.map(|(line, column)| format!(", line {line}, column {column}")).unwrap_or_default()
 }

@@ -49,7 +49,7 @@ pub(super) async fn connect(server: &ApiServer) -> Result<Server, SourceError> {
     let mut config = configuration(server).await?;
     let agent = HeaderValue::try_from(user_agent(&server.agent));
     config.headers.extend(agent.map(|agent| (USER_AGENT, agent)));
-    let url = config.cluster_url.to_string().trim_end_matches('/').to_owned();
+    let url = without_user(&config.cluster_url);
     let host = host(&config.cluster_url, server);
     if let Some(proxy) = &config.proxy_url {
         warn!(%proxy, server = url, "HTTP proxies are not used; connecting to the API server itself");
@@ -60,12 +60,24 @@ pub(super) async fn connect(server: &ApiServer) -> Result<Server, SourceError> {
     Ok(Server { client, url, host, limiter: Limiter::new(server.qps, server.burst), token })
 }
 
+/// The URL, for messages: a name and password in it are nobody's business.
+fn without_user(url: &Uri) -> String {
+    let scheme = url.scheme_str().unwrap_or("http");
+    format!("{scheme}://{}{}", authority(url), url.path()).trim_end_matches('/').to_owned()
+}
+
+/// Host and port, without a user in front.
+fn authority(url: &Uri) -> &str {
+    let authority = url.authority().map_or("", |authority| authority.as_str());
+    authority.rsplit_once('@').map_or(authority, |(_user, host)| host)
+}
+
 /// Host and port as the URL has them. Of a pod's own configuration kube leaves a usual port
 /// out, which Kubernetes' own clients do not.
 fn host(url: &Uri, server: &ApiServer) -> String {
-    let host = url.authority().map(ToString::to_string).unwrap_or_default();
+    let host = authority(url);
     let in_cluster = server.kubeconfig.is_none() && given(server.master.as_deref()).is_none();
-    if in_cluster && url.port().is_none() { format!("{host}:443") } else { host }
+    if in_cluster && url.port().is_none() { format!("{host}:443") } else { host.to_owned() }
 }
 
 fn given(master: Option<&str>) -> Option<&str> {
@@ -98,10 +110,7 @@ fn token_file(auth: &mut AuthInfo) -> Result<Option<TokenFile>, SourceError> {
 async fn configuration(server: &ApiServer) -> Result<Config, SourceError> {
     let master = given(server.master.as_deref());
     if let Some(path) = &server.kubeconfig {
-        let failed = |source: KubeconfigError| SourceError::Kubeconfig {
-            path: path.clone(),
-            source: Box::new(source),
-        };
+        let failed = |source| unusable(path, source);
         let mut kubeconfig = Kubeconfig::read_from(path).map_err(failed)?;
         if let Some(master) = master {
             let address = with_scheme(master, "https");
@@ -124,6 +133,17 @@ async fn configuration(server: &ApiServer) -> Result<Config, SourceError> {
         return Ok(Config::new(url));
     }
     Config::incluster().map_err(|source| SourceError::InCluster { source: Box::new(source) })
+}
+
+fn unusable(path: &Path, source: KubeconfigError) -> SourceError {
+    let path = path.to_owned();
+    match source {
+        KubeconfigError::Parse(error) => {
+            let place = error.location().map(|place| (place.line(), place.column()));
+            SourceError::KubeconfigText { path, place }
+        }
+        source => SourceError::Kubeconfig { path, source: Box::new(source) },
+    }
 }
 
 /// The file with the certificates that the server's own is checked with, if a file it is.
@@ -183,6 +203,17 @@ mod tests {
     }
 
     #[test]
+    fn messages_name_the_server_without_its_user() {
+        for (url, expected) in [
+            ("https://api.example", "https://api.example"),
+            ("https://api.example:6443/prefix/", "https://api.example:6443/prefix"),
+            ("http://user:se@cret@[fd00::1]:80/", "http://[fd00::1]:80"),
+        ] {
+            assert_eq!(url.parse().map(|url| without_user(&url)).unwrap_or_default(), expected);
+        }
+    }
+
+    #[test]
     fn the_host_is_the_one_in_the_url_and_in_a_pod_it_has_a_port() {
         let kubeconfig = ApiServer { kubeconfig: Some("k".into()), ..ApiServer::default() };
         let master = ApiServer { master: Some("m".into()), ..ApiServer::default() };
@@ -193,6 +224,7 @@ mod tests {
             ("https://10.96.0.1", &pod, "10.96.0.1:443"),
             ("https://[fd00::1]", &pod, "[fd00::1]:443"),
             ("https://[fd00::1]:6443", &pod, "[fd00::1]:6443"),
+            ("https://user:secret@api.example:6443", &master, "api.example:6443"),
         ] {
             assert_eq!(host(&url.parse().unwrap(), place), expected);
         }

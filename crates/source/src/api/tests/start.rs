@@ -39,7 +39,6 @@ async fn a_kubeconfig_that_cannot_be_used_says_why() {
     assert!(cause.contains("No such file"), "{cause}");
 
     let cases = [
-        ("kind: [", "parse"),
         ("kind: Config\n", "current context"),
         ("kind: Config\ncurrent-context: a\n", "context"),
         ("kind: Config\ncurrent-context: a\ncontexts: [{name: a, context: {cluster: b}}]\n", "cluster"),
@@ -57,6 +56,22 @@ async fn a_kubeconfig_that_cannot_be_used_says_why() {
         let (error, cause) = refused_by(place).await;
         assert!(matches!(error, SourceError::Kubeconfig { .. }), "{content}: {error:?}");
         assert!(cause.contains(part), "{content}: {cause}");
+    }
+}
+
+#[tokio::test]
+async fn a_kubeconfig_that_cannot_be_understood_says_where_and_keeps_what_it_holds_to_itself() {
+    for (content, place) in [
+        ("kind: Config\nusers:\n- name: u\n  user:\n    token: secret\n   x: [\n", ", line 6, column 4"),
+        ("kind: Config\nusers:\n- name: u\n  user:\n    token: [secret]\n", ", line 5, column 12"),
+        ("kind: Config\nusers:\n- name: u\n  user: secret\n", ""),
+    ] {
+        let (file, server) = kubeconfig(content);
+        let (error, cause) = refused_by(server).await;
+        let message = error.to_string();
+        let expected = format!("cannot understand the kubeconfig {}{place}", file.path().display());
+        assert!(message.starts_with(&expected), "{message}");
+        assert!(!format!("{error:?}{message}{cause}").contains("secret"), "{error:?}");
     }
 }
 
