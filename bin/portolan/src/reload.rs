@@ -37,8 +37,10 @@ pub(crate) struct Reload {
     pub(crate) reread: Reread,
     /// As the process started with it.
     pub(crate) started_with: Config,
-    /// With what has changed since.
+    /// As it was last read.
     pub(crate) current: Config,
+    /// As plans follow it: without what waits for a restart.
+    pub(crate) in_force: Config,
     pub(crate) mode: ProxyMode,
     pub(crate) configz: Configz,
     pub(crate) sync: watch::Sender<Configuration>,
@@ -97,13 +99,13 @@ impl Reload {
         let news: Vec<_> =
             new.notes.iter().filter(|note| !self.current.notes.contains(note)).cloned().collect();
         log_notes(&news);
-        let live = differs(&self.current, TakesEffect::Live);
+        let live = differs(&self.in_force, TakesEffect::Live);
         let restart = differs(&self.started_with, TakesEffect::Restart);
         if !live.is_empty() {
             info!(fields = live.join(", "), "the configuration has changed; these settings hold from now on");
             self.configz.take_over(&new.configz(&self.mode), &live);
-            self.apply(&new);
         }
+        self.apply(&new);
         if !restart.is_empty() {
             warn!(
                 fields = restart.join(", "),
@@ -116,19 +118,22 @@ impl Reload {
         self.current = new;
     }
 
-    fn apply(&self, new: &Config) {
+    fn apply(&mut self, new: &Config) {
         // It may have been changed by hand, at /debug/flags/v, and then that counts.
         if new.logging.verbosity != self.current.logging.verbosity {
             self.verbosity.set(new.logging.verbosity);
         }
-        self.health.set_sync_period(new.sync.max);
         if new.conntrack != self.current.conntrack {
             tuning::apply(&self.host, new);
         }
         if new.oom_score_adj != self.current.oom_score_adj {
             tuning::apply_oom_score(&self.host, new);
         }
-        self.sync.send_replace(configuration(new));
+        if !self.started_with.plans_wait(new) {
+            self.health.set_sync_period(new.sync.max);
+            self.sync.send_replace(configuration(new));
+            self.in_force = new.clone();
+        }
     }
 }
 

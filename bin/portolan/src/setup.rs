@@ -142,6 +142,7 @@ impl Setup<'_> {
             reread,
             started_with: self.config.clone(),
             current: self.config.clone(),
+            in_force: self.config.clone(),
             mode: self.factory.mode(),
             configz,
             sync,

@@ -218,6 +218,12 @@ impl Config {
         families::check(&self.given, served, primary)
     }
 
+    /// Whether what plans are made of, and when they are applied, must wait for a restart with all that
+    /// `new` says of it: another mode, or another family of `bindAddress`, gives its values another meaning.
+    pub fn plans_wait(&self, new: &Self) -> bool {
+        difference::plans_wait(&self.given, &new.given)
+    }
+
     /// What `new` has different, by field and sorted. Fields that change nothing here are left out.
     pub fn differences(&self, new: &Self) -> Vec<Difference> {
         difference::between(&self.given, &new.given)

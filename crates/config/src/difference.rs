@@ -27,20 +27,21 @@ pub enum TakesEffect {
     Restart,
 }
 
-/// Fields, and sections as a whole, that a running process takes up.
-const LIVE: [&str; 12] = [
+/// Fields, and sections as a whole, that a running process takes up whatever else changes.
+const LIVE: [&str; 3] = ["conntrack", "logging.verbosity", "oomScoreAdj"];
+
+/// Those that it takes up unless they wait for a restart together with what decides about them; see
+/// [`plans_wait`]. The periods of each mode are among them.
+const OF_PLANS: [&str; 9] = [
     "bindAddress",
     "clusterCIDR",
-    "conntrack",
     "detectLocal",
     "detectLocalMode",
     "iptables.masqueradeAll",
     "iptables.masqueradeBit",
-    "logging.verbosity",
     "nftables.masqueradeAll",
     "nftables.masqueradeBit",
     "nodePortAddresses",
-    "oomScoreAdj",
 ];
 
 /// Fields and sections that are accepted and change nothing; see `notes`.
@@ -64,30 +65,40 @@ pub(crate) fn between(old: &KubeProxyConfiguration, new: &KubeProxyConfiguration
     let fields: BTreeSet<_> = before.keys().chain(after.keys()).collect();
     let changed = fields.into_iter().filter(|field| before.get(*field) != after.get(*field));
     let counting = changed.filter(|field| counts(field, old.section()) || counts(field, new.section()));
+    let waits = plans_wait(old, new);
     let mut differences = Vec::new();
     for field in counting {
         let Some(takes_effect) = takes_effect(field) else { continue };
-        // The servers' default addresses and the family that comes first follow its family.
-        let stays = field != "bindAddress" || is_ipv4(old) == is_ipv4(new);
-        let takes_effect = if stays { takes_effect } else { TakesEffect::Restart };
+        let takes_effect = if waits && is_of_plans(field) { TakesEffect::Restart } else { takes_effect };
         differences.push(Difference { field: field.clone(), takes_effect });
     }
     differences
 }
 
+/// Whether what plans and their timing are made of must wait for a restart. Another mode takes its values
+/// from another section, which mean nothing under rules of this one; and the servers' default addresses and
+/// the family that comes first follow the family of `bindAddress`.
+pub(crate) fn plans_wait(old: &KubeProxyConfiguration, new: &KubeProxyConfiguration) -> bool {
+    old.section() != new.section() || is_ipv4(old) != is_ipv4(new)
+}
+
 /// When a new value of this field counts; `None` if it changes nothing.
 pub(crate) fn takes_effect(field: &str) -> Option<TakesEffect> {
-    let is_period = ["iptables", "ipvs", "nftables"].iter().any(|section| {
-        let name = field.strip_prefix(section).and_then(|rest| rest.strip_prefix('.'));
-        matches!(name, Some("syncPeriod" | "minSyncPeriod"))
-    });
     if is_among(&WITHOUT_EFFECT, field) {
         None
-    } else if is_period || is_among(&LIVE, field) {
+    } else if is_of_plans(field) || is_among(&LIVE, field) {
         Some(TakesEffect::Live)
     } else {
         Some(TakesEffect::Restart)
     }
+}
+
+fn is_of_plans(field: &str) -> bool {
+    let is_period = ["iptables", "ipvs", "nftables"].iter().any(|section| {
+        let name = field.strip_prefix(section).and_then(|rest| rest.strip_prefix('.'));
+        matches!(name, Some("syncPeriod" | "minSyncPeriod"))
+    });
+    is_period || is_among(&OF_PLANS, field)
 }
 
 /// Whether a field is looked at while `counts` is the section that counts.

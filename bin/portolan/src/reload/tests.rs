@@ -39,7 +39,8 @@ impl Scene {
         let reload = Reload {
             reread: Box::new(move || read(&path)),
             started_with: config.clone(),
-            current: config,
+            current: config.clone(),
+            in_force: config,
             mode,
             configz: configz.clone(),
             sync: sender,
@@ -119,4 +120,19 @@ fn a_pipe_is_not_read_again_and_a_file_that_is_away_is() {
     let (pipe, _other_end) = std::io::pipe().unwrap();
     let number = std::os::fd::AsRawFd::as_raw_fd(&pipe);
     assert!(!is_followed(Path::new(&format!("/proc/self/fd/{number}"))));
+}
+
+#[test]
+fn what_waits_with_another_mode_holds_once_the_mode_is_as_before() {
+    let mut scene = Scene::new("mode: nftables", ProxyMode::NFTABLES, nowhere());
+    let masquerades_all = |scene: &Scene| scene.sync.borrow().node.masquerade_all;
+    scene.write("mode: ipvs\nnftables: {masqueradeAll: true}\niptables: {masqueradeAll: true}");
+    scene.reread();
+    assert!(!masquerades_all(&scene), "the mode has not changed yet");
+    assert_eq!(scene.shown("/nftables/masqueradeAll"), false);
+    assert_eq!(scene.shown("/mode"), "nftables");
+    scene.write("mode: nftables\nnftables: {masqueradeAll: true}");
+    scene.reread();
+    assert!(masquerades_all(&scene));
+    assert_eq!(scene.shown("/nftables/masqueradeAll"), true);
 }

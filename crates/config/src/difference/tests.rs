@@ -77,6 +77,15 @@ fn the_rest_needs_a_restart() {
 }
 
 #[test]
+fn with_another_mode_everything_that_plans_are_made_of_waits() {
+    let found = found("", "mode: nftables\nclusterCIDR: 10.0.0.0/8\nconntrack: {min: 1}");
+    let waiting = ["clusterCIDR!", "conntrack.min", "mode!"];
+    assert!(waiting.iter().all(|field| found.iter().any(|found| found == field)), "{found:?}");
+    let live: Vec<_> = found.iter().filter(|field| !field.ends_with('!')).collect();
+    assert_eq!(live, ["conntrack.min"]);
+}
+
+#[test]
 fn another_family_of_the_bind_address_needs_a_restart_for_what_follows_it() {
     let changed = found("bindAddress: 10.0.0.7", "bindAddress: '2001:db8::7'");
     assert_eq!(changed, ["bindAddress!", "healthzBindAddress!", "metricsBindAddress!"]);
@@ -107,11 +116,11 @@ fn what_changes_nothing_here_is_no_difference() {
 fn a_change_of_mode_shows_what_it_brings_along() {
     let changed = found("", "mode: nftables");
     let expected = [
-        "iptables.syncPeriod",
+        "iptables.syncPeriod!",
         "mode!",
-        "nftables.syncPeriod",
+        "nftables.syncPeriod!",
         // Unset means all addresses to the one and the node's own to the other.
-        "nodePortAddresses",
+        "nodePortAddresses!",
     ];
     assert_eq!(changed, expected);
 }
