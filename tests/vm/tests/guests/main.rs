@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod conntrack;
+mod lacking;
 mod leftovers;
 mod machine;
 mod probes;
