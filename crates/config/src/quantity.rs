@@ -115,7 +115,8 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Quantity>().map(|q| q.to_string()).as_deref(), Ok(text));
         }
-        for text in ["", ".", "1.2.3", "1K", "1 Ki", "Ki", "1e", "1e+", "1KiB", "0x1", "--1", "1Kie3"] {
+        for text in ["", ".", "1.2.3", "1K", "1 Ki", "Ki", "1e", "1e+", "1e3x", "1KiB", "0x1", "--1", "1Kie3"]
+        {
             assert_eq!(text.parse::<Quantity>(), Err(ValueError::Quantity), "{text:?}");
         }
     }

@@ -54,6 +54,8 @@ fn open_node_ports_are_told_as_kube_proxy_does() {
         Ok(vec![half.to_owned()])
     );
     assert_eq!(checked(&format!("{pods}nodePortAddresses: [10.0.0.0/8, '::/0']"), both, V4), Ok(vec![]));
+    let one_family = "clusterCIDR: 10.0.0.0/8\nnodePortAddresses: [10.0.0.0/8]";
+    assert_eq!(checked(one_family, both, V4), Ok(vec![]), "nobody in the cluster has the other");
     let other = "nodePortAddresses: fd00::/8 is of the other family, and the cluster is IPv4-primary";
     assert_eq!(checked("nodePortAddresses: ['fd00::/8']", both, V4), Ok(vec![other.to_owned()]));
 }

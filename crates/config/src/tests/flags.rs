@@ -118,6 +118,8 @@ fn every_flag_is_listed_with_the_value_bound_to_it() {
         list.iter().find(|(flag, _)| flag == name).map(|(_, value)| value.clone()).unwrap_or_default()
     };
     assert_eq!(value(&listed, "kube-api-qps"), "7.5");
+    let by_file = config(&["--vmodule=a=1,b*=2"]).flags;
+    assert_eq!(value(&by_file, "vmodule"), "a=1,b*=2");
     assert_eq!(value(&listed, "nodeport-addresses"), "[10.0.0.0/8,::/0]");
     assert_eq!(value(&listed, "detect-local-mode"), "ClusterCIDR", "as it was settled");
     assert_eq!(value(&config(&["--mode=nftables"]).flags, "nodeport-addresses"), "[primary]");

@@ -63,6 +63,7 @@ fn what_is_written_loads_again_as_the_same_without_a_word() {
             "-v=4",
             "--kubeconfig=- 'quoted' \"twice\"",
             "--ipvs-scheduler=null",
+            "--pod-bridge-interface=é\n\t\u{85}x",
         ],
         &["--config=testdata/kubeadm.yaml"],
         &["--config", odd.path().to_str().unwrap()],

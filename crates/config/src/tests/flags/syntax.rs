@@ -3,6 +3,11 @@
 use super::*;
 use std::time::Duration;
 
+use portolan_core::node::DetectLocal;
+
+/// As long as the name of an interface may be.
+const FIFTEEN: &str = "fifteen-letters";
+
 fn sets(args: &[&str], holds: fn(&Config) -> bool) {
     let config = config(args);
     assert!(holds(&config), "{args:?} gave {config:#?}");
@@ -28,6 +33,12 @@ fn flags_are_written_as_pflag_reads_them() {
     sets(&["--masquerade-all=1", "--masquerade-all=f"], |c| !c.node().masquerade_all);
     sets(&["-v=3", "-v", "4"], |c| c.logging.verbosity == 4);
     sets(&["--v=5"], |c| c.logging.verbosity == 5);
+    sets(&["--v=2147483647"], |c| c.logging.verbosity == 2_147_483_647);
+    let prefix = format!("--pod-interface-name-prefix={FIFTEEN}");
+    sets(
+        &["--detect-local-mode=InterfaceNamePrefix", &prefix],
+        |c| matches!(&c.node().detect_local, DetectLocal::InterfaceNamePrefix(name) if &**name == FIFTEEN),
+    );
     sets(&["--proxy_mode=ipvs", "--mode=mine"], |c| c.mode == ModeSelection::Explicit(ProxyMode::new(MINE)));
     sets(&["--mode=auto"], |c| c.mode == ModeSelection::Auto);
     sets(&["--mode="], |c| c.mode == ModeSelection::Unset);
