@@ -122,6 +122,9 @@ mod tests {
         assert!(is_hooked("filter", "KUBE-NODEPORTS"));
         assert!(!is_hooked("nat", "KUBE-NODEPORTS"));
         assert!(!is_hooked("nat", MARK));
-        assert!(!is_hooked("nat", "KUBE-SVC-XPGD46QRK7WJZT7O"), "whoever goes there from a hook is not kube-proxy");
+        assert!(
+            !is_hooked("nat", "KUBE-SVC-XPGD46QRK7WJZT7O"),
+            "whoever goes there from a hook is not kube-proxy"
+        );
     }
 }
