@@ -49,6 +49,8 @@ impl Image {
             image.text(Path::new(place), text);
         }
         image.executable(&programs::find("busybox")?, Path::new("/bin/busybox"))?;
+        // Busybox's own shell would run its own programs before those in PATH.
+        image.executable(&programs::find("sh")?, Path::new("/bin/sh"))?;
         // Where the kernel looks for it (CONFIG_MODPROBE_PATH). Its name tells it what to do.
         image.executable(&programs::find("modprobe")?, Path::new("/sbin/modprobe"))?;
         Ok(image)

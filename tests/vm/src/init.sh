@@ -5,7 +5,7 @@
 # without that line.
 set -e
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
-/bin/busybox --install -s /bin
+/bin/busybox --install -s /bin 2> /dev/null # /bin/sh is there already
 trap 'poweroff -f' EXIT
 
 mount -t proc proc /proc
@@ -26,7 +26,7 @@ done < /vm/modules
 cd /root
 code=0
 printf '@started\n' > /dev/ttyS1
-/bin/busybox sh /vm/command < /dev/null > /dev/ttyS1 2>&1 || code=$?
+/bin/sh /vm/command < /dev/null > /dev/ttyS1 2>&1 || code=$?
 printf '\n@ended %s\n' "$code" > /dev/ttyS1
 # Waits until the line is empty.
 stty -F /dev/ttyS1 raw

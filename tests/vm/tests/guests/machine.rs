@@ -31,6 +31,15 @@ fn files_variables_and_words_arrive_as_they_were_given() {
 }
 
 #[test]
+fn programs_of_the_host_come_before_those_of_busybox() {
+    let version = |vm: Vm| vm.run(["ip", "-V"]).map(|outcome| outcome.output).unwrap();
+    let (own, hosts) = (version(machine()), version(machine().programs(["ip"])));
+    assert!(!own.contains("iproute2") && hosts.contains("iproute2"), "{own}\n{hosts}");
+    let (_, output) = shell(&machine().programs(["ip"]), "ip -V").unwrap();
+    assert!(output.contains("iproute2"), "{output}");
+}
+
+#[test]
 fn the_output_is_whole_however_long_it_is() {
     let (_, output) = shell(&machine(), "seq 1 50000").unwrap();
     let expected: Vec<_> = (1..=50_000).map(|number| number.to_string()).collect();
