@@ -7,7 +7,7 @@
 //! That takes few flows to be to the frontends in question. When most are, as at a start, the narrow
 //! lists bring as much as the wide one, and for the additional walks cost up to twice as much, never more.
 //!
-//! The figures are from `examples/bench.rs` on Linux 6.18, with 1,000 to 250,000 flows. They differ from
+//! The figures are from `examples/stale_flows.rs` on Linux 6.18, with 1,000 to 250,000 flows. They differ from
 //! machine to machine, the limit that follows much less, for it is a ratio of them.
 
 /// To walk the buckets of an empty table, in nanoseconds: 262,144 of them, the size that Linux

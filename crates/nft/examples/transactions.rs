@@ -1,8 +1,8 @@
 //! Measures writing and committing the proxy's table at several sizes.
 //!
 //! ```text
-//! cargo build --release --example bench -p portolan-nft
-//! unshare -n target/release/examples/bench
+//! cargo build --release --example transactions -p portolan-nft
+//! unshare -n target/release/examples/transactions
 //! ```
 //!
 //! Each size is loaded twice over, then one endpoint and one VIP are changed many

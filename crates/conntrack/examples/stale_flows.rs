@@ -1,8 +1,8 @@
 //! Measures `remove_stale` in tables of several sizes.
 //!
 //! ```text
-//! cargo build --release --example bench -p portolan-conntrack
-//! unshare -n target/release/examples/bench
+//! cargo build --release --example stale_flows -p portolan-conntrack
+//! unshare -n target/release/examples/stale_flows
 //! ```
 //!
 //! Each table holds UDP flows to as many frontends as there are thousands of flows, all good. Then some
