@@ -24,9 +24,9 @@ pub(crate) fn ending(output: &str) -> Option<(i32, &str)> {
     Some((code.parse().ok()?, before))
 }
 
-/// The last lines of a text, for messages.
+/// The last lines of a text, for messages. What a kernel says as it panics are some sixty.
 pub(crate) fn tail(text: &str) -> String {
-    const LINES: usize = 40;
+    const LINES: usize = 100;
     let lines: Vec<_> = text.lines().collect();
     lines[lines.len().saturating_sub(LINES)..].join("\n")
 }
@@ -52,9 +52,9 @@ mod tests {
 
     #[test]
     fn a_tail_is_the_last_lines() {
-        let text = (0..100).map(|line| line.to_string()).collect::<Vec<_>>().join("\n");
+        let text = (0..200).map(|line| line.to_string()).collect::<Vec<_>>().join("\n");
         let tail = tail(&text);
-        assert!(tail.starts_with("60\n61") && tail.ends_with("\n99"), "{tail}");
+        assert!(tail.starts_with("100\n101") && tail.ends_with("\n199"), "{tail}");
         assert_eq!(super::tail("one"), "one");
     }
 }
