@@ -3,14 +3,14 @@
 
 use portolan_config::Config;
 use portolan_core::backend::error_chain;
-use portolan_host::{ConntrackSettings, Host, Outcome, Tuned};
+use portolan_host::{Host, Outcome, Tuned};
 use portolan_sync::DETAIL;
 use tracing::{info, warn};
 
 /// Sets what `config` asks for. What cannot be set is a warning: in a container without privileges that
 /// is the rule, and forwarding does not depend on it.
 pub(crate) fn apply(host: &Host, config: &Config) {
-    for Tuned { sysctl, outcome } in host.tune_conntrack(&conntrack(config)) {
+    for Tuned { sysctl, outcome } in host.tune_conntrack(&config.conntrack) {
         match outcome {
             Outcome::Kept => {}
             Outcome::Set { from, to } => info!(sysctl, from, to, "changed"),
@@ -23,18 +23,5 @@ pub(crate) fn apply(host: &Host, config: &Config) {
 pub(crate) fn apply_oom_score(host: &Host, config: &Config) {
     if let Err(problem) = host.set_oom_score_adj(config.oom_score_adj) {
         info!(target: DETAIL, err = error_chain(&problem), "the OOM score stays as it is");
-    }
-}
-
-fn conntrack(config: &Config) -> ConntrackSettings {
-    let from = &config.conntrack;
-    ConntrackSettings {
-        max_per_core: from.max_per_core,
-        min: from.min,
-        tcp_established_timeout: from.tcp_established_timeout,
-        tcp_close_wait_timeout: from.tcp_close_wait_timeout,
-        tcp_be_liberal: from.tcp_be_liberal,
-        udp_timeout: from.udp_timeout,
-        udp_stream_timeout: from.udp_stream_timeout,
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use portolan_core::node::NodePortSelection;
-use portolan_core::{IpFamily, NodeConfig, ProxyMode};
+use portolan_core::{GIT_VERSION, IpFamily, NodeConfig, ProxyMode};
 
 use crate::difference::{self, Difference};
 use crate::error::ConfigError;
@@ -17,7 +17,6 @@ use crate::kube_proxy::KubeProxyConfiguration;
 use crate::kube_proxy::section::Section;
 use crate::note::Note;
 use crate::validation::Checked;
-use crate::version::GIT_VERSION;
 
 /// Everything the process needs to know before it starts.
 #[derive(Debug, Clone, PartialEq)]
@@ -52,7 +51,7 @@ pub struct Config {
     pub logging: Logging,
     /// `featureGates`.
     pub gates: FeatureGates,
-    /// The version to report, [`crate::GIT_VERSION`] unless `--version=v…` says otherwise.
+    /// The version to report, [`GIT_VERSION`] unless `--version=v…` says otherwise.
     pub reported_version: String,
     /// What the log should say about the configuration.
     pub notes: Vec<Note>,
@@ -86,8 +85,8 @@ pub struct ApiAccess {
     pub burst: u32,
 }
 
-/// Connection tracking (`conntrack`); a zero leaves the kernel's setting alone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Connection tracking (`conntrack`); a zero, as by default, leaves the kernel's setting alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Conntrack {
     /// `maxPerCore`: connections to track, per CPU.
     pub max_per_core: u32,

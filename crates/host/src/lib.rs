@@ -18,7 +18,6 @@ mod missing;
 pub mod programs;
 mod sysctl;
 
-pub use conntrack::ConntrackSettings;
 pub use error::HostError;
 pub use families::Families;
 pub use host::Host;

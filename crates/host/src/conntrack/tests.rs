@@ -9,13 +9,13 @@ use crate::HostError;
 const DIRECTORY: &str = "proc/sys/net/netfilter";
 
 /// kube-proxy's defaults.
-fn usual() -> ConntrackSettings {
-    ConntrackSettings {
+fn usual() -> Conntrack {
+    Conntrack {
         max_per_core: 32_768,
         min: 131_072,
         tcp_established_timeout: Duration::from_secs(86_400),
         tcp_close_wait_timeout: Duration::from_secs(3_600),
-        ..ConntrackSettings::default()
+        ..Conntrack::default()
     }
 }
 
@@ -59,9 +59,8 @@ fn expected(values: &[(&str, i64)]) -> BTreeMap<String, i64> {
 
 #[test]
 fn the_most_flows_follow_the_cpus_between_the_least_and_the_limit() {
-    let most = |max_per_core, min, cpus| {
-        ConntrackSettings { max_per_core, min, ..ConntrackSettings::default() }.most_flows(cpus)
-    };
+    let most =
+        |max_per_core, min, cpus| most_flows(&Conntrack { max_per_core, min, ..Conntrack::default() }, cpus);
     assert_eq!(most(0, 0, 4), None);
     assert_eq!(most(0, 131_072, 4), None, "without a number per CPU the least means nothing");
     assert_eq!(most(10_000, 0, 4), Some(40_000));
@@ -89,11 +88,11 @@ fn the_defaults_set_four_values_once() {
 #[test]
 fn everything_else_is_set_when_it_is_asked_for() {
     let (_root, host) = host(4);
-    let settings = ConntrackSettings {
+    let settings = Conntrack {
         tcp_be_liberal: true,
         udp_timeout: Duration::from_millis(5_900),
         udp_stream_timeout: Duration::from_millis(300),
-        ..ConntrackSettings::default()
+        ..Conntrack::default()
     };
     let wanted = expected(&[
         ("nf_conntrack_tcp_be_liberal", 1),
@@ -106,7 +105,7 @@ fn everything_else_is_set_when_it_is_asked_for() {
 #[test]
 fn what_is_not_asked_for_is_not_even_looked_at() {
     let nowhere = tempfile::tempdir().unwrap();
-    assert!(Host::at(nowhere.path()).tune_conntrack(&ConntrackSettings::default()).is_empty());
+    assert!(Host::at(nowhere.path()).tune_conntrack(&Conntrack::default()).is_empty());
 }
 
 #[test]
@@ -114,7 +113,7 @@ fn a_larger_maximum_is_lowered_and_a_larger_hash_table_is_left() {
     let (root, host) = host(4);
     fs::write(root.path().join(DIRECTORY).join("nf_conntrack_max"), "999999\n").unwrap();
     fs::write(root.path().join(HASH_SIZE.trim_start_matches('/')), "65536\n").unwrap();
-    let settings = ConntrackSettings { max_per_core: 32_768, ..ConntrackSettings::default() };
+    let settings = Conntrack { max_per_core: 32_768, ..Conntrack::default() };
     assert_eq!(set(host.tune_conntrack(&settings)), expected(&[("nf_conntrack_max", 131_072)]));
 }
 

@@ -3,7 +3,8 @@
 use std::fs;
 use std::time::Duration;
 
-use portolan_host::{ConntrackSettings, Host, HostError, Outcome, Tuned};
+use portolan_config::Conntrack;
+use portolan_host::{Host, HostError, Outcome, Tuned};
 use portolan_testkit::netns::{ManifestFolder, Namespace, Portolan, Program};
 use portolan_tests_vm::{Kernel, Vm, in_guest, proxy};
 
@@ -14,8 +15,8 @@ fn machine() -> Vm {
 }
 
 /// Settings of which none is the kernel's own.
-fn settings() -> ConntrackSettings {
-    ConntrackSettings {
+fn settings() -> Conntrack {
+    Conntrack {
         max_per_core: 100_000,
         min: 1,
         tcp_established_timeout: Duration::from_secs(86_400),
