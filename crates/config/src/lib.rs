@@ -47,7 +47,6 @@ pub use error::{ConfigError, ValueError};
 pub use gates::FeatureGates;
 pub use note::{Note, NoteLevel};
 pub use validation::faults::Faults;
-pub use version::GIT_VERSION;
 
 /// What a command line is read against.
 #[derive(Clone, Copy)]

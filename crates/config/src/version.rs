@@ -4,11 +4,10 @@
 //! ours is the version of the kube-proxy whose behaviour we follow; which build of ours
 //! it is stands behind the `+`, where semantic versioning puts what must not be compared.
 
+use portolan_core::GIT_VERSION;
+
 /// The Kubernetes release whose kube-proxy we stand in for, as `major.minor.patch`.
 const FOLLOWED: [u64; 3] = [1, 36, 2];
-
-/// Our version as kube-proxy would report its own, `v1.36.2+portolan.0.1.0`.
-pub const GIT_VERSION: &str = concat!("v1.36.2+portolan.", env!("CARGO_PKG_VERSION"));
 
 /// The minor release before ours; the only one that `--show-hidden-metrics-for-version` takes.
 pub(crate) const PREVIOUS_MINOR: &str = "1.35";

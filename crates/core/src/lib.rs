@@ -27,6 +27,7 @@ pub mod registry;
 mod resolve;
 mod selection;
 pub mod state;
+mod version;
 
 pub use address::{IpFamily, PerFamily, Protocol};
 pub use backend::{ApplyReport, BackendError, BackendFactory, ProbeFailure, ProxyBackend, ProxyMode};
@@ -39,3 +40,4 @@ pub use node::NodeConfig;
 pub use plan::{Endpoint, NodePlan, ServicePort};
 pub use registry::Registry;
 pub use state::State;
+pub use version::GIT_VERSION;

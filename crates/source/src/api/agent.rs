@@ -2,8 +2,7 @@
 
 use std::env::consts::{ARCH, OS};
 
-/// Version of Kubernetes whose kube-proxy we stand in for.
-const KUBERNETES: &str = "1.36.2";
+use portolan_core::GIT_VERSION;
 
 /// Version of our own.
 const OURS: &str = env!("CARGO_PKG_VERSION");
@@ -15,7 +14,7 @@ pub(super) fn user_agent(name: &str) -> String {
     let name: String = name.chars().filter(|c| c.is_ascii_graphic() && !"()/".contains(*c)).collect();
     let name = if name.is_empty() { "portolan" } else { &name };
     let machine = machine(ARCH);
-    format!("{name}/v{KUBERNETES}+portolan.{OURS} ({OS}/{machine}) portolan/{OURS}")
+    format!("{name}/{GIT_VERSION} ({OS}/{machine}) portolan/{OURS}")
 }
 
 /// Go's name of an architecture, which is what everybody greps for.

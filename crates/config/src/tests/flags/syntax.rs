@@ -3,6 +3,7 @@
 use super::*;
 use std::time::Duration;
 
+use portolan_core::GIT_VERSION;
 use portolan_core::node::DetectLocal;
 
 /// As long as the name of an interface may be.

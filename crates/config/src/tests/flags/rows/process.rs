@@ -1,5 +1,7 @@
 //! What the process does and logs.
 
+use portolan_core::GIT_VERSION;
+
 use super::*;
 
 pub(super) const ROWS: [Row; 16] = [
