@@ -70,12 +70,17 @@ impl Reload {
     fn catch_up(&mut self, path: &Path) {
         match (self.reread)() {
             Ok(Some(new)) if self.current.differences(&new).is_empty() => {}
-            _ => self.reread(path),
+            read => self.settle(read, path),
         }
     }
 
     fn reread(&mut self, path: &Path) {
-        match (self.reread)() {
+        self.settle((self.reread)(), path);
+    }
+
+    /// Takes over what was read, or says why not.
+    fn settle(&mut self, read: Result<Option<Config>, ConfigError>, path: &Path) {
+        match read {
             Ok(Some(new)) => {
                 self.take_over(new);
                 self.metrics.config.reloaded(SystemTime::now());
