@@ -147,5 +147,5 @@ impl FlowCleaning {
 /// that one could call for a search of its own.
 pub(crate) fn touches_flows(changes: &ChangeSet) -> bool {
     let is_udp = || changes.service_ports().any(|(name, _)| name.protocol == Protocol::Udp);
-    changes.is_complete() || changes.old_node().is_some() || is_udp()
+    changes.is_complete() || is_udp()
 }
