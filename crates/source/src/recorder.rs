@@ -20,7 +20,7 @@ use portolan_core::name::ObjectName;
 mod delivery;
 mod ledger;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod wire;
 
 pub(crate) use delivery::Delivery;

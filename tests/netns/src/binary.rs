@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use portolan_core::IpFamily;
 use portolan_testkit::netns::{
     Caller, LongConnection, ManifestFolder, NODE_V4, NODE_V6, NetnsError, Portolan, Prober, Program,
     Topology, Transport, assert_ruleset_reloads, http_get, isolated, list_ruleset, wait_until,
@@ -28,21 +29,7 @@ spec:
 
 /// The slices of [`SERVICE`] with these pods in them.
 fn slices(net: &Topology, numbers: &[usize]) -> String {
-    let slice = |family: &str, addresses: Vec<String>| {
-        let endpoint =
-            |ip| format!("- {{addresses: ['{ip}'], nodeName: node1, conditions: {{ready: true}}}}\n");
-        let endpoints: String = addresses.into_iter().map(endpoint).collect();
-        format!(
-            "---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata:\n  name: web-{}\n  namespace: shop\n  \
-             labels: {{kubernetes.io/service-name: web}}\naddressType: {family}\n\
-             ports:\n- {{name: http, port: {POD_PORT}, protocol: TCP}}\nendpoints:\n{endpoints}",
-            family.to_lowercase()
-        )
-    };
-    let pods = || numbers.iter().map(|number| net.pod(*number));
-    let v4 = pods().map(|pod| pod.ipv4.to_string()).collect();
-    let v6 = pods().map(|pod| pod.ipv6.to_string()).collect();
-    slice("IPv4", v4) + &slice("IPv6", v6)
+    IpFamily::ALL.map(|family| net.slice("web", family, ("TCP", POD_PORT), numbers)).concat()
 }
 
 fn vips() -> [SocketAddr; 3] {

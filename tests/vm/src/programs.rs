@@ -1,8 +1,8 @@
 //! Programs of this host, and the libraries that they need in the guest.
 
-use std::env;
 use std::path::{Path, PathBuf};
 
+use portolan_host::programs;
 use portolan_testkit::netns::{NetnsError, Program};
 
 use crate::VmError;
@@ -12,10 +12,9 @@ const ADMINISTRATORS: [&str; 3] = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
 
 /// Finds a program of this host.
 pub(crate) fn find(name: &str) -> Result<PathBuf, VmError> {
-    let path = env::var_os("PATH").unwrap_or_default();
-    let folders = env::split_paths(&path).chain(ADMINISTRATORS.map(PathBuf::from));
-    let mut files = folders.map(|folder| folder.join(name)).filter(|file| file.is_file());
-    files.next().ok_or_else(|| VmError::NoProgram { program: name.to_owned() })
+    let elsewhere =
+        || ADMINISTRATORS.map(|folder| Path::new(folder).join(name)).into_iter().find(|file| file.is_file());
+    programs::find(name).or_else(elsewhere).ok_or_else(|| VmError::NoProgram { program: name.to_owned() })
 }
 
 /// The libraries that an executable loads, and what loads them; none if it is static, or no executable.

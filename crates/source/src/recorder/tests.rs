@@ -28,7 +28,8 @@ const TIMING: Timing = Timing {
     last_retry: Duration::from_millis(20),
 };
 
-fn starting() -> Report {
+/// What a proxy reports at its start.
+pub(crate) fn starting() -> Report {
     Report {
         kind: ReportKind::Normal,
         reason: "Starting",

@@ -19,7 +19,9 @@
 mod addresses;
 mod script;
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use portolan_core::IpFamily;
 
 pub use addresses::{
     CLIENT_V4, CLIENT_V6, GATEWAY_V4, GATEWAY_V6, NODE_V4, NODE_V6, NODE_WORLD_V4, NODE_WORLD_V6,
@@ -120,6 +122,25 @@ impl Topology {
     /// All pods, in the order of their numbers.
     pub fn pods(&self) -> &[Pod] {
         &self.pods
+    }
+
+    /// The EndpointSlice of one family of Service `shop/<service>`, as YAML: these pods, all on `node1` and ready,
+    /// at a port called `http` of this protocol and number.
+    pub fn slice(&self, service: &str, family: IpFamily, port: (&str, u16), pods: &[usize]) -> String {
+        let address = |number: &usize| -> IpAddr {
+            let pod = self.pod(*number);
+            if family == IpFamily::V4 { pod.ipv4.into() } else { pod.ipv6.into() }
+        };
+        let endpoint =
+            |ip| format!("- {{addresses: ['{ip}'], nodeName: node1, conditions: {{ready: true}}}}\n");
+        let endpoints: String = pods.iter().map(address).map(endpoint).collect();
+        let (protocol, number) = port;
+        format!(
+            "---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata:\n  name: {service}-{}\n  namespace: shop\n  \
+             labels: {{kubernetes.io/service-name: {service}}}\naddressType: {family}\n\
+             ports:\n- {{name: http, port: {number}, protocol: {protocol}}}\nendpoints:\n{endpoints}",
+            family.to_string().to_lowercase()
+        )
     }
 
     /// Starts an [`EchoServer`] on these ports in every pod.

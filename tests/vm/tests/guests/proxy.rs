@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use portolan_core::IpFamily;
 use portolan_testkit::netns::{
     Caller, ManifestFolder, NODE_V4, Portolan, Prober, Program, Topology, Transport, assert_ruleset_reloads,
     list_ruleset,
@@ -37,22 +38,8 @@ spec:
 
 /// The pods of both Services, by number.
 fn slices(net: &Topology, pods: &[usize]) -> String {
-    let slice = |service: &str, protocol: &str, family: &str, addresses: Vec<String>| {
-        let ready = |ip| format!("- {{addresses: ['{ip}'], conditions: {{ready: true}}}}\n");
-        let endpoints = addresses.into_iter().map(ready).collect::<Vec<_>>().concat();
-        format!(
-            "---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata:\n  name: {service}-{}\n  namespace: shop\n  \
-             labels: {{kubernetes.io/service-name: {service}}}\naddressType: {family}\n\
-             ports:\n- {{name: http, port: 8080, protocol: {protocol}}}\nendpoints:\n{endpoints}",
-            family.to_lowercase()
-        )
-    };
-    let pods = || pods.iter().map(|number| net.pod(*number));
-    let ipv4 = || pods().map(|pod| pod.ipv4.to_string()).collect::<Vec<_>>();
-    let ipv6 = pods().map(|pod| pod.ipv6.to_string()).collect();
-    slice("web", "TCP", "IPv4", ipv4())
-        + &slice("web", "TCP", "IPv6", ipv6)
-        + &slice("sticky", "UDP", "IPv4", ipv4())
+    let web = IpFamily::ALL.map(|family| net.slice("web", family, ("TCP", 8080), pods));
+    web.concat() + &net.slice("sticky", IpFamily::V4, ("UDP", 8080), pods)
 }
 
 fn machine(kernel: Kernel) -> Vm {

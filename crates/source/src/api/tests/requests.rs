@@ -8,7 +8,7 @@ use portolan_testkit::api_server::{Refusal, StreamedLists};
 
 use super::*;
 use crate::client::Answered;
-use crate::recorder::{Regarding, Report, ReportKind};
+use crate::recorder::tests::starting;
 
 /// Remembers what it is told.
 #[derive(Debug, Default)]
@@ -38,16 +38,6 @@ impl Ledger {
     }
 }
 
-fn report() -> Report {
-    Report {
-        kind: ReportKind::Normal,
-        reason: "Starting",
-        action: "StartKubeProxy",
-        regarding: Regarding::Node,
-        note: String::new(),
-    }
-}
-
 async fn observed(server: ApiServer, place: super::super::ApiServer) -> (Following, Arc<Ledger>, String) {
     let (ledger, host) = (Arc::new(Ledger::default()), server.url().replace("http://", ""));
     let observer: Arc<dyn ClientObserver> = Arc::<Ledger>::clone(&ledger);
@@ -60,7 +50,7 @@ async fn every_request_is_told_of_with_its_answer_and_sizes() {
         observed(serving(small_cluster(3)).await, super::super::ApiServer::default()).await;
     following.settle().await;
     following.watched().await;
-    following.reports.record(report());
+    following.reports.record(starting());
     following.reports.flush(Duration::from_secs(10)).await;
     // Streamed lists are watches: told of while they last, without a size.
     assert_eq!(ledger.of(&format!("GET 200 {host}")), [(0, None); 4]);
@@ -111,7 +101,7 @@ async fn lists_and_events_wait_for_their_turn_and_watches_do_not() {
     let (mut following, ledger, host) = observed(server, place).await;
     following.settle().await;
     following.watched().await;
-    following.reports.record(report());
+    following.reports.record(starting());
     following.reports.flush(Duration::from_secs(10)).await;
     assert!(began.elapsed() >= Duration::from_millis(190), "four turns of 50 ms: {:?}", began.elapsed());
     let limited = ledger.limited.lock().unwrap().clone();
@@ -131,9 +121,9 @@ async fn we_ask_for_nothing_that_the_role_of_kube_proxy_does_not_allow() {
         let mut following = Following::start(server, TIMING).await;
         following.settle().await;
         following.watched().await;
-        following.reports.record(report());
+        following.reports.record(starting());
         following.reports.flush(Duration::from_secs(10)).await;
-        following.reports.record(report());
+        following.reports.record(starting());
         following.reports.flush(Duration::from_secs(10)).await;
         following.server.expire_watches();
         following.server.apply(service("s000", "10.96.7.7"));
