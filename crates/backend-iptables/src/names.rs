@@ -1,0 +1,301 @@
+//! Tables and chains by name.
+//!
+//! kube-proxy's names, so that the people and tools who know its rules know ours, and so that a node that
+//! changes from one to the other keeps its chains. A chain of one service port is called by a kind and a
+//! hash; two modes never name different things alike.
+
+use std::fmt::{self, Write as _};
+use std::net::SocketAddr;
+
+use portolan_core::ServicePortName;
+use sha2::{Digest as _, Sha256};
+
+/// A table of iptables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Table {
+    /// `mangle`, which holds a canary only.
+    Mangle,
+    /// `filter`: what is let through.
+    Filter,
+    /// `nat`: where connections lead.
+    Nat,
+}
+
+impl Table {
+    /// All tables with chains of ours, in the order in which they are written: connections must not be
+    /// led anywhere before the filter lets them pass.
+    pub const ALL: [Self; 3] = [Self::Mangle, Self::Filter, Self::Nat];
+
+    /// The table that `-t` calls so.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|table| table.as_str() == name)
+    }
+
+    /// Its name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Mangle => "mangle",
+            Self::Filter => "filter",
+            Self::Nat => "nat",
+        }
+    }
+}
+
+/// The `-t` name.
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A chain in some table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Chain {
+    /// One that the kernel walks by itself, and that others have rules in.
+    BuiltIn(BuiltIn),
+    /// One of ours, by a name that says what it is for.
+    Fixed(Fixed),
+    /// One of a single service port, which is in the table nat.
+    Own(Kind, Hash),
+}
+
+macro_rules! named {
+    ($(#[$doc:meta])* $type:ident { $($(#[$variant_doc:meta])* $variant:ident = $name:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum $type {
+            $($(#[$variant_doc])* $variant,)*
+        }
+
+        impl $type {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+
+            /// The name.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)*
+                }
+            }
+        }
+    };
+}
+
+named! {
+    /// A chain of the kernel's.
+    BuiltIn {
+        /// Before routing.
+        Prerouting = "PREROUTING",
+        /// To this node.
+        Input = "INPUT",
+        /// Through this node.
+        Forward = "FORWARD",
+        /// From this node.
+        Output = "OUTPUT",
+        /// On the way out.
+        Postrouting = "POSTROUTING",
+    }
+}
+
+named! {
+    /// A chain of ours that serves all service ports.
+    Fixed {
+        /// By cluster IPs and other addresses: in nat to the service port, in filter to a refusal.
+        Services = "KUBE-SERVICES",
+        /// Refusals at addresses from outside the cluster.
+        ExternalServices = "KUBE-EXTERNAL-SERVICES",
+        /// By node ports: in nat to the service port, in filter those of health checks.
+        NodePorts = "KUBE-NODEPORTS",
+        /// What comes through this node and is a Service's.
+        Forward = "KUBE-FORWARD",
+        /// Drops what a load-balancer address is not open to.
+        ProxyFirewall = "KUBE-PROXY-FIREWALL",
+        /// Drops what pretends to come from loopback; the kubelet has it, too.
+        Firewall = "KUBE-FIREWALL",
+        /// Masquerades what is marked.
+        Postrouting = "KUBE-POSTROUTING",
+        /// Marks what is to be masqueraded.
+        MarkMasq = "KUBE-MARK-MASQ",
+        /// Empty; when it is gone, somebody has flushed the table.
+        Canary = "KUBE-PROXY-CANARY",
+    }
+}
+
+named! {
+    /// What a chain of one service port is for. The names are how chains of the kind begin.
+    Kind {
+        /// Chooses among the endpoints of the Cluster policy.
+        Cluster = "KUBE-SVC-",
+        /// Chooses among those of the Local policy.
+        Local = "KUBE-SVL-",
+        /// What comes by an address from outside the cluster.
+        External = "KUBE-EXT-",
+        /// Lets those through that the load-balancer addresses are open to.
+        Firewall = "KUBE-FW-",
+        /// Leads to one endpoint.
+        Endpoint = "KUBE-SEP-",
+    }
+}
+
+impl Chain {
+    /// The chain of this name, if it is the kernel's or can be ours.
+    pub fn parse(name: &str) -> Option<Self> {
+        if let Some(built_in) = BuiltIn::ALL.iter().find(|chain| chain.as_str() == name) {
+            return Some(Self::BuiltIn(*built_in));
+        }
+        if let Some(fixed) = Fixed::ALL.iter().find(|chain| chain.as_str() == name) {
+            return Some(Self::Fixed(*fixed));
+        }
+        Kind::ALL.iter().find_map(|kind| {
+            let hash = Hash::parse(name.strip_prefix(kind.as_str())?)?;
+            Some(Self::Own(*kind, hash))
+        })
+    }
+}
+
+/// The chain's name in the kernel.
+impl fmt::Display for Chain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BuiltIn(chain) => f.write_str(chain.as_str()),
+            Self::Fixed(chain) => f.write_str(chain.as_str()),
+            Self::Own(kind, hash) => write!(f, "{}{hash}", kind.as_str()),
+        }
+    }
+}
+
+/// Bytes of a SHA-256 that a chain's name shows.
+const SHOWN: usize = 10;
+/// Their length in base32 (RFC 4648): five bits a character.
+const CHARACTERS: usize = SHOWN * 8 / 5;
+
+/// What tells the chains of one kind apart: the first 80 bits of a SHA-256, which are the
+/// 16 characters of base32 that kube-proxy puts into names.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Hash([u8; SHOWN]);
+
+impl Hash {
+    /// That of a service port's own chains.
+    pub fn of_port(name: &ServicePortName) -> Self {
+        Self::of(format_args!("{name}{}", name.protocol))
+    }
+
+    /// That of the chain to one of its endpoints.
+    pub fn of_endpoint(name: &ServicePortName, endpoint: SocketAddr) -> Self {
+        Self::of(format_args!("{name}{}{endpoint}", name.protocol))
+    }
+
+    fn of(text: fmt::Arguments<'_>) -> Self {
+        let mut hasher = TextHasher(Sha256::new());
+        // A hash takes any text.
+        let _ = hasher.write_fmt(text);
+        let digest = hasher.0.finalize();
+        let mut shown = [0; SHOWN];
+        shown.copy_from_slice(&digest[..SHOWN]);
+        Self(shown)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        if text.len() != CHARACTERS {
+            return None;
+        }
+        let bytes = data_encoding::BASE32_NOPAD.decode(text.as_bytes()).ok()?;
+        Some(Self(bytes.try_into().ok()?))
+    }
+}
+
+/// As in names of chains.
+impl fmt::Display for Hash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = [0; CHARACTERS];
+        data_encoding::BASE32_NOPAD.encode_mut(&self.0, &mut text);
+        text.iter().try_for_each(|byte| f.write_char(char::from(*byte)))
+    }
+}
+
+impl fmt::Debug for Hash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+struct TextHasher(Sha256);
+
+impl fmt::Write for TextHasher {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0.update(text);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use portolan_core::{ObjectName, Protocol};
+
+    use super::*;
+
+    fn name(namespace: &str, service: &str, port: &str, protocol: Protocol) -> ServicePortName {
+        ServicePortName { service: ObjectName::new(namespace, service), port: port.into(), protocol }
+    }
+
+    #[test]
+    fn chains_are_called_as_kube_proxy_calls_them() {
+        use Protocol::{Tcp, Udp};
+        let cases = [
+            (name("ns1", "svc1", "p80", Tcp), "XPGD46QRK7WJZT7O", "10.180.0.1:80", "SXIVWICOYRO3J4NJ"),
+            (
+                name("kube-system", "kube-dns", "dns", Udp),
+                "TCOU7JCQXEZGVUNU",
+                "10.244.0.5:53",
+                "LPGSDLJ3FDW46N4W",
+            ),
+            (
+                name("default", "kubernetes", "https", Tcp),
+                "NPX46M4PTMTKRN6Y",
+                "192.168.1.10:6443",
+                "FIMWYXOJBPP32KI5",
+            ),
+            (
+                name("default", "web", "", Tcp),
+                "LOLE4ISW44XBNF3G",
+                "[fd00:10:244::5]:8080",
+                "QGQYRWUG4RCCAQNM",
+            ),
+        ];
+        for (name, port, endpoint, endpoint_hash) in cases {
+            let own = Chain::Own(Kind::Cluster, Hash::of_port(&name));
+            assert_eq!(own.to_string(), format!("KUBE-SVC-{port}"), "{name}");
+            let hash = Hash::of_endpoint(&name, endpoint.parse().unwrap());
+            assert_eq!(Chain::Own(Kind::Endpoint, hash).to_string(), format!("KUBE-SEP-{endpoint_hash}"));
+        }
+    }
+
+    #[test]
+    fn every_name_is_read_back() {
+        let hash = Hash::of_port(&name("ns1", "svc1", "p80", Protocol::Tcp));
+        let built_in = BuiltIn::ALL.iter().map(|chain| Chain::BuiltIn(*chain));
+        let fixed = Fixed::ALL.iter().map(|chain| Chain::Fixed(*chain));
+        let own = Kind::ALL.iter().map(|kind| Chain::Own(*kind, hash));
+        for chain in built_in.chain(fixed).chain(own) {
+            assert_eq!(Chain::parse(&chain.to_string()), Some(chain));
+        }
+    }
+
+    #[test]
+    fn names_of_others_are_nobodys() {
+        let names = [
+            "KUBE-KUBELET-CANARY",
+            "KUBE-IPTABLES-HINT",
+            "KUBE-SVC-",
+            "KUBE-SVC-XPGD46QRK7WJZT7",
+            "KUBE-SVC-XPGD46QRK7WJZT7OO",
+            "KUBE-SVC-xpgd46qrk7wjzt7o",
+            "KUBE-SVC-XPGD46QRK7WJZT71",
+            "KUBE-XLB-XPGD46QRK7WJZT7O",
+            "DOCKER",
+        ];
+        for name in names {
+            assert_eq!(Chain::parse(name), None, "{name}");
+        }
+    }
+}

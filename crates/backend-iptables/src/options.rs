@@ -1,0 +1,95 @@
+//! What rules depend on besides the plan: configuration of this mode alone, and what the host can do.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use portolan_core::IpFamily;
+use portolan_core::plan::NodePortAddresses;
+
+/// What holds for the whole run of the proxy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// `iptables.localhostNodePorts`: IPv4 node ports answer on loopback addresses, too. That needs
+    /// `net.ipv4.conf.all.route_localnet`.
+    pub localhost_node_ports: bool,
+    /// Drop packets that connection tracking makes nothing of; not so where `nf_conntrack_tcp_be_liberal`
+    /// lets it take all.
+    pub drop_invalid: bool,
+    /// Masqueraded connections get random ports (`--random-fully`, iptables 1.6.2 and later).
+    pub random_fully: bool,
+    /// Which counters of nfacct there are.
+    pub counters: Counters,
+}
+
+impl Default for Options {
+    /// kube-proxy's defaults on a current host without nfacct.
+    fn default() -> Self {
+        Self {
+            localhost_node_ports: true,
+            drop_invalid: true,
+            random_fully: true,
+            counters: Counters::default(),
+        }
+    }
+}
+
+/// The objects of nfacct that rules may count with. A rule that names one that is not there is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counters {
+    /// `ct_state_invalid_dropped_pkts`.
+    pub invalid_dropped: bool,
+    /// `localhost_nps_accepted_pkts`.
+    pub localhost_accepted: bool,
+}
+
+/// The loopback addresses of a family.
+pub fn loopback(family: IpFamily) -> IpNet {
+    match family {
+        IpFamily::V4 => Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8).into(),
+        IpFamily::V6 => Ipv6Net::new_assert(Ipv6Addr::LOCALHOST, 128).into(),
+    }
+}
+
+impl Options {
+    /// Whether node ports of `family` answer on loopback addresses.
+    pub fn serves_loopback(&self, family: IpFamily, addresses: &NodePortAddresses) -> bool {
+        let is_wanted = || match addresses {
+            NodePortAddresses::All => true,
+            NodePortAddresses::Within(nets) => nets.iter().any(|net| overlap(net, &loopback(family))),
+        };
+        family == IpFamily::V4 && self.localhost_node_ports && is_wanted()
+    }
+}
+
+/// Whether two ranges have an address in common: one is then inside the other.
+pub fn overlap(one: &IpNet, other: &IpNet) -> bool {
+    one.contains(other) || other.contains(one)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loopback_answers_where_it_is_wanted_and_ipv4() {
+        let within =
+            |nets: &[&str]| NodePortAddresses::Within(nets.iter().map(|net| net.parse().unwrap()).collect());
+        let cases = [
+            (NodePortAddresses::All, true),
+            (within(&["127.0.0.1/32"]), true),
+            (within(&["127.0.0.0/8"]), true),
+            (within(&["192.0.2.0/24", "0.0.0.0/1"]), true),
+            (within(&["192.0.2.0/24"]), false),
+        ];
+        let off = Options { localhost_node_ports: false, ..Options::default() };
+        for (addresses, expected) in cases {
+            assert_eq!(
+                Options::default().serves_loopback(IpFamily::V4, &addresses),
+                expected,
+                "{addresses:?}"
+            );
+            assert!(!off.serves_loopback(IpFamily::V4, &addresses), "{addresses:?}");
+        }
+        assert!(!Options::default().serves_loopback(IpFamily::V6, &NodePortAddresses::All));
+    }
+}
