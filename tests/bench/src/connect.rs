@@ -18,7 +18,7 @@ use socket2::{Domain, Socket, Type};
 
 use crate::cluster::Node;
 use crate::measure::{Samples, timed};
-use crate::report::Row;
+use crate::report::{Row, Seen, Unit};
 
 /// Connections of each sort.
 const CONNECTIONS: u32 = 4_000;
@@ -51,6 +51,19 @@ pub(crate) fn run(rows: &mut Vec<Row>) -> anyhow::Result<()> {
     }
     connections(rows)?;
     forgetting(rows)
+}
+
+fn row(scenario: &str, endpoints: u32, measure: &str, time: Duration) -> Row {
+    Row {
+        scenario: scenario.to_owned(),
+        services: 1,
+        endpoints,
+        measure: measure.to_owned(),
+        seen: Seen::Outside,
+        value: time.as_secs_f64(),
+        unit: Unit::Seconds,
+        target: None,
+    }
 }
 
 /// A Service with so many endpoints, with or without affinity.
@@ -96,8 +109,7 @@ fn connections(rows: &mut Vec<Row>) -> anyhow::Result<()> {
     }
     for (way, samples) in ways.iter().zip(samples) {
         for (measure, percent) in [("p50", 50), ("p99", 99)] {
-            let (endpoints, value) = (way.endpoints, samples.percentile(percent).into());
-            rows.push(Row { scenario: way.scenario, services: 1, endpoints, measure, value, operations: 0 });
+            rows.push(row(way.scenario, way.endpoints, measure, samples.percentile(percent)));
         }
     }
     node.clean()
@@ -127,15 +139,8 @@ fn forgetting(rows: &mut Vec<Row>) -> anyhow::Result<()> {
         events.extend(objects(1, 100, true));
         node.apply(events)?;
         let [_, fewer] = objects(1, 99, true);
-        let (time, report) = timed(|| node.apply([fewer]))?;
-        rows.push(Row {
-            scenario: "forget",
-            services: 1,
-            endpoints: clients,
-            measure: "once",
-            value: time.into(),
-            operations: report.operations,
-        });
+        let (time, _) = timed(|| node.apply([fewer]))?;
+        rows.push(row("forget", clients, "once", time));
         node.clean()?;
     }
     Ok(())

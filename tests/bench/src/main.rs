@@ -19,14 +19,25 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 
+use report::{Machine, Report};
+
+#[expect(clippy::print_stdout, reason = "the tables are what the program is for")]
 fn main() -> anyhow::Result<()> {
     let mut json = None;
+    let mut markdown = false;
     let mut quick = false;
     let mut only_connect = false;
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--json" => json = Some(PathBuf::from(arguments.next().context("--json needs a file name")?)),
+            "compare" => {
+                let mut file = || arguments.next().context("compare needs two files").map(PathBuf::from);
+                let (before, after) = (Report::read_json(&file()?)?, Report::read_json(&file()?)?);
+                print!("{}", before.compare(&after));
+                return Ok(());
+            }
+            "--markdown" => markdown = true,
             "--quick" => quick = true,
             "--connect" => only_connect = true,
             other => anyhow::bail!("unknown argument {other}; there are --quick, --connect and --json FILE"),
@@ -34,9 +45,10 @@ fn main() -> anyhow::Result<()> {
     }
     let mut rows = if only_connect { Vec::new() } else { scenario::run_all(quick)? };
     connect::run(&mut rows)?;
-    report::print_table(&rows);
+    let report = Report { machine: Machine::read()?, mode: "nftables".to_owned(), rows };
+    print!("{}", if markdown { report.markdown() } else { report.table() });
     if let Some(path) = json {
-        report::write_json(&rows, &path)?;
+        report.write_json(&path)?;
     }
     Ok(())
 }

@@ -1,73 +1,113 @@
-//! The figures as a table for people and as JSON for programs.
+//! What a run of the suite found: as JSON for programs, as a table and curves for people.
+//!
+//! A scenario yields [`Row`]s and judges nothing; the tables say beside a figure what was aimed at, and
+//! [`Report::compare`] sets two runs side by side. The JSON file holds one [`Report`]:
+//!
+//! ```json
+//! {
+//!   "machine": {
+//!     "kernel": "6.18.5", "cpus": 2, "cpu": "AMD EPYC", "memory": 8589934592,
+//!     "portolan": "v1.36.2+portolan.0.1.0"
+//!   },
+//!   "mode": "nftables",
+//!   "rows": [
+//!     {
+//!       "scenario": "step", "services": 10000, "endpoints": 20000, "measure": "p99",
+//!       "seen": "outside", "value": 0.00041, "unit": "seconds", "target": 0.001
+//!     }
+//!   ]
+//! }
+//! ```
+//!
+//! Always holds: fields stand in the order they are declared in, rows in the order they were measured in,
+//! and a `target` of `null` says that none was set. Values are in the base unit, so that nobody has to
+//! parse `1.2 ms`.
+
+mod compare;
+mod figure;
+mod grid;
+mod machine;
+mod table;
+#[cfg(test)]
+mod tests;
 
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::Context as _;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-/// One measured thing.
-#[derive(Debug, Serialize)]
+pub(crate) use figure::Unit;
+pub(crate) use machine::Machine;
+
+/// One run of the suite, what the JSON file holds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Report {
+    pub(crate) machine: Machine,
+    /// The proxy's `--mode`.
+    pub(crate) mode: String,
+    pub(crate) rows: Vec<Row>,
+}
+
+/// One figure.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Row {
-    pub(crate) scenario: &'static str,
+    /// What was done: `cold-10k`, `step`, `add-vip`, `churn`, `memory`, `connect` and so on.
+    pub(crate) scenario: String,
     pub(crate) services: u32,
+    /// Of all services together.
     pub(crate) endpoints: u32,
-    /// What the figure is of: `once`, `p50`, `p99`, `longest transaction`, `steady`.
-    pub(crate) measure: &'static str,
-    #[serde(flatten)]
-    pub(crate) value: Value,
-    /// Operations written to the kernel for one of these.
-    pub(crate) operations: usize,
+    /// What the figure is of: `p50`, `p99`, `once`, `longest transaction`, `steady`, `peak`, `CPU` and so on.
+    pub(crate) measure: String,
+    pub(crate) seen: Seen,
+    /// In `unit`.
+    pub(crate) value: f64,
+    pub(crate) unit: Unit,
+    /// In `unit`; what the value should at most be.
+    pub(crate) target: Option<f64>,
 }
 
-/// A figure with its unit.
-#[derive(Debug, Clone, Copy, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Value {
-    Seconds(f64),
-    Bytes(u64),
+/// Who took the figure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Seen {
+    /// A packet, or the kernel's notice.
+    Outside,
+    /// The proxy's own metrics.
+    Inside,
 }
 
-impl From<Duration> for Value {
-    fn from(duration: Duration) -> Self {
-        Self::Seconds(duration.as_secs_f64())
-    }
-}
-
-impl Value {
-    fn show(self) -> String {
+impl Seen {
+    fn word(self) -> &'static str {
         match self {
-            Self::Seconds(s) if s >= 1.0 => format!("{s:.2} s"),
-            Self::Seconds(s) if s >= 0.001 => format!("{:.2} ms", s * 1e3),
-            Self::Seconds(s) => format!("{:.1} µs", s * 1e6),
-            Self::Bytes(bytes) => format!("{} MB", bytes / 1_000_000),
+            Self::Outside => "outside",
+            Self::Inside => "inside",
         }
     }
 }
 
-/// Prints the rows aligned.
-#[expect(clippy::print_stdout, reason = "the table is what the program is for")]
-pub(crate) fn print_table(rows: &[Row]) {
-    println!(
-        "{:<16} {:>9} {:>10} {:<20} {:>12} {:>11}",
-        "scenario", "services", "endpoints", "measure", "value", "operations"
-    );
-    for row in rows {
-        println!(
-            "{:<16} {:>9} {:>10} {:<20} {:>12} {:>11}",
-            row.scenario,
-            row.services,
-            row.endpoints,
-            row.measure,
-            row.value.show(),
-            row.operations
-        );
+impl Row {
+    /// Whether the target is met; none if none was set.
+    fn is_met(&self) -> Option<bool> {
+        self.target.map(|target| self.value <= target)
+    }
+
+    /// What a row is of: two runs measured the same where this is the same.
+    fn subject(&self) -> (&str, u32, u32, &str, Seen) {
+        (&self.scenario, self.services, self.endpoints, &self.measure, self.seen)
     }
 }
 
-/// Writes the rows as one JSON array.
-pub(crate) fn write_json(rows: &[Row], path: &Path) -> anyhow::Result<()> {
-    let file = std::fs::File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
-    serde_json::to_writer_pretty(file, rows)?;
-    Ok(())
+impl Report {
+    /// Writes the file described above.
+    pub(crate) fn write_json(&self, path: &Path) -> anyhow::Result<()> {
+        let mut text = serde_json::to_string_pretty(self)?;
+        text.push('\n');
+        std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    /// Reads a file that [`Report::write_json`] wrote.
+    pub(crate) fn read_json(path: &Path) -> anyhow::Result<Self> {
+        let text = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        serde_json::from_slice(&text).with_context(|| format!("{} is no report", path.display()))
+    }
 }

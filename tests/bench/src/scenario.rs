@@ -1,11 +1,13 @@
 //! What is measured.
 
+use std::time::Duration;
+
 use portolan_core::event::{Change, Event};
 use portolan_core::name::ObjectName;
 
 use crate::cluster::{Node, lists, nth_service, nth_slice};
 use crate::measure::{Samples, resident, timed};
-use crate::report::Row;
+use crate::report::{Row, Seen, Unit};
 
 /// How often a change is repeated for its percentiles.
 const REPETITIONS: u32 = 500;
@@ -35,22 +37,30 @@ pub(crate) fn run_all(quick: bool) -> anyhow::Result<Vec<Row>> {
 
 /// A first load, and a restart of the proxy on the loaded kernel.
 fn load(services: u32, endpoints: u32, rows: &mut Vec<Row>) -> anyhow::Result<()> {
-    let row = |scenario, measure, value, operations| {
-        let endpoints = services * endpoints;
-        Row { scenario, services, endpoints, measure, value, operations }
+    let row = |scenario: &str, measure: &str, (value, unit)| Row {
+        scenario: scenario.to_owned(),
+        services,
+        endpoints: services * endpoints,
+        measure: measure.to_owned(),
+        seen: Seen::Inside,
+        value,
+        unit,
+        target: None,
     };
+    let seconds = |time: Duration| (time.as_secs_f64(), Unit::Seconds);
     let objects = lists(services, endpoints);
     let mut node = Node::start()?;
     let (time, report) = timed(|| node.apply(objects.clone()))?;
-    rows.push(row("cold", "once", time.into(), report.operations));
-    rows.push(row("cold", "longest transaction", report.longest_transaction.into(), report.operations));
+    rows.push(row("cold", "once", seconds(time)));
+    rows.push(row("cold", "longest transaction", seconds(report.longest_transaction)));
     drop(node);
 
     let mut node = Node::start()?;
     let (time, report) = timed(|| node.apply(objects))?;
-    rows.push(row("restart", "once", time.into(), report.operations));
+    rows.push(row("restart", "once", seconds(time)));
+    rows.push(row("restart", "operations", (f64::from(u32::try_from(report.operations)?), Unit::Count)));
     let (now, _) = resident()?;
-    rows.push(row("restart", "resident", crate::report::Value::Bytes(now), 0));
+    rows.push(row("restart", "resident", (f64::from(u32::try_from(now / 1024)?) * 1024.0, Unit::Bytes)));
     node.clean()
 }
 
@@ -90,17 +100,24 @@ fn repeat(
     events: impl Fn(u32) -> Vec<Event>,
     rows: &mut Vec<Row>,
 ) -> anyhow::Result<()> {
-    let (mut samples, mut operations) = (Samples::default(), 0);
+    let mut samples = Samples::default();
     for round in 0..REPETITIONS {
         let events = events(round);
-        let (time, report) = timed(|| node.apply(events))?;
+        let (time, _) = timed(|| node.apply(events))?;
         samples.push(time);
-        operations = report.operations;
     }
     for (measure, percent) in [("p50", 50), ("p99", 99)] {
-        let value = samples.percentile(percent).into();
-        let endpoints = services * endpoints;
-        rows.push(Row { scenario, services, endpoints, measure, value, operations });
+        let value = samples.percentile(percent);
+        rows.push(Row {
+            scenario: scenario.to_owned(),
+            services,
+            endpoints: services * endpoints,
+            measure: measure.to_owned(),
+            seen: Seen::Inside,
+            value: value.as_secs_f64(),
+            unit: Unit::Seconds,
+            target: None,
+        });
     }
     Ok(())
 }

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
 use crate::measure::Samples;
-use crate::report::Row;
+use crate::report::{Row, Seen, Unit};
 
 const REPETITIONS: u32 = 300;
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -48,9 +48,15 @@ pub(crate) fn run(services: u32, endpoints: u32, rows: &mut Vec<Row>) -> anyhow:
     let began = Instant::now();
     let (settled, sync) = start(&runtime, &api)?;
     let cold = wait(&settled)? - began;
-    let row = |scenario, measure, time: Duration| {
-        let (endpoints, value) = (services * endpoints, time.into());
-        Row { scenario, services, endpoints, measure, value, operations: 0 }
+    let row = |scenario: &str, measure: &str, time: Duration| Row {
+        scenario: scenario.to_owned(),
+        services,
+        endpoints: services * endpoints,
+        measure: measure.to_owned(),
+        seen: Seen::Outside,
+        value: time.as_secs_f64(),
+        unit: Unit::Seconds,
+        target: None,
     };
     rows.push(row("cold-api", "once", cold));
 
