@@ -6,10 +6,10 @@ use portolan_core::backend::{Scope, error_chain};
 use portolan_core::event::{Change, Event, Node, Object};
 use portolan_core::plan::NodePortAddresses;
 use portolan_core::state::WithoutLocalEndpoints;
-use portolan_core::{BackendError, HealthCheck, IpFamily, ObjectName, PerFamily, ProxyMode};
+use portolan_core::{ApplyReport, BackendError, HealthCheck, IpFamily, ObjectName, PerFamily, ProxyMode};
 use portolan_health::service_health::ServiceHealth;
 use portolan_health::{Health, NodeEligibility};
-use portolan_metrics::{Metrics, SyncScope};
+use portolan_metrics::{Metrics, SyncScope, Written};
 use portolan_source::EventRecorder;
 use portolan_sync::{Attempt, FlowAttempt, SyncObserver};
 use tokio::sync::oneshot;
@@ -108,7 +108,9 @@ impl SyncObserver for Observer {
         match attempt.result {
             Ok(report) => {
                 self.recovered(family);
-                self.metrics.sync.wrote(&label, report.operations, report.longest_transaction);
+                let ApplyReport { operations, messages, bytes, longest_transaction, .. } = *report;
+                let written = Written { operations, messages, bytes, longest_transaction };
+                self.metrics.sync.wrote(&label, &written);
                 if attempt.is_check {
                     self.metrics.sync.drifted(&label, report.operations);
                 }

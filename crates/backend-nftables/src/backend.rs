@@ -8,7 +8,7 @@ use portolan_core::plan::NodeSettings;
 use portolan_core::{
     ApplyReport, BackendError, ChangeSet, IpFamily, NodePlan, ProxyBackend, ProxyMode, ServicePort,
 };
-use portolan_nft::{NftError, Operation, Owner, TableDump, Tables, Transaction};
+use portolan_nft::{Commit, NftError, Operation, Owner, TableDump, Tables, Transaction};
 
 use crate::affinity::Sticky;
 use crate::class::Class;
@@ -138,7 +138,7 @@ impl<T: Tables> NftablesBackend<T> {
         }
         for transaction in batches.finish() {
             match self.tables().commit(&transaction) {
-                Ok(commit) => account(report, &transaction, commit.kernel),
+                Ok(commit) => account(report, &transaction, commit),
                 Err(error) if error.is_busy() => {
                     tracing::debug!(table = %transaction.table(), "unused chains are still busy, kept for now");
                     return Ok(());
@@ -177,7 +177,7 @@ impl<T: Tables> NftablesBackend<T> {
             let mut transaction = Transaction::new(table.clone());
             transaction.destroy_elements(map, stale);
             match self.tables().commit(&transaction) {
-                Ok(commit) => account(report, &transaction, commit.kernel),
+                Ok(commit) => account(report, &transaction, commit),
                 Err(error) if error.is_not_found() => {}
                 Err(error) => return Err(refused(error)),
             }
@@ -189,7 +189,7 @@ impl<T: Tables> NftablesBackend<T> {
     fn commit(&self, transactions: Vec<Transaction>, report: &mut ApplyReport) -> Result<(), BackendError> {
         for transaction in transactions {
             let commit = self.tables().commit(&transaction).map_err(refused)?;
-            account(report, &transaction, commit.kernel);
+            account(report, &transaction, commit);
         }
         Ok(())
     }
@@ -256,12 +256,14 @@ fn resettle(
     }
 }
 
-fn account(report: &mut ApplyReport, transaction: &Transaction, kernel: std::time::Duration) {
+fn account(report: &mut ApplyReport, transaction: &Transaction, commit: Commit) {
     let plain = |operation: &&Operation| operation.elements().is_none();
     let steps = transaction.operations().iter().filter(plain).count();
     report.operations += steps + transaction.element_count();
     report.transactions += 1;
-    report.longest_transaction = report.longest_transaction.max(kernel);
+    report.messages += commit.messages;
+    report.bytes += commit.bytes;
+    report.longest_transaction = report.longest_transaction.max(commit.kernel);
 }
 
 /// Each reading of a map showed more of what was to go from it.

@@ -99,6 +99,10 @@ pub struct ApplyReport {
     pub operations: usize,
     /// Separate commits that these took.
     pub transactions: usize,
+    /// Requests handed to the kernel: netlink messages, or lines of a program's input.
+    pub messages: usize,
+    /// What those came to in bytes.
+    pub bytes: usize,
     /// The longest of them, as long as the kernel may have held its lock.
     pub longest_transaction: Duration,
     /// Something is left that could not be removed yet and serves nobody; call

@@ -42,7 +42,7 @@ pub use leftovers::LeftoverMetrics;
 pub use mode::ModeMetrics;
 pub use probes::ProbeMetrics;
 pub use source::SourceMetrics;
-pub use sync::{SyncMetrics, SyncScope};
+pub use sync::{SyncMetrics, SyncScope, Written};
 
 use definition::Definitions;
 

@@ -22,6 +22,19 @@ pub enum SyncScope {
     Partial,
 }
 
+/// What one successful sync sent to the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Written {
+    /// Objects written or removed.
+    pub operations: usize,
+    /// Requests that carried them.
+    pub messages: usize,
+    /// What the requests came to in bytes.
+    pub bytes: usize,
+    /// The longest single commit.
+    pub longest_transaction: Duration,
+}
+
 /// About writing rules.
 #[derive(Clone, Debug)]
 pub struct SyncMetrics {
@@ -100,9 +113,9 @@ impl SyncMetrics {
         self.own.attempted(family);
     }
 
-    /// A write succeeded, and took this many operations.
-    pub fn wrote(&self, family: &str, operations: usize, longest_transaction: Duration) {
-        self.own.wrote(family, operations, longest_transaction);
+    /// A write succeeded, and took this.
+    pub fn wrote(&self, family: &str, written: &Written) {
+        self.own.wrote(family, written);
     }
 
     /// A write failed, in whatever mode.

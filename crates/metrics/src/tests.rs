@@ -49,7 +49,8 @@ fn observe_syncs(sync: &SyncMetrics) {
     for scope in [SyncScope::Full, SyncScope::Partial] {
         sync.attempted("IPv4", scope, Duration::from_millis(3));
     }
-    sync.wrote("IPv4", 7, Duration::from_micros(30));
+    let longest_transaction = Duration::from_micros(30);
+    sync.wrote("IPv4", &Written { operations: 7, messages: 2, bytes: 300, longest_transaction });
     sync.failed("IPv4");
     sync.drifted("IPv4", 2);
     sync.lag("IPv4", Duration::from_millis(250));

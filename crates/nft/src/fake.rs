@@ -14,6 +14,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
+use portolan_netlink::Batch;
+
+use crate::encode::encode;
 use crate::{
     Chain, Commit, DumpedSet, Features, NftError, Owner, Rule, Table, TableDump, TableId, Tables,
     Transaction, print,
@@ -38,7 +41,7 @@ pub struct FakeTables {
     failures: VecDeque<Option<i32>>,
     features: Features,
     commits: usize,
-    messages: usize,
+    steps: usize,
 }
 
 /// One table in memory.
@@ -86,7 +89,7 @@ impl FakeTables {
 
     /// How many steps the taken transactions had, each element counting for itself.
     pub fn message_count(&self) -> usize {
-        self.messages
+        self.steps
     }
 
     /// One table.
@@ -165,11 +168,16 @@ impl Tables for FakeTables {
         if let Some(errno) = self.failures.pop_front().flatten() {
             return Err(batch_error(transaction, errno));
         }
+        // Written as for the kernel, which tells how much would be sent.
+        let encoded = match encode(transaction, self.features, Batch::new(1)) {
+            Ok(encoded) => encoded,
+            // What the kernel would refuse as well is refused with its error number.
+            Err(unwritable) => return Err(self.clone().apply(transaction).err().unwrap_or(unwritable)),
+        };
         self.apply(transaction)?;
-        let messages = transaction.operation_count() + transaction.element_count();
         self.commits += 1;
-        self.messages += messages;
-        Ok(Commit { messages, ..Commit::default() })
+        self.steps += transaction.operation_count() + transaction.element_count();
+        Ok(Commit { messages: encoded.messages(), bytes: encoded.batch.size(), ..Commit::default() })
     }
 
     fn dump(&mut self, table: &TableId) -> Result<Option<TableDump>, NftError> {

@@ -40,6 +40,20 @@ fn a_second_apply_of_the_same_plan_sends_nothing() {
 }
 
 #[test]
+fn messages_and_bytes_follow_the_change_and_are_reported() {
+    let report_of_one_change = |services| {
+        let mut node = Node::new(config(), many(services, 3));
+        node.apply_all();
+        let report = node.handle([pods(&["10.128.1.1", "10.128.1.2", "10.128.1.9"])]).apply();
+        (report.operations, report.messages, report.bytes)
+    };
+    let (operations, messages, bytes) = report_of_one_change(5);
+    assert_eq!((operations, messages), (2, 2), "a slot goes and comes back with another endpoint");
+    assert!((100..1_000).contains(&bytes), "{bytes} bytes");
+    assert_eq!(report_of_one_change(500), (operations, messages, bytes));
+}
+
+#[test]
 fn a_change_costs_what_it_touches_and_not_what_there_is() {
     let base = ["10.128.1.1", "10.128.1.2", "10.128.1.3"];
     // Elements written and removed, for a VIP alone.

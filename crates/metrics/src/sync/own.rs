@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use prometheus::{GaugeVec, HistogramVec, IntCounterVec};
 
-use super::IP_FAMILY;
+use super::{IP_FAMILY, Written};
 use crate::buckets;
 use crate::definition::{Definition, Definitions, MetricsError, number};
 
@@ -12,6 +12,8 @@ use crate::definition::{Definition, Definitions, MetricsError, number};
 #[derive(Clone, Debug)]
 pub(crate) struct OwnMetrics {
     operations: HistogramVec,
+    messages: IntCounterVec,
+    bytes: IntCounterVec,
     longest_transaction: HistogramVec,
     failures: IntCounterVec,
     drift: IntCounterVec,
@@ -28,6 +30,14 @@ impl OwnMetrics {
                 "portolan_sync_operations",
                 "Kernel objects that one successful sync wrote or removed",
                 buckets::operations(),
+            )?,
+            messages: counters(
+                "portolan_sync_messages_total",
+                "Requests to the kernel that successful syncs took: netlink messages, or lines of a program's input",
+            )?,
+            bytes: counters(
+                "portolan_sync_bytes_total",
+                "Bytes of the requests to the kernel that successful syncs took",
             )?,
             longest_transaction: histograms(
                 "portolan_sync_longest_transaction_seconds",
@@ -58,8 +68,11 @@ impl OwnMetrics {
         }
     }
 
-    pub(crate) fn wrote(&self, family: &str, operations: usize, longest_transaction: Duration) {
+    pub(crate) fn wrote(&self, family: &str, written: &Written) {
+        let Written { operations, messages, bytes, longest_transaction } = *written;
         self.operations.with_label_values(&[family]).observe(number(operations));
+        self.messages.with_label_values(&[family]).inc_by(count(messages));
+        self.bytes.with_label_values(&[family]).inc_by(count(bytes));
         self.longest_transaction.with_label_values(&[family]).observe(longest_transaction.as_secs_f64());
     }
 
@@ -68,10 +81,14 @@ impl OwnMetrics {
     }
 
     pub(crate) fn drifted(&self, family: &str, operations: usize) {
-        self.drift.with_label_values(&[family]).inc_by(u64::try_from(operations).unwrap_or(u64::MAX));
+        self.drift.with_label_values(&[family]).inc_by(count(operations));
     }
 
     pub(crate) fn lag(&self, family: &str, age: Duration) {
         self.lag.with_label_values(&[family]).set(age.as_secs_f64());
     }
+}
+
+fn count(things: usize) -> u64 {
+    u64::try_from(things).unwrap_or(u64::MAX)
 }

@@ -233,6 +233,22 @@ fn commits_and_steps_are_counted_and_empty_transactions_are_not() {
 }
 
 #[test]
+fn a_commit_tells_the_messages_and_bytes_that_the_kernel_would_get() {
+    let mut tables = loaded();
+    let add = |count: u8| {
+        let elements = (0..count).map(|last| Element::verdict(address(100 + last), Verdict::Drop));
+        let mut transaction = Transaction::new(id());
+        transaction.add_elements(&services(), elements);
+        transaction
+    };
+    let [one, three] = [1, 3].map(|count| tables.clone().commit(&add(count)).unwrap());
+    assert_eq!((one.messages, three.messages), (1, 1), "elements of one set share a message");
+    // An element is its nest (4), a key of 4 in two nests (12) and a verdict of one number in three (16).
+    assert_eq!(three.bytes - one.bytes, 2 * (4 + 12 + 16));
+    assert_eq!(tables.commit(&Transaction::new(id())).unwrap(), Commit::default());
+}
+
+#[test]
 fn tables_can_be_owned_only_from_the_start_and_only_where_the_kernel_can() {
     let owned = || Table { flags: TableFlags::OWNED, comment: None };
     assert_eq!(refused(|t| drop_of(t.add_table(owned()))), libc::EOPNOTSUPP);

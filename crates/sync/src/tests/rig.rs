@@ -47,6 +47,8 @@ const REPORT: ApplyReport = ApplyReport {
     scope: Scope::Partial,
     operations: 1,
     transactions: 1,
+    messages: 1,
+    bytes: 100,
     longest_transaction: Duration::ZERO,
     follow_up: None,
 };
