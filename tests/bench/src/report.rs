@@ -24,6 +24,7 @@
 //! parse `1.2 ms`.
 
 mod compare;
+mod curves;
 mod figure;
 mod grid;
 mod machine;

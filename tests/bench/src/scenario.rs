@@ -7,6 +7,7 @@ use portolan_core::name::ObjectName;
 
 use crate::cluster::{Node, lists, nth_service, nth_slice};
 use crate::measure::{Samples, resident, timed};
+use crate::progress::Progress;
 use crate::report::{Row, Seen, Unit};
 
 /// How often a change is repeated for its percentiles.
@@ -19,18 +20,29 @@ const STEPS: [(u32, u32); 3] = [(1_000, 2), (10_000, 2), (50_000, 2)];
 const LOADS: [(u32, u32); 3] = [(10_000, 2), (5_000, 50), (50_000, 10)];
 
 /// Runs everything; `quick` leaves out what takes long.
-pub(crate) fn run_all(quick: bool) -> anyhow::Result<Vec<Row>> {
+pub(crate) fn run_all(quick: bool, progress: &mut Progress) -> anyhow::Result<Vec<Row>> {
+    progress.scenario("loads and changes");
     let mut rows = Vec::new();
     let sizes = |all: &[(u32, u32)]| all.iter().copied().take(if quick { 1 } else { 3 }).collect::<Vec<_>>();
-    for (services, endpoints) in sizes(&LOADS) {
+    let (loads, steps, through_api) = (sizes(&LOADS), sizes(&STEPS), sizes(&LOADS[..2]));
+    let of = loads.len() + steps.len() + through_api.len();
+    let mut done = 0;
+    let mut step = || {
+        done += 1;
+        progress.step(done, of);
+    };
+    for (services, endpoints) in loads {
         load(services, endpoints, &mut rows)?;
+        step();
     }
-    for (services, endpoints) in sizes(&STEPS) {
+    for (services, endpoints) in steps {
         changes(services, endpoints, &mut rows)?;
+        step();
     }
-    for (services, endpoints) in sizes(&LOADS[..2]) {
+    for (services, endpoints) in through_api {
         crate::through_api::run(services, endpoints, &mut rows)?;
         Node::start()?.clean()?;
+        step();
     }
     Ok(rows)
 }
