@@ -10,7 +10,7 @@ const WIDTH: usize = 24;
 
 /// Shows how far the suite is. Dropped, it leaves the terminal's line empty.
 pub(crate) struct Progress {
-    out: Box<dyn Write>,
+    out: Box<dyn Write + Send>,
     style: Style,
     scenarios: usize,
     begun: usize,
@@ -43,7 +43,7 @@ impl Progress {
         Self::on(Box::new(std::io::stderr()), style, scenarios)
     }
 
-    fn on(out: Box<dyn Write>, style: Style, scenarios: usize) -> Self {
+    fn on(out: Box<dyn Write + Send>, style: Style, scenarios: usize) -> Self {
         Self { out, style, scenarios, begun: 0, name: String::new(), shown: 0 }
     }
 

@@ -111,7 +111,7 @@ impl Chart {
             series.points.iter().map(|(x, y)| (self.x.scale.place(*x), self.y.scale.place(*y))).collect();
         match look {
             Look::Target(grey) => {
-                plot.draw_series(DashedLineSeries::new(points, 6, 4, grey.stroke_width(2)))?;
+                plot.draw_series(DashedLineSeries::new(points, 10, 8, grey.stroke_width(2)))?;
             }
             Look::Curve(colour) => {
                 plot.draw_series(LineSeries::new(points.clone(), colour.stroke_width(2)))?;
@@ -128,8 +128,8 @@ impl Chart {
         for ((series, look), y) in curves.chain(targets).zip((64..).step_by(26)) {
             match look {
                 Look::Target(grey) => {
-                    for x in [0, 10, 20] {
-                        let dash = [(x, y), (x + 6, y)];
+                    for x in [0, 16] {
+                        let dash = [(x, y), (x + 10, y)];
                         canvas.draw(&PathElement::new(dash, grey.stroke_width(2)))?;
                     }
                 }
