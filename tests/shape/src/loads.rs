@@ -55,11 +55,11 @@ fn check([small, large]: &[Load; 2], allocations: f64, allocated_bytes: f64, pea
 
 #[test]
 fn a_first_load_allocates_for_each_endpoint_what_it_did_in_a_smaller_cluster() {
-    // Measured: 9.4 and 9.1 allocations, 3,252 and 3,205 bytes, 1,257 and 1,235 at the peak. A Service of two
+    // Measured: 9.4 and 9.1 allocations, 4,263 and 4,218 bytes, 1,535 and 1,513 at the peak. A Service of two
     // endpoints is mostly the Service.
-    check(&[Load::measure(500, 2), Load::measure(4_000, 2)], 12.0, 4_100.0, 1_600.0);
-    // Measured: 0.76 and 0.70 allocations, 1,135 and 1,236 bytes, 448 and 222 at the peak.
-    check(&[Load::measure(100, 50), Load::measure(800, 50)], 1.0, 1_600.0, 560.0);
+    check(&[Load::measure(500, 2), Load::measure(4_000, 2)], 12.0, 5_300.0, 1_900.0);
+    // Measured: 0.76 and 0.70 allocations, 1,159 and 1,260 bytes, 453 and 227 at the peak.
+    check(&[Load::measure(100, 50), Load::measure(800, 50)], 1.0, 1_600.0, 570.0);
 }
 
 #[test]
@@ -74,10 +74,9 @@ fn a_first_load_writes_each_element_once_beside_what_every_table_has() {
 #[test]
 fn a_first_load_is_cut_into_transactions_of_bounded_size() {
     let load = Load::measure(800, 50);
-    // At most 16,384 elements in each, and none of them nearly empty.
+    // At most 16,384 elements in each, and half full on the whole.
     let (least, most) = (load.cost.operations / 16_384, 2 * load.cost.operations / 16_384 + 1);
     assert!((least..=most).contains(&load.cost.transactions), "{:?}", load.cost);
-    // Elements share messages: 64 KiB is the most that one can hold.
-    let fullest = load.cost.message_bytes / load.cost.messages;
-    assert!(load.cost.messages < load.cost.operations / 100, "{:?} with {fullest} bytes each", load.cost);
+    // A message for each element would be as many as operations; they are sent by the hundred and more.
+    assert!(load.cost.messages < load.cost.operations / 100, "{:?}", load.cost);
 }
