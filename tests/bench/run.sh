@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# Builds and runs the benchmarks in a network namespace of their own. Arguments are passed on:
-# --quick leaves out what takes long, --connect all but the set-up of connections, --json FILE writes the
-# figures there as well.
+# Builds the proxy and the benchmarks, and runs these in namespaces of their own. Arguments are passed on:
+# --help tells which there are.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 bash tests/setup.sh
-cargo build --locked --release -p portolan-tests-bench
-# The API server of some scenarios is on loopback.
-exec unshare --net sh -c 'ip link set lo up && exec "$@"' sh \
+cargo build --locked --release -p portolan -p portolan-tests-bench
+# Names of network namespaces are files below /run, which is this run's own; processes that it leaves behind end
+# with it.
+exec unshare --net --mount --pid --fork --kill-child --mount-proc sh -c \
+    'mount -t tmpfs portolan-bench /run && ip link set lo up && exec "$@"' sh \
     "${CARGO_TARGET_DIR:-$PWD/target}/release/portolan-bench" "$@"

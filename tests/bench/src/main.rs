@@ -1,71 +1,80 @@
-//! Measures loads and changes on this machine's kernel, from the event to the commit.
+//! Measures loads and changes of the real binary on this machine's kernel, seen from outside.
 //!
-//! Run by `make bench`, in a network namespace of its own: it fills nf_tables with up to
-//! half a million elements. What is timed is the path inside the proxy, with nothing
-//! pretended: `State::handle`, `State::prepare`, and the nftables backend with its netlink
-//! socket until the kernel has acknowledged the commit. The scenarios with `-api` in their
-//! name begin at an API server instead.
+//! Run by `make bench`, in namespaces of its own. The proxy is started on testkit's API server, which hands out
+//! objects as a real one does; a change is timed from the instant before the API server takes it to the kernel's
+//! commit, by the kernel's notice or by a packet. The proxy's own metrics are read besides, and a run
+//! fails where they do not agree with what was seen.
 //!
-//! Nothing is judged here. The machines are too different; read ratios.
+//! Figures are not judged here, only shown beside their targets: machines are too different. What does not
+//! depend on the machine is judged by [`shape`].
 
+mod arguments;
 mod cluster;
 mod connect;
+mod findings;
 mod measure;
+mod objects;
 mod progress;
+mod proxy;
 mod report;
 mod scenario;
-mod through_api;
+mod seen;
+mod shape;
+mod stage;
 
-use std::path::PathBuf;
-
-use anyhow::Context as _;
-
+use arguments::{Run, Task};
+use findings::Findings;
 use progress::Progress;
 use report::{Machine, Report};
+use scenario::{SCENARIOS, Scale};
 
 #[expect(clippy::print_stdout, reason = "the tables are what the program is for")]
 fn main() -> anyhow::Result<()> {
-    let mut json = None;
-    let mut curves = None;
-    let mut markdown = false;
-    let mut quick = false;
-    let mut only_connect = false;
-    let mut arguments = std::env::args().skip(1);
-    while let Some(argument) = arguments.next() {
-        match argument.as_str() {
-            "--json" => json = Some(PathBuf::from(arguments.next().context("--json needs a file name")?)),
-            "compare" => {
-                let mut file = || arguments.next().context("compare needs two files").map(PathBuf::from);
-                let (before, after) = (Report::read_json(&file()?)?, Report::read_json(&file()?)?);
-                print!("{}", before.compare(&after));
-                return Ok(());
+    match arguments::parse(std::env::args().skip(1))? {
+        Task::Help => print!("{}", arguments::USAGE),
+        Task::Compare(before, after) => {
+            print!("{}", Report::read_json(&before)?.compare(&Report::read_json(&after)?));
+        }
+        Task::Draw(report, folder) => Report::read_json(&report)?.write_curves(&folder)?,
+        Task::Run(run) => {
+            let findings = measure(&run)?;
+            let report = Report { machine: Machine::read()?, mode: run.mode, rows: findings.rows };
+            print!("{}", if run.is_markdown { report.markdown() } else { report.table() });
+            if let Some(path) = run.json {
+                report.write_json(&path)?;
             }
-            "draw" => {
-                let mut file =
-                    || arguments.next().context("draw needs a file and a folder").map(PathBuf::from);
-                return Report::read_json(&file()?)?.write_curves(&file()?);
+            if let Some(folder) = run.curves {
+                report.write_curves(&folder)?;
             }
-            "--curves" => curves = Some(PathBuf::from(arguments.next().context("--curves needs a folder")?)),
-            "--markdown" => markdown = true,
-            "--quick" => quick = true,
-            "--connect" => only_connect = true,
-            other => anyhow::bail!(
-                "unknown argument {other}; there are --quick, --connect, --markdown, --json FILE and --curves FOLDER"
-            ),
+            anyhow::ensure!(findings.faults.is_empty(), "{}", findings.faults.join("\n"));
         }
     }
-    let mut progress = Progress::new(if only_connect { 1 } else { 2 });
-    let mut rows = if only_connect { Vec::new() } else { scenario::run_all(quick, &mut progress)? };
-    progress.scenario("connections");
-    connect::run(&mut rows)?;
-    drop(progress);
-    let report = Report { machine: Machine::read()?, mode: "nftables".to_owned(), rows };
-    print!("{}", if markdown { report.markdown() } else { report.table() });
-    if let Some(path) = json {
-        report.write_json(&path)?;
-    }
-    if let Some(folder) = curves {
-        report.write_curves(&folder)?;
-    }
     Ok(())
+}
+
+/// Runs what is wanted.
+fn measure(run: &Run) -> anyhow::Result<Findings> {
+    let (bench, mut findings) = (run.bench(), Findings::default());
+    let wanted: Vec<_> =
+        SCENARIOS.iter().filter(|scenario| run.wants(scenario.name, scenario.only_by_name)).collect();
+    let is_shape_wanted = run.wants("shape", run.scale != Scale::Small);
+    // Far from a debug build's ways, and takes half a minute.
+    let is_connect_wanted = run.wants("connect", run.scale == Scale::Small);
+    let mut progress =
+        Progress::new(wanted.len() + usize::from(is_shape_wanted) + usize::from(is_connect_wanted));
+    for scenario in wanted {
+        progress.scenario(scenario.name);
+        (scenario.run)(&bench, &mut findings, &mut progress)?;
+    }
+    if is_shape_wanted {
+        progress.scenario("shape");
+        shape::check(&bench, &mut findings)?;
+    }
+    if is_connect_wanted {
+        progress.scenario("connect");
+        // In this namespace itself and by a backend in this process: the kernel's state is the same, and
+        // what is timed is the kernel alone.
+        connect::run(&mut findings.rows)?;
+    }
+    Ok(findings)
 }

@@ -25,16 +25,17 @@ impl Samples {
         let index = (sorted.len() * percent).div_ceil(100).saturating_sub(1);
         sorted.get(index).copied().unwrap_or_default()
     }
-}
 
-/// This process's resident memory in bytes, now and at its highest (`/proc/self/status`, proc(5)).
-pub(crate) fn resident() -> anyhow::Result<(u64, u64)> {
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    let kibibytes = |field: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(field));
-        line.and_then(|rest| rest.trim().trim_end_matches(" kB").parse::<u64>().ok()).unwrap_or_default()
-    };
-    Ok((kibibytes("VmRSS:") * 1024, kibibytes("VmHWM:") * 1024))
+    /// The mean in seconds; of no samples, zero.
+    pub(crate) fn mean(&self) -> f64 {
+        let count = u32::try_from(self.0.len()).unwrap_or(u32::MAX).max(1);
+        (self.0.iter().sum::<Duration>() / count).as_secs_f64()
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
 }
 
 #[cfg(test)]
@@ -47,5 +48,12 @@ mod tests {
         assert_eq!(samples.percentile(50), Duration::from_millis(100));
         assert_eq!(samples.percentile(99), Duration::from_millis(198));
         assert_eq!(Samples(vec![Duration::from_millis(7)]).percentile(99), Duration::from_millis(7));
+    }
+
+    #[test]
+    fn a_mean_counts_every_sample_alike_and_is_zero_of_none() {
+        let samples = Samples(vec![Duration::from_millis(1), Duration::from_millis(3)]);
+        assert!((samples.mean() - 0.002).abs() < 1e-9);
+        assert!(Samples::default().mean().abs() < 1e-9);
     }
 }

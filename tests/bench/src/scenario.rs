@@ -1,135 +1,73 @@
-//! What is measured.
+//! What is measured, each scenario on a stage of its own.
+//!
+//! A scenario does and takes down; what it should come to stands in the targets beside the figures, and
+//! what must agree is compared by [`agreement`].
 
-use std::time::Duration;
+mod agreement;
+mod churn;
+mod cold;
+mod growth;
+mod memory;
+mod restart;
+mod rolling;
+mod step;
+mod vip;
 
-use portolan_core::event::{Change, Event};
-use portolan_core::name::ObjectName;
-
-use crate::cluster::{Node, lists, nth_service, nth_slice};
-use crate::measure::{Samples, resident, timed};
+use crate::findings::Findings;
+use crate::objects::Size;
 use crate::progress::Progress;
-use crate::report::{Row, Seen, Unit};
 
-/// How often a change is repeated for its percentiles.
-const REPETITIONS: u32 = 500;
-
-/// The sizes that changes are measured at: services, endpoints of each.
-const STEPS: [(u32, u32); 3] = [(1_000, 2), (10_000, 2), (50_000, 2)];
-
-/// The sizes that loads are measured at.
-const LOADS: [(u32, u32); 3] = [(10_000, 2), (5_000, 50), (50_000, 10)];
-
-/// Runs everything; `quick` leaves out what takes long.
-pub(crate) fn run_all(quick: bool, progress: &mut Progress) -> anyhow::Result<Vec<Row>> {
-    progress.scenario("loads and changes");
-    let mut rows = Vec::new();
-    let sizes = |all: &[(u32, u32)]| all.iter().copied().take(if quick { 1 } else { 3 }).collect::<Vec<_>>();
-    let (loads, steps, through_api) = (sizes(&LOADS), sizes(&STEPS), sizes(&LOADS[..2]));
-    let of = loads.len() + steps.len() + through_api.len();
-    let mut done = 0;
-    let mut step = || {
-        done += 1;
-        progress.step(done, of);
-    };
-    for (services, endpoints) in loads {
-        load(services, endpoints, &mut rows)?;
-        step();
-    }
-    for (services, endpoints) in steps {
-        changes(services, endpoints, &mut rows)?;
-        step();
-    }
-    for (services, endpoints) in through_api {
-        crate::through_api::run(services, endpoints, &mut rows)?;
-        Node::start()?.clean()?;
-        step();
-    }
-    Ok(rows)
+/// How much of a scenario is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scale {
+    /// All sizes, many repetitions.
+    Full,
+    /// The smallest size, few repetitions.
+    Quick,
+    /// A few hundred Services, for a debug build.
+    Small,
 }
 
-/// A first load, and a restart of the proxy on the loaded kernel.
-fn load(services: u32, endpoints: u32, rows: &mut Vec<Row>) -> anyhow::Result<()> {
-    let row = |scenario: &str, measure: &str, (value, unit)| Row {
-        scenario: scenario.to_owned(),
-        services,
-        endpoints: services * endpoints,
-        measure: measure.to_owned(),
-        seen: Seen::Inside,
-        value,
-        unit,
-        target: None,
-    };
-    let seconds = |time: Duration| (time.as_secs_f64(), Unit::Seconds);
-    let objects = lists(services, endpoints);
-    let mut node = Node::start()?;
-    let (time, report) = timed(|| node.apply(objects.clone()))?;
-    rows.push(row("cold", "once", seconds(time)));
-    rows.push(row("cold", "longest transaction", seconds(report.longest_transaction)));
-    drop(node);
-
-    let mut node = Node::start()?;
-    let (time, report) = timed(|| node.apply(objects))?;
-    rows.push(row("restart", "once", seconds(time)));
-    rows.push(row("restart", "operations", (f64::from(u32::try_from(report.operations)?), Unit::Count)));
-    let (now, _) = resident()?;
-    rows.push(row("restart", "resident", (f64::from(u32::try_from(now / 1024)?) * 1024.0, Unit::Bytes)));
-    node.clean()
+/// What every scenario is told.
+#[derive(Debug, Clone)]
+pub(crate) struct Bench {
+    /// The proxy's `--mode`.
+    pub(crate) mode: String,
+    pub(crate) scale: Scale,
 }
 
-/// Small changes on a loaded kernel.
-fn changes(services: u32, endpoints: u32, rows: &mut Vec<Row>) -> anyhow::Result<()> {
-    let mut node = Node::start()?;
-    node.apply(lists(services, endpoints))?;
-    let (stride, fresh) = (services / REPETITIONS, services * endpoints);
-    // One endpoint of a Service replaced by a new one, the others staying.
-    let replaced = |round| {
-        let number = round * stride;
-        let mut slice = nth_slice(number, number * endpoints, endpoints);
-        slice.endpoints[0] = nth_slice(number, fresh + round, 1).endpoints[0].clone();
-        vec![Event::EndpointSlice(Change::Applied(slice))]
-    };
-    let added = |round| {
-        let number = services + round;
-        let slice = nth_slice(number, fresh + 1_000, endpoints);
-        let service = nth_service(number);
-        vec![Event::EndpointSlice(Change::Applied(slice)), Event::Service(Change::Applied(service))]
-    };
-    let removed = |round| {
-        let gone = ObjectName::new("bench", format!("s{}", services + round));
-        vec![Event::Service(Change::Deleted(gone))]
-    };
-    repeat("step", (services, endpoints), &mut node, replaced, rows)?;
-    repeat("add-vip", (services, endpoints), &mut node, added, rows)?;
-    repeat("remove-vip", (services, endpoints), &mut node, removed, rows)?;
-    node.clean()
-}
-
-/// Makes the same kind of change many times, each a sync of its own.
-fn repeat(
-    scenario: &'static str,
-    (services, endpoints): (u32, u32),
-    node: &mut Node,
-    events: impl Fn(u32) -> Vec<Event>,
-    rows: &mut Vec<Row>,
-) -> anyhow::Result<()> {
-    let mut samples = Samples::default();
-    for round in 0..REPETITIONS {
-        let events = events(round);
-        let (time, _) = timed(|| node.apply(events))?;
-        samples.push(time);
+impl Bench {
+    /// What of three suits the scale.
+    fn choose<T>(&self, full: T, quick: T, small: T) -> T {
+        match self.scale {
+            Scale::Full => full,
+            Scale::Quick => quick,
+            Scale::Small => small,
+        }
     }
-    for (measure, percent) in [("p50", 50), ("p99", 99)] {
-        let value = samples.percentile(percent);
-        rows.push(Row {
-            scenario: scenario.to_owned(),
-            services,
-            endpoints: services * endpoints,
-            measure: measure.to_owned(),
-            seen: Seen::Inside,
-            value: value.as_secs_f64(),
-            unit: Unit::Seconds,
-            target: None,
-        });
+
+    /// All of these sizes, the first of them, or one that is small.
+    fn sizes(&self, full: &[Size]) -> Vec<Size> {
+        self.choose(full.to_vec(), full.iter().copied().take(1).collect(), vec![Size::new(300, 2)])
     }
-    Ok(())
 }
+
+/// One scenario, or several that share a stage.
+pub(crate) struct Scenario {
+    pub(crate) name: &'static str,
+    pub(crate) run: fn(&Bench, &mut Findings, &mut Progress) -> anyhow::Result<()>,
+    /// Whether it is left out unless it is named.
+    pub(crate) only_by_name: bool,
+}
+
+/// All scenarios, in the order in which they are run.
+pub(crate) const SCENARIOS: [Scenario; 8] = [
+    Scenario { name: "cold", run: cold::run, only_by_name: false },
+    Scenario { name: "step", run: step::run, only_by_name: false },
+    Scenario { name: "vip", run: vip::run, only_by_name: false },
+    Scenario { name: "churn", run: churn::run, only_by_name: false },
+    Scenario { name: "rolling", run: rolling::run, only_by_name: false },
+    Scenario { name: "restart", run: restart::run, only_by_name: false },
+    Scenario { name: "memory", run: memory::run, only_by_name: false },
+    Scenario { name: "growth", run: growth::run, only_by_name: true },
+];

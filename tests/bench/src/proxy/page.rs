@@ -1,0 +1,67 @@
+//! The metrics page, as text in Prometheus' format.
+
+use std::collections::HashMap;
+
+/// The values of one look at the metrics.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Page(HashMap<String, f64>);
+
+impl Page {
+    /// Reads `series value` lines; others are comments.
+    pub(crate) fn parse(text: &str) -> Self {
+        let value = |line: &str| {
+            let (series, value) = line.rsplit_once(' ')?;
+            Some((series.to_owned(), value.parse().ok()?))
+        };
+        Self(text.lines().filter(|line| !line.starts_with('#')).filter_map(value).collect())
+    }
+
+    /// One series by its full name with labels.
+    pub(crate) fn get(&self, series: &str) -> Option<f64> {
+        self.0.get(series).copied()
+    }
+
+    /// All series of a name together, whatever their labels; nothing when there is none.
+    pub(crate) fn sum(&self, name: &str) -> Option<f64> {
+        let of_name = |series: &str| series.split('{').next() == Some(name);
+        let values: Vec<f64> =
+            self.0.iter().filter(|(series, _)| of_name(series)).map(|(_, value)| *value).collect();
+        (!values.is_empty()).then(|| values.iter().sum())
+    }
+
+    /// By how much all series of a name together grew since `before`, counting absent ones as zero.
+    pub(crate) fn growth(&self, before: &Self, name: &str) -> f64 {
+        self.sum(name).unwrap_or_default() - before.sum(name).unwrap_or_default()
+    }
+
+    /// The mean of what a histogram observed since `before`; nothing when it observed nothing.
+    pub(crate) fn mean(&self, before: &Self, histogram: &str) -> Option<f64> {
+        let count = self.growth(before, &format!("{histogram}_count"));
+        (count > 0.0).then(|| self.growth(before, &format!("{histogram}_sum")) / count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BEFORE: &str = "# HELP a_total things\n# TYPE a_total counter\n\
+        a_total{ip_family=\"IPv4\"} 3\na_total{ip_family=\"IPv6\"} 4\na_total_of_others 9\n";
+
+    #[test]
+    fn series_are_found_by_name_and_labels_and_added_up_by_name() {
+        let page = Page::parse(BEFORE);
+        assert_eq!(page.get("a_total{ip_family=\"IPv6\"}"), Some(4.0));
+        assert_eq!(page.sum("a_total"), Some(7.0));
+        assert_eq!(page.sum("b_total"), None);
+    }
+
+    #[test]
+    fn growth_and_means_are_of_what_came_since() {
+        let before = Page::parse("h_sum 2\nh_count 4\n");
+        let after = Page::parse("h_sum 3.5\nh_count 7\na_total 1e3\n");
+        assert_eq!(after.growth(&before, "a_total"), 1000.0);
+        assert_eq!(after.mean(&before, "h"), Some(0.5));
+        assert_eq!(before.mean(&before, "h"), None);
+    }
+}

@@ -1,0 +1,45 @@
+//! Whether the proxy's own metrics agree with what is seen from outside.
+//!
+//! The proxy times its syncs, its longest transaction, and the whole way from the trigger time that a slice
+//! carries (which is put there when it is written) until its rules are in force. The first two lie within
+//! what is timed from outside. The whole way is the same from both sides but for how the news of the commit
+//! comes back: to the proxy as an acknowledgement, after which it tidies up before it looks at the clock,
+//! and to us as a notice or an answer. Either may be first.
+
+use crate::findings::Sheet;
+use crate::measure::Samples;
+use crate::proxy::Page;
+use crate::report::{Seen, Unit};
+
+/// How long each attempt to write took.
+pub(super) const SYNC: &str = "kubeproxy_sync_proxy_rules_duration_seconds";
+/// How long after its trigger a change was in force.
+pub(super) const PROGRAMMING: &str = "kubeproxy_network_programming_duration_seconds";
+/// The longest commit of each sync.
+pub(super) const TRANSACTION: &str = "portolan_sync_longest_transaction_seconds";
+
+/// The difference of the means that is allowed, in seconds, and as a part of the mean seen from outside;
+/// whichever is more. Waking up a listener or the next probe takes some 0.1 ms here; ten times that leaves
+/// room for a machine that is busy.
+const ALLOWED: (f64, f64) = (0.001, 0.5);
+
+/// Takes down the means that the metrics gave since `before`, and compares them with `samples`; `suffix`
+/// tells the way these were seen.
+pub(super) fn compare(sheet: &mut Sheet<'_>, suffix: &str, samples: &Samples, before: &Page, after: &Page) {
+    let outside = samples.mean();
+    sheet.figure(&format!("mean{suffix}"), Seen::Outside, outside, Unit::Seconds, None);
+    for (name, histogram) in [("sync", SYNC), ("programming", PROGRAMMING), ("transaction", TRANSACTION)] {
+        let Some(inside) = after.mean(before, histogram) else { continue };
+        sheet.inside(&format!("{name} mean{suffix}"), inside, None);
+        sheet.expect(name == "programming" || inside <= outside, || {
+            format!("a {name} took {inside:.6} s by the metrics, and {outside:.6} s in all{suffix}")
+        });
+    }
+    let Some(inside) = after.mean(before, PROGRAMMING) else { return };
+    let allowed = ALLOWED.0.max(outside * ALLOWED.1);
+    sheet.expect((outside - inside).abs() <= allowed, || {
+        format!(
+            "from outside it is {outside:.6} s{suffix} and by the metrics {inside:.6} s, which is more than {allowed:.6} s apart"
+        )
+    });
+}
