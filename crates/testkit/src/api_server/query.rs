@@ -1,6 +1,7 @@
 //! What a request asks for.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use http::request::Parts;
 use http::{Method, header};
@@ -28,6 +29,8 @@ pub enum Verb {
 /// A request, as remembered for assertions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WatchedRequest {
+    /// When it had come in; the answer begins right after.
+    pub at: Instant,
     /// What it wanted done.
     pub verb: Verb,
     /// Plural name of the resource, such as `endpointslices`; the path when it is none.
@@ -134,6 +137,7 @@ impl Query {
         };
         let header = |name| parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let request = WatchedRequest {
+            at: Instant::now(),
             verb,
             resource: target.resource(path),
             user_agent: header(header::USER_AGENT).to_owned(),
