@@ -1,6 +1,7 @@
 //! The backend itself: first loads, later changes, and what to do when the kernel says no.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use async_trait::async_trait;
 use portolan_core::backend::Scope;
@@ -15,7 +16,7 @@ use crate::class::Class;
 use crate::commit::{Batches, MAX_ELEMENTS};
 use crate::edits::Edits;
 use crate::layout::Layout;
-use crate::load::{Finished, Load};
+use crate::load::{Finished, Load, Progress};
 use crate::loaded::Loaded;
 use crate::sticky::{Present, Purge};
 
@@ -63,14 +64,21 @@ impl<T: Tables> NftablesBackend<T> {
     fn load(&mut self, plan: &NodePlan) -> Result<ApplyReport, BackendError> {
         let mut report = ApplyReport { scope: Scope::Full, ..ApplyReport::default() };
         let table = self.layout.table();
+        let began = Instant::now();
         let dump = self.tables().dump(&table).map_err(|error| io(format!("read table {table}"), error))?;
         refuse_foreign_owner(dump.as_ref())?;
+        let mut progress = Progress::new(plan.service_ports.len(), began);
+        progress.read(&table, dump.as_ref(), Instant::now());
         let owned =
             self.tables().features().map_err(|error| io("probe nf_tables".into(), error))?.owner_persist;
         let mut load = Load::begin(&self.layout, self.limit, &plan.node, dump, owned);
-        for name in plan.names_by_importance() {
+        for (before, name) in plan.names_by_importance().into_iter().enumerate() {
             load.add(name, &plan.service_ports[name]);
-            self.commit(load.full_batches(), &mut report)?;
+            let full = load.full_batches();
+            if !full.is_empty() {
+                self.commit(full, &mut report)?;
+                progress.committed(&table, before + 1, Instant::now());
+            }
         }
         let Finished { mut loaded, transactions, purges } = load.finish();
         self.commit(transactions, &mut report)?;

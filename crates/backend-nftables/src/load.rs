@@ -15,6 +15,16 @@ use crate::loaded::Loaded;
 use crate::sticky::{Purge, StickyEdit};
 use crate::structure::{Obsolete, structure};
 
+mod progress;
+
+pub(crate) use progress::Progress;
+
+/// Elements after which the first transaction of a load is closed.
+///
+/// The service ports that others need come first in a plan, so a short first transaction has them in
+/// force within milliseconds, however long the rest takes.
+const FIRST_ELEMENTS: usize = 1024;
+
 /// A first load, service port by service port.
 pub(crate) struct Load<'a> {
     layout: &'a Layout,
@@ -27,6 +37,8 @@ pub(crate) struct Load<'a> {
     /// What services with affinity need. Addresses that they had may lead there to the end.
     sticky: Vec<StickyEdit>,
     limit: usize,
+    /// The number of elements at which the next transaction begins.
+    cut_at: usize,
 }
 
 /// What a first load comes to, but for the transactions that were full before.
@@ -60,15 +72,17 @@ impl<'a> Load<'a> {
         let obsolete = structure(layout, settings, dump.as_ref(), owned, &mut existing, &mut batches);
         let loaded = Loaded::with_chains(existing.classes());
         let (edits, sticky) = (Edits::default(), Vec::new());
-        Self { layout, settings, existing, loaded, edits, batches, obsolete, sticky, limit }
+        let cut_at = if replace { limit } else { limit.min(FIRST_ELEMENTS) };
+        Self { layout, settings, existing, loaded, edits, batches, obsolete, sticky, limit, cut_at }
     }
 
     pub(crate) fn add(&mut self, name: &ServicePortName, port: &Arc<ServicePort>) {
         let slots = self.existing.slots(name, port);
         self.loaded.adopt(name, slots, port, &mut self.edits);
-        if self.edits.len() >= self.limit {
+        if self.edits.len() >= self.cut_at {
             self.flush();
             self.batches.cut();
+            self.cut_at = self.limit;
         }
     }
 

@@ -177,7 +177,15 @@ impl FamilySync {
         let (family, service_ports) = (self.family, state.plan(self.family).service_ports.len());
         let ApplyReport { operations, transactions, longest_transaction, .. } = *report;
         if !self.was_applied {
-            info!(%family, service_ports, operations, took = ?took, "rules are in force");
+            info!(
+                %family,
+                service_ports,
+                operations,
+                transactions,
+                longest_transaction = ?longest_transaction,
+                took = ?took,
+                "rules are in force"
+            );
             self.was_applied = true;
         } else if operations > 0 || scope == Scope::Full {
             info!(

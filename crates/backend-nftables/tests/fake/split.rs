@@ -121,6 +121,43 @@ fn no_transaction_exceeds_its_limit() {
     assert!((5..=12).contains(&report.transactions), "{report:?}");
 }
 
+#[test]
+fn the_first_transaction_of_a_load_has_what_others_need_first_in_force() {
+    use portolan_core::Protocol::{Tcp, Udp};
+    use portolan_testkit::objects::{service, slice};
+
+    let mut objects = portolan_testkit::objects::empty_lists().to_vec();
+    for i in 0..700 {
+        let (a, b) = (i / 250, i % 250 + 1);
+        objects.push(service(&format!("aaa/s{i}"), &format!("10.96.{a}.{b}")).port("", Tcp, 80).applied());
+        let pods = slice(&format!("aaa/s{i}-1"), &format!("s{i}")).port("", Tcp, 8080);
+        objects.push(pods.on("n2", &format!("10.128.{a}.{b}")).applied());
+    }
+    // Neither their names nor their addresses put them in front.
+    objects.push(service("default/kubernetes", "10.96.9.1").port("https", Tcp, 443).applied());
+    let server = slice("default/kubernetes", "kubernetes").port("https", Tcp, 6443);
+    objects.push(server.anywhere("192.0.2.100").applied());
+    objects.push(service("kube-system/kube-dns", "10.96.9.10").port("dns", Udp, 53).applied());
+    let dns = slice("kube-system/kube-dns-1", "kube-dns").port("dns", Udp, 53);
+    objects.push(dns.on("n2", "10.244.1.53").applied());
+
+    let (tables, seen) = witnessed();
+    let mut state = State::new(config());
+    for event in objects {
+        state.handle(event);
+    }
+    state.prepare();
+    let mut backend = NftablesBackend::new(IpFamily::V4, tables);
+    let report = block_on(backend.apply(state.plan(IpFamily::V4), state.changes(IpFamily::V4))).unwrap();
+
+    assert_eq!(report.transactions, 2, "one for those, one for the rest");
+    let first = View::in_between(&seen.lock().unwrap()[0]).unwrap();
+    for frontend in ["10.96.9.1", "10.96.9.10"] {
+        assert!(first.served.keys().any(|served| served.contains(frontend)), "{frontend} is not served");
+    }
+    assert!(first.served.len() < 700, "{} are served at once", first.served.len());
+}
+
 /// What IPv4's table held after each transaction on the way from some objects to others, two elements each.
 fn on_the_way(before: &[Event], then: &[Event], restart: bool) -> Vec<View> {
     let (tables, seen) = witnessed();

@@ -66,6 +66,19 @@ async fn a_problem_is_logged_once_with_its_causes_and_what_follows_and_so_is_its
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_first_load_is_logged_with_what_it_took() {
+    let (lines, _guard) = Lines::collect(Level::INFO);
+    let _rig = Rig::ready(&settings()).await;
+    let line = |family| {
+        format!(
+            "INFO rules are in force family={family} service_ports=0 operations=1 transactions=1 \
+             longest_transaction=0ns took=0ns"
+        )
+    };
+    assert_eq!(lines.take(), [line("IPv4"), line("IPv6")]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn another_problem_is_logged_again() {
     let mut rig = Rig::ready(&settings()).await;
     let (lines, _guard) = Lines::collect(Level::ERROR);
