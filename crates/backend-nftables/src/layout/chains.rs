@@ -11,6 +11,8 @@ use super::condition::{from_local_pod, is_local, is_new, is_protocol, not_to_loo
 use super::{Container, MARK_CLUSTER_TRAFFIC, MARK_MASQUERADE, NODEPORT_IPS, SERVICE_CIDRS};
 
 const SERVICES: &str = "services";
+const DOOR: &str = "door";
+const REFUSE: &str = "refuse";
 const SOURCE_CHECK: &str = "source-check";
 const REJECT_CHECK: &str = "reject-check";
 const NODEPORT_REJECT_CHECK: &str = "nodeport-reject-check";
@@ -24,13 +26,16 @@ pub(super) fn all(family: IpFamily, settings: &NodeSettings) -> Vec<(Chain, Vec<
     let mut chains = vec![
         regular(MARK_MASQUERADE, vec![Rule::new([Statement::MarkOr(mark)])]),
         regular(MARK_CLUSTER_TRAFFIC, cluster_traffic(settings)),
+        regular(REFUSE, refuse()),
         regular(SOURCE_CHECK, source_check()),
         regular(REJECT_CHECK, reject_check()),
+        regular(DOOR, door()),
         regular(NODEPORT_REJECT_CHECK, nodeport_reject_check(family, settings)),
         regular(CLUSTER_IP_CHECK, cluster_ip_check()),
         regular(SERVICES, services(family, settings)),
-        regular(LEARN, learn()),
     ];
+    chains.extend(Protocol::ALL.map(|protocol| (Chain::regular(learn_chain(protocol)), learn(protocol))));
+    chains.push(regular(LEARN, learn_by_protocol()));
     chains.extend(hooked(mark));
     chains
 }
@@ -39,9 +44,6 @@ pub(super) fn all(family: IpFamily, settings: &NodeSettings) -> Vec<(Chain, Vec<
 fn hooked(mark: u32) -> Vec<(Chain, Vec<Rule>)> {
     let jump = |chain: &str| Statement::Jump(chain.into());
     let check = |chain| Rule::new([is_new(), jump(chain)]);
-    // What was sent to an endpoint goes on: to conntrack every datagram of a flow that
-    // nobody has answered yet is new.
-    let untranslated = |chain| Rule::new([is_new(), translated(MatchOp::Eq), jump(chain)]);
     let learn = || vec![Rule::new([is_new(), translated(MatchOp::Ne), jump(LEARN)])];
     let dispatch = || vec![Rule::new([jump(SERVICES)])];
     // Before addresses are translated, a VIP is still visible as what it is.
@@ -51,11 +53,13 @@ fn hooked(mark: u32) -> Vec<(Chain, Vec<Rule>)> {
     };
     let nat =
         |name, hook, priority, rules: Vec<Rule>| (Chain::base(name, ChainKind::Nat, hook, priority), rules);
-    let at_the_door = || vec![check(SOURCE_CHECK), untranslated(REJECT_CHECK)];
+    // One question alone for packets of connections that are no longer new.
+    let at_the_door = || vec![check(DOOR)];
+    let node_port = Rule::new([is_new(), translated(MatchOp::Eq), jump(NODEPORT_REJECT_CHECK)]);
     vec![
         filter("filter-prerouting", Hook::Prerouting, before, at_the_door()),
         filter("filter-output", Hook::Output, before, at_the_door()),
-        filter("filter-input", Hook::Input, before, vec![untranslated(NODEPORT_REJECT_CHECK)]),
+        filter("filter-input", Hook::Input, before, vec![node_port]),
         filter("filter-forward", Hook::Forward, PRIORITY_FILTER, vec![check(CLUSTER_IP_CHECK)]),
         filter("refuse-output", Hook::Output, PRIORITY_FILTER, vec![check(CLUSTER_IP_CHECK)]),
         filter("learn-prerouting", Hook::Prerouting, after, learn()),
@@ -80,6 +84,17 @@ fn cluster_traffic(settings: &NodeSettings) -> Vec<Rule> {
     }
 }
 
+/// What a new connection is asked while its VIP is still visible.
+fn door() -> Vec<Rule> {
+    let jump = |chain: &str| Statement::Jump(chain.into());
+    vec![
+        Rule::new([jump(SOURCE_CHECK)]),
+        // What was sent to an endpoint goes on: to conntrack every datagram of a flow that
+        // nobody has answered yet is new.
+        Rule::new([translated(MatchOp::Eq), jump(REJECT_CHECK)]),
+    ]
+}
+
 /// Drops what comes from outside a VIP's source ranges, whether anybody serves it or not.
 fn source_check() -> Vec<Rule> {
     vec![Rule::new([
@@ -92,18 +107,18 @@ fn source_check() -> Vec<Rule> {
 /// Refuses VIPs that nobody serves, before their address is routed; ignores those that only
 /// other nodes serve.
 fn reject_check() -> Vec<Rule> {
-    let unserved = || listed(Container::Reject, MatchOp::Eq);
-    let mut rules = refuse(vec![unserved()]).to_vec();
-    rules.push(Rule::new([listed(Container::Drop, MatchOp::Eq), Statement::Drop]));
-    rules
+    vec![
+        Rule::new([listed(Container::Reject, MatchOp::Eq), Statement::Goto(REFUSE.into())]),
+        Rule::new([listed(Container::Drop, MatchOp::Eq), Statement::Drop]),
+    ]
 }
 
 /// Refuses node ports that nobody serves, but only after translation: the same address and port
 /// may be a VIP of another Service, which `services` looks up first.
 fn nodeport_reject_check(family: IpFamily, settings: &NodeSettings) -> Vec<Rule> {
     let mut unserved = to_node_port(family, settings);
-    unserved.push(listed(Container::NodePortReject, MatchOp::Eq));
-    refuse(unserved).into()
+    unserved.extend([listed(Container::NodePortReject, MatchOp::Eq), Statement::Goto(REFUSE.into())]);
+    vec![Rule::new(unserved)]
 }
 
 /// Refuses other ports of cluster IPs and drops what goes to cluster IPs that do not exist. Packets
@@ -111,20 +126,18 @@ fn nodeport_reject_check(family: IpFamily, settings: &NodeSettings) -> Vec<Rule>
 fn cluster_ip_check() -> Vec<Rule> {
     let unallocated =
         Statement::InSet { key: vec![Selector::Daddr], op: MatchOp::Eq, set: SERVICE_CIDRS.into() };
-    let mut rules = refuse(vec![listed(Container::ClusterIps, MatchOp::Eq)]).to_vec();
-    rules.push(Rule::new([unallocated, Statement::Drop]));
-    rules
+    vec![
+        Rule::new([listed(Container::ClusterIps, MatchOp::Eq), Statement::Goto(REFUSE.into())]),
+        Rule::new([unallocated, Statement::Drop]),
+    ]
 }
 
-/// Refuses what meets the condition.
+/// Refuses all that comes here, so that the conditions are looked up once and not once per protocol.
 ///
 /// TCP is refused with a reset and not an ICMP error: the kernel sends a peer one ICMP error a second
 /// and no more, and a client whose `connect` is just at work does not notice one until it repeats its SYN.
-fn refuse(condition: Vec<Statement>) -> [Rule; 2] {
-    let tcp = std::iter::once(is_protocol(Protocol::Tcp)).chain(condition.iter().cloned());
-    let tcp: Vec<_> = tcp.chain([Statement::RejectTcpReset]).collect();
-    let rest: Vec<_> = condition.into_iter().chain([Statement::Reject]).collect();
-    [Rule::new(tcp), Rule::new(rest)]
+fn refuse() -> Vec<Rule> {
+    vec![Rule::new([is_protocol(Protocol::Tcp), Statement::RejectTcpReset]), Rule::new([Statement::Reject])]
 }
 
 fn services(family: IpFamily, settings: &NodeSettings) -> Vec<Rule> {
@@ -135,19 +148,28 @@ fn services(family: IpFamily, settings: &NodeSettings) -> Vec<Rule> {
     vec![Rule::new([look_up(Container::Services)]), Rule::new(node_port)]
 }
 
+/// The chain that looks up where packets of one protocol are learned.
+fn learn_chain(protocol: Protocol) -> String {
+    format!("{LEARN}-{protocol}")
+}
+
+/// Sends each protocol to a chain of its own, which meets no questions about the others.
+fn learn_by_protocol() -> Vec<Rule> {
+    let by_protocol =
+        |protocol| Rule::new([is_protocol(protocol), Statement::Goto(learn_chain(protocol).into())]);
+    Protocol::ALL.map(by_protocol).into()
+}
+
 /// Sends the first packets of connections to services with affinity to where their endpoints are
 /// learned. What was asked for is found by the original destination, by now translated; nft gives
-/// its port a type only where the protocol is fixed.
-fn learn() -> Vec<Rule> {
+/// its port a type only where the protocol is fixed in the same rule.
+fn learn(protocol: Protocol) -> Vec<Rule> {
     let vip = [Selector::CtOriginalDaddr, Selector::L4Proto, Selector::CtOriginalProtoDst];
-    let mut rules = Vec::new();
-    for protocol in Protocol::ALL {
-        for (key, container) in [(&vip[..], Container::Affinity), (&vip[1..], Container::NodePortAffinity)] {
-            let look_up = Statement::Vmap { key: key.to_vec(), map: container.name().into() };
-            rules.push(Rule::new([is_protocol(protocol), look_up]));
-        }
-    }
-    rules
+    let look_up = |(key, container): (&[Selector], Container)| {
+        let look_up = Statement::Vmap { key: key.to_vec(), map: container.name().into() };
+        Rule::new([is_protocol(protocol), look_up])
+    };
+    [(&vip[..], Container::Affinity), (&vip[1..], Container::NodePortAffinity)].map(look_up).into()
 }
 
 fn listed(container: Container, op: MatchOp) -> Statement {
