@@ -236,13 +236,20 @@ fn needs_check(old: Option<&ServicePort>, new: Option<&ServicePort>) -> bool {
         port.into_iter().flat_map(|port| frontends(port).filter(|f| is_served(port, *f))).collect()
     };
     let (before, now) = (served(old), served(new));
-    let lost_address = before.iter().any(|frontend| !now.contains(frontend));
+    let lost_address = before.iter().any(|frontend| !now.contains(frontend)) || leaves_lingering(old, new);
     let first_endpoint = now.iter().any(|frontend| !before.contains(frontend));
     let lost_endpoint = || {
         let kept = new.map_or_else(Arc::default, keepers);
         old.is_some_and(|old| keepers(old).iter().any(|endpoint| kept.binary_search(endpoint).is_err()))
     };
     lost_address || first_endpoint || lost_endpoint()
+}
+
+/// Whether an address goes that nobody new was led from, but where endpoints still answered old flows.
+fn leaves_lingering(old: Option<&ServicePort>, new: Option<&ServicePort>) -> bool {
+    let Some(old) = old.filter(|old| !old.lingering_endpoints.is_empty()) else { return false };
+    let stays = |frontend: &Frontend| new.is_some_and(|new| frontends(new).any(|other| other == *frontend));
+    frontends(old).any(|frontend| !stays(&frontend))
 }
 
 fn is_served(port: &ServicePort, frontend: Frontend) -> bool {

@@ -108,3 +108,23 @@ fn ranges_of_cluster_ips_are_no_reason_to_look() {
     plan.service_ports.clear();
     assert!(FlowCheck::after(&plan, &ChangeSet::complete()).is_empty(), "nothing is ours");
 }
+
+/// Its endpoint is not ready and still answers the flows that it has; whoever gets the address has none.
+#[test]
+fn an_address_that_leaves_a_port_with_lingering_endpoints_alone_is_checked() {
+    let lingering = |cluster_ip: Option<IpAddr>| {
+        let port = ServicePort::clone(&service_port("10.244.0.1:5353"));
+        let lingering_endpoints = port.cluster_endpoints.iter().map(Endpoint::socket_address).collect();
+        Arc::new(ServicePort { cluster_ip, cluster_endpoints: Arc::default(), lingering_endpoints, ..port })
+    };
+    let mut plan = plan();
+    let (old, new) = (lingering("10.96.0.10".parse().ok()), lingering(None));
+    plan.service_ports.insert(name("dns"), Arc::clone(&new));
+    let mut changes = ChangeSet::default();
+    changes.record(&name("dns"), Some(old), Some(&new));
+
+    let check = FlowCheck::after(&plan, &changes);
+
+    assert!(check.is_stale(&flow("10.96.0.10:53", "10.244.0.1:5353")));
+    assert!(!check.is_stale(&flow("192.0.2.1:30053", "10.244.0.1:5353")), "the node port stays");
+}
