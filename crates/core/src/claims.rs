@@ -63,15 +63,10 @@ pub struct Claim {
 /// All claims of one family.
 #[derive(Debug, Default)]
 pub struct Claims {
-    by_frontend: HashMap<Frontend, Claimants>,
-}
-
-/// Most frontends have one claim, so that one needs no allocation of its own.
-#[derive(Debug)]
-struct Claimants {
-    first: Claim,
-    /// Sorted.
-    others: Vec<Claim>,
+    /// The claim that counts, of each frontend that has any.
+    winners: HashMap<Frontend, Claim>,
+    /// The claims besides it, sorted, of the few frontends that have several.
+    losers: HashMap<Frontend, Vec<Claim>>,
 }
 
 impl Claims {
@@ -83,50 +78,58 @@ impl Claims {
     /// Whether nobody claims anything.
     #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
-        self.by_frontend.is_empty()
+        self.winners.is_empty() && self.losers.is_empty()
     }
 
     /// Who answers on `frontend`.
     pub fn owner(&self, frontend: &Frontend) -> Option<&ServicePortName> {
-        self.by_frontend.get(frontend).map(|claimants| &claimants.first.owner)
+        self.winners.get(frontend).map(|claim| &claim.owner)
     }
 
     /// Adds a claim. Returns the other service port that contends for the frontend
     /// and the result, if there is one.
     pub fn add(&mut self, frontend: Frontend, claim: Claim) -> Option<Contest> {
-        match self.by_frontend.entry(frontend) {
+        let winner = match self.winners.entry(frontend) {
             Entry::Vacant(entry) => {
-                entry.insert(Claimants { first: claim, others: Vec::new() });
-                None
+                entry.insert(claim);
+                return None;
             }
-            Entry::Occupied(mut entry) => {
-                let claimants = entry.get_mut();
-                let (winner, loser) = if claim < claimants.first {
-                    (claim.clone(), std::mem::replace(&mut claimants.first, claim))
-                } else {
-                    (claimants.first.clone(), claim)
-                };
-                let contest = Contest { frontend, winner: winner.owner.clone(), loser: loser.owner.clone() };
-                let at = claimants.others.partition_point(|other| *other < loser);
-                claimants.others.insert(at, loser);
-                (contest.winner != contest.loser).then_some(contest)
-            }
-        }
+            Entry::Occupied(entry) => entry.into_mut(),
+        };
+        let loser = if claim < *winner { std::mem::replace(winner, claim) } else { claim };
+        let contest = Contest { frontend, winner: winner.owner.clone(), loser: loser.owner.clone() };
+        let others = self.losers.entry(frontend).or_default();
+        let at = others.partition_point(|other| *other < loser);
+        others.insert(at, loser);
+        (contest.winner != contest.loser).then_some(contest)
     }
 
     /// Takes one claim back. Returns the service port that now answers in its owner's place.
     pub fn remove(&mut self, frontend: &Frontend, claim: &Claim) -> Option<ServicePortName> {
-        let claimants = self.by_frontend.get_mut(frontend)?;
-        if claimants.first != *claim {
-            claimants.others.retain(|other| other != claim);
+        let Entry::Occupied(mut winner) = self.winners.entry(*frontend) else { return None };
+        let Some(others) = self.losers.get_mut(frontend) else {
+            if winner.get() == claim {
+                winner.remove();
+            }
             return None;
+        };
+        let heir = if winner.get() == claim {
+            // There is one at least, or the entry would be gone.
+            winner.insert(others.remove(0));
+            Some(winner.get().owner.clone())
+        } else {
+            others.retain(|other| other != claim);
+            None
+        };
+        if others.is_empty() {
+            self.losers.remove(frontend);
         }
-        if claimants.others.is_empty() {
-            self.by_frontend.remove(frontend);
-            return None;
-        }
-        claimants.first = claimants.others.remove(0);
-        Some(claimants.first.owner.clone())
+        heir
+    }
+
+    /// Makes room for so many claims more at once.
+    pub(crate) fn reserve(&mut self, claims: usize) {
+        self.winners.reserve(claims.saturating_sub(self.winners.len()));
     }
 }
 

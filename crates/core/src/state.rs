@@ -6,11 +6,12 @@
 //! the node itself and the list after a lost watch.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use crate::address::{IpFamily, PerFamily, Protocol};
 use crate::changes::ChangeSet;
 use crate::claims::{Contest, claims_of};
-use crate::event::{Change, EndpointSlice, Event, Node, Object, Service, ServiceCidr};
+use crate::event::{Change, EndpointSlice, Event, Node, Object, Service, ServiceCidr, ServicePortSpec};
 use crate::health_check::health_check;
 use crate::name::{Name, ObjectName};
 use crate::node::NodeConfig;
@@ -20,23 +21,27 @@ use crate::selection::Here;
 
 mod family;
 mod settings;
+mod slices;
 #[cfg(test)]
 mod tests;
 
 use family::FamilyState;
 pub use family::{Committed, WithoutLocalEndpoints};
+use slices::Slices;
 
 /// The proxy's whole knowledge.
 #[derive(Debug)]
 pub struct State {
     config: NodeConfig,
     services: HashMap<ObjectName, ServiceEntry>,
-    slices: HashMap<ObjectName, EndpointSlice>,
+    slices: Slices,
     node: Option<Node>,
     service_cidrs: BTreeMap<Name, ServiceCidr>,
     families: PerFamily<FamilyState>,
     /// Services to decide anew at the next [`State::prepare`].
     dirty: HashSet<ObjectName>,
+    /// Ports that those Services had and have no more, which plans may still hold.
+    former_ports: HashMap<ObjectName, Vec<(Name, Protocol)>>,
     listed: Listed,
     contests: Vec<Contest>,
 }
@@ -44,11 +49,9 @@ pub struct State {
 /// A Service with its slices; either may be known before the other.
 #[derive(Debug, Default)]
 struct ServiceEntry {
-    service: Option<Service>,
-    /// Names of its slices, both families, sorted.
-    slices: Vec<Name>,
-    /// The ports that are in the plan of each family.
-    planned: PerFamily<Box<[(Name, Protocol)]>>,
+    service: Option<Box<Service>>,
+    /// Its slices, both families, sorted by name. Most Services have one, so there is no room to spare.
+    slices: Vec<Arc<EndpointSlice>>,
 }
 
 /// Which initial lists have come.
@@ -68,11 +71,12 @@ impl State {
         Self {
             config,
             services: HashMap::new(),
-            slices: HashMap::new(),
+            slices: Slices::default(),
             node: None,
             service_cidrs: BTreeMap::new(),
             families,
             dirty: HashSet::new(),
+            former_ports: HashMap::new(),
             listed: Listed::default(),
             contests: Vec::new(),
         }
@@ -82,12 +86,18 @@ impl State {
     pub fn handle(&mut self, event: Event) {
         match event {
             Event::Service(change) => {
-                self.listed.services |= matches!(change, Change::Replaced(_));
+                if let Change::Replaced(services) = &change {
+                    self.listed.services = true;
+                    self.make_room(services);
+                }
                 self.change(change, Self::services_known, Self::set_service);
             }
             Event::EndpointSlice(change) => {
-                self.listed.slices |= matches!(change, Change::Replaced(_));
-                self.change(change, |state| state.slices.keys().cloned().collect(), Self::set_slice);
+                if let Change::Replaced(slices) = &change {
+                    self.listed.slices = true;
+                    self.slices.reserve(slices.len());
+                }
+                self.change(change, |state| state.slices.names().cloned().collect(), Self::set_slice);
             }
             Event::Node(change) => {
                 self.listed.node |= matches!(change, Change::Replaced(_));
@@ -171,9 +181,12 @@ impl State {
             }
             Change::Deleted(key) => set(self, &key, None),
             Change::Replaced(objects) => {
-                let present: HashSet<_> = objects.iter().map(|object| object.key().clone()).collect();
-                for gone in known(self).into_iter().filter(|key| !present.contains(key)) {
-                    set(self, &gone, None);
+                let known = known(self);
+                if !known.is_empty() {
+                    let present: HashSet<_> = objects.iter().map(|object| object.key().clone()).collect();
+                    for gone in known.into_iter().filter(|key| !present.contains(key)) {
+                        set(self, &gone, None);
+                    }
                 }
                 for object in objects {
                     let key = object.key().clone();
@@ -191,15 +204,15 @@ impl State {
             return;
         }
         let entry = self.services.entry(name.clone()).or_default();
-        if entry.service == service {
+        if entry.service.as_deref() == service.as_ref() {
             return;
         }
         for (family, state) in [(IpFamily::V4, &mut self.families.v4), (IpFamily::V6, &mut self.families.v6)]
         {
-            let claims = |service: &Option<Service>| {
-                service.as_ref().map(|service| claims_of(service, family)).unwrap_or_default()
+            let claims = |service: Option<&Service>| {
+                service.map(|service| claims_of(service, family)).unwrap_or_default()
             };
-            let (old, new) = (claims(&entry.service), claims(&service));
+            let (old, new) = (claims(entry.service.as_deref()), claims(service.as_ref()));
             for (frontend, claim) in old.iter().filter(|claim| !new.contains(claim)) {
                 let heir = state.claims.remove(frontend, claim);
                 self.dirty.extend(heir.map(|heir| heir.service));
@@ -212,18 +225,38 @@ impl State {
                 }
             }
         }
-        entry.service = service;
+        let has = |old: &ServicePortSpec| {
+            let is_it = |new: &ServicePortSpec| new.name == old.name && new.protocol == old.protocol;
+            service.as_ref().is_some_and(|service| service.ports.iter().any(is_it))
+        };
+        let former = entry.service.iter().flat_map(|service| &service.ports).filter(|port| !has(port));
+        let mut former = former.map(|port| (port.name.clone(), port.protocol)).peekable();
+        if former.peek().is_some() {
+            self.former_ports.entry(name.clone()).or_default().extend(former);
+        }
+        entry.service = service.map(Box::new);
         self.dirty.insert(name.clone());
+    }
+
+    /// Makes room for a list of Services at once: tables that grow step by step leave holes behind.
+    fn make_room(&mut self, services: &[Service]) {
+        self.services.reserve(services.len().saturating_sub(self.services.len()));
+        for family in IpFamily::ALL {
+            let ports = services.iter().filter(|service| service.cluster_ips[family].is_some());
+            let ports = ports.map(|service| service.ports.len()).sum();
+            self.families[family].reserve(ports);
+        }
     }
 
     fn set_slice(&mut self, name: &ObjectName, slice: Option<EndpointSlice>) {
         let old = match slice {
             Some(slice) => {
-                if self.slices.get(name) == Some(&slice) {
+                if self.slices.get(name).is_some_and(|old| **old == slice) {
                     return;
                 }
+                let slice = Arc::new(slice);
                 self.attach(&slice);
-                self.slices.insert(name.clone(), slice)
+                self.slices.insert(slice)
             }
             None => self.slices.remove(name),
         };
@@ -241,47 +274,49 @@ impl State {
     }
 
     /// Links a slice that is about to be stored with its Service.
-    fn attach(&mut self, slice: &EndpointSlice) {
+    fn attach(&mut self, slice: &Arc<EndpointSlice>) {
         let owner = slice.service_name();
         let known = self.slices.get(&slice.name).and_then(|old| old.trigger_time);
         if let Some(time) = slice.trigger_time.filter(|time| Some(*time) != known) {
             self.families[slice.family].add_trigger(&owner, time);
         }
-        let entry = self.services.entry(owner.clone()).or_default();
-        if let Err(at) = entry.slices.binary_search(&slice.name.name) {
-            entry.slices.insert(at, slice.name.name.clone());
+        let slices = &mut self.services.entry(owner.clone()).or_default().slices;
+        match slices.binary_search_by(|other| other.name.name.cmp(&slice.name.name)) {
+            Ok(at) => slices[at] = Arc::clone(slice),
+            Err(at) => {
+                slices.reserve_exact(1);
+                slices.insert(at, Arc::clone(slice));
+            }
         }
         self.dirty.insert(owner);
     }
 
     fn detach(&mut self, owner: &ObjectName, slice: &Name) {
         if let Some(entry) = self.services.get_mut(owner) {
-            entry.slices.retain(|name| name != slice);
+            entry.slices.retain(|other| other.name.name != *slice);
         }
     }
 
     /// Decides one Service anew in both families.
     fn resolve(&mut self, name: &ObjectName) {
-        let Some(entry) = self.services.get_mut(name) else { return };
-        let slices: Vec<&EndpointSlice> = entry
-            .slices
-            .iter()
-            .filter_map(|slice| {
-                self.slices.get(&ObjectName { namespace: name.namespace.clone(), name: slice.clone() })
-            })
-            .collect();
+        let former = self.former_ports.remove(name).unwrap_or_default();
+        let Some(entry) = self.services.get(name) else { return };
         let zone = self.node.as_ref().and_then(|node| node.zone.as_ref());
         let here = Here { node: &self.config.node_name, zone };
         let node_ips = self.config.node_ips(self.node.as_ref());
         for (family, state) in [(IpFamily::V4, &mut self.families.v4), (IpFamily::V6, &mut self.families.v6)]
         {
-            let slices: Vec<_> = slices.iter().copied().filter(|slice| slice.family == family).collect();
-            let service = entry.service.as_ref().filter(|service| service.cluster_ips[family].is_some());
+            let slices: Vec<_> =
+                entry.slices.iter().map(|slice| &**slice).filter(|slice| slice.family == family).collect();
+            let service = entry.service.as_deref().filter(|service| service.cluster_ips[family].is_some());
             let surroundings = Surroundings { family, claims: &state.claims, here, node_ips };
             let ports = service
                 .map_or_else(Vec::new, |service| resolve::service_ports(service, &slices, surroundings));
             state.set_health_check(name, service.and_then(|service| health_check(service, &slices, here)));
-            state.set_ports(name, ports, &mut entry.planned[family]);
+            let present = entry.service.iter().flat_map(|service| &service.ports);
+            let present = present.map(|port| (&port.name, port.protocol));
+            let former = former.iter().map(|(port, protocol)| (port, *protocol));
+            state.set_ports(name, present.chain(former), ports);
         }
         if entry.service.is_none() && entry.slices.is_empty() {
             self.services.remove(name);

@@ -61,18 +61,24 @@ impl FamilyState {
         }
     }
 
-    /// Makes these the only ports of `service` in the plan; `planned` are those it had and then has.
-    pub(super) fn set_ports(
+    /// Makes room for so many service ports more at once.
+    pub(super) fn reserve(&mut self, ports: usize) {
+        self.claims.reserve(ports);
+        self.plan.service_ports.reserve(ports.saturating_sub(self.plan.service_ports.len()));
+    }
+
+    /// Makes these the only ports of `service` in the plan, which holds none but those of
+    /// `known` so far.
+    pub(super) fn set_ports<'a>(
         &mut self,
         service: &ObjectName,
+        known: impl Iterator<Item = (&'a Name, Protocol)>,
         ports: Vec<(ServicePortName, ServicePort)>,
-        planned: &mut Box<[(Name, Protocol)]>,
     ) {
-        let now = ports.iter().map(|(port, _)| (port.port.clone(), port.protocol)).collect();
-        for before in std::mem::replace(planned, now) {
-            if !planned.contains(&before) {
-                let (port, protocol) = before;
-                self.set(ServicePortName { service: service.clone(), port, protocol }, None);
+        for (port, protocol) in known {
+            if !ports.iter().any(|(wanted, _)| wanted.port == *port && wanted.protocol == protocol) {
+                let (service, port) = (service.clone(), port.clone());
+                self.set(ServicePortName { service, port, protocol }, None);
             }
         }
         for (port, wanted) in ports {
