@@ -1,0 +1,54 @@
+//! One connection after the other, each timed from the call to its return.
+
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use socket2::{Domain, Socket, Type};
+
+/// Clients that connections come from, so that one client's ports do not run out.
+const CLIENTS: u32 = 50;
+/// How long a connection that stands may take to reach the listener.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Connects from the thread's namespace to what the listener serves.
+pub(super) struct Dial<'a> {
+    listener: &'a TcpListener,
+}
+
+impl<'a> Dial<'a> {
+    /// The listener does not block, and answers for every address that will be asked for.
+    pub(super) fn new(listener: &'a TcpListener) -> Self {
+        Self { listener }
+    }
+
+    /// Opens a connection, and closes both ends so that nothing of it stays. The time in seconds is that
+    /// of `connect` alone.
+    pub(super) fn connect(&self, round: u32, to: SocketAddr) -> anyhow::Result<f64> {
+        let from = Ipv4Addr::from(u32::from(Ipv4Addr::new(10, 200, 0, 1)) + round % CLIENTS);
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+        // A reset in place of the closing handshake: no TIME-WAIT is left behind.
+        socket.set_linger(Some(Duration::ZERO))?;
+        socket.bind(&SocketAddr::new(from.into(), 0).into())?;
+        let began = Instant::now();
+        socket.connect(&to.into()).with_context(|| format!("cannot connect {from} to {to}"))?;
+        let took = began.elapsed();
+        drop(socket);
+        self.accept().with_context(|| format!("{from} to {to} reached nobody"))?;
+        Ok(took.as_secs_f64())
+    }
+
+    fn accept(&self) -> std::io::Result<()> {
+        let began = Instant::now();
+        loop {
+            match self.listener.accept() {
+                Ok(_) => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::WouldBlock && began.elapsed() < PATIENCE => {
+                    std::thread::yield_now();
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
