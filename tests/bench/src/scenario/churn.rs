@@ -45,7 +45,7 @@ fn at(bench: &Bench, stage: &Stage, size: Size, sheet: &mut Sheet<'_>) -> anyhow
     let began = Instant::now();
     let sent = send(stage, size, rate, rate * seconds);
     let took = began.elapsed();
-    let time = proxy.time()? - time;
+    let time = proxy.time()?.saturating_sub(time);
     std::thread::sleep(TAIL);
     let (after, seen) = (proxy.page()?, watcher.end()?);
     let lags = lags(&sent, &seen);

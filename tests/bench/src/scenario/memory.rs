@@ -76,7 +76,8 @@ fn from_manifests(stage: &Stage, size: Size, sheet: &mut Sheet<'_>) -> anyhow::R
         let objects = numbers
             .flat_map(|number| std::iter::once(crate::objects::service(number)).chain(size.slices(number)));
         // JSON is YAML, too.
-        let text: String = objects.map(|object| format!("---\n{object}\n")).collect();
+        let text =
+            objects.flat_map(|object| ["---".to_owned(), object.to_string()]).collect::<Vec<_>>().join("\n");
         folder.write(&format!("{first}.yaml"), &text)?;
     }
     let mut proxy = stage.start_from(From::Manifests(&folder.path()))?;

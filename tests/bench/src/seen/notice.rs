@@ -109,9 +109,8 @@ impl Notices {
     pub(crate) fn next(&mut self) -> anyhow::Result<Option<(Instant, Vec<Commit>)>> {
         let length = match recv(self.socket.as_raw_fd(), &mut self.buffer, MsgFlags::empty()) {
             Ok(length) => length,
-            Err(Errno::EAGAIN | Errno::EINTR) => return Ok(None),
-            // Notices were lost: whoever waits for one of them runs out of patience and says so.
-            Err(Errno::ENOBUFS) => return Ok(None),
+            // With ENOBUFS notices were lost: whoever waits for one of them runs out of patience and says so.
+            Err(Errno::EAGAIN | Errno::EINTR | Errno::ENOBUFS) => return Ok(None),
             Err(errno) => return Err(io::Error::from(errno)).context("cannot read the kernel's notices"),
         };
         let at = Instant::now();

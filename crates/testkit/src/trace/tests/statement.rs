@@ -233,15 +233,6 @@ fn what_cannot_be_interpreted_is_an_error() {
     };
     let mixed = Packet::arriving(Protocol::Tcp, at(CLIENT), at("[::1]:80"));
     assert_eq!(error(Statement::Drop, &mixed), "no packet goes from 192.0.2.9:4000 to [::1]:80");
-    let long = Statement::MatchPrefix {
-        selector: Selector::ThDport,
-        op: MatchOp::Eq,
-        value: Bytes::port(80),
-        bits: 17,
-    };
-    assert!(error(long, &arriving(VIP)).ends_with("a value does not fit its selector"));
-    let short = Statement::MatchBits { selector: Selector::ThDport, mask: 1, op: MatchOp::Eq };
-    assert!(error(short, &arriving(VIP)).ends_with("a value does not fit its selector"));
     let too_wide = is(Selector::NumgenRandom { modulus: (1 << 16) + 1 }, Bytes::u32_host(0));
     assert!(error(too_wide, &arriving(VIP)).ends_with("too many numbers to try them all"));
 }
