@@ -5,7 +5,7 @@ use std::hash::Hash;
 
 /// How often each thing is used.
 #[derive(Debug)]
-pub(crate) struct Counted<T>(HashMap<T, usize>);
+pub(crate) struct Counted<T>(HashMap<T, u32>);
 
 impl<T> Default for Counted<T> {
     fn default() -> Self {

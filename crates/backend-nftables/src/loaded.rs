@@ -14,8 +14,13 @@ use crate::counted::Counted;
 use crate::edits::Edits;
 use crate::frontend::{Frontend, Item, List, Value};
 use crate::layout::Container;
-use crate::slots::{SlotChange, Slots};
+use crate::slots::SlotChange;
 use crate::sticky::{Purge, StickyEdit};
+
+mod port;
+
+use port::LoadedPort;
+pub(crate) use port::SlotLists;
 
 /// The loaded services of one family.
 #[derive(Debug, Default)]
@@ -36,25 +41,12 @@ pub(crate) struct Loaded {
     pub(crate) stale_chains: Vec<Arc<str>>,
 }
 
-#[derive(Debug)]
-struct LoadedPort {
-    port: Arc<ServicePort>,
-    slots: SlotLists,
-}
-
 /// A service port with affinity that changed; as it is loaded, and as it shall be.
 #[derive(Debug)]
 pub(crate) struct StickyChange {
     pub(crate) name: ServicePortName,
     pub(crate) old: Option<Arc<ServicePort>>,
     pub(crate) new: Option<Arc<ServicePort>>,
-}
-
-/// The slots of both lists of a service port.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct SlotLists {
-    pub(crate) cluster: Slots,
-    pub(crate) local: Slots,
 }
 
 /// One service port on its way from what is loaded to what is wanted.
@@ -64,21 +56,6 @@ struct PortChange<'a> {
     old: Option<(Arc<ServicePort>, Vec<Frontend>)>,
     wanted: Option<&'a Arc<ServicePort>>,
     slots: SlotLists,
-}
-
-impl SlotLists {
-    fn of(&self, list: List) -> &Slots {
-        match list {
-            List::Cluster => &self.cluster,
-            List::Local => &self.local,
-        }
-    }
-
-    fn items(&self, frontend: &Frontend) -> impl Iterator<Item = Item> {
-        frontend.slot_maps().flat_map(move |(map, list)| {
-            self.of(list).iter().map(move |(slot, target)| frontend.slot(map, slot, target))
-        })
-    }
 }
 
 impl Loaded {
@@ -122,9 +99,10 @@ impl Loaded {
         wanted: Option<&'a Arc<ServicePort>>,
         edits: &mut Edits,
     ) -> PortChange<'a> {
-        let Some(LoadedPort { port, slots }) = self.ports.remove(name) else {
+        let Some(loaded) = self.ports.remove(name) else {
             return PortChange { name, old: None, wanted, slots: SlotLists::default() };
         };
+        let (port, slots) = loaded.unpack();
         let wanted_frontends = wanted.map(|port| Frontend::all(name, port)).unwrap_or_default();
         let mut frontends = Frontend::all(name, &port);
         for frontend in &frontends {
@@ -160,7 +138,7 @@ impl Loaded {
             frontend.heads(name, port).into_iter().for_each(|item| edits.add(item));
             self.join(frontend.class(port));
         }
-        self.ports.insert(name.clone(), LoadedPort { port: Arc::clone(port), slots });
+        self.ports.insert(name.clone(), LoadedPort::pack(port, &slots));
     }
 
     fn join(&mut self, class: Option<Class>) {
@@ -262,15 +240,6 @@ impl Loaded {
         }
         if let Some(ip) = old {
             self.cluster_ips.remove(ip, || edits.remove(cluster_ip(ip)));
-        }
-    }
-}
-
-impl SlotLists {
-    fn of_mut(&mut self, list: List) -> &mut Slots {
-        match list {
-            List::Cluster => &mut self.cluster,
-            List::Local => &mut self.local,
         }
     }
 }

@@ -8,6 +8,10 @@ use std::net::IpAddr;
 
 use portolan_core::Endpoint;
 
+mod order;
+
+pub use order::Order;
+
 /// Where a slot leads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Target {
@@ -57,11 +61,14 @@ impl Slots {
     /// Makes the slots lead to `wanted`, which is sorted and names each target once, by
     /// changing as few of them as possible. Returns those, each once.
     pub fn assign(&mut self, wanted: &[Endpoint]) -> Vec<SlotChange> {
+        if self.0.is_empty() {
+            return self.fill(wanted);
+        }
         let before = self.0.clone();
         let mut kept = vec![false; wanted.len()];
         let mut holes = Vec::new();
         for (index, target) in self.0.iter().enumerate() {
-            match wanted.binary_search_by_key(target, Target::from) {
+            match position(wanted, target) {
                 Ok(at) if !kept[at] => kept[at] = true,
                 _ => holes.push(index),
             }
@@ -97,6 +104,17 @@ impl Slots {
             .filter(|change| change.old != change.new)
             .collect()
     }
+
+    /// Makes the first slots.
+    fn fill(&mut self, wanted: &[Endpoint]) -> Vec<SlotChange> {
+        self.0 = wanted.iter().map(Target::from).collect();
+        self.iter().map(|(slot, target)| SlotChange { slot, old: None, new: Some(target) }).collect()
+    }
+}
+
+/// Where a target stands in a sorted list of endpoints.
+fn position(endpoints: &[Endpoint], target: &Target) -> Result<usize, usize> {
+    endpoints.binary_search_by_key(target, Target::from)
 }
 
 #[cfg(test)]
@@ -150,6 +168,17 @@ mod tests {
         assert_eq!(found, slots(&[1, 2, 3]));
     }
 
+    #[test]
+    fn slots_in_the_order_of_their_endpoints_take_no_room() {
+        let list = endpoints(&[1, 2, 3]);
+        for (given, is_sorted) in
+            [(slots(&[1, 2, 3]), true), (slots(&[1, 3, 2]), false), (slots(&[3, 1, 2]), false)]
+        {
+            let order = Order::of(&given, &list);
+            assert_eq!((order.is_sorted(), order.slots(&list)), (is_sorted, given));
+        }
+    }
+
     proptest! {
         #[test]
         fn changes_lead_from_the_old_slots_to_exactly_the_wanted_targets(
@@ -160,6 +189,7 @@ mod tests {
             let wanted = endpoints(&wanted);
             let mut actual = slots(&before);
             let changes = actual.assign(&wanted);
+            prop_assert_eq!(&Order::of(&actual, &wanted).slots(&wanted), &actual);
             let mut targets = actual.0.clone();
             targets.sort();
             prop_assert_eq!(targets, wanted.iter().map(Target::from).collect::<Vec<_>>());
