@@ -126,6 +126,7 @@ fn service_with_affinity() -> (ServicePortName, ServicePort) {
         load_balancer_ips: Box::default(),
         external_ips: Box::default(),
         node_port: None,
+        health_check_node_port: None,
         source_ranges: Box::default(),
         internal_traffic_policy: TrafficPolicy::Cluster,
         external_traffic_policy: TrafficPolicy::Cluster,

@@ -13,15 +13,20 @@ pub struct HealthCheck {
     pub local_endpoints: usize,
 }
 
-/// The health check of `service`, if it asks for one: load balancers need to know which nodes
-/// have endpoints under `externalTrafficPolicy: Local` alone. `slices` are those of one family.
+/// The port where load balancers ask about `service`, if they are to: they need to know which nodes
+/// have endpoints under `externalTrafficPolicy: Local` alone.
+pub(crate) fn health_check_port(service: &Service) -> Option<u16> {
+    let is_asked_for = service.service_type == ServiceType::LoadBalancer
+        && service.external_traffic_policy == TrafficPolicy::Local;
+    service.health_check_node_port.filter(|port| is_asked_for && *port != 0)
+}
+
+/// The health check of `service`, if it asks for one. `slices` are those of one family.
 pub(crate) fn health_check(
     service: &Service,
     slices: &[&EndpointSlice],
     here: Here<'_>,
 ) -> Option<HealthCheck> {
-    let is_asked_for = service.service_type == ServiceType::LoadBalancer
-        && service.external_traffic_policy == TrafficPolicy::Local;
-    let port = service.health_check_node_port.filter(|port| is_asked_for && *port != 0)?;
+    let port = health_check_port(service)?;
     Some(HealthCheck { port, local_endpoints: count_ready_here(slices, here) })
 }

@@ -115,6 +115,10 @@ pub struct ServicePort {
     pub external_ips: Box<[IpAddr]>,
     /// The node port.
     pub node_port: Option<u16>,
+    /// Where load balancers ask this node about the Service, if they are to (type LoadBalancer with the
+    /// Local policy): a TCP port of the node, the same for all ports of the Service, answered by the proxy
+    /// itself. A backend that could be in its way lets it in.
+    pub health_check_node_port: Option<u16>,
     /// Who may connect to the load-balancer addresses, sorted and without overlaps; empty means
     /// everybody. Others' packets are dropped, whoever they are and whether there are endpoints or not.
     pub source_ranges: Box<[IpNet]>,
@@ -193,6 +197,9 @@ impl fmt::Debug for ServicePort {
         }
         if let Some(port) = self.node_port {
             write!(f, " node-port {port}")?;
+        }
+        if let Some(port) = self.health_check_node_port {
+            write!(f, " health-check-port {port}")?;
         }
         if !self.source_ranges.is_empty() {
             write!(f, " from {:?}", self.source_ranges)?;

@@ -11,6 +11,7 @@ use ipnet::IpNet;
 use crate::address::{IpFamily, PerFamily, Protocol};
 use crate::claims::{ClaimKind, Claims, Frontend, granted};
 use crate::event::{EndpointSlice, Service, ServiceType, TrafficPolicy};
+use crate::health_check::health_check_port;
 use crate::name::ServicePortName;
 use crate::node::merged;
 use crate::plan::{ServicePort, Unserved};
@@ -69,6 +70,7 @@ fn bare(service: &Service, port: u16) -> ServicePort {
         load_balancer_ips: Box::default(),
         external_ips: Box::default(),
         node_port: None,
+        health_check_node_port: health_check_port(service),
         source_ranges: Box::default(),
         internal_traffic_policy: service.internal_traffic_policy,
         external_traffic_policy: external_traffic_policy(service),

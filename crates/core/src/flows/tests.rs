@@ -13,6 +13,7 @@ fn service_port(endpoint: &str) -> Arc<ServicePort> {
         load_balancer_ips: Box::default(),
         external_ips: Box::default(),
         node_port: Some(30053),
+        health_check_node_port: None,
         source_ranges: Box::default(),
         internal_traffic_policy: TrafficPolicy::Cluster,
         external_traffic_policy: TrafficPolicy::Cluster,

@@ -46,6 +46,8 @@ fn only_a_load_balancer_with_the_local_policy_has_a_health_check() {
     for (rule, web, is_checked) in rows {
         let mut state = state_of([web.applied(), pods("1@n1")]);
         assert_eq!(told(&mut state), if is_checked { one(32000, 1) } else { BTreeMap::new() }, "{rule}");
+        let ports = state.plan(V4).service_ports.values().map(|port| port.health_check_node_port);
+        assert!(ports.eq([is_checked.then_some(32000)]), "{rule}");
     }
 }
 
