@@ -80,16 +80,34 @@ fn what_cannot_be_written_is_named() {
         t.add_rule("chain", Rule::new([update.clone()]));
     });
     assert!(named.ends_with("its time-out must be at least a millisecond"), "{named}");
-    let port =
-        Statement::Match { selector: Selector::ThDport, op: crate::MatchOp::Eq, value: Bytes::proto(1) };
-    let named = error(&|t| {
-        t.add_rule("chain", Rule::new([port.clone()]));
-    });
-    assert!(named.ends_with("a value has not its selector's length"), "{named}");
     let named = error(&|t| {
         t.add_rule("chain", Rule::new(vec![Statement::Counter; 129]));
     });
     assert!(named.ends_with("it has too many expressions"), "{named}");
+}
+
+#[test]
+fn comparisons_with_what_their_selector_never_loads_are_refused() {
+    let (selector, op) = (Selector::ThDport, crate::MatchOp::Eq);
+    let cases = [
+        (Statement::Match { selector, op, value: Bytes::proto(1) }, "a value has not its selector's length"),
+        (
+            Statement::MatchPrefix { selector, op, value: Bytes::port(80), bits: 17 },
+            "a prefix has not its selector's length",
+        ),
+        (
+            Statement::MatchPrefix { selector, op, value: Bytes::proto(6), bits: 8 },
+            "a prefix has not its selector's length",
+        ),
+        (Statement::MatchBits { selector, mask: 1, op }, "only selectors of flags have bits"),
+    ];
+    for (statement, reason) in cases {
+        let mut transaction = Transaction::new(id());
+        transaction.add_rule("chain", Rule::new([statement]));
+        let encoded = encode(&transaction, Features::default(), Batch::new(1));
+        let error = encoded.map(|_| ()).unwrap_err().to_string();
+        assert!(error.ends_with(reason), "{error}");
+    }
 }
 
 #[test]

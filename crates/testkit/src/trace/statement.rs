@@ -67,7 +67,8 @@ impl<'t> Walk<'t> {
                 self.compare(place, *selector, *op, flow, equal)
             }
             Statement::MatchBits { selector, mask, op } => {
-                let none_set = |loaded: &Bytes| Some(host_number(loaded)? & mask == 0);
+                let mask = mask.to_ne_bytes();
+                let none_set = |loaded: &Bytes| loaded.iter().zip(mask).all(|(byte, mask)| byte & mask == 0);
                 self.compare(place, *selector, *op, flow, none_set)
             }
             Statement::InSet { key, op, set } => self.in_set(place, (key, *op, set), flow),
@@ -111,20 +112,18 @@ impl<'t> Walk<'t> {
     }
 
     /// Ends the rule unless what is loaded is, or with `!=` is not, as `equal` says.
+    ///
+    /// What is compared has the length of what is loaded: tables take no other rules.
     fn compare(
         &self,
         place: Place<'t>,
         selector: Selector,
         op: MatchOp,
         flow: &Flow,
-        equal: impl Fn(&Bytes) -> Option<bool>,
+        equal: impl Fn(&Bytes) -> bool,
     ) -> Result<Vec<Branch<'t>>, TraceError> {
         let keys = self.keys(place, &[selector], flow)?;
-        let mut matching = 0;
-        for key in &keys {
-            let equal = equal(key).ok_or_else(|| place.malformed("a value does not fit its selector"))?;
-            matching += usize::from(equal == (op == MatchOp::Eq));
-        }
+        let matching = keys.iter().filter(|key| equal(key) == (op == MatchOp::Eq)).count();
         let ways = [(matching, Control::Go), (keys.len() - matching, Control::Break)];
         let likely = ways.into_iter().filter(|(cases, _)| *cases > 0);
         let branches: Vec<_> = likely
@@ -202,20 +201,13 @@ pub(super) fn share(cases: usize, all: usize) -> Probability {
     Probability::of(number(cases), number(all)).unwrap_or(Probability::ZERO)
 }
 
-/// Whether the first `bits` bits are those of `value`; nothing if either has fewer.
-fn starts_alike(loaded: &Bytes, value: &Bytes, bits: usize) -> Option<bool> {
-    let whole = bits / 8;
-    let alike = loaded.get(..whole)? == value.get(..whole)?;
-    let rest = bits % 8;
-    if rest == 0 {
-        return Some(alike);
-    }
-    let differing = loaded.get(whole)? ^ value.get(whole)?;
-    Some(alike && differing >> (8 - rest) == 0)
-}
-
-fn host_number(loaded: &Bytes) -> Option<u32> {
-    loaded.as_slice().try_into().ok().map(u32::from_ne_bytes)
+/// Whether the first `bits` bits of both are the same.
+fn starts_alike(loaded: &Bytes, value: &Bytes, bits: usize) -> bool {
+    let bytes = loaded.iter().zip(value.iter()).take(bits.div_ceil(8));
+    bytes.enumerate().all(|(index, (loaded, value))| {
+        let compared = (bits - index * 8).min(8);
+        (loaded ^ value) >> (8 - compared) == 0
+    })
 }
 
 /// Reads an address, and unless `port` is given the port that follows it.
