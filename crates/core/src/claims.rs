@@ -19,6 +19,7 @@ use std::time::SystemTime;
 use crate::address::{IpFamily, Protocol};
 use crate::event::Service;
 use crate::name::ServicePortName;
+use crate::room::Room;
 
 /// Where packets to a service port arrive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -127,9 +128,9 @@ impl Claims {
         heir
     }
 
-    /// Makes room for so many claims more at once.
-    pub(crate) fn reserve(&mut self, claims: usize) {
-        self.winners.reserve(claims.saturating_sub(self.winners.len()));
+    /// Makes room for so many claimed frontends in all.
+    pub(crate) fn make_room(&mut self, in_all: usize) {
+        self.winners.make_room(in_all);
     }
 }
 

@@ -25,6 +25,7 @@ pub mod node;
 pub mod plan;
 pub mod registry;
 mod resolve;
+mod room;
 mod selection;
 pub mod state;
 mod version;

@@ -17,6 +17,7 @@ use crate::name::{Name, ObjectName};
 use crate::node::NodeConfig;
 use crate::plan::NodePlan;
 use crate::resolve::{self, Surroundings};
+use crate::room::Room;
 use crate::selection::Here;
 
 mod family;
@@ -95,7 +96,7 @@ impl State {
             Event::EndpointSlice(change) => {
                 if let Change::Replaced(slices) = &change {
                     self.listed.slices = true;
-                    self.slices.reserve(slices.len());
+                    self.slices.make_room(slices.len());
                 }
                 self.change(change, |state| state.slices.names().cloned().collect(), Self::set_slice);
             }
@@ -238,13 +239,13 @@ impl State {
         self.dirty.insert(name.clone());
     }
 
-    /// Makes room for a list of Services at once: tables that grow step by step leave holes behind.
+    /// Makes room for a list of Services and their ports.
     fn make_room(&mut self, services: &[Service]) {
-        self.services.reserve(services.len().saturating_sub(self.services.len()));
+        self.services.make_room(services.len());
         for family in IpFamily::ALL {
             let ports = services.iter().filter(|service| service.cluster_ips[family].is_some());
             let ports = ports.map(|service| service.ports.len()).sum();
-            self.families[family].reserve(ports);
+            self.families[family].make_room(ports);
         }
     }
 

@@ -12,6 +12,7 @@ use crate::event::TrafficPolicy;
 use crate::health_check::HealthCheck;
 use crate::name::{Name, ObjectName, ServicePortName};
 use crate::plan::{NodePlan, NodeSettings, ServicePort, Unserved};
+use crate::room::Room;
 
 /// The most trigger times kept for one Service; while nothing can be applied they would pile up.
 const MAX_TRIGGERS: usize = 100;
@@ -61,10 +62,10 @@ impl FamilyState {
         }
     }
 
-    /// Makes room for so many service ports more at once.
-    pub(super) fn reserve(&mut self, ports: usize) {
-        self.claims.reserve(ports);
-        self.plan.service_ports.reserve(ports.saturating_sub(self.plan.service_ports.len()));
+    /// Makes room for so many service ports in all.
+    pub(super) fn make_room(&mut self, ports: usize) {
+        self.claims.make_room(ports);
+        self.plan.service_ports.make_room(ports);
     }
 
     /// Makes these the only ports of `service` in the plan, which holds none but those of

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::event::EndpointSlice;
 use crate::name::ObjectName;
+use crate::room::Room;
 
 /// All slices by name.
 ///
@@ -35,9 +36,9 @@ impl Slices {
         self.0.iter().map(|ByName(slice)| &slice.name)
     }
 
-    /// Makes room for so many slices more at once.
-    pub(super) fn reserve(&mut self, additional: usize) {
-        self.0.reserve(additional);
+    /// Makes room for so many slices in all.
+    pub(super) fn make_room(&mut self, in_all: usize) {
+        self.0.make_room(in_all);
     }
 
     /// Whether there are none.
