@@ -5,10 +5,14 @@
 //! rule can be read back from what `iptables-save` prints, which spells it differently, and is then equal to
 //! the one that was written; so chains that an earlier run or kube-proxy itself left can be recognised.
 //!
-//! Everything here is pure; no program is started. What rules a plan takes is not decided here.
+//! [`render`] says what rules a plan takes, and [`restore`] writes them as the programs read them. All of it
+//! is pure.
 
 pub mod comment;
 pub mod digest;
 pub mod names;
 pub mod options;
+pub mod render;
+pub mod restore;
 pub mod rule;
+pub mod whole;

@@ -36,11 +36,16 @@ impl Default for Options {
 /// The objects of nfacct that rules may count with. A rule that names one that is not there is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counters {
-    /// `ct_state_invalid_dropped_pkts`.
+    /// [`INVALID_DROPPED`].
     pub invalid_dropped: bool,
-    /// `localhost_nps_accepted_pkts`.
+    /// [`LOCALHOST_ACCEPTED`].
     pub localhost_accepted: bool,
 }
+
+/// Counts what [`Options::drop_invalid`] drops.
+pub const INVALID_DROPPED: &str = "ct_state_invalid_dropped_pkts";
+/// Counts connections to node ports at loopback addresses.
+pub const LOCALHOST_ACCEPTED: &str = "localhost_nps_accepted_pkts";
 
 /// The loopback addresses of a family.
 pub fn loopback(family: IpFamily) -> IpNet {

@@ -48,8 +48,8 @@ pub struct Body<'a> {
     pub destination_port: Option<u16>,
     /// `-s`.
     pub source: Option<Is<IpNet>>,
-    /// `-i`; a plus at the end stands for the rest of a name.
-    pub interface: Option<Is<&'a str>>,
+    /// `-i`.
+    pub interface: Option<Is<Interface<'a>>>,
     /// `-m mark`.
     pub mark: Option<Is<Mark>>,
     /// `-m conntrack --ctstate`.
@@ -67,6 +67,42 @@ pub enum Is<T> {
     Just(T),
     /// It must not.
     Not(T),
+}
+
+impl<T> Is<T> {
+    /// The opposite.
+    #[must_use]
+    pub fn inverted(self) -> Self {
+        match self {
+            Self::Just(value) => Self::Not(value),
+            Self::Not(value) => Self::Just(value),
+        }
+    }
+}
+
+/// One less than `IFNAMSIZ` of `linux/if.h`, for the final zero.
+const LONGEST_INTERFACE: usize = 15;
+
+/// The interface that a packet came in through. A plus at the end stands for the rest of a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Interface<'a> {
+    /// Its name, or how that begins.
+    name: &'a str,
+    is_prefix: bool,
+}
+
+impl<'a> Interface<'a> {
+    /// The one that these words of a rule stand for.
+    pub fn called(name: &'a str) -> Self {
+        let prefix = name.strip_suffix('+');
+        Self { name: prefix.unwrap_or(name), is_prefix: prefix.is_some() }
+    }
+
+    /// Every one whose name begins like this.
+    pub fn beginning(prefix: &'a str) -> Self {
+        // A whole name: the programs would find a plus behind it too long.
+        Self { name: prefix, is_prefix: prefix.len() < LONGEST_INTERFACE }
+    }
 }
 
 /// `value/mask`.
@@ -174,6 +210,12 @@ pub enum RecentAction {
     Set,
     /// Asks whether the client was seen within so many seconds, and forgets those that were not.
     SeenWithin(u64),
+}
+
+impl From<Chain> for Target {
+    fn from(chain: Chain) -> Self {
+        Self::Jump(chain)
+    }
 }
 
 /// What becomes of a packet that matches.

@@ -9,7 +9,7 @@ use std::str::FromStr;
 use ipnet::IpNet;
 use portolan_core::Protocol;
 
-use super::{Chance, Is, Mark, Recent, RecentAction, Rule, States, Target};
+use super::{Chance, Interface, Is, Mark, Recent, RecentAction, Rule, States, Target};
 use crate::comment::Comment;
 use crate::names::Chain;
 
@@ -134,7 +134,7 @@ impl<'a> Reader<'a> {
         match word {
             "-s" => body.source = Some(is(net(value)?, is_negated)),
             "-d" => body.destination = Some(is(net(value)?, is_negated)),
-            "-i" => body.interface = Some(is(value, is_negated)),
+            "-i" => body.interface = Some(is(Interface::called(value), is_negated)),
             "--mark" => body.mark = Some(is(mark(value)?, is_negated)),
             "--ctstate" => body.state = Some(is(states(value)?, is_negated)),
             _ => return None,

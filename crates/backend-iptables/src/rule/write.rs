@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Body, Is, Mark, Rule, States, Target};
+use super::{Body, Interface, Is, Mark, Rule, States, Target};
 use crate::rule::{Recent, RecentAction};
 
 /// The words after the chain's name.
@@ -95,6 +95,13 @@ impl<T: Copy> Is<T> {
         match self {
             Self::Just(value) | Self::Not(value) => *value,
         }
+    }
+}
+
+impl fmt::Display for Interface<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)?;
+        f.write_str(if self.is_prefix { "+" } else { "" })
     }
 }
 

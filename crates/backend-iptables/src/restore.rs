@@ -1,0 +1,175 @@
+//! Input for `iptables-restore`, line by line into whatever takes bytes.
+//!
+//! With `--noflush` a table keeps what the input does not name. A chain that is declared is made, or emptied
+//! if it is there; so declaring a chain and appending its rules replaces it, and the whole of a table's
+//! section becomes true at once, at its `COMMIT`.
+//!
+//! A rule may lead only to a chain that was declared above it or is there already. So a section declares
+//! first: render once into [`Input::declared`] and once more into [`Input::appended`].
+//!
+//! Lines are counted as the program counts them, from one, so that a line which it turns down can be told
+//! from [`Input::lines`] as they were when it was written.
+
+use std::fmt;
+use std::io::{self, Write};
+
+use crate::names::{Chain, Table};
+use crate::render::Sink;
+use crate::rule::Rule;
+
+/// What is being written.
+///
+/// The first error is kept for [`finish`](Self::finish), and nothing is written after it.
+#[derive(Debug)]
+pub struct Input<W> {
+    writer: Counting<W>,
+    table: Option<Table>,
+    lines: u64,
+    failure: Option<io::Error>,
+}
+
+/// How much was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Written {
+    /// Lines, those that begin and commit tables included.
+    pub lines: u64,
+    /// Bytes.
+    pub bytes: u64,
+}
+
+impl<W: Write> Input<W> {
+    /// Nothing yet. Lines come in many small pieces, so `writer` should be buffered.
+    pub fn new(writer: W) -> Self {
+        Self { writer: Counting { inner: writer, bytes: 0 }, table: None, lines: 0, failure: None }
+    }
+
+    /// Begins the section of a table; the one before must have been committed.
+    pub fn table(&mut self, table: Table) {
+        debug_assert_eq!(self.table, None, "a section was not committed");
+        self.table = Some(table);
+        self.line(format_args!("*{table}"));
+    }
+
+    /// Ends a section: all of it becomes true.
+    pub fn commit(&mut self) {
+        self.table = None;
+        self.line(format_args!("COMMIT"));
+    }
+
+    /// Makes a chain, or empties it.
+    pub fn declare(&mut self, chain: Chain) {
+        self.line(format_args!(":{chain} - [0:0]"));
+    }
+
+    /// Puts a rule at the end of a chain.
+    pub fn append(&mut self, chain: Chain, rule: &Rule<'_>) {
+        self.line(format_args!("-A {chain}{rule}"));
+    }
+
+    /// Puts a rule at the top of a chain.
+    pub fn insert(&mut self, chain: Chain, rule: &Rule<'_>) {
+        self.line(format_args!("-I {chain}{rule}"));
+    }
+
+    /// Takes the first rule out of a chain that is like this; there must be one.
+    pub fn delete(&mut self, chain: Chain, rule: &Rule<'_>) {
+        self.line(format_args!("-D {chain}{rule}"));
+    }
+
+    /// Empties a chain, which must be there.
+    pub fn flush(&mut self, chain: Chain) {
+        self.line(format_args!("-F {chain}"));
+    }
+
+    /// Removes a chain, which must be empty, and nothing may lead to it.
+    pub fn remove(&mut self, chain: Chain) {
+        self.line(format_args!("-X {chain}"));
+    }
+
+    /// Declares the chains that it is told of, those of the table that was begun.
+    pub fn declared(&mut self) -> Declared<'_, W> {
+        Declared(self)
+    }
+
+    /// Appends the rules that it is told of, those of the table that was begun.
+    pub fn appended(&mut self) -> Appended<'_, W> {
+        Appended(self)
+    }
+
+    /// Lines so far, which is the number of the last one.
+    pub fn lines(&self) -> u64 {
+        self.lines
+    }
+
+    /// Bytes so far.
+    pub fn bytes(&self) -> u64 {
+        self.writer.bytes
+    }
+
+    /// Hands everything on.
+    ///
+    /// # Errors
+    /// The first that the writer met, then or earlier.
+    pub fn finish(mut self) -> io::Result<Written> {
+        if let Some(failure) = self.failure {
+            return Err(failure);
+        }
+        self.writer.flush()?;
+        Ok(Written { lines: self.lines, bytes: self.writer.bytes })
+    }
+
+    fn line(&mut self, line: fmt::Arguments<'_>) {
+        if self.failure.is_some() {
+            return;
+        }
+        self.lines += 1;
+        self.failure = writeln!(self.writer, "{line}").err();
+    }
+}
+
+/// Sees chains and no rules: see [`Input::declared`].
+#[derive(Debug)]
+pub struct Declared<'i, W>(&'i mut Input<W>);
+
+impl<W: Write> Sink for Declared<'_, W> {
+    fn chain(&mut self, table: Table, chain: Chain) {
+        if self.0.table == Some(table) {
+            self.0.declare(chain);
+        }
+    }
+
+    fn rule(&mut self, _: Table, _: Chain, _: &Rule<'_>) {}
+}
+
+/// Sees rules: see [`Input::appended`].
+#[derive(Debug)]
+pub struct Appended<'i, W>(&'i mut Input<W>);
+
+impl<W: Write> Sink for Appended<'_, W> {
+    fn chain(&mut self, _: Table, _: Chain) {}
+
+    fn rule(&mut self, table: Table, chain: Chain, rule: &Rule<'_>) {
+        if self.0.table == Some(table) {
+            self.0.append(chain, rule);
+        }
+    }
+}
+
+/// Counts what goes through.
+#[derive(Debug)]
+struct Counting<W> {
+    inner: W,
+    bytes: u64,
+}
+
+impl<W: Write> Write for Counting<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.inner.write(bytes)?;
+        self.bytes += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
