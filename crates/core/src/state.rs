@@ -6,21 +6,20 @@
 //! the node itself and the list after a lost watch.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::Arc;
 
 use crate::address::{IpFamily, PerFamily, Protocol};
 use crate::changes::ChangeSet;
-use crate::claims::{Contest, claims_of};
-use crate::event::{Change, EndpointSlice, Event, Node, Object, Service, ServiceCidr, ServicePortSpec};
+use crate::claims::Contest;
+use crate::event::{Change, Event, Node, Object, ServiceCidr};
 use crate::health_check::health_check;
 use crate::name::{Name, ObjectName};
 use crate::node::NodeConfig;
 use crate::plan::NodePlan;
 use crate::resolve::{self, Surroundings};
-use crate::room::Room;
 use crate::selection::Here;
 
 mod family;
+mod services;
 mod settings;
 mod slices;
 #[cfg(test)]
@@ -28,6 +27,7 @@ mod tests;
 
 use family::FamilyState;
 pub use family::{Committed, WithoutLocalEndpoints};
+use services::ServiceEntry;
 use slices::Slices;
 
 /// The proxy's whole knowledge.
@@ -45,14 +45,6 @@ pub struct State {
     former_ports: HashMap<ObjectName, Vec<(Name, Protocol)>>,
     listed: Listed,
     contests: Vec<Contest>,
-}
-
-/// A Service with its slices; either may be known before the other.
-#[derive(Debug, Default)]
-struct ServiceEntry {
-    service: Option<Box<Service>>,
-    /// Its slices, both families, sorted by name. Most Services have one, so there is no room to spare.
-    slices: Vec<Arc<EndpointSlice>>,
 }
 
 /// Which initial lists have come.
@@ -162,11 +154,6 @@ impl State {
         self.node.as_ref()
     }
 
-    fn services_known(&self) -> Vec<ObjectName> {
-        let known = self.services.iter().filter(|(_, entry)| entry.service.is_some());
-        known.map(|(name, _)| name.clone()).collect()
-    }
-
     /// Turns a change of any kind into single steps: `set` is called with the object
     /// as it is now, or without one when it is gone.
     fn change<T: Object>(
@@ -194,107 +181,6 @@ impl State {
                     set(self, &key, Some(object));
                 }
             }
-        }
-    }
-
-    fn set_service(&mut self, name: &ObjectName, mut service: Option<Service>) {
-        if let Some(service) = service.as_mut().filter(|_| !self.config.allow_external_ips) {
-            service.external_ips.clear();
-        }
-        if service.is_none() && !self.services.contains_key(name) {
-            return;
-        }
-        let entry = self.services.entry(name.clone()).or_default();
-        if entry.service.as_deref() == service.as_ref() {
-            return;
-        }
-        for (family, state) in [(IpFamily::V4, &mut self.families.v4), (IpFamily::V6, &mut self.families.v6)]
-        {
-            let claims = |service: Option<&Service>| {
-                service.map(|service| claims_of(service, family)).unwrap_or_default()
-            };
-            let (old, new) = (claims(entry.service.as_deref()), claims(service.as_ref()));
-            for (frontend, claim) in old.iter().filter(|claim| !new.contains(claim)) {
-                let heir = state.claims.remove(frontend, claim);
-                self.dirty.extend(heir.map(|heir| heir.service));
-            }
-            for (frontend, claim) in new.into_iter().filter(|claim| !old.contains(claim)) {
-                let contest = state.claims.add(frontend, claim);
-                if let Some(contest) = contest {
-                    self.dirty.insert(contest.loser.service.clone());
-                    self.contests.push(contest);
-                }
-            }
-        }
-        let has = |old: &ServicePortSpec| {
-            let is_it = |new: &ServicePortSpec| new.name == old.name && new.protocol == old.protocol;
-            service.as_ref().is_some_and(|service| service.ports.iter().any(is_it))
-        };
-        let former = entry.service.iter().flat_map(|service| &service.ports).filter(|port| !has(port));
-        let mut former = former.map(|port| (port.name.clone(), port.protocol)).peekable();
-        if former.peek().is_some() {
-            self.former_ports.entry(name.clone()).or_default().extend(former);
-        }
-        entry.service = service.map(Box::new);
-        self.dirty.insert(name.clone());
-    }
-
-    /// Makes room for a list of Services and their ports.
-    fn make_room(&mut self, services: &[Service]) {
-        self.services.make_room(services.len());
-        for family in IpFamily::ALL {
-            let ports = services.iter().filter(|service| service.cluster_ips[family].is_some());
-            let ports = ports.map(|service| service.ports.len()).sum();
-            self.families[family].make_room(ports);
-        }
-    }
-
-    fn set_slice(&mut self, name: &ObjectName, slice: Option<EndpointSlice>) {
-        let old = match slice {
-            Some(slice) => {
-                if self.slices.get(name).is_some_and(|old| **old == slice) {
-                    return;
-                }
-                let slice = Arc::new(slice);
-                self.attach(&slice);
-                self.slices.insert(slice)
-            }
-            None => self.slices.remove(name),
-        };
-        let Some(old) = old else { return };
-        let owner = old.service_name();
-        match self.slices.get(name) {
-            None => {
-                self.families[old.family].drop_triggers(&owner);
-                self.detach(&owner, &name.name);
-            }
-            Some(new) if new.service != old.service => self.detach(&owner, &name.name),
-            Some(_) => {}
-        }
-        self.dirty.insert(owner);
-    }
-
-    /// Links a slice that is about to be stored with its Service.
-    fn attach(&mut self, slice: &Arc<EndpointSlice>) {
-        let owner = slice.service_name();
-        let known = self.slices.get(&slice.name).and_then(|old| old.trigger_time);
-        if let Some(time) = slice.trigger_time.filter(|time| Some(*time) != known) {
-            self.families[slice.family].add_trigger(&owner, time);
-        }
-        let slices = &mut self.services.entry(owner.clone()).or_default().slices;
-        match slices.binary_search_by(|other| other.name.name.cmp(&slice.name.name)) {
-            Ok(at) => slices[at] = Arc::clone(slice),
-            Err(at) => {
-                slices.reserve_exact(1);
-                slices.insert(at, Arc::clone(slice));
-            }
-        }
-        self.dirty.insert(owner);
-    }
-
-    fn detach(&mut self, owner: &ObjectName, slice: &Name) {
-        if let Some(entry) = self.services.get_mut(owner) {
-            entry.slices.retain(|other| other.name.name != *slice);
         }
     }
 

@@ -1,12 +1,14 @@
-//! The EndpointSlices there are, each held once: here by its name, and by the Service that it belongs to.
+//! The EndpointSlices there are, each held once: here by its name, and by the Service that it belongs to,
+//! which is decided anew when one of them comes, changes or goes.
 
 use std::borrow::Borrow;
 use std::collections::HashSet;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
+use super::State;
 use crate::event::EndpointSlice;
-use crate::name::ObjectName;
+use crate::name::{Name, ObjectName};
 use crate::room::Room;
 
 /// All slices by name.
@@ -69,5 +71,57 @@ impl Eq for ByName {}
 impl Hash for ByName {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.0.name.hash(state);
+    }
+}
+
+impl State {
+    /// Takes in a slice as it is now, or that it is gone.
+    pub(super) fn set_slice(&mut self, name: &ObjectName, slice: Option<EndpointSlice>) {
+        let old = match slice {
+            Some(slice) => {
+                if self.slices.get(name).is_some_and(|old| **old == slice) {
+                    return;
+                }
+                let slice = Arc::new(slice);
+                self.attach(&slice);
+                self.slices.insert(slice)
+            }
+            None => self.slices.remove(name),
+        };
+        let Some(old) = old else { return };
+        let owner = old.service_name();
+        match self.slices.get(name) {
+            None => {
+                self.families[old.family].drop_triggers(&owner);
+                self.detach(&owner, &name.name);
+            }
+            Some(new) if new.service != old.service => self.detach(&owner, &name.name),
+            Some(_) => {}
+        }
+        self.dirty.insert(owner);
+    }
+
+    /// Links a slice that is about to be stored with its Service.
+    fn attach(&mut self, slice: &Arc<EndpointSlice>) {
+        let owner = slice.service_name();
+        let known = self.slices.get(&slice.name).and_then(|old| old.trigger_time);
+        if let Some(time) = slice.trigger_time.filter(|time| Some(*time) != known) {
+            self.families[slice.family].add_trigger(&owner, time);
+        }
+        let slices = &mut self.services.entry(owner.clone()).or_default().slices;
+        match slices.binary_search_by(|other| other.name.name.cmp(&slice.name.name)) {
+            Ok(at) => slices[at] = Arc::clone(slice),
+            Err(at) => {
+                slices.reserve_exact(1);
+                slices.insert(at, Arc::clone(slice));
+            }
+        }
+        self.dirty.insert(owner);
+    }
+
+    fn detach(&mut self, owner: &ObjectName, slice: &Name) {
+        if let Some(entry) = self.services.get_mut(owner) {
+            entry.slices.retain(|other| other.name.name != *slice);
+        }
     }
 }

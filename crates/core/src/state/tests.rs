@@ -3,7 +3,9 @@
 use std::time::SystemTime;
 
 use super::*;
-use crate::event::{Conditions, ServicePortSpec, ServiceType, SliceEndpoint, SlicePort, TrafficPolicy};
+use crate::event::{
+    Conditions, EndpointSlice, Service, ServicePortSpec, ServiceType, SliceEndpoint, SlicePort, TrafficPolicy,
+};
 
 fn object_name(text: &str) -> ObjectName {
     let (namespace, name) = text.split_once('/').unwrap();
