@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use portolan_core::backend::{Scope, error_chain};
+use portolan_core::backend::{Holding, Scope, error_chain};
 use portolan_core::event::{Change, Event, Node, Object};
 use portolan_core::plan::NodePortAddresses;
 use portolan_core::state::WithoutLocalEndpoints;
@@ -11,7 +11,7 @@ use portolan_health::service_health::ServiceHealth;
 use portolan_health::{Health, NodeEligibility};
 use portolan_metrics::{Metrics, SyncScope, Written};
 use portolan_source::EventRecorder;
-use portolan_sync::{Attempt, FlowAttempt, SyncObserver};
+use portolan_sync::{Attempt, Cause, FlowAttempt, SyncObserver};
 use tokio::sync::oneshot;
 
 use crate::node_address::FamilyCheck;
@@ -45,16 +45,33 @@ pub(crate) struct Failing {
 }
 
 impl Observer {
-    fn failed(&mut self, family: IpFamily, problem: &BackendError) {
-        self.metrics.sync.failed(&family.to_string());
+    fn failed(&mut self, family: IpFamily, problem: &BackendError, scope: Scope) {
+        let label = family.to_string();
+        self.metrics.sync.failed(&label);
         if self.mode == ProxyMode::NFTABLES {
-            self.metrics.sync.nftables_sync_failed(&family.to_string());
+            self.metrics.sync.nftables_sync_failed(&label);
+        } else if self.mode == ProxyMode::IPTABLES {
+            self.metrics.iptables.restore_failed(&label);
+            if scope == Scope::Partial {
+                self.metrics.iptables.partial_restore_failed(&label);
+            }
         }
         let new = Failing { since: Instant::now(), is_told: false };
         let failing = self.failing[family].get_or_insert(new);
         if !failing.is_told && failing.since.elapsed() >= FAILING_FOR {
             failing.is_told = true;
             self.events.record(reports::sync_failing(&family.to_string(), &error_chain(problem)));
+        }
+    }
+
+    /// What is counted in some modes only, in kube-proxy's words.
+    fn wrote_in_mode(&self, label: &str, report: &ApplyReport) {
+        if self.mode == ProxyMode::NFTABLES {
+            self.metrics.sync.nftables_cleanup_failed(label, report.failed_removals);
+        } else if self.mode == ProxyMode::IPTABLES {
+            for Holding { kind, held, written } in &report.holdings {
+                self.metrics.iptables.rules(label, kind, *held, *written);
+            }
         }
     }
 
@@ -105,18 +122,27 @@ impl SyncObserver for Observer {
             Scope::Partial => SyncScope::Partial,
         };
         self.metrics.sync.attempted(&label, scope, attempt.took);
+        if self.mode == ProxyMode::IPTABLES {
+            self.metrics.iptables.attempted(&label);
+        }
         match attempt.result {
             Ok(report) => {
                 self.recovered(family);
                 let ApplyReport { operations, messages, bytes, longest_transaction, .. } = *report;
                 let written = Written { operations, messages, bytes, longest_transaction };
                 self.metrics.sync.wrote(&label, &written);
-                if attempt.is_check {
-                    self.metrics.sync.drifted(&label, report.operations);
+                match attempt.cause {
+                    Cause::Changes => {}
+                    Cause::Comparison | Cause::Repair => self.metrics.sync.drifted(&label, report.operations),
                 }
+                self.wrote_in_mode(&label, report);
             }
-            Err(problem) => self.failed(family, problem),
+            Err(problem) => self.failed(family, problem, attempt.scope),
         }
+    }
+
+    fn found_damaged(&mut self, family: IpFamily) {
+        self.metrics.sync.damaged(&family.to_string());
     }
 
     fn programmed(&mut self, family: IpFamily, after: Duration) {

@@ -151,7 +151,7 @@ fn is_followed(path: &Path) -> bool {
 
 /// What the sync loop needs to know of a configuration.
 pub(crate) fn configuration(config: &Config) -> Configuration {
-    Configuration { node: config.node(), min_period: config.sync.min, retry_period: config.sync.max }
+    Configuration { node: config.node(), min_period: config.sync.min, sync_period: config.sync.max }
 }
 
 #[cfg(test)]

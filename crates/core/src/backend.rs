@@ -80,7 +80,23 @@ pub trait ProxyBackend: Send {
     /// The plan is not in force, though parts of it may be. The caller keeps
     /// the changes and passes them again, together with later ones, when
     /// [`BackendError::retry`] allows; a backend must be able to go on from there.
+    ///
+    /// Where [`Retry`] says that the kernel is as it was, the backend keeps what it knows of it: the next
+    /// call may name single changes even if this one was to compare everything.
     async fn apply(&mut self, plan: &NodePlan, changes: &ChangeSet) -> Result<ApplyReport, BackendError>;
+
+    /// Whether what the last successful apply left seems to be there still: a cheap look for something that
+    /// goes when others flush or delete our objects, such as the table itself or a chain kept as a canary.
+    ///
+    /// Asked once every sync period (kube-proxy's `syncPeriod`, 30 s) while the last apply was a success,
+    /// never during one. After `false` everything is compared at once. What the look does not see is found
+    /// by the complete comparison every hour.
+    ///
+    /// # Errors
+    /// Nobody can tell. That is logged and changes nothing.
+    async fn is_intact(&mut self) -> Result<bool, BackendError> {
+        Ok(true)
+    }
 
     /// Removes all this backend may ever have created in its family; serves `--cleanup`.
     ///
@@ -90,7 +106,7 @@ pub trait ProxyBackend: Send {
 }
 
 /// What one successful [`ProxyBackend::apply`] did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ApplyReport {
     /// How much was compared.
     pub scope: Scope,
@@ -108,6 +124,22 @@ pub struct ApplyReport {
     /// Something is left that could not be removed yet and serves nobody; call
     /// again after this time, even if nothing has changed by then.
     pub follow_up: Option<Duration>,
+    /// Tries to remove something that serves nobody any more which failed. It stays for now and harms nobody.
+    pub failed_removals: usize,
+    /// What is held by kind, for a mode that tells so; it becomes metrics. The iptables mode counts the
+    /// rules of the tables `filter` and `nat`.
+    pub holdings: Vec<Holding>,
+}
+
+/// How much of one kind a backend holds in the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Holding {
+    /// What kind, in the mode's own words.
+    pub kind: &'static str,
+    /// How many there are.
+    pub held: usize,
+    /// How many of them this apply wrote.
+    pub written: usize,
 }
 
 /// How much of the node's state an apply compared.
@@ -153,6 +185,15 @@ pub enum BackendError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// What there is could not be read, and nothing was written.
+    #[error("could not read {object}")]
+    Unread {
+        /// What was to be read.
+        object: String,
+        /// Why it failed.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// Talking to the kernel failed before it could judge anything.
     #[error("could not {action}")]
     Io {
@@ -170,6 +211,7 @@ impl BackendError {
         match self {
             Self::Unsupported { .. } => Retry::Never,
             Self::Busy { .. } => Retry::SameChanges,
+            Self::Unread { .. } => Retry::Unchanged,
             Self::Refused { .. } | Self::Io { .. } => Retry::CompareAll,
         }
     }
@@ -196,6 +238,8 @@ pub enum Retry {
     Never,
     /// The same changes once more: the kernel is as it was, and somebody has to let go of it.
     SameChanges,
+    /// The same changes once more, when some time has passed: the kernel is as it was.
+    Unchanged,
     /// A complete comparison: what we believe of the kernel's state may be wrong.
     CompareAll,
 }

@@ -86,6 +86,19 @@ impl FlowCheck {
         check
     }
 
+    /// Also looks for what an `earlier` check was to find and may have left, because it failed.
+    ///
+    /// What both are about is judged as this check says. What this one is not about counts as served by
+    /// nobody, so that the later of the two must be the one that is added to.
+    pub fn make_up_for(&mut self, earlier: Self) {
+        for (vip, wanted) in earlier.vips {
+            make_up(self.vips.entry(vip), wanted);
+        }
+        for (port, wanted) in earlier.node_ports {
+            make_up(self.node_ports.entry(port), wanted);
+        }
+    }
+
     /// Looks at all flows to anything that `plan` serves.
     fn want_all(&mut self, plan: &NodePlan) {
         let is_udp = |name: &ServicePortName| name.protocol == Protocol::Udp;
@@ -182,7 +195,11 @@ impl Wanted {
     /// the endpoints of both may be there.
     fn add(&mut self, other: Self) {
         self.keep = other.keep;
-        let (Some(mine), Some(others)) = (&self.before, other.before) else {
+        self.add_before(other.before);
+    }
+
+    fn add_before(&mut self, others: Option<Arc<[SocketAddr]>>) {
+        let (Some(mine), Some(others)) = (&self.before, others) else {
             self.before = None;
             return;
         };
@@ -197,6 +214,15 @@ fn put<K>(entry: Entry<'_, K, Wanted>, wanted: Wanted) {
         Entry::Occupied(mut known) => known.get_mut().add(wanted),
         Entry::Vacant(room) => {
             room.insert(wanted);
+        }
+    }
+}
+
+fn make_up<K>(entry: Entry<'_, K, Wanted>, earlier: Wanted) {
+    match entry {
+        Entry::Occupied(mut known) => known.get_mut().add_before(earlier.before),
+        Entry::Vacant(room) => {
+            room.insert(Wanted { keep: Arc::default(), ..earlier });
         }
     }
 }

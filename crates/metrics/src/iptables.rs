@@ -58,6 +58,14 @@ impl IptablesMetrics {
         self.last.with_label_values(&[table, family]).set(number(written));
     }
 
+    /// A sync in this mode ended. Shows what may go wrong as 0 while it does not, so that the first
+    /// failure is an increase.
+    pub fn attempted(&self, family: &str) {
+        for counters in [&self.restore_failures, &self.partial_restore_failures] {
+            counters.with_label_values(&[family]).inc_by(0);
+        }
+    }
+
     /// `iptables-restore` failed.
     pub fn restore_failed(&self, family: &str) {
         self.restore_failures.with_label_values(&[family]).inc();

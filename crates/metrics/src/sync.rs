@@ -9,7 +9,7 @@ use prometheus::{GaugeVec, HistogramVec, IntCounterVec};
 use crate::buckets;
 use crate::clock::unix_seconds;
 use crate::definition::{Definition, Definitions, MetricsError, number};
-use own::OwnMetrics;
+use own::{OwnMetrics, count};
 
 pub(crate) const IP_FAMILY: &[&str] = &["ip_family"];
 
@@ -129,6 +129,11 @@ impl SyncMetrics {
         self.own.drifted(family, operations);
     }
 
+    /// Rules were found gone and are written again.
+    pub fn damaged(&self, family: &str) {
+        self.own.damaged(family);
+    }
+
     /// The oldest change that is not in force is this old; zero if all are. To be set when
     /// the page is made, because it grows by itself.
     pub fn lag(&self, family: &str, age: Duration) {
@@ -163,8 +168,9 @@ impl SyncMetrics {
         self.nftables_sync_failures.with_label_values(&[family]).inc();
     }
 
-    /// Removing nftables objects that serve nobody failed.
-    pub fn nftables_cleanup_failed(&self, family: &str) {
-        self.nftables_cleanup_failures.with_label_values(&[family]).inc();
+    /// Removing nftables objects that serve nobody failed so many times; none counts too, so that the
+    /// series is there.
+    pub fn nftables_cleanup_failed(&self, family: &str, times: usize) {
+        self.nftables_cleanup_failures.with_label_values(&[family]).inc_by(count(times));
     }
 }

@@ -58,7 +58,8 @@ fn observe_syncs(sync: &SyncMetrics) {
     sync.queued("IPv4", UNIX_EPOCH + Duration::from_secs(2));
     sync.programmed("IPv4", Duration::from_secs(1));
     sync.nftables_sync_failed("IPv4");
-    sync.nftables_cleanup_failed("IPv4");
+    sync.nftables_cleanup_failed("IPv4", 2);
+    sync.damaged("IPv4");
     sync.without_local_endpoints("IPv4", 0, 3);
 }
 
@@ -105,6 +106,8 @@ fn values_are_shown_as_observed() {
         "portolan_build_info{version=\"1.2.3\"} 1",
         "portolan_sync_failures_total{ip_family=\"IPv4\"} 1",
         "portolan_sync_drift_operations_total{ip_family=\"IPv4\"} 2",
+        "portolan_sync_repairs_total{ip_family=\"IPv4\"} 1",
+        "kubeproxy_sync_proxy_rules_nftables_cleanup_failures_total{ip_family=\"IPv4\"} 2",
         "portolan_sync_lag_seconds{ip_family=\"IPv4\"} 0.25",
         "rest_client_requests_total{code=\"200\",host=\"api:6443\",method=\"GET\"} 1",
         "rest_client_request_duration_seconds_bucket{host=\"api:6443\",verb=\"GET\",le=\"0.1\"} 1",
@@ -163,12 +166,18 @@ fn a_search_that_removed_nothing_is_shown_and_one_that_failed_is_counted_apart()
 fn what_may_go_wrong_is_zero_from_the_first_attempt_on_so_that_a_failure_is_an_increase() {
     let metrics = new_metrics();
     metrics.sync.attempted("IPv6", SyncScope::Full, Duration::ZERO);
+    metrics.sync.nftables_cleanup_failed("IPv6", 0);
+    metrics.iptables.attempted("IPv6");
     metrics.flows.removed("IPv6", 0, Duration::ZERO);
     metrics.leftovers.removed("ipvs", 0);
     let text = metrics.render().unwrap();
     for line in [
         "portolan_sync_failures_total{ip_family=\"IPv6\"} 0",
         "portolan_sync_drift_operations_total{ip_family=\"IPv6\"} 0",
+        "portolan_sync_repairs_total{ip_family=\"IPv6\"} 0",
+        "kubeproxy_sync_proxy_rules_nftables_cleanup_failures_total{ip_family=\"IPv6\"} 0",
+        "kubeproxy_sync_proxy_rules_iptables_restore_failures_total{ip_family=\"IPv6\"} 0",
+        "kubeproxy_sync_proxy_rules_iptables_partial_restore_failures_total{ip_family=\"IPv6\"} 0",
         "portolan_conntrack_failures_total{ip_family=\"IPv6\"} 0",
         "portolan_leftovers_failures_total{of=\"ipvs\"} 0",
     ] {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use portolan_core::backend::Retry;
+
 /// After the first failure. Long against a netlink round trip, so that a kernel that
 /// is short of memory gets a moment; short against what people notice.
 const FIRST: Duration = Duration::from_millis(100);
@@ -42,6 +44,15 @@ impl Backoff {
     pub(crate) fn limit(&mut self, longest: Duration) {
         self.longest = longest;
         self.next = self.next.min(longest);
+    }
+
+    /// The delay after one more failure, after which this helps.
+    pub(crate) fn after(&mut self, retry: Retry) -> Delay {
+        match retry {
+            Retry::Never => self.give_up(),
+            Retry::SameChanges => self.queue(),
+            Retry::Unchanged | Retry::CompareAll => self.fail(),
+        }
     }
 
     /// The delay after one more failure.

@@ -62,6 +62,44 @@ impl Failures {
         }
     }
 
+    /// Logs that what the kernel holds could not be compared with the plan, which is in force as far as
+    /// anybody knows.
+    pub(crate) fn comparison_failed(
+        &mut self,
+        family: IpFamily,
+        problem: &BackendError,
+        wait: Duration,
+        now: Instant,
+    ) {
+        let Noted { text, attempt, is_news } = self.note(error_chain(problem), now);
+        if is_news {
+            warn!(%family, err = text, attempt, wait = ?wait, "rules follow, but cannot be compared as a whole");
+        } else {
+            debug!(%family, err = text, attempt, wait = ?wait, "rules still cannot be compared as a whole");
+        }
+    }
+
+    /// Logs that everything was compared again, if it was not.
+    pub(crate) fn comparison_recovered(&mut self, family: IpFamily, now: Instant) {
+        if let Some(streak) = self.streak.take() {
+            let (failures, lasted) = (streak.attempts, now - streak.began);
+            info!(%family, failures, lasted = ?lasted, "rules are compared as a whole again");
+        }
+    }
+
+    /// Logs that nobody can tell whether the rules are there still.
+    pub(crate) fn look_failed(&mut self, family: IpFamily, problem: &BackendError, now: Instant) {
+        let Noted { text, attempt, is_news } = self.note(error_chain(problem), now);
+        if is_news {
+            warn!(%family, err = text, attempt, "cannot tell whether the rules are there still");
+        }
+    }
+
+    /// Forgets that a look has failed.
+    pub(crate) fn look_recovered(&mut self) {
+        self.streak = None;
+    }
+
     /// Logs that stale flows could not be removed, and when that will be tried again.
     pub(crate) fn flows_failed(
         &mut self,
@@ -106,7 +144,7 @@ impl Failures {
 fn next_step(retry: Retry) -> &'static str {
     match retry {
         Retry::Never => "see whether the host has changed",
-        Retry::SameChanges => "try again",
+        Retry::SameChanges | Retry::Unchanged => "try again",
         Retry::CompareAll => "compare everything and try again",
     }
 }

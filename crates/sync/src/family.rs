@@ -6,12 +6,12 @@ use portolan_core::backend::{Retry, Scope};
 use portolan_core::state::Committed;
 use portolan_core::{ApplyReport, BackendError, ChangeSet, FlowCheck, IpFamily, ProxyBackend, State};
 use tokio::time::Instant;
-use tracing::{info, trace};
+use tracing::{info, trace, warn};
 
 use crate::DETAIL;
 use crate::failures::Failures;
 use crate::flows::{self, FlowCleaning, touches_flows};
-use crate::observer::{Attempt, FlowAttempt, SyncObserver};
+use crate::observer::{Attempt, Cause, FlowAttempt, SyncObserver};
 use crate::programming::latencies;
 use crate::schedule::Schedule;
 use crate::settings::{Configuration, SyncSettings};
@@ -22,11 +22,17 @@ pub(crate) struct FamilySync {
     backend: Box<dyn ProxyBackend>,
     schedule: Schedule,
     failures: Failures,
+    /// Those of complete comparisons that left the rules as they were.
+    comparisons: Failures,
+    /// Those of looks whether the rules are there still.
+    looks: Failures,
     /// Who removes stale flows, if anybody.
     pub(crate) flows: Option<FlowCleaning>,
     started: SystemTime,
     /// Whether any apply has succeeded.
     was_applied: bool,
+    /// Whether the rules were found gone, and are not written again yet.
+    is_repairing: bool,
     /// Whether the observer was told that changes wait.
     is_queued: bool,
 }
@@ -43,33 +49,46 @@ impl FamilySync {
             backend,
             schedule: Schedule::new(settings, Instant::now(), chance),
             failures: Failures::default(),
+            comparisons: Failures::default(),
+            looks: Failures::default(),
             flows: None,
             started: settings.started,
             was_applied: false,
+            is_repairing: false,
             is_queued: false,
         }
     }
 
     /// Takes over other periods.
     pub(crate) fn reconfigure(&mut self, configuration: &Configuration) {
-        self.schedule.reconfigure(configuration.min_period, configuration.retry_period);
+        self.schedule.reconfigure(configuration.min_period, configuration.sync_period);
     }
 
     /// When there is something to do next; possibly in the past.
     pub(crate) fn next(&self, state: &State) -> Option<Instant> {
-        self.next_apply(state).into_iter().chain(self.next_check(state)).min()
+        let others = [self.next_check(state), self.next_look(state)].into_iter().flatten();
+        self.next_apply(state).into_iter().chain(others).min()
     }
 
     fn next_apply(&self, state: &State) -> Option<Instant> {
         let changes = state.changes(self.family);
-        let would_touch_flows = || self.schedule.is_full_due(Instant::now()) || touches_flows(changes);
+        let would_touch_flows = || self.is_full_due(state) || touches_flows(changes);
         let must_wait = self.flows.as_ref().is_some_and(FlowCleaning::is_running) && would_touch_flows();
         self.schedule.next(!changes.is_empty()).filter(|_| !must_wait)
+    }
+
+    fn is_full_due(&self, state: &State) -> bool {
+        self.schedule.is_full_due(Instant::now(), !state.changes(self.family).is_empty())
     }
 
     /// When to repeat a failed check of flows: not while another plan than the present one is in force.
     fn next_check(&self, state: &State) -> Option<Instant> {
         self.flows.as_ref().and_then(FlowCleaning::owed).filter(|_| self.is_in_force(state))
+    }
+
+    /// When to look whether the rules are there still: not when everything is to be compared anyway.
+    fn next_look(&self, state: &State) -> Option<Instant> {
+        self.schedule.next_look().filter(|_| !state.changes(self.family).is_complete())
     }
 
     /// Whether the kernel holds the present plan.
@@ -101,8 +120,11 @@ impl FamilySync {
             return true;
         }
         if is_due(self.next_check(state)) {
-            let check = FlowCheck::after(state.plan(self.family), &ChangeSet::complete());
-            self.start_check(Some(check), now);
+            let check = self.flows.as_mut().map(|flows| flows.check_all(state.plan(self.family)));
+            self.start_check(check, now);
+        }
+        if is_due(self.next_look(state)) {
+            self.look(state, observer).await;
         }
         false
     }
@@ -118,12 +140,9 @@ impl FamilySync {
 
     /// Makes one attempt to bring the plan into force.
     async fn apply(&mut self, state: &mut State, observer: &mut dyn SyncObserver) {
-        let is_full_due = self.schedule.is_full_due(Instant::now());
-        let is_check = is_full_due && state.changes(self.family).is_empty();
-        if is_full_due {
-            state.forget_applied(self.family);
-        }
-        let changes = state.changes(self.family);
+        let everything = ChangeSet::complete();
+        let is_comparison = self.is_full_due(state);
+        let changes = if is_comparison { &everything } else { state.changes(self.family) };
         let scope = if changes.is_complete() { Scope::Full } else { Scope::Partial };
         trace!(family = %self.family, ?scope, service_ports = changes.len(), "applying");
         let began = Instant::now();
@@ -131,29 +150,88 @@ impl FamilySync {
         let now = Instant::now();
         let took = now - began;
         let scope = result.as_ref().map_or(scope, |report| widest(scope, report.scope));
-        observer.attempted(self.family, &Attempt { scope, took, is_check, result: result.as_ref() });
+        let cause = self.cause(is_comparison && state.changes(self.family).is_empty());
+        observer.attempted(self.family, &Attempt { scope, took, cause, result: result.as_ref() });
         match result {
             Ok(report) => {
-                let plan = state.plan(self.family);
-                let check = self.flows.as_ref().and_then(|flows| flows.check(plan, changes, now));
-                let committed = state.committed(self.family);
+                if is_comparison {
+                    self.forget_applied(state);
+                }
                 self.schedule.succeeded(now, scope == Scope::Full, report.follow_up);
-                self.failures.rules_recovered(self.family, now);
+                self.recovered(scope, now);
                 self.log_success(state, &report, scope, took);
-                self.report_in_force(state, committed, observer);
-                self.start_check(check, now);
+                self.succeed(state, observer, now);
+            }
+            Err(error)
+                if is_comparison && leaves_rules(&error) && !state.changes(self.family).is_complete() =>
+            {
+                let wait = self.schedule.comparison_failed(now, error.retry());
+                self.comparisons.comparison_failed(self.family, &error, wait, now);
             }
             Err(error) => self.fail(state, &error, now),
+        }
+    }
+
+    fn cause(&self, is_mere_comparison: bool) -> Cause {
+        match is_mere_comparison {
+            _ if self.is_repairing => Cause::Repair,
+            true => Cause::Comparison,
+            false => Cause::Changes,
+        }
+    }
+
+    /// The present plan is in force.
+    fn succeed(&mut self, state: &mut State, observer: &mut dyn SyncObserver, now: Instant) {
+        let (plan, changes) = (state.plan(self.family), state.changes(self.family));
+        let check = self.flows.as_mut().and_then(|flows| flows.check(plan, changes, now));
+        let committed = state.committed(self.family);
+        self.report_in_force(state, committed, observer);
+        self.start_check(check, now);
+    }
+
+    fn recovered(&mut self, scope: Scope, now: Instant) {
+        self.is_repairing = false;
+        self.failures.rules_recovered(self.family, now);
+        if scope == Scope::Full {
+            self.comparisons.comparison_recovered(self.family, now);
         }
     }
 
     fn fail(&mut self, state: &mut State, error: &BackendError, now: Instant) {
         let retry = error.retry();
         if retry == Retry::CompareAll {
-            state.forget_applied(self.family);
+            self.forget_applied(state);
         }
         let wait = self.schedule.failed(now, retry);
         self.failures.rules_failed(self.family, error, wait, now);
+    }
+
+    /// The next apply compares everything; what flows the changes so far would have left is kept in mind.
+    fn forget_applied(&mut self, state: &mut State) {
+        let changes = state.changes(self.family);
+        if let Some(flows) = self.flows.as_mut().filter(|_| !changes.is_complete()) {
+            flows.miss(state.plan(self.family), changes);
+        }
+        state.forget_applied(self.family);
+    }
+
+    /// Has the backend look whether the rules are there still, and everything compared if they are not.
+    async fn look(&mut self, state: &mut State, observer: &mut dyn SyncObserver) {
+        let result = self.backend.is_intact().await;
+        let now = Instant::now();
+        self.schedule.looked(now);
+        match result {
+            Ok(is_intact) => {
+                self.looks.look_recovered();
+                if !is_intact {
+                    warn!(family = %self.family, "rules were removed by others and are written again");
+                    self.is_repairing = true;
+                    observer.found_damaged(self.family);
+                    self.forget_applied(state);
+                }
+            }
+            Err(error) => self.looks.look_failed(self.family, &error, now),
+        }
     }
 
     fn start_check(&mut self, check: Option<FlowCheck>, now: Instant) {
@@ -199,6 +277,14 @@ impl FamilySync {
                 "rules are up to date"
             );
         }
+    }
+}
+
+/// Whether an attempt that ended so has left the rules, and what is known of them, as they were.
+fn leaves_rules(error: &BackendError) -> bool {
+    match error.retry() {
+        Retry::Never | Retry::SameChanges | Retry::Unchanged => true,
+        Retry::CompareAll => false,
     }
 }
 

@@ -8,8 +8,9 @@
 //! port of UDP is applied to this family, because a flow that the next plan wants would
 //! be taken for a stale one. All else that calls for no search of its own is.
 //!
-//! A failure leaves nobody knowing which flows were to go, so after one everything is
-//! compared, when the back-off allows it and the plan in force is the present one.
+//! A failure leaves nobody knowing which flows went, so after one everything is compared, when the
+//! back-off allows it and the plan in force is the present one. What the plan does not serve any more it
+//! does not know, so the checks that failed, or waited meanwhile, are kept and made up for.
 
 use std::panic::resume_unwind;
 use std::pin::Pin;
@@ -37,11 +38,14 @@ pub(crate) struct FlowCleaning {
     failures: Failures,
     /// When everything may be compared, because a check has failed.
     owed: Option<Instant>,
+    /// What the next check of everything has to make up for.
+    missed: FlowCheck,
 }
 
 /// A check that has ended, with who made it.
 pub(crate) struct Ended {
     cleaner: Box<dyn FlowCleaner>,
+    check: FlowCheck,
     pub(crate) took: Duration,
     /// How many flows were removed.
     pub(crate) result: Result<usize, FlowError>,
@@ -58,20 +62,39 @@ impl FlowCleaning {
             family,
             idle: Some(cleaner),
             running: None,
-            backoff: Backoff::new(settings.retry_period, chance),
+            backoff: Backoff::new(settings.sync_period, chance),
             failures: Failures::default(),
             owed: None,
+            missed: FlowCheck::default(),
         }
     }
 
     /// What to check once `plan` is in force, which differs by `changes` from the one before;
     /// nothing yet while a failed check waits for its retry, which will cover this one too.
-    pub(crate) fn check(&self, plan: &NodePlan, changes: &ChangeSet, now: Instant) -> Option<FlowCheck> {
+    pub(crate) fn check(&mut self, plan: &NodePlan, changes: &ChangeSet, now: Instant) -> Option<FlowCheck> {
         match self.owed {
-            Some(due) if due > now => None,
-            Some(_) => Some(FlowCheck::after(plan, &ChangeSet::complete())),
+            None if changes.is_complete() => Some(self.check_all(plan)),
             None => Some(FlowCheck::after(plan, changes)),
+            Some(due) => {
+                self.miss(plan, changes);
+                (due <= now).then(|| self.check_all(plan))
+            }
         }
+    }
+
+    /// A check of all that `plan` serves, and of what earlier ones missed.
+    pub(crate) fn check_all(&mut self, plan: &NodePlan) -> FlowCheck {
+        let mut check = FlowCheck::after(plan, &ChangeSet::complete());
+        check.make_up_for(std::mem::take(&mut self.missed));
+        check
+    }
+
+    /// Keeps what `changes` would have called for: the next check is one of everything, and to
+    /// that they are not known.
+    pub(crate) fn miss(&mut self, plan: &NodePlan, changes: &ChangeSet) {
+        let mut check = FlowCheck::after(plan, changes);
+        check.make_up_for(std::mem::take(&mut self.missed));
+        self.missed = check;
     }
 
     /// When everything must be compared because a check has failed.
@@ -93,14 +116,14 @@ impl FlowCleaning {
         }
         let Some(mut cleaner) = self.idle.take() else {
             // Not met as long as applies wait as they should; nothing is lost even so.
-            self.owed = Some(now);
+            (self.owed, self.missed) = (Some(now), check);
             return;
         };
         let family = self.family;
         self.running = Some(spawn_blocking(move || {
             let began = Instant::now();
             let result = cleaner.remove_stale(family, &check);
-            Ended { cleaner, took: began.elapsed(), result }
+            Ended { cleaner, took: began.elapsed(), check, result }
         }));
     }
 
@@ -131,7 +154,7 @@ impl FlowCleaning {
             }
             Err(error) => {
                 let wait = self.backoff.fail().retry;
-                self.owed = Some(now + wait);
+                (self.owed, self.missed) = (Some(now + wait), ended.check);
                 self.failures.flows_failed(family, &error, wait, now);
             }
         }

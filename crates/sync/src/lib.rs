@@ -33,7 +33,7 @@ mod sync_loop;
 mod thread;
 
 pub use node_wait::{NodeNeed, NodeWait};
-pub use observer::{Attempt, FlowAttempt, SyncObserver};
+pub use observer::{Attempt, Cause, FlowAttempt, SyncObserver};
 pub use settings::{Configuration, SyncSettings};
 pub use sync_loop::{Stop, Stopped, SyncLoop};
 pub use thread::{SyncThread, SyncThreadError};

@@ -38,6 +38,10 @@ pub trait SyncObserver: Send {
     /// An apply has ended.
     fn attempted(&mut self, family: IpFamily, attempt: &Attempt<'_>);
 
+    /// The rules of `family` are not as they were left; they are written again at once. Comes before the
+    /// attempt to do so, and once however many of those it takes.
+    fn found_damaged(&mut self, _family: IpFamily) {}
+
     /// A pod change of `family` came into force this long after it happened.
     fn programmed(&mut self, family: IpFamily, after: Duration);
 
@@ -74,11 +78,22 @@ pub struct Attempt<'a> {
     pub scope: Scope,
     /// How long it took.
     pub took: Duration,
-    /// Nothing had changed: it compared everything because it was time to. What it wrote, others had
-    /// changed behind our back.
-    pub is_check: bool,
+    /// Why it was made.
+    pub cause: Cause,
     /// What it did, or why it failed.
     pub result: Result<&'a ApplyReport, &'a BackendError>,
+}
+
+/// Why an apply was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// Something had changed, an earlier attempt had failed, or the backend had asked for it.
+    Changes,
+    /// Nothing had changed: everything was compared because it was time to. What was written, others had
+    /// changed behind our back.
+    Comparison,
+    /// The rules were found gone. What was written is above all what others had removed.
+    Repair,
 }
 
 /// How one search for stale flows went.

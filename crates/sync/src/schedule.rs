@@ -13,7 +13,10 @@ use crate::settings::SyncSettings;
 pub(crate) struct Schedule {
     min_period: Duration,
     full_period: Duration,
+    look_period: Duration,
     backoff: Backoff,
+    /// For complete comparisons that fail and leave everything as it is.
+    full_backoff: Backoff,
     condition: Condition,
     /// No apply starts before this.
     not_before: Instant,
@@ -21,6 +24,11 @@ pub(crate) struct Schedule {
     due: Option<Instant>,
     /// When everything must be compared again; unknown before the first success.
     full_due: Option<Instant>,
+    /// Whether the last attempt was a comparison that failed and left everything as it was. Changes
+    /// that wait go before the next.
+    gives_way: bool,
+    /// When to look whether the rules are there still; unknown before the first success.
+    look_due: Option<Instant>,
 }
 
 /// How the last apply ended.
@@ -38,20 +46,28 @@ impl Schedule {
         Self {
             min_period: settings.min_period,
             full_period: settings.full_period,
-            backoff: Backoff::new(settings.retry_period, chance),
+            look_period: settings.sync_period,
+            backoff: Backoff::new(settings.sync_period, chance),
+            full_backoff: Backoff::new(settings.sync_period, chance),
             condition: Condition::Good,
             not_before: now,
             due: None,
             full_due: None,
+            gives_way: false,
+            look_due: None,
         }
     }
 
     /// Takes over other periods. What is planned already stays; what comes follows them.
-    pub(crate) fn reconfigure(&mut self, min_period: Duration, retry_period: Duration) {
+    pub(crate) fn reconfigure(&mut self, min_period: Duration, sync_period: Duration) {
         self.not_before =
             (self.not_before + min_period).checked_sub(self.min_period).unwrap_or(self.not_before);
         self.min_period = min_period;
-        self.backoff.limit(retry_period);
+        self.backoff.limit(sync_period);
+        self.full_backoff.limit(sync_period);
+        self.look_due =
+            self.look_due.map(|due| (due + sync_period).checked_sub(self.look_period).unwrap_or(due));
+        self.look_period = sync_period;
     }
 
     /// When to apply next, given whether there are changes; possibly in the past.
@@ -66,8 +82,19 @@ impl Schedule {
     }
 
     /// Whether the next apply must compare everything because it is time for that again.
-    pub(crate) fn is_full_due(&self, now: Instant) -> bool {
-        self.full_due.is_some_and(|due| due <= now)
+    pub(crate) fn is_full_due(&self, now: Instant, has_changes: bool) -> bool {
+        self.full_due.is_some_and(|due| due <= now) && !(has_changes && self.gives_way)
+    }
+
+    /// When to look whether the rules are there still. Not while they do not follow: whoever tries again
+    /// will notice.
+    pub(crate) fn next_look(&self) -> Option<Instant> {
+        self.look_due.filter(|_| !self.is_failing())
+    }
+
+    /// Whether the rules are there still has been looked at.
+    pub(crate) fn looked(&mut self, now: Instant) {
+        self.look_due = Some(now + self.look_period);
     }
 
     /// Whether the last apply failed.
@@ -85,23 +112,33 @@ impl Schedule {
     /// An apply succeeded; `was_full` if it compared everything.
     pub(crate) fn succeeded(&mut self, now: Instant, was_full: bool, follow_up: Option<Duration>) {
         self.condition = Condition::Good;
+        self.gives_way = false;
         self.backoff.reset();
         self.not_before = now + self.min_period;
         self.due = follow_up.map(|after| now + after);
         if was_full || self.full_due.is_none() {
             self.full_due = Some(now + self.full_period);
+            self.full_backoff.reset();
+            self.looked(now);
         }
+    }
+
+    /// A comparison for which it was time failed and left everything as it was. Returns how long until
+    /// the next; meanwhile changes are applied as ever.
+    pub(crate) fn comparison_failed(&mut self, now: Instant, retry: Retry) -> Duration {
+        let wait = self.full_backoff.after(retry).retry.max(self.min_period);
+        self.not_before = now + self.min_period;
+        self.full_due = Some(now + wait);
+        self.gives_way = true;
+        wait
     }
 
     /// An apply failed. Returns how long until the retry, if nothing new comes in.
     pub(crate) fn failed(&mut self, now: Instant, retry: Retry) -> Duration {
-        let delay = match retry {
-            Retry::Never => self.backoff.give_up(),
-            Retry::SameChanges => self.backoff.queue(),
-            Retry::CompareAll => self.backoff.fail(),
-        };
+        let delay = self.backoff.after(retry);
         let wait = delay.retry.max(self.min_period);
         self.condition = Condition::Failed { changed_since: false };
+        self.gives_way = false;
         self.not_before = now + delay.floor.max(self.min_period);
         self.due = Some(now + wait);
         // A retry compares everything if that is due, so that need not wake us by itself.

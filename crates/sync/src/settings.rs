@@ -11,8 +11,9 @@ use crate::node_wait::NodeWait;
 pub struct SyncSettings {
     /// Shortest time from the end of one apply to the start of the next, per family.
     pub min_period: Duration,
-    /// Longest time from a failed apply to the next.
-    pub retry_period: Duration,
+    /// Longest time from a failed apply to the next, and time from one look at whether the rules are
+    /// there still to the next; kube-proxy's `syncPeriod`.
+    pub sync_period: Duration,
     /// Time from one complete comparison with the kernel to the next. Finds what others
     /// have changed behind our back; kube-proxy's full sync.
     pub full_period: Duration,
@@ -30,8 +31,8 @@ pub struct Configuration {
     pub node: NodeConfig,
     /// See [`SyncSettings::min_period`].
     pub min_period: Duration,
-    /// See [`SyncSettings::retry_period`].
-    pub retry_period: Duration,
+    /// See [`SyncSettings::sync_period`].
+    pub sync_period: Duration,
 }
 
 /// kube-proxy's time between full syncs.
@@ -39,7 +40,7 @@ const FULL_PERIOD: Duration = Duration::from_secs(60 * 60);
 
 impl SyncSettings {
     /// These periods, a complete comparison every hour, and no waiting for the Node object.
-    pub fn new(min_period: Duration, retry_period: Duration, started: SystemTime) -> Self {
-        Self { min_period, retry_period, full_period: FULL_PERIOD, started, node_wait: None }
+    pub fn new(min_period: Duration, sync_period: Duration, started: SystemTime) -> Self {
+        Self { min_period, sync_period, full_period: FULL_PERIOD, started, node_wait: None }
     }
 }

@@ -5,6 +5,7 @@ mod failing;
 mod flows;
 mod following;
 mod logging;
+mod looking;
 mod notes;
 mod rig;
 mod telling;

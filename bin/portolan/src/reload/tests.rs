@@ -97,7 +97,7 @@ fn settings_of_the_section_that_counts_are_shown_in_that_of_the_mode_that_runs()
     assert_eq!(scene.shown("/nftables/syncPeriod"), "7s");
     assert_eq!(scene.shown("/nftables/masqueradeAll"), true);
     assert_eq!(scene.shown("/featureGates"), serde_json::Value::Null, "gates wait for a restart");
-    assert_eq!(scene.sync.borrow().retry_period.as_secs(), 7);
+    assert_eq!(scene.sync.borrow().sync_period.as_secs(), 7);
 }
 
 #[test]

@@ -17,6 +17,7 @@ pub(crate) struct OwnMetrics {
     longest_transaction: HistogramVec,
     failures: IntCounterVec,
     drift: IntCounterVec,
+    repairs: IntCounterVec,
     lag: GaugeVec,
 }
 
@@ -52,6 +53,10 @@ impl OwnMetrics {
                 "portolan_sync_drift_operations_total",
                 "Kernel objects that were found changed by others and were mended",
             )?,
+            repairs: counters(
+                "portolan_sync_repairs_total",
+                "Times that rules were found removed by others, and were written again at once",
+            )?,
             lag: Definition::alpha(
                 "portolan_sync_lag_seconds",
                 "Age of the oldest change that is not in force, 0 if all are",
@@ -63,7 +68,7 @@ impl OwnMetrics {
     /// An attempt ended. Shows what may go wrong as 0 while it does not, because a counter that
     /// begins with 1 is no increase to Prometheus, and the first failure would go unnoticed.
     pub(crate) fn attempted(&self, family: &str) {
-        for counters in [&self.failures, &self.drift] {
+        for counters in [&self.failures, &self.drift, &self.repairs] {
             counters.with_label_values(&[family]).inc_by(0);
         }
     }
@@ -84,11 +89,15 @@ impl OwnMetrics {
         self.drift.with_label_values(&[family]).inc_by(count(operations));
     }
 
+    pub(crate) fn damaged(&self, family: &str) {
+        self.repairs.with_label_values(&[family]).inc();
+    }
+
     pub(crate) fn lag(&self, family: &str, age: Duration) {
         self.lag.with_label_values(&[family]).set(age.as_secs_f64());
     }
 }
 
-fn count(things: usize) -> u64 {
+pub(super) fn count(things: usize) -> u64 {
     u64::try_from(things).unwrap_or(u64::MAX)
 }

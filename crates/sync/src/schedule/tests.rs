@@ -49,8 +49,8 @@ fn a_partial_apply_does_not_put_off_the_complete_comparison() {
     let (mut schedule, now) = schedule(Duration::ZERO);
     schedule.succeeded(now, true, None);
     schedule.succeeded(now + seconds(3_000), false, None);
-    assert!(!schedule.is_full_due(now + seconds(3_599)));
-    assert!(schedule.is_full_due(now + HOUR));
+    assert!(!schedule.is_full_due(now + seconds(3_599), true));
+    assert!(schedule.is_full_due(now + HOUR, true));
     assert_eq!(schedule.next(false), Some(now + HOUR));
     schedule.succeeded(now + HOUR, true, None);
     assert_eq!(schedule.next(false), Some(now + 2 * HOUR));
@@ -98,5 +98,5 @@ fn a_complete_comparison_that_is_due_does_not_outrun_the_back_off() {
     schedule.succeeded(now, true, None);
     schedule.failed(now + HOUR, Retry::Never);
     assert_eq!(schedule.next(true), Some(now + HOUR + seconds(30)));
-    assert!(schedule.is_full_due(now + HOUR + seconds(30)));
+    assert!(schedule.is_full_due(now + HOUR + seconds(30), true));
 }

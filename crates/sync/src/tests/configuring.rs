@@ -73,7 +73,7 @@ async fn pod_cidrs_are_waited_for_and_without_them_the_loop_ends() {
 async fn a_new_configuration_is_applied_at_once_and_the_same_one_is_not() {
     let rig = Rig::ready(&settings()).await;
     let node = NodeConfig { masquerade_all: true, ..NodeConfig::new("n1") };
-    let new = Configuration { node, min_period: secs(0), retry_period: secs(30) };
+    let new = Configuration { node, min_period: secs(0), sync_period: secs(30) };
     rig.configuration.send(new.clone()).unwrap();
     rig.pass(millis(0)).await;
     assert_eq!(rig.calls(V4)[0].changes, only(&[]), "the node's settings alone");
@@ -91,7 +91,7 @@ async fn a_new_configuration_is_applied_at_once_and_the_same_one_is_not() {
 async fn new_periods_hold_from_now_on() {
     let mut rig = Rig::ready(&settings()).await;
     let periods =
-        |min_period, retry_period| Configuration { node: NodeConfig::new("n1"), min_period, retry_period };
+        |min_period, sync_period| Configuration { node: NodeConfig::new("n1"), min_period, sync_period };
     rig.configuration.send(periods(secs(10), secs(30))).unwrap();
     rig.send([v4("a", 1)]).await;
     rig.pass(secs(20)).await;

@@ -203,3 +203,45 @@ async fn changes_that_cancel_out_after_a_failure_are_in_force_only_when_an_apply
     assert_eq!(rig.calls(V4).last(), Some(&Call { at: 100, changes: only(&[]) }));
     assert_eq!(rig.notes.take(), ["applied IPv4 Partial in 0 ms", "in force IPv4", "settled"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn changes_go_on_while_complete_comparisons_fail_and_leave_everything_as_it_is() {
+    for retry in [Retry::SameChanges, Retry::Unchanged] {
+        let mut rig = Rig::ready(&settings()).await;
+        rig.pass(secs(3_599)).await;
+        let bad = Outcome::bad(retry);
+        rig.script(V4, [bad, bad, Outcome::GOOD, bad, Outcome::GOOD]);
+        rig.pass(millis(1_150)).await;
+        rig.send([v4("a", 1)]).await;
+        rig.pass(secs(3)).await;
+        let all = |at, service_ports| Call { at, changes: Changes::All(service_ports) };
+        assert_eq!(
+            rig.calls(V4),
+            [
+                all(3_600_000, 0),
+                all(3_600_100, 0),
+                Call { at: 3_600_150, changes: only(&["a"]) },
+                all(3_600_300, 1),
+                all(3_600_700, 1),
+            ],
+            "{retry:?}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waited_when_a_complete_comparison_failed_is_applied_at_once() {
+    let settings = SyncSettings { min_period: secs(10), ..settings() };
+    let mut rig = Rig::ready(&settings).await;
+    rig.pass(secs(3_595)).await;
+    rig.send([v4("a", 1)]).await;
+    rig.pass(secs(1)).await;
+    rig.calls(V4);
+    rig.script(V4, [Outcome::bad(Retry::Unchanged), Outcome::GOOD]);
+    rig.send([v4("b", 2)]).await;
+    rig.pass(secs(25)).await;
+    assert_eq!(
+        rig.calls(V4),
+        [Call { at: 3_605_000, changes: Changes::All(2) }, Call { at: 3_615_000, changes: only(&["b"]) },]
+    );
+}

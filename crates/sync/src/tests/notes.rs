@@ -8,7 +8,7 @@ use portolan_core::plan::NodePortAddresses;
 use portolan_core::state::WithoutLocalEndpoints;
 use portolan_core::{HealthCheck, IpFamily, ObjectName, PerFamily};
 
-use crate::{Attempt, FlowAttempt, SyncObserver};
+use crate::{Attempt, Cause, FlowAttempt, SyncObserver};
 
 /// Keeps what the loop tells, a word each.
 #[derive(Clone, Default)]
@@ -51,12 +51,17 @@ impl SyncObserver for Notes {
     }
 
     fn attempted(&mut self, family: IpFamily, attempt: &Attempt<'_>) {
-        let verdict = match (attempt.result, attempt.is_check) {
-            (Ok(_), false) => "applied",
-            (Ok(_), true) => "checked",
+        let verdict = match (attempt.result, attempt.cause) {
+            (Ok(_), Cause::Changes) => "applied",
+            (Ok(_), Cause::Comparison) => "checked",
+            (Ok(_), Cause::Repair) => "repaired",
             (Err(_), _) => "failed",
         };
         self.note(format!("{verdict} {family} {:?} in {} ms", attempt.scope, attempt.took.as_millis()));
+    }
+
+    fn found_damaged(&mut self, family: IpFamily) {
+        self.note(format!("damaged {family}"));
     }
 
     fn programmed(&mut self, family: IpFamily, after: Duration) {

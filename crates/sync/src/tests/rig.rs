@@ -24,11 +24,12 @@ use crate::{Configuration, Stop, Stopped, SyncLoop, SyncSettings};
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Outcome {
     pub(super) takes: Duration,
-    pub(super) result: Result<ApplyReport, Retry>,
+    /// When to call again, if at all, or what helps.
+    pub(super) result: Result<Option<Duration>, Retry>,
 }
 
 impl Outcome {
-    pub(super) const GOOD: Self = Self { takes: Duration::ZERO, result: Ok(REPORT) };
+    pub(super) const GOOD: Self = Self { takes: Duration::ZERO, result: Ok(None) };
 
     pub(super) fn bad(retry: Retry) -> Self {
         Self { result: Err(retry), ..Self::GOOD }
@@ -39,19 +40,21 @@ impl Outcome {
     }
 
     pub(super) fn follow_up(after: Duration) -> Self {
-        Self { result: Ok(ApplyReport { follow_up: Some(after), ..REPORT }), ..Self::GOOD }
+        Self { result: Ok(Some(after)), ..Self::GOOD }
     }
 }
 
-const REPORT: ApplyReport = ApplyReport {
-    scope: Scope::Partial,
-    operations: 1,
-    transactions: 1,
-    messages: 1,
-    bytes: 100,
-    longest_transaction: Duration::ZERO,
-    follow_up: None,
-};
+fn report(follow_up: Option<Duration>) -> ApplyReport {
+    ApplyReport {
+        scope: Scope::Partial,
+        operations: 1,
+        transactions: 1,
+        messages: 1,
+        bytes: 100,
+        follow_up,
+        ..ApplyReport::default()
+    }
+}
 
 /// One apply as a backend met it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,6 +82,10 @@ struct Script {
     outcomes: VecDeque<Outcome>,
     forever: Option<Outcome>,
     calls: Vec<Call>,
+    /// What looks at the rules find, one by one; after that, that they are there.
+    looks: VecDeque<Result<bool, Retry>>,
+    /// When the looks were, in milliseconds since the rig was set up.
+    looked: Vec<u128>,
 }
 
 struct Scripted {
@@ -101,7 +108,13 @@ impl ProxyBackend for Scripted {
             script.outcomes.pop_front().unwrap_or(forever)
         };
         sleep(outcome.takes).await;
-        outcome.result.map_err(error)
+        outcome.result.map(report).map_err(error)
+    }
+
+    async fn is_intact(&mut self) -> Result<bool, BackendError> {
+        let mut script = self.script.lock().unwrap();
+        script.looked.push(self.start.elapsed().as_millis());
+        script.looks.pop_front().unwrap_or(Ok(true)).map_err(error)
     }
 
     async fn cleanup(&mut self) -> Result<(), BackendError> {
@@ -126,6 +139,7 @@ pub(crate) fn error(retry: Retry) -> BackendError {
             BackendError::Unsupported { mode: ProxyMode::new("scripted"), missing: "a kernel".into() }
         }
         Retry::SameChanges => BackendError::Busy { object: "table ip portolan".into(), source: source() },
+        Retry::Unchanged => BackendError::Unread { object: "table ip portolan".into(), source: source() },
         Retry::CompareAll => BackendError::Refused { action: "add map services".into(), source: source() },
     }
 }
@@ -165,9 +179,8 @@ impl Rig {
         let notes = Notes::default();
         let node = NodeConfig::new("n1");
         let state = State::new(node.clone());
-        let SyncSettings { min_period, retry_period, .. } = *settings;
-        let (configuration, configurations) =
-            watch::channel(Configuration { node, min_period, retry_period });
+        let SyncSettings { min_period, sync_period, .. } = *settings;
+        let (configuration, configurations) = watch::channel(Configuration { node, min_period, sync_period });
         let observer = Box::new(notes.clone());
         let sync_loop = SyncLoop::with_chance(state, backends, settings, observer, || 0.5);
         let task = tokio::spawn(adapt(sync_loop.following(configurations)).run(receiver, asked));
@@ -213,6 +226,16 @@ impl Rig {
         for _ in 0..16 {
             tokio::task::yield_now().await;
         }
+    }
+
+    /// What the next looks at the rules of `family` find.
+    pub(super) fn find(&self, family: IpFamily, looks: impl IntoIterator<Item = Result<bool, Retry>>) {
+        self.scripts[family].lock().unwrap().looks.extend(looks);
+    }
+
+    /// When the looks at the rules of `family` since the last call were.
+    pub(super) fn looks(&self, family: IpFamily) -> Vec<u128> {
+        std::mem::take(&mut self.scripts[family].lock().unwrap().looked)
     }
 
     /// The applies of `family` since the last call.

@@ -1,0 +1,104 @@
+//! Looks at whether the rules are there still, and what follows when they are not.
+
+use portolan_core::IpFamily::{V4, V6};
+use portolan_core::backend::Retry;
+use portolan_core::{IpFamily, NodeConfig};
+use tracing::Level;
+
+use super::logging::Lines;
+use super::rig::*;
+use crate::{Configuration, SyncSettings};
+
+fn told(rig: &Rig, family: IpFamily) -> Vec<String> {
+    let notes = rig.notes.take().into_iter();
+    notes.filter(|note| note.contains(&family.to_string())).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_rules_are_looked_at_every_sync_period_however_much_changes() {
+    let mut rig = Rig::ready(&settings()).await;
+    for i in 0..100_u8 {
+        rig.pass(secs(1)).await;
+        rig.send([v4("a", i)]).await;
+    }
+    assert_eq!(rig.looks(V4), [30_000, 60_000, 90_000]);
+    assert_eq!(rig.looks(V6), [30_000, 60_000, 90_000]);
+    assert!(rig.times(V6).is_empty(), "nothing was amiss");
+}
+
+#[tokio::test(start_paused = true)]
+async fn rules_that_are_gone_are_written_again_at_once_and_in_their_family_only() {
+    let mut rig = Rig::ready(&settings()).await;
+    rig.send([v4("a", 1)]).await;
+    rig.pass(secs(1)).await;
+    rig.calls(V4);
+    rig.notes.take();
+    rig.find(V4, [Ok(false)]);
+    rig.pass(secs(40)).await;
+    assert_eq!(rig.calls(V4), [Call { at: 30_000, changes: Changes::All(1) }]);
+    assert!(rig.times(V6).is_empty());
+    assert_eq!(told(&rig, V4), ["damaged IPv4", "repaired IPv4 Full in 0 ms", "in force IPv4"]);
+    rig.pass(secs(40)).await;
+    assert_eq!(rig.looks(V4), [30_000, 60_000]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_repair_that_fails_goes_on_and_nobody_looks_meanwhile() {
+    let rig = Rig::ready(&settings()).await;
+    rig.find(V4, [Ok(false)]);
+    rig.script(V4, [Outcome::bad(Retry::CompareAll), Outcome::bad(Retry::SameChanges), Outcome::GOOD]);
+    rig.pass(secs(31)).await;
+    assert_eq!(rig.calls(V4), [30_000, 30_100, 30_300].map(|at| Call { at, changes: Changes::All(0) }));
+    let failed = "failed IPv4 Full in 0 ms";
+    assert_eq!(
+        told(&rig, V4),
+        ["damaged IPv4", failed, failed, "repaired IPv4 Full in 0 ms", "in force IPv4"]
+    );
+    assert_eq!(rig.looks(V4), [30_000]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_the_rules_do_not_follow_nobody_looks_at_them() {
+    let mut rig = Rig::ready(&settings()).await;
+    rig.script(V4, [Outcome::bad(Retry::SameChanges); 100]);
+    rig.send([v4("a", 1)]).await;
+    rig.pass(secs(80)).await;
+    assert!(rig.looks(V4).is_empty());
+    assert_eq!(rig.looks(V6), [30_000, 60_000]);
+    rig.pass(secs(60)).await;
+    let looks = rig.looks(V4);
+    assert_eq!(looks.len(), 2, "the one that was due, and one half a minute later: {looks:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_look_that_fails_changes_nothing_and_is_logged_once() {
+    let rig = Rig::ready(&settings()).await;
+    let (lines, _guard) = Lines::collect(Level::INFO);
+    rig.find(V4, [Err(Retry::CompareAll), Err(Retry::CompareAll), Ok(true), Err(Retry::CompareAll)]);
+    rig.pass(secs(125)).await;
+    assert_eq!(rig.looks(V4), [30_000, 60_000, 90_000, 120_000]);
+    assert!(rig.times(V4).is_empty());
+    let line = "WARN cannot tell whether the rules are there still family=IPv4 \
+                err=\"the kernel refused to add map services: no buffer space\" attempt=1";
+    assert_eq!(lines.take(), [line, line]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_complete_comparison_is_a_look_too() {
+    let settings = SyncSettings { full_period: secs(45), ..settings() };
+    let rig = Rig::ready(&settings).await;
+    rig.pass(secs(110)).await;
+    assert_eq!(rig.times(V4), [45_000, 90_000]);
+    assert_eq!(rig.looks(V4), [30_000, 75_000]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_sync_period_is_followed_from_the_last_look_on() {
+    let rig = Rig::ready(&settings()).await;
+    rig.pass(secs(40)).await;
+    let node = NodeConfig::new("n1");
+    let shorter = Configuration { node, min_period: secs(0), sync_period: secs(12) };
+    rig.configuration.send(shorter).unwrap();
+    rig.pass(secs(20)).await;
+    assert_eq!(rig.looks(V4), [30_000, 42_000, 54_000]);
+}
