@@ -6,7 +6,7 @@ use super::affinity::Comers;
 use super::expectation::{Expected, Target};
 use super::need::Need;
 use super::objects::POD_PORT;
-use super::packet::{Destination, Packet, Seen, Sender};
+use super::packet::{Destination, HOST, Packet, Seen, Sender};
 
 /// Something that must hold.
 #[derive(Debug, Clone)]
@@ -34,9 +34,19 @@ impl Check {
         traffic.into_iter().flat_map(Traffic::packets)
     }
 
+    /// Whether all packets must go on as they are.
+    pub fn passes_packets_untouched(&self) -> bool {
+        matches!(self, Self::Each(_, Expected::PassesUntouched))
+    }
+
     /// Whether `packet` is not to be sent where these needs are not met.
     pub fn lacks(&self, packet: &Packet, unmet: &[Need]) -> bool {
-        let shows_sender = matches!(self, Self::Each(_, Expected::Reaches { seen: Seen::Themselves, .. }));
+        // To a program on the node everybody shows, whoever is masqueraded elsewhere.
+        let shows_sender = match self {
+            Self::Each(_, Expected::Reaches { seen: Seen::Themselves, .. }) => true,
+            Self::Each(_, Expected::Reaches { endpoints, .. }) => endpoints.iter().any(|to| to.pod == HOST),
+            _ => false,
+        };
         let is_told_apart = shows_sender && !packet.from.is_node();
         packet.needs().iter().any(|need| unmet.contains(need))
             || is_told_apart && unmet.contains(&Need::ClientAddress)

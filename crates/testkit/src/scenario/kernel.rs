@@ -32,6 +32,12 @@ pub trait ServedNode {
 
     /// Asserts what must hold whatever the objects are; called after each scenario.
     fn assert_sound(&mut self);
+
+    /// Whether it answers by listening at the node's own addresses, as a relay does. Bystanders on the node
+    /// then stand only where a packet passes untouched, and only while it does: two cannot have one port.
+    fn listens_on_the_node(&self) -> bool {
+        false
+    }
 }
 
 /// The network that a scenario plays in.
@@ -72,10 +78,16 @@ fn play_step<N: ServedNode>(
     site: &mut Site,
     unmet: &[Need],
 ) -> Result<Vec<String>, NetnsError> {
+    if node.listens_on_the_node() {
+        site.dismiss_bystanders_on_the_node();
+    }
     site.add_node_addresses(&step.node_addresses)?;
     node.follow(step.events.clone());
     sleep(step.wait);
-    site.post_bystanders(&step.checks)?;
+    let posted = |check: &&Check| !node.listens_on_the_node() || check.passes_packets_untouched();
+    let (posted, left): (Vec<_>, Vec<_>) = step.checks.iter().partition(posted);
+    site.post_bystanders(posted.iter().copied().flat_map(Check::packets))?;
+    site.post_bystanders_beyond(left.iter().copied().flat_map(Check::packets))?;
     let mut failures = Vec::new();
     for check in &step.checks {
         failures.extend(site.hold(check, unmet)?);

@@ -12,7 +12,7 @@ use crate::netns::{
 };
 use crate::scenario::check::Check;
 use crate::scenario::expectation::Target;
-use crate::scenario::packet::{SERVED_PORTS, Sender, node_addresses};
+use crate::scenario::packet::{Packet, SERVED_PORTS, Sender, node_addresses};
 use crate::scenario::{Memory, Scenario};
 
 /// What a bystander answers as.
@@ -34,6 +34,8 @@ pub(super) struct Site {
     pub(super) next_udp_port: AtomicU16,
     bystanders: BTreeSet<SocketAddr>,
     servers: Vec<EchoServer>,
+    /// Bystanders on the node, which may have to make room.
+    on_node: Vec<EchoServer>,
 }
 
 impl Site {
@@ -63,6 +65,7 @@ impl Site {
             next_udp_port: AtomicU16::new(FIRST_UDP_PORT),
             bystanders: BTreeSet::new(),
             servers,
+            on_node: Vec::new(),
         })
     }
 
@@ -78,27 +81,56 @@ impl Site {
         Ok(())
     }
 
-    /// Puts a bystander at every address that these checks send to, unless it is a pod's.
-    pub(super) fn post_bystanders(&mut self, checks: &[Check]) -> Result<(), NetnsError> {
-        let asked = checks.iter().flat_map(Check::packets).map(|packet| packet.socket());
-        let new: BTreeSet<_> = asked
+    /// Puts a bystander at every address that these packets are sent to, unless it is a pod's.
+    pub(super) fn post_bystanders(&mut self, packets: impl Iterator<Item = Packet>) -> Result<(), NetnsError> {
+        let (on_node, beyond) = self.vacant(packets);
+        if !on_node.is_empty() {
+            self.on_node.push(EchoServer::start_at(&self.node, BYSTANDER, &on_node)?);
+            self.bystanders.extend(on_node);
+        }
+        self.post_beyond(beyond)
+    }
+
+    /// The same, but not on the node.
+    pub(super) fn post_bystanders_beyond(
+        &mut self,
+        packets: impl Iterator<Item = Packet>,
+    ) -> Result<(), NetnsError> {
+        let (_, beyond) = self.vacant(packets);
+        self.post_beyond(beyond)
+    }
+
+    /// Lets those on the node go, since somebody may need their ports.
+    pub(super) fn dismiss_bystanders_on_the_node(&mut self) {
+        self.on_node.clear();
+        let node_addresses = &self.node_addresses;
+        self.bystanders.retain(|address| !is_nodes(node_addresses, address));
+    }
+
+    /// Where nobody answers yet: on the node, and beyond it.
+    fn vacant(&self, packets: impl Iterator<Item = Packet>) -> (Vec<SocketAddr>, Vec<SocketAddr>) {
+        let new: BTreeSet<_> = packets
+            .map(|packet| packet.socket())
             .filter(|address| Target::at(*address).is_none() && !self.bystanders.contains(address))
             .collect();
-        let is_nodes =
-            |address: &SocketAddr| address.ip().is_loopback() || self.node_addresses.contains(&address.ip());
-        let (on_node, beyond): (Vec<_>, Vec<_>) = new.iter().copied().partition(is_nodes);
+        new.into_iter().partition(|address| is_nodes(&self.node_addresses, address))
+    }
+
+    fn post_beyond(&mut self, beyond: Vec<SocketAddr>) -> Result<(), NetnsError> {
         let known: BTreeSet<_> = self.bystanders.iter().map(SocketAddr::ip).collect();
         let unknown: BTreeSet<_> =
             beyond.iter().map(SocketAddr::ip).filter(|address| !known.contains(address)).collect();
         add_addresses(&self.world, unknown.iter().map(|address| (*address, "lo")))?;
-        for (namespace, addresses) in [(&self.node, on_node), (&self.world, beyond)] {
-            if !addresses.is_empty() {
-                self.servers.push(EchoServer::start_at(namespace, BYSTANDER, &addresses)?);
-            }
+        if !beyond.is_empty() {
+            self.servers.push(EchoServer::start_at(&self.world, BYSTANDER, &beyond)?);
         }
-        self.bystanders.extend(new);
+        self.bystanders.extend(beyond);
         Ok(())
     }
+}
+
+fn is_nodes(node_addresses: &[IpAddr], address: &SocketAddr) -> bool {
+    address.ip().is_loopback() || node_addresses.contains(&address.ip())
 }
 
 /// The addresses that a scenario's clients have besides the first.
