@@ -10,9 +10,14 @@
 
 pub mod comment;
 pub mod digest;
+pub mod factory;
 pub mod names;
 pub mod options;
+pub mod programs;
 pub mod render;
 pub mod restore;
 pub mod rule;
+pub mod tables;
 pub mod whole;
+
+pub use factory::{IptablesFactory, Settings};
