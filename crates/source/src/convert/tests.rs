@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use portolan_core::event::{EndpointSlice, Service};
-use portolan_core::name::Interner;
+use portolan_core::name::{Interner, Name};
 use serde_json::{Value, json};
 
 use super::{Converted, Converter, Origin};
@@ -104,6 +104,6 @@ fn names_are_shared_between_converters_of_one_interner() {
     };
     let wire = object_from_json("EndpointSlice", &slice_json).unwrap();
     let Converted::Proxied(slice) = slices.endpoint_slice(&wire).unwrap() else { panic!() };
-    assert!(Arc::ptr_eq(&service.name.namespace, &slice.name.namespace));
-    assert!(Arc::ptr_eq(&service.name.name, &slice.service));
+    assert!(Name::ptr_eq(&service.name.namespace, &slice.name.namespace));
+    assert!(Name::ptr_eq(&service.name.name, &slice.service));
 }
