@@ -29,6 +29,10 @@ const KEEPALIVE: Duration = Duration::from_secs(30);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 const KEEPALIVE_RETRIES: u32 = 3;
 
+/// The most bytes read at once from a connection, and of an answer's head. Left to itself each connection
+/// keeps 500 KB after a long list, and that for as long as it is watched.
+const READ_BUFFER: usize = 64 << 10;
+
 /// A server that can be asked.
 pub(super) struct Server {
     pub(super) client: Client,
@@ -174,7 +178,7 @@ fn client(config: &Config) -> Result<Client, kube::Error> {
     connector.set_keepalive_interval(Some(KEEPALIVE_INTERVAL));
     connector.set_keepalive_retries(Some(KEEPALIVE_RETRIES));
     let connector = config.rustls_https_connector_with_connector(connector)?;
-    let http: HttpClient<_, Body> = HttpClient::builder(TokioExecutor::new()).build(connector);
+    let http: HttpClient<_, Body> = HttpClient::builder(TokioExecutor::new()).http1_max_buf_size(READ_BUFFER).build(connector);
     let service = ServiceBuilder::new()
         .layer(config.base_uri_layer())
         .option_layer(config.auth_layer()?)
