@@ -71,7 +71,7 @@ impl<T: Tables> NftablesBackend<T> {
         progress.read(&table, dump.as_ref(), Instant::now());
         let owned =
             self.tables().features().map_err(|error| io("probe nf_tables".into(), error))?.owner_persist;
-        let mut load = Load::begin(&self.layout, self.limit, &plan.node, dump, owned);
+        let mut load = Load::begin(&self.layout, self.limit, plan, dump, owned);
         for (before, name) in plan.names_by_importance().into_iter().enumerate() {
             load.add(name, &plan.service_ports[name]);
             let full = load.full_batches();

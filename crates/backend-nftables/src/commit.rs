@@ -128,12 +128,13 @@ impl<'a> Batches<'a> {
         }
     }
 
-    fn step(&mut self, container: Container, edits: &[(Bytes, Edit)], step: Step) {
+    fn step(&mut self, container: Container, edits: &[(&Bytes, &Edit)], step: Step) {
         if container == Container::SourceRanges {
             return self.step_ranges(edits, step);
         }
+        let edits = edits.iter().copied();
         let chosen: Vec<_> =
-            edits.iter().filter(|(_, edit)| edit.new.is_some() == (step == Step::FillOrReplace)).collect();
+            edits.filter(|(_, edit)| edit.new.is_some() == (step == Step::FillOrReplace)).collect();
         let mut rest = &chosen[..];
         while !rest.is_empty() {
             // A replaced element counts twice, and one at least always fits.
@@ -147,12 +148,12 @@ impl<'a> Batches<'a> {
     /// Ranges of one VIP must not overlap at any time, so its old ones go before its new ones come,
     /// and because it is restricted meanwhile, all of them in one transaction. Where no new ones
     /// come the VIP stops being restricted, and only then may they go.
-    fn step_ranges(&mut self, edits: &[(Bytes, Edit)], step: Step) {
+    fn step_ranges(&mut self, edits: &[(&Bytes, &Edit)], step: Step) {
         let family = self.layout.family;
         for ranges in edits.chunk_by(|(a, _), (b, _)| vip_of(a, family) == vip_of(b, family)) {
             let has_new = ranges.iter().any(|(_, edit)| edit.new.is_some());
             if has_new == (step == Step::FillOrReplace) {
-                self.put(Container::SourceRanges, ranges);
+                self.put(Container::SourceRanges, ranges.iter().copied());
             }
         }
     }
@@ -161,9 +162,8 @@ impl<'a> Batches<'a> {
     fn put<'e>(
         &mut self,
         container: Container,
-        edits: impl IntoIterator<Item = &'e (Bytes, Edit), IntoIter: Clone>,
+        edits: impl Iterator<Item = (&'e Bytes, &'e Edit)> + Clone,
     ) {
-        let edits = edits.into_iter();
         let set = Arc::clone(self.layout.set(container));
         let family = self.layout.family;
         let names = &mut self.chain_names;

@@ -54,15 +54,19 @@ impl Edits {
         }
     }
 
+    /// No changes, with the room for as many as there were.
+    pub(crate) fn clear(&mut self) {
+        self.containers.iter_mut().for_each(HashMap::clear);
+    }
+
     /// Number of keys that change.
     pub(crate) fn len(&self) -> usize {
         self.containers.iter().map(HashMap::len).sum()
     }
 
     /// The changes of one container, by key.
-    pub(crate) fn of(&self, container: Container) -> Vec<(Bytes, Edit)> {
-        let mut edits: Vec<_> =
-            self.containers[container as usize].iter().map(|(key, edit)| (*key, edit.clone())).collect();
+    pub(crate) fn of(&self, container: Container) -> Vec<(&Bytes, &Edit)> {
+        let mut edits: Vec<_> = self.containers[container as usize].iter().collect();
         edits.sort_unstable_by_key(|(key, _)| *key);
         edits
     }

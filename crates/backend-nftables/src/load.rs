@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use portolan_core::plan::NodeSettings;
-use portolan_core::{ServicePort, ServicePortName};
+use portolan_core::{NodePlan, ServicePort, ServicePortName};
 use portolan_nft::{TableDump, Transaction};
 
 use crate::adopt::{Existing, Start};
@@ -52,10 +52,11 @@ impl<'a> Load<'a> {
     pub(crate) fn begin(
         layout: &'a Layout,
         limit: usize,
-        settings: &'a NodeSettings,
+        plan: &'a NodePlan,
         dump: Option<TableDump>,
         owned: bool,
     ) -> Self {
+        let settings = &plan.node;
         let start = Start::choose(layout, settings, dump.as_ref());
         let replace = matches!(start, Start::Replace);
         let (limit, dump, mut existing) = match start {
@@ -73,7 +74,10 @@ impl<'a> Load<'a> {
         let loaded = Loaded::with_chains(existing.classes());
         let (edits, sticky) = (Edits::default(), Vec::new());
         let cut_at = if replace { limit } else { limit.min(FIRST_ELEMENTS) };
-        Self { layout, settings, existing, loaded, edits, batches, obsolete, sticky, limit, cut_at }
+        let mut load =
+            Self { layout, settings, existing, loaded, edits, batches, obsolete, sticky, limit, cut_at };
+        load.loaded.make_room(plan.service_ports.len());
+        load
     }
 
     pub(crate) fn add(&mut self, name: &ServicePortName, port: &Arc<ServicePort>) {
@@ -92,8 +96,7 @@ impl<'a> Load<'a> {
     }
 
     fn flush(&mut self) {
-        let mut edits = std::mem::take(&mut self.edits);
-        self.existing.recognise(&mut edits, self.layout.family);
+        self.existing.recognise(&mut self.edits, self.layout.family);
         for class in self.loaded.take_new_classes() {
             self.batches.add_class(class, self.settings);
         }
@@ -103,7 +106,9 @@ impl<'a> Load<'a> {
             let wanted = change.new.and_then(|port| Sticky::of(&change.name, &port, self.settings));
             self.sticky.push(present.turn_into(wanted, self.layout.family()));
         }
-        self.batches.edits(&edits, &self.sticky[first..], &[]);
+        self.batches.edits(&self.edits, &self.sticky[first..], &[]);
+        // Emptied and kept: the next ones are as many, and tables that come and go leave holes behind.
+        self.edits.clear();
     }
 
     pub(crate) fn finish(mut self) -> Finished {

@@ -186,6 +186,11 @@ impl Loaded {
         purges
     }
 
+    /// Makes room for so many service ports, of which there are none yet.
+    pub(crate) fn make_room(&mut self, ports: usize) {
+        self.ports.reserve(ports);
+    }
+
     /// All service ports with affinity. Costs a look at every service port.
     pub(crate) fn sticky_ports(&self) -> impl Iterator<Item = (&ServicePortName, &Arc<ServicePort>)> {
         let ports = self.ports.iter().map(|(name, loaded)| (name, &loaded.port));
