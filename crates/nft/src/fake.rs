@@ -188,6 +188,11 @@ impl Tables for FakeTables {
         Ok(self.tables.get(table).and_then(|found| found.sets.get(set)).map(FakeSet::dump))
     }
 
+    fn count_rules(&mut self, table: &TableId, base_chain: &str) -> Result<Option<usize>, NftError> {
+        let found = self.tables.get(table).and_then(|found| found.chain(base_chain));
+        Ok(found.map(|chain| chain.rules.len()))
+    }
+
     fn list(&mut self) -> Result<Vec<(TableId, Table)>, NftError> {
         Ok(self.tables.iter().map(|(id, table)| (id.clone(), table.table.clone())).collect())
     }

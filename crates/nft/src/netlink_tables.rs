@@ -12,6 +12,7 @@ use crate::{
     TableDump, TableFlags, TableId, Tables, Transaction,
 };
 
+mod look;
 mod reading;
 mod refusal;
 
@@ -110,6 +111,10 @@ impl Tables for NetlinkTables {
 
     fn dump_set(&mut self, table: &TableId, set: &str) -> Result<Option<DumpedSet>, NftError> {
         self.read_set(table, set)
+    }
+
+    fn count_rules(&mut self, table: &TableId, base_chain: &str) -> Result<Option<usize>, NftError> {
+        self.look_at_chain(table, base_chain)
     }
 
     fn list(&mut self) -> Result<Vec<(TableId, Table)>, NftError> {

@@ -31,6 +31,17 @@ pub trait Tables: Send {
     /// As [`dump`](Self::dump).
     fn dump_set(&mut self, table: &TableId, set: &str) -> Result<Option<DumpedSet>, NftError>;
 
+    /// How many rules a base chain has; nothing when it, or its table, does not exist.
+    ///
+    /// Of the kernel this is one short question, however large the table.
+    ///
+    /// # Errors
+    /// Fails when the chain cannot be looked at.
+    fn count_rules(&mut self, table: &TableId, base_chain: &str) -> Result<Option<usize>, NftError> {
+        let found = self.dump(table)?;
+        Ok(found.and_then(|found| Some(found.chain(base_chain)?.rules.len())))
+    }
+
     /// Lists the tables of the families this crate knows, without their content.
     ///
     /// # Errors

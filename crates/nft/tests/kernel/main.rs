@@ -11,6 +11,7 @@ mod churn;
 mod dump;
 mod expiry;
 mod layout;
+mod look;
 mod notes;
 mod ownership;
 mod ranges;
