@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use portolan_ipvs::IpvsError;
 use portolan_netlink::NetlinkError;
 use portolan_nft::NftError;
 
@@ -121,6 +122,9 @@ pub enum LeftoverError {
         /// The first.
         first: String,
         /// What the kernel said of it.
-        source: NetlinkError,
+        source: IpvsError,
     },
+    /// What only the ipvs mode has could not be read or deleted.
+    #[error(transparent)]
+    Ipvs(#[from] IpvsError),
 }

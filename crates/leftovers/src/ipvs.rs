@@ -8,23 +8,29 @@
 //! The sets go after the rules that use them, which [`xtables`](crate::xtables) removes.
 
 use std::collections::HashSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
-use portolan_core::IpFamily;
+use portolan_core::{IpFamily, Protocol};
+use portolan_ipvs::{
+    Address, DEVICE, Destroyed, IpvsError, Link, Links, Member, ServerChange, ServerKey, Servers, Set, Sets,
+};
 
 use crate::outcome::Progress;
 use crate::{LeftoverError, Outcome, Part};
 
-mod links;
-mod servers;
-mod sets;
+/// How long in all it is waited for rules that are gone to let go of the sets: what a transaction removes from
+/// nf_tables is taken apart after it, in the background.
+const PATIENCE: Duration = Duration::from_secs(2);
+const PAUSE: Duration = Duration::from_millis(20);
 
-use links::{Address, Link, Links};
-use servers::Servers;
-use sets::{NodePorts, Sets};
-
-/// The device that has the addresses of the virtual servers.
-const DEVICE: &str = "kube-ipvs0";
+/// The sets that list node ports. The ones for Local policies list some of the same.
+const NODE_PORTS: [(Set, Protocol); 3] = [
+    (Set::NodePortTcp, Protocol::Tcp),
+    (Set::NodePortUdp, Protocol::Udp),
+    (Set::NodePortSctp, Protocol::Sctp),
+];
 
 /// Removes all of it, in these families.
 pub(crate) fn remove(families: &[IpFamily]) -> Vec<Outcome> {
@@ -55,15 +61,20 @@ fn remove_servers(family: IpFamily, progress: &mut Progress) -> Result<(), Lefto
     let all_of = |addresses: &[&Address]| -> HashSet<IpAddr> { addresses.iter().map(|a| a.ip).collect() };
     let (virtual_ips, node_ips) = (all_of(&virtual_ips), all_of(&node_ips));
     let node_ports = match Sets::open()? {
-        Some(mut sets) => sets.node_ports(family)?,
+        Some(mut sets) => NodePorts::read(&mut sets, family)?,
         None => NodePorts::default(),
     };
-    let is_ours = |server: &servers::Server| {
-        virtual_ips.contains(&server.address)
-            || node_ips.contains(&server.address)
-                && node_ports.has(server.protocol, server.address, server.port)
+    let is_ours = |server: &ServerKey| {
+        virtual_ips.contains(&server.address) || node_ips.contains(&server.address) && node_ports.has(server)
     };
-    servers.delete(found.into_iter().filter(is_ours), progress)
+    let mut left = Left::of("virtual servers");
+    for server in found.into_iter().map(|server| server.key).filter(is_ours) {
+        match servers.change(&[ServerChange::Remove(server)]) {
+            Ok(_) => progress.removed += 1,
+            Err(error) => left.add(&server, error),
+        }
+    }
+    left.into_result()
 }
 
 /// Deletes the device, unless it has addresses of a family that is not to be touched.
@@ -75,19 +86,100 @@ fn remove_device(families: &[IpFamily], progress: &mut Progress) -> Result<(), L
         return Err(LeftoverError::NotDummy { name: DEVICE, kind });
     }
     for family in IpFamily::ALL.into_iter().filter(|family| !families.contains(family)) {
-        if links.addresses(family)?.iter().any(|address| address.is_lasting_on(device.index)) {
+        let is_its = |address: &Address| address.device == device.index && address.is_lasting();
+        if links.addresses(family)?.iter().any(is_its) {
             progress.kept.push(format!("interface {DEVICE}: it has addresses of {family}"));
             return Ok(());
         }
     }
-    progress.removed += links.delete(&device, DEVICE)?;
+    progress.removed += usize::from(links.delete(&device, DEVICE)?);
     Ok(())
 }
 
-/// Destroys the address sets.
+/// Destroys the address sets, but for those that are still used.
 fn remove_sets(family: IpFamily, progress: &mut Progress) -> Result<(), LeftoverError> {
-    match Sets::open()? {
-        Some(mut sets) => sets.destroy(family, progress),
-        None => Ok(()),
+    let Some(mut sets) = Sets::open()? else { return Ok(()) };
+    let present = sets.names()?;
+    let deadline = Instant::now() + PATIENCE;
+    let mut left = Left::of("address sets");
+    for set in Set::ALL {
+        let name = set.name(family);
+        if !present.contains(&name) {
+            continue;
+        }
+        match destroy(&mut sets, *set, family, deadline) {
+            Ok(Destroyed::Now) => progress.removed += 1,
+            Ok(Destroyed::Before) => {}
+            Ok(Destroyed::InUse) => {
+                progress.kept.push(format!("address set {name}: rules or other sets still use it"));
+            }
+            Err(error) => left.add(&name, error),
+        }
+    }
+    left.into_result()
+}
+
+fn destroy(sets: &mut Sets, set: Set, family: IpFamily, deadline: Instant) -> Result<Destroyed, IpvsError> {
+    loop {
+        let destroyed = sets.destroy(set, family)?;
+        if destroyed != Destroyed::InUse || Instant::now() >= deadline {
+            return Ok(destroyed);
+        }
+        sleep(PAUSE);
+    }
+}
+
+/// The node ports that sets list.
+#[derive(Debug, Default)]
+struct NodePorts {
+    /// For all of a node's addresses.
+    ports: HashSet<(Protocol, u16)>,
+    /// For one address each.
+    sockets: HashSet<(Protocol, SocketAddr)>,
+}
+
+impl NodePorts {
+    fn read(sets: &mut Sets, family: IpFamily) -> Result<Self, LeftoverError> {
+        let mut all = Self::default();
+        for (set, protocol) in NODE_PORTS {
+            for member in sets.members(set, family)?.into_iter().flatten() {
+                match member {
+                    Member::Port(port) => _ = all.ports.insert((protocol, port)),
+                    Member::Socket(protocol, at) => _ = all.sockets.insert((protocol, at)),
+                    _ => {}
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    /// Whether a virtual server at an address of the node is for a node port.
+    fn has(&self, server: &ServerKey) -> bool {
+        self.ports.contains(&(server.protocol, server.port))
+            || self.sockets.contains(&(server.protocol, SocketAddr::new(server.address, server.port)))
+    }
+}
+
+/// What could not be removed.
+struct Left {
+    what: &'static str,
+    count: usize,
+    first: Option<(String, IpvsError)>,
+}
+
+impl Left {
+    fn of(what: &'static str) -> Self {
+        Self { what, count: 0, first: None }
+    }
+
+    fn add(&mut self, object: &impl ToString, error: IpvsError) {
+        self.count += 1;
+        self.first.get_or_insert_with(|| (object.to_string(), error));
+    }
+
+    fn into_result(self) -> Result<(), LeftoverError> {
+        self.first.map_or(Ok(()), |(first, source)| {
+            Err(LeftoverError::Left { left: self.count, what: self.what, first, source })
+        })
     }
 }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod conntrack;
+mod ipvs;
 mod lacking;
 mod leftovers;
 mod machine;

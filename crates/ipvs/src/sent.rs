@@ -1,0 +1,86 @@
+//! Sending many changes that have nothing to do with each other.
+
+use portolan_netlink::{Batch, MessageWriter, NetlinkError, NetlinkSocket, flag};
+
+use crate::IpvsError;
+use crate::error::Refusal;
+
+/// The most messages in one call: as many refusals find room in the socket's receive buffer.
+const TOGETHER: usize = 256;
+
+/// What a list of changes took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Sent {
+    /// Netlink messages.
+    pub messages: usize,
+    /// What they came to in bytes.
+    pub bytes: usize,
+    /// System calls that carried them.
+    pub calls: usize,
+}
+
+impl std::ops::AddAssign for Sent {
+    fn add_assign(&mut self, other: Self) {
+        self.messages += other.messages;
+        self.bytes += other.bytes;
+        self.calls += other.calls;
+    }
+}
+
+/// One change as a message.
+pub(crate) trait Request {
+    /// The message's type; `family` is the number of a generic netlink family, for those that have one.
+    fn kind(&self, family: u16) -> u16;
+
+    /// Flags besides those of every request.
+    fn flags(&self) -> u16 {
+        0
+    }
+
+    /// Writes what follows the message's header.
+    fn write(&self, message: &mut MessageWriter<'_>);
+
+    /// Whether this error says that things are as they should be.
+    fn is_done_by(&self, errno: i32) -> bool;
+
+    /// The change in words, with its object: `add virtual server …`.
+    fn describe(&self) -> String;
+}
+
+/// Sends all of them and gives the first refusal, if any.
+pub(crate) fn send_all<R: Request>(
+    socket: &mut NetlinkSocket,
+    family: u16,
+    requests: &[R],
+) -> Result<Sent, IpvsError> {
+    let mut sent = Sent::default();
+    let mut first = None;
+    for requests in requests.chunks(TOGETHER) {
+        let failed = |source| IpvsError::Send {
+            action: requests.first().map(R::describe).unwrap_or_default(),
+            source,
+        };
+        let batch = compose(socket.new_batch(), family, requests).map_err(failed)?;
+        for refusal in socket.send_each(&batch).map_err(failed)? {
+            let index = usize::try_from(refusal.sequence.wrapping_sub(batch.first())).ok();
+            let request = index.and_then(|index| requests.get(index));
+            if let Some(request) = request.filter(|request| !request.is_done_by(refusal.errno)) {
+                let source = Refusal::new(refusal.errno);
+                first.get_or_insert_with(|| IpvsError::Refused { action: request.describe(), source });
+            }
+        }
+        sent += Sent { messages: requests.len(), bytes: batch.size(), calls: 1 };
+    }
+    first.map_or(Ok(sent), Err)
+}
+
+/// Writes the messages; the last asks for an answer, which ends the exchange.
+fn compose<R: Request>(mut batch: Batch, family: u16, requests: &[R]) -> Result<Batch, NetlinkError> {
+    for (index, request) in requests.iter().enumerate() {
+        let answer = if index + 1 == requests.len() { flag::ACK } else { 0 };
+        let flags = flag::REQUEST | request.flags() | answer;
+        let added = batch.add(request.kind(family), flags, |message| request.write(message));
+        added.map_err(|too_long| NetlinkError::Send { source: std::io::Error::other(too_long) })?;
+    }
+    Ok(batch)
+}

@@ -1,0 +1,160 @@
+//! Address sets (ipset), over netfilter netlink.
+//!
+//! The program `ipset` is not needed: the messages are few, and a list of a thousand elements costs a few
+//! system calls instead of a process that may be missing or of a version that the kernel does not know.
+
+mod change;
+mod member;
+mod names;
+mod wire;
+
+use std::collections::HashSet;
+use std::path::Path;
+
+use portolan_core::IpFamily;
+use portolan_netlink::{Message, MessageWriter, NetlinkSocket, Protocol, flag};
+
+pub use change::SetChange;
+pub use member::Member;
+pub use names::{Set, SetKind};
+
+use crate::IpvsError;
+use crate::error::Refusal;
+use crate::sent::{Sent, send_all};
+
+/// The kernel's parts: there, with or without a module, exactly if `ip_set` is, which has a parameter.
+const MODULE: &str = "/sys/module/ip_set";
+const MODULES: &str = "/sys/module";
+
+/// What became of a set that was to go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Destroyed {
+    /// It went.
+    Now,
+    /// There was none.
+    Before,
+    /// Rules or other sets use it, and so it stays.
+    InUse,
+}
+
+/// The sets of the network namespace that the socket was opened in.
+#[derive(Debug)]
+pub struct Sets {
+    socket: NetlinkSocket,
+}
+
+impl Sets {
+    /// Nothing if the kernel has no sets, or has not loaded what makes them: to ask would load it.
+    ///
+    /// # Errors
+    /// There is no socket to be had.
+    pub fn open() -> Result<Option<Self>, IpvsError> {
+        if Path::new(MODULES).exists() && !Path::new(MODULE).exists() {
+            return Ok(None);
+        }
+        Self::load().map(Some)
+    }
+
+    /// The kernel loads what makes sets when it is asked about them.
+    ///
+    /// # Errors
+    /// There is no socket to be had.
+    pub fn load() -> Result<Self, IpvsError> {
+        let socket = NetlinkSocket::open(Protocol::Netfilter).map_err(IpvsError::read("address sets"))?;
+        Ok(Self { socket })
+    }
+
+    /// The names of all sets, whosever they are; none where the kernel has no sets.
+    ///
+    /// # Errors
+    /// The kernel refuses, or does not answer.
+    pub fn names(&mut self) -> Result<HashSet<String>, IpvsError> {
+        let take = |names: &mut HashSet<String>, message: &Message<'_>| names.extend(wire::set_name(message));
+        match self.socket.dump(wire::LIST, wire::write_names_only, take) {
+            // What a netfilter socket answers when the part asked for is neither there nor can be loaded
+            // (`nfnetlink_rcv_msg`).
+            Err(error) if matches!(error.errno(), Some(libc::EINVAL | libc::EOPNOTSUPP)) => {
+                Ok(HashSet::new())
+            }
+            listed => listed.map_err(IpvsError::read("the names of address sets")),
+        }
+    }
+
+    /// What is in a set, or nothing if there is no such set.
+    ///
+    /// # Errors
+    /// The kernel refuses, or does not answer.
+    pub fn members(&mut self, set: Set, family: IpFamily) -> Result<Option<HashSet<Member>>, IpvsError> {
+        let name = set.name(family);
+        let listed = self.socket.dump(
+            wire::LIST,
+            |request| wire::write_name(request, family, &name),
+            |found: &mut HashSet<Member>, message| found.extend(wire::members(message, set.kind())),
+        );
+        match listed {
+            Err(error) if error.errno() == Some(libc::ENOENT) => Ok(None),
+            listed => listed.map(Some).map_err(IpvsError::read(format!("address set {name}"))),
+        }
+    }
+
+    /// Makes a set, empty, unless there is one of this name and type already. Gives whether it did.
+    ///
+    /// # Errors
+    /// The kernel refuses: there is a set of this name and another type, or the type is unknown to it.
+    pub fn create(&mut self, set: Set, family: IpFamily) -> Result<bool, IpvsError> {
+        let name = set.name(family);
+        let fill = |request: &mut MessageWriter<'_>| wire::write_creation(request, family, &name, set.kind());
+        // Without NLM_F_EXCL a set of the same type but of another size would be taken for the same by
+        // some kernels and not by others.
+        let made = self.socket.request(wire::CREATE, flag::ACK | flag::EXCL, fill, |(): &mut (), _| {});
+        let Err(error) = made else { return Ok(true) };
+        let action = || format!("make address set {name}");
+        match error.errno() {
+            Some(libc::EEXIST) if self.kind(&name, family)?.as_deref() == Some(set.kind().as_str()) => {
+                Ok(false)
+            }
+            Some(errno) => Err(IpvsError::Refused { action: action(), source: Refusal::new(errno) }),
+            None => Err(IpvsError::Send { action: action(), source: error }),
+        }
+    }
+
+    /// The type of a set, as the kernel calls it.
+    fn kind(&mut self, name: &str, family: IpFamily) -> Result<Option<String>, IpvsError> {
+        let by_name = |request: &mut MessageWriter<'_>| wire::write_name(request, family, name);
+        let take = |kind: &mut Option<String>, message: &Message<'_>| {
+            *kind = kind.take().or_else(|| wire::kind_name(message));
+        };
+        let read = self.socket.request(wire::HEADER, flag::ACK, by_name, take);
+        read.map_err(IpvsError::read(format!("address set {name}")))
+    }
+
+    /// Carries these changes out, one message for each.
+    ///
+    /// # Errors
+    /// The first change that the kernel refused; it was tried to carry out all.
+    pub fn change(&mut self, changes: &[SetChange]) -> Result<Sent, IpvsError> {
+        send_all(&mut self.socket, 0, changes)
+    }
+
+    /// Destroys a set with all that is in it.
+    ///
+    /// # Errors
+    /// The kernel refuses for another reason than that the set is used.
+    pub fn destroy(&mut self, set: Set, family: IpFamily) -> Result<Destroyed, IpvsError> {
+        let name = set.name(family);
+        let fill = |request: &mut MessageWriter<'_>| wire::write_name(request, family, &name);
+        // NLM_F_EXCL makes new kernels say when there is none, as old ones always do.
+        let flags = flag::ACK | flag::EXCL;
+        let Err(error) = self.socket.request(wire::DESTROY, flags, fill, |(): &mut (), _| {}) else {
+            return Ok(Destroyed::Now);
+        };
+        match error.errno() {
+            Some(libc::ENOENT) => Ok(Destroyed::Before),
+            Some(wire::REFERENCED) => Ok(Destroyed::InUse),
+            _ => Err(IpvsError::Send { action: format!("destroy address set {name}"), source: error }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
