@@ -3,27 +3,23 @@
 //! ```no_run
 //! use std::process::ExitCode;
 //!
-//! use portolan_backend_nftables::NftablesFactory;
-//! use portolan_core::Registry;
+//! use portolan::Modes;
 //!
 //! fn main() -> ExitCode {
-//!     let mut registry = Registry::default();
-//!     // …and `registry.register(MyFactory)`, which makes `--mode mine` known.
-//!     match registry.register(NftablesFactory::new()) {
-//!         Ok(()) => portolan::run(&registry, std::env::args_os()),
-//!         Err(error) => portolan::refuse(&error),
-//!     }
+//!     // `.with(ProxyMode::new("mine"), |config| MyFactory::new(config))` makes `--mode mine` known.
+//!     portolan::run(&Modes::ours(), std::env::args_os())
 //! }
 //! ```
 //!
 //! Always holds: this crate decides nothing about packets. It reads the command line
-//! ([`portolan_config`]), picks a mode from the registry, starts the parts, joins what
+//! ([`portolan_config`]), picks one of the [`Modes`], starts the parts, joins what
 //! they report, and ends when one of them does. Whatever ends it, rules stay.
 
 mod cleanup;
 mod limits;
 mod logging;
 mod mode;
+mod modes;
 mod node_address;
 mod observer;
 mod output;
@@ -44,34 +40,36 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-use portolan_config::{Config, ConfigError, Environment, Invocation};
-use portolan_core::{ProxyMode, Registry};
+use portolan_config::{ConfigError, Environment, Invocation};
+use portolan_core::ProxyMode;
 use tracing::error;
 
 use crate::logging::VerbosityHandle;
 use crate::proxy::{Extent, Start};
 
-pub use output::refuse;
+pub use modes::Modes;
+pub use portolan_config::Config;
 
 /// Version of the proxy.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// Does what the command line asks for, with the modes in `registry`.
+/// Does what the command line asks for, with these modes.
 ///
 /// Returns when it is done, or when the process is asked to end by `SIGTERM` or
 /// `SIGINT`. A fault in the command line is one line on standard error; later ones
 /// are logged. Sets up logging and a panic hook for the whole process.
-pub fn run(registry: &Registry, args: impl IntoIterator<Item = OsString>) -> ExitCode {
+pub fn run(modes: &Modes, args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let started = SystemTime::now();
     let args: Vec<OsString> = args.into_iter().collect();
-    let modes: Vec<ProxyMode> = registry.modes().cloned().collect();
+    let names: Vec<ProxyMode> = modes.names().cloned().collect();
     let start = |config: &Config, verbosity: VerbosityHandle, extent| {
         let program = args.first().cloned();
-        let (args, modes) = (args.clone(), modes.clone());
-        let reread = Box::new(move || reread(&args, &modes));
-        proxy::run(config, registry, Start { started, program, reread, verbosity, extent })
+        let (args, names) = (args.clone(), names.clone());
+        let reread = Box::new(move || reread(&args, &names));
+        let registry = modes.registry(config)?;
+        proxy::run(config, &registry, Start { started, program, reread, verbosity, extent })
     };
-    match parse(&args, &modes) {
+    match parse(&args, &names) {
         Ok(Invocation::Help(text) | Invocation::Version(text)) => output::print(&text),
         Ok(Invocation::WriteConfig { path, yaml }) => output::write(&path, &yaml),
         Ok(Invocation::Run(config)) => {
@@ -80,8 +78,8 @@ pub fn run(registry: &Registry, args: impl IntoIterator<Item = OsString>) -> Exi
         Ok(Invocation::InitOnly(config)) => {
             logged(&config, |verbosity| start(&config, verbosity, Extent::Privileged))
         }
-        Ok(Invocation::Cleanup(config)) => logged(&config, |_| cleanup::run(registry)),
-        Err(problem) => refuse(&problem),
+        Ok(Invocation::Cleanup(config)) => logged(&config, |_| cleanup::run(&modes.registry(&config)?)),
+        Err(problem) => output::refuse(&problem),
     }
 }
 

@@ -2,13 +2,8 @@
 
 use std::process::ExitCode;
 
-use portolan_backend_nftables::NftablesFactory;
-use portolan_core::Registry;
+use portolan::Modes;
 
 fn main() -> ExitCode {
-    let mut registry = Registry::default();
-    match registry.register(NftablesFactory::new()) {
-        Ok(()) => portolan::run(&registry, std::env::args_os()),
-        Err(error) => portolan::refuse(&error),
-    }
+    portolan::run(&Modes::ours(), std::env::args_os())
 }

@@ -28,7 +28,7 @@ pub(crate) fn write(path: &Path, text: &str) -> ExitCode {
 }
 
 /// Says in one line on standard error why the program will not run.
-pub fn refuse(problem: &dyn Error) -> ExitCode {
+pub(crate) fn refuse(problem: &dyn Error) -> ExitCode {
     // If standard error is gone, the exit code is all that can be said.
     let _ = writeln!(std::io::stderr(), "portolan: {}", error_chain(problem));
     ExitCode::FAILURE

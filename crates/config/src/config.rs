@@ -15,6 +15,7 @@ use crate::flags::value::VersionFlag;
 use crate::gates::{EXTERNAL_IPS, FeatureGates};
 use crate::kube_proxy::KubeProxyConfiguration;
 use crate::kube_proxy::section::Section;
+use crate::modes::{IptablesSettings, IpvsSettings};
 use crate::note::Note;
 use crate::validation::Checked;
 
@@ -31,6 +32,10 @@ pub struct Config {
     pub mode_fallback: bool,
     /// When to write.
     pub sync: SyncPeriods,
+    /// For the iptables mode, if that runs.
+    pub iptables: IptablesSettings,
+    /// For the ipvs mode, if that runs.
+    pub ipvs: IpvsSettings,
     /// Where the metrics server listens.
     pub metrics_address: SocketAddr,
     /// Where the health server listens; `None` when `--healthz-port=0` switches it off.
@@ -121,7 +126,8 @@ pub enum ModeSelection {
 pub struct SyncPeriods {
     /// Shortest time from the end of one write to the next.
     pub min: Duration,
-    /// Longest time between attempts while writing fails.
+    /// Longest time between attempts while writing fails, and time from one look at whether the rules are
+    /// there still to the next.
     pub max: Duration,
 }
 
@@ -177,6 +183,8 @@ impl Config {
             mode: checked.mode,
             mode_fallback: bound.mode_fallback,
             sync: checked.sync,
+            iptables: IptablesSettings::of(&given),
+            ipvs: IpvsSettings::of(&given),
             metrics_address: checked.metrics_address,
             healthz_address: checked.healthz_address,
             bind_address,

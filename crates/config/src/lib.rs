@@ -24,6 +24,7 @@ mod file;
 mod flags;
 mod gates;
 mod kube_proxy;
+mod modes;
 mod note;
 mod notes;
 mod quantity;
@@ -45,6 +46,7 @@ pub use config::{ApiAccess, Config, Conntrack, LogFormat, Logging, ModeSelection
 pub use difference::{Difference, TakesEffect};
 pub use error::{ConfigError, ValueError};
 pub use gates::FeatureGates;
+pub use modes::{IptablesSettings, IpvsSettings};
 pub use note::{Note, NoteLevel};
 pub use validation::faults::Faults;
 

@@ -1,4 +1,4 @@
-//! The modes that one binary offers.
+//! The modes that one process can choose from.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,12 +24,12 @@ impl Registry {
     ///
     /// # Errors
     /// The mode is there already; the earlier factory stays.
-    pub fn register(&mut self, factory: impl BackendFactory + 'static) -> Result<(), DuplicateMode> {
+    pub fn register(&mut self, factory: Arc<dyn BackendFactory>) -> Result<(), DuplicateMode> {
         let mode = factory.mode();
         if self.factories.contains_key(&mode) {
             return Err(DuplicateMode(mode));
         }
-        self.factories.insert(mode, Arc::new(factory));
+        self.factories.insert(mode, factory);
         Ok(())
     }
 
@@ -75,9 +75,10 @@ mod tests {
     #[test]
     fn a_mode_registers_once_and_is_found_by_name() {
         let mut registry = Registry::default();
-        registry.register(Absent("mine")).unwrap();
-        registry.register(Absent("another")).unwrap();
-        assert_eq!(registry.register(Absent("mine")), Err(DuplicateMode(ProxyMode::new("mine"))));
+        let register = |registry: &mut Registry, name| registry.register(Arc::new(Absent(name)));
+        register(&mut registry, "mine").unwrap();
+        register(&mut registry, "another").unwrap();
+        assert_eq!(register(&mut registry, "mine"), Err(DuplicateMode(ProxyMode::new("mine"))));
         assert!(registry.get(&ProxyMode::new("mine")).is_some());
         assert!(registry.get(&ProxyMode::NFTABLES).is_none());
         assert_eq!(registry.modes().map(ProxyMode::as_str).collect::<Vec<_>>(), ["another", "mine"]);

@@ -14,11 +14,10 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use async_trait::async_trait;
-use portolan_backend_nftables::NftablesFactory;
-use portolan_core::registry::DuplicateMode;
+use portolan::{Config, Modes};
 use portolan_core::{
     ApplyReport, BackendError, BackendFactory, ChangeSet, IpFamily, NodePlan, ProbeFailure, ProxyBackend,
-    ProxyMode, Registry,
+    ProxyMode,
 };
 use portolan_host::{iptables, programs};
 
@@ -84,19 +83,18 @@ fn never() -> Result<(), String> {
     programs::find(name).map_or_else(|| Err(format!("the program {name}, which is not in PATH")), |_| Ok(()))
 }
 
-fn registry() -> Result<Registry, DuplicateMode> {
-    let mut registry = Registry::default();
-    registry.register(NftablesFactory::new())?;
-    registry.register(Recording { mode: ProxyMode::IPTABLES, probe: like_kube_proxy })?;
-    registry.register(Recording { mode: ProxyMode::USERSPACE, probe: || Ok(()) })?;
-    registry.register(Recording { mode: ProxyMode::new("mine"), probe: || Ok(()) })?;
-    registry.register(Recording { mode: ProxyMode::new("needy"), probe: never })?;
-    Ok(registry)
+fn modes() -> Modes {
+    let stand_in = |mode: ProxyMode, probe: fn() -> Result<(), String>| {
+        move |_: &Config| Recording { mode: mode.clone(), probe }
+    };
+    let [mine, needy] = ["mine", "needy"].map(ProxyMode::new);
+    Modes::ours()
+        .with(ProxyMode::IPTABLES, stand_in(ProxyMode::IPTABLES, like_kube_proxy))
+        .with(ProxyMode::USERSPACE, stand_in(ProxyMode::USERSPACE, || Ok(())))
+        .with(mine.clone(), stand_in(mine, || Ok(())))
+        .with(needy.clone(), stand_in(needy, never))
 }
 
 fn main() -> ExitCode {
-    match registry() {
-        Ok(registry) => portolan::run(&registry, std::env::args_os()),
-        Err(error) => portolan::refuse(&error),
-    }
+    portolan::run(&modes(), std::env::args_os())
 }

@@ -32,7 +32,7 @@ fn registry(words: &str) -> Registry {
             Some(name) => (name, Some("a kernel")),
             None => (word, None),
         };
-        registry.register(Factory(ProxyMode::new(name.to_owned()), missing)).unwrap();
+        registry.register(Arc::new(Factory(ProxyMode::new(name.to_owned()), missing))).unwrap();
     }
     registry
 }

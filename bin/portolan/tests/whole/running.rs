@@ -7,7 +7,8 @@ use std::process::ExitCode;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use portolan_core::Registry;
+use portolan::Modes;
+use portolan_core::ProxyMode;
 
 use crate::recorder::Recorder;
 
@@ -59,9 +60,9 @@ impl Proxy {
 
 /// Runs the proxy to its end.
 pub(crate) fn run(recorder: &Recorder, args: &[String]) -> ExitCode {
-    let mut registry = Registry::default();
-    registry.register(recorder.clone()).unwrap();
-    portolan::run(&registry, std::iter::once("portolan".into()).chain(args.iter().map(OsString::from)))
+    let recorder = recorder.clone();
+    let modes = Modes::none().with(ProxyMode::new("recorder"), move |_| recorder.clone());
+    portolan::run(&modes, std::iter::once("portolan".into()).chain(args.iter().map(OsString::from)))
 }
 
 /// An address on loopback that was free a moment ago.

@@ -103,7 +103,7 @@ static MODE: [Flag; 16] = [
     flag(
         "iptables-sync-period",
         |b| &mut b.sync_period,
-        "longest time between attempts while the rules cannot be updated; in all modes but ipvs",
+        "longest time between attempts while the rules cannot be updated, and time between looks at whether they are there still; in all modes but ipvs",
     ),
     flag(
         "iptables-min-sync-period",

@@ -17,13 +17,6 @@ fn api(config: &Config) -> &ApiAccess {
     }
 }
 
-/// A value of `/configz` while `mode` runs, as JSON.
-fn shown(config: &Config, mode: &'static str, pointer: &str) -> String {
-    let page: serde_json::Value = serde_json::from_str(&config.configz(&ProxyMode::new(mode))).unwrap();
-    let pointer = format!("/kubeproxy.config.k8s.io/{pointer}");
-    page.pointer(&pointer).unwrap_or_else(|| panic!("{pointer} in {page}")).to_string()
-}
-
 /// A field, its default, a file with it, what that does, a file that is refused for it, how.
 const fn row(
     field: &'static str,

@@ -28,13 +28,6 @@ fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// A value of `/configz` while `mode` runs, as JSON.
-fn shown(config: &Config, mode: &'static str, pointer: &str) -> String {
-    let page: serde_json::Value = serde_json::from_str(&config.configz(&ProxyMode::new(mode))).unwrap();
-    let pointer = format!("/kubeproxy.config.k8s.io/{pointer}");
-    page.pointer(&pointer).unwrap_or_else(|| panic!("{pointer} in {page}")).to_string()
-}
-
 /// Of a flag whose value is any text.
 const ANYTHING: (&[&str], &str) = (&[], "");
 

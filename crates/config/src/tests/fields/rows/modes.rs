@@ -37,7 +37,7 @@ pub(super) const ROWS: [Row; 18] = [
         "iptables.localhostNodePorts",
         "true",
         "iptables: {localhostNodePorts: false}",
-        Sets(|c| shown(c, "iptables", "iptables/localhostNodePorts") == "false"),
+        Sets(|c| !c.iptables.localhost_node_ports),
         (
             "iptables: {localhostNodePorts: 1}",
             "iptables.localhostNodePorts: a number stands where true or false should",
@@ -81,14 +81,14 @@ pub(super) const ROWS: [Row; 18] = [
         "ipvs.scheduler",
         "\"\"",
         "ipvs: {scheduler: lc}\nmode: ipvs",
-        Sets(|c| shown(c, "ipvs", "ipvs/scheduler") == "\"lc\""),
+        Sets(|c| c.ipvs.scheduler == "lc"),
         ("ipvs: {scheduler: 5}", "ipvs.scheduler: a number stands where text should"),
     ),
     row(
         "ipvs.excludeCIDRs",
         "null",
         "ipvs: {excludeCIDRs: [10.0.0.0/8]}\nmode: ipvs",
-        Sets(|c| shown(c, "ipvs", "ipvs/excludeCIDRs") == "[\"10.0.0.0/8\"]"),
+        Sets(|c| c.ipvs.exclude_cidrs == ["10.0.0.0/8".parse().unwrap()]),
         (
             "ipvs: {excludeCIDRs: [x]}\nmode: ipvs",
             "KubeProxyIPVSConfiguration.ExcludeCidrs[0]: Invalid value: \"x\": must be a valid CIDR",
@@ -98,14 +98,14 @@ pub(super) const ROWS: [Row; 18] = [
         "ipvs.strictARP",
         "false",
         "ipvs: {strictARP: true}\nmode: ipvs",
-        Sets(|c| shown(c, "ipvs", "ipvs/strictARP") == "true"),
+        Sets(|c| c.ipvs.strict_arp),
         ("ipvs: {strictARP: 1}", "ipvs.strictARP: a number stands where true or false should"),
     ),
     row(
         "ipvs.tcpTimeout",
         "\"0s\"",
         "ipvs: {tcpTimeout: 1m}\nmode: ipvs",
-        Sets(|c| shown(c, "ipvs", "ipvs/tcpTimeout") == "\"1m0s\""),
+        Sets(|c| c.ipvs.tcp_timeout.as_secs() == 60),
         (
             "ipvs: {tcpTimeout: -1s}\nmode: ipvs",
             "KubeProxyIPVSConfiguration.TCPTimeout: Invalid value: -1s: must be greater than or equal to 0",
@@ -115,7 +115,7 @@ pub(super) const ROWS: [Row; 18] = [
         "ipvs.tcpFinTimeout",
         "\"0s\"",
         "ipvs: {tcpFinTimeout: 1m}\nmode: ipvs",
-        Sets(|c| shown(c, "ipvs", "ipvs/tcpFinTimeout") == "\"1m0s\""),
+        Sets(|c| c.ipvs.tcp_fin_timeout.as_secs() == 60),
         (
             "ipvs: {tcpFinTimeout: -1s}\nmode: ipvs",
             "KubeProxyIPVSConfiguration.TCPFinTimeout: Invalid value: -1s: must be greater than or equal to 0",
@@ -125,7 +125,7 @@ pub(super) const ROWS: [Row; 18] = [
         "ipvs.udpTimeout",
         "\"0s\"",
         "ipvs: {udpTimeout: 1m}\nmode: ipvs",
-        Sets(|c| shown(c, "ipvs", "ipvs/udpTimeout") == "\"1m0s\""),
+        Sets(|c| c.ipvs.udp_timeout.as_secs() == 60),
         (
             "ipvs: {udpTimeout: -1s}\nmode: ipvs",
             "KubeProxyIPVSConfiguration.UDPTimeout: Invalid value: -1s: must be greater than or equal to 0",

@@ -163,18 +163,12 @@ pub(super) const ROWS: [Row; 24] = [
             "KubeProxyConfiguration.MinSyncPeriod: Invalid value: -1s: must be greater than or equal to 0",
         ),
     ),
-    row(
-        "ipvs-scheduler",
-        "",
-        &["--ipvs-scheduler=lc"],
-        Sets(|c| shown(c, "ipvs", "ipvs/scheduler") == "\"lc\""),
-        ANYTHING,
-    ),
+    row("ipvs-scheduler", "", &["--ipvs-scheduler=lc"], Sets(|c| c.ipvs.scheduler == "lc"), ANYTHING),
     row(
         "ipvs-exclude-cidrs",
         "[]",
         &["--ipvs-exclude-cidrs=192.0.2.0/24"],
-        Sets(|c| shown(c, "ipvs", "ipvs/excludeCIDRs") == "[\"192.0.2.0/24\"]"),
+        Sets(|c| c.ipvs.exclude_cidrs == ["192.0.2.0/24".parse().unwrap()]),
         (
             &["--ipvs-exclude-cidrs=192.0.2.0/24,bad", "--mode=ipvs"],
             "KubeProxyConfiguration.KubeProxyIPVSConfiguration.ExcludeCidrs[1]: Invalid value: \"bad\": must be a valid CIDR",
@@ -184,7 +178,7 @@ pub(super) const ROWS: [Row; 24] = [
         "ipvs-strict-arp",
         "false",
         &["--ipvs-strict-arp"],
-        Sets(|c| shown(c, "ipvs", "ipvs/strictARP") == "true"),
+        Sets(|c| c.ipvs.strict_arp),
         (
             &["--ipvs-strict-arp=x"],
             "invalid value \"x\" for --ipvs-strict-arp: not one of true, false, 1, 0, t, f",
@@ -194,7 +188,7 @@ pub(super) const ROWS: [Row; 24] = [
         "ipvs-tcp-timeout",
         "0s",
         &["--ipvs-tcp-timeout=15m"],
-        Sets(|c| shown(c, "ipvs", "ipvs/tcpTimeout") == "\"15m0s\""),
+        Sets(|c| c.ipvs.tcp_timeout.as_secs() == 15 * 60),
         (
             &["--ipvs-tcp-timeout=-1s", "--mode=ipvs"],
             "KubeProxyConfiguration.KubeProxyIPVSConfiguration.TCPTimeout: Invalid value: -1s: must be greater than or equal to 0",
@@ -204,7 +198,7 @@ pub(super) const ROWS: [Row; 24] = [
         "ipvs-tcpfin-timeout",
         "0s",
         &["--ipvs-tcpfin-timeout=2m"],
-        Sets(|c| shown(c, "ipvs", "ipvs/tcpFinTimeout") == "\"2m0s\""),
+        Sets(|c| c.ipvs.tcp_fin_timeout.as_secs() == 120),
         (
             &["--ipvs-tcpfin-timeout=-1s", "--mode=ipvs"],
             "KubeProxyConfiguration.KubeProxyIPVSConfiguration.TCPFinTimeout: Invalid value: -1s: must be greater than or equal to 0",
@@ -214,7 +208,7 @@ pub(super) const ROWS: [Row; 24] = [
         "ipvs-udp-timeout",
         "0s",
         &["--ipvs-udp-timeout=300ms"],
-        Sets(|c| shown(c, "ipvs", "ipvs/udpTimeout") == "\"300ms\""),
+        Sets(|c| c.ipvs.udp_timeout.as_millis() == 300),
         (
             &["--ipvs-udp-timeout=-1s", "--mode=ipvs"],
             "KubeProxyConfiguration.KubeProxyIPVSConfiguration.UDPTimeout: Invalid value: -1s: must be greater than or equal to 0",

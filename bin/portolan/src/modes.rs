@@ -1,0 +1,61 @@
+//! The modes that a binary has, each made when the configuration is known.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use portolan_backend_nftables::NftablesFactory;
+use portolan_config::Config;
+use portolan_core::registry::DuplicateMode;
+use portolan_core::{BackendFactory, ProxyMode, Registry};
+
+/// Makes a mode for a configuration.
+type Make = Arc<dyn Fn(&Config) -> Arc<dyn BackendFactory> + Send + Sync>;
+
+/// The modes that a binary has, by the names that `--mode` takes.
+///
+/// A value, not a global: a binary makes its own, with its own backends beside ours or instead of them.
+#[derive(Clone, Default)]
+pub struct Modes {
+    modes: BTreeMap<ProxyMode, Make>,
+}
+
+impl Modes {
+    /// No modes at all.
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// All of ours, as the binary `portolan` has them.
+    pub fn ours() -> Self {
+        Self::none().with(ProxyMode::NFTABLES, |_| NftablesFactory::new())
+    }
+
+    /// Also this mode, whose factory is made by `make` when the configuration is known and goes by the same
+    /// name. It takes the place of one that has the name already.
+    #[must_use]
+    pub fn with<F: BackendFactory + 'static>(
+        mut self,
+        mode: ProxyMode,
+        make: impl Fn(&Config) -> F + Send + Sync + 'static,
+    ) -> Self {
+        self.modes.insert(mode, Arc::new(move |config| Arc::new(make(config))));
+        self
+    }
+
+    /// Their names, sorted.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &ProxyMode> {
+        self.modes.keys()
+    }
+
+    /// All of them, made for this configuration.
+    ///
+    /// # Errors
+    /// Two factories go by one name, which is not the one that they were registered by.
+    pub(crate) fn registry(&self, config: &Config) -> Result<Registry, DuplicateMode> {
+        let mut registry = Registry::default();
+        for make in self.modes.values() {
+            registry.register(make(config))?;
+        }
+        Ok(registry)
+    }
+}
