@@ -69,15 +69,15 @@ fn nat(family: IpFamily, services: &[Service]) -> String {
     let (mut chains, mut dispatch, mut rules) = (declared(&NAT_CHAINS), String::new(), String::new());
     for service in of_family(family, services).filter(|service| !service.endpoints.is_empty()) {
         let names = Names::of(service);
-        for chain in [&names.service, &names.external].into_iter().chain(&names.endpoints) {
+        for chain in [&names.service].into_iter().chain(&names.external).chain(&names.endpoints) {
             chains += &declared(&[chain]);
         }
         let frontend = cluster_ip(service, &format!("{} cluster IP", service.title()));
         add(&mut dispatch, &format!("KUBE-SERVICES {frontend} -j {}", names.service));
-        if let Some(port) = service.node_port {
+        if let (Some(port), Some(external)) = (service.node_port, &names.external) {
             let (title, protocol) = (service.title(), service.protocol);
             let matches = format!("-m comment --comment {title} -m {protocol} -p {protocol} --dport {port}");
-            add(&mut dispatch, &format!("KUBE-NODEPORTS {matches} -j {}", names.external));
+            add(&mut dispatch, &format!("KUBE-NODEPORTS {matches} -j {external}"));
         }
         rules += &service_chains(service, &names, &frontend);
     }
@@ -104,7 +104,8 @@ fn masquerading() -> String {
 /// The chains of one Service.
 struct Names {
     service: String,
-    external: String,
+    /// Where node ports lead.
+    external: Option<String>,
     endpoints: Vec<String>,
 }
 
@@ -114,7 +115,7 @@ impl Names {
         let endpoint = |at: &SocketAddr| format!("KUBE-SEP-{}", hash(&format!("{port}{at}"), 16));
         Self {
             service: format!("KUBE-SVC-{}", hash(&port, 16)),
-            external: format!("KUBE-EXT-{}", hash(&port, 16)),
+            external: service.node_port.map(|_| format!("KUBE-EXT-{}", hash(&port, 16))),
             endpoints: service.endpoints.iter().map(endpoint).collect(),
         }
     }
@@ -125,9 +126,12 @@ fn service_chains(service: &Service, names: &Names, frontend: &str) -> String {
     let pods = pod_cidr(service.family());
     let mut rules = String::new();
     add(&mut rules, &format!("{} {frontend} ! -s {pods} -j KUBE-MARK-MASQ", names.service));
-    let comment = format!("-m comment --comment \"masquerade traffic for {title} external destinations\"");
-    add(&mut rules, &format!("{} {comment} -j KUBE-MARK-MASQ", names.external));
-    add(&mut rules, &format!("{} -j {}", names.external, names.service));
+    if let Some(external) = &names.external {
+        let comment =
+            format!("-m comment --comment \"masquerade traffic for {title} external destinations\"");
+        add(&mut rules, &format!("{external} {comment} -j KUBE-MARK-MASQ"));
+        add(&mut rules, &format!("{external} -j {}", names.service));
+    }
     for (index, (chain, endpoint)) in names.endpoints.iter().zip(&service.endpoints).enumerate() {
         let comment = format!("-m comment --comment \"{title} -> {endpoint}\"");
         let left = service.endpoints.len() - index;
