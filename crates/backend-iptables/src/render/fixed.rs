@@ -6,7 +6,7 @@ use portolan_core::plan::NodePortAddresses;
 use super::{Context, Sink};
 use crate::comment::Comment;
 use crate::names::{Chain, Fixed, Table};
-use crate::options::{INVALID_DROPPED, loopback, overlap};
+use crate::options::{INVALID_DROPPED, loopback};
 use crate::rule::{Body, Is, Mark, Rule, States, Target};
 
 /// The chains without which no rule works, each with all its rules, and the canaries.
@@ -108,10 +108,11 @@ pub fn last_rules(cx: &Context<'_>, sink: &mut impl Sink) {
         NodePortAddresses::All => return last(Some(Is::Not(loopback)), node_ports),
         NodePortAddresses::Within(nets) => nets,
     };
-    if !cx.serves_loopback() && nets.iter().any(|net| overlap(net, &loopback)) {
+    let is_answered = |net: &&IpNet| cx.serves_loopback() || !loopback.contains(*net);
+    if !cx.serves_loopback() && nets.iter().filter(is_answered).any(|net| net.contains(&loopback)) {
         last(Some(Is::Just(loopback)), Target::Return);
     }
-    for net in nets {
+    for net in nets.iter().filter(is_answered) {
         last(Some(Is::Just(*net)), node_ports);
     }
 }
