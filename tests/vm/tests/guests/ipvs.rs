@@ -5,7 +5,8 @@ use portolan_tests_vm::{Kernel, Vm, test_executable};
 /// Runs all tests of an executable that no other kernel can run, and says how many passed.
 fn run(kernel: Kernel, package: &str, target: &str) -> String {
     let executable = test_executable(package, target).unwrap();
-    let vm = Vm::new(kernel).modules(["dummy"]).copy(&executable).network_programs();
+    // Linux 5.10 does not load ip_vs by itself when its netlink family is asked for.
+    let vm = Vm::new(kernel).modules(["ip_vs", "dummy"]).copy(&executable).network_programs();
     let command = [executable.to_str().unwrap(), "--include-ignored", "--test-threads=1"];
     let outcome = vm.run(command).unwrap();
     assert_eq!(outcome.code, 0, "{}\n{}", outcome.output, outcome.console);
