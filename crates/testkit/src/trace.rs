@@ -49,12 +49,14 @@ mod statement;
 #[cfg(test)]
 mod tests;
 mod weighted;
+mod work;
 
 pub use host::Host;
 pub use outcome::{Fate, Learned, Novelty, Outcome, Outcomes, Refusal};
 pub use packet::{Connection, Origin, Packet, Source, Translation};
 pub use path::Step;
 pub use probability::Probability;
+pub use work::Work;
 
 /// Why a packet cannot be followed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -7,14 +7,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use portolan_nft::{Rule, Verdict};
+use portolan_nft::{Expr, Family, Rule, Statement, Verdict};
 
 use super::flow::Flow;
 use super::hook::Site;
 use super::path::Trail;
 use super::statement::Place;
 use super::weighted::{Way, Weighted};
-use super::{Host, Learned, Packet, Refusal, TraceError};
+use super::{Host, Learned, Packet, Refusal, TraceError, Work};
 
 /// What statements work with besides the packet's changing part.
 #[derive(Debug, Clone, Copy)]
@@ -144,13 +144,15 @@ impl<'t> Walk<'t> {
         let mut done = Weighted::default();
         let mut here = Weighted::default();
         here.add(flow, way)?;
+        here = here.worked(Work { rules: 1, ..Work::default() });
         for statement in &rule.statements {
+            here = here.worked(asked(statement, site.id.family));
             let mut next = Weighted::default();
             for (flow, way) in here {
                 for branch in self.statement(Place { site, rule }, statement, &flow)? {
                     let probability = way.probability.and(branch.share)?;
                     let trail = branch.found.map_or_else(|| way.trail.clone(), |f| way.trail.found(f));
-                    let way = Way { probability, trail };
+                    let way = Way { probability, trail, ..way };
                     match branch.control {
                         Control::Go => next.add(branch.flow, way)?,
                         control => done.add((control, branch.flow), way)?,
@@ -164,6 +166,14 @@ impl<'t> Walk<'t> {
         }
         record(done, site, rule, &before)
     }
+}
+
+/// What it takes to evaluate a statement. One that does not match is left at its last expression, nearly always.
+fn asked(statement: &Statement, family: Family) -> Work {
+    let expressions = Rule::new([statement.clone()]).expressions(family);
+    let lookups = expressions.iter().filter(|expr| matches!(expr, Expr::Lookup { .. })).count();
+    let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+    Work { expressions: number(expressions.len()), lookups: number(lookups), ..Work::default() }
 }
 
 /// Writes the rule into the paths of packets that it matched or changed.

@@ -9,7 +9,7 @@ use super::chain::{End, Walk};
 use super::flow::{Flow, Manip};
 use super::hook::{Site, Station, stations};
 use super::weighted::Weighted;
-use super::{Fate, Host, Origin, Outcome, Outcomes, Packet, TraceError, Tracer};
+use super::{Fate, Host, Origin, Outcome, Outcomes, Packet, TraceError, Tracer, Work};
 
 /// The interface by which the node talks to itself.
 const LOOPBACK: &str = "lo";
@@ -104,6 +104,7 @@ impl<'t> Journey<'t> {
         site: Site<'t>,
         flows: Weighted<'t, Flow>,
     ) -> Result<Weighted<'t, Flow>, TraceError> {
+        let flows = flows.worked(Work { base_chains: 1, ..Work::default() });
         let exits = self.walk.chain(site, flows)?;
         self.ended.add_all(exits.ended)?;
         let mut passed = exits.fell;
@@ -147,6 +148,7 @@ impl<'t> Journey<'t> {
             translation,
             learned,
             probability: way.probability,
+            work: way.work,
             path: way.trail.steps(),
         };
         Ok(Outcomes(all.into_iter().map(outcome).collect()))

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use portolan_nft::{Bytes, TableId};
 
-use super::{Probability, Source, Step, TraceError, Translation};
+use super::{Probability, Source, Step, TraceError, Translation, Work};
 
 /// How a packet is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -87,6 +87,8 @@ pub struct Outcome {
     pub learned: Vec<Learned>,
     /// How likely this outcome is.
     pub probability: Probability,
+    /// What the way cost the kernel; where several ways lead to this outcome, a likely one.
+    pub work: Work,
     /// The rules on the way; where several ways lead to this outcome, those of a likely one.
     pub path: Vec<Step>,
 }

@@ -21,6 +21,7 @@ mod order;
 mod path;
 mod set;
 mod statement;
+mod work;
 
 const CLIENT: &str = "192.0.2.9:4000";
 const NODE: &str = "192.0.2.1";

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::{Entry, IntoIter};
 
 use super::path::Trail;
-use super::{Probability, TraceError};
+use super::{Probability, TraceError, Work};
 
 /// How a possibility came about.
 #[derive(Debug, Clone)]
 pub(super) struct Way<'t> {
     pub(super) probability: Probability,
     pub(super) trail: Trail<'t>,
+    pub(super) work: Work,
 }
 
 /// Possibilities that exclude each other.
@@ -22,7 +23,7 @@ pub(super) struct Weighted<'t, T>(BTreeMap<T, Way<'t>>);
 
 impl<'t, T: Ord> Weighted<'t, T> {
     pub(super) fn certain(value: T) -> Self {
-        let way = Way { probability: Probability::ONE, trail: Trail::default() };
+        let way = Way { probability: Probability::ONE, trail: Trail::default(), work: Work::default() };
         Self(BTreeMap::from([(value, way)]))
     }
 
@@ -38,6 +39,7 @@ impl<'t, T: Ord> Weighted<'t, T> {
                 let probability = present.probability.or(way.probability)?;
                 if way.probability > present.probability {
                     present.trail = way.trail;
+                    present.work = way.work;
                 }
                 present.probability = probability;
             }
@@ -56,6 +58,12 @@ impl<'t, T: Ord> Weighted<'t, T> {
             changed.add(change(value), way)?;
         }
         Ok(changed)
+    }
+
+    /// The kernel did this for every possibility.
+    pub(super) fn worked(mut self, work: Work) -> Self {
+        self.0.values_mut().for_each(|way| way.work += work);
+        self
     }
 
     /// Those of which `first` holds, and the others.
