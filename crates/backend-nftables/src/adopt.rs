@@ -1,9 +1,10 @@
 //! What the kernel holds when we start, compared with what it should hold.
 //!
 //! An earlier run, of this version or another, may have left its table, and
-//! connections depend on it. If its sets and hooks are the ones we would make, only
-//! the difference is written. If they are not, the table is made anew in one
-//! transaction together with all that belongs in it, so that no packet finds it empty.
+//! connections depend on it. If its sets and hooks can be gone on from, only the
+//! difference is written, and what this version has no use for goes when nothing leads
+//! there any more. If they cannot, the table is made anew in one transaction together
+//! with all that belongs in it, so that no packet finds it empty.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use crate::class::{Class, NotAClass};
 use crate::commit::vip_of;
 use crate::edits::Edits;
 use crate::frontend::{Frontend, List, Value, address as address_of};
-use crate::layout::{Container, Layout};
+use crate::layout::{Container, Feature, Layout};
 use crate::loaded::SlotLists;
 use crate::slots::{Slots, Target};
 use crate::sticky::Present;
@@ -38,6 +39,7 @@ pub(crate) enum Start {
 pub(crate) struct Existing {
     containers: [HashMap<Bytes, Option<Value>>; Container::ALL.len()],
     classes: Vec<Class>,
+    features: Vec<Feature>,
     /// What services with affinity have for themselves, by owner.
     sticky: HashMap<Arc<str>, Present>,
 }
@@ -62,13 +64,13 @@ fn has_our_sets(layout: &Layout, dump: &TableDump) -> bool {
         && dump.sets.iter().all(|found| shape(&found.name).is_none_or(|ours| is_ours(found, &ours)))
 }
 
-/// Hooks cannot be changed in place, and a base chain of another version must not stay.
+/// Hooks cannot be changed in place. Those of another version go with its chains, when the load is done.
 fn has_our_hooks(layout: &Layout, settings: &NodeSettings, dump: &TableDump) -> bool {
-    let ours: HashMap<_, _> =
-        layout.chains(settings).into_iter().map(|(chain, _)| (Arc::clone(&chain.name), chain)).collect();
+    let chains = layout.known_chains(settings).into_iter();
+    let ours: HashMap<_, _> = chains.map(|(chain, _)| (Arc::clone(&chain.name), chain)).collect();
     dump.chains.iter().all(|found| match ours.get(&found.chain.name) {
         Some(chain) => !found.foreign && found.chain == *chain,
-        None => !found.foreign && found.chain.base.is_none(),
+        None => !found.foreign,
     })
 }
 
@@ -89,6 +91,16 @@ impl Existing {
     /// Takes note of a class chain that is as it should be, or will be.
     pub(crate) fn add_class(&mut self, class: Class) {
         self.classes.push(class);
+    }
+
+    /// Takes note of a feature whose chains are as they should be, or will be.
+    pub(crate) fn add_feature(&mut self, feature: Feature) {
+        self.features.push(feature);
+    }
+
+    /// The features whose chains are as they should be.
+    pub(crate) fn features(&self) -> impl Iterator<Item = Feature> {
+        self.features.iter().copied()
     }
 
     /// The class chains that are as they should be.

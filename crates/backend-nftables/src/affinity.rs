@@ -4,8 +4,8 @@
 //! remember. So the drawn one is learned a moment later, from the translated packet:
 //!
 //! ```text
-//! nat     cluster/shop/web/tcp/http     dnat to whom affinity-8080/… remembers for ip saddr, else draw
-//! filter  affinity/shop/web/tcp/http    update affinity-8080/… { ct original ip saddr : ip daddr }
+//! dstnat  cluster/shop/web/tcp/http     dnat to whom affinity-8080/… remembers for ip saddr, else draw
+//! srcnat  affinity/shop/web/tcp/http    update affinity-8080/… { ct original ip saddr : ip daddr }
 //! ```
 //!
 //! | object | holds |

@@ -117,7 +117,9 @@ impl<T: Tables> NftablesBackend<T> {
         for class in loaded.take_new_classes() {
             batches.add_class(class, &plan.node);
         }
+        loaded.hooked.hook(&mut batches);
         batches.edits(&edits, &sticky, &sticky);
+        loaded.hooked.unhook(&mut batches);
         let purges: Vec<Purge> = loaded.absorb(sticky);
         self.commit(batches.finish(), &mut report)?;
         self.purge(&purges, &mut report)?;
@@ -252,12 +254,10 @@ fn resettle(
             batches.rewrite_chain(&class.chain(), rules);
         }
     }
-    if old.local_detector != new.local_detector {
-        for (name, port) in loaded.sticky_ports() {
-            let of = |settings| Present::of(Sticky::of(name, port, settings));
-            let edit = of(old).turn_into(Sticky::of(name, port, new), layout.family());
-            edit.switch(batches);
-        }
+    for (name, port) in loaded.sticky_ports() {
+        let of = |settings| Present::of(Sticky::of(name, port, settings));
+        let edit = of(old).turn_into(Sticky::of(name, port, new), layout.family());
+        edit.switch(batches);
     }
     for ((set, old), (_, new)) in layout.ranges(old).into_iter().zip(layout.ranges(new)) {
         batches.refill(set, &old, new);

@@ -102,7 +102,7 @@ mod tests {
     #[test]
     fn a_single_endpoint_needs_no_second_try() {
         let settings = portolan_core::NodeConfig::new("n1").settings(portolan_core::IpFamily::V4, None, []);
-        assert_eq!(class(Kind::Cluster, 1, None).rules(&settings).len(), 2);
-        assert_eq!(class(Kind::Cluster, 2, None).rules(&settings).len(), 3);
+        assert_eq!(class(Kind::Cluster, 1, None).rules(&settings).len(), 1);
+        assert_eq!(class(Kind::Cluster, 2, None).rules(&settings).len(), 2);
     }
 }

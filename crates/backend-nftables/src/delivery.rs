@@ -7,10 +7,7 @@ use portolan_core::plan::NodeSettings;
 use portolan_nft::{MatchOp, Rule, Selector, Statement};
 
 use crate::layout::condition::{from_local_pod, is_local};
-use crate::layout::{
-    ENDPOINTS, LOCAL_ENDPOINTS, MARK_CLUSTER_TRAFFIC, MARK_MASQUERADE, NODEPORT_ENDPOINTS,
-    NODEPORT_LOCAL_ENDPOINTS,
-};
+use crate::layout::{ENDPOINTS, LOCAL_ENDPOINTS, NODEPORT_ENDPOINTS, NODEPORT_LOCAL_ENDPOINTS};
 
 /// What kind of frontend is served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -62,20 +59,18 @@ pub struct Remembered {
 /// node's endpoints, or nowhere. What is on this node did not choose a node, so the policy
 /// is not about it: it may go to any endpoint.
 pub fn rules(kind: Kind, counts: Counts, remembered: &Remembered, settings: &NodeSettings) -> Vec<Rule> {
-    let mark = match kind {
-        Kind::Cluster => MARK_CLUSTER_TRAFFIC,
-        Kind::External | Kind::NodePort => MARK_MASQUERADE,
-    };
-    let mark = Statement::Jump(mark.into());
+    let mark = Statement::MarkOr(settings.masquerade_mark);
     let (slots, outside_slots) = match kind {
         Kind::Cluster | Kind::External => (ENDPOINTS, LOCAL_ENDPOINTS),
         Kind::NodePort => (NODEPORT_ENDPOINTS, NODEPORT_LOCAL_ENDPOINTS),
     };
     let all = |condition: &[Statement]| deliver(kind, slots, counts.all, condition, &remembered.all);
     let Some(outside) = counts.outside else {
-        let mut rules = vec![Rule::new([mark])];
-        rules.extend(all(&[]));
-        return rules;
+        let marking = match kind {
+            Kind::Cluster => cluster_marking(mark, settings),
+            Kind::External | Kind::NodePort => Some(Rule::new([mark])),
+        };
+        return marking.into_iter().chain(all(&[])).collect();
     };
     let mut rules = Vec::new();
     let from_pod = settings.local_detector.as_ref().and_then(|d| from_local_pod(d, MatchOp::Eq));
@@ -87,6 +82,16 @@ pub fn rules(kind: Kind, counts: Counts, remembered: &Remembered, settings: &Nod
     rules.extend(all(&[from_node]));
     rules.extend(deliver(kind, outside_slots, outside, &[], &remembered.outside));
     rules
+}
+
+/// Marks traffic to cluster IPs that must come back this way.
+fn cluster_marking(mark: Statement, settings: &NodeSettings) -> Option<Rule> {
+    if settings.masquerade_all {
+        return Some(Rule::new([mark]));
+    }
+    let detector = settings.local_detector.as_ref()?;
+    // Where we cannot tell, no packet may pass for a local pod's.
+    Some(Rule::new(from_local_pod(detector, MatchOp::Ne).into_iter().chain([mark]).collect::<Vec<_>>()))
 }
 
 /// Sends what meets `condition` to a random one of `count` slots, or nowhere if there are none.

@@ -11,7 +11,7 @@ use portolan_nft::Bytes;
 use crate::affinity;
 use crate::class::Class;
 use crate::delivery::{Counts, Kind};
-use crate::layout::Container;
+use crate::layout::{Container, IGNORE, REFUSE};
 use crate::slots::Target;
 
 /// What an element of ours maps its key to.
@@ -25,7 +25,7 @@ pub enum Value {
     Target(Target),
     /// The class of a VIP or node port.
     Class(Class),
-    /// A chain that a service port has for itself.
+    /// A chain that a service port has for itself, or one that refuses.
     Chain(Arc<str>),
 }
 
@@ -151,22 +151,17 @@ impl Frontend {
 
     fn verdict(&self, name: &ServicePortName, port: &ServicePort) -> Item {
         let is_node_port = self.kind == Kind::NodePort;
-        if counts(self.kind, port).is_some() {
-            let value = match self.class(port) {
-                Some(class) => Value::Class(class),
-                None => Value::Chain(affinity::chain_name(self.kind, &affinity::owner(name)).into()),
-            };
-            let map = if is_node_port { Container::NodePorts } else { Container::Services };
-            return (map, self.key, value);
-        }
-        // Only a cluster IP can lack local endpoints altogether: external addresses lead those on
-        // this node to all endpoints, so they have a class as long as there are any.
-        let set = match port.unserved {
-            _ if is_node_port => Container::NodePortReject,
-            Unserved::Reject => Container::Reject,
-            Unserved::Drop => Container::Drop,
+        let value = match self.class(port) {
+            Some(class) => Value::Class(class),
+            None if counts(self.kind, port).is_some() => {
+                Value::Chain(affinity::chain_name(self.kind, &affinity::owner(name)).into())
+            }
+            // Only a cluster IP can lack local endpoints altogether: external addresses lead those on
+            // this node to all endpoints, so they have a class as long as there are any.
+            None if port.unserved == Unserved::Drop && !is_node_port => Value::Chain(IGNORE.into()),
+            None => Value::Chain(REFUSE.into()),
         };
-        (set, self.key, Value::Member)
+        (if is_node_port { Container::NodePorts } else { Container::Services }, self.key, value)
     }
 }
 

@@ -2,14 +2,11 @@
 //!
 //! | set or map | key | holds |
 //! |---|---|---|
-//! | `services` | address . protocol . port | the class of each VIP |
-//! | `nodeports` | protocol . port | the class of each node port |
+//! | `services` | address . protocol . port | the class of each VIP, or how it is refused |
+//! | `nodeports` | protocol . port | the same for each node port |
 //! | `endpoints` | address . protocol . port . slot | endpoint of each slot of a VIP |
 //! | `nodeport-endpoints` | protocol . port . slot | the same for node ports |
 //! | `local-endpoints`, `nodeport-local-endpoints` | as the two above | their slots for traffic from outside under the Local policy |
-//! | `no-endpoint-services` | address . protocol . port | VIPs without endpoints: refused |
-//! | `no-endpoint-nodeports` | protocol . port | node ports without endpoints: refused |
-//! | `no-local-endpoint-services` | address . protocol . port | cluster IPs that need a local endpoint and have none: dropped |
 //! | `restricted-services` | address . protocol . port | VIPs that are open to some sources alone |
 //! | `source-ranges` | address . protocol . port . source range | those sources |
 //! | `affinity-services` | address . protocol . port | where to learn a client's endpoint (`affinity.rs`) |
@@ -19,16 +16,19 @@
 //! | `nodeport-ips` | address ranges | where node ports answer, if not everywhere |
 //! | `service-cidrs` | address ranges | where cluster IPs come from |
 //!
+//! A VIP or node port that nobody serves leads to `refuse`; to `ignore`, if others must serve it.
+//!
 //! The way of a connection's first packet through the chains:
 //!
 //! ```text
-//! dstnat − 10  filter-prerouting, filter-output   source ranges, then refusals and drops
-//! dstnat       nat-prerouting, nat-output         services: VIP or node port → class → endpoint
-//! dstnat + 10  learn-prerouting, learn-output     affinity: which endpoint it got
-//! dstnat − 10  filter-input                       refusals of node ports
+//! dstnat − 10  source-check-prerouting, -output   source ranges, while there are any
+//! dstnat       nat-prerouting, nat-output         services: VIP or node port → class → endpoint, or refused
 //! filter       filter-forward, refuse-output      other ports and addresses of the cluster
+//! srcnat − 10  learn-input, learn-postrouting     affinity: which endpoint it got, while any service has it
 //! srcnat       nat-postrouting                    masquerading
 //! ```
+//!
+//! Later packets, and all that is answered, meet the filter chains alone, and leave them after one question.
 
 use std::sync::Arc;
 
@@ -40,8 +40,10 @@ use portolan_nft::{Bytes, Chain, Element, Family, Rule, Selector, Set, TableId};
 mod chains;
 pub mod condition;
 mod container;
+mod feature;
 
 pub use container::{Container, ENDPOINTS, LOCAL_ENDPOINTS, NODEPORT_ENDPOINTS, NODEPORT_LOCAL_ENDPOINTS};
+pub use feature::Feature;
 
 /// The name of our table in either family.
 pub const TABLE: &str = "portolan";
@@ -49,10 +51,10 @@ pub const TABLE: &str = "portolan";
 const NODEPORT_IPS: &str = "nodeport-ips";
 /// Ranges that cluster IPs come from.
 const SERVICE_CIDRS: &str = "service-cidrs";
-/// Chain that marks a packet for masquerading.
-pub const MARK_MASQUERADE: &str = "mark-masquerade";
-/// Chain that marks traffic to cluster IPs as configured.
-pub const MARK_CLUSTER_TRAFFIC: &str = "mark-cluster-traffic";
+/// Chain that tells the sender that nobody is there.
+pub const REFUSE: &str = "refuse";
+/// Chain that leaves the sender without an answer.
+pub const IGNORE: &str = "ignore";
 
 /// The sets of one family, and what its chains are made from.
 #[derive(Debug)]
@@ -109,10 +111,17 @@ impl Layout {
         [(&self.nodeport_ips, elements(node_ports)), (&self.service_cidrs, elements(&settings.service_cidrs))]
     }
 
-    /// All chains that are not made for services, each with its rules. A chain comes after
-    /// those it jumps to.
+    /// All chains that are there whatever services there are, each with its rules. A chain comes
+    /// after those it jumps to.
     pub fn chains(&self, settings: &NodeSettings) -> Vec<(Chain, Vec<Rule>)> {
         chains::all(self.family, settings)
+    }
+
+    /// These, and those that are there only while something uses them.
+    pub fn known_chains(&self, settings: &NodeSettings) -> Vec<(Chain, Vec<Rule>)> {
+        let mut chains = self.chains(settings);
+        chains.extend(Feature::ALL.into_iter().flat_map(Feature::chains));
+        chains
     }
 }
 

@@ -5,17 +5,19 @@
 //! of its own (`affinity.rs`). Per family there is one table, `ip portolan` and
 //! `ip6 portolan`. One packet's way from a pod to a cluster IP:
 //!
-//! 1. `filter-prerouting`: may its source use the destination at all? And is that in
-//!    `no-endpoint-services`? Then nobody serves it, and the sender is told at once.
-//! 2. `nat-prerouting` → `services`: destination, protocol and port lead through one
+//! 1. `nat-prerouting` → `services`: destination, protocol and port lead through one
 //!    verdict map to a *class* chain such as `cluster-3`: a cluster IP with three endpoints.
-//! 3. `cluster-3` marks the packet if it did not come from a pod, draws a number below
+//!    If nobody serves it the map says `refuse`, and the sender is told at once.
+//! 2. `cluster-3` marks the packet if it did not come from a pod, draws a number below
 //!    three, and looks destination and number up in `endpoints`. All services with
 //!    three endpoints share the chain.
-//! 4. `filter-forward`: if it still goes to a cluster IP, it asked for a port that nobody
+//! 3. `filter-forward`: if it still goes to a cluster IP, it asked for a port that nobody
 //!    serves, and is refused.
-//! 5. `nat-postrouting` masquerades marked packets, and those of an endpoint that
+//! 4. `nat-postrouting` masquerades marked packets, and those of an endpoint that
 //!    reached itself.
+//!
+//! Some chains are there only while a Service needs them: those that check source ranges, and
+//! those that learn which endpoint a client with affinity got (`layout/feature.rs`).
 //!
 //! Traffic policies are the choice of what a VIP's slots hold: under an internal Local policy
 //! those of a cluster IP are this node's endpoints. External addresses under the Local policy
@@ -41,6 +43,7 @@ pub mod delivery;
 mod edits;
 pub mod factory;
 pub mod frontend;
+mod hooked;
 pub mod layout;
 mod load;
 mod loaded;

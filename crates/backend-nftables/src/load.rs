@@ -71,7 +71,7 @@ impl<'a> Load<'a> {
             batches.current().delete_table();
         }
         let obsolete = structure(layout, settings, dump.as_ref(), owned, &mut existing, &mut batches);
-        let loaded = Loaded::with_chains(existing.classes());
+        let loaded = Loaded::with_chains(existing.classes(), existing.features());
         let (edits, sticky) = (Edits::default(), Vec::new());
         let cut_at = if replace { limit } else { limit.min(FIRST_ELEMENTS) };
         let mut load =
@@ -106,6 +106,7 @@ impl<'a> Load<'a> {
             let wanted = change.new.and_then(|port| Sticky::of(&change.name, &port, self.settings));
             self.sticky.push(present.turn_into(wanted, self.layout.family()));
         }
+        self.loaded.hooked.hook(&mut self.batches);
         self.batches.edits(&self.edits, &self.sticky[first..], &[]);
         // Emptied and kept: the next ones are as many, and tables that come and go leave holes behind.
         self.edits.clear();
@@ -123,6 +124,7 @@ impl<'a> Load<'a> {
             edit.release(&mut batches);
         }
         obsolete.delete_sets(&mut batches);
+        loaded.hooked.unhook(&mut batches);
         let purges = loaded.absorb(sticky);
         loaded.stale_chains.extend(obsolete.into_chains());
         Finished { loaded, transactions: batches.finish(), purges }

@@ -13,7 +13,8 @@ use crate::class::Class;
 use crate::counted::Counted;
 use crate::edits::Edits;
 use crate::frontend::{Frontend, Item, List, Value};
-use crate::layout::Container;
+use crate::hooked::Hooked;
+use crate::layout::{Container, Feature};
 use crate::slots::SlotChange;
 use crate::sticky::{Purge, StickyEdit};
 
@@ -33,6 +34,8 @@ pub(crate) struct Loaded {
     /// How many service ports have a cluster IP.
     cluster_ips: Counted<IpAddr>,
     unused_classes: usize,
+    /// The chains that are there while something uses them.
+    pub(crate) hooked: Hooked,
     /// Classes whose chain is still to be made.
     new_classes: Vec<Class>,
     /// Service ports whose chains and sets for affinity are to be looked at.
@@ -60,9 +63,14 @@ struct PortChange<'a> {
 
 impl Loaded {
     /// Knows of chains that exist but of no services.
-    pub(crate) fn with_chains(classes: impl IntoIterator<Item = Class>) -> Self {
+    pub(crate) fn with_chains(
+        classes: impl IntoIterator<Item = Class>,
+        features: impl IntoIterator<Item = Feature>,
+    ) -> Self {
+        let mut hooked = Hooked::default();
+        features.into_iter().for_each(|feature| hooked.found(feature));
         let classes: HashMap<_, _> = classes.into_iter().map(|class| (class, 0)).collect();
-        Self { unused_classes: classes.len(), classes, ..Self::default() }
+        Self { unused_classes: classes.len(), classes, hooked, ..Self::default() }
     }
 
     /// The changes of several service ports at once.
@@ -106,7 +114,10 @@ impl Loaded {
         let wanted_frontends = wanted.map(|port| Frontend::all(name, port)).unwrap_or_default();
         let mut frontends = Frontend::all(name, &port);
         for frontend in &frontends {
-            frontend.heads(name, &port).into_iter().for_each(|item| edits.remove(item));
+            for head in frontend.heads(name, &port) {
+                self.hooked.remove(head.0);
+                edits.remove(head);
+            }
             self.leave(frontend.class(&port));
         }
         frontends.retain(|frontend| {
@@ -135,7 +146,10 @@ impl Loaded {
             } else {
                 slots.items(&frontend).for_each(|item| edits.add(item));
             }
-            frontend.heads(name, port).into_iter().for_each(|item| edits.add(item));
+            for head in frontend.heads(name, port) {
+                self.hooked.add(head.0);
+                edits.add(head);
+            }
             self.join(frontend.class(port));
         }
         self.ports.insert(name.clone(), LoadedPort::pack(port, &slots));

@@ -10,7 +10,7 @@ use crate::adopt::Existing;
 use crate::affinity::{owner_of, shape};
 use crate::class::Class;
 use crate::commit::Batches;
-use crate::layout::{Layout, nft_family};
+use crate::layout::{Feature, Layout, nft_family};
 
 /// Appends what makes the table, its sets and its chains as they should be.
 ///
@@ -36,14 +36,24 @@ pub(crate) fn structure(
     }
     ranges(layout, settings, dump, batches);
     let Some(dump) = dump else { return Obsolete::default() };
+    for feature in Feature::ALL {
+        let chains = feature.chains();
+        if chains.iter().any(|(chain, _)| dump.chain(&chain.name).is_some()) {
+            existing.add_feature(feature);
+            for (chain, rules) in &chains {
+                put_chain(layout, Some(dump), chain, rules, batches);
+            }
+        }
+    }
     let mut obsolete = Obsolete::default();
+    let known = layout.known_chains(settings);
     for found in &dump.chains {
         let name = &found.chain.name;
         if let Ok(class) = name.parse::<Class>() {
             let rules = class.rules(settings);
             put_chain(layout, Some(dump), &Chain::regular(Arc::clone(name)), &rules, batches);
             existing.add_class(class);
-        } else if owner_of(name).is_none() && chains.iter().all(|(chain, _)| chain.name != *name) {
+        } else if owner_of(name).is_none() && known.iter().all(|(chain, _)| chain.name != *name) {
             obsolete.chains.push(Arc::clone(name));
         }
     }

@@ -32,6 +32,8 @@ mod model;
 mod scenarios;
 #[path = "fake/split.rs"]
 mod split;
+#[path = "fake/work.rs"]
+mod work;
 
 /// A state, a kernel, and a backend per family between them.
 struct Node {

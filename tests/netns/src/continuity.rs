@@ -189,7 +189,7 @@ fn whatever_others_put_into_an_unowned_table_is_set_right_by_the_next_comparison
         cluster.apply([web()].into_iter().chain(pods));
         let meddling: [&[&str]; 12] = [
             &["add element ip portolan services { * : drop }"],
-            &["add element ip portolan no-endpoint-services { * }"],
+            &["add element ip portolan restricted-services { * }"],
             &["add set ip portolan foreign { type ipv4_addr; flags interval; elements = { * } }"],
             &["add table ip portolan { flags dormant; }"],
             &["add chain ip portolan foreign { type filter hook forward priority 0; policy drop; }"],
@@ -249,7 +249,7 @@ fn a_table_left_by_a_version_with_fewer_hooks_is_taken_over() {
         cluster.apply([web()].into_iter().chain(pods));
         cluster = cluster.restart();
         for family in ["ip", "ip6"] {
-            for chain in ["refuse-output", "learn-prerouting", "filter-forward"] {
+            for chain in ["refuse-output", "nat-postrouting", "filter-forward"] {
                 nft(&cluster, &format!("flush chain {family} portolan {chain}"));
                 nft(&cluster, &format!("delete chain {family} portolan {chain}"));
             }

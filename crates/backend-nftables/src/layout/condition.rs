@@ -7,6 +7,8 @@ use portolan_core::plan::LocalDetector;
 use portolan_core::{IpFamily, Protocol};
 use portolan_nft::{Bytes, CT_STATE_NEW, CT_STATUS_DNAT, FIB_TYPE_LOCAL, MatchOp, Selector, Statement};
 
+use super::Container;
+
 /// The connection is a new one.
 pub fn is_new() -> Statement {
     Statement::MatchBits { selector: Selector::CtState, mask: CT_STATE_NEW, op: MatchOp::Ne }
@@ -26,6 +28,11 @@ pub fn is_protocol(protocol: Protocol) -> Statement {
 /// The packet goes to this port.
 pub fn to_port(port: u16) -> Statement {
     Statement::Match { selector: Selector::ThDport, op: MatchOp::Eq, value: Bytes::port(port) }
+}
+
+/// The packet's key is in a container's set ([`MatchOp::Eq`]) or is not ([`MatchOp::Ne`]).
+pub fn listed(container: Container, op: MatchOp) -> Statement {
+    Statement::InSet { key: container.key(), op, set: container.name().into() }
 }
 
 /// An address is one of this node's own.

@@ -26,15 +26,9 @@ pub enum Container {
     Affinity,
     /// `affinity-nodeports`: the same for node ports.
     NodePortAffinity,
-    /// `no-local-endpoint-services`: cluster IPs without endpoints on this node that need one.
-    Drop,
-    /// `no-endpoint-services`: VIPs without endpoints.
-    Reject,
-    /// `no-endpoint-nodeports`: node ports without endpoints.
-    NodePortReject,
-    /// `services`: the class of each VIP.
+    /// `services`: the class of each VIP, or how it is refused.
     Services,
-    /// `nodeports`: the class of each node port.
+    /// `nodeports`: the same for node ports.
     NodePorts,
     /// `cluster-ips`: addresses whose other ports nobody serves.
     ClusterIps,
@@ -51,7 +45,7 @@ pub const NODEPORT_LOCAL_ENDPOINTS: &str = "nodeport-local-endpoints";
 
 impl Container {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 12] = [
         Self::Endpoints,
         Self::NodePortEndpoints,
         Self::LocalEndpoints,
@@ -61,9 +55,6 @@ impl Container {
         Self::Restricted,
         Self::Affinity,
         Self::NodePortAffinity,
-        Self::Drop,
-        Self::Reject,
-        Self::NodePortReject,
         Self::Services,
         Self::NodePorts,
         Self::ClusterIps,
@@ -87,9 +78,6 @@ impl Container {
             Self::Restricted => "restricted-services",
             Self::Affinity => "affinity-services",
             Self::NodePortAffinity => "affinity-nodeports",
-            Self::Drop => "no-local-endpoint-services",
-            Self::Reject => "no-endpoint-services",
-            Self::NodePortReject => "no-endpoint-nodeports",
             Self::Services => "services",
             Self::NodePorts => "nodeports",
             Self::ClusterIps => "cluster-ips",
@@ -107,8 +95,8 @@ impl Container {
             Self::NodePortEndpoints | Self::NodePortLocalEndpoints => [&port[..], &[slot]].concat(),
             Self::SourceRanges => [&vip[..], &[Selector::Saddr]].concat(),
             Self::Hairpin => vec![Selector::Saddr, Selector::Daddr],
-            Self::Services | Self::Affinity | Self::Reject | Self::Drop | Self::Restricted => vip.into(),
-            Self::NodePorts | Self::NodePortAffinity | Self::NodePortReject => port.into(),
+            Self::Services | Self::Affinity | Self::Restricted => vip.into(),
+            Self::NodePorts | Self::NodePortAffinity => port.into(),
             Self::ClusterIps => vec![Selector::Daddr],
         }
     }
@@ -125,12 +113,7 @@ impl Container {
             Self::Services | Self::NodePorts | Self::Affinity | Self::NodePortAffinity => {
                 Set::verdict_map(name, key)
             }
-            Self::Hairpin
-            | Self::Restricted
-            | Self::Drop
-            | Self::Reject
-            | Self::NodePortReject
-            | Self::ClusterIps => Set::new(name, key),
+            Self::Hairpin | Self::Restricted | Self::ClusterIps => Set::new(name, key),
         }
     }
 }

@@ -42,12 +42,6 @@ impl View {
         for sort in &SORTS {
             view.read_served(dump, sort, remains)?;
         }
-        let listed = |set, vips| -> Result<BTreeSet<String>, Flaw> {
-            elements(dump, set)?.iter().map(|element| frontend_key(&element.key, vips)).collect()
-        };
-        view.rejected = listed("no-endpoint-services", true)?;
-        view.rejected.extend(listed("no-endpoint-nodeports", false)?);
-        view.dropped = listed("no-local-endpoint-services", true)?;
         for element in elements(dump, "hairpin")? {
             let (from, to) = element.key.split_at(element.key.len() / 2);
             if from != to {
@@ -80,6 +74,17 @@ impl View {
         for element in elements(dump, sort.dispatch)? {
             let key = frontend_key(&element.key, sort.vips)?;
             let chain = target(&element).ok_or_else(|| Flaw(format!("{key} leads nowhere")))?;
+            match chain.as_str() {
+                "refuse" => {
+                    self.rejected.insert(key);
+                    continue;
+                }
+                "ignore" => {
+                    self.dropped.insert(key);
+                    continue;
+                }
+                _ => {}
+            }
             let mut found =
                 [&mut slots, &mut local_slots].map(|slots| slots.remove(&key).unwrap_or_default());
             let (kind, counts, owner) = class(dump, &key, &chain)?;

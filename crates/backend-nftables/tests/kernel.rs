@@ -1,0 +1,6 @@
+//! The backend and the kernel's own tables, in namespaces of each test's own.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on should stop")]
+
+#[path = "kernel/earlier.rs"]
+mod earlier;
