@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 
-use crate::scenario::{Bench, SCENARIOS, Scale};
+use crate::mode::Mode;
+use crate::scenario::{Bench, SCENARIOS, Scale, Scenario};
 
 /// How the program is used.
 pub(crate) const USAGE: &str = "\
@@ -13,7 +14,8 @@ portolan-bench compare BEFORE.json AFTER.json
 portolan-bench draw REPORT.json FOLDER
 
   --mode MODE        the proxy's mode; nftables unless said otherwise
-  --scenario NAME... only these: cold step vip churn rolling restart memory growth connect shape
+  --scenario NAME... only these: cold step vip agreement churn rolling restart memory growth connect forget
+                     shape; or all
   --quick            the smallest size and few repetitions of each
   --small            very small sizes for debug builds, and checks of what a change costs
   --markdown         the table as Markdown
@@ -39,9 +41,9 @@ pub(crate) enum Task {
 /// What to measure and where to write it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Run {
-    pub(crate) mode: String,
+    pub(crate) mode: Mode,
     pub(crate) scale: Scale,
-    /// All that are not left out unless named, when empty.
+    /// When empty, all that are usual.
     pub(crate) scenarios: Vec<String>,
     pub(crate) is_markdown: bool,
     pub(crate) json: Option<PathBuf>,
@@ -54,12 +56,12 @@ impl Run {
         Bench { mode: self.mode.clone(), scale: self.scale }
     }
 
-    /// Whether to run a scenario of this name.
-    pub(crate) fn wants(&self, name: &str, only_by_name: bool) -> bool {
+    /// Whether to run a scenario.
+    pub(crate) fn wants(&self, scenario: &Scenario) -> bool {
         if self.scenarios.is_empty() {
-            !only_by_name
+            (scenario.is_usual)(&self.bench())
         } else {
-            self.scenarios.iter().any(|wanted| wanted == name)
+            self.scenarios.iter().any(|wanted| wanted == scenario.name || wanted == "all")
         }
     }
 }
@@ -67,7 +69,7 @@ impl Run {
 /// Reads the arguments after the program's name.
 pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> anyhow::Result<Task> {
     let mut run = Run {
-        mode: "nftables".to_owned(),
+        mode: Mode::default(),
         scale: Scale::Full,
         scenarios: Vec::new(),
         is_markdown: false,
@@ -81,7 +83,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> anyhow::Resu
             "compare" => return Ok(Task::Compare(value()?.into(), value()?.into())),
             "draw" => return Ok(Task::Draw(value()?.into(), value()?.into())),
             "--help" | "-h" => return Ok(Task::Help),
-            "--mode" => run.mode = value()?,
+            "--mode" => run.mode = Mode::new(value()?),
             "--quick" => run.scale = Scale::Quick,
             "--small" => run.scale = Scale::Small,
             "--markdown" => run.is_markdown = true,
@@ -101,8 +103,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> anyhow::Resu
 
 /// A scenario's name, if there is one.
 fn known(name: String) -> anyhow::Result<String> {
-    let is_known =
-        ["connect", "shape"].contains(&name.as_str()) || SCENARIOS.iter().any(|known| known.name == name);
+    let is_known = name == "all" || SCENARIOS.iter().any(|known| known.name == name);
     anyhow::ensure!(is_known, "there is no scenario {name}; see --help");
     Ok(name)
 }
@@ -118,19 +119,32 @@ mod tests {
         }
     }
 
+    fn wanted(run: &Run) -> Vec<&'static str> {
+        SCENARIOS.iter().filter(|known| run.wants(known)).map(|known| known.name).collect()
+    }
+
     #[test]
     fn several_scenarios_may_follow_one_flag() {
         let run = run("--scenario cold step --mode iptables --quick");
         assert_eq!(run.scenarios, ["cold", "step"]);
-        assert_eq!((run.mode.as_str(), run.scale), ("iptables", Scale::Quick));
-        assert!(run.wants("cold", false) && !run.wants("vip", false));
+        assert_eq!((run.mode.name(), run.scale), ("iptables", Scale::Quick));
+        assert_eq!(wanted(&run), ["cold", "step"]);
     }
 
     #[test]
-    fn without_names_everything_runs_but_what_must_be_named() {
+    fn without_names_everything_runs_that_is_usual() {
         let run = run("--json /dev/null");
-        assert!(run.wants("cold", false) && !run.wants("growth", true));
-        assert_eq!((run.mode.as_str(), run.scale), ("nftables", Scale::Full));
+        let unusual: Vec<_> =
+            SCENARIOS.iter().map(|known| known.name).filter(|name| !wanted(&run).contains(name)).collect();
+        assert_eq!(unusual, ["growth", "shape"]);
+        assert_eq!((run.mode.name(), run.scale), ("nftables", Scale::Full));
+    }
+
+    #[test]
+    fn all_are_more_than_the_usual_ones() {
+        assert_eq!(wanted(&run("--scenario all")).len(), SCENARIOS.len());
+        let iptables = wanted(&run("--mode iptables"));
+        assert!(!iptables.contains(&"forget") && iptables.contains(&"connect"));
     }
 
     #[test]

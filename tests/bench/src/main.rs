@@ -9,10 +9,12 @@
 //! depend on the machine is judged by [`shape`].
 
 mod arguments;
-mod cluster;
+mod background;
 mod connect;
 mod findings;
+mod manifests;
 mod measure;
+mod mode;
 mod objects;
 mod progress;
 mod proxy;
@@ -26,7 +28,7 @@ use arguments::{Run, Task};
 use findings::Findings;
 use progress::Progress;
 use report::{Machine, Report};
-use scenario::{SCENARIOS, Scale};
+use scenario::SCENARIOS;
 
 #[expect(clippy::print_stdout, reason = "the tables are what the program is for")]
 fn main() -> anyhow::Result<()> {
@@ -38,7 +40,8 @@ fn main() -> anyhow::Result<()> {
         Task::Draw(report, folder) => Report::read_json(&report)?.write_curves(&folder)?,
         Task::Run(run) => {
             let findings = measure(&run)?;
-            let report = Report { machine: Machine::read()?, mode: run.mode, rows: findings.rows };
+            let report =
+                Report { machine: Machine::read()?, mode: run.mode.to_string(), rows: findings.rows };
             print!("{}", if run.is_markdown { report.markdown() } else { report.table() });
             if let Some(path) = run.json {
                 report.write_json(&path)?;
@@ -55,26 +58,11 @@ fn main() -> anyhow::Result<()> {
 /// Runs what is wanted.
 fn measure(run: &Run) -> anyhow::Result<Findings> {
     let (bench, mut findings) = (run.bench(), Findings::default());
-    let wanted: Vec<_> =
-        SCENARIOS.iter().filter(|scenario| run.wants(scenario.name, scenario.only_by_name)).collect();
-    let is_shape_wanted = run.wants("shape", run.scale != Scale::Small);
-    // Far from a debug build's ways, and takes half a minute.
-    let is_connect_wanted = run.wants("connect", run.scale == Scale::Small);
-    let mut progress =
-        Progress::new(wanted.len() + usize::from(is_shape_wanted) + usize::from(is_connect_wanted));
+    let wanted: Vec<_> = SCENARIOS.iter().filter(|scenario| run.wants(scenario)).collect();
+    let mut progress = Progress::new(wanted.len());
     for scenario in wanted {
         progress.scenario(scenario.name);
         (scenario.run)(&bench, &mut findings, &mut progress)?;
-    }
-    if is_shape_wanted {
-        progress.scenario("shape");
-        shape::check(&bench, &mut findings)?;
-    }
-    if is_connect_wanted {
-        progress.scenario("connect");
-        // In this namespace itself and by a backend in this process: the kernel's state is the same, and
-        // what is timed is the kernel alone.
-        connect::run(&mut findings.rows)?;
     }
     Ok(findings)
 }

@@ -14,7 +14,7 @@ use std::net::Ipv4Addr;
 use serde_json::{Value, json};
 
 /// Endpoints that a slice holds at most, the EndpointSlice controller's default.
-const PER_SLICE: u32 = 100;
+pub(crate) const PER_SLICE: u32 = 100;
 /// The port that VIPs answer on.
 pub(crate) const PORT: u16 = 80;
 /// The port that pods answer on.
@@ -49,11 +49,12 @@ impl Size {
 
     /// All objects of the cluster, with the node that the proxy runs on.
     pub(crate) fn objects(self) -> impl Iterator<Item = Value> {
-        let both = move |number| {
-            let slices = self.slices(number);
-            std::iter::once(service(number)).chain(slices)
-        };
-        std::iter::once(node()).chain((0..self.services).flat_map(both))
+        std::iter::once(node()).chain((0..self.services).flat_map(move |number| self.of_service(number)))
+    }
+
+    /// One Service and its slices.
+    pub(crate) fn of_service(self, number: u32) -> impl Iterator<Item = Value> {
+        std::iter::once(service(number)).chain(self.slices(number))
     }
 
     /// The slices of one Service.
@@ -147,6 +148,13 @@ pub(crate) fn service(number: u32) -> Value {
         },
         "status": {"loadBalancer": {}},
     })
+}
+
+/// The same Service with clients that come back to their endpoint, remembered for Kubernetes' default time.
+pub(crate) fn with_affinity(mut service: Value) -> Value {
+    service["spec"]["sessionAffinity"] = "ClientIP".into();
+    service["spec"]["sessionAffinityConfig"] = json!({"clientIP": {"timeoutSeconds": 10_800}});
+    service
 }
 
 /// A slice of a Service with these endpoints, all ready and on nodes here and there.

@@ -5,27 +5,26 @@ mod usage;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use portolan_testkit::netns::{Namespace, Portolan};
 
 pub(crate) use page::Page;
 
+use crate::measure::Start;
+use crate::mode::Mode;
 use crate::objects::PODS;
 
 /// How long a load or a restart may take before it counts as stuck. Debug builds are slow.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Where the metrics are (kube-proxy's default).
 const METRICS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 10249);
-/// Set by each successful sync.
-const LAST_SYNC: &str = "kubeproxy_sync_proxy_rules_last_timestamp_seconds";
-
 /// A proxy that runs.
 pub(crate) struct Proxy {
     process: Portolan,
-    /// The instant before it was started.
-    pub(crate) started: Instant,
+    /// Just before it was started.
+    pub(crate) started: Start,
 }
 
 /// Where the proxy gets its objects from.
@@ -53,7 +52,7 @@ pub(crate) fn binary() -> anyhow::Result<PathBuf> {
 
 impl Proxy {
     /// Starts it in a namespace.
-    pub(crate) fn start(namespace: &Namespace, mode: &str, from: From<'_>) -> anyhow::Result<Self> {
+    pub(crate) fn start(namespace: &Namespace, mode: &Mode, from: From<'_>) -> anyhow::Result<Self> {
         let (source, path) = match from {
             From::Api(kubeconfig) => ("--kubeconfig", kubeconfig),
             From::Manifests(folder) => ("--manifests", folder),
@@ -61,7 +60,7 @@ impl Proxy {
         let path = path.display().to_string();
         let flags = [
             (source, path.as_str()),
-            ("--mode", mode),
+            ("--mode", mode.name()),
             ("--mode-fallback", "false"),
             ("--hostname-override", "node1"),
             ("--cluster-cidr", PODS),
@@ -70,17 +69,14 @@ impl Proxy {
         ];
         let flags = flags.iter().map(|(flag, value)| format!("{flag}={value}"));
         let binary = binary()?;
-        let started = Instant::now();
+        let started = Start::now();
         let process = Portolan::start_binary(&binary, namespace, flags)?;
         Ok(Self { process, started })
     }
 
     /// Waits until it has brought both families into force; the page that says so.
     pub(crate) fn wait_loaded(&mut self) -> anyhow::Result<Page> {
-        self.wait_for("its first load is in force", |page| {
-            let synced = |family| page.get(&format!("{LAST_SYNC}{{ip_family=\"{family}\"}}"));
-            ["IPv4", "IPv6"].into_iter().all(|family| synced(family).is_some_and(|time| time > 0.0))
-        })
+        self.wait_for("its first load is in force", |page| page.in_force().is_some())
     }
 
     /// Waits until the metrics page says something; that page.
@@ -91,12 +87,14 @@ impl Proxy {
     ) -> anyhow::Result<Page> {
         let mut last = None;
         self.process.wait_until(what, PATIENCE, |process| {
-            // Rarely enough that looking costs the proxy nothing that counts.
-            std::thread::sleep(Duration::from_millis(20));
             let Ok(reply) = process.get(METRICS, "/metrics") else { return false };
             let page = Page::parse(&reply.body);
             let is_there = holds(&page);
             last = Some(page);
+            if !is_there {
+                // Rarely enough that looking costs the proxy nothing that counts.
+                std::thread::sleep(Duration::from_millis(20));
+            }
             is_there
         })?;
         last.context("there was no metrics page")

@@ -6,6 +6,7 @@
 mod agreement;
 mod churn;
 mod cold;
+mod forget;
 mod growth;
 mod memory;
 mod restart;
@@ -14,8 +15,11 @@ mod step;
 mod vip;
 
 use crate::findings::Findings;
+use crate::mode::Mode;
 use crate::objects::Size;
 use crate::progress::Progress;
+use crate::stage::{Stage, on_stage};
+use crate::{connect, shape};
 
 /// How much of a scenario is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,14 +35,13 @@ pub(crate) enum Scale {
 /// What every scenario is told.
 #[derive(Debug, Clone)]
 pub(crate) struct Bench {
-    /// The proxy's `--mode`.
-    pub(crate) mode: String,
+    pub(crate) mode: Mode,
     pub(crate) scale: Scale,
 }
 
 impl Bench {
     /// What of three suits the scale.
-    fn choose<T>(&self, full: T, quick: T, small: T) -> T {
+    pub(crate) fn choose<T>(&self, full: T, quick: T, small: T) -> T {
         match self.scale {
             Scale::Full => full,
             Scale::Quick => quick,
@@ -50,24 +53,43 @@ impl Bench {
     fn sizes(&self, full: &[Size]) -> Vec<Size> {
         self.choose(full.to_vec(), full.iter().copied().take(1).collect(), vec![Size::new(300, 2)])
     }
+
+    /// Does the same for each of these, on a stage of its own.
+    fn each_on_stage<T: Sync>(
+        &self,
+        each: &[T],
+        progress: &mut Progress,
+        mut work: impl FnMut(&Stage, &T) -> anyhow::Result<()> + Send,
+    ) -> anyhow::Result<()> {
+        for (done, one) in (1..).zip(each) {
+            on_stage(&self.mode, |stage| work(stage, one))?;
+            progress.step(done, each.len());
+        }
+        Ok(())
+    }
 }
 
 /// One scenario, or several that share a stage.
 pub(crate) struct Scenario {
     pub(crate) name: &'static str,
     pub(crate) run: fn(&Bench, &mut Findings, &mut Progress) -> anyhow::Result<()>,
-    /// Whether it is left out unless it is named.
-    pub(crate) only_by_name: bool,
+    /// Whether it belongs to a run that names no scenarios.
+    pub(crate) is_usual: fn(&Bench) -> bool,
 }
 
 /// All scenarios, in the order in which they are run.
-pub(crate) const SCENARIOS: [Scenario; 8] = [
-    Scenario { name: "cold", run: cold::run, only_by_name: false },
-    Scenario { name: "step", run: step::run, only_by_name: false },
-    Scenario { name: "vip", run: vip::run, only_by_name: false },
-    Scenario { name: "churn", run: churn::run, only_by_name: false },
-    Scenario { name: "rolling", run: rolling::run, only_by_name: false },
-    Scenario { name: "restart", run: restart::run, only_by_name: false },
-    Scenario { name: "memory", run: memory::run, only_by_name: false },
-    Scenario { name: "growth", run: growth::run, only_by_name: true },
+pub(crate) const SCENARIOS: [Scenario; 12] = [
+    Scenario { name: "cold", run: cold::run, is_usual: |_| true },
+    Scenario { name: "step", run: step::run, is_usual: |_| true },
+    Scenario { name: "vip", run: vip::run, is_usual: |_| true },
+    Scenario { name: "agreement", run: agreement::run, is_usual: |_| true },
+    Scenario { name: "churn", run: churn::run, is_usual: |_| true },
+    Scenario { name: "rolling", run: rolling::run, is_usual: |_| true },
+    Scenario { name: "restart", run: restart::run, is_usual: |_| true },
+    Scenario { name: "memory", run: memory::run, is_usual: |_| true },
+    Scenario { name: "growth", run: growth::run, is_usual: |_| false },
+    Scenario { name: "connect", run: connect::run, is_usual: |_| true },
+    // It looks into the maps that remember clients.
+    Scenario { name: "forget", run: forget::run, is_usual: |bench| bench.mode.has_elements() },
+    Scenario { name: "shape", run: shape::run, is_usual: |bench| bench.scale == Scale::Small },
 ];

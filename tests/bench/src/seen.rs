@@ -10,12 +10,16 @@
 mod generation;
 mod notice;
 pub(crate) mod packet;
+mod record;
 
 use std::net::Ipv4Addr;
 use std::time::Instant;
 
+use crate::mode::Mode;
+
 pub(crate) use generation::Generation;
 pub(crate) use notice::Notices;
+pub(crate) use record::{Record, Recorded};
 
 /// What is waited for at a VIP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +30,15 @@ pub(crate) enum Sight {
     Ends,
 }
 
+/// A commit, as far as questions can tell when it was: between two of them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Moment {
+    /// When the last question began that was answered by the state before; none if the first was not.
+    pub(crate) after: Option<Instant>,
+    /// When the first answer had come that tells of the new state.
+    pub(crate) by: Instant,
+}
+
 /// A way to see changes.
 pub(crate) enum Way {
     Notices(Notices),
@@ -33,21 +46,16 @@ pub(crate) enum Way {
 }
 
 impl Way {
-    /// Whether the kernel tells of a mode's changes in notices.
-    pub(crate) fn has_notices(mode: &str) -> bool {
-        mode == "nftables"
-    }
-
     /// The ways that suit a mode, the most exact first.
-    pub(crate) fn of_mode(mode: &str) -> anyhow::Result<Vec<Self>> {
-        let notices = Self::has_notices(mode).then(Notices::listen).transpose()?.map(Self::Notices);
+    pub(crate) fn of_mode(mode: &Mode) -> anyhow::Result<Vec<Self>> {
+        let notices = mode.has_elements().then(Notices::listen).transpose()?.map(Self::Notices);
         Ok(notices.into_iter().chain([Self::Packets]).collect())
     }
 
     /// What is added to the names of figures seen this way; nothing where it is the mode's most exact.
-    pub(crate) fn suffix(&self, mode: &str) -> &'static str {
+    pub(crate) fn suffix(&self, mode: &Mode) -> &'static str {
         match self {
-            Self::Packets if Self::has_notices(mode) => " by packet",
+            Self::Packets if mode.has_elements() => " by packet",
             _ => "",
         }
     }
@@ -56,7 +64,7 @@ impl Way {
     pub(crate) fn wait(&mut self, vip: Ipv4Addr, sight: Sight) -> anyhow::Result<Instant> {
         match self {
             Self::Notices(notices) => notices.wait(vip, sight),
-            Self::Packets => packet::wait(vip, sight),
+            Self::Packets => packet::wait(vip, sight, packet::CLOSELY).map(|moment| moment.by),
         }
     }
 }

@@ -13,10 +13,11 @@ use serde_json::{Value, json};
 
 use crate::findings::{Findings, Sheet};
 use crate::objects::{NAMESPACE, Size, name, service, slice};
+use crate::progress::Progress;
 use crate::proxy::{Page, Proxy};
 use crate::report::{Seen, Unit};
 use crate::scenario::Bench;
-use crate::seen::{Generation, Way};
+use crate::seen::Generation;
 use crate::stage::{Stage, on_stage};
 
 /// The sizes that must not differ.
@@ -54,11 +55,12 @@ const KINDS: [Kind; 4] = [
 ];
 
 /// Makes every kind of change at both sizes.
-pub(crate) fn check(bench: &Bench, findings: &mut Findings) -> anyhow::Result<()> {
+pub(crate) fn run(bench: &Bench, findings: &mut Findings, progress: &mut Progress) -> anyhow::Result<()> {
     let mut costs: Vec<Vec<Cost>> = Vec::new();
-    for size in SIZES {
+    for (done, size) in (1..).zip(SIZES) {
         let mut sheet = findings.sheet("shape", size);
         costs.push(on_stage(&bench.mode, |stage| at(bench, stage, size, &mut sheet))?);
+        progress.step(done, SIZES.len());
     }
     let [few, many] = &costs[..] else { return Ok(()) };
     let mut sheet = findings.sheet("shape", SIZES[1]);
@@ -82,7 +84,7 @@ fn at(bench: &Bench, stage: &Stage, size: Size, sheet: &mut Sheet<'_>) -> anyhow
     for (kind, first) in KINDS.iter().zip((10_000..).step_by(1_000)) {
         let cost = cost(bench, &mut proxy, |round| (kind.make)(stage, size, first + round))?;
         take(sheet, kind, &cost);
-        if Way::has_notices(&bench.mode) {
+        if bench.mode.has_elements() {
             judge(sheet, kind, &cost);
         }
         costs.push(cost);
@@ -106,7 +108,7 @@ fn requests(stage: &Stage, sheet: &mut Sheet<'_>) {
 fn cost(bench: &Bench, proxy: &mut Proxy, make: impl Fn(u32)) -> anyhow::Result<Cost> {
     let syncs = |page: &Page| page.get(&format!("{SYNCS}{{ip_family=\"IPv4\"}}")).unwrap_or_default();
     let before = proxy.page()?;
-    let generation = Way::has_notices(&bench.mode).then(Generation::follow).transpose()?;
+    let generation = bench.mode.has_elements().then(Generation::follow).transpose()?;
     let mut after = before.clone();
     for round in 0..TIMES {
         make(round);

@@ -16,6 +16,7 @@ use portolan_testkit::netns::{Namespace, Program};
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
+use crate::mode::Mode;
 use crate::objects::{POD_PORT, PODS, PORT, VIPS};
 use crate::proxy::{From, Page, Proxy};
 
@@ -29,12 +30,12 @@ pub(crate) struct Stage {
     namespace: Namespace,
     runtime: Runtime,
     pub(crate) api: ApiServer,
-    mode: String,
+    mode: Mode,
 }
 
 /// Runs `work` on a stage of its own and takes that down.
 pub(crate) fn on_stage<T: Send>(
-    mode: &str,
+    mode: &Mode,
     work: impl FnOnce(&Stage) -> anyhow::Result<T> + Send,
 ) -> anyhow::Result<T> {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
@@ -51,7 +52,7 @@ pub(crate) fn on_stage<T: Send>(
 }
 
 impl Stage {
-    fn new(namespace: Namespace, mode: &str) -> anyhow::Result<Self> {
+    fn new(namespace: Namespace, mode: &Mode) -> anyhow::Result<Self> {
         for command in [
             "link set lo up".to_owned(),
             format!("route add local {PODS} dev lo"),
@@ -65,7 +66,7 @@ impl Stage {
         // Its threads are in this thread's namespace, and so are their sockets.
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         let api = runtime.block_on(ApiServer::start())?;
-        Ok(Self { namespace, runtime, api, mode: mode.to_owned() })
+        Ok(Self { namespace, runtime, api, mode: mode.clone() })
     }
 
     /// Gives the API server these objects.

@@ -23,9 +23,9 @@ impl<'a> Dial<'a> {
         Self { listener }
     }
 
-    /// Opens a connection, and closes both ends so that nothing of it stays. The time in seconds is that
-    /// of `connect` alone.
-    pub(super) fn connect(&self, round: u32, to: SocketAddr) -> anyhow::Result<f64> {
+    /// Opens a connection, and closes both ends so that nothing of it stays. The time is that of `connect`
+    /// alone.
+    pub(super) fn connect(&self, round: u32, to: SocketAddr) -> anyhow::Result<Duration> {
         let from = Ipv4Addr::from(u32::from(Ipv4Addr::new(10, 200, 0, 1)) + round % CLIENTS);
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
         // A reset in place of the closing handshake: no TIME-WAIT is left behind.
@@ -36,7 +36,7 @@ impl<'a> Dial<'a> {
         let took = began.elapsed();
         drop(socket);
         self.accept().with_context(|| format!("{from} to {to} reached nobody"))?;
-        Ok(took.as_secs_f64())
+        Ok(took)
     }
 
     fn accept(&self) -> std::io::Result<()> {

@@ -60,9 +60,9 @@ impl Place {
         &self.listener
     }
 
-    /// Runs `work` where the proxy is.
-    pub(super) fn in_node<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T, NetnsError> {
-        self.node.0.run(work)
+    /// Where the proxy is.
+    pub(super) fn node(&self) -> &Namespace {
+        &self.node.0
     }
 
     /// Runs `work` where the clients are.

@@ -2,6 +2,9 @@
 
 use std::collections::HashMap;
 
+/// Set by each successful sync, in seconds since 1970.
+const LAST_SYNC: &str = "kubeproxy_sync_proxy_rules_last_timestamp_seconds";
+
 /// The values of one look at the metrics.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Page(HashMap<String, f64>);
@@ -34,6 +37,13 @@ impl Page {
         self.sum(name).unwrap_or_default() - before.sum(name).unwrap_or_default()
     }
 
+    /// When the later of the families came into force last, in seconds since 1970; nothing until both did.
+    pub(crate) fn in_force(&self) -> Option<f64> {
+        let synced = |family| self.get(&format!("{LAST_SYNC}{{ip_family=\"{family}\"}}"));
+        let [first, second] = ["IPv4", "IPv6"].map(|family| synced(family).filter(|at| *at > 0.0));
+        Some(first?.max(second?))
+    }
+
     /// The mean of what a histogram observed since `before`; nothing when it observed nothing.
     pub(crate) fn mean(&self, before: &Self, histogram: &str) -> Option<f64> {
         let count = self.growth(before, &format!("{histogram}_count"));
@@ -54,6 +64,15 @@ mod tests {
         assert_eq!(page.get("a_total{ip_family=\"IPv6\"}"), Some(4.0));
         assert_eq!(page.sum("a_total"), Some(7.0));
         assert_eq!(page.sum("b_total"), None);
+    }
+
+    #[test]
+    fn a_proxy_is_in_force_since_the_later_family_was() {
+        let series = |family: &str, at: &str| format!("{LAST_SYNC}{{ip_family=\"{family}\"}} {at}\n");
+        let page = |at: &str| Page::parse(&(series("IPv4", "7.5") + &series("IPv6", at)));
+        assert_eq!(page("7.25").in_force(), Some(7.5));
+        assert_eq!(page("8").in_force(), Some(8.0));
+        assert_eq!(page("0").in_force(), None);
     }
 
     #[test]

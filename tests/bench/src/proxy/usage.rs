@@ -23,7 +23,8 @@ pub(crate) fn memory(id: u32) -> anyhow::Result<Memory> {
     read_memory(&status).with_context(|| format!("{path} does not tell the memory"))
 }
 
-/// The processor time of a process, all its threads together, in user and kernel mode.
+/// The processor time of a process, all its threads and the programs that it ran together, in user and kernel
+/// mode.
 pub(crate) fn time(id: u32) -> anyhow::Result<Duration> {
     let path = format!("/proc/{id}/stat");
     let stat = std::fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
@@ -39,11 +40,11 @@ fn read_memory(status: &str) -> Option<Memory> {
 }
 
 fn read_time(stat: &str) -> Option<Duration> {
-    // The command's name, in parentheses, may hold blanks. `utime` and `stime` are fields 14 and 15, and the
-    // first after the name is the third.
+    // The command's name, in parentheses, may hold blanks. `utime`, `stime`, `cutime` and `cstime` are fields
+    // 14 to 17, and the first after the name is the third.
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-    let ticks = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
-    Some(Duration::from_millis(ticks * 1000 / TICKS))
+    let ticks: Option<u64> = fields.get(11..15)?.iter().map(|ticks| ticks.parse::<u64>().ok()).sum();
+    Some(Duration::from_millis(ticks? * 1000 / TICKS))
 }
 
 #[cfg(test)]
@@ -58,9 +59,9 @@ mod tests {
     }
 
     #[test]
-    fn time_is_of_both_modes_whatever_the_name() {
-        let stat = "7 (a b) c) S 1 7 7 0 -1 4194304 100 0 0 0 250 50 9 9 20 0 3 0 100 0 0";
-        assert_eq!(read_time(stat), Some(Duration::from_secs(3)));
+    fn time_is_of_both_modes_and_of_children_whatever_the_name() {
+        let stat = "7 (a b) c) S 1 7 7 0 -1 4194304 100 0 0 0 250 50 80 20 20 0 3 0 100 0 0";
+        assert_eq!(read_time(stat), Some(Duration::from_secs(4)));
     }
 
     #[test]

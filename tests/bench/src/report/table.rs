@@ -3,7 +3,7 @@
 //! What was seen from outside and what the proxy says of itself stand side by side, for they must agree.
 
 use super::grid::{Grid, Side};
-use super::{Report, Row, Seen};
+use super::{Report, Row, Seen, Unit};
 
 /// The figures of one measure in one scenario at one size.
 struct Line<'a> {
@@ -31,6 +31,7 @@ impl Report {
             ("measure", Side::Left),
             ("outside", Side::Right),
             ("inside", Side::Right),
+            ("of outside", Side::Right),
             ("target", Side::Right),
             ("met", Side::Left),
         ]);
@@ -84,6 +85,12 @@ impl<'a> Line<'a> {
         }
     }
 
+    /// What part of the figure from outside the proxy's own is.
+    fn ratio(&self) -> Option<f64> {
+        let ratio = self.inside?.value / self.outside?.value;
+        ratio.is_finite().then_some(ratio)
+    }
+
     fn cells(&self, scenario: &str) -> Vec<String> {
         let figures = || self.outside.into_iter().chain(self.inside);
         let shown = |row: Option<&Row>| row.map_or_else(String::new, |row| row.unit.show(row.value));
@@ -100,6 +107,7 @@ impl<'a> Line<'a> {
             self.of.measure.clone(),
             shown(self.outside),
             shown(self.inside),
+            self.ratio().map_or_else(String::new, |ratio| Unit::Ratio.show(ratio)),
             target.map_or_else(String::new, |target| format!("≤ {}", self.of.unit.show(target))),
             verdict.to_owned(),
         ]

@@ -1,12 +1,14 @@
 //! The first load: from the proxy's start, and from its first request for the lists, to the last commit.
 
+use anyhow::Context as _;
+
 use super::{Bench, agreement};
 use crate::findings::{Findings, Sheet};
 use crate::objects::{Size, vip};
 use crate::progress::Progress;
 use crate::report::{Seen, Unit};
-use crate::seen::{Generation, Way, packet};
-use crate::stage::{Stage, on_stage};
+use crate::seen::{Generation, Moment, packet};
+use crate::stage::Stage;
 
 /// Names, sizes, and how long the load and its longest transaction should take, in seconds.
 const LOADS: [(&str, Size, f64, Option<f64>); 3] = [
@@ -18,13 +20,9 @@ const SMALL: (&str, Size, f64, Option<f64>) = ("cold-small", Size::new(300, 2), 
 
 pub(super) fn run(bench: &Bench, findings: &mut Findings, progress: &mut Progress) -> anyhow::Result<()> {
     let loads = bench.choose(LOADS.to_vec(), LOADS[..1].to_vec(), vec![SMALL]);
-    for (done, &(name, size, target, transaction)) in (1..).zip(&loads) {
-        on_stage(&bench.mode, |stage| {
-            load(bench, stage, size, [Some(target), transaction], &mut findings.sheet(name, size))
-        })?;
-        progress.step(done, loads.len());
-    }
-    Ok(())
+    bench.each_on_stage(&loads, progress, |stage, &(name, size, target, transaction)| {
+        load(bench, stage, size, [Some(target), transaction], &mut findings.sheet(name, size))
+    })
 }
 
 /// Loads a cluster of this size; targets are of the time from the first request, and of the longest
@@ -41,27 +39,25 @@ pub(super) fn load(
     sheet.outside("lists handed to nobody", handing_out, None);
     #[expect(clippy::cast_precision_loss, reason = "lists have less than 2^53 bytes")]
     sheet.bytes("lists", bytes as f64, None);
-    let generation = Way::has_notices(&bench.mode).then(Generation::follow).transpose()?;
+    let generation = bench.mode.has_elements().then(Generation::follow).transpose()?;
     let mut proxy = stage.start()?;
-    let page;
-    let end = if let Some(generation) = generation {
-        page = proxy.wait_loaded()?;
+    let (page, seen) = if let Some(generation) = generation {
+        let page = proxy.wait_loaded()?;
         let commits = generation.end()?;
         sheet.figure("commits", Seen::Outside, f64::from(commits.count), Unit::Count, None);
-        commits.last
+        (page, commits.last.context("nothing was committed during the load")?)
     } else {
-        let end = all_answer(size)?;
-        page = proxy.wait_loaded()?;
-        Some(end)
+        let seen = all_answer(size)?;
+        (proxy.wait_loaded()?, seen)
     };
-    let Some(end) = end else { anyhow::bail!("nothing was committed during the load") };
-    let asked = stage.first_asked(proxy.started).unwrap_or(proxy.started);
-    sheet.outside("from the first request", end - asked, target);
-    sheet.outside("from the start", end - proxy.started, None);
+    let start = proxy.started;
+    let asked = stage.first_asked(start.at).unwrap_or(start.at);
+    sheet.outside("from the first request", seen.by - asked, target);
+    agreement::since_start(sheet, "from the start", start, Some(seen), &page, None);
     let of_first = |histogram: &str| page.get(&format!("{histogram}_sum{{ip_family=\"IPv4\"}}"));
     let sync = of_first(agreement::SYNC).unwrap_or_default();
     sheet.inside("sync", sync, None);
-    sheet.expect(sync <= (end - asked).as_secs_f64(), || {
+    sheet.expect(sync <= (seen.by - asked).as_secs_f64(), || {
         format!("the sync alone took {sync} s by the metrics")
     });
     if let Some(longest) = of_first(agreement::TRANSACTION) {
@@ -72,11 +68,10 @@ pub(super) fn load(
 }
 
 /// Waits until VIPs all over the cluster lead to pods; when the last of them was found to.
-fn all_answer(size: Size) -> anyhow::Result<std::time::Instant> {
-    let samples = (0..size.services).step_by((size.services as usize / 16).max(1));
-    let mut last = std::time::Instant::now();
-    for number in samples.chain([size.services - 1]) {
-        last = packet::wait_served(vip(number))?;
+fn all_answer(size: Size) -> anyhow::Result<Moment> {
+    let samples = (0..size.services - 1).step_by((size.services as usize / 16).max(1));
+    for number in samples {
+        packet::wait_served(vip(number))?;
     }
-    Ok(last)
+    packet::wait_served(vip(size.services - 1))
 }

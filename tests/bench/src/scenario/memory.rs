@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use portolan_testkit::netns::ManifestFolder;
-
 use super::Bench;
 use crate::findings::{Findings, Sheet};
+use crate::manifests;
 use crate::objects::Size;
 use crate::progress::Progress;
 use crate::proxy::{From, Proxy};
@@ -16,19 +15,14 @@ const LOADS: [(Size, Option<f64>); 3] =
     [(Size::new(5, 2), None), (Size::new(10_000, 2), Some(30e6)), (Size::new(5_000, 50), Some(120e6))];
 /// What settles after a load has done so by then.
 const SETTLING: Duration = Duration::from_secs(2);
-/// Services in one manifest file.
-const PER_FILE: u32 = 100;
 
 pub(super) fn run(bench: &Bench, findings: &mut Findings, progress: &mut Progress) -> anyhow::Result<()> {
     let few = vec![LOADS[0], (Size::new(300, 2), None)];
     let loads = bench.choose(LOADS.to_vec(), LOADS[..2].to_vec(), few);
-    for (done, &(size, target)) in (1..).zip(&loads) {
-        on_stage(&bench.mode, |stage| {
-            from_api(bench, stage, size, target, &mut findings.sheet("memory", size))
-        })?;
-        progress.step(done, loads.len() + 1);
-    }
-    let size = bench.choose(LOADS[1].0, LOADS[1].0, Size::new(300, 2));
+    bench.each_on_stage(&loads, progress, |stage, &(size, target)| {
+        from_api(bench, stage, size, target, &mut findings.sheet("memory", size))
+    })?;
+    let (size, _) = loads[1];
     on_stage(&bench.mode, |stage| from_manifests(stage, size, &mut findings.sheet("memory-manifests", size)))
 }
 
@@ -70,16 +64,7 @@ fn from_api(
 }
 
 fn from_manifests(stage: &Stage, size: Size, sheet: &mut Sheet<'_>) -> anyhow::Result<()> {
-    let folder = ManifestFolder::create()?;
-    for first in (0..size.services).step_by(PER_FILE as usize) {
-        let numbers = first..(first + PER_FILE).min(size.services);
-        let objects = numbers
-            .flat_map(|number| std::iter::once(crate::objects::service(number)).chain(size.slices(number)));
-        // JSON is YAML, too.
-        let text =
-            objects.flat_map(|object| ["---".to_owned(), object.to_string()]).collect::<Vec<_>>().join("\n");
-        folder.write(&format!("{first}.yaml"), &text)?;
-    }
+    let folder = manifests::folder((0..size.services).flat_map(|number| size.of_service(number)))?;
     let mut proxy = stage.start_from(From::Manifests(&folder.path()))?;
     proxy.wait_loaded()?;
     std::thread::sleep(SETTLING);

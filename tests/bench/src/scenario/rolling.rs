@@ -3,17 +3,17 @@
 use std::net::Ipv4Addr;
 use std::time::Instant;
 
+use serde_json::Value;
+
 use super::{Bench, agreement};
 use crate::findings::{Findings, Sheet};
 use crate::measure::Samples;
-use crate::objects::{Size, slice, triggered_now, vip};
+use crate::objects::{PER_SLICE, Size, pod, slice, triggered_now, vip};
 use crate::progress::Progress;
+use crate::proxy::Page;
 use crate::report::{Seen, Unit};
-use crate::seen::{Sight, Way};
+use crate::seen::{Notices, Sight};
 use crate::stage::{Stage, on_stage};
-
-/// Endpoints of one slice.
-const PER_SLICE: usize = 100;
 
 pub(super) fn run(bench: &Bench, findings: &mut Findings, progress: &mut Progress) -> anyhow::Result<()> {
     let size = bench.choose(Size::new(1, 1_000), Size::new(1, 1_000), Size::new(1, 200));
@@ -30,44 +30,46 @@ fn roll(
     stage.fill(size.objects());
     let (mut proxy, _) = stage.start_loaded()?;
     let replaced = bench.choose(1_000, 200, 40_u32);
-    let mut way = Way::of_mode(&bench.mode)?.into_iter().next();
-    let mut pods: Vec<Ipv4Addr> = (0..size.each).map(crate::objects::pod).collect();
+    // A connection meets one of a thousand endpoints, so packets cannot tell when.
+    let mut notices = bench.mode.has_elements().then(Notices::listen).transpose()?;
+    let mut pods: Vec<Ipv4Addr> = (0..size.each).map(pod).collect();
     let mut samples = Samples::default();
     let before = proxy.page()?;
+    let programmed = format!("{}_count", agreement::PROGRAMMING);
     for step in 0..replaced {
         let fresh = size.fresh(step);
         let position = step as usize % pods.len();
         pods[position] = fresh;
-        let (part, all) = (position / PER_SLICE, pods.chunks(PER_SLICE));
-        let addresses: Vec<Ipv4Addr> = all.into_iter().nth(part).unwrap_or_default().to_vec();
-        let slice = triggered_now(slice(0, u32::try_from(part)?, addresses.into_iter()));
+        let slice = triggered_now(slice_around(&pods, position)?);
         let began = Instant::now();
         stage.api.apply(slice);
-        match &mut way {
-            Some(Way::Notices(_)) => {}
-            // A connection meets one of a thousand endpoints, so packets cannot tell when.
-            _ => proxy
-                .wait_for("the change is in force", |page| {
-                    page.growth(&before, &format!("{}_count", agreement::PROGRAMMING)) > f64::from(step)
-                })
-                .map(drop)?,
+        if let Some(notices) = &mut notices {
+            samples.push(notices.wait(vip(0), Sight::Leads(fresh))? - began);
+        } else {
+            let is_done = |page: &Page| page.growth(&before, &programmed) > f64::from(step);
+            proxy.wait_for("the change is in force", is_done)?;
         }
         progress.step(step as usize, replaced as usize);
-        if let Some(way @ Way::Notices(_)) = &mut way {
-            samples.push(way.wait(vip(0), Sight::Leads(fresh))? - began);
-        }
     }
     let after = proxy.page()?;
-    if samples.len() > 0 {
+    if notices.is_some() {
         sheet.percentiles("", &samples, [None; 2]);
-        agreement::compare(sheet, "", &samples, &before, &after);
+        agreement::means(bench, sheet, "", &samples, &before, &after);
     } else if let Some(mean) = after.mean(&before, agreement::PROGRAMMING) {
-        sheet.inside("programming mean (packets cannot tell)", mean, None);
+        sheet.inside("mean", mean, None);
     }
     let operations = after.growth(&before, "portolan_sync_operations_sum") / f64::from(replaced);
     sheet.figure("operations a pod", Seen::Inside, operations, Unit::Count, None);
-    if Way::has_notices(&bench.mode) {
+    if bench.mode.has_elements() {
         sheet.expect((operations - 2.0).abs() < 1e-9, || format!("{operations} operations a pod, not 2"));
     }
     proxy.end()
+}
+
+/// The slice that the pod at this position is in.
+fn slice_around(pods: &[Ipv4Addr], position: usize) -> anyhow::Result<Value> {
+    let per_slice = PER_SLICE as usize;
+    let part = position / per_slice;
+    let pods = pods.iter().skip(part * per_slice).take(per_slice);
+    Ok(slice(0, u32::try_from(part)?, pods.copied()))
 }

@@ -10,19 +10,16 @@ use crate::objects::{Size, service, slice, triggered_now, vip};
 use crate::progress::Progress;
 use crate::proxy::Proxy;
 use crate::seen::{Sight, Way};
-use crate::stage::{Stage, on_stage};
+use crate::stage::Stage;
 
 const SIZES: [Size; 3] = [Size::new(1_000, 2), Size::new(10_000, 2), Size::new(50_000, 2)];
 /// What p50 and p99 should be, in seconds.
 const TARGETS: [Option<f64>; 2] = [Some(0.000_2), Some(0.001)];
 
 pub(super) fn run(bench: &Bench, findings: &mut Findings, progress: &mut Progress) -> anyhow::Result<()> {
-    let sizes = bench.sizes(&SIZES);
-    for (done, size) in (1..).zip(&sizes) {
-        on_stage(&bench.mode, |stage| at(bench, stage, *size, &mut findings.sheet("step", *size)))?;
-        progress.step(done, sizes.len());
-    }
-    Ok(())
+    bench.each_on_stage(&bench.sizes(&SIZES), progress, |stage, size| {
+        at(bench, stage, *size, &mut findings.sheet("step", *size))
+    })
 }
 
 pub(super) fn at(bench: &Bench, stage: &Stage, size: Size, sheet: &mut Sheet<'_>) -> anyhow::Result<()> {
@@ -31,7 +28,7 @@ pub(super) fn at(bench: &Bench, stage: &Stage, size: Size, sheet: &mut Sheet<'_>
     let steps = bench.choose(500, 100, 20);
     // What listening costs shows in the second way, where nobody listens.
     for way in Way::of_mode(&bench.mode)? {
-        let step = Step { mode: &bench.mode, stage, proxy: &proxy, size };
+        let step = Step { bench, stage, proxy: &proxy, size };
         step.repeat(way, steps, sheet)?;
     }
     proxy.end()
@@ -49,7 +46,7 @@ pub(super) fn probed_slice(size: Size, address: Ipv4Addr) -> serde_json::Value {
 }
 
 struct Step<'a> {
-    mode: &'a str,
+    bench: &'a Bench,
     stage: &'a Stage,
     proxy: &'a Proxy,
     size: Size,
@@ -69,9 +66,9 @@ impl Step<'_> {
             samples.push(self.once(&mut way, first + step)?);
         }
         let after = self.proxy.page()?;
-        let suffix = way.suffix(self.mode);
+        let suffix = way.suffix(&self.bench.mode);
         sheet.percentiles(suffix, &samples, TARGETS);
-        agreement::compare(sheet, suffix, &samples, &before, &after);
+        agreement::means(self.bench, sheet, suffix, &samples, &before, &after);
         Ok(())
     }
 

@@ -2,24 +2,22 @@
 
 use std::time::{Duration, Instant};
 
-use super::Bench;
-use crate::findings::{Findings, Sheet};
+use super::{Bench, agreement};
+use crate::findings::Findings;
 use crate::measure::Samples;
 use crate::objects::{NAMESPACE, Size, name, service, slice, vip};
 use crate::progress::Progress;
 use crate::seen::{Sight, Way};
-use crate::stage::{Stage, on_stage};
+use crate::stage::Stage;
 
 const SIZES: [Size; 2] = [Size::new(10_000, 2), Size::new(50_000, 2)];
 
 pub(super) fn run(bench: &Bench, findings: &mut Findings, progress: &mut Progress) -> anyhow::Result<()> {
-    let sizes = bench.sizes(&SIZES);
-    for (done, size) in (1..).zip(&sizes) {
-        on_stage(&bench.mode, |stage| at(bench, stage, *size, findings))?;
-        progress.step(done, sizes.len());
-    }
-    Ok(())
+    bench.each_on_stage(&bench.sizes(&SIZES), progress, |stage, size| at(bench, stage, *size, findings))
 }
+
+/// Makes a change of Service `number`; how long that took.
+type Change = fn(&Stage, Size, u32, &mut Way) -> anyhow::Result<Duration>;
 
 /// What adding should take at most, p99.
 fn target(size: Size) -> Option<f64> {
@@ -34,21 +32,23 @@ fn at(bench: &Bench, stage: &Stage, size: Size, findings: &mut Findings) -> anyh
     stage.fill(size.objects());
     let (mut proxy, before) = stage.start_loaded()?;
     let times = bench.choose(200, 50, 10);
-    // Slices come by a watch of their own. They are there first, so that a Service is one change.
     let numbers = size.services..size.services + times;
-    stage.fill(numbers.map(|number| slice(number, 0, std::iter::once(size.fresh(number)))));
+    // Slices come by a watch of their own. They are there first, so that a Service is one change.
+    stage.fill(numbers.clone().map(|number| slice(number, 0, std::iter::once(size.fresh(number)))));
     proxy.wait_slices(&before, times)?;
     for mut way in Way::of_mode(&bench.mode)? {
-        let (mut added, mut removed) = (Samples::default(), Samples::default());
-        for round in 0..times {
-            let number = size.services + round;
-            added.push(add(stage, size, number, &mut way)?);
-            removed.push(remove(stage, number, &mut way)?);
+        let kinds = [("add-vip", target(size), add as Change), ("remove", None, remove as Change)];
+        for (scenario, target, change) in kinds {
+            let mut samples = Samples::default();
+            let before = proxy.page()?;
+            for number in numbers.clone() {
+                samples.push(change(stage, size, number, &mut way)?);
+            }
+            let after = proxy.page()?;
+            let (mut sheet, suffix) = (findings.sheet(scenario, size), way.suffix(&bench.mode));
+            sheet.percentiles(suffix, &samples, [None, target]);
+            agreement::means(bench, &mut sheet, suffix, &samples, &before, &after);
         }
-        let suffix = way.suffix(&bench.mode);
-        let show = |sheet: &mut Sheet<'_>, samples, p99| sheet.percentiles(suffix, samples, [None, p99]);
-        show(&mut findings.sheet("add-vip", size), &added, target(size));
-        show(&mut findings.sheet("remove", size), &removed, None);
     }
     proxy.end()
 }
@@ -61,7 +61,7 @@ fn add(stage: &Stage, size: Size, number: u32, way: &mut Way) -> anyhow::Result<
     Ok(way.wait(vip(number), Sight::Leads(size.fresh(number)))? - began)
 }
 
-fn remove(stage: &Stage, number: u32, way: &mut Way) -> anyhow::Result<Duration> {
+fn remove(stage: &Stage, _: Size, number: u32, way: &mut Way) -> anyhow::Result<Duration> {
     let began = Instant::now();
     stage.api.delete("Service", NAMESPACE, &name(number));
     Ok(way.wait(vip(number), Sight::Ends)? - began)

@@ -1,31 +1,27 @@
 //! The number of the ruleset's state (`NFT_MSG_GETGEN`), asked for again and again.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use portolan_netlink::{Message, MessageWriter, NetlinkSocket, Protocol, flag};
 
+use super::Moment;
 use super::notice::{FAMILY_HEADER, kind};
+use crate::background::{Background, Wanted};
 
 /// Between two questions: how exact the answer is.
 const BETWEEN: Duration = Duration::from_micros(500);
 
 /// Follows the number on a thread of its own.
-pub(crate) struct Generation {
-    stop: Arc<AtomicBool>,
-    thread: JoinHandle<anyhow::Result<Commits>>,
-}
+pub(crate) struct Generation(Background<anyhow::Result<Commits>>);
 
 /// What was committed while the number was followed.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Commits {
     /// How many commits there were, anybody's.
     pub(crate) count: u32,
-    /// When the last of them was seen.
-    pub(crate) last: Option<Instant>,
+    /// The last of them.
+    pub(crate) last: Option<Moment>,
 }
 
 impl Generation {
@@ -33,27 +29,28 @@ impl Generation {
     pub(crate) fn follow() -> anyhow::Result<Self> {
         let mut socket = NetlinkSocket::open(Protocol::Netfilter)?;
         let first = number(&mut socket)?;
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
-        let thread = std::thread::spawn(move || {
-            let (mut known, mut last) = (first, None);
-            while !stopped.load(Ordering::Relaxed) {
-                let now = number(&mut socket)?;
-                if now != known {
-                    (known, last) = (now, Some(Instant::now()));
-                }
-                std::thread::sleep(BETWEEN);
-            }
-            Ok(Commits { count: known.wrapping_sub(first), last })
-        });
-        Ok(Self { stop, thread })
+        Ok(Self(Background::start(move |wanted| follow(wanted, &mut socket, first))))
     }
 
     /// Ends, and tells what there was.
     pub(crate) fn end(self) -> anyhow::Result<Commits> {
-        self.stop.store(true, Ordering::Relaxed);
-        self.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        self.0.end()
     }
+}
+
+fn follow(wanted: &Wanted, socket: &mut NetlinkSocket, first: u32) -> anyhow::Result<Commits> {
+    let (mut known, mut last) = (first, None);
+    let mut asked_before = Instant::now();
+    while wanted.goes_on() {
+        let asked = Instant::now();
+        let now = number(socket)?;
+        if now != known {
+            (known, last) = (now, Some(Moment { after: Some(asked_before), by: Instant::now() }));
+        }
+        asked_before = asked;
+        std::thread::sleep(BETWEEN);
+    }
+    Ok(Commits { count: known.wrapping_sub(first), last })
 }
 
 fn number(socket: &mut NetlinkSocket) -> anyhow::Result<u32> {

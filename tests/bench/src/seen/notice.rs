@@ -78,7 +78,7 @@ impl Notices {
     }
 
     /// Waits for a commit that does what is waited for.
-    pub(super) fn wait(&mut self, vip: Ipv4Addr, sight: Sight) -> anyhow::Result<Instant> {
+    pub(crate) fn wait(&mut self, vip: Ipv4Addr, sight: Sight) -> anyhow::Result<Instant> {
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {
             let Some((at, commits)) = self.next()? else { continue };

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use socket2::{Domain, Socket, Type};
 
-use super::Sight;
+use super::{Moment, Sight};
 use crate::objects::PORT;
 use crate::stage::CLIENT;
 
@@ -15,23 +15,39 @@ use crate::stage::CLIENT;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How long one answer may take before the question counts as lost.
 const ANSWER: Duration = Duration::from_millis(500);
+/// Between two questions about a change: none is too many.
+pub(crate) const CLOSELY: Duration = Duration::ZERO;
+/// Between two questions while a whole cluster is loaded, which leaves the processors to the proxy.
+pub(crate) const LOADING: Duration = Duration::from_millis(1);
 
-/// Asks until the answer is as awaited; the instant of that answer.
-pub(super) fn wait(vip: Ipv4Addr, sight: Sight) -> anyhow::Result<Instant> {
+/// Asks until the answer is as awaited; between which questions it became so.
+pub(crate) fn wait(vip: Ipv4Addr, sight: Sight, between: Duration) -> anyhow::Result<Moment> {
+    ask(vip, between, |reached| match sight {
+        Sight::Leads(endpoint) => reached == Some(endpoint),
+        // Untranslated it is the VIP itself that answers; or it is refused.
+        Sight::Ends => reached.is_none_or(|address| address == vip),
+    })
+    .with_context(|| format!("waited for {sight:?}"))
+}
+
+/// Asks until a VIP leads to any endpoint.
+pub(crate) fn wait_served(vip: Ipv4Addr) -> anyhow::Result<Moment> {
+    ask(vip, LOADING, |reached| reached.is_some_and(|address| address != vip))
+}
+
+fn ask(vip: Ipv4Addr, between: Duration, is_it: impl Fn(Option<Ipv4Addr>) -> bool) -> anyhow::Result<Moment> {
     let deadline = Instant::now() + PATIENCE;
-    let mut reached = None;
+    let (mut after, mut reached) = (None, None);
     while Instant::now() < deadline {
+        let asked = Instant::now();
         reached = probe(vip).ok();
-        let is_it = match sight {
-            Sight::Leads(endpoint) => reached == Some(endpoint),
-            // Untranslated it is the VIP itself that answers; or it is refused.
-            Sight::Ends => reached.is_none_or(|address| address == vip),
-        };
-        if is_it {
-            return Ok(Instant::now());
+        if is_it(reached) {
+            return Ok(Moment { after, by: Instant::now() });
         }
+        after = Some(asked);
+        std::thread::sleep(between);
     }
-    anyhow::bail!("connections to {vip} reach {reached:?} still and do not come to {sight:?}")
+    anyhow::bail!("connections to {vip} reach {reached:?} still")
 }
 
 /// Connects to a VIP; the address that the server was reached at.
@@ -49,15 +65,4 @@ pub(crate) fn probe(vip: Ipv4Addr) -> anyhow::Result<Ipv4Addr> {
     let mut address = [0; 4];
     socket.read_exact(&mut address).with_context(|| format!("no answer from {vip}"))?;
     Ok(address.into())
-}
-
-/// Asks until a VIP leads to any endpoint; the instant of that answer.
-pub(crate) fn wait_served(vip: Ipv4Addr) -> anyhow::Result<Instant> {
-    let deadline = Instant::now() + PATIENCE;
-    while Instant::now() < deadline {
-        if probe(vip).is_ok_and(|reached| reached != vip) {
-            return Ok(Instant::now());
-        }
-    }
-    anyhow::bail!("{vip} is not served")
 }

@@ -3,13 +3,14 @@
 use portolan_testkit::netns::isolated;
 
 use crate::arguments::Run;
+use crate::mode::Mode;
 use crate::scenario::Scale;
 
 #[test]
 fn every_scenario_keeps_its_shape() {
     isolated(|| {
         let run = Run {
-            mode: "nftables".to_owned(),
+            mode: Mode::default(),
             scale: Scale::Small,
             scenarios: Vec::new(),
             is_markdown: false,

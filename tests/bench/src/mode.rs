@@ -1,0 +1,42 @@
+//! What somebody who looks on from outside must know of the proxy's mode, and nothing else of it.
+
+use std::fmt;
+
+/// The proxy's `--mode`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Mode(String);
+
+impl Mode {
+    pub(crate) fn new(name: impl Into<String>) -> Self {
+        Self(name.into())
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether endpoints are elements of nftables maps, so that the kernel's notices of commits name them and
+    /// the numbers of operations are known by arithmetic.
+    ///
+    /// iptables writes nftables as well on most hosts, but rules, which tell nothing that could be read.
+    pub(crate) fn has_elements(&self) -> bool {
+        self.0 == "nftables"
+    }
+
+    /// Whether the kernel forwards, so that connections go on being set up while no proxy runs.
+    pub(crate) fn outlives_the_proxy(&self) -> bool {
+        self.0 != "userspace"
+    }
+}
+
+impl Default for Mode {
+    fn default() -> Self {
+        Self::new("nftables")
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
