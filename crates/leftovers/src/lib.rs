@@ -61,6 +61,26 @@ impl fmt::Display for Part {
     }
 }
 
+/// A kind of iptables, which decides where in the kernel its rules are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Variant {
+    /// iptables-nft, whose tables are nf_tables'.
+    Nft,
+    /// iptables-legacy, which has its own.
+    Legacy,
+}
+
+/// Removes the chains of the iptables and ipvs modes from the tables of one kind of iptables, and says what
+/// became of it in each family: for a mode that writes the same chains by the other kind.
+///
+/// Call it when the new rules are in force. It blocks as [`remove`] does.
+pub fn remove_of_variant(variant: Variant, families: &[IpFamily]) -> Vec<Outcome> {
+    families
+        .iter()
+        .map(|family| xtables::remove_of(variant, &[Part::Iptables, Part::Ipvs], *family))
+        .collect()
+}
+
 /// Removes these parts of these families, and says what became of each step.
 ///
 /// Call it when the new rules are in force. It blocks for as long as it takes to read and change the

@@ -7,7 +7,7 @@
 
 use portolan_core::IpFamily;
 
-use crate::{Outcome, Part};
+use crate::{Outcome, Part, Variant};
 
 mod chains;
 mod legacy;
@@ -18,13 +18,19 @@ use chains::Wanted;
 
 /// Removes the chains of these parts in one family.
 pub(crate) fn remove(parts: &[Part], family: IpFamily) -> Vec<Outcome> {
-    // What both have in common is in one transaction, so the outcome can only be that of one.
-    let Some(part) = [Part::Iptables, Part::Ipvs].into_iter().find(|part| parts.contains(part)) else {
+    if !parts.contains(&Part::Iptables) && !parts.contains(&Part::Ipvs) {
         return Vec::new();
-    };
+    }
+    [Variant::Nft, Variant::Legacy].map(|variant| remove_of(variant, parts, family)).into()
+}
+
+/// Removes the chains of these parts, which must be among those that have any, from one kind of table.
+pub(crate) fn remove_of(variant: Variant, parts: &[Part], family: IpFamily) -> Outcome {
+    // What both have in common is in one transaction, so the outcome can only be that of one.
+    let part = if parts.contains(&Part::Iptables) { Part::Iptables } else { Part::Ipvs };
     let wanted = Wanted { parts };
-    vec![
-        Outcome::of(part, Some(family), |progress| nf_tables::remove(family, wanted, progress)),
-        Outcome::of(part, Some(family), |progress| legacy::remove(family, wanted, progress)),
-    ]
+    Outcome::of(part, Some(family), |progress| match variant {
+        Variant::Nft => nf_tables::remove(family, wanted, progress),
+        Variant::Legacy => legacy::remove(family, wanted, progress),
+    })
 }

@@ -1,15 +1,15 @@
 //! Chains, in both kinds of iptables.
 
 use portolan_core::IpFamily;
-use portolan_leftovers::{Part, remove};
+use portolan_leftovers::{Part, Variant, remove, remove_of_variant};
 use portolan_testkit::netns::isolated;
 use portolan_testkit::upstream::{Xtables, iptables};
 
 use crate::state::{count, load_foreign, load_iptables, load_ipvs, removed, ruleset, saved, services};
 
-/// Chains and rules of others' chains: twelve of each in either family, and six chains for the Service with
-/// three each of IPv4 and IPv6 endpoints' worth.
-const IPTABLES: usize = 2 * (12 + 12) + (2 + 2) + (2 + 1);
+/// Chains and rules of others' chains: twelve of each in either family; and those of the Service, which has
+/// a node port and two endpoints over IPv4, and one endpoint over IPv6.
+const IPTABLES: usize = 2 * (12 + 12) + (2 + 2) + (1 + 1);
 
 fn goes_and_nothing_else(kind: Xtables) {
     load_foreign(kind);
@@ -58,6 +58,27 @@ fn the_same_chains_in_both_kinds_of_tables_go_at_once() {
     });
 }
 
+/// A mode that goes on with one kind removes what is in the tables of the other.
+fn go_and_those_of_the_other_kind_stay(variant: Variant, gone: Xtables, stays: Xtables) {
+    load_foreign(gone);
+    let before = saved(gone);
+    load_iptables_only(gone);
+    load_iptables(stays);
+    let others = saved(stays);
+    assert_eq!(count(&remove_of_variant(variant, &IpFamily::ALL)), IPTABLES);
+    assert_eq!((saved(gone), saved(stays)), (before, others));
+}
+
+#[test]
+fn chains_in_nf_tables_go_and_those_in_legacy_tables_stay_to_the_last_byte() {
+    isolated(|| go_and_those_of_the_other_kind_stay(Variant::Nft, Xtables::Nft, Xtables::Legacy));
+}
+
+#[test]
+fn chains_in_legacy_tables_go_and_those_in_nf_tables_stay_to_the_last_byte() {
+    isolated(|| go_and_those_of_the_other_kind_stay(Variant::Legacy, Xtables::Legacy, Xtables::Nft));
+}
+
 #[test]
 fn only_the_family_that_is_asked_for_is_touched() {
     isolated(|| {
@@ -65,7 +86,7 @@ fn only_the_family_that_is_asked_for_is_touched() {
         load_iptables(Xtables::Legacy);
         let v4 = || Xtables::ALL.map(|kind| kind.save(IpFamily::V4).unwrap());
         let before = v4();
-        assert_eq!(count(&remove(&[Part::Iptables], &[IpFamily::V6])), 2 * (12 + 12 + 3));
+        assert_eq!(count(&remove(&[Part::Iptables], &[IpFamily::V6])), 2 * (12 + 12 + 2));
         assert_eq!(v4(), before);
     });
 }
