@@ -8,10 +8,10 @@ use portolan_leftovers::Part;
 use tokio::runtime;
 use tracing::{error, info};
 
-use crate::takeover;
+use crate::takeover::{self, goes_by_kube_proxys_names};
 
-/// Has every mode in `registry` remove all it may have created, and removes what kube-proxy may have left.
-/// Carries on past failures.
+/// Has every mode in `registry` remove all it may have created, and removes what goes by kube-proxy's names,
+/// be it kube-proxy's or ours. Carries on past failures.
 ///
 /// # Errors
 /// Something could not be removed; each such thing has been logged.
@@ -19,7 +19,8 @@ pub(crate) fn run(registry: &Registry) -> anyhow::Result<()> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
     let families = Host::new().families_to_clean_up();
     let mut failures = 0;
-    for factory in registry.factories() {
+    let apart = registry.factories().filter(|factory| !goes_by_kube_proxys_names(&factory.mode()));
+    for factory in apart {
         for family in &families {
             let mode = factory.mode();
             match runtime.block_on(takeover::clean_up(factory.as_ref(), *family)) {

@@ -4,21 +4,56 @@
 
 use std::sync::Arc;
 
+use portolan_backend_iptables::programs::{self, Programs};
 use portolan_core::backend::error_chain;
 use portolan_core::{BackendError, BackendFactory, IpFamily, ProxyMode, Registry};
-use portolan_leftovers::{Outcome, Part, remove};
+use portolan_leftovers::{Outcome, Part, Variant, remove, remove_of_variant};
 use portolan_metrics::Metrics;
 use tokio::task::spawn_blocking;
 use tracing::{debug, error, info, warn};
 
-/// What may be left by kube-proxy that `mode` would not use itself. Our iptables and ipvs modes go by
-/// kube-proxy's names, so that what they find of those is their own.
+/// Whether what `mode` writes goes by kube-proxy's names. It then makes no difference whose it is: it is
+/// removed together with what kube-proxy left, in one way for both.
+pub(crate) fn goes_by_kube_proxys_names(mode: &ProxyMode) -> bool {
+    [ProxyMode::IPTABLES, ProxyMode::IPVS].contains(mode)
+}
+
+/// What may be left under kube-proxy's names that `mode` would not use itself. The ipvs mode shares most
+/// chains with the iptables mode, and puts what else it finds in iptables' tables in order by itself.
 fn foreign_parts(mode: &ProxyMode) -> Vec<Part> {
-    if [ProxyMode::IPTABLES, ProxyMode::IPVS].contains(mode) {
+    if *mode == ProxyMode::IPTABLES {
+        vec![Part::KubeProxyNftables, Part::Ipvs]
+    } else if *mode == ProxyMode::IPVS {
         vec![Part::KubeProxyNftables]
     } else {
         Part::ALL.to_vec()
     }
+}
+
+/// Removes all that is not `mode`'s, and says what became of it.
+fn remove_foreign(mode: &ProxyMode, families: &[IpFamily]) -> Vec<Outcome> {
+    let mut outcomes = remove(&foreign_parts(mode), families);
+    if goes_by_kube_proxys_names(mode) {
+        for family in families {
+            outcomes.extend(remove_of_other_variant(*family));
+        }
+    }
+    outcomes
+}
+
+/// The rules are in the tables of the kind that the programs are of. The same chains in those of the other
+/// kind are left from when the host, or an image, had other programs.
+fn remove_of_other_variant(family: IpFamily) -> Vec<Outcome> {
+    let other = match Programs::find(family).map(|programs| programs.variant().other()) {
+        Ok(programs::Variant::Nft) => Variant::Nft,
+        Ok(programs::Variant::Legacy) => Variant::Legacy,
+        // The mode does not serve this family.
+        Err(problem) => {
+            debug!(%family, err = error_chain(&problem), "nothing is looked for of another iptables");
+            return Vec::new();
+        }
+    };
+    remove_of_variant(other, &[family])
 }
 
 /// What the running proxy takes over from.
@@ -36,12 +71,12 @@ impl Takeover {
     /// Removes what others left; to be called when rules are in force. What cannot be removed is logged,
     /// and stays.
     pub(crate) async fn run(self) {
-        let others = self.registry.factories().filter(|factory| factory.mode() != self.mode);
-        for factory in others {
+        let is_other = |mode: &ProxyMode| *mode != self.mode && !goes_by_kube_proxys_names(mode);
+        for factory in self.registry.factories().filter(|factory| is_other(&factory.mode())) {
             self.clean_up_after(factory).await;
         }
-        let (parts, families) = (foreign_parts(&self.mode), self.families);
-        match spawn_blocking(move || remove(&parts, &families)).await {
+        let (mode, families) = (self.mode, self.families);
+        match spawn_blocking(move || remove_foreign(&mode, &families)).await {
             Ok(outcomes) => {
                 report(&outcomes, Some(&self.metrics));
             }
