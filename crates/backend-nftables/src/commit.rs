@@ -159,11 +159,7 @@ impl<'a> Batches<'a> {
     }
 
     /// Deletes and adds some elements of one container.
-    fn put<'e>(
-        &mut self,
-        container: Container,
-        edits: impl Iterator<Item = (&'e Bytes, &'e Edit)> + Clone,
-    ) {
+    fn put<'e>(&mut self, container: Container, edits: impl Iterator<Item = (&'e Bytes, &'e Edit)> + Clone) {
         let set = Arc::clone(self.layout.set(container));
         let family = self.layout.family;
         let names = &mut self.chain_names;

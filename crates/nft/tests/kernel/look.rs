@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use portolan_nft::{
-    Chain, ChainKind, Family, Hook, NetlinkTables, PRIORITY_FILTER, Rule, Selector, Set, Statement, Table, TableId,
-    Tables, Transaction,
+    Chain, ChainKind, Family, Hook, NetlinkTables, PRIORITY_FILTER, Rule, Selector, Set, Statement, Table,
+    TableId, Tables, Transaction,
 };
 use portolan_testkit::netns::{Program, isolated};
 
@@ -17,7 +17,7 @@ fn the_rules_of_a_base_chain_are_counted_until_somebody_takes_them_away() {
     isolated(|| {
         let id = TableId::new(Family::Ip, "portolan");
         let mut tables = NetlinkTables::open().unwrap();
-        let mut count = |tables: &mut NetlinkTables| tables.count_rules(&id, "base").unwrap();
+        let count = |tables: &mut NetlinkTables| tables.count_rules(&id, "base").unwrap();
         assert_eq!(count(&mut tables), None, "there is no table");
 
         let mut load = Transaction::new(id.clone());
