@@ -20,12 +20,15 @@ use crate::load::{Finished, Load, Progress};
 use crate::loaded::Loaded;
 use crate::sticky::{Present, Purge};
 
+mod tidy;
+
 /// Class chains that nothing leads to are kept for the next Service that has their number
 /// of endpoints; beyond this many they are removed.
 const MAX_UNUSED_CLASSES: usize = 64;
 
-/// How often a map of clients is read until it shows none that must forget.
-const PURGE_ATTEMPTS: u32 = 5;
+/// The chain that shows whether our rules are there: deleting or flushing the table, or all tables, takes its
+/// only rule.
+const CANARY: &str = "nat-prerouting";
 
 /// Keeps one family's table equal to the plan.
 ///
@@ -38,6 +41,12 @@ pub struct NftablesBackend<T> {
     loaded: Option<Loaded>,
     /// The most elements in one transaction.
     limit: usize,
+}
+
+/// What a complete comparison starts from.
+struct Found {
+    dump: Option<TableDump>,
+    owner_persist: bool,
 }
 
 impl<T: Tables> NftablesBackend<T> {
@@ -60,18 +69,25 @@ impl<T: Tables> NftablesBackend<T> {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What the kernel holds, and what it offers.
+    fn read(&self) -> Result<Found, BackendError> {
+        let (mut tables, table) = (self.tables(), self.layout.table());
+        let dump = tables.dump(&table).map_err(|error| unread(format!("table {table}"), error))?;
+        let features = tables.features().map_err(|error| unread("what nf_tables offers".into(), error))?;
+        Ok(Found { dump, owner_persist: features.owner_persist })
+    }
+
     /// Compares the whole plan with what the kernel holds.
     fn load(&mut self, plan: &NodePlan) -> Result<ApplyReport, BackendError> {
         let mut report = ApplyReport { scope: Scope::Full, ..ApplyReport::default() };
         let table = self.layout.table();
-        let began = Instant::now();
-        let dump = self.tables().dump(&table).map_err(|error| io(format!("read table {table}"), error))?;
+        let mut progress = Progress::new(plan.service_ports.len(), Instant::now());
+        let Found { dump, owner_persist } = self.read()?;
+        // From here on what was known may no longer hold.
+        self.loaded = None;
         refuse_foreign_owner(dump.as_ref())?;
-        let mut progress = Progress::new(plan.service_ports.len(), began);
         progress.read(&table, dump.as_ref(), Instant::now());
-        let owned =
-            self.tables().features().map_err(|error| io("probe nf_tables".into(), error))?.owner_persist;
-        let mut load = Load::begin(&self.layout, self.limit, plan, dump, owned);
+        let mut load = Load::begin(&self.layout, self.limit, plan, dump, owner_persist);
         for (before, name) in plan.names_by_importance().into_iter().enumerate() {
             load.add(name, &plan.service_ports[name]);
             let full = load.full_batches();
@@ -129,73 +145,6 @@ impl<T: Tables> NftablesBackend<T> {
         Ok(report)
     }
 
-    /// Removes chains that nothing leads to.
-    ///
-    /// Before Linux 6.2 a chain may count as used for a moment after its last map element
-    /// went. It then stays, which harms nobody, until the next change or complete comparison.
-    fn sweep(
-        &self,
-        loaded: &mut Loaded,
-        unused: &[Class],
-        report: &mut ApplyReport,
-    ) -> Result<(), BackendError> {
-        let mut batches = Batches::new(&self.layout, self.limit);
-        for class in unused {
-            batches.delete_chain(class.chain());
-        }
-        for chain in &loaded.stale_chains {
-            batches.delete_chain(Arc::clone(chain));
-        }
-        for transaction in batches.finish() {
-            match self.tables().commit(&transaction) {
-                Ok(commit) => account(report, &transaction, commit),
-                Err(error) if error.is_busy() => {
-                    tracing::debug!(table = %transaction.table(), "unused chains are still busy, kept for now");
-                    return Ok(());
-                }
-                Err(error) => return Err(refused(error)),
-            }
-        }
-        loaded.forget(unused);
-        loaded.stale_chains.clear();
-        Ok(())
-    }
-
-    /// Makes clients forget endpoints that have gone.
-    ///
-    /// Done when no new client can be led there: those that were go on to their old endpoint
-    /// until their map has been read, which takes a while for tens of thousands of them. Before
-    /// Linux 6.3 an entry that expires meanwhile fails the transaction, which is then made anew.
-    fn purge(&self, purges: &[Purge], report: &mut ApplyReport) -> Result<(), BackendError> {
-        for purge in purges {
-            self.purge_map(purge, report)?;
-        }
-        Ok(())
-    }
-
-    /// Makes the clients of one map forget. A reading of a map that clients come to and leave
-    /// meanwhile may miss some, so it is read until it shows none.
-    fn purge_map(&self, purge: &Purge, report: &mut ApplyReport) -> Result<(), BackendError> {
-        let (table, map) = (self.layout.table(), &purge.map);
-        for _ in 0..PURGE_ATTEMPTS {
-            let found = self.tables().dump_set(&table, &map.name);
-            let found = found.map_err(|error| io(format!("read map {}", map.name), error))?;
-            let stale = found.map(|found| purge.stale(&found)).unwrap_or_default();
-            if stale.is_empty() {
-                return Ok(());
-            }
-            let mut transaction = Transaction::new(table.clone());
-            transaction.destroy_elements(map, stale);
-            match self.tables().commit(&transaction) {
-                Ok(commit) => account(report, &transaction, commit),
-                Err(error) if error.is_not_found() => {}
-                Err(error) => return Err(refused(error)),
-            }
-        }
-        let action = format!("empty map {} of clients whose endpoint has gone", map.name);
-        Err(BackendError::Refused { action, source: Box::new(StillLed { attempts: PURGE_ATTEMPTS }) })
-    }
-
     fn commit(&self, transactions: Vec<Transaction>, report: &mut ApplyReport) -> Result<(), BackendError> {
         for transaction in transactions {
             let commit = self.tables().commit(&transaction).map_err(refused)?;
@@ -212,17 +161,27 @@ impl<T: Tables> ProxyBackend for NftablesBackend<T> {
     }
 
     async fn apply(&mut self, plan: &NodePlan, changes: &ChangeSet) -> Result<ApplyReport, BackendError> {
+        if changes.is_complete() {
+            return self.load(plan);
+        }
         // Taken out, so that after a failure nothing is believed of the kernel.
         match self.loaded.take() {
-            Some(loaded) if !changes.is_complete() => self.update(loaded, plan, changes),
-            _ => self.load(plan),
+            Some(loaded) => self.update(loaded, plan, changes),
+            None => self.load(plan),
         }
+    }
+
+    async fn is_intact(&mut self) -> Result<bool, BackendError> {
+        let table = self.layout.table();
+        let rules = self.tables().count_rules(&table, CANARY);
+        let rules = rules.map_err(|error| unread(format!("chain {CANARY} of table {table}"), error))?;
+        Ok(rules.is_some_and(|rules| rules > 0))
     }
 
     async fn cleanup(&mut self) -> Result<(), BackendError> {
         self.loaded = None;
         let table = self.layout.table();
-        let dump = self.tables().dump(&table).map_err(|error| io(format!("read table {table}"), error))?;
+        let dump = self.tables().dump(&table).map_err(|error| unread(format!("table {table}"), error))?;
         if dump.is_none() {
             return Ok(());
         }
@@ -274,13 +233,6 @@ fn account(report: &mut ApplyReport, transaction: &Transaction, commit: Commit) 
     report.longest_transaction = report.longest_transaction.max(commit.kernel);
 }
 
-/// Each reading of a map showed more of what was to go from it.
-#[derive(Debug, thiserror::Error)]
-#[error("there were still some after {attempts} readings")]
-struct StillLed {
-    attempts: u32,
-}
-
 /// The table is another process's for as long as its socket is open.
 #[derive(Debug, thiserror::Error)]
 #[error("the socket with netlink port {port} owns it")]
@@ -302,6 +254,6 @@ fn refused(error: NftError) -> BackendError {
     BackendError::Refused { action: "change nftables".into(), source: Box::new(error) }
 }
 
-fn io(action: String, error: NftError) -> BackendError {
-    BackendError::Io { action, source: Box::new(error) }
+fn unread(object: String, error: NftError) -> BackendError {
+    BackendError::Unread { object, source: Box::new(error) }
 }

@@ -4,3 +4,5 @@
 
 #[path = "kernel/earlier.rs"]
 mod earlier;
+#[path = "kernel/others.rs"]
+mod others;

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use portolan_core::Protocol::Tcp;
-use portolan_nft::{Chain, Owner, TableDump};
+use portolan_core::backend::{Retry, Scope};
+use portolan_nft::{Chain, Owner, TableDump, Transaction};
 use portolan_testkit::objects::{ServiceBuilder, SliceBuilder, service, slice};
 
 use super::intercepted::Intercepted;
@@ -108,4 +109,58 @@ fn ranges_that_changed_meanwhile_give_way_to_those_that_overlap_them() {
         node.apply_all();
         node.assert_serves_the_plan();
     }
+}
+
+/// Whether the backend of IPv4 takes its table for intact.
+fn is_intact(node: &mut Node) -> bool {
+    block_on(node.backends[0].1.is_intact()).unwrap()
+}
+
+#[test]
+fn a_table_that_others_delete_or_flush_is_missed_and_made_again() {
+    let damages: [fn(&mut Transaction); 2] = [
+        |damage| {
+            damage.delete_table();
+        },
+        |damage| {
+            damage.flush_chain("nat-prerouting");
+        },
+    ];
+    for damage in damages {
+        let mut node = applied();
+        node.apply();
+        assert!(is_intact(&mut node));
+        let mut transaction = Transaction::new(table(IpFamily::V4));
+        damage(&mut transaction);
+        node.tables().commit(&transaction).unwrap();
+        assert!(!is_intact(&mut node));
+        node.state.forget_applied(IpFamily::V4);
+        node.apply();
+        assert!(is_intact(&mut node));
+        node.assert_serves_the_plan();
+    }
+}
+
+#[test]
+fn a_table_that_cannot_be_read_holds_up_no_change() {
+    let mut state = State::new(config());
+    let events = [cart().applied(), pods(&[1, 2]).applied()];
+    portolan_testkit::objects::empty_lists().into_iter().chain(events).for_each(|event| state.handle(event));
+    state.prepare();
+    let tables = Intercepted::new(FakeTables::new().with_features(Features::default()));
+    let tables = Arc::new(Mutex::new(tables));
+    let mut backend = NftablesBackend::new(IpFamily::V4, Arc::clone(&tables));
+    block_on(backend.apply(state.plan(IpFamily::V4), state.changes(IpFamily::V4))).unwrap();
+    state.committed(IpFamily::V4);
+
+    tables.lock().unwrap().is_unsteady = true;
+    let everything = portolan_core::ChangeSet::complete();
+    let error = block_on(backend.apply(state.plan(IpFamily::V4), &everything)).unwrap_err();
+    assert_eq!(error.retry(), Retry::Unchanged, "{error}");
+    state.handle(pods(&[1, 3]).applied());
+    state.prepare();
+    let report = block_on(backend.apply(state.plan(IpFamily::V4), state.changes(IpFamily::V4))).unwrap();
+    assert_eq!(report.scope, Scope::Partial, "what was known still holds");
+    let dump = tables.lock().unwrap().tables.dump(&table(IpFamily::V4)).unwrap().unwrap();
+    assert_eq!(View::of(&dump).unwrap(), View::wanted(state.plan(IpFamily::V4)));
 }

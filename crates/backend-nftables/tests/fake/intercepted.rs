@@ -19,6 +19,8 @@ pub(crate) struct Intercepted {
     pub(crate) reading: OnReading,
     /// The same with what is read of a whole table.
     pub(crate) reading_all: OnReadingAll,
+    /// Whole tables cannot be read: they change under the reader.
+    pub(crate) is_unsteady: bool,
 }
 
 impl Intercepted {
@@ -30,6 +32,7 @@ impl Intercepted {
             after_commit: Box::new(|_, _| {}),
             reading: Box::new(|_| {}),
             reading_all: Box::new(|_| {}),
+            is_unsteady: false,
         }
     }
 }
@@ -43,6 +46,9 @@ impl Tables for Intercepted {
     }
 
     fn dump(&mut self, table: &TableId) -> Result<Option<TableDump>, NftError> {
+        if self.is_unsteady {
+            return Err(NftError::Unsteady { table: table.to_string() });
+        }
         let mut found = self.tables.dump(table)?;
         if let Some(found) = &mut found {
             (self.reading_all)(found);
