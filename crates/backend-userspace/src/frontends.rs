@@ -1,0 +1,299 @@
+//! The places where this node answers, kept equal to the plan and to the node's addresses.
+//!
+//! Two call in here: the backend, when the plan changes, and a task of the relay's, when the node's addresses
+//! do or something that failed is due again. They take turns (a mutex), and neither waits for clients.
+//!
+//! Holds: a socket is open exactly where a service port with somebody to lead to answers, but for places
+//! that failed, which are known as such; before a socket is closed and after it is opened its address is
+//! this node's.
+
+mod listening;
+mod settle;
+mod stance;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use portolan_core::plan::{NodePortAddresses, NodeSettings};
+use portolan_core::{IpFamily, ServicePort, ServicePortName};
+use portolan_netlink::NetlinkError;
+use tracing::warn;
+
+use crate::addresses;
+use crate::balancer::Balancer;
+use crate::claims::{Claims, transport_of, virtual_addresses, virtual_places};
+use crate::listen::{Place, Transport};
+use crate::origin::Surroundings;
+use crate::relay::Relay;
+use crate::route::{LocalRoutes, Written};
+use crate::rtnetlink::InterfaceAddress;
+
+use listening::Listening;
+
+/// Everything that one family's places are made of.
+#[derive(Debug)]
+pub(crate) struct Frontends {
+    family: IpFamily,
+    relay: Arc<Relay>,
+    surroundings: Arc<Surroundings>,
+    /// Nothing where an administrator has made the addresses local.
+    routes: Option<LocalRoutes>,
+    /// Asks whether addresses are local that we have no route for.
+    lookups: LocalRoutes,
+    ports: HashMap<ServicePortName, Loaded>,
+    claims: Claims,
+    node: Option<NodeSettings>,
+    addresses: Vec<InterfaceAddress>,
+    sockets: HashMap<Place, Listening>,
+    failed: BTreeSet<Place>,
+    /// Service ports of SCTP, of which it was said that they are not served.
+    unsupported: HashSet<ServicePortName>,
+}
+
+/// A service port that is served.
+#[derive(Debug)]
+struct Loaded {
+    port: Arc<ServicePort>,
+    transport: Transport,
+    balancer: Arc<Balancer>,
+}
+
+/// What a change came to.
+#[derive(Debug, Default)]
+pub(crate) struct Changed {
+    /// Routes, sockets, packet filters and lists of endpoints that were written or removed.
+    pub(crate) operations: usize,
+    /// Messages to the kernel.
+    pub(crate) messages: usize,
+    /// Their size.
+    pub(crate) bytes: usize,
+}
+
+impl Changed {
+    fn add(&mut self, written: &Written) {
+        self.operations += written.routes;
+        self.messages += written.messages;
+        self.bytes += written.bytes;
+    }
+}
+
+impl Frontends {
+    /// Nothing is served yet. With `routes`, service addresses are made this node's.
+    pub(crate) fn new(
+        family: IpFamily,
+        relay: Arc<Relay>,
+        routes: Option<LocalRoutes>,
+    ) -> Result<Self, NetlinkError> {
+        Ok(Self {
+            family,
+            relay,
+            surroundings: Arc::new(Surroundings::open()?),
+            routes,
+            lookups: LocalRoutes::open(family)?,
+            ports: HashMap::new(),
+            claims: Claims::default(),
+            node: None,
+            addresses: Vec::new(),
+            sockets: HashMap::new(),
+            failed: BTreeSet::new(),
+            unsupported: HashSet::new(),
+        })
+    }
+
+    /// Reads what the kernel has: our routes, and the node's addresses.
+    pub(crate) fn read(&mut self) -> Result<(), NetlinkError> {
+        if let Some(routes) = &mut self.routes {
+            routes.read()?;
+        }
+        self.read_addresses().map(drop)
+    }
+
+    /// Whether the kernel still has what it was given.
+    pub(crate) fn are_intact(&mut self) -> Result<bool, NetlinkError> {
+        self.routes.as_mut().map_or(Ok(true), LocalRoutes::are_intact)
+    }
+
+    /// The names of all service ports that are served.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &ServicePortName> {
+        self.ports.keys()
+    }
+
+    /// Follows these changes; `all` compares every place besides.
+    pub(crate) async fn follow(
+        &mut self,
+        node: &NodeSettings,
+        changes: &[(ServicePortName, Option<Arc<ServicePort>>)],
+        all: bool,
+    ) -> Result<Changed, NetlinkError> {
+        let mut done = Changed::default();
+        let mut touched = HashSet::new();
+        let is_new_node = self.node.as_ref() != Some(node);
+        if is_new_node {
+            self.surroundings.set_detector(node.local_detector.clone());
+            self.node = Some(node.clone());
+        }
+        // What one service port gives up another may get, so first all that goes.
+        for (name, port) in changes {
+            self.take_out(name, port.as_ref(), &mut touched);
+        }
+        for (name, port) in changes {
+            if let Some(port) = port {
+                self.put_in(name, port, &mut touched, &mut done);
+            }
+        }
+        if all || is_new_node {
+            touched.extend(self.sockets.keys().copied());
+            touched.extend(self.all_places());
+        }
+        // Whatever the kernel says of routes, sockets are opened as far as possible.
+        let added = self.routes.as_mut().map_or_else(|| Ok(Written::default()), LocalRoutes::add);
+        done.operations += self.settle(touched).await;
+        done.add(&added?);
+        if let Some(routes) = &mut self.routes {
+            done.add(&routes.sweep()?);
+        }
+        Ok(done)
+    }
+
+    /// Takes a service port's claims back, unless it stays as it is.
+    fn take_out(
+        &mut self,
+        name: &ServicePortName,
+        new: Option<&Arc<ServicePort>>,
+        touched: &mut HashSet<Place>,
+    ) {
+        self.unsupported.retain(|other| other != name || new.is_some());
+        let Some(loaded) = self.ports.get(name) else { return };
+        if new == Some(&loaded.port) {
+            return;
+        }
+        let (port, transport) = (Arc::clone(&loaded.port), loaded.transport);
+        self.claims.remove(&loaded.balancer, &port, transport);
+        touched.extend(self.places(&port, transport));
+        if let Some(routes) = &mut self.routes {
+            virtual_addresses(&port).for_each(|(address, _)| routes.release(address));
+        }
+        if new.is_none() {
+            self.ports.remove(name);
+        }
+    }
+
+    /// Makes a service port's claims, unless they stand already.
+    fn put_in(
+        &mut self,
+        name: &ServicePortName,
+        port: &Arc<ServicePort>,
+        touched: &mut HashSet<Place>,
+        done: &mut Changed,
+    ) {
+        let Some(transport) = transport_of(name) else {
+            if self.unsupported.insert(name.clone()) {
+                warn!("service port {name} is not served: userspace mode has no SCTP");
+            }
+            return;
+        };
+        let old = self.ports.remove(name);
+        let is_same = old.as_ref().is_some_and(|old| old.port == *port);
+        let balancer = match old {
+            Some(old) => old.balancer,
+            None => Arc::new(Balancer::new(name.clone(), Arc::clone(port))),
+        };
+        if !is_same {
+            balancer.update(Arc::clone(port));
+            done.operations += 1;
+            self.claims.add(&balancer, port, transport);
+            touched.extend(self.places(port, transport));
+            if let Some(routes) = &mut self.routes {
+                virtual_addresses(port).for_each(|(address, _)| routes.want(address));
+            }
+        }
+        self.ports.insert(name.clone(), Loaded { port: Arc::clone(port), transport, balancer });
+    }
+
+    /// Where a service port answers.
+    fn places(&self, port: &ServicePort, transport: Transport) -> Vec<Place> {
+        let own = virtual_places(port, transport).map(|(place, _)| place);
+        let node_port = port.node_port.map(|number| self.node_places(number, transport));
+        own.chain(node_port.into_iter().flatten()).collect()
+    }
+
+    /// Where a node port answers.
+    fn node_places(&self, number: u16, transport: Transport) -> impl Iterator<Item = Place> {
+        let accepted = self.addresses.iter().filter(|own| self.is_accepted(own.socket(0)));
+        accepted.map(move |own| Place { address: own.socket(number), transport })
+    }
+
+    fn all_places(&self) -> Vec<Place> {
+        self.ports.values().flat_map(|loaded| self.places(&loaded.port, loaded.transport)).collect()
+    }
+
+    /// Whether node ports answer at this address, if it is the node's.
+    fn is_accepted(&self, address: SocketAddr) -> bool {
+        match self.node.as_ref().map(|node| &node.node_port_addresses) {
+            None => false,
+            Some(NodePortAddresses::All) => true,
+            Some(NodePortAddresses::Within(ranges)) => {
+                ranges.iter().any(|range| range.contains(&address.ip()))
+            }
+        }
+    }
+
+    /// Follows the node's addresses.
+    ///
+    /// # Errors
+    /// The kernel does not tell them.
+    pub(crate) async fn follow_addresses(&mut self) -> Result<(), NetlinkError> {
+        let changed = self.read_addresses()?;
+        if changed.is_empty() {
+            return Ok(());
+        }
+        let ports: Vec<_> = self.claims.node_ports().collect();
+        let at = |own: &InterfaceAddress| {
+            ports
+                .iter()
+                .map(|(number, transport)| Place { address: own.socket(*number), transport: *transport })
+                .collect::<Vec<_>>()
+        };
+        let touched = changed.iter().flat_map(at).collect();
+        self.settle(touched).await;
+        Ok(())
+    }
+
+    /// Reads the node's addresses and returns those that came or went.
+    fn read_addresses(&mut self) -> Result<Vec<InterfaceAddress>, NetlinkError> {
+        let now = addresses::list(self.family)?;
+        let before: HashSet<_> = self.addresses.iter().copied().map(|own| own.socket(0)).collect();
+        let after: HashSet<_> = now.iter().copied().map(|own| own.socket(0)).collect();
+        let gone = self.addresses.iter().filter(|own| !after.contains(&own.socket(0)));
+        let come = now.iter().filter(|own| !before.contains(&own.socket(0)));
+        let changed = gone.chain(come).copied().collect();
+        self.surroundings.set_addresses(now.iter().map(|own| own.address).collect());
+        self.addresses = now;
+        Ok(changed)
+    }
+
+    /// Tries once more what failed.
+    pub(crate) async fn retry(&mut self) -> Result<(), NetlinkError> {
+        if self.failed.is_empty() {
+            return Ok(());
+        }
+        if let Some(routes) = &mut self.routes {
+            routes.add()?;
+        }
+        let failed = self.failed.iter().copied().collect();
+        self.settle(failed).await;
+        Ok(())
+    }
+
+    /// Closes all sockets and gives all addresses back, those of earlier runs too.
+    pub(crate) async fn clean(&mut self) -> Result<(), NetlinkError> {
+        self.ports.clear();
+        self.claims = Claims::default();
+        let all = self.sockets.keys().chain(&self.failed).copied().collect();
+        self.settle(all).await;
+        self.routes.as_mut().map_or(Ok(()), |routes| routes.remove_all().map(drop))
+    }
+}

@@ -1,0 +1,124 @@
+//! Opens, keeps and closes sockets, so that each place is as it should be.
+
+use std::collections::HashSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use portolan_core::backend::error_chain;
+use tracing::{info, warn};
+
+use super::Frontends;
+use super::listening::Listening;
+use super::stance::guard_for;
+use crate::balancer::{Balancer, Via};
+use crate::filter::Guard;
+use crate::listen::{ListenError, Place};
+use crate::site::Site;
+
+/// How a place should be served.
+struct Wanted {
+    balancer: Arc<Balancer>,
+    via: Via,
+    guard: Guard,
+}
+
+impl Frontends {
+    /// Makes these places as they should be, and returns how many were changed.
+    pub(super) async fn settle(&mut self, places: HashSet<Place>) -> usize {
+        let failed_before = self.failed.len();
+        let (mut closing, mut opening, mut operations) = (Vec::new(), Vec::new(), 0);
+        for place in places {
+            let wanted = self.wanted(place);
+            match (wanted, self.sockets.get(&place)) {
+                (Some(wanted), Some(open)) if is_the_same(&wanted, &open.site) => {
+                    operations += usize::from(self.follow_guard(place, wanted));
+                }
+                (wanted, open) => {
+                    if open.is_some() {
+                        closing.extend(self.sockets.remove(&place));
+                    }
+                    match wanted {
+                        Some(wanted) => opening.push((place, wanted)),
+                        None => drop(self.failed.remove(&place)),
+                    }
+                }
+            }
+        }
+        operations += closing.len();
+        Listening::close_all(closing).await;
+        for (place, wanted) in opening {
+            operations += usize::from(self.open(place, wanted));
+        }
+        self.relay.limits.counters().unserved_changed(failed_before, self.failed.len());
+        operations
+    }
+
+    /// How a place should be served; nothing where nobody should listen.
+    fn wanted(&self, place: Place) -> Option<Wanted> {
+        let is_node_address = |address| {
+            let at = |own: &crate::rtnetlink::InterfaceAddress| own.socket(place.address.port()) == address;
+            self.addresses.iter().any(at) && self.is_accepted(address)
+        };
+        let (balancer, via) = self.claims.owner(place, is_node_address)?;
+        let detector = self.node.as_ref().and_then(|node| node.local_detector.as_ref());
+        let guard = guard_for(balancer.known().port(), via, detector)?;
+        Some(Wanted { balancer: Arc::clone(balancer), via, guard })
+    }
+
+    /// Puts another guard at an open socket, if it is another.
+    fn follow_guard(&self, place: Place, wanted: Wanted) -> bool {
+        let Some(open) = self.sockets.get(&place) else { return false };
+        if open.site.guard() == wanted.guard {
+            return false;
+        }
+        if let Err(error) = open.set_guard(wanted.guard.clone()) {
+            let name = wanted.balancer.name();
+            warn!("{name} keeps an old packet filter at {place}: {error}");
+            // Whoever accepts asks this one all the same.
+            open.site.set_guard(wanted.guard);
+        }
+        true
+    }
+
+    /// Opens a socket, and says when that failed for the first time or no longer does.
+    fn open(&mut self, place: Place, wanted: Wanted) -> bool {
+        let name = wanted.balancer.name().clone();
+        let opened = if wanted.via == Via::NodePort || self.is_ours(place.address.ip()) {
+            let Wanted { balancer, via, guard } = wanted;
+            let (surroundings, relay) = (Arc::clone(&self.surroundings), Arc::clone(&self.relay));
+            let site = Site::new(place.address, via, balancer, surroundings, relay, guard);
+            Listening::open(site, place.transport)
+        } else {
+            Err(ListenError::NotLocal { service: name.clone(), place })
+        };
+        match opened {
+            Ok(listening) => {
+                if self.failed.remove(&place) {
+                    info!("{name} is served at {place} now");
+                }
+                self.sockets.extend(listening.map(|listening| (place, listening)));
+                true
+            }
+            Err(mut error) => {
+                if self.failed.insert(place) {
+                    error.identify();
+                    warn!("{}", error_chain(&error));
+                }
+                false
+            }
+        }
+    }
+
+    /// Whether packets to an address come here: because of our route, or of whatever else.
+    fn is_ours(&mut self, address: IpAddr) -> bool {
+        if self.routes.as_ref().is_some_and(|routes| routes.has(address)) {
+            return true;
+        }
+        // Where the kernel does not know the way, it is not the way to itself.
+        self.lookups.is_local(address).unwrap_or(false)
+    }
+}
+
+fn is_the_same(wanted: &Wanted, site: &Site) -> bool {
+    Arc::ptr_eq(&wanted.balancer, &site.balancer) && wanted.via == site.via
+}

@@ -1,0 +1,78 @@
+//! The userspace mode: Portolan listens at every service address itself and relays the bytes.
+//!
+//! The oldest way and the slowest, and the last that is tried: it needs nothing of the kernel but sockets
+//! and routes. No nf_tables, no iptables, no IPVS, no connection tracking, no device of its own.
+//!
+//! # The way of a connection
+//!
+//! ```text
+//! client ──▶ 10.96.0.10:80 ─ accept ─▶ whose list?  ─▶ whose turn?      ─▶ connect ─▶ pump both ways
+//!            a local route    filter    origin         rounds, affinity     retry      splice
+//! ```
+//!
+//! 1. **The address is this node's.** Every cluster, external and load-balancer address gets a route of type
+//!    `local` to `lo` (`route`), marked as ours by its protocol number. That is enough for the kernel to
+//!    deliver here and to let us bind, and it is not an address of an interface: the node's list of
+//!    addresses, which the kubelet and network plug-ins read, stays as it is, and so does everything that
+//!    others put there. A restart knows ours by the mark; without Portolan running, connections are refused
+//!    instead of leaving the cluster.
+//! 2. **Somebody listens there** (`frontends`): a socket for each address and port, and for node ports one for
+//!    each accepted address of the node, followed as addresses come and go. So a reply has the address that was
+//!    asked. Where nobody serves there is no socket, and the kernel refuses by itself, at once.
+//! 3. **Who may not come in is not heard** (`filter`): source ranges, and Local policies on a node without
+//!    endpoints, are packet filters on the socket, which take no privilege. The client sees silence, as in
+//!    other modes.
+//! 4. **An endpoint is chosen** (`balancer`): in turn, in rounds of which each has an order of its own;
+//!    clients with affinity come back to theirs; a connection that fails goes on to the next.
+//! 5. **Bytes move** (`tcp`, `udp`): TCP by `splice`, without copying through this process, each direction
+//!    closed on its own; UDP in batches, with a session for each client.
+//!
+//! # What it needs
+//!
+//! | capability | for | without it |
+//! |---|---|---|
+//! | `CAP_NET_ADMIN` | local routes | an administrator makes the ranges local once, `ip route add local 10.96.0.0/12 dev lo`, and says so ([`Addresses::Prepared`]) |
+//! | `CAP_NET_BIND_SERVICE` | ports below 1024 | `net.ipv4.ip_unprivileged_port_start` |
+//! | `CAP_SYS_PTRACE` | naming the program that has a port, when it is another user's | the user is named |
+//!
+//! So the least is the first two, and with a prepared host none at all.
+//!
+//! # What differs from the other modes
+//!
+//! * Receivers see this node, not the client.
+//! * All ports of a service's addresses are this node's: what listens there on all addresses (`0.0.0.0`)
+//!   answers on them too, and what nobody listens to is refused rather than passed on.
+//! * A program on the node that asks a service address has that address as its source.
+//! * Which pods are local is told from the source address. Where the interface decides
+//!   (`detectLocalMode: BridgeInterface` or `InterfaceNamePrefix`), the question is by which interface an answer
+//!   would leave: a socket does not tell where a packet came in. The packet filter cannot ask that, so with
+//!   these two a Local policy without local endpoints resets TCP connections instead of ignoring them.
+//! * Source ranges of a service without endpoints refuse everybody, outsiders too.
+//! * Addresses out of service ranges that no Service has are left alone.
+//! * SCTP is not served; that is logged, once for each service port.
+//! * The host answers ARP for load-balancer addresses of its own network, as in the IPVS mode;
+//!   `net.ipv4.conf.all.arp_ignore=1` stops that.
+//! * When Portolan ends, the connections that go through it end.
+
+mod addresses;
+mod backend;
+mod balancer;
+mod claims;
+mod counters;
+mod factory;
+mod filter;
+mod frontends;
+mod holder;
+mod listen;
+mod origin;
+mod quiet;
+mod relay;
+mod route;
+mod rtnetlink;
+mod site;
+mod tcp;
+mod udp;
+
+pub use backend::UserspaceBackend;
+pub use counters::Counters;
+pub use factory::{Addresses, Options, UserspaceFactory};

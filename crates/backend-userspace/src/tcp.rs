@@ -1,0 +1,111 @@
+//! Connections: accepted, given an endpoint, relayed until both sides are done.
+//!
+//! A client learns what becomes of its connection: when no endpoint takes it, or its endpoint resets it, the
+//! client's is reset too, never closed as if all had been said.
+
+mod pipe;
+mod pump;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use socket2::SockRef;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+use tokio::time::{sleep, timeout};
+use tracing::debug;
+
+use crate::listen::keep_alive;
+use crate::site::Site;
+
+pub(crate) use pipe::Pipes;
+
+/// How long endpoints are given to answer, one after the other: the first little, so that one that vanished
+/// costs a client a quarter of a second.
+const PATIENCE: [Duration; 4] =
+    [Duration::from_millis(250), Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2)];
+/// How long to wait when the process has no descriptors left.
+const BREATH: Duration = Duration::from_millis(100);
+
+/// Accepts connections until told to stop, and relays each in a task of its own. Those go on afterwards.
+pub(crate) async fn serve(listener: Arc<TcpListener>, site: Arc<Site>, mut stop: oneshot::Receiver<()>) {
+    loop {
+        let accepted = tokio::select! {
+            _ = &mut stop => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((client, address)) => take(client, address, &site),
+            // The connection was gone before it was accepted.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            Err(error) => {
+                debug!("cannot accept a connection to {}: {error}", site.balancer.name());
+                site.relay.limits.out_of_descriptors();
+                sleep(BREATH).await;
+            }
+        }
+    }
+}
+
+fn take(client: TcpStream, address: SocketAddr, site: &Arc<Site>) {
+    // The packet filter said so before; but what waited to be accepted came under an older one.
+    if !site.admits(address.ip()) {
+        site.relay.limits.counters().count_turned_away();
+        return reset(&client);
+    }
+    let Some(session) = site.relay.limits.admit_tcp() else { return reset(&client) };
+    let site = Arc::clone(site);
+    tokio::spawn(async move {
+        let _session = session;
+        // The filter is there for new clients only; this one is in. There may be none.
+        let _ = SockRef::from(&client).detach_filter();
+        let Some(endpoint) = connect(address, &site).await else {
+            return reset(&client);
+        };
+        if pump::both_ways(&client, &endpoint, &site.relay.pipes).await.is_err() {
+            reset(&client);
+            reset(&endpoint);
+        }
+    });
+}
+
+/// A connection to the endpoint whose turn it is, or to the next ones.
+async fn connect(client: SocketAddr, site: &Site) -> Option<TcpStream> {
+    let origin = site.origin(client.ip());
+    let count = site.balancer.count(site.via, origin);
+    let (mut failed, mut refused) = (Vec::new(), 0);
+    for patience in PATIENCE {
+        if failed.len() >= count {
+            failed.clear();
+        }
+        let endpoint = site.balancer.choose(client.ip(), site.via, origin, &failed, Instant::now())?;
+        match timeout(patience, TcpStream::connect(endpoint)).await {
+            Ok(Ok(stream)) => return prepared(stream),
+            Ok(Err(error)) => {
+                debug!("{} did not get {client} to {endpoint}: {error}", site.balancer.name());
+                refused += 1;
+            }
+            Err(_) => debug!("{} did not get {client} to {endpoint} in time", site.balancer.name()),
+        }
+        if refused >= count {
+            break;
+        }
+        failed.push(endpoint);
+    }
+    site.relay.limits.counters().count_failed();
+    None
+}
+
+fn prepared(stream: TcpStream) -> Option<TcpStream> {
+    let socket = SockRef::from(&stream);
+    // Either fails only on a connection that is gone already.
+    (stream.set_nodelay(true).is_ok() && keep_alive(&socket).is_ok()).then_some(stream)
+}
+
+/// Has the connection reset when it is closed, so that the other side does not take it for finished.
+fn reset(stream: &TcpStream) {
+    // A connection that is gone needs none.
+    let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+}

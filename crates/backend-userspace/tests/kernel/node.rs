@@ -1,0 +1,171 @@
+//! A node that the backend serves, inside this process.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use caps::{CapSet, Capability, CapsHashSet};
+use portolan_backend_userspace::{Counters, Options, UserspaceFactory};
+use portolan_core::event::Event;
+use portolan_core::node::NodeConfig;
+use portolan_core::{ApplyReport, BackendFactory, IpFamily, ProxyBackend, State};
+use portolan_testkit::netns::{Namespace, Topology};
+use portolan_testkit::objects::empty_lists;
+use portolan_testkit::scenario::Scenario;
+
+/// What the crate says it needs.
+pub(crate) const LEAST: [Capability; 2] = [Capability::CAP_NET_ADMIN, Capability::CAP_NET_BIND_SERVICE];
+
+/// A network whose node is served.
+pub(crate) struct Node {
+    pub(crate) net: Topology,
+    pub(crate) state: State,
+    pub(crate) counters: Arc<Counters>,
+    backends: Vec<(IpFamily, Box<dyn ProxyBackend>)>,
+    privileges: Vec<Capability>,
+    options: Options,
+}
+
+impl Node {
+    /// A node with the configuration that scenarios begin with.
+    pub(crate) fn new(net: Topology) -> Self {
+        Self::with(net, Scenario::new().config, Options::default(), &LEAST)
+    }
+
+    pub(crate) fn with(
+        net: Topology,
+        config: NodeConfig,
+        options: Options,
+        privileges: &[Capability],
+    ) -> Self {
+        let mut state = State::new(config);
+        for event in empty_lists() {
+            state.handle(event);
+        }
+        let (counters, backends) = start(net.node(), options, privileges);
+        Self { net, state, counters, backends, privileges: privileges.into(), options }
+    }
+
+    /// Takes events in and makes the node follow them; returns how many operations that took.
+    pub(crate) fn apply(&mut self, events: impl IntoIterator<Item = Event>) -> usize {
+        for event in events {
+            self.state.handle(event);
+        }
+        self.state.prepare();
+        IpFamily::ALL.map(|family| self.apply_family(family).operations).iter().sum()
+    }
+
+    fn apply_family(&mut self, family: IpFamily) -> ApplyReport {
+        let (_, backend) = self.backends.iter_mut().find(|(f, _)| *f == family).unwrap();
+        let (plan, changes) = (self.state.plan(family), self.state.changes(family));
+        let report =
+            with_privileges(self.net.node(), &self.privileges, || block_on(backend.apply(plan, changes)));
+        self.state.committed(family);
+        report.unwrap()
+    }
+
+    /// The proxy ends, with all its connections, and another begins.
+    pub(crate) fn restart(mut self) -> Self {
+        self.stop();
+        let (counters, backends) = start(self.net.node(), self.options, &self.privileges);
+        for family in IpFamily::ALL {
+            self.state.forget_applied(family);
+        }
+        Self { counters, backends, ..self }
+    }
+
+    /// The proxy ends as a process does: its sockets are closed, its routes stay.
+    fn stop(&mut self) {
+        self.backends.clear();
+        let gone = || self.counters.listeners() == 0;
+        portolan_testkit::netns::wait_until("listeners are closed", std::time::Duration::from_secs(5), gone)
+            .unwrap();
+    }
+
+    pub(crate) fn is_intact(&mut self) -> bool {
+        let node = self.net.node();
+        self.backends
+            .iter_mut()
+            .all(|(_, backend)| node.run(|| block_on(backend.is_intact())).unwrap().unwrap())
+    }
+
+    pub(crate) fn clean(&mut self) {
+        for (family, backend) in &mut self.backends {
+            with_privileges(self.net.node(), &self.privileges, || block_on(backend.cleanup())).unwrap();
+            self.state.forget_applied(*family);
+        }
+    }
+
+    /// Forgets what was applied, as after a failure: the next apply compares everything.
+    pub(crate) fn compare_all(&mut self) -> usize {
+        for family in IpFamily::ALL {
+            self.state.forget_applied(family);
+        }
+        self.apply([])
+    }
+
+    /// The addresses that the plan has, which must be the node's.
+    pub(crate) fn planned(&self) -> BTreeSet<IpAddr> {
+        let ports = IpFamily::ALL.into_iter().flat_map(|family| &self.state.plan(family).service_ports);
+        ports
+            .filter(|(name, _)| name.protocol != portolan_core::Protocol::Sctp)
+            .flat_map(|(_, port)| port.cluster_ip.into_iter().chain(port.external_addresses()))
+            .collect()
+    }
+
+    /// The addresses that we made the node's.
+    pub(crate) fn ours(&self) -> BTreeSet<IpAddr> {
+        let list = |family| self.net.node().ip(&format!("{family} route show table local proto 80")).unwrap();
+        // local 10.96.0.80 dev lo scope host metric 8080
+        let both = list("-4") + &list("-6");
+        both.lines().map(|line| line.split_whitespace().nth(1).unwrap().parse().unwrap()).collect()
+    }
+
+    /// Asserts what must hold after every scenario.
+    #[track_caller]
+    pub(crate) fn assert_sound(&mut self) {
+        assert_eq!(self.ours(), self.planned(), "local routes");
+        assert_eq!(self.counters.unserved(), 0, "places that could not be served");
+        assert_eq!(self.apply([]), 0, "the same plan once more");
+        assert_eq!(self.compare_all(), 0, "compared with everything");
+        assert!(self.is_intact());
+        assert_eq!(
+            portolan_testkit::netns::list_ruleset(self.net.node()).unwrap().trim(),
+            "",
+            "no packet filter is touched"
+        );
+    }
+}
+
+type Backends = Vec<(IpFamily, Box<dyn ProxyBackend>)>;
+
+fn start(node: &Namespace, options: Options, privileges: &[Capability]) -> (Arc<Counters>, Backends) {
+    let factory = UserspaceFactory::new(options);
+    let create = || {
+        block_on(factory.probe()).unwrap();
+        IpFamily::ALL.map(|family| (family, factory.create(family).unwrap())).into()
+    };
+    (factory.counters(), with_privileges(node, privileges, create))
+}
+
+/// Does something on a thread in the node that has these capabilities and no others, and neither have
+/// threads that it starts.
+pub(crate) fn with_privileges<T: Send>(
+    node: &Namespace,
+    privileges: &[Capability],
+    work: impl FnOnce() -> T + Send,
+) -> T {
+    let limited = || {
+        let kept: CapsHashSet = privileges.iter().copied().collect();
+        caps::set(None, CapSet::Inheritable, &CapsHashSet::new()).unwrap();
+        for set in [CapSet::Effective, CapSet::Permitted] {
+            caps::set(None, set, &kept).unwrap();
+        }
+        work()
+    };
+    node.run(limited).unwrap()
+}
+
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}
