@@ -10,6 +10,7 @@ use crate::scenario::{Bench, SCENARIOS, Scale, Scenario};
 /// How the program is used.
 pub(crate) const USAGE: &str = "\
 portolan-bench [--mode MODE] [--scenario NAME...] [--quick | --small] [--markdown] [--json FILE] [--curves FOLDER]
+               [--into FOLDER]
 portolan-bench compare BEFORE.json AFTER.json
 portolan-bench draw REPORT.json FOLDER
 
@@ -20,7 +21,8 @@ portolan-bench draw REPORT.json FOLDER
   --small            very small sizes for debug builds, and checks of what a change costs
   --markdown         the table as Markdown
   --json FILE        writes the figures there as well
-  --curves FOLDER    draws curves there; --scenario growth has the rows for them
+  --curves FOLDER    draws curves there; the scenarios step, memory, growth and connect have the rows for them
+  --into FOLDER      adds the figures to the run that is kept there: figures, a page and curves
 
 The binary that is measured is named by PORTOLAN_BIN, or lies beside this one.
 ";
@@ -48,6 +50,8 @@ pub(crate) struct Run {
     pub(crate) is_markdown: bool,
     pub(crate) json: Option<PathBuf>,
     pub(crate) curves: Option<PathBuf>,
+    /// Where a run is kept that this one becomes a part of.
+    pub(crate) into: Option<PathBuf>,
 }
 
 impl Run {
@@ -75,6 +79,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> anyhow::Resu
         is_markdown: false,
         json: None,
         curves: None,
+        into: None,
     };
     let mut arguments = arguments.into_iter().peekable();
     while let Some(argument) = arguments.next() {
@@ -89,6 +94,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> anyhow::Resu
             "--markdown" => run.is_markdown = true,
             "--json" => run.json = Some(value()?.into()),
             "--curves" => run.curves = Some(value()?.into()),
+            "--into" => run.into = Some(value()?.into()),
             "--scenario" => {
                 run.scenarios.push(known(value()?)?);
                 while let Some(name) = arguments.next_if(|next| !next.starts_with('-')) {

@@ -49,6 +49,9 @@ fn main() -> anyhow::Result<()> {
             if let Some(folder) = run.curves {
                 report.write_curves(&folder)?;
             }
+            if let Some(folder) = run.into {
+                report.added_to(&folder)?.keep(&folder)?;
+            }
             anyhow::ensure!(findings.faults.is_empty(), "{}", findings.faults.join("\n"));
         }
     }

@@ -27,6 +27,7 @@ mod compare;
 mod curves;
 mod figure;
 mod grid;
+mod kept;
 mod machine;
 mod table;
 #[cfg(test)]
@@ -99,10 +100,15 @@ impl Row {
 }
 
 impl Report {
-    /// Writes the file described above.
+    /// Writes the file described above, each row on a line of its own.
     pub(crate) fn write_json(&self, path: &Path) -> anyhow::Result<()> {
-        let mut text = serde_json::to_string_pretty(self)?;
-        text.push('\n');
+        let rows: Vec<String> = self.rows.iter().map(serde_json::to_string).collect::<Result<_, _>>()?;
+        let text = format!(
+            "{{\n  \"machine\": {},\n  \"mode\": {},\n  \"rows\": [\n    {}\n  ]\n}}\n",
+            serde_json::to_string(&self.machine)?,
+            serde_json::to_string(&self.mode)?,
+            rows.join(",\n    ")
+        );
         std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
     }
 

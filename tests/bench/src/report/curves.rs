@@ -33,7 +33,17 @@ struct Picture {
 const SERVICES: Axis = Axis { label: "services", scale: Scale::Logarithmic };
 const ENDPOINTS: Axis = Axis { label: "endpoints", scale: Scale::Linear };
 
-const PICTURES: [Picture; 3] = [
+const PICTURES: [Picture; 4] = [
+    Picture {
+        file: "first-load.svg",
+        title: "First load: from the first request to the last commit",
+        scenario: "cold",
+        unit: Unit::Seconds,
+        measures: &["from the first request"],
+        x: SERVICES,
+        y: Axis { label: "time", scale: Scale::Logarithmic },
+        place: |row| row.services,
+    },
     Picture {
         file: "sync-time.svg",
         title: "One endpoint changed: until the kernel has it",
@@ -77,6 +87,14 @@ impl Report {
             std::fs::write(&path, svg).with_context(|| format!("cannot write {}", path.display()))?;
         }
         Ok(())
+    }
+}
+
+impl Report {
+    /// Files and titles of what can be drawn.
+    pub(super) fn pictures(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        let has_rows = |picture: &&Picture| self.rows.iter().any(|row| picture.shows(row));
+        PICTURES.iter().filter(has_rows).map(|picture| (picture.file, picture.title))
     }
 }
 

@@ -1,4 +1,5 @@
-//! The same at growing sizes, few times each: what curves are drawn from.
+//! The same at growing sizes: what curves are drawn from, together with what the scenarios `step` and `memory`
+//! take at sizes of their own.
 
 use std::time::Duration;
 
@@ -8,9 +9,23 @@ use crate::objects::Size;
 use crate::progress::Progress;
 use crate::stage::Stage;
 
-const SERVICES: [u32; 6] = [100, 1_000, 5_000, 10_000, 20_000, 50_000];
-/// Sizes whose memory is taken besides.
-const MEMORY: [Size; 3] = [Size::new(1_000, 50), Size::new(2_500, 50), Size::new(5_000, 50)];
+const LOADS: [Size; 6] = [
+    Size::new(100, 2),
+    Size::new(1_000, 2),
+    Size::new(5_000, 2),
+    Size::new(10_000, 2),
+    Size::new(20_000, 2),
+    Size::new(50_000, 2),
+];
+const STEPS: [Size; 3] = [Size::new(100, 2), Size::new(5_000, 2), Size::new(20_000, 2)];
+const MEMORY: [Size; 6] = [
+    Size::new(100, 2),
+    Size::new(1_000, 2),
+    Size::new(20_000, 2),
+    Size::new(50_000, 2),
+    Size::new(1_000, 50),
+    Size::new(2_500, 50),
+];
 
 /// What grows.
 enum Figure {
@@ -20,12 +35,11 @@ enum Figure {
 }
 
 pub(super) fn run(bench: &Bench, findings: &mut Findings, progress: &mut Progress) -> anyhow::Result<()> {
-    let services = bench.choose(&SERVICES[..], &SERVICES[..3], &SERVICES[..1]);
-    let sizes = || services.iter().map(|services| Size::new(*services, 2));
-    let besides = bench.choose(&MEMORY[..], &[], &[]);
-    let timed = sizes().flat_map(|size| [(Figure::Load, size), (Figure::Step, size)]);
-    let held = sizes().chain(besides.iter().copied()).map(|size| (Figure::Memory, size));
-    let all: Vec<_> = timed.chain(held).collect();
+    let some = |sizes: &'static [Size]| &sizes[..bench.choose(sizes.len(), 2, 1)];
+    let loads = some(&LOADS).iter().map(|size| (Figure::Load, *size));
+    let steps = some(&STEPS).iter().map(|size| (Figure::Step, *size));
+    let memory = some(&MEMORY).iter().map(|size| (Figure::Memory, *size));
+    let all: Vec<_> = loads.chain(steps).chain(memory).collect();
     bench.each_on_stage(&all, progress, |stage, (figure, size)| match figure {
         Figure::Load => cold::load(bench, stage, *size, [None; 2], &mut findings.sheet("cold", *size)),
         Figure::Step => step::at(bench, stage, *size, &mut findings.sheet("step", *size)),

@@ -16,6 +16,7 @@ fn every_scenario_keeps_its_shape() {
             is_markdown: false,
             json: None,
             curves: None,
+            into: None,
         };
         let findings = crate::measure(&run).unwrap();
         assert!(findings.faults.is_empty(), "{}", findings.faults.join("\n"));

@@ -47,10 +47,10 @@ fn axes_curves_and_targets_are_named() {
 
 #[test]
 fn the_same_report_is_drawn_the_same_and_small() {
-    for picture in PICTURES {
-        let svg = drawn(picture.file);
-        assert_eq!(svg, drawn(picture.file));
-        assert!(svg.len() < 20_000, "{} has {} bytes", picture.file, svg.len());
+    for (file, _) in sample().pictures() {
+        let svg = drawn(file);
+        assert_eq!(svg, drawn(file));
+        assert!(svg.len() < 20_000, "{file} has {} bytes", svg.len());
     }
 }
 
