@@ -39,9 +39,12 @@ impl Page {
 
     /// When the later of the families came into force last, in seconds since 1970; nothing until both did.
     pub(crate) fn in_force(&self) -> Option<f64> {
-        let synced = |family| self.get(&format!("{LAST_SYNC}{{ip_family=\"{family}\"}}"));
-        let [first, second] = ["IPv4", "IPv6"].map(|family| synced(family).filter(|at| *at > 0.0));
-        Some(first?.max(second?))
+        Some(self.in_force_of("IPv4")?.max(self.in_force_of("IPv6")?))
+    }
+
+    /// When a family came into force last, in seconds since 1970; nothing until it did.
+    pub(crate) fn in_force_of(&self, family: &str) -> Option<f64> {
+        self.get(&format!("{LAST_SYNC}{{ip_family=\"{family}\"}}")).filter(|at| *at > 0.0)
     }
 
     /// The mean of what a histogram observed since `before`; nothing when it observed nothing.

@@ -18,7 +18,7 @@ use crate::findings::{Findings, Sheet};
 use crate::measure::{Samples, Start};
 use crate::objects::{NAMESPACE, Size, name, service, slice, vip};
 use crate::progress::Progress;
-use crate::proxy::{Page, Proxy};
+use crate::proxy::Proxy;
 use crate::report::{Seen, Unit};
 use crate::seen::{Moment, Record, Recorded, Sight, packet};
 use crate::stage::Stage;
@@ -181,16 +181,17 @@ fn judge(sheet: &mut Sheet<'_>, kind: &str, rounds: &[Round], recorded: Option<&
     are_near(sheet, kind, &metrics, &packets);
 }
 
-/// Takes down how long after `start` everything was in force, by whoever saw that and by the metrics.
+/// Takes down how long after `start` everything was in force, by whoever saw that and by the metrics, which tell it
+/// in seconds since 1970.
 pub(super) fn since_start(
     sheet: &mut Sheet<'_>,
     measure: &str,
     start: Start,
     seen: Option<Moment>,
-    page: &Page,
+    told: Option<f64>,
     target: Option<f64>,
 ) {
-    let inside = page.in_force().map_or(f64::NAN, |at| start.until(at));
+    let inside = told.map_or(f64::NAN, |at| start.until(at));
     if let Some(Moment { by, .. }) = seen {
         sheet.outside(measure, by.saturating_duration_since(start.at), target);
     }

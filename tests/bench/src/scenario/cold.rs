@@ -41,19 +41,23 @@ pub(super) fn load(
     sheet.bytes("lists", bytes as f64, None);
     let generation = bench.mode.has_elements().then(Generation::follow).transpose()?;
     let mut proxy = stage.start()?;
-    let (page, seen) = if let Some(generation) = generation {
+    let (page, seen, told) = if let Some(generation) = generation {
         let page = proxy.wait_loaded()?;
         let commits = generation.end()?;
         sheet.figure("commits", Seen::Outside, f64::from(commits.count), Unit::Count, None);
-        (page, commits.last.context("nothing was committed during the load")?)
+        let told = page.in_force();
+        (page, commits.last.context("nothing was committed during the load")?, told)
     } else {
         let seen = all_answer(size)?;
-        (proxy.wait_loaded()?, seen)
+        let page = proxy.wait_loaded()?;
+        // Packets ask for no other family.
+        let told = page.in_force_of("IPv4");
+        (page, seen, told)
     };
     let start = proxy.started;
     let asked = stage.first_asked(start.at).unwrap_or(start.at);
     sheet.outside("from the first request", seen.by - asked, target);
-    agreement::since_start(sheet, "from the start", start, Some(seen), &page, None);
+    agreement::since_start(sheet, "from the start", start, Some(seen), told, None);
     let of_first = |histogram: &str| page.get(&format!("{histogram}_sum{{ip_family=\"IPv4\"}}"));
     let sync = of_first(agreement::SYNC).unwrap_or_default();
     sheet.inside("sync", sync, None);
