@@ -8,11 +8,16 @@
 //! Measured within one namespace, as a process of the node connects (`connect`), and over a node that
 //! forwards between two others, as a pod or a client does (`connect-veth`). In the former the kernel
 //! routes a translated packet a second time, which costs about a microsecond whoever translates it.
+//!
+//! What it costs whoever translates is measured beside that (`connect-floor`): one VIP in one rule written
+//! by hand. No proxy that leaves translation to the kernel comes below it.
 
 mod dial;
 mod place;
 
 use std::net::SocketAddr;
+
+use portolan_testkit::netns::load_ruleset;
 
 use crate::findings::{Findings, Sheet};
 use crate::manifests;
@@ -25,6 +30,8 @@ use crate::scenario::Bench;
 use dial::Dial;
 use place::Place;
 
+/// The one VIP of the rule written by hand, and its endpoint.
+const FLOOR: Size = Size::new(1, 1);
 /// What a VIP may cost at most, in seconds: the target of the whole project.
 const TARGET: f64 = 1e-6;
 
@@ -62,12 +69,18 @@ const SHAPES: [Shape; 7] = [
 pub(crate) fn run(bench: &Bench, findings: &mut Findings, progress: &mut Progress) -> anyhow::Result<()> {
     let shapes = bench.choose(&SHAPES[..], &SHAPES[..2], &SHAPES[..1]);
     let places = [Place::one_namespace, Place::forwarded];
+    let steps = places.len() * (shapes.len() + 1);
     let pairs = places.into_iter().flat_map(|place| shapes.iter().map(move |shape| (place, *shape)));
     for (done, (place, shape)) in (1..).zip(pairs) {
         // Of each its own, because the proxy leaves its rules behind.
         let place = place()?;
         measure(bench, &place, shape, &mut findings.sheet(&shape.scenario(place.scenario()), shape.size))?;
-        progress.step(done, places.len() * shapes.len());
+        progress.step(done, steps);
+    }
+    for (done, place) in (1 + steps - places.len()..).zip(places) {
+        let place = place()?;
+        measure_floor(bench, &place, &mut findings.sheet(&format!("{}-floor", place.scenario()), FLOOR))?;
+        progress.step(done, steps);
     }
     Ok(())
 }
@@ -81,16 +94,38 @@ fn measure(bench: &Bench, place: &Place, shape: Shape, sheet: &mut Sheet<'_>) ->
     let folder = manifests::folder(objects)?;
     let mut proxy = Proxy::start(place.node(), &bench.mode, From::Manifests(&folder.path()))?;
     proxy.wait_loaded()?;
-    let connections = bench.choose(4_000, 1_000, 100);
-    let [direct, vip] = place.in_client(|| alternate(place, shape.size, connections))??;
+    connect(bench, place, shape.size, Some(TARGET), sheet)?;
     proxy.end()?;
+    Ok(())
+}
+
+/// Connects through one rule of no proxy's.
+fn measure_floor(bench: &Bench, place: &Place, sheet: &mut Sheet<'_>) -> anyhow::Result<()> {
+    let (vip, pod) = (vip(0), pod(0));
+    let rule = format!("ip daddr {vip} tcp dport {PORT} dnat to {pod}:{POD_PORT}");
+    let chain = |hook| format!("chain {hook} {{ type nat hook {hook} priority -100; {rule}; }}");
+    let table = format!("table ip floor {{ {}; {}; }}", chain("prerouting"), chain("output"));
+    load_ruleset(place.node(), &table)?;
+    connect(bench, place, FLOOR, None, sheet)
+}
+
+/// Takes the figures.
+fn connect(
+    bench: &Bench,
+    place: &Place,
+    size: Size,
+    target: Option<f64>,
+    sheet: &mut Sheet<'_>,
+) -> anyhow::Result<()> {
+    let connections = bench.choose(4_000, 1_000, 100);
+    let [direct, vip] = place.in_client(|| alternate(place, size, connections))??;
     for (way, samples) in [("direct", &direct), ("VIP", &vip)] {
         sheet.outside(&format!("{way} p50"), samples.percentile(50), None);
         sheet.outside(&format!("{way} p99"), samples.percentile(99), None);
     }
     let difference = vip.median() - direct.median();
     let within = vip.median_within().hypot(direct.median_within());
-    sheet.figure("difference p50", Seen::Outside, difference, Unit::Seconds, Some(TARGET));
+    sheet.figure("difference p50", Seen::Outside, difference, Unit::Seconds, target);
     sheet.figure("difference p50, 95 % within", Seen::Outside, within, Unit::Seconds, None);
     Ok(())
 }
