@@ -23,7 +23,7 @@ pub(crate) fn run(registry: &Registry) -> anyhow::Result<()> {
     for factory in apart {
         for family in &families {
             let mode = factory.mode();
-            match runtime.block_on(takeover::clean_up(factory.as_ref(), *family)) {
+            match runtime.block_on(factory.cleanup(*family)) {
                 Ok(()) => info!(%mode, %family, "cleaned up"),
                 Err(problem) => {
                     failures += 1;

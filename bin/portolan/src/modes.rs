@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use portolan_backend_nftables::NftablesFactory;
+use portolan_backend_userspace::{self as userspace, UserspaceFactory};
 use portolan_config::Config;
 use portolan_core::registry::DuplicateMode;
 use portolan_core::{BackendFactory, ProxyMode, Registry};
@@ -27,7 +28,9 @@ impl Modes {
 
     /// All of ours, as the binary `portolan` has them.
     pub fn ours() -> Self {
-        Self::none().with(ProxyMode::NFTABLES, |_| NftablesFactory::new())
+        Self::none()
+            .with(ProxyMode::NFTABLES, |_| NftablesFactory::new())
+            .with(ProxyMode::USERSPACE, |_| UserspaceFactory::new(userspace::Options::default()))
     }
 
     /// Also this mode, whose factory is made by `make` when the configuration is known and goes by the same

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use portolan_config::Config;
-use portolan_core::backend::error_chain;
-use portolan_core::{IpFamily, ProxyMode};
+use portolan_core::backend::{Figure, FigureKind, error_chain};
+use portolan_core::{BackendFactory, IpFamily, ProxyMode};
 use portolan_health::Health;
 use portolan_health::status::{Flagz, MetricsPage, Profiling, Status, Statusz};
 use portolan_metrics::{EventResult, Metrics};
@@ -36,6 +36,8 @@ pub(crate) struct Numbers {
     pub(crate) health: Health,
     pub(crate) source: Arc<SourceMetrics>,
     pub(crate) families: Vec<IpFamily>,
+    /// The mode's own.
+    pub(crate) factory: Arc<dyn BackendFactory>,
 }
 
 impl Numbers {
@@ -49,6 +51,12 @@ impl Numbers {
         }
         for family in &self.families {
             self.metrics.sync.lag(&family.to_string(), self.health.lag(*family));
+        }
+        for Figure { what, kind, value } in self.factory.figures() {
+            match kind {
+                FigureKind::Current => self.metrics.mode.current(what, value),
+                FigureKind::Total => self.metrics.mode.total(what, value),
+            }
         }
         self.metrics.render().map_err(|problem| error_chain(&problem))
     }

@@ -81,6 +81,7 @@ impl Setup<'_> {
             health: self.health.clone(),
             source,
             families: self.families.clone(),
+            factory: Arc::clone(self.factory),
         };
         page::status(self.config, self.factory.mode(), self.started, numbers, configz, &self.verbosity)
     }

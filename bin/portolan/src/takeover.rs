@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use portolan_backend_iptables::programs::{self, Programs};
 use portolan_core::backend::error_chain;
-use portolan_core::{BackendError, BackendFactory, IpFamily, ProxyMode, Registry};
+use portolan_core::{BackendFactory, IpFamily, ProxyMode, Registry};
 use portolan_leftovers::{Outcome, Part, Variant, remove, remove_of_variant};
 use portolan_metrics::Metrics;
 use tokio::task::spawn_blocking;
@@ -92,20 +92,12 @@ impl Takeover {
             return;
         }
         for family in &self.families {
-            if let Err(problem) = clean_up(factory.as_ref(), *family).await {
+            if let Err(problem) = factory.cleanup(*family).await {
                 self.metrics.leftovers.failed(mode.as_str());
                 warn!(%mode, %family, err = error_chain(&problem), "what this mode left cannot be removed");
             }
         }
     }
-}
-
-/// Has a mode remove all it may have created in one family.
-///
-/// # Errors
-/// Something is left.
-pub(crate) async fn clean_up(factory: &dyn BackendFactory, family: IpFamily) -> Result<(), BackendError> {
-    factory.create(family)?.cleanup().await
 }
 
 /// Logs and counts what became of leftovers; returns how many steps failed.

@@ -254,6 +254,26 @@ pub struct ProbeFailure {
     pub missing: String,
 }
 
+/// A number that a mode tells of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Figure {
+    /// What is counted, such as `tcp_sessions`; a label's value.
+    pub what: &'static str,
+    /// How it changes.
+    pub kind: FigureKind,
+    /// How many there are, or were so far.
+    pub value: u64,
+}
+
+/// How a number changes over time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FigureKind {
+    /// It comes and goes.
+    Current,
+    /// It only grows while the process runs.
+    Total,
+}
+
 /// Knows one mode: whether it can run here, and how to start it.
 #[async_trait]
 pub trait BackendFactory: Send + Sync {
@@ -278,4 +298,20 @@ pub trait BackendFactory: Send + Sync {
     /// # Errors
     /// The resources that it needs from the start cannot be had.
     fn create(&self, family: IpFamily) -> Result<Box<dyn ProxyBackend>, BackendError>;
+
+    /// Removes all that an earlier run in this mode may have left in one family, as
+    /// [`ProxyBackend::cleanup`] does. Asked of the modes that do not run, so one whose backends take a lot
+    /// to be made removes their traces without.
+    ///
+    /// # Errors
+    /// Carries on past a failure and returns the first.
+    async fn cleanup(&self, family: IpFamily) -> Result<(), BackendError> {
+        self.create(family)?.cleanup().await
+    }
+
+    /// Numbers of the mode's own about what its backends are doing, always the same ones. They become metrics
+    /// (`portolan_mode_current`, `portolan_mode_total`) and are read whenever those are.
+    fn figures(&self) -> Vec<Figure> {
+        Vec::new()
+    }
 }

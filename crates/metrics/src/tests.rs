@@ -33,6 +33,9 @@ fn observed() -> Metrics {
     metrics.client.limited("GET", "api:6443", Duration::from_millis(200));
     metrics.events.reached(EventResult::Sent, 2);
     metrics.mode.fell_back("nftables", "iptables");
+    metrics.mode.current("tcp_sessions", 3);
+    metrics.mode.total("failed", 2);
+    metrics.mode.total("failed", 5);
     metrics.mode.selected("iptables");
     metrics.config.reloaded(UNIX_EPOCH + Duration::from_secs(3));
     metrics.leftovers.removed("ipvs", 4);
@@ -117,6 +120,8 @@ fn values_are_shown_as_observed() {
         "portolan_events_total{result=\"sent\"} 2",
         "portolan_proxy_mode{mode=\"iptables\"} 1",
         "portolan_mode_fallbacks_total{from=\"nftables\",to=\"iptables\"} 1",
+        "portolan_mode_current{what=\"tcp_sessions\"} 3",
+        "portolan_mode_total{what=\"failed\"} 5",
         "portolan_config_reloads_total{result=\"success\"} 1",
         "portolan_config_last_reload_successful 1",
         "portolan_config_last_reload_success_timestamp_seconds 3",

@@ -1,16 +1,17 @@
 //! Which mode runs: what was asked for, against what the host lacks.
 //!
-//! Two binaries are asked: the product, which has one mode, and `examples/recording_modes.rs`, which has
-//! stand-ins for the modes further down the line, so that there is something to fall back to. What is lacking
-//! is lacking for real: capabilities, rights over the network namespace, programs. IPVS is lacking where the
-//! kernel has none.
+//! Two binaries are asked: the product, and `examples/recording_modes.rs`, which has stand-ins for the modes
+//! further down the line that need less, so that there is something to fall back to whatever is lacking.
+//! It is lacking for real: capabilities, rights over the network namespace, programs. IPVS is lacking where
+//! the kernel has none.
 
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 use portolan_testkit::netns::{Portolan, isolated, list_ruleset, load_ruleset};
 
-use crate::stage::{METRICS, PATIENCE, Stage, exit_code, program, start_by};
+use crate::cluster::PORT;
+use crate::stage::{METRICS, PATIENCE, Stage, WEB, exit_code, program, socket, start_by};
 
 /// A way to ask for a mode, and the modes that are then tried in turn.
 struct Asked {
@@ -111,7 +112,10 @@ impl Binary {
             ("iptables", _) if !lacking.has_programs() => Some("the program iptables, which is not in PATH"),
             ("iptables", _) if !lacking.has_rights() => Some("a working /"),
             ("ipvs", _) if !Path::new("/proc/net/ip_vs").exists() => Some("the kernel module ip_vs"),
-            ("ipvs", _) | ("iptables" | "userspace", Self::Product) => Some(not_built),
+            ("ipvs", _) | ("iptables", Self::Product) => Some(not_built),
+            ("userspace", Self::Product) if !lacking.has_rights() => {
+                Some("CAP_NET_ADMIN, to make service addresses this node's")
+            }
             ("needy", _) => Some("the program needy-helper, which is not in PATH"),
             _ => None,
         }
@@ -177,7 +181,12 @@ impl Trial<'_> {
         assert_eq!(rules.contains("10.96.0.80"), mode == "nftables", "{self:?}");
         let record = fs::read_to_string(self.record).unwrap_or_default();
         let line = |family| record.lines().any(|line| line == format!("{mode} {family} 1"));
-        assert_eq!(line("IPv4") && line("IPv6"), mode != "nftables", "{self:?}: {record}");
+        let is_stand_in = self.binary == Binary::Recording && mode != "nftables";
+        assert_eq!(line("IPv4") && line("IPv6"), is_stand_in, "{self:?}: {record}");
+        for ip in WEB.iter().filter(|_| !is_stand_in) {
+            let answer = self.stage.client().connect_tcp(socket(ip, PORT));
+            assert_eq!(answer.unwrap_or_else(|error| panic!("{self:?}: {ip}: {error}")).pod, "pod1");
+        }
 
         self.stage.wait_for_event("Starting");
         let log = proxy.log().unwrap();
@@ -239,7 +248,7 @@ fn every_mode() -> impl Iterator<Item = &'static Asked> {
 }
 
 #[test]
-fn the_product_runs_nftables_or_says_what_the_others_need() {
+fn the_product_runs_what_it_has_and_says_what_the_others_need() {
     isolated(|| try_all(Binary::Product, Lacking::Nothing, &KNOWN));
 }
 
