@@ -23,7 +23,8 @@ pub const LISTS: [(Table, Fixed); 6] = [
 
 /// The lines of a service port in the [`LISTS`].
 ///
-/// No two service ports match the same packets, so their order does not matter.
+/// No packet matches the lines of two service ports, so these may stand in any order. Those of one, in one
+/// list, stay in theirs: a node port is counted first and then taken.
 pub fn dispatch(cx: &Context<'_>, name: &ServicePortName, port: &ServicePort, sink: &mut impl Sink) {
     let port = Port::new(cx, name, port);
     cluster_ip(&port, sink);
