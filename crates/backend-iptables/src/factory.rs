@@ -1,7 +1,18 @@
 //! Makes iptables backends, and finds out whether the programs work here.
 
+use std::fs;
+
 use async_trait::async_trait;
+use portolan_core::backend::error_chain;
 use portolan_core::{BackendError, BackendFactory, IpFamily, ProbeFailure, ProxyBackend, ProxyMode};
+use portolan_host::{Host, iptables};
+
+use crate::backend::IptablesBackend;
+use crate::options::{Counters, Options};
+use crate::programs::Programs;
+
+/// Whether connection tracking takes packets that fit no window; they are then not to be dropped.
+const BE_LIBERAL: &str = "/proc/sys/net/netfilter/nf_conntrack_tcp_be_liberal";
 
 /// What this mode alone is configured with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,7 +29,7 @@ impl Default for Settings {
     }
 }
 
-/// `--mode iptables`.
+/// `--mode iptables`, by whichever kind of iptables goes by the plain name.
 #[derive(Debug, Default)]
 pub struct IptablesFactory {
     settings: Settings,
@@ -29,6 +40,22 @@ impl IptablesFactory {
     pub fn new(settings: Settings) -> Self {
         Self { settings }
     }
+
+    /// What rules depend on, on this host.
+    fn options(&self) -> Options {
+        Options {
+            localhost_node_ports: self.settings.localhost_node_ports,
+            drop_invalid: !is_liberal(),
+            random_fully: true,
+            counters: Counters::default(),
+        }
+    }
+}
+
+/// Whether one family's programs are there and list a chain.
+fn try_family(family: IpFamily) -> Result<(), String> {
+    Programs::find(family).map_err(|error| error_chain(&error))?;
+    iptables::probe(family).map_err(|missing| missing.to_string())
 }
 
 #[async_trait]
@@ -37,15 +64,30 @@ impl BackendFactory for IptablesFactory {
         ProxyMode::IPTABLES
     }
 
+    /// One family is enough, as for kube-proxy: the other may be switched off in the kernel.
     async fn probe(&self) -> Result<(), ProbeFailure> {
-        Err(ProbeFailure { mode: self.mode(), missing: format!("the backend for {:?}", self.settings) })
+        let Err(missing) = try_family(IpFamily::V4) else { return Ok(()) };
+        try_family(IpFamily::V6).map_err(|_missing| ProbeFailure { mode: self.mode(), missing })
     }
 
     fn leaves_flows(&self) -> bool {
         true
     }
 
-    fn create(&self, _family: IpFamily) -> Result<Box<dyn ProxyBackend>, BackendError> {
-        Err(BackendError::Unsupported { mode: self.mode(), missing: "the backend".into() })
+    fn create(&self, family: IpFamily) -> Result<Box<dyn ProxyBackend>, BackendError> {
+        let programs = Programs::find(family)
+            .map_err(|error| BackendError::Unsupported { mode: self.mode(), missing: error_chain(&error) })?;
+        tracing::info!(
+            family = %family,
+            version = %programs.version(),
+            variant = %programs.variant(),
+            "rules are written by iptables"
+        );
+        Ok(Box::new(IptablesBackend::new(family, programs, self.options()).with_host(Host::new())))
     }
+}
+
+fn is_liberal() -> bool {
+    let setting = fs::read_to_string(BE_LIBERAL);
+    setting.is_ok_and(|text| !matches!(text.trim(), "" | "0"))
 }

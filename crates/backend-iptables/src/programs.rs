@@ -20,8 +20,9 @@ use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use portolan_core::IpFamily;
+use portolan_core::{BackendError, IpFamily};
 use portolan_host::{iptables, programs::find};
+use portolan_leftovers::Part;
 
 use crate::names::{Chain, Table};
 use crate::tables::Tables;
@@ -184,6 +185,20 @@ impl Tables for Programs {
             Some(1) => Ok(false),
             _ => Err(judge(&self.main, &ended)),
         }
+    }
+
+    /// By kube-proxy's names, which are ours, and in the tables of both kinds.
+    fn clean(&mut self) -> Result<(), BackendError> {
+        for outcome in portolan_leftovers::remove(&[Part::Iptables], &[self.family]) {
+            for kept in &outcome.kept {
+                tracing::warn!(family = %self.family, "kept {kept}");
+            }
+            outcome.result.map_err(|error| BackendError::Io {
+                action: format!("remove the rules of iptables of {}", self.family),
+                source: Box::new(error),
+            })?;
+        }
+        Ok(())
     }
 
     fn chains_at_once(&self) -> usize {

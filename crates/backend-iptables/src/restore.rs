@@ -25,6 +25,7 @@ pub struct Input<W> {
     writer: Counting<W>,
     table: Option<Table>,
     lines: u64,
+    rules: u64,
     failure: Option<io::Error>,
 }
 
@@ -35,12 +36,14 @@ pub struct Written {
     pub lines: u64,
     /// Bytes.
     pub bytes: u64,
+    /// Rules that were appended or inserted.
+    pub rules: u64,
 }
 
 impl<W: Write> Input<W> {
     /// Nothing yet. Lines come in many small pieces, so `writer` should be buffered.
     pub fn new(writer: W) -> Self {
-        Self { writer: Counting { inner: writer, bytes: 0 }, table: None, lines: 0, failure: None }
+        Self { writer: Counting { inner: writer, bytes: 0 }, table: None, lines: 0, rules: 0, failure: None }
     }
 
     /// Begins the section of a table; the one before must have been committed.
@@ -63,17 +66,24 @@ impl<W: Write> Input<W> {
 
     /// Puts a rule at the end of a chain.
     pub fn append(&mut self, chain: Chain, rule: &Rule<'_>) {
+        self.rules += 1;
         self.line(format_args!("-A {chain}{rule}"));
     }
 
     /// Puts a rule at the top of a chain.
     pub fn insert(&mut self, chain: Chain, rule: &Rule<'_>) {
+        self.rules += 1;
         self.line(format_args!("-I {chain}{rule}"));
     }
 
     /// Takes the first rule out of a chain that is like this; there must be one.
     pub fn delete(&mut self, chain: Chain, rule: &Rule<'_>) {
         self.line(format_args!("-D {chain}{rule}"));
+    }
+
+    /// Takes out a rule by the words after the chain's name, as `iptables-save` printed them.
+    pub fn delete_printed(&mut self, chain: Chain, words: &str) {
+        self.line(format_args!("-D {chain} {words}"));
     }
 
     /// Empties a chain, which must be there.
@@ -115,7 +125,7 @@ impl<W: Write> Input<W> {
             return Err(failure);
         }
         self.writer.flush()?;
-        Ok(Written { lines: self.lines, bytes: self.writer.bytes })
+        Ok(Written { lines: self.lines, bytes: self.writer.bytes, rules: self.rules })
     }
 
     fn line(&mut self, line: fmt::Arguments<'_>) {

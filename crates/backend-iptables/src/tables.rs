@@ -2,6 +2,8 @@
 
 use std::io::{self, Write};
 
+use portolan_core::BackendError;
+
 use crate::names::{Chain, Table};
 use crate::programs::ProgramError;
 
@@ -28,6 +30,12 @@ pub trait Tables: Send {
     /// # Errors
     /// It could not be found out.
     fn has_chain(&mut self, table: Table, chain: Chain) -> Result<bool, ProgramError>;
+
+    /// Removes all that this mode may ever have made, and nothing else.
+    ///
+    /// # Errors
+    /// Carries on past a failure and returns the first.
+    fn clean(&mut self) -> Result<(), BackendError>;
 
     /// How many chains of service ports one input should name, because more at once take longer than the
     /// same in several.

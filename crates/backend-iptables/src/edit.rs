@@ -1,0 +1,237 @@
+//! How the chains and lines of one service port change.
+
+use std::collections::HashMap;
+
+use portolan_core::ServicePortName;
+use portolan_core::plan::ServicePort;
+
+use crate::digest::{Contents, Digester};
+use crate::names::{Chain, Table};
+use crate::render::{Context, Sink, dispatch, own_chains};
+use crate::rule::Rule;
+use crate::sketch::{Line, Sketch};
+
+/// What is to be written and removed for one service port.
+#[derive(Debug)]
+pub(crate) struct Edit<'p> {
+    pub(crate) name: &'p ServicePortName,
+    /// As it was, if that is known and any of its lines are to go.
+    old: Option<&'p ServicePort>,
+    /// As it is to be.
+    new: Option<&'p ServicePort>,
+    /// Chains to be made or replaced.
+    write: Vec<Chain>,
+    /// Chains to be removed.
+    gone: Vec<Chain>,
+    /// Lines to be put into lists.
+    insert: Vec<Line>,
+    /// Lines to be taken out of them.
+    delete: Vec<Line>,
+    /// How many rules it has when that is done.
+    rules: Rules,
+    /// How many it had before, if that is known.
+    old_rules: Rules,
+}
+
+/// Numbers of rules by table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Rules {
+    pub(crate) filter: usize,
+    pub(crate) nat: usize,
+}
+
+impl Rules {
+    pub(crate) fn plus(self, other: Self) -> Self {
+        Self { filter: self.filter + other.filter, nat: self.nat + other.nat }
+    }
+
+    pub(crate) fn minus(self, other: Self) -> Self {
+        Self { filter: self.filter.saturating_sub(other.filter), nat: self.nat.saturating_sub(other.nat) }
+    }
+}
+
+impl<'p> Edit<'p> {
+    /// What turns `old` into `new`.
+    pub(crate) fn between(
+        digester: &Digester,
+        cx: &Context<'_>,
+        name: &'p ServicePortName,
+        old: Option<&'p ServicePort>,
+        new: Option<&'p ServicePort>,
+    ) -> Self {
+        let sketch = |port: Option<&ServicePort>| {
+            port.map(|port| Sketch::of(digester, cx, name, port)).unwrap_or_default()
+        };
+        let (before, after) = (sketch(old), sketch(new));
+        let write = after.chains.iter().filter(|chain| !before.chains.contains(chain));
+        let is_left = |chain: &Chain| after.chains.iter().any(|(left, _)| left == chain);
+        let gone = before.chains.iter().map(|(chain, _)| *chain).filter(|chain| !is_left(chain));
+        Self {
+            name,
+            old,
+            new,
+            write: write.map(|(chain, _)| *chain).collect(),
+            gone: gone.collect(),
+            insert: without(&after.lines, &before.lines),
+            delete: without(&before.lines, &after.lines),
+            rules: after.rules(),
+            old_rules: before.rules(),
+        }
+    }
+
+    /// What of `new` is not there: chains that hold something else than in `found`, from which they are
+    /// taken, and lines that are counted in `missing`, in which they are then counted no more.
+    pub(crate) fn to_make_up_for(
+        digester: &Digester,
+        cx: &Context<'_>,
+        (name, new): (&'p ServicePortName, &'p ServicePort),
+        found: &mut HashMap<Chain, Contents>,
+        missing: &mut HashMap<Line, u32>,
+    ) -> Self {
+        let sketch = Sketch::of(digester, cx, name, new);
+        let rules = sketch.rules();
+        let Sketch { chains, lines } = sketch;
+        let is_different = |(chain, wanted): &(Chain, Contents)| found.remove(chain).as_ref() != Some(wanted);
+        let write = chains.into_iter().filter(is_different).map(|(chain, _)| chain).collect();
+        let mut is_missing = |line: &Line| match missing.get_mut(line) {
+            Some(count) if *count > 0 => {
+                *count -= 1;
+                true
+            }
+            _ => false,
+        };
+        let insert = lines.into_iter().filter(|line| is_missing(line)).collect();
+        Self {
+            name,
+            old: None,
+            new: Some(new),
+            write,
+            gone: Vec::new(),
+            insert,
+            delete: Vec::new(),
+            rules,
+            old_rules: Rules::default(),
+        }
+    }
+
+    /// How many rules it has after and before.
+    pub(crate) fn rules_after_and_before(&self) -> (Rules, Rules) {
+        (self.rules, self.old_rules)
+    }
+
+    /// Whether there is nothing to do.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.chain_count() == 0 && self.insert.is_empty() && self.delete.is_empty()
+    }
+
+    /// How many chains it names.
+    pub(crate) fn chain_count(&self) -> usize {
+        self.write.len() + self.gone.len()
+    }
+
+    /// How many lines it takes out of lists.
+    pub(crate) fn deletion_count(&self) -> usize {
+        self.delete.len()
+    }
+
+    /// Whether it puts lines into this table's lists.
+    pub(crate) fn inserts_into(&self, table: Table) -> bool {
+        self.insert.iter().any(|line| line.table == table)
+    }
+
+    /// Whether it takes lines out of this table's lists.
+    pub(crate) fn deletes_from(&self, table: Table) -> bool {
+        self.delete.iter().any(|line| line.table == table)
+    }
+
+    /// Chains to be made or emptied: those that are written anew, and those that are removed.
+    pub(crate) fn declared(&self) -> impl Iterator<Item = Chain> {
+        self.write.iter().chain(&self.gone).copied()
+    }
+
+    /// Chains to be removed.
+    pub(crate) fn gone(&self) -> impl Iterator<Item = Chain> {
+        self.gone.iter().copied()
+    }
+
+    /// Tells the rules of chains that are written anew.
+    pub(crate) fn rules(&self, cx: &Context<'_>, tell: &mut impl FnMut(Chain, &Rule<'_>)) {
+        if let Some(port) = self.new.filter(|_| !self.write.is_empty()) {
+            own_chains(cx, self.name, port, &mut OfChains { chains: &self.write, tell });
+        }
+    }
+
+    /// Tells the lines to be put into this table's lists.
+    pub(crate) fn inserted(
+        &self,
+        (digester, cx): (&Digester, &Context<'_>),
+        table: Table,
+        tell: &mut impl FnMut(Chain, &Rule<'_>),
+    ) {
+        if let Some(port) = self.new.filter(|_| self.inserts_into(table)) {
+            let lines = self.insert.clone();
+            dispatch(cx, self.name, port, &mut OfLines { digester, table, lines, tell });
+        }
+    }
+
+    /// Tells the lines to be taken out of this table's lists.
+    pub(crate) fn deleted(
+        &self,
+        (digester, cx): (&Digester, &Context<'_>),
+        table: Table,
+        tell: &mut impl FnMut(Chain, &Rule<'_>),
+    ) {
+        if let Some(port) = self.old.filter(|_| self.deletes_from(table)) {
+            let lines = self.delete.clone();
+            dispatch(cx, self.name, port, &mut OfLines { digester, table, lines, tell });
+        }
+    }
+}
+
+/// Those of `lines` that `others` lack. A line that is there twice is two.
+fn without(lines: &[Line], others: &[Line]) -> Vec<Line> {
+    let mut others = others.to_vec();
+    let is_left = |line: &&Line| take(&mut others, line).is_none();
+    lines.iter().filter(is_left).copied().collect()
+}
+
+fn take(lines: &mut Vec<Line>, line: &Line) -> Option<Line> {
+    let place = lines.iter().position(|other| other == line)?;
+    Some(lines.swap_remove(place))
+}
+
+/// Passes on the rules of some chains.
+struct OfChains<'a, F> {
+    chains: &'a [Chain],
+    tell: &'a mut F,
+}
+
+impl<F: FnMut(Chain, &Rule<'_>)> Sink for OfChains<'_, F> {
+    fn chain(&mut self, _: Table, _: Chain) {}
+
+    fn rule(&mut self, _: Table, chain: Chain, rule: &Rule<'_>) {
+        if self.chains.contains(&chain) {
+            (self.tell)(chain, rule);
+        }
+    }
+}
+
+/// Passes on some lines of one table, each once.
+struct OfLines<'a, F> {
+    digester: &'a Digester,
+    table: Table,
+    lines: Vec<Line>,
+    tell: &'a mut F,
+}
+
+impl<F: FnMut(Chain, &Rule<'_>)> Sink for OfLines<'_, F> {
+    fn chain(&mut self, _: Table, _: Chain) {}
+
+    fn rule(&mut self, table: Table, chain: Chain, rule: &Rule<'_>) {
+        let Chain::Fixed(list) = chain else { return };
+        let line = Line { table, list, digest: self.digester.rule(chain, rule) };
+        if table == self.table && take(&mut self.lines, &line).is_some() {
+            (self.tell)(chain, rule);
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! What single changes write.
+
+use portolan_core::Protocol::{Tcp, Udp};
+use portolan_core::backend::Scope;
+use portolan_testkit::objects::{service, slice};
+
+use super::*;
+
+/// So many Services with two endpoints each.
+fn cluster(services: u8) -> Vec<Event> {
+    (0..services).flat_map(|number| [web(number).applied(), pods(number, &[1, 2])]).collect()
+}
+
+fn web(number: u8) -> portolan_testkit::objects::ServiceBuilder {
+    service(&format!("shop/web-{number}"), &format!("10.96.1.{number}")).port("http", Tcp, 80)
+}
+
+fn pods(number: u8, pods: &[u8]) -> Event {
+    let builder = slice(&format!("shop/web-{number}"), &format!("web-{number}")).port("http", Tcp, 8080);
+    pods.iter().fold(builder, |slice, pod| slice.on("n2", &format!("10.244.{number}.{pod}"))).applied()
+}
+
+fn last_input(node: &mut Node) -> String {
+    node.fake(IpFamily::V4).kernel().inputs.last().unwrap().clone()
+}
+
+#[test]
+fn another_endpoint_writes_two_chains_and_deletes_one_whatever_else_there_is() {
+    let sizes = [2, 200].map(|services| {
+        let mut node = Node::new(cluster(services));
+        node.apply();
+        let report = node.handle([pods(1, &[1, 3])]).apply();
+        assert_eq!((report.scope, report.transactions), (Scope::Partial, 1));
+        let input = last_input(&mut node);
+        assert_eq!(input.matches("\n:KUBE-").count(), 3, "{input}");
+        assert_eq!(input.matches("\n-X KUBE-SEP-").count(), 1, "{input}");
+        assert_eq!(input.matches("\n-A KUBE-SVC-").count(), 3, "{input}");
+        assert_eq!(input.matches("\n-A KUBE-SEP-").count(), 2, "{input}");
+        assert!(!input.contains("KUBE-SERVICES"), "{input}");
+        (report.operations, report.messages)
+    });
+    assert_eq!(sizes[0], sizes[1]);
+}
+
+#[test]
+fn a_new_service_is_one_line_at_the_top_of_the_list_and_a_gone_one_takes_it_out() {
+    let mut node = Node::new(cluster(3));
+    node.apply();
+    node.handle([web(9).applied(), pods(9, &[1])]).apply();
+    let input = last_input(&mut node);
+    assert_eq!(input.matches("-I KUBE-SERVICES ").count(), 1, "{input}");
+    assert!(!input.contains("-D ") && !input.contains("-A KUBE-SERVICES"), "{input}");
+    node.handle([Event::Service(Change::Deleted(portolan_core::ObjectName::new("shop", "web-9")))]).apply();
+    let input = last_input(&mut node);
+    assert_eq!(input.matches("-D KUBE-SERVICES ").count(), 1, "{input}");
+    assert_eq!(input.matches("-X KUBE-").count(), 2, "{input}");
+    assert!(!input.contains("-I ") && !input.contains("-A "), "{input}");
+    node.assert_as_from_scratch(cluster(3));
+}
+
+#[test]
+fn refusals_come_before_the_rules_that_they_replace_go_and_go_after_others_come() {
+    let mut node = Node::new(cluster(2));
+    node.apply();
+    node.fake(IpFamily::V4).kernel().inputs.clear();
+    node.handle([pods(1, &[])]).apply();
+    let tables = |node: &mut Node| -> Vec<String> {
+        let fake = node.fake(IpFamily::V4);
+        let inputs = std::mem::take(&mut fake.kernel().inputs);
+        inputs.iter().map(|input| input.lines().next().unwrap().to_owned()).collect()
+    };
+    assert_eq!(tables(&mut node), ["*filter", "*nat"]);
+    node.handle([pods(1, &[2])]).apply();
+    assert_eq!(tables(&mut node), ["*nat", "*filter"]);
+}
+
+#[test]
+fn reports_count_rules_by_table() {
+    let mut node = Node::new(cluster(2));
+    let report = node.apply();
+    let held = |report: &ApplyReport| -> Vec<_> {
+        report.holdings.iter().map(|holding| (holding.kind, holding.held, holding.written)).collect()
+    };
+    // Besides Services, nat holds 3 + 1 rules of masquerading and the end of the list; filter 3 of
+    // KUBE-FORWARD and 1 of KUBE-FIREWALL. A Service has one line, 3 rules that choose, 2 for each endpoint.
+    assert_eq!(held(&report), [("filter", 4, 4), ("nat", 5 + 2 * 8, 5 + 2 * 8)]);
+    let report = node.handle([pods(1, &[1, 3])]).apply();
+    assert_eq!(held(&report), [("filter", 4, 0), ("nat", 21, 5)]);
+    let report = node.handle([pods(1, &[])]).apply();
+    assert_eq!(held(&report), [("filter", 5, 1), ("nat", 13, 0)]);
+}
+
+#[test]
+fn a_cluster_that_grows_large_has_no_rule_rewritten_for_that() {
+    let mut node = Node::new(cluster(2));
+    node.apply();
+    let many = (0..5_u8).fold(slice("shop/many", "many").port("dns", Udp, 53), |slice, net| {
+        (0..250_u8).fold(slice, |slice, pod| slice.on("n2", &format!("10.245.{net}.{pod}")))
+    });
+    node.handle([service("shop/many", "10.96.2.1").port("dns", Udp, 53).applied(), many.applied()]).apply();
+    let input = last_input(&mut node);
+    assert!(!input.contains("shop/web"), "{input}");
+    assert!(!input.contains("shop/many:dns -> "), "comments are left out");
+    assert_eq!(node.restart().apply().operations, 0);
+}
+
+#[test]
+fn more_lines_than_it_pays_to_delete_one_by_one_have_the_list_written_anew() {
+    let mut node = Node::new((0..3).flat_map(cluster_of_250).collect::<Vec<_>>());
+    node.apply();
+    let gone = (0..250_u8)
+        .flat_map(|number| {
+            (0..3).map(move |net| portolan_core::ObjectName::new("shop", format!("web-{net}-{number}")))
+        })
+        .map(|name| Event::Service(Change::Deleted(name)));
+    node.fake(IpFamily::V4).kernel().inputs.clear();
+    let report = node.handle(gone).apply();
+    assert_eq!(report.scope, Scope::Full);
+    let inputs = node.fake(IpFamily::V4).kernel().inputs.concat();
+    assert!(inputs.contains("\n:KUBE-SERVICES - [0:0]\n"), "{inputs}");
+    assert!(!inputs.contains("-D KUBE-SERVICES"), "{inputs}");
+    node.assert_as_from_scratch([]);
+}
+
+fn cluster_of_250(net: u8) -> Vec<Event> {
+    let service = |number: u8| {
+        let name = format!("shop/web-{net}-{number}");
+        let endpoints = slice(&name, &format!("web-{net}-{number}")).port("", Tcp, 80);
+        [
+            service(&name, &format!("10.96.{net}.{number}")).port("", Tcp, 80).applied(),
+            endpoints.on("n2", &format!("10.244.{net}.{number}")).applied(),
+        ]
+    };
+    (0..250).flat_map(service).collect()
+}
