@@ -25,15 +25,20 @@ pub struct Portolan {
 }
 
 impl Portolan {
-    /// The flags that suit a [`Topology`](super::Topology) and read a manifest folder, in nftables mode.
+    /// [`flags_in`](Self::flags_in) nftables mode.
+    pub fn flags(manifests: &ManifestFolder) -> Vec<String> {
+        Self::flags_in("nftables", manifests)
+    }
+
+    /// The flags that suit a [`Topology`](super::Topology) and read a manifest folder, in this mode.
     ///
     /// Node ports answer on all addresses of the node, which is called `node1`.
-    pub fn flags(manifests: &ManifestFolder) -> Vec<String> {
+    pub fn flags_in(mode: &str, manifests: &ManifestFolder) -> Vec<String> {
         let cluster = format!("{POD_CIDR_V4},{POD_CIDR_V6}");
         let folder = manifests.path().display().to_string();
         [
             ("--manifests", folder.as_str()),
-            ("--mode", "nftables"),
+            ("--mode", mode),
             ("--hostname-override", "node1"),
             ("--cluster-cidr", &cluster),
             ("--nodeport-addresses", "0.0.0.0/0,::/0"),

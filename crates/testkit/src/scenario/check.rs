@@ -48,8 +48,11 @@ impl Check {
             _ => false,
         };
         let is_told_apart = shows_sender && !packet.from.is_node();
+        let is_refused = matches!(self, Self::Each(_, Expected::IsRefused));
+        let asks_outside = packet.from.is_node() && packet.to.is_from_outside(packet.family);
         packet.needs().iter().any(|need| unmet.contains(need))
             || is_told_apart && unmet.contains(&Need::ClientAddress)
+            || is_refused && asks_outside && unmet.contains(&Need::RefusalsToTheNode)
     }
 }
 

@@ -25,6 +25,26 @@ pub enum Need {
     ServiceCidrs,
     /// A client's endpoint is the same through all addresses of a Service (not so in ipvs mode).
     SharedAffinity,
+    /// Under a Local external policy pods and the node itself reach all endpoints by external addresses (not so
+    /// in ipvs mode, where a virtual server has one list for everybody).
+    LocalShortCut,
+    /// Other ports of load-balancer and external addresses are left alone (not so in ipvs mode, where these
+    /// are the node's own addresses).
+    OpenExternalPorts,
+    /// What the node sends to an address of a Service comes from its outer address (not so in ipvs mode, where
+    /// it comes from the address itself).
+    OuterSource,
+    /// The node itself is refused at load-balancer and external addresses that nobody serves (not so in
+    /// iptables mode, where its packets pass untouched).
+    RefusalsToTheNode,
+    /// Whoever is not in a Service's source ranges is dropped even while it has no endpoints (not so in iptables
+    /// mode, where everybody is refused).
+    RangesWithoutEndpoints,
+    /// Node ports are refused or dropped only at addresses where they would answer (not so in iptables mode,
+    /// where that is so at all of the node's).
+    RefusalsWithinRanges,
+    /// Node ports do not answer on loopback addresses (not so in iptables mode, unless it is told so).
+    SilentLoopback,
 }
 
 impl fmt::Display for Need {
@@ -38,6 +58,13 @@ impl fmt::Display for Need {
             Self::UndefinedPorts => "refusals on undefined ports",
             Self::ServiceCidrs => "drops on unallocated addresses",
             Self::SharedAffinity => "affinity shared by all addresses",
+            Self::LocalShortCut => "a way to all endpoints under Local policies for pods and the node",
+            Self::OpenExternalPorts => "other ports of external addresses left alone",
+            Self::OuterSource => "the node's outer address as source",
+            Self::RefusalsToTheNode => "refusals to the node at external addresses",
+            Self::RangesWithoutEndpoints => "source ranges without endpoints",
+            Self::RefusalsWithinRanges => "refusals within nodePortAddresses alone",
+            Self::SilentLoopback => "loopback without node ports",
         })
     }
 }

@@ -138,6 +138,10 @@ pub struct Destination {
     pub port: u16,
 }
 
+/// How the addresses of [`vip`]s begin: 203.0.113.0/24 and 2001:db8:113::/48.
+const OUTSIDE_V4: [u8; 3] = [203, 0, 113];
+const OUTSIDE_V6: [u16; 3] = [0x2001, 0xdb8, 0x113];
+
 impl Destination {
     /// A destination that is none of the usual ones.
     pub fn new(kind: &'static str, v4: &str, v6: &str, port: u16) -> Self {
@@ -149,6 +153,14 @@ impl Destination {
     #[must_use]
     pub fn at(self, port: u16) -> Self {
         Self { port, ..self }
+    }
+
+    /// Whether it is a load-balancer address or an external one, or another that only the proxy gives a meaning.
+    pub fn is_from_outside(&self, family: IpFamily) -> bool {
+        match self.addresses[family] {
+            IpAddr::V4(ip) => ip.octets()[..3] == OUTSIDE_V4,
+            IpAddr::V6(ip) => ip.segments()[..3] == OUTSIDE_V6,
+        }
     }
 
     /// Address and port of one family.

@@ -122,6 +122,12 @@ fn what_is_not_met_leaves_out_packets_or_everything() {
     assert_eq!(scenario.bridged().left_out(&[Need::Bridge]), LeftOut::Everything);
     let hidden = Scenario::new().expect(traffic().by([Udp]).reaches([1]).as_the_node());
     assert_eq!(hidden.left_out(&[Need::Sctp, Need::ClientAddress]), LeftOut::Nothing);
+    let refused = Scenario::new().expect(from([CLIENT, NODE_ITSELF]).to(everywhere()).by([Udp]).is_refused());
+    assert_eq!(
+        refused.left_out(&[Need::RefusalsToTheNode]),
+        LeftOut::Packets(4),
+        "the node's to two addresses, in two families"
+    );
     let waiting = hidden.after(std::time::Duration::from_secs(1));
     assert_eq!(waiting.left_out(&[Need::RealTime]), LeftOut::Everything);
 }

@@ -82,7 +82,10 @@ impl Site {
     }
 
     /// Puts a bystander at every address that these packets are sent to, unless it is a pod's.
-    pub(super) fn post_bystanders(&mut self, packets: impl Iterator<Item = Packet>) -> Result<(), NetnsError> {
+    pub(super) fn post_bystanders(
+        &mut self,
+        packets: impl Iterator<Item = Packet>,
+    ) -> Result<(), NetnsError> {
         let (on_node, beyond) = self.vacant(packets);
         if !on_node.is_empty() {
             self.on_node.push(EchoServer::start_at(&self.node, BYSTANDER, &on_node)?);

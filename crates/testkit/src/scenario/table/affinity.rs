@@ -150,6 +150,7 @@ pub(in crate::scenario) fn an_endpoint_that_a_policy_rules_out_is_not_used_thoug
 pub(in crate::scenario) fn an_endpoint_elsewhere_is_not_used_by_a_local_cluster_ip_though_it_is_remembered()
 -> Scenario {
     Scenario::new()
+        .needing(Need::SharedAffinity)
         .given(sticky().internal_local())
         .given(pods("web", [here(1), away(2), away(3)]))
         .expect(from(clients(10)).to(external()).stays("outside", [1, 2, 3]).times(2))
@@ -185,6 +186,7 @@ pub(in crate::scenario) fn a_pod_stays_with_itself() -> Scenario {
         .expect(from([Sender::Pod(1)]).to(everywhere()).stays("endpoint", [1]))
         .given(pods("web", [here(1), here(2), away(3)]))
         .expect(from([Sender::Pod(1)]).to(everywhere()).stays("endpoint", [1, 2, 3]))
+        .needing(Need::SharedAffinity)
 }
 
 pub(in crate::scenario) fn ranges_guard_a_service_that_clients_stay_with() -> Scenario {
@@ -195,4 +197,5 @@ pub(in crate::scenario) fn ranges_guard_a_service_that_clients_stay_with() -> Sc
         .expect(from(clients(1)).to([load_balancer_ip(WEB)]).is_dropped())
         .expect(from(clients(1)).to([node_port(WEB)]).stays("endpoint", [1, 2]).times(4))
         .expect(from(clients(1)).to([load_balancer_ip(WEB)]).is_dropped())
+        .needing(Need::SharedAffinity)
 }

@@ -57,7 +57,7 @@ fn node_with_pods(v4: &str, v6: &str) -> Node {
 
 pub(in crate::scenario) fn cluster_cidr_tells_pods_by_their_address() -> Scenario {
     let pods = vec![net("10.244.0.0/16"), net("fd00:10:244::/64")];
-    detecting(DetectLocal::ClusterCidr(pods)).expect_all(tells_pods())
+    detecting(DetectLocal::ClusterCidr(pods)).expect_all(tells_pods()).needing(Need::LocalShortCut)
 }
 
 pub(in crate::scenario) fn cluster_cidr_of_other_addresses_takes_pods_for_others() -> Scenario {
@@ -73,6 +73,7 @@ pub(in crate::scenario) fn node_cidr_tells_pods_by_the_pod_cidrs_of_the_node() -
     detecting(DetectLocal::NodeCidr)
         .given(node_with_pods("10.244.0.0/24", "fd00:10:244::/120"))
         .expect_all(tells_pods())
+        .needing(Need::LocalShortCut)
 }
 
 pub(in crate::scenario) fn node_cidr_follows_the_node() -> Scenario {
@@ -82,6 +83,7 @@ pub(in crate::scenario) fn node_cidr_follows_the_node() -> Scenario {
         .expect_all(takes_pods_for_others())
         .given(node_with_pods("10.244.0.0/24", "fd00:10:244::/120"))
         .expect_all(tells_pods())
+        .needing(Need::LocalShortCut)
 }
 
 pub(in crate::scenario) fn services_that_clients_stay_with_follow_the_node_too() -> Scenario {
@@ -102,7 +104,9 @@ pub(in crate::scenario) fn services_that_clients_stay_with_follow_the_node_too()
 }
 
 pub(in crate::scenario) fn interface_name_prefix_tells_pods_by_their_cable() -> Scenario {
-    detecting(DetectLocal::InterfaceNamePrefix("pod".into())).expect_all(tells_pods())
+    detecting(DetectLocal::InterfaceNamePrefix("pod".into()))
+        .expect_all(tells_pods())
+        .needing(Need::LocalShortCut)
 }
 
 pub(in crate::scenario) fn another_interface_name_prefix_takes_pods_for_others() -> Scenario {
@@ -110,7 +114,10 @@ pub(in crate::scenario) fn another_interface_name_prefix_takes_pods_for_others()
 }
 
 pub(in crate::scenario) fn bridge_interface_tells_pods_by_their_bridge() -> Scenario {
-    detecting(DetectLocal::BridgeInterface("cni0".into())).bridged().expect_all(tells_pods())
+    detecting(DetectLocal::BridgeInterface("cni0".into()))
+        .bridged()
+        .expect_all(tells_pods())
+        .needing(Need::LocalShortCut)
 }
 
 pub(in crate::scenario) fn another_bridge_interface_takes_pods_for_others() -> Scenario {

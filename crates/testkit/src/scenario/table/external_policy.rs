@@ -31,6 +31,7 @@ pub(in crate::scenario) fn local_leads_pods_to_every_endpoint_and_shows_them_as_
         .given(web().external_local())
         .given(pods("web", [here(1), here(2), away(3)]))
         .expect(from([POD]).to(external()).reaches([1, 2, 3]).as_themselves())
+        .needing(Need::LocalShortCut)
 }
 
 pub(in crate::scenario) fn local_leads_the_node_to_every_endpoint_by_its_own_address() -> Scenario {
@@ -38,6 +39,7 @@ pub(in crate::scenario) fn local_leads_the_node_to_every_endpoint_by_its_own_add
         .given(web().external_local())
         .given(pods("web", [here(1), here(2), away(3)]))
         .expect(from([NODE_ITSELF]).to(external()).reaches([1, 2, 3]).as_the_node())
+        .needing(Need::LocalShortCut)
 }
 
 pub(in crate::scenario) fn local_leaves_the_cluster_ip_alone() -> Scenario {
@@ -66,6 +68,7 @@ pub(in crate::scenario) fn local_takes_pods_for_clients_where_nothing_tells_them
         .given(pods("web", [here(1), here(2), away(3)]))
         .expect(from([CLIENT, POD]).to(external()).reaches([1, 2]).as_themselves())
         .expect(from([NODE_ITSELF]).to(external()).reaches([1, 2, 3]).as_the_node())
+        .needing(Need::LocalShortCut)
 }
 
 pub(in crate::scenario) fn local_drops_pods_too_where_nothing_tells_them_and_no_endpoint_is_here() -> Scenario
@@ -86,6 +89,7 @@ pub(in crate::scenario) fn local_refuses_once_no_endpoint_is_anywhere() -> Scena
         .expect_all(local_reaches(&[1], &[1, 2]))
         .given(pods("web", []))
         .expect(all_are_refused())
+        .needing(Need::LocalShortCut)
 }
 
 pub(in crate::scenario) fn local_turns_cluster_and_back() -> Scenario {
@@ -97,6 +101,7 @@ pub(in crate::scenario) fn local_turns_cluster_and_back() -> Scenario {
         .expect_all(all_reach(&[1, 2]))
         .given(web().external_local())
         .expect_all(local_reaches(&[1], &[1, 2]))
+        .needing(Need::LocalShortCut)
 }
 
 pub(in crate::scenario) fn local_follows_endpoints_that_come_and_go_here() -> Scenario {
@@ -118,6 +123,7 @@ pub(in crate::scenario) fn local_goes_with_internal_local() -> Scenario {
         .expect(from([POD]).to([cluster_ip(WEB)]).reaches([1]).as_themselves())
         .expect(from([CLIENT, NODE_ITSELF]).to([cluster_ip(WEB)]).reaches([1]).as_the_node())
         .expect_all(local_reaches(&[1], &[1, 2]))
+        .needing(Need::LocalShortCut)
 }
 
 pub(in crate::scenario) fn local_means_nothing_without_an_external_address() -> Scenario {

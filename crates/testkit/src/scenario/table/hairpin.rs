@@ -2,6 +2,7 @@
 
 use crate::scenario::Scenario;
 use crate::scenario::check::from;
+use crate::scenario::need::Need;
 use crate::scenario::objects::{anywhere, away, here, pods, web};
 use crate::scenario::packet::{Sender, WEB, cluster_ip, everywhere, external};
 
@@ -56,11 +57,11 @@ pub(in crate::scenario) fn a_pod_on_a_bridge_reaches_itself_and_its_neighbours()
 }
 
 pub(in crate::scenario) fn a_pod_reaches_itself_under_local_policies() -> Scenario {
-    under_local_policies()
+    under_local_policies().needing(Need::LocalShortCut)
 }
 
 pub(in crate::scenario) fn a_pod_on_a_bridge_reaches_itself_under_local_policies() -> Scenario {
-    under_local_policies().bridged()
+    under_local_policies().bridged().needing(Need::LocalShortCut)
 }
 
 pub(in crate::scenario) fn a_pod_reaches_itself_where_nothing_tells_pods() -> Scenario {
@@ -83,4 +84,5 @@ pub(in crate::scenario) fn a_terminating_pod_reaches_itself_while_none_is_ready(
         .given(web().external_local())
         .given(pods("web", [here(1).terminating(), away(2).terminating()]))
         .expect(from([ENDPOINT]).to(everywhere()).reaches([1, 2]).as_themselves())
+        .needing(Need::LocalShortCut)
 }

@@ -6,6 +6,7 @@
 use super::all_reach;
 use crate::scenario::Scenario;
 use crate::scenario::check::from;
+use crate::scenario::need::Need;
 use crate::scenario::objects::{away, here, pods, web};
 use crate::scenario::packet::{
     CLIENT, HOST, NODE_ITSELF, POD, Sender, WEB, cluster_ip, everywhere, external, node_port,
@@ -30,6 +31,7 @@ pub(in crate::scenario) fn a_program_on_the_node_is_an_endpoint_here() -> Scenar
         .expect(from([CLIENT]).to(external()).reaches([HOST]).as_themselves())
         .expect(from([POD]).to(external()).reaches([HOST, 2]).as_themselves())
         .expect(from([NODE_ITSELF]).to(external()).reaches([HOST, 2]).as_the_node())
+        .needing(Need::LocalShortCut)
 }
 
 /// The program asks itself, from the address that it serves on.

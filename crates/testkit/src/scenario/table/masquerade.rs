@@ -12,6 +12,7 @@
 use super::detection;
 use crate::scenario::Scenario;
 use crate::scenario::check::{Check, from};
+use crate::scenario::need::Need;
 use crate::scenario::objects::{Objects, away, here, pods, service_at};
 use crate::scenario::packet::{
     CLIENT, Destination, NODE_ITSELF, POD, Seen, Sender, cluster_ip, external_ip, load_balancer_ip, node_port,
@@ -106,19 +107,19 @@ fn matrix(detector: Detector, all: MasqueradeAll) -> Scenario {
 }
 
 pub(in crate::scenario) fn matrix_on_a_node_that_tells_pods() -> Scenario {
-    matrix(Detector::Present, MasqueradeAll::Off)
+    matrix(Detector::Present, MasqueradeAll::Off).needing(Need::LocalShortCut)
 }
 
 pub(in crate::scenario) fn matrix_on_a_node_that_tells_nobody() -> Scenario {
-    matrix(Detector::Absent, MasqueradeAll::Off)
+    matrix(Detector::Absent, MasqueradeAll::Off).needing(Need::LocalShortCut)
 }
 
 pub(in crate::scenario) fn matrix_with_masquerade_all_on_a_node_that_tells_pods() -> Scenario {
-    matrix(Detector::Present, MasqueradeAll::On)
+    matrix(Detector::Present, MasqueradeAll::On).needing(Need::LocalShortCut)
 }
 
 pub(in crate::scenario) fn matrix_with_masquerade_all_on_a_node_that_tells_nobody() -> Scenario {
-    matrix(Detector::Absent, MasqueradeAll::On)
+    matrix(Detector::Absent, MasqueradeAll::On).needing(Need::LocalShortCut)
 }
 
 pub(in crate::scenario) fn a_pod_that_is_asked_directly_sees_who_asks() -> Scenario {

@@ -5,6 +5,7 @@ use portolan_core::node::NodePortSelection;
 use crate::objects::node;
 use crate::scenario::Scenario;
 use crate::scenario::check::from;
+use crate::scenario::need::Need;
 use crate::scenario::objects::{NODE, here, net, pods, this_node, web};
 use crate::scenario::packet::{CLIENT, Destination, NODE_ITSELF, POD, WEB, node_port};
 
@@ -53,6 +54,7 @@ pub(in crate::scenario) fn without_ranges_every_address_answers_but_loopback() -
                 .as_the_node(),
         )
         .expect(from([NODE_ITSELF]).to([at_loopback()]).passes_untouched())
+        .needing(Need::SilentLoopback)
 }
 
 pub(in crate::scenario) fn only_addresses_within_the_ranges_answer() -> Scenario {
@@ -100,6 +102,7 @@ pub(in crate::scenario) fn loopback_does_not_answer_though_the_ranges_hold_it() 
     selecting(ranges(&["127.0.0.0/8", "192.0.2.1/32", "::1/128", "2001:db8:2::1/128"]))
         .expect(from([NODE_ITSELF]).to([at_loopback()]).passes_untouched())
         .expect(from([CLIENT, NODE_ITSELF]).to([node_port(WEB)]).reaches([1]).as_the_node())
+        .needing(Need::SilentLoopback)
 }
 
 pub(in crate::scenario) fn primary_is_the_addresses_of_the_node_object() -> Scenario {
@@ -130,6 +133,7 @@ pub(in crate::scenario) fn a_node_port_without_endpoints_is_refused_only_where_i
         .expect(from([CLIENT, POD, NODE_ITSELF]).to([node_port(WEB)]).is_refused())
         .expect(from([CLIENT, POD, NODE_ITSELF]).to([at_outer_address()]).passes_untouched())
         .expect(from([NODE_ITSELF]).to([at_loopback()]).passes_untouched())
+        .needing(Need::RefusalsWithinRanges)
 }
 
 pub(in crate::scenario) fn a_local_policy_drops_only_where_the_node_port_would_answer() -> Scenario {
@@ -143,4 +147,5 @@ pub(in crate::scenario) fn a_local_policy_drops_only_where_the_node_port_would_a
         .given(pods("web", [away(1)]))
         .expect(from([CLIENT]).to([node_port(WEB)]).is_dropped())
         .expect(from([CLIENT, POD]).to([at_outer_address()]).passes_untouched())
+        .needing(Need::RefusalsWithinRanges)
 }

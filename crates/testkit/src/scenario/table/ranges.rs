@@ -7,6 +7,7 @@ use crate::netns::{NODE_V4, NODE_V6};
 use crate::objects::ServiceBuilder;
 use crate::scenario::Scenario;
 use crate::scenario::check::from;
+use crate::scenario::need::Need;
 use crate::scenario::objects::{away, here, pods, this_node, web};
 use crate::scenario::packet::{
     CLIENT, NODE_ITSELF, POD, Sender, WEB, cluster_ip, external_ip, load_balancer_ip, node_port, vip,
@@ -73,6 +74,7 @@ pub(in crate::scenario) fn outsiders_are_dropped_also_where_others_are_refused()
         .expect(from([CLIENT]).to([load_balancer_ip(WEB)]).is_refused())
         .expect(from([STRANGER, POD]).to([load_balancer_ip(WEB)]).is_dropped())
         .expect(from([STRANGER]).to([external_ip(WEB), node_port(WEB)]).is_refused())
+        .needing(Need::RangesWithoutEndpoints)
 }
 
 pub(in crate::scenario) fn ranges_hold_under_the_local_policy_before_pods_get_their_short_cut() -> Scenario {
@@ -145,6 +147,7 @@ pub(in crate::scenario) fn the_node_gets_through_by_an_address_in_a_range() -> S
         .given(pods("web", [here(1), away(2)]))
         .expect(from([NODE_BY_ITS_ADDRESS]).to([load_balancer_ip(WEB)]).reaches([1, 2]).as_the_node())
         .expect(from([NODE_ITSELF, POD]).to([load_balancer_ip(WEB)]).is_dropped())
+        .needing(Need::OuterSource)
 }
 
 /// Where the node has the load-balancer address itself, as cloud agents set it up, what it sends there

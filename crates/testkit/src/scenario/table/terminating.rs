@@ -46,6 +46,7 @@ pub(in crate::scenario) fn external_local_falls_back_to_those_here_though_others
         .expect(from([CLIENT]).to(external()).reaches([1]).as_themselves())
         .expect(from([POD]).to(external()).reaches([3]).as_themselves())
         .expect(from([NODE_ITSELF]).to(external()).reaches([3]).as_the_node())
+        .needing(Need::LocalShortCut)
 }
 
 pub(in crate::scenario) fn external_local_prefers_ready_ones_here() -> Scenario {

@@ -119,6 +119,7 @@ pub(in crate::scenario) fn local_policies_do_not_ask_for_hints() -> Scenario {
         .given(web().internal_local().external_local())
         .given(pods("web", zoned()))
         .expect_all(local_reaches(&[1, 3], &[1, 2]))
+        .needing(Need::LocalShortCut)
 }
 
 pub(in crate::scenario) fn a_local_policy_drops_although_a_near_endpoint_is_elsewhere() -> Scenario {

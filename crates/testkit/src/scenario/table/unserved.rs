@@ -69,6 +69,7 @@ pub(in crate::scenario) fn another_port_of_an_external_address_is_left_alone() -
         .given(web())
         .given(pods("web", [here(1)]))
         .expect(from([CLIENT, POD, NODE_ITSELF]).to(others).passes_untouched())
+        .needing(Need::OpenExternalPorts)
 }
 
 pub(in crate::scenario) fn an_unallocated_service_address_is_dropped() -> Scenario {

@@ -57,6 +57,7 @@ pub(in crate::scenario) fn clients_are_refused_when_all_endpoints_go_and_served_
         .expect(all_are_refused())
         .given(pods("web", [away(3)]))
         .expect(from([CLIENT]).to(everywhere()).stays("endpoint", [3]))
+        .needing(Need::SharedAffinity)
 }
 
 pub(in crate::scenario) fn affinity_can_be_turned_off_and_on() -> Scenario {
@@ -71,6 +72,7 @@ pub(in crate::scenario) fn affinity_can_be_turned_off_and_on() -> Scenario {
         .expect(to().reaches([1, 2]).as_the_node())
         .given(sticky())
         .expect(to().stays("again", [1, 2]))
+        .needing(Need::SharedAffinity)
 }
 
 /// A Service whose pods are about to change their port: some serve on the old one, some on the new one,
