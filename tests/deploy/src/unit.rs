@@ -54,6 +54,16 @@ fn systemd_finds_the_service_well_confined() {
 }
 
 #[test]
+fn free_memory_is_given_back_by_the_service_and_by_the_image_alike() {
+    let unit = text("deploy/systemd/portolan.service");
+    let recipe = text("deploy/Containerfile");
+    let threshold = unit.lines().find_map(|line| line.strip_prefix("Environment="));
+
+    assert_eq!(threshold, Some("MALLOC_TRIM_THRESHOLD_=131072"));
+    assert_eq!(recipe.lines().find_map(|line| line.strip_prefix("ENV ")), threshold);
+}
+
+#[test]
 fn nothing_runs_when_the_service_stops() {
     let unit = text("deploy/systemd/portolan.service");
 
