@@ -209,7 +209,8 @@ impl fmt::Display for Hash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut text = [0; CHARACTERS];
         data_encoding::BASE32_NOPAD.encode_mut(&self.0, &mut text);
-        text.iter().try_for_each(|byte| f.write_char(char::from(*byte)))
+        // Base32 is ASCII.
+        f.write_str(std::str::from_utf8(&text).unwrap_or_default())
     }
 }
 

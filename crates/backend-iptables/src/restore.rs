@@ -22,10 +22,11 @@ use crate::rule::Rule;
 /// The first error is kept for [`finish`](Self::finish), and nothing is written after it.
 #[derive(Debug)]
 pub struct Input<W> {
-    writer: Counting<W>,
+    writer: W,
+    /// What is being put together: a line has many pieces, and those come together faster here.
+    line: String,
     table: Option<Table>,
-    lines: u64,
-    rules: u64,
+    written: Written,
     failure: Option<io::Error>,
 }
 
@@ -41,9 +42,9 @@ pub struct Written {
 }
 
 impl<W: Write> Input<W> {
-    /// Nothing yet. Lines come in many small pieces, so `writer` should be buffered.
+    /// Nothing yet. `writer` gets a line at a time, so it should be buffered.
     pub fn new(writer: W) -> Self {
-        Self { writer: Counting { inner: writer, bytes: 0 }, table: None, lines: 0, rules: 0, failure: None }
+        Self { writer, line: String::new(), table: None, written: Written::default(), failure: None }
     }
 
     /// Begins the section of a table; the one before must have been committed.
@@ -66,13 +67,13 @@ impl<W: Write> Input<W> {
 
     /// Puts a rule at the end of a chain.
     pub fn append(&mut self, chain: Chain, rule: &Rule<'_>) {
-        self.rules += 1;
+        self.written.rules += 1;
         self.line(format_args!("-A {chain}{rule}"));
     }
 
     /// Puts a rule at the top of a chain.
     pub fn insert(&mut self, chain: Chain, rule: &Rule<'_>) {
-        self.rules += 1;
+        self.written.rules += 1;
         self.line(format_args!("-I {chain}{rule}"));
     }
 
@@ -108,12 +109,12 @@ impl<W: Write> Input<W> {
 
     /// Lines so far, which is the number of the last one.
     pub fn lines(&self) -> u64 {
-        self.lines
+        self.written.lines
     }
 
     /// Bytes so far.
     pub fn bytes(&self) -> u64 {
-        self.writer.bytes
+        self.written.bytes
     }
 
     /// Hands everything on.
@@ -125,15 +126,20 @@ impl<W: Write> Input<W> {
             return Err(failure);
         }
         self.writer.flush()?;
-        Ok(Written { lines: self.lines, bytes: self.writer.bytes, rules: self.rules })
+        Ok(self.written)
     }
 
     fn line(&mut self, line: fmt::Arguments<'_>) {
         if self.failure.is_some() {
             return;
         }
-        self.lines += 1;
-        self.failure = writeln!(self.writer, "{line}").err();
+        self.line.clear();
+        // Writing to a text cannot fail.
+        let _ = fmt::Write::write_fmt(&mut self.line, line);
+        self.line.push('\n');
+        self.written.lines += 1;
+        self.written.bytes += self.line.len() as u64;
+        self.failure = self.writer.write_all(self.line.as_bytes()).err();
     }
 }
 
@@ -162,24 +168,5 @@ impl<W: Write> Sink for Appended<'_, W> {
         if self.0.table == Some(table) {
             self.0.append(chain, rule);
         }
-    }
-}
-
-/// Counts what goes through.
-#[derive(Debug)]
-struct Counting<W> {
-    inner: W,
-    bytes: u64,
-}
-
-impl<W: Write> Write for Counting<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.inner.write(bytes)?;
-        self.bytes += written as u64;
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
     }
 }

@@ -23,8 +23,8 @@ pub fn whole(cx: &Context<'_>, plan: &NodePlan, into: impl Write) -> io::Result<
     let mut input = Input::new(into);
     for table in Table::ALL {
         input.table(table);
-        tell(cx, &ports, &mut input.declared());
-        tell(cx, &ports, &mut input.appended());
+        declare(cx, table, &ports, &mut input.declared());
+        append(cx, table, &ports, &mut input.appended());
         for (_, from, rule) in jumps(cx).filter(|(of, ..)| *of == table) {
             input.insert(Chain::BuiltIn(from), &rule);
         }
@@ -33,16 +33,33 @@ pub fn whole(cx: &Context<'_>, plan: &NodePlan, into: impl Write) -> io::Result<
     input.finish()
 }
 
-fn tell(cx: &Context<'_>, ports: &[(&ServicePortName, &Arc<ServicePort>)], sink: &mut impl Sink) {
-    for (table, list) in LISTS {
-        sink.chain(table, Chain::Fixed(list));
+type Ports<'p> = [(&'p ServicePortName, &'p Arc<ServicePort>)];
+
+/// Tells at least what has chains in `table`.
+fn declare(cx: &Context<'_>, table: Table, ports: &Ports<'_>, sink: &mut impl Sink) {
+    for (of, list) in LISTS {
+        sink.chain(of, Chain::Fixed(list));
     }
     fixed_chains(cx, sink);
-    for (name, port) in ports {
-        dispatch(cx, name, port, sink);
+    if table == Table::Nat {
+        for (name, port) in ports {
+            own_chains(cx, name, port, sink);
+        }
+    }
+}
+
+/// Tells at least what has rules in `table`.
+fn append(cx: &Context<'_>, table: Table, ports: &Ports<'_>, sink: &mut impl Sink) {
+    fixed_chains(cx, sink);
+    if table != Table::Mangle {
+        for (name, port) in ports {
+            dispatch(cx, name, port, sink);
+        }
     }
     last_rules(cx, sink);
-    for (name, port) in ports {
-        own_chains(cx, name, port, sink);
+    if table == Table::Nat {
+        for (name, port) in ports {
+            own_chains(cx, name, port, sink);
+        }
     }
 }
