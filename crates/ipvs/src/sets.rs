@@ -12,7 +12,7 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use portolan_core::IpFamily;
-use portolan_netlink::{Message, MessageWriter, NetlinkSocket, Protocol, flag};
+use portolan_netlink::{Message, MessageWriter, NetlinkError, NetlinkSocket, Protocol, flag};
 
 pub use change::SetChange;
 pub use member::Member;
@@ -71,12 +71,20 @@ impl Sets {
     pub fn names(&mut self) -> Result<HashSet<String>, IpvsError> {
         let take = |names: &mut HashSet<String>, message: &Message<'_>| names.extend(wire::set_name(message));
         match self.socket.dump(wire::LIST, wire::write_names_only, take) {
-            // What a netfilter socket answers when the part asked for is neither there nor can be loaded
-            // (`nfnetlink_rcv_msg`).
-            Err(error) if matches!(error.errno(), Some(libc::EINVAL | libc::EOPNOTSUPP)) => {
-                Ok(HashSet::new())
-            }
+            Err(error) if is_absent(&error) => Ok(HashSet::new()),
             listed => listed.map_err(IpvsError::read("the names of address sets")),
+        }
+    }
+
+    /// Whether the kernel has sets, or can load them.
+    ///
+    /// # Errors
+    /// The kernel does not answer.
+    pub fn are_there(&mut self) -> Result<bool, IpvsError> {
+        let take = |(): &mut (), _: &Message<'_>| {};
+        match self.socket.dump(wire::LIST, wire::write_names_only, take) {
+            Err(error) if is_absent(&error) => Ok(false),
+            listed => listed.map(|()| true).map_err(IpvsError::read("whether there are address sets")),
         }
     }
 
@@ -154,6 +162,12 @@ impl Sets {
             _ => Err(IpvsError::Send { action: format!("destroy address set {name}"), source: error }),
         }
     }
+}
+
+/// What a netfilter socket answers when the part asked for is neither there nor can be loaded
+/// (`nfnetlink_rcv_msg`).
+fn is_absent(error: &NetlinkError) -> bool {
+    matches!(error.errno(), Some(libc::EINVAL | libc::EOPNOTSUPP))
 }
 
 #[cfg(test)]

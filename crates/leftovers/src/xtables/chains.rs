@@ -1,6 +1,7 @@
 //! Which chains are kube-proxy's, by table and name.
 //!
-//! The names are those of kube-proxy 1.36, and `KUBE-XLB-` of versions before 1.24. Not among them, though
+//! The names are those of kube-proxy 1.36, and `KUBE-XLB-` of versions before 1.24; our own iptables and ipvs
+//! modes use the same. Not among them, though
 //! they begin the same way, are the kubelet's `KUBE-FIREWALL`, `KUBE-MARK-DROP`, `KUBE-KUBELET-CANARY` and
 //! `KUBE-IPTABLES-HINT`.
 
@@ -35,7 +36,7 @@ pub(super) const TABLES: [&str; 3] = ["nat", "filter", "mangle"];
 /// Beginnings of names in the table nat, each followed by a hash.
 const PER_SERVICE: [&str; 6] = ["KUBE-SVC-", "KUBE-SVL-", "KUBE-SEP-", "KUBE-FW-", "KUBE-EXT-", "KUBE-XLB-"];
 
-const NAMED: [Named; 18] = {
+const NAMED: [Named; 20] = {
     use Part::{Iptables, Ipvs};
     use Way::{Called, Hooked};
     const fn chain(table: &'static str, name: &'static str, part: Part, way: Way) -> Named {
@@ -60,6 +61,9 @@ const NAMED: [Named; 18] = {
         chain("filter", "KUBE-SOURCE-RANGES-FIREWALL", Ipvs, Called),
         chain("filter", "KUBE-IPVS-FILTER", Ipvs, Hooked),
         chain("filter", "KUBE-IPVS-OUT-FILTER", Ipvs, Hooked),
+        // Where our own ipvs mode guards load balancers' addresses against the node itself.
+        chain("mangle", "KUBE-IPVS-OUT-FILTER", Ipvs, Hooked),
+        chain("mangle", "KUBE-SOURCE-RANGES-FIREWALL", Ipvs, Called),
     ]
 };
 

@@ -1,0 +1,199 @@
+//! Comparing everything: what the plan takes with what the kernel has, whoever made it.
+//!
+//! An earlier run of this proxy, or kube-proxy, may have left all of it; then only the difference is written.
+//! Virtual servers that no plan wants are removed if they are ours to remove: their address is one of our
+//! device's, or the node's own with a port that our sets list as a node port. Others stay, whatever they are;
+//! kube-proxy would remove them.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Instant;
+
+use portolan_core::Protocol;
+use portolan_core::plan::NodePlan;
+use portolan_ipvs::{Destination, Member, Server, ServerChange, ServerKey, ServerSettings, Set};
+
+use crate::Options;
+use crate::changes::Changes;
+use crate::graceful::is_idle;
+use crate::kernel::{Kernel, KernelError};
+use crate::state::{Loaded, add, dismiss};
+use crate::surroundings::{HostAddresses, Surroundings};
+use crate::wanted::{Serving, Wanted};
+
+/// Reads the kernel, and says what it takes to make it follow the plan.
+pub(crate) fn compare(
+    plan: &NodePlan,
+    options: &Options,
+    kernel: &mut impl Kernel,
+    now: Instant,
+) -> Result<(Loaded, Changes), KernelError> {
+    let addresses = kernel.addresses()?;
+    let mut here = Surroundings::new(addresses.elsewhere.clone(), &plan.node.node_port_addresses, options);
+    here.taken = taken(plan, &here);
+    let mut loaded = Loaded::new(here);
+    let servers = collect(plan, &mut loaded);
+    let mut changes = Changes::new(plan.family);
+    let present = Present::read(kernel, addresses)?;
+    compare_members(&loaded, &present, &mut changes);
+    compare_addresses(&loaded, &present, &mut changes);
+    compare_servers(
+        servers,
+        &present,
+        options,
+        kernel,
+        &mut Comparison { loaded: &mut loaded, changes: &mut changes, now },
+    )?;
+    Ok((loaded, changes))
+}
+
+/// What the kernel has before anything is changed.
+struct Present {
+    addresses: HostAddresses,
+    members: HashMap<Set, HashSet<Member>>,
+    servers: Vec<Server>,
+}
+
+impl Present {
+    fn read(kernel: &mut impl Kernel, addresses: HostAddresses) -> Result<Self, KernelError> {
+        let mut members = HashMap::new();
+        for set in Set::ALL {
+            members.insert(*set, kernel.members(*set)?);
+        }
+        Ok(Self { addresses, members, servers: kernel.servers()? })
+    }
+
+    fn has(&self, set: Set, member: &Member) -> bool {
+        self.members.get(&set).is_some_and(|members| members.contains(member))
+    }
+
+    /// Whether a virtual server is ours, or was of an earlier run, or kube-proxy's.
+    fn is_ours(&self, key: &ServerKey) -> bool {
+        self.addresses.on_device.contains(&key.address)
+            || self.addresses.elsewhere.contains(&key.address) && self.is_node_port(key)
+    }
+
+    fn is_node_port(&self, key: &ServerKey) -> bool {
+        let socket = std::net::SocketAddr::new(key.address, key.port);
+        match key.protocol {
+            Protocol::Tcp => self.has(Set::NodePortTcp, &Member::Port(key.port)),
+            Protocol::Udp => self.has(Set::NodePortUdp, &Member::Port(key.port)),
+            Protocol::Sctp => self.has(Set::NodePortSctp, &Member::Socket(Protocol::Sctp, socket)),
+        }
+    }
+}
+
+/// Servers at the node's own addresses that are not for node ports.
+fn taken(plan: &NodePlan, here: &Surroundings) -> HashSet<ServerKey> {
+    let ports = plan.service_ports.iter();
+    let keys = ports.flat_map(|(name, port)| {
+        let own = port.cluster_ip.into_iter().chain(port.external_addresses());
+        let own = own.filter(|ip| here.elsewhere.contains(ip));
+        own.map(|address| ServerKey { protocol: name.protocol, address, port: port.port })
+    });
+    keys.collect()
+}
+
+/// Takes note of all that the plan wants, and gives the servers in the order in which they are to come.
+fn collect(plan: &NodePlan, loaded: &mut Loaded) -> Vec<(ServerKey, Serving)> {
+    let mut servers = Vec::new();
+    for name in plan.names_by_importance() {
+        let wanted = Wanted::of(name, &plan.service_ports[name], &loaded.here);
+        servers.extend(wanted.servers);
+        wanted.addresses.into_iter().for_each(|ip| loaded.addresses.add(ip));
+        wanted.members.into_iter().for_each(|member| loaded.members.add(member));
+    }
+    // All of it is compared, and so nothing of it is news.
+    loaded.addresses.settle();
+    loaded.members.settle();
+    loaded.sample = servers.first().map(|(key, _)| *key);
+    servers
+}
+
+fn compare_members(loaded: &Loaded, present: &Present, changes: &mut Changes) {
+    for (set, member) in loaded.members.iter().filter(|(set, member)| !present.has(*set, member)) {
+        changes.member_in(*set, *member);
+    }
+    for (set, members) in present.members.iter().filter(|(set, _)| **set != Set::IpvsIps) {
+        for member in members.iter().filter(|member| !loaded.members.has(&(*set, **member))) {
+            changes.member_out(*set, *member);
+        }
+    }
+}
+
+/// An address and its element in the filter's set belong together: where one is missing both are written.
+fn compare_addresses(loaded: &Loaded, present: &Present, changes: &mut Changes) {
+    let known = |ip| present.has(Set::IpvsIps, &Member::Ip(ip));
+    for ip in loaded.addresses.iter() {
+        if !present.addresses.on_device.contains(ip) || !known(*ip) {
+            changes.address_in(*ip);
+        }
+    }
+    let filtered = present.members.get(&Set::IpvsIps).into_iter().flatten();
+    let filtered = filtered.filter_map(|member| if let Member::Ip(ip) = member { Some(*ip) } else { None });
+    let all: HashSet<_> = present.addresses.on_device.iter().copied().chain(filtered).collect();
+    all.into_iter().filter(|ip| !loaded.addresses.has(ip)).for_each(|ip| changes.address_out(ip));
+}
+
+/// What servers are compared into.
+struct Comparison<'a> {
+    loaded: &'a mut Loaded,
+    changes: &'a mut Changes,
+    now: Instant,
+}
+
+fn compare_servers(
+    wanted: Vec<(ServerKey, Serving)>,
+    present: &Present,
+    options: &Options,
+    kernel: &mut impl Kernel,
+    into: &mut Comparison<'_>,
+) -> Result<(), KernelError> {
+    let mut others: HashMap<ServerKey, &ServerSettings> =
+        present.servers.iter().map(|server| (server.key, &server.settings)).collect();
+    for (key, serving) in wanted {
+        match others.remove(&key) {
+            None => add(key, serving, into.changes),
+            Some(settings) => {
+                if *settings != serving.settings {
+                    into.changes.server(ServerChange::Edit(key, serving.settings.clone()));
+                }
+                let destinations = kernel.destinations(&key)?;
+                into.compare_destinations(key, &serving, &destinations);
+            }
+        }
+    }
+    let mut stale: Vec<_> =
+        others.into_keys().filter(|key| present.is_ours(key) && !options.excludes(key.address)).collect();
+    stale.sort_unstable();
+    for key in stale {
+        into.changes.server(ServerChange::Remove(key));
+    }
+    Ok(())
+}
+
+impl Comparison<'_> {
+    fn compare_destinations(&mut self, key: ServerKey, serving: &Serving, present: &[Destination]) {
+        let mut others: HashMap<_, _> = present.iter().map(|found| (found.socket, found)).collect();
+        for (endpoint, weight) in &serving.destinations {
+            match others.remove(endpoint) {
+                None => self.changes.server(ServerChange::AddDestination(key, *endpoint, *weight)),
+                Some(found) if found.weight != *weight => {
+                    self.changes.server(ServerChange::Weigh(key, *endpoint, *weight));
+                }
+                Some(_) => {}
+            }
+        }
+        let mut others: Vec<_> = others.into_values().collect();
+        others.sort_unstable_by_key(|found| found.socket);
+        for found in others {
+            if is_idle(found) {
+                self.changes.server(ServerChange::RemoveDestination(key, found.socket));
+            } else if key.protocol == Protocol::Tcp && found.weight == 0 {
+                // An earlier run saw to that, and its connections last.
+                self.loaded.graceful.retire(key, found.socket, self.now);
+            } else {
+                dismiss(key, found.socket, &mut self.loaded.graceful, self.changes, self.now);
+            }
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Makes ipvs backends, and finds out whether they can work here.
+
+use async_trait::async_trait;
+use portolan_core::backend::error_chain;
+use portolan_core::{BackendError, BackendFactory, IpFamily, ProbeFailure, ProxyBackend, ProxyMode};
+use portolan_host::{iptables, ipvs};
+use portolan_ipvs::{DEVICE, IpvsError, Links, Servers, Sets};
+
+use crate::kernel::Netlink;
+use crate::{IpvsBackend, Options};
+
+/// A device that is made and deleted at once, to see whether that is possible.
+const TRIAL: &str = "portolan-trial";
+
+/// `--mode ipvs`.
+#[derive(Debug, Default)]
+pub struct IpvsFactory {
+    options: Options,
+}
+
+impl IpvsFactory {
+    /// A factory that has looked at nothing yet.
+    pub fn new(options: Options) -> Self {
+        Self { options }
+    }
+
+    fn find_missing(&self) -> Option<String> {
+        ipvs::probe()
+            .map_err(|missing| missing.to_string())
+            .and_then(|()| self.find_scheduler())
+            .and_then(|()| find_sets())
+            .and_then(|()| find_dummy())
+            .and_then(|()| iptables::probe(IpFamily::V4).map_err(|missing| missing.to_string()))
+            .err()
+    }
+
+    fn find_scheduler(&self) -> Result<(), String> {
+        let scheduler = self.options.scheduler();
+        let has = |servers: Option<Servers>| match servers {
+            Some(mut servers) => servers.has_scheduler(&scheduler),
+            None => Ok(false),
+        };
+        match Servers::load().and_then(has) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(format!("the IPVS scheduler {scheduler} (module ip_vs_{scheduler})")),
+            Err(error) => Err(unanswered("IPVS schedulers", &error)),
+        }
+    }
+}
+
+fn find_sets() -> Result<(), String> {
+    match Sets::load().and_then(|mut sets| sets.are_there()) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err("address sets (module ip_set)".to_owned()),
+        Err(error) => Err(unanswered("address sets", &error)),
+    }
+}
+
+fn find_dummy() -> Result<(), String> {
+    let try_one = || -> Result<(), IpvsError> {
+        let mut links = Links::open()?;
+        if links.find(DEVICE)?.is_some() {
+            return Ok(());
+        }
+        links.create_dummy(TRIAL)?;
+        if let Some(link) = links.find(TRIAL)? {
+            links.delete(&link, TRIAL)?;
+        }
+        Ok(())
+    };
+    try_one().map_err(|error| match error.errno() {
+        Some(libc::EOPNOTSUPP) => "dummy devices (module dummy)".to_owned(),
+        _ => unanswered("dummy devices", &error),
+    })
+}
+
+fn unanswered(what: &str, error: &IpvsError) -> String {
+    format!("an answer of the kernel about {what}: {}", error_chain(error))
+}
+
+#[async_trait]
+impl BackendFactory for IpvsFactory {
+    fn mode(&self) -> ProxyMode {
+        ProxyMode::IPVS
+    }
+
+    async fn probe(&self) -> Result<(), ProbeFailure> {
+        self.find_missing().map_or(Ok(()), |missing| Err(ProbeFailure { mode: self.mode(), missing }))
+    }
+
+    fn leaves_flows(&self) -> bool {
+        true
+    }
+
+    fn create(&self, family: IpFamily) -> Result<Box<dyn ProxyBackend>, BackendError> {
+        let kernel = Netlink::open(family, self.options.clone())?;
+        Ok(Box::new(IpvsBackend::new(family, self.options.clone(), kernel)))
+    }
+}

@@ -1,0 +1,174 @@
+//! Endpoints that get nothing new and keep the connections they have: when they are looked at, and when they go.
+//!
+//! A TCP endpoint that is no longer wanted has its weight set to zero, which is all that a change costs. Some
+//! time later the kernel is asked how many connections it has left, and again, at growing intervals, until
+//! there are none; then it goes. One that is wanted again meanwhile gets its weight back.
+//!
+//! Nothing else knows these endpoints, and nothing has to: after a restart they are found in the kernel as
+//! destinations that no plan wants.
+//!
+//! The clock is the caller's.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use portolan_ipvs::{Destination, ServerKey};
+
+/// When an endpoint is looked at for the first time, and at most after how long again. The latter is
+/// kube-proxy's interval for all of them.
+const FIRST_LOOK: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// All such endpoints of one family.
+#[derive(Debug, Default)]
+pub(crate) struct Graceful {
+    servers: HashMap<ServerKey, HashMap<SocketAddr, Look>>,
+}
+
+/// When an endpoint is looked at next.
+#[derive(Debug, Clone, Copy)]
+struct Look {
+    at: Instant,
+    pause: Duration,
+}
+
+impl Graceful {
+    /// Remembers an endpoint that gets nothing new from now on.
+    pub(crate) fn retire(&mut self, server: ServerKey, endpoint: SocketAddr, now: Instant) {
+        let look = Look { at: now + FIRST_LOOK, pause: FIRST_LOOK };
+        self.servers.entry(server).or_default().insert(endpoint, look);
+    }
+
+    /// Forgets an endpoint that is wanted again; gives whether it was remembered, and so is in the kernel.
+    pub(crate) fn reclaim(&mut self, server: &ServerKey, endpoint: SocketAddr) -> bool {
+        let Some(endpoints) = self.servers.get_mut(server) else { return false };
+        let was_there = endpoints.remove(&endpoint).is_some();
+        if endpoints.is_empty() {
+            self.servers.remove(server);
+        }
+        was_there
+    }
+
+    /// Forgets all of a virtual server that goes.
+    pub(crate) fn forget(&mut self, server: &ServerKey) {
+        self.servers.remove(server);
+    }
+
+    /// The virtual servers that have endpoints to be looked at.
+    pub(crate) fn due(&self, now: Instant) -> Vec<ServerKey> {
+        let is_due = |looks: &HashMap<SocketAddr, Look>| looks.values().any(|look| look.at <= now);
+        let mut due: Vec<_> =
+            self.servers.iter().filter(|(_, looks)| is_due(looks)).map(|(server, _)| *server).collect();
+        due.sort_unstable();
+        due
+    }
+
+    /// Takes what was seen of a virtual server, and gives the endpoints that can go now.
+    pub(crate) fn looked(
+        &mut self,
+        server: &ServerKey,
+        seen: &[Destination],
+        now: Instant,
+    ) -> Vec<SocketAddr> {
+        let Some(endpoints) = self.servers.get_mut(server) else { return Vec::new() };
+        let mut gone = Vec::new();
+        endpoints.retain(|endpoint, look| {
+            // Somebody else has removed it.
+            let Some(destination) = seen.iter().find(|destination| destination.socket == *endpoint) else {
+                return false;
+            };
+            if is_idle(destination) {
+                gone.push(*endpoint);
+                return false;
+            }
+            if look.at <= now {
+                look.pause = (look.pause * 2).min(LONGEST_PAUSE);
+                look.at = now + look.pause;
+            }
+            true
+        });
+        if endpoints.is_empty() {
+            self.servers.remove(server);
+        }
+        gone.sort_unstable();
+        gone
+    }
+
+    /// After how long to look next, if at all.
+    pub(crate) fn next_look(&self, now: Instant) -> Option<Duration> {
+        let looks = self.servers.values().flat_map(HashMap::values);
+        looks.map(|look| look.at.saturating_duration_since(now)).min()
+    }
+}
+
+/// Whether a destination has no connections left.
+pub(crate) fn is_idle(destination: &Destination) -> bool {
+    destination.active == 0 && destination.inactive == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server() -> ServerKey {
+        let address = "10.96.0.10".parse().unwrap();
+        ServerKey { protocol: portolan_core::Protocol::Tcp, address, port: 80 }
+    }
+
+    fn endpoint(number: u8) -> SocketAddr {
+        ([10, 244, 0, number], 8080).into()
+    }
+
+    fn seen(number: u8, active: u32, inactive: u32) -> Destination {
+        Destination { socket: endpoint(number), weight: 0, active, inactive }
+    }
+
+    #[test]
+    fn an_endpoint_goes_when_its_last_connection_has_ended() {
+        let (mut graceful, start) = (Graceful::default(), Instant::now());
+        let after = |seconds| start + Duration::from_secs(seconds);
+        graceful.retire(server(), endpoint(1), start);
+        assert_eq!(graceful.due(start), []);
+        assert_eq!(graceful.next_look(start), Some(FIRST_LOOK));
+        assert_eq!(graceful.due(after(1)), [server()]);
+        assert_eq!(graceful.looked(&server(), &[seen(1, 1, 0)], after(1)), []);
+        assert_eq!(graceful.looked(&server(), &[seen(1, 0, 1)], after(3)), []);
+        assert_eq!(graceful.looked(&server(), &[seen(1, 0, 0)], after(7)), [endpoint(1)]);
+        assert_eq!(graceful.next_look(after(7)), None);
+    }
+
+    #[test]
+    fn pauses_grow_to_a_minute() {
+        let (mut graceful, mut now) = (Graceful::default(), Instant::now());
+        graceful.retire(server(), endpoint(1), now);
+        let mut pauses = Vec::new();
+        for _ in 0..8 {
+            let pause = graceful.next_look(now).unwrap();
+            pauses.push(pause.as_secs());
+            now += pause;
+            graceful.looked(&server(), &[seen(1, 1, 0)], now);
+        }
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60]);
+    }
+
+    #[test]
+    fn one_that_is_wanted_again_is_not_looked_at() {
+        let (mut graceful, now) = (Graceful::default(), Instant::now());
+        graceful.retire(server(), endpoint(1), now);
+        assert!(graceful.reclaim(&server(), endpoint(1)));
+        assert!(!graceful.reclaim(&server(), endpoint(1)));
+        assert_eq!(graceful.next_look(now), None);
+    }
+
+    #[test]
+    fn one_that_others_removed_and_those_of_a_server_that_went_are_forgotten() {
+        let (mut graceful, now) = (Graceful::default(), Instant::now());
+        graceful.retire(server(), endpoint(1), now);
+        assert_eq!(graceful.looked(&server(), &[seen(2, 0, 0)], now), []);
+        assert_eq!(graceful.next_look(now), None);
+        graceful.retire(server(), endpoint(1), now);
+        graceful.forget(&server());
+        assert_eq!(graceful.next_look(now), None);
+    }
+}

@@ -1,0 +1,74 @@
+//! What the backend asks of the kernel, and a kernel that is one.
+
+mod errors;
+mod netlink;
+mod settings;
+
+use std::collections::HashSet;
+
+use portolan_ipvs::{Destination, Member, Sent, Server, ServerKey, Set};
+
+use crate::changes::Change;
+use crate::surroundings::HostAddresses;
+
+pub use errors::KernelError;
+pub use netlink::Netlink;
+
+/// Reads and changes what one family of the mode has in a kernel.
+pub trait Kernel: Send {
+    /// Makes everything be there that changes are made to: modules, settings, the device, all sets.
+    ///
+    /// Gives how much had to be made. Makes nothing that is there.
+    ///
+    /// # Errors
+    /// Something is not to be had.
+    fn prepare(&mut self) -> Result<usize, KernelError>;
+
+    /// The addresses of the family.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    fn addresses(&mut self) -> Result<HostAddresses, KernelError>;
+
+    /// All virtual servers of the family, whosever they are.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    fn servers(&mut self) -> Result<Vec<Server>, KernelError>;
+
+    /// Where one of them leads.
+    ///
+    /// # Errors
+    /// That cannot be read.
+    fn destinations(&mut self, server: &ServerKey) -> Result<Vec<Destination>, KernelError>;
+
+    /// Whether there is this virtual server.
+    ///
+    /// # Errors
+    /// That cannot be found out.
+    fn has_server(&mut self, server: &ServerKey) -> Result<bool, KernelError>;
+
+    /// What is in a set; nothing if there is no such set.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    fn members(&mut self, set: Set) -> Result<HashSet<Member>, KernelError>;
+
+    /// Carries changes out, in this order.
+    ///
+    /// # Errors
+    /// One was refused; of the others some were carried out.
+    fn carry_out(&mut self, changes: &[Change]) -> Result<Sent, KernelError>;
+
+    /// Everything that `iptables-save` prints.
+    ///
+    /// # Errors
+    /// The program failed.
+    fn saved_rules(&mut self, each_line: &mut dyn FnMut(&str)) -> Result<(), KernelError>;
+
+    /// Loads input for `iptables-restore`.
+    ///
+    /// # Errors
+    /// The program failed.
+    fn load_rules(&mut self, input: &str) -> Result<(), KernelError>;
+}

@@ -1,0 +1,62 @@
+//! Why the kernel does not hold what it should.
+
+use std::error::Error;
+
+use portolan_backend_iptables::programs::ProgramError;
+use portolan_core::{BackendError, ProxyMode};
+use portolan_host::HostError;
+use portolan_ipvs::IpvsError;
+
+/// Why a step failed.
+///
+/// Messages leave the source out; print the chain of sources with them.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum KernelError {
+    /// The host has not got something that this mode cannot do without.
+    #[error("the host lacks {missing}")]
+    Lacking {
+        /// What.
+        missing: String,
+    },
+    /// A netlink request failed.
+    #[error(transparent)]
+    Netlink(#[from] IpvsError),
+    /// A program of iptables failed.
+    #[error(transparent)]
+    Rules(#[from] ProgramError),
+    /// A setting of the kernel could not be made.
+    #[error(transparent)]
+    Setting(#[from] HostError),
+    /// The device of that name is something else.
+    #[error("interface {name} is no dummy but of kind {kind}, and so not ours")]
+    NotDummy {
+        /// The interface.
+        name: &'static str,
+        /// Its kind.
+        kind: String,
+    },
+}
+
+impl From<KernelError> for BackendError {
+    fn from(error: KernelError) -> Self {
+        match error {
+            KernelError::Lacking { missing } => Self::Unsupported { mode: ProxyMode::IPVS, missing },
+            KernelError::Netlink(IpvsError::Refused { action, source }) => {
+                Self::Refused { action, source: Box::new(source) }
+            }
+            KernelError::Netlink(IpvsError::Read { what, source }) => {
+                Self::Io { action: format!("read {what}"), source: Box::new(source) }
+            }
+            KernelError::Netlink(IpvsError::Send { action, source }) => {
+                Self::Io { action, source: Box::new(source) }
+            }
+            KernelError::Rules(error) => refused("load the iptables rules", error),
+            error => refused("prepare the ipvs mode", error),
+        }
+    }
+}
+
+fn refused(action: &str, error: impl Error + Send + Sync + 'static) -> BackendError {
+    BackendError::Refused { action: action.to_owned(), source: Box::new(error) }
+}

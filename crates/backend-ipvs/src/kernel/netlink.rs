@@ -1,0 +1,176 @@
+//! This host's kernel, by netlink and by iptables' programs.
+//!
+//! Sockets are those of the network namespace of the thread that opens them; programs and settings are those of
+//! the thread that calls.
+
+use std::collections::HashSet;
+use std::io::Write;
+
+use portolan_backend_iptables::programs::Programs;
+use portolan_backend_iptables::tables::Tables;
+use portolan_core::IpFamily;
+use portolan_host::Host;
+use portolan_ipvs::{
+    AddressChange, DEVICE, Destination, Links, Member, Sent, Server, ServerChange, ServerKey, Servers, Set,
+    SetChange, Sets,
+};
+
+use super::{Kernel, KernelError, settings};
+use crate::Options;
+use crate::changes::Change;
+use crate::surroundings::HostAddresses;
+
+/// One family of this host's kernel.
+#[derive(Debug)]
+pub struct Netlink {
+    family: IpFamily,
+    options: Options,
+    servers: Servers,
+    sets: Sets,
+    links: Links,
+    programs: Programs,
+    device: u32,
+    /// What is done once in a run.
+    is_prepared: bool,
+}
+
+impl Netlink {
+    /// Opens the sockets and finds the programs. Loads IPVS if the kernel has not.
+    ///
+    /// # Errors
+    /// The kernel has no IPVS, or there is no program.
+    pub fn open(family: IpFamily, options: Options) -> Result<Self, KernelError> {
+        let lacking = || KernelError::Lacking { missing: "the kernel module ip_vs".to_owned() };
+        Ok(Self {
+            family,
+            options,
+            servers: Servers::load()?.ok_or_else(lacking)?,
+            sets: Sets::load()?,
+            links: Links::open()?,
+            programs: Programs::find(family)?,
+            device: 0,
+            is_prepared: false,
+        })
+    }
+
+    fn prepare_device(&mut self) -> Result<usize, KernelError> {
+        let mut made = 0;
+        let mut device = self.links.find(DEVICE)?;
+        if device.is_none() {
+            self.links.create_dummy(DEVICE)?;
+            made = 1;
+            device = self.links.find(DEVICE)?;
+        }
+        let Some(device) = device else {
+            return Err(KernelError::Lacking { missing: format!("interface {DEVICE}, which was just made") });
+        };
+        if !device.is_dummy() {
+            let kind = device.kind.unwrap_or_else(|| "none".to_owned());
+            return Err(KernelError::NotDummy { name: DEVICE, kind });
+        }
+        self.device = device.index;
+        Ok(made)
+    }
+
+    /// Failing to set them changes nothing else, and so is only told.
+    fn set_timeouts(&mut self) {
+        let wanted = self.options.timeouts;
+        if wanted == portolan_ipvs::Timeouts::default() {
+            return;
+        }
+        if let Err(error) = self.servers.set_timeouts(wanted) {
+            let error = portolan_core::backend::error_chain(&error);
+            tracing::error!(error, "time-outs of IPVS were not set");
+        }
+    }
+}
+
+impl Kernel for Netlink {
+    fn prepare(&mut self) -> Result<usize, KernelError> {
+        let mut made = settings::make(&Host::new(), self.options.strict_arp)?;
+        if !self.is_prepared {
+            self.set_timeouts();
+            settings::warn_of_bridges();
+            self.is_prepared = true;
+        }
+        made += self.prepare_device()?;
+        for set in Set::ALL {
+            made += usize::from(self.sets.create(*set, self.family)?);
+        }
+        Ok(made)
+    }
+
+    fn addresses(&mut self) -> Result<HostAddresses, KernelError> {
+        let mut addresses = HostAddresses::default();
+        // Asked anew: another process may have deleted the device, and made it again.
+        let device = self.links.find(DEVICE)?.map(|device| device.index);
+        for address in self.links.addresses(self.family)? {
+            if Some(address.device) != device {
+                addresses.elsewhere.insert(address.ip);
+            } else if address.is_lasting() {
+                addresses.on_device.insert(address.ip);
+            }
+        }
+        Ok(addresses)
+    }
+
+    fn servers(&mut self) -> Result<Vec<Server>, KernelError> {
+        Ok(self.servers.list(self.family)?)
+    }
+
+    fn destinations(&mut self, server: &ServerKey) -> Result<Vec<Destination>, KernelError> {
+        Ok(self.servers.destinations(server)?)
+    }
+
+    fn has_server(&mut self, server: &ServerKey) -> Result<bool, KernelError> {
+        Ok(self.servers.has(server)?)
+    }
+
+    fn members(&mut self, set: Set) -> Result<HashSet<Member>, KernelError> {
+        Ok(self.sets.members(set, self.family)?.unwrap_or_default())
+    }
+
+    fn carry_out(&mut self, changes: &[Change]) -> Result<Sent, KernelError> {
+        let mut sent = Sent::default();
+        let part = |change: &Change| std::mem::discriminant(&to_part(self.device, change));
+        let parts: Vec<&[Change]> = changes.chunk_by(|one, next| part(one) == part(next)).collect();
+        for changes in parts {
+            let (mut servers, mut sets, mut addresses) = (Vec::new(), Vec::new(), Vec::new());
+            for change in changes {
+                match to_part(self.device, change) {
+                    Part::Server(change) => servers.push(change),
+                    Part::Set(change) => sets.push(change),
+                    Part::Address(change) => addresses.push(change),
+                }
+            }
+            sent += self.servers.change(&servers)?;
+            sent += self.sets.change(&sets)?;
+            sent += self.links.change(&addresses)?;
+        }
+        Ok(sent)
+    }
+
+    fn saved_rules(&mut self, each_line: &mut dyn FnMut(&str)) -> Result<(), KernelError> {
+        Ok(self.programs.save(each_line)?)
+    }
+
+    fn load_rules(&mut self, input: &str) -> Result<(), KernelError> {
+        Ok(self.programs.restore(&mut |writer: &mut dyn Write| writer.write_all(input.as_bytes()))?)
+    }
+}
+
+/// A change by the part of the kernel that carries it out.
+enum Part {
+    Server(ServerChange),
+    Set(SetChange),
+    Address(AddressChange),
+}
+
+fn to_part(device: u32, change: &Change) -> Part {
+    match change {
+        Change::Server(change) => Part::Server(change.clone()),
+        Change::Set(change) => Part::Set(*change),
+        Change::AddAddress(ip) => Part::Address(AddressChange::Add(device, *ip)),
+        Change::RemoveAddress(ip) => Part::Address(AddressChange::Remove(device, *ip)),
+    }
+}

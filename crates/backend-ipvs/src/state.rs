@@ -1,0 +1,145 @@
+//! What the backend knows of the kernel, and how a change of the plan changes it: pure.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
+
+use portolan_core::Protocol;
+use portolan_ipvs::{Member, ServerChange, ServerKey, Set};
+
+use crate::changes::Changes;
+use crate::graceful::Graceful;
+use crate::rules::Written;
+use crate::surroundings::Surroundings;
+use crate::tally::Tally;
+use crate::wanted::{NOTHING_NEW, Serving, Wanted};
+
+/// What the kernel has, after a success.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) here: Surroundings,
+    pub(crate) addresses: Tally<IpAddr>,
+    pub(crate) members: Tally<(Set, Member)>,
+    pub(crate) graceful: Graceful,
+    /// The input that the rules were made with, and what the program prints of them.
+    pub(crate) rules: (String, Written),
+    /// One of the virtual servers, to see whether somebody removed all.
+    pub(crate) sample: Option<ServerKey>,
+}
+
+/// Virtual servers before and after, by their keys.
+#[derive(Debug, Default)]
+pub(crate) struct Turn {
+    servers: BTreeMap<ServerKey, (Option<Serving>, Option<Serving>)>,
+}
+
+impl Turn {
+    /// Takes note of what a service port had.
+    pub(crate) fn had(&mut self, wanted: Wanted, loaded: &mut Loaded) {
+        for (key, serving) in wanted.servers {
+            self.servers.entry(key).or_default().0 = Some(serving);
+        }
+        wanted.addresses.into_iter().for_each(|ip| loaded.addresses.remove(ip));
+        wanted.members.into_iter().for_each(|member| loaded.members.remove(member));
+    }
+
+    /// Takes note of what it is to have.
+    pub(crate) fn wants(&mut self, wanted: Wanted, loaded: &mut Loaded) {
+        for (key, serving) in wanted.servers {
+            self.servers.entry(key).or_default().1 = Some(serving);
+        }
+        wanted.addresses.into_iter().for_each(|ip| loaded.addresses.add(ip));
+        wanted.members.into_iter().for_each(|member| loaded.members.add(member));
+    }
+
+    /// Writes down what that takes.
+    pub(crate) fn finish(self, loaded: &mut Loaded, changes: &mut Changes, now: Instant) {
+        let members = loaded.members.settle();
+        members.came.into_iter().for_each(|(set, member)| changes.member_in(set, member));
+        members.went.into_iter().for_each(|(set, member)| changes.member_out(set, member));
+        let addresses = loaded.addresses.settle();
+        addresses.came.into_iter().for_each(|ip| changes.address_in(ip));
+        addresses.went.into_iter().for_each(|ip| changes.address_out(ip));
+        for (key, turn) in self.servers {
+            match turn {
+                (None, Some(new)) => {
+                    add(key, new, changes);
+                    loaded.sample.get_or_insert(key);
+                }
+                (Some(_), None) => {
+                    loaded.graceful.forget(&key);
+                    changes.server(ServerChange::Remove(key));
+                    loaded.sample = loaded.sample.filter(|sample| *sample != key);
+                }
+                (Some(old), Some(new)) => edit(key, &old, &new, loaded, changes, now),
+                (None, None) => {}
+            }
+        }
+    }
+}
+
+/// A new virtual server with its destinations.
+pub(crate) fn add(key: ServerKey, serving: Serving, changes: &mut Changes) {
+    changes.server(ServerChange::Add(key, serving.settings));
+    for (endpoint, weight) in serving.destinations {
+        changes.server(ServerChange::AddDestination(key, endpoint, weight));
+    }
+}
+
+/// One that is there and serves differently.
+fn edit(
+    key: ServerKey,
+    old: &Serving,
+    new: &Serving,
+    loaded: &mut Loaded,
+    changes: &mut Changes,
+    now: Instant,
+) {
+    if old.settings != new.settings {
+        changes.server(ServerChange::Edit(key, new.settings.clone()));
+    }
+    let present: HashMap<SocketAddr, u32> = old.destinations.iter().copied().collect();
+    for (endpoint, weight) in &new.destinations {
+        match present.get(endpoint) {
+            Some(had) if had == weight => {}
+            Some(_) => changes.server(ServerChange::Weigh(key, *endpoint, *weight)),
+            None if loaded.graceful.reclaim(&key, *endpoint) => {
+                changes.server(ServerChange::Weigh(key, *endpoint, *weight));
+            }
+            None => changes.server(ServerChange::AddDestination(key, *endpoint, *weight)),
+        }
+    }
+    let wanted: HashMap<SocketAddr, u32> = new.destinations.iter().copied().collect();
+    for (endpoint, _) in old.destinations.iter().filter(|(endpoint, _)| !wanted.contains_key(endpoint)) {
+        dismiss(key, *endpoint, &mut loaded.graceful, changes, now);
+    }
+}
+
+/// An endpoint that is there and not wanted: one of TCP goes with its last connection.
+pub(crate) fn dismiss(
+    key: ServerKey,
+    endpoint: SocketAddr,
+    graceful: &mut Graceful,
+    changes: &mut Changes,
+    now: Instant,
+) {
+    if key.protocol == Protocol::Tcp {
+        graceful.retire(key, endpoint, now);
+        changes.server(ServerChange::Weigh(key, endpoint, NOTHING_NEW));
+    } else {
+        changes.server(ServerChange::RemoveDestination(key, endpoint));
+    }
+}
+
+impl Loaded {
+    pub(crate) fn new(here: Surroundings) -> Self {
+        Self {
+            here,
+            addresses: Tally::default(),
+            members: Tally::default(),
+            graceful: Graceful::default(),
+            rules: (String::new(), Written::default()),
+            sample: None,
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! What of the host decides which virtual servers a plan takes.
+
+use std::collections::HashSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use portolan_core::plan::NodePortAddresses;
+use portolan_ipvs::{ServerKey, ServerSettings, server_flag};
+
+use crate::Options;
+
+/// The scheduler that hashes clients, by address and, as kube-proxy has it, by port.
+const MAGLEV: &str = "mh";
+
+/// The addresses of one family on this host.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct HostAddresses {
+    /// Those of our device.
+    pub on_device: HashSet<IpAddr>,
+    /// All others.
+    pub elsewhere: HashSet<IpAddr>,
+}
+
+/// What decides it: the node's own addresses, and how servers choose.
+#[derive(Debug, Clone)]
+pub(crate) struct Surroundings {
+    /// The node's own addresses, which our device does not get as well.
+    pub(crate) elsewhere: HashSet<IpAddr>,
+    /// Those of them that answer on node ports, sorted.
+    pub(crate) node_ips: Vec<IpAddr>,
+    /// Where an address of a Service is the node's own, its port is no other Service's node port.
+    pub(crate) taken: HashSet<ServerKey>,
+    scheduler: Arc<str>,
+}
+
+impl Surroundings {
+    pub(crate) fn new(elsewhere: HashSet<IpAddr>, selection: &NodePortAddresses, options: &Options) -> Self {
+        let answers = |ip: &&IpAddr| match selection {
+            NodePortAddresses::All => true,
+            NodePortAddresses::Within(nets) => nets.iter().any(|net| net.contains(*ip)),
+        };
+        let usable = |ip: &&IpAddr| !ip.is_loopback() && !is_link_local(**ip);
+        let mut node_ips: Vec<_> = elsewhere.iter().filter(usable).filter(answers).copied().collect();
+        node_ips.sort_unstable();
+        Self { elsewhere, node_ips, taken: HashSet::new(), scheduler: options.scheduler() }
+    }
+
+    /// How a virtual server chooses whose clients keep their endpoint for so long, or not at all.
+    pub(crate) fn settings(&self, affinity: Option<std::time::Duration>) -> ServerSettings {
+        let hashing = if &*self.scheduler == MAGLEV { server_flag::HASH_PORT } else { 0 };
+        let sticky = if affinity.is_some() { server_flag::PERSISTENT } else { 0 };
+        ServerSettings {
+            scheduler: Arc::clone(&self.scheduler),
+            flags: hashing | sticky,
+            timeout: affinity.unwrap_or_default(),
+        }
+    }
+}
+
+/// Link-local addresses of IPv6 mean something on their interface only.
+fn is_link_local(ip: IpAddr) -> bool {
+    matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node_ips(selection: &NodePortAddresses) -> Vec<String> {
+        let all = ["127.0.0.1", "192.0.2.1", "198.51.100.1", "::1", "fe80::1", "2001:db8::1"];
+        let all = all.map(|ip| ip.parse().unwrap()).into();
+        let surroundings = Surroundings::new(all, selection, &Options::default());
+        surroundings.node_ips.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn node_ports_answer_at_the_selected_addresses_but_never_at_loopback() {
+        assert_eq!(node_ips(&NodePortAddresses::All), ["192.0.2.1", "198.51.100.1", "2001:db8::1"]);
+        let within = |net: &str| NodePortAddresses::Within(vec![net.parse().unwrap()]);
+        assert_eq!(node_ips(&within("192.0.2.0/24")), ["192.0.2.1"]);
+        assert_eq!(node_ips(&within("127.0.0.0/8")), [""; 0]);
+    }
+
+    #[test]
+    fn clients_that_keep_their_endpoint_make_a_server_persistent_and_maglev_hashes_ports() {
+        let of = |scheduler: &str| {
+            let options = Options { scheduler: scheduler.to_owned(), ..Options::default() };
+            Surroundings::new(HashSet::new(), &NodePortAddresses::All, &options)
+        };
+        let hours = std::time::Duration::from_secs(10_800);
+        let settings = of("").settings(Some(hours));
+        assert_eq!((&*settings.scheduler, settings.flags, settings.timeout), ("rr", 1, hours));
+        assert_eq!(of("mh").settings(None).flags, 0x10);
+        assert_eq!(of("mh").settings(Some(hours)).flags, 0x11);
+    }
+}

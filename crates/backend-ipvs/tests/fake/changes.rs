@@ -1,0 +1,175 @@
+//! What single changes take, and what is left alone.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use portolan_backend_ipvs::{Change, Options};
+use portolan_core::event::Event;
+use portolan_core::{IpFamily, Protocol};
+use portolan_ipvs::{Destination, Member, ServerChange, ServerKey, ServerSettings, Set, SetChange};
+use portolan_testkit::objects::{service, slice};
+use portolan_testkit::world::config;
+
+use crate::node::Node;
+
+fn web(protocol: Protocol) -> Event {
+    service("shop/web", "10.96.0.80").port("http", protocol, 80).applied()
+}
+
+fn pods(protocol: Protocol, pods: &[&str]) -> Event {
+    let bare = slice("shop/web-4", "web").port("http", protocol, 8080);
+    pods.iter().fold(bare, |slice, pod| slice.on("n2", pod)).applied()
+}
+
+fn key(protocol: Protocol) -> ServerKey {
+    ServerKey { protocol, address: "10.96.0.80".parse().unwrap(), port: 80 }
+}
+
+fn socket(pod: &str) -> std::net::SocketAddr {
+    (pod.parse::<std::net::IpAddr>().unwrap(), 8080).into()
+}
+
+fn server(change: ServerChange) -> Change {
+    Change::Server(change)
+}
+
+const ONE: &str = "10.244.1.1";
+const TWO: &str = "10.244.1.2";
+
+fn connections(node: &Node, pod: &str, active: u32) {
+    let mut state = node.kernels.v4.state();
+    let (_, destinations) = state.servers.get_mut(&key(Protocol::Tcp)).unwrap();
+    destinations.insert(socket(pod), Destination { socket: socket(pod), weight: 0, active, inactive: 0 });
+}
+
+#[test]
+fn a_service_comes_with_its_sets_first_and_its_address_last() {
+    let mut node = Node::new(config(), []);
+    node.apply([]);
+    let settings = ServerSettings { scheduler: "rr".into(), flags: 0, timeout: Duration::ZERO };
+    let member = Member::Socket(Protocol::Tcp, (key(Protocol::Tcp).address, 80).into());
+    let address = key(Protocol::Tcp).address;
+    let wanted = [
+        Change::Set(SetChange::Add(Set::ClusterIp, IpFamily::V4, member)),
+        server(ServerChange::Add(key(Protocol::Tcp), settings)),
+        server(ServerChange::AddDestination(key(Protocol::Tcp), socket(ONE), 1)),
+        Change::Set(SetChange::Add(Set::IpvsIps, IpFamily::V4, Member::Ip(address))),
+        Change::AddAddress(address),
+    ];
+    assert_eq!(node.apply([web(Protocol::Tcp), pods(Protocol::Tcp, &[ONE])]), wanted);
+    assert_eq!(node.apply([]), []);
+}
+
+#[test]
+fn one_endpoint_is_one_change() {
+    let tcp = key(Protocol::Tcp);
+    let mut node = Node::new(config(), [web(Protocol::Tcp), pods(Protocol::Tcp, &[ONE])]);
+    node.apply([]);
+    let joins = [server(ServerChange::AddDestination(tcp, socket(TWO), 1))];
+    assert_eq!(node.apply([pods(Protocol::Tcp, &[ONE, TWO])]), joins);
+    let leaves = [server(ServerChange::Weigh(tcp, socket(ONE), 0))];
+    assert_eq!(node.apply([pods(Protocol::Tcp, &[TWO])]), leaves);
+}
+
+#[test]
+fn an_endpoint_of_tcp_goes_with_its_last_connection_also_across_a_restart() {
+    let tcp = key(Protocol::Tcp);
+    let mut node = Node::new(config(), [web(Protocol::Tcp), pods(Protocol::Tcp, &[ONE, TWO])]);
+    node.apply([]);
+    node.apply([pods(Protocol::Tcp, &[TWO])]);
+    connections(&node, ONE, 1);
+    node.pass(Duration::from_secs(2));
+    assert_eq!(node.apply([]), []);
+    let mut node = node.restart();
+    assert_eq!(node.apply([]), []);
+    node.pass(Duration::from_secs(100));
+    assert_eq!(node.apply([]), []);
+    connections(&node, ONE, 0);
+    node.pass(Duration::from_secs(100));
+    assert_eq!(node.apply([]), [server(ServerChange::RemoveDestination(tcp, socket(ONE)))]);
+}
+
+#[test]
+fn an_endpoint_that_is_wanted_again_gets_its_weight_back() {
+    let tcp = key(Protocol::Tcp);
+    let mut node = Node::new(config(), [web(Protocol::Tcp), pods(Protocol::Tcp, &[ONE, TWO])]);
+    node.apply([]);
+    node.apply([pods(Protocol::Tcp, &[TWO])]);
+    connections(&node, ONE, 1);
+    let back = [server(ServerChange::Weigh(tcp, socket(ONE), 1))];
+    assert_eq!(node.apply([pods(Protocol::Tcp, &[ONE, TWO])]), back);
+    // After a restart as well, when it was left without.
+    node.apply([pods(Protocol::Tcp, &[TWO])]);
+    connections(&node, ONE, 1);
+    let mut node = node.restart();
+    assert_eq!(node.apply([pods(Protocol::Tcp, &[ONE, TWO])]), back);
+}
+
+#[test]
+fn an_endpoint_of_udp_goes_at_once() {
+    let udp = key(Protocol::Udp);
+    let mut node = Node::new(config(), [web(Protocol::Udp), pods(Protocol::Udp, &[ONE, TWO])]);
+    node.apply([]);
+    let leaves = [server(ServerChange::RemoveDestination(udp, socket(ONE)))];
+    assert_eq!(node.apply([pods(Protocol::Udp, &[TWO])]), leaves);
+}
+
+#[test]
+fn virtual_servers_go_only_if_they_are_ours_and_not_excluded() {
+    let options = Options { exclude_cidrs: vec!["10.96.0.96/28".parse().unwrap()], ..Options::default() };
+    let mut node = Node::with_options(config(), [web(Protocol::Tcp)], options);
+    node.apply([]);
+    let at = |ip: &str, port| ServerKey { protocol: Protocol::Tcp, address: ip.parse().unwrap(), port };
+    let settings = ServerSettings { scheduler: "rr".into(), flags: 0, timeout: Duration::ZERO };
+    let (excluded, forgotten) = (at("10.96.0.100", 80), at("10.96.0.70", 80));
+    let (old_node_port, foreign) = (at("192.0.2.1", 30_080), at("192.0.2.1", 443));
+    let elsewhere = at("198.51.100.7", 30_080);
+    {
+        let mut state = node.kernels.v4.state();
+        for key in [excluded, forgotten, old_node_port, foreign, elsewhere] {
+            state.servers.insert(key, (settings.clone(), BTreeMap::new()));
+        }
+        for key in [excluded, forgotten] {
+            state.device.as_mut().unwrap().insert(key.address);
+        }
+        state.members.get_mut(&Set::NodePortTcp).unwrap().insert(Member::Port(30_080));
+    }
+    let mut node = node.restart();
+    let changes = node.apply([]);
+    let removed: Vec<_> = changes
+        .iter()
+        .filter_map(|change| match change {
+            Change::Server(ServerChange::Remove(key)) => Some(*key),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(removed, [forgotten, old_node_port]);
+    let left: Vec<_> = node.held(IpFamily::V4).0.into_keys().collect();
+    assert_eq!(left, [key(Protocol::Tcp), excluded, foreign, elsewhere]);
+}
+
+/// Something that others do to the kernel.
+type Damage = fn(&mut crate::kernel::State);
+
+#[test]
+fn what_others_flush_is_noticed_and_made_again() {
+    let mut node = Node::new(config(), [web(Protocol::Tcp), pods(Protocol::Tcp, &[ONE])]);
+    node.apply([]);
+    let before = node.held(IpFamily::V4);
+    let damages: [Damage; 4] = [
+        |state| state.servers.clear(),
+        |state| state.device = None,
+        |state| state.chains.clear(),
+        |state| _ = state.chains.get_mut(&("nat".into(), "PREROUTING".into())).unwrap().pop(),
+    ];
+    for damage in damages {
+        assert!(node.is_intact(IpFamily::V4));
+        damage(&mut node.kernels.v4.state());
+        assert!(!node.is_intact(IpFamily::V4));
+        node.state.forget_applied(IpFamily::V4);
+        node.apply([]);
+        assert_eq!(node.held(IpFamily::V4), before);
+    }
+    node.kernels.v4.state().elsewhere.insert("192.0.2.7".parse().unwrap());
+    assert!(!node.is_intact(IpFamily::V4), "an address more, for node ports");
+}

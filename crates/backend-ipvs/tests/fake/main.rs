@@ -1,0 +1,8 @@
+//! The backend over a pretended kernel.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod changes;
+mod kernel;
+mod model;
+mod node;

@@ -1,0 +1,173 @@
+//! Connections that last while their endpoint goes, and what survives a restart.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::thread::sleep;
+use std::time::Duration;
+
+use portolan_backend_ipvs::Options;
+use portolan_core::Protocol;
+use portolan_core::node::{DetectLocal, NodeConfig};
+use portolan_testkit::netns::{EchoServer, Namespace, POD_CIDR_V4, Program, Topology, isolated};
+use portolan_testkit::objects::{service, slice};
+
+use crate::node::{Node, operations};
+
+const VIP: &str = "10.96.0.80:80";
+
+fn node() -> Node {
+    let config = NodeConfig {
+        detect_local: DetectLocal::ClusterCidr(vec![POD_CIDR_V4.parse().unwrap()]),
+        ..NodeConfig::new("node1")
+    };
+    let mut node = Node::new(Topology::routed(2).unwrap(), config, Options::default());
+    node.apply([service("shop/web", "10.96.0.80").port("http", Protocol::Tcp, 80).applied()]);
+    node
+}
+
+fn serve_by(node: &mut Node, pods: &[usize]) -> usize {
+    let bare = slice("shop/web-4", "web").port("http", Protocol::Tcp, 8080);
+    let slice = pods.iter().fold(bare, |s, pod| s.on("node1", &node.net.pod(*pod).ipv4.to_string()));
+    operations(&node.apply([slice.applied()]))
+}
+
+/// Both ends of one connection.
+struct Connection {
+    client: TcpStream,
+    server: TcpStream,
+}
+
+impl Connection {
+    fn open(client: &Namespace, pod: &Namespace) -> Self {
+        let at: SocketAddr = "0.0.0.0:8080".parse().unwrap();
+        let listener = pod.run(|| TcpListener::bind(at).unwrap()).unwrap();
+        let client = client.run(|| TcpStream::connect(VIP).unwrap()).unwrap();
+        let (server, _) = listener.accept().unwrap();
+        for end in [&client, &server] {
+            end.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        }
+        Self { client, server }
+    }
+
+    fn assert_alive(&mut self) {
+        let mut byte = [0];
+        self.client.write_all(b"x").unwrap();
+        self.server.read_exact(&mut byte).unwrap();
+        self.server.write_all(b"y").unwrap();
+        self.client.read_exact(&mut byte).unwrap();
+    }
+
+    /// A reset, which is what comes of unread data, is forgotten after ten seconds; two minutes are what an
+    /// orderly end takes.
+    fn break_off(mut self) {
+        self.client.write_all(b"unread").unwrap();
+        sleep(Duration::from_millis(100));
+        drop(self.server);
+    }
+}
+
+/// The line of a pod in the kernel's list: `-> 0AF4000B:1F90 Masq 0 1 0`, weight, active, inactive.
+fn weight(node: &Node, pod: usize) -> Option<String> {
+    let address = node.net.pod(pod).ipv4.octets().map(|octet| format!("{octet:02X}")).concat();
+    let servers = node.servers();
+    let line = servers.lines().find(|line| line.contains(&format!("{address}:1F90")))?;
+    line.split_whitespace().nth(3).map(str::to_owned)
+}
+
+fn wait_until_gone(node: &mut Node, pod: usize) {
+    for _ in 0..60 {
+        sleep(Duration::from_secs(1));
+        node.apply([]);
+        if weight(node, pod).is_none() {
+            return;
+        }
+    }
+    panic!("pod{pod} is still there:\n{}", node.servers());
+}
+
+#[test]
+#[ignore = "needs IPVS: run by tests/vm"]
+fn a_connection_outlives_its_endpoint_and_a_restart_and_then_the_endpoint_goes() {
+    isolated(|| {
+        let mut node = node();
+        serve_by(&mut node, &[1]);
+        let (client, pod) = (node.net.client().clone(), node.net.pod(1).namespace.clone());
+        let mut connection = Connection::open(&client, &pod);
+        connection.assert_alive();
+        let _other = EchoServer::start(&node.net.pod(2).namespace, "pod2", &[8080]).unwrap();
+
+        // An addition, a weight, an element of LOOP-BACK each for the one that comes and the one that goes.
+        assert_eq!(serve_by(&mut node, &[2]), 4);
+        assert_eq!(weight(&node, 1).as_deref(), Some("0"));
+        connection.assert_alive();
+        // New ones go to the other.
+        let mut fresh = client.run(|| TcpStream::connect(VIP).unwrap()).unwrap();
+        fresh.write_all(b"?").unwrap();
+
+        let mut node = node.restart();
+        assert_eq!(weight(&node, 1).as_deref(), Some("0"));
+        node.apply([]);
+        assert_eq!(weight(&node, 1).as_deref(), Some("0"), "{}", node.servers());
+        connection.assert_alive();
+        sleep(Duration::from_secs(2));
+        node.apply([]);
+        connection.assert_alive();
+
+        connection.break_off();
+        wait_until_gone(&mut node, 1);
+        assert_eq!(weight(&node, 2).as_deref(), Some("1"));
+    });
+}
+
+#[test]
+#[ignore = "needs IPVS: run by tests/vm"]
+fn an_endpoint_that_is_wanted_again_is_used_at_once_and_keeps_its_connections() {
+    isolated(|| {
+        let mut node = node();
+        serve_by(&mut node, &[1]);
+        let (client, pod) = (node.net.client().clone(), node.net.pod(1).namespace.clone());
+        let mut connection = Connection::open(&client, &pod);
+        serve_by(&mut node, &[]);
+        assert_eq!(weight(&node, 1).as_deref(), Some("0"));
+        connection.assert_alive();
+        serve_by(&mut node, &[1]);
+        assert_eq!(weight(&node, 1).as_deref(), Some("1"));
+        connection.assert_alive();
+    });
+}
+
+#[test]
+#[ignore = "needs IPVS: run by tests/vm"]
+fn servers_of_others_stay_and_what_others_remove_is_made_again() {
+    isolated(|| {
+        let mut node = node();
+        serve_by(&mut node, &[1]);
+        node.net.node().run(make_foreign_server).unwrap();
+        assert_eq!(operations(&node.compare_all()), 0);
+        assert!(node.servers().contains("C6336463:01BB"), "{}", node.servers());
+
+        let ip = |words: &str| {
+            let words = words.split(' ').map(str::to_owned);
+            node.net.node().run(|| Program::new("ip").args(words).run().unwrap()).unwrap()
+        };
+        ip("link delete kube-ipvs0");
+        assert!(!node.look());
+        assert!(operations(&node.apply([])) > 0);
+        assert!(node.look());
+        let _server = EchoServer::start(&node.net.pod(1).namespace, "pod1", &[8080]).unwrap();
+        node.net.client().run(|| TcpStream::connect(VIP).unwrap()).unwrap();
+
+        node.clean();
+        assert!(node.servers().contains("C6336463:01BB"), "{}", node.servers());
+    });
+}
+
+/// At 198.51.100.99:443, which is nobody's address.
+fn make_foreign_server() {
+    use portolan_ipvs::{ServerChange, ServerKey, ServerSettings};
+    let address = "198.51.100.99".parse().unwrap();
+    let key = ServerKey { protocol: Protocol::Tcp, address, port: 443 };
+    let settings = ServerSettings { scheduler: "rr".into(), flags: 0, timeout: Duration::ZERO };
+    let mut servers = portolan_ipvs::Servers::load().unwrap().unwrap();
+    servers.change(&[ServerChange::Add(key, settings)]).unwrap();
+}
