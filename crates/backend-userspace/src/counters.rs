@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use portolan_core::backend::{Figure, FigureKind};
 use tracing::{info, warn};
 
 use crate::quiet::Quiet;
@@ -61,6 +62,25 @@ readings! {
 }
 
 impl Counters {
+    /// All of them, as the proxy shows them with its metrics.
+    pub(crate) fn figures(&self) -> Vec<Figure> {
+        let current = |what, value: usize| {
+            let value = u64::try_from(value).unwrap_or(u64::MAX);
+            Figure { what, kind: FigureKind::Current, value }
+        };
+        let total = |what, value| Figure { what, kind: FigureKind::Total, value };
+        vec![
+            current("tcp_sessions", self.tcp_sessions()),
+            current("udp_sessions", self.udp_sessions()),
+            current("listeners", self.listeners()),
+            current("unserved", self.unserved()),
+            total("sessions", self.accepted()),
+            total("refused_by_limit", self.refused_by_limit()),
+            total("turned_away", self.turned_away()),
+            total("failed", self.failed()),
+        ]
+    }
+
     pub(crate) fn count_turned_away(&self) {
         self.turned_away.fetch_add(1, Ordering::Relaxed);
     }

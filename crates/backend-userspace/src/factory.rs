@@ -1,5 +1,6 @@
 //! Makes userspace backends, and finds out whether this host lets it.
 
+use std::error::Error;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::num::NonZero;
@@ -7,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use portolan_core::backend::error_chain;
+use portolan_core::backend::{Figure, error_chain};
 use portolan_core::{BackendError, BackendFactory, IpFamily, ProbeFailure, ProxyBackend, ProxyMode};
 
 use crate::backend::UserspaceBackend;
@@ -124,11 +125,17 @@ impl BackendFactory for UserspaceFactory {
         })
     }
 
+    /// Starts no relay for it.
+    async fn cleanup(&self, family: IpFamily) -> Result<(), BackendError> {
+        let removed = LocalRoutes::open(family).and_then(|mut routes| routes.remove_all());
+        removed.map(drop).map_err(Box::from).map_err(failed("remove local routes"))
+    }
+
+    fn figures(&self) -> Vec<Figure> {
+        self.counters.figures()
+    }
+
     fn create(&self, family: IpFamily) -> Result<Box<dyn ProxyBackend>, BackendError> {
-        let failed = |action: &str| {
-            let action = action.to_owned();
-            move |source| BackendError::Io { action, source }
-        };
         let relay = self.relay().map_err(Box::from).map_err(failed("start the threads that relay"))?;
         let makes_routes = self.options.addresses == Addresses::Made;
         let backend = UserspaceBackend::new(family, &relay, makes_routes)
@@ -136,6 +143,12 @@ impl BackendFactory for UserspaceFactory {
             .map_err(failed("open a netlink socket for routes"))?;
         Ok(Box::new(backend))
     }
+}
+
+/// What to make of an error that ends an attempt to do this.
+fn failed(action: &str) -> impl FnOnce(Box<dyn Error + Send + Sync>) -> BackendError {
+    let action = action.to_owned();
+    move |source| BackendError::Io { action, source }
 }
 
 /// Tries whether this process may listen at ports below 1024. That a program has the port is no matter: the

@@ -1,7 +1,7 @@
 //! The userspace mode with real sockets, each test in a network of its own and with no more privileges than the
 //! crate's documentation asks for.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod lifecycle;
 mod limits;

@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use caps::{CapSet, Capability, CapsHashSet};
 use portolan_backend_userspace::{Counters, Options, UserspaceFactory};
 use portolan_core::event::Event;
 use portolan_core::node::NodeConfig;
 use portolan_core::{ApplyReport, BackendFactory, IpFamily, ProxyBackend, State};
-use portolan_testkit::netns::{Namespace, Topology};
+use portolan_testkit::netns::{Namespace, Topology, list_ruleset, wait_until};
 use portolan_testkit::objects::empty_lists;
 use portolan_testkit::scenario::Scenario;
 
@@ -75,11 +76,10 @@ impl Node {
     }
 
     /// The proxy ends as a process does: its sockets are closed, its routes stay.
-    fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         self.backends.clear();
         let gone = || self.counters.listeners() == 0;
-        portolan_testkit::netns::wait_until("listeners are closed", std::time::Duration::from_secs(5), gone)
-            .unwrap();
+        wait_until("listeners are closed", Duration::from_secs(5), gone).unwrap();
     }
 
     pub(crate) fn is_intact(&mut self) -> bool {
@@ -129,11 +129,7 @@ impl Node {
         assert_eq!(self.apply([]), 0, "the same plan once more");
         assert_eq!(self.compare_all(), 0, "compared with everything");
         assert!(self.is_intact());
-        assert_eq!(
-            portolan_testkit::netns::list_ruleset(self.net.node()).unwrap().trim(),
-            "",
-            "no packet filter is touched"
-        );
+        assert_eq!(list_ruleset(self.net.node()).unwrap().trim(), "", "no packet filter is touched");
     }
 }
 

@@ -1,5 +1,6 @@
 //! The scenario table with real connections, one test for each scenario.
 
+use portolan_backend_userspace::Options;
 use portolan_core::Protocol;
 use portolan_core::event::Event;
 use portolan_testkit::every_scenario;
@@ -33,7 +34,7 @@ impl ServedNode for Node {
 fn play(name: &str) {
     let scenario = adapted(name);
     let net = network(&scenario).unwrap();
-    let mut node = Node::with(net, scenario.config.clone(), Default::default(), &LEAST);
+    let mut node = Node::with(net, scenario.config.clone(), Options::default(), &LEAST);
     run(name, &scenario, &mut node, &UNMET);
 }
 
@@ -113,7 +114,7 @@ every_scenario!(play_each);
 #[test]
 fn of_the_table_only_sctp_and_what_shows_clients_is_left_out() {
     for named in all() {
-        let scenario = adapted(&named.name);
+        let scenario = adapted(named.name);
         let checks: Vec<_> = scenario.steps.iter().flat_map(|step| &step.checks).collect();
         let count = |protocols: &[Protocol], lacks: bool| {
             let packets = checks.iter().flat_map(|check| check.packets().map(move |packet| (check, packet)));

@@ -1,1 +1,108 @@
-//! Later.
+//! Ports and addresses that somebody else has.
+
+use std::io::{self, Write};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use portolan_testkit::netns::{Caller, Topology, isolated, wait_until};
+use portolan_testkit::scenario::{POD_PORT, here, pods, web};
+
+use crate::node::Node;
+
+const NODE_PORT: &str = "192.0.2.1:30080";
+/// A place that failed is tried again every five seconds.
+const PATIENCE: Duration = Duration::from_secs(8);
+
+/// What is logged in this process from now on; it is the test's own.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn begin() -> Self {
+        let log = Self::default();
+        let writer = log.clone();
+        tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).init();
+        log
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_port_that_another_program_has_is_named_and_served_once_it_is_free() {
+    isolated(|| {
+        let log = Log::begin();
+        let net = Topology::routed(1).unwrap();
+        let _servers = net.serve(&[POD_PORT]).unwrap();
+        let address: SocketAddr = NODE_PORT.parse().unwrap();
+        let holder = net
+            .node()
+            .run(|| (TcpListener::bind(address).unwrap(), UdpSocket::bind(address).unwrap()))
+            .unwrap();
+        let mut node = Node::new(net);
+        node.apply([web().applied()].into_iter().chain(pods("web", [here(1)])));
+
+        assert_eq!(node.counters.unserved(), 2);
+        let caller = Caller::from(node.net.client());
+        for elsewhere in ["10.96.0.80:80", "10.244.0.1:30080", "[2001:db8:2::1]:30080"] {
+            assert_eq!(caller.connect_tcp(elsewhere.parse().unwrap()).unwrap().pod, "pod1");
+        }
+        for transport in ["tcp", "udp"] {
+            let line = format!("shop/web:{transport} cannot be served at {transport} {NODE_PORT}: ");
+            let log = log.text();
+            let told: Vec<_> = log.lines().filter(|text| text.contains(&line)).collect();
+            let [told] = told[..] else { panic!("not once: {log}") };
+            assert!(told.contains(&format!("(process {}) has that port", std::process::id())), "{told}");
+        }
+
+        drop(holder);
+        wait_until("the node port is served", PATIENCE, || node.counters.unserved() == 0).unwrap();
+        assert_eq!(caller.connect_tcp(address).unwrap().pod, "pod1");
+        assert_eq!(caller.query_udp(address).unwrap().pod, "pod1");
+        assert!(log.text().contains(&format!("shop/web:tcp is served at tcp {NODE_PORT} now")));
+    });
+}
+
+#[test]
+fn a_program_at_all_addresses_keeps_us_from_its_port_on_each() {
+    isolated(|| {
+        let log = Log::begin();
+        let net = Topology::routed(1).unwrap();
+        let _holder = net.node().run(|| TcpListener::bind("0.0.0.0:80").unwrap()).unwrap();
+        let mut node = Node::new(net);
+        node.apply([web().applied()].into_iter().chain(pods("web", [here(1)])));
+        // Cluster IP, load-balancer address and external IP of IPv4.
+        assert_eq!(node.counters.unserved(), 3);
+        assert!(log.text().contains("shop/web:tcp cannot be served at tcp 10.96.0.80:80"), "{}", log.text());
+    });
+}
+
+#[test]
+fn sctp_is_told_once_for_each_service_port() {
+    isolated(|| {
+        let log = Log::begin();
+        let mut node = Node::new(Topology::routed(1).unwrap());
+        let told = || log.text().lines().filter(|line| line.contains("SCTP")).count();
+        node.apply([web().applied()]);
+        // One for each family.
+        assert_eq!(told(), 2, "{}", log.text());
+        node.apply(pods("web", [here(1)]));
+        node.compare_all();
+        assert_eq!(told(), 2, "{}", log.text());
+        assert!(log.text().contains("shop/web:sctp"));
+    });
+}

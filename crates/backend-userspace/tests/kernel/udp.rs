@@ -1,1 +1,164 @@
-//! Later.
+//! Datagrams and the sessions they make.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::time::Duration;
+
+use portolan_backend_userspace::Options;
+use portolan_testkit::netns::{Caller, EchoServer, Topology, isolated, wait_until};
+use portolan_testkit::scenario::{POD_PORT, Scenario, here, pods, web};
+
+use crate::node::{LEAST, Node};
+
+const VIP: &str = "10.96.0.80:80";
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A client's socket, connected as resolvers do, so that answers from another address do not count.
+fn client(node: &Node, to: &str) -> UdpSocket {
+    let to: SocketAddr = to.parse().unwrap();
+    node.net
+        .client()
+        .run(|| {
+            let socket = UdpSocket::bind(if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" }).unwrap();
+            socket.connect(to).unwrap();
+            socket.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+            socket
+        })
+        .unwrap()
+}
+
+fn ask(socket: &UdpSocket) -> String {
+    socket.send(b"who?").unwrap();
+    let mut buffer = [0; 128];
+    let length = socket.recv(&mut buffer).unwrap();
+    String::from_utf8_lossy(&buffer[..length]).split(' ').next().unwrap().to_owned()
+}
+
+fn serving(options: Options) -> (Node, Vec<EchoServer>) {
+    let net = Topology::routed(2).unwrap();
+    let servers = net.serve(&[POD_PORT]).unwrap();
+    let mut node = Node::with(net, Scenario::new().config, options, &LEAST);
+    node.apply([web().applied()].into_iter().chain(pods("web", [here(1), here(2)])));
+    (node, servers)
+}
+
+#[test]
+fn a_client_keeps_its_endpoint_until_that_goes_and_then_gets_another() {
+    isolated(|| {
+        let (mut node, _servers) = serving(Options::default());
+        for vip in [VIP, "[fd00:10:96::80]:80", "192.0.2.1:30080"] {
+            node.apply(pods("web", [here(1), here(2)]));
+            let socket = client(&node, vip);
+            let first = ask(&socket);
+            for _ in 0..10 {
+                assert_eq!(ask(&socket), first);
+            }
+            let (rest, other) = if first == "pod1" { (here(2), "pod2") } else { (here(1), "pod1") };
+            let before = node.counters.accepted();
+            node.apply(pods("web", [rest]));
+            wait_until("the flow leads elsewhere", PATIENCE, || ask(&socket) == other).unwrap();
+            assert_eq!(node.counters.accepted(), before + 1);
+        }
+    });
+}
+
+#[test]
+fn a_flow_stays_with_an_endpoint_that_is_about_to_end_and_new_ones_go_elsewhere() {
+    isolated(|| {
+        let (mut node, _servers) = serving(Options::default());
+        let socket = client(&node, VIP);
+        let first = ask(&socket);
+        let (ending, other) = if first == "pod1" { (1, 2) } else { (2, 1) };
+        node.apply(pods("web", [here(ending).terminating(), here(other)]));
+        for _ in 0..5 {
+            assert_eq!(ask(&socket), first);
+            assert_eq!(ask(&client(&node, VIP)), format!("pod{other}"));
+        }
+        node.apply(pods("web", [here(other)]));
+        wait_until("the flow leads elsewhere", PATIENCE, || ask(&socket) == format!("pod{other}")).unwrap();
+    });
+}
+
+#[test]
+fn a_flow_whose_endpoint_stopped_listening_goes_on_with_another() {
+    isolated(|| {
+        let (node, mut servers) = serving(Options::default());
+        let socket = client(&node, VIP);
+        let (dead, alive) = if ask(&socket) == "pod1" { (0, "pod2") } else { (1, "pod1") };
+        drop(servers.remove(dead));
+        // The first one is answered by an ICMP message to the relay.
+        socket.send(b"lost").unwrap();
+        wait_until("the refusal has arrived", PATIENCE, || {
+            socket.send(b"who?").unwrap();
+            let mut buffer = [0; 128];
+            let answered = socket.recv(&mut buffer).is_ok();
+            answered && buffer.starts_with(alive.as_bytes())
+        })
+        .unwrap();
+    });
+}
+
+#[test]
+fn sessions_are_forgotten_and_single_questions_sooner() {
+    isolated(|| {
+        let options = Options {
+            udp_timeout: Duration::from_secs(1),
+            udp_stream_timeout: Duration::from_secs(4),
+            ..Options::default()
+        };
+        let (node, _servers) = serving(options);
+        let (once, twice) = (client(&node, VIP), client(&node, VIP));
+        ask(&once);
+        ask(&twice);
+        ask(&twice);
+        assert_eq!(node.counters.udp_sessions(), 2);
+        let sessions = |count| move |node: &Node| node.counters.udp_sessions() == count;
+        wait_until("the single question is forgotten", PATIENCE, || sessions(1)(&node)).unwrap();
+        wait_until("the other too", 2 * PATIENCE, || sessions(0)(&node)).unwrap();
+        ask(&once);
+    });
+}
+
+/// An echo that sends back what it gets, whatever its size.
+#[test]
+fn datagrams_of_all_sizes_arrive_whole_and_many_at_once() {
+    isolated(|| {
+        let net = Topology::routed(1).unwrap();
+        let pod = net.pod(1).namespace.clone();
+        let echo = pod.run(|| UdpSocket::bind(("::", POD_PORT)).unwrap()).unwrap();
+        let _echo = pod
+            .spawn(move || {
+                let mut buffer = vec![0; 1 << 16];
+                while let Ok((length, peer)) = echo.recv_from(&mut buffer) {
+                    echo.send_to(&buffer[..length], peer).unwrap();
+                }
+            })
+            .unwrap();
+        let mut node = Node::new(net);
+        node.apply([web().applied()].into_iter().chain(pods("web", [here(1)])));
+        for vip in [VIP, "[fd00:10:96::80]:80"] {
+            let socket = client(&node, vip);
+            let mut buffer = vec![0; 1 << 16];
+            for size in [0, 1, 512, 1472, 9000, 32_000, 65_000] {
+                let sent: Vec<u8> = (0..=250).cycle().take(size).collect();
+                socket.send(&sent).unwrap();
+                let length = socket.recv(&mut buffer).unwrap();
+                assert!(buffer[..length] == sent, "{size} bytes came back as {length}");
+            }
+            for number in 0..200_u32 {
+                socket.send(&number.to_be_bytes()).unwrap();
+            }
+            let mut back: Vec<u32> = (0..200)
+                .map(|_| {
+                    let length = socket.recv(&mut buffer).unwrap();
+                    u32::from_be_bytes(buffer[..length].try_into().unwrap())
+                })
+                .collect();
+            back.sort_unstable();
+            assert_eq!(back, (0..200).collect::<Vec<_>>());
+        }
+        assert_eq!(
+            Caller::from(node.net.client()).connect_tcp(VIP.parse().unwrap()).unwrap_err().kind(),
+            std::io::ErrorKind::ConnectionReset
+        );
+    });
+}
