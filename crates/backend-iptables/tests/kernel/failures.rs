@@ -1,0 +1,144 @@
+//! Lines that the real programs or the kernel turn down, and programs that are stopped half-way.
+
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use portolan_backend_iptables::names::{Chain, Table};
+use portolan_backend_iptables::programs::{ProgramError, Programs, Variant};
+use portolan_backend_iptables::tables::Tables;
+use portolan_core::backend::error_chain;
+use portolan_core::event::Event;
+use portolan_core::{BackendError, IpFamily, Protocol};
+use portolan_testkit::netns::Namespace;
+use portolan_testkit::objects::{service, slice};
+
+use crate::node::{Node, config, options};
+
+/// What happens to input on its way to the programs.
+#[derive(Debug, Clone, Default)]
+enum Fault {
+    #[default]
+    None,
+    /// A text is replaced by another.
+    Replaced(String, String),
+    /// The second half gets lost.
+    CutOff,
+}
+
+/// The programs, with a fault before them.
+struct Faulty {
+    programs: Programs,
+    fault: Arc<Mutex<Fault>>,
+}
+
+impl Tables for Faulty {
+    fn save(&mut self, each_line: &mut dyn FnMut(&str)) -> Result<(), ProgramError> {
+        self.programs.save(each_line)
+    }
+
+    fn restore(
+        &mut self,
+        write: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>,
+    ) -> Result<(), ProgramError> {
+        let fault = self.fault.lock().unwrap().clone();
+        self.programs.restore(&mut |into| {
+            let mut input = Vec::new();
+            write(&mut input)?;
+            let input = String::from_utf8(input).unwrap();
+            match &fault {
+                Fault::None => into.write_all(input.as_bytes()),
+                Fault::Replaced(from, to) => into.write_all(input.replace(from, to).as_bytes()),
+                Fault::CutOff => into.write_all(&input.as_bytes()[..input.len() / 2]),
+            }
+        })
+    }
+
+    fn has_chain(&mut self, table: Table, chain: Chain) -> Result<bool, ProgramError> {
+        self.programs.has_chain(table, chain)
+    }
+
+    fn clean(&mut self) -> Result<(), BackendError> {
+        self.programs.clean()
+    }
+
+    fn chains_at_once(&self) -> usize {
+        self.programs.chains_at_once()
+    }
+}
+
+fn web(number: u8) -> [Event; 2] {
+    let name = format!("shop/web-{number}");
+    let pods = slice(&name, &format!("web-{number}")).port("http", Protocol::Tcp, 8080);
+    [
+        service(&name, &format!("10.96.1.{number}")).port("http", Protocol::Tcp, 80).applied(),
+        pods.on("n2", &format!("10.244.1.{number}")).applied(),
+    ]
+}
+
+fn faulty(variant: Variant) -> (Node<Faulty>, Arc<Mutex<Fault>>) {
+    let fault = Arc::new(Mutex::new(Fault::None));
+    let namespace = Namespace::create("node").unwrap();
+    let around = |programs| Faulty { programs, fault: Arc::clone(&fault) };
+    (Node::with(&namespace, variant, config(), options(), around), fault)
+}
+
+/// Rules that are refused at three stages: read, checked by an extension, loaded into the kernel.
+const BAD: [&str; 3] = ["FROBNICATE", "DNAT --to-destination 10.244.1.7:99999", "MASQUERADE"];
+
+fn a_service_whose_rule_is_turned_down_is_named_and_all_others_are_served(variant: Variant) {
+    for bad in BAD {
+        let (mut node, fault) = faulty(variant);
+        let good = "DNAT --to-destination 10.244.1.7:8080";
+        *fault.lock().unwrap() = Fault::Replaced(good.into(), bad.into());
+        node.handle((1..12).flat_map(web));
+        let text = error_chain(&node.try_apply(IpFamily::V4).unwrap_err());
+        println!("{variant}, {bad}: {text}");
+        assert!(text.contains("serve shop/web-7:http tcp"), "{text}");
+        let saved = node.saved(IpFamily::V4);
+        for number in 1..12 {
+            let endpoint = format!("--to-destination 10.244.1.{number}:8080");
+            assert_eq!(saved.contains(&endpoint), number != 7, "{number}");
+        }
+        *fault.lock().unwrap() = Fault::None;
+        node.apply([]);
+        node.assert_sound();
+        node.namespace
+            .run_program(&portolan_testkit::netns::Program::new("ip").args(["netns", "del", "node"]))
+            .unwrap();
+    }
+}
+
+fn input_that_ends_early_changes_nothing_and_is_made_up_for(variant: Variant) {
+    let (mut node, fault) = faulty(variant);
+    node.apply((1..6).flat_map(web));
+    let before = node.saved(IpFamily::V4);
+    *fault.lock().unwrap() = Fault::CutOff;
+    node.handle((4..40).flat_map(web));
+    node.try_apply(IpFamily::V4).unwrap_err();
+    assert_eq!(node.saved(IpFamily::V4), before);
+    *fault.lock().unwrap() = Fault::None;
+    node.apply([]);
+    node.assert_sound();
+}
+
+fn a_program_that_is_killed_half_way_is_made_up_for(variant: Variant) {
+    let namespace = Namespace::create("node").unwrap();
+    let mut outcomes = [0, 0];
+    for millis in [1, 2, 4, 8, 16, 32] {
+        let hasty = |programs: Programs| programs.with_patience(Duration::from_millis(millis));
+        let mut node = Node::with(&namespace, variant, config(), options(), hasty);
+        node.handle((1..200).flat_map(web));
+        outcomes[usize::from(node.try_apply(IpFamily::V4).is_ok())] += 1;
+    }
+    assert!(outcomes[0] > 0, "nothing was ever killed");
+    let mut node = Node::new(&namespace, variant, config());
+    node.apply((1..200).flat_map(web));
+    node.assert_sound();
+}
+
+crate::with_both_kinds! {
+    a_service_whose_rule_is_turned_down_is_named_and_all_others_are_served
+    input_that_ends_early_changes_nothing_and_is_made_up_for
+    a_program_that_is_killed_half_way_is_made_up_for
+}
