@@ -87,3 +87,6 @@ pub(crate) fn virtual_places(port: &ServicePort, transport: Transport) -> impl I
     virtual_addresses(port)
         .map(move |(address, via)| (Place { address: SocketAddr::new(address, port.port), transport }, via))
 }
+
+#[cfg(test)]
+mod tests;

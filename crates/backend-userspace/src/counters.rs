@@ -163,6 +163,13 @@ impl Limits {
         self.refuse(self.counters.tcp_sessions(), self.counters.udp_sessions());
     }
 
+    /// There were no descriptors for sockets at so many places.
+    pub(crate) fn no_place_for_listeners(&self, places: usize) {
+        if self.complaint.is_due() {
+            warn!(places, "not all services are served: raise the limit of open files (RLIMIT_NOFILE)");
+        }
+    }
+
     /// The numbers.
     pub(crate) fn counters(&self) -> &Arc<Counters> {
         &self.counters

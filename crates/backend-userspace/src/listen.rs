@@ -91,6 +91,15 @@ impl ListenError {
         Self::Other { service: service.clone(), place: Place { address, transport }, source }
     }
 
+    /// Whether the process has no file descriptors left, which says nothing about this place.
+    pub(crate) fn is_out_of_descriptors(&self) -> bool {
+        let errno = match self {
+            Self::Other { source, .. } => source.raw_os_error(),
+            _ => None,
+        };
+        matches!(errno, Some(nix::libc::EMFILE | nix::libc::ENFILE))
+    }
+
     /// Finds out who has the port, which takes a look at every process: for a message, not for every try.
     pub(crate) fn identify(&mut self) {
         if let Self::Taken { place, holder, .. } = self {

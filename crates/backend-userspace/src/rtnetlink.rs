@@ -153,3 +153,6 @@ pub(crate) fn read_address(message: &Message<'_>) -> Option<InterfaceAddress> {
 pub(crate) fn read_link_name(message: &Message<'_>) -> Option<String> {
     message.attributes(LINK_HEADER).find_kind(NAME)?.as_str().map(str::to_owned)
 }
+
+#[cfg(test)]
+mod tests;

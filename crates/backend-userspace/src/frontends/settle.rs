@@ -100,7 +100,11 @@ impl Frontends {
                 true
             }
             Err(mut error) => {
-                if self.failed.insert(place) {
+                let is_new = self.failed.insert(place);
+                if error.is_out_of_descriptors() {
+                    // One word for all places that it keeps from being served.
+                    self.relay.limits.no_place_for_listeners(self.failed.len());
+                } else if is_new {
                     error.identify();
                     warn!("{}", error_chain(&error));
                 }

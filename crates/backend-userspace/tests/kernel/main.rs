@@ -3,8 +3,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod detection;
 mod lifecycle;
 mod limits;
+mod model;
 mod node;
 mod privileges;
 mod scenarios;

@@ -75,6 +75,13 @@ impl Node {
         Self { counters, backends, ..self }
     }
 
+    /// The same network with another configuration and nothing in the cluster.
+    pub(crate) fn renewed(mut self, config: NodeConfig) -> Self {
+        self.clean();
+        self.stop();
+        Self::with(self.net, config, self.options, &self.privileges)
+    }
+
     /// The proxy ends as a process does: its sockets are closed, its routes stay.
     pub(crate) fn stop(&mut self) {
         self.backends.clear();
