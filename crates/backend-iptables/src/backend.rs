@@ -4,14 +4,15 @@ use async_trait::async_trait;
 use portolan_core::backend::Scope;
 use portolan_core::{
     ApplyReport, BackendError, ChangeSet, IpFamily, NodePlan, ProxyBackend, ProxyMode, ServicePort,
+    ServicePortName,
 };
 use portolan_host::{Host, Outcome};
 
-use crate::compare::{Comparison, MOST_DELETIONS};
+use crate::compare::{Comparison, Differences, MOST_DELETIONS};
 use crate::digest::Digester;
 use crate::edit::{Edit, Rules};
 use crate::names::{Chain, Fixed, Table};
-use crate::options::Options;
+use crate::options::{Counters, Options};
 use crate::render::{Context, LARGE};
 use crate::session::{Failure, Refusals, Session};
 use crate::tables::Tables;
@@ -20,6 +21,12 @@ use crate::writer::Writer;
 
 /// Lets packets for loopback addresses be routed, without which node ports do not answer there.
 const ROUTE_LOCALNET: &str = "net/ipv4/conf/all/route_localnet";
+
+/// When so many lines have come to the top of the lists, the most important ones are put there again.
+const MANY_LINES: usize = 100;
+
+/// How many service ports are put there at most.
+const MOST_RAISED: usize = 16;
 
 /// Keeps one family's rules equal to the plan.
 ///
@@ -64,46 +71,21 @@ impl<T: Tables> IptablesBackend<T> {
     /// Compares the whole plan with what the tables hold, and writes the difference.
     fn load(&mut self, plan: &NodePlan) -> Result<ApplyReport, Failure> {
         let endpoints = plan.service_ports.values().map(|port| endpoints(port)).sum();
-        let cx = Context {
-            family: self.family,
-            node: &plan.node,
-            options: &self.options,
-            is_large: endpoints > LARGE,
-        };
+        let is_large = endpoints > LARGE;
+        let cx = Context { family: self.family, node: &plan.node, options: &self.options, is_large };
         let mut comparison = Comparison::new(&self.digester, &cx, plan);
         let saved = self.tables.save(&mut |line| comparison.read(line));
         saved.map_err(|error| Failure::new("read the tables of iptables", error))?;
         let mut found = comparison.finish();
-        let mut rules = found.rules;
-        let mut groups = Groups::new(self.tables.chains_at_once());
+        let chains_at_once = self.tables.chains_at_once();
         let writer = Writer { digester: &self.digester, cx: &cx, plan };
         let mut session = Session::new(&mut self.tables, writer, Refusals::LeaveOut);
         session.base(&found.base)?;
         if self.options.serves_loopback(self.family, &plan.node.node_port_addresses) {
             route_localnet(self.host.as_ref());
         }
-        for name in plan.names_by_importance() {
-            let port = (name, plan.service_ports[name].as_ref());
-            let edit = Edit::to_make_up_for(&self.digester, &cx, port, &mut found.own, &mut found.missing);
-            rules = rules.plus(edit.rules_after_and_before().0);
-            if !edit.is_empty()
-                && let Some(full) = groups.add(Unit::Port(edit))
-            {
-                session.units(full)?;
-            }
-        }
-        session.units(groups.take())?;
-        for (table, list) in found.rewritten {
-            session.units(vec![Unit::List(table, list)])?;
-        }
-        let mut stale: Vec<_> = found.own.into_keys().collect();
-        stale.sort_unstable_by_key(|chain| (removal_rank(*chain), *chain));
-        for unit in found.stale.into_iter().map(Unit::Line).chain(stale.into_iter().map(Unit::Chain)) {
-            if let Some(full) = groups.add(unit) {
-                session.units(full)?;
-            }
-        }
-        session.units(groups.take())?;
+        let rules = write_ports(&mut session, writer, &mut found, chains_at_once)?;
+        remove_strays(&mut session, found, chains_at_once)?;
         let report = session.finish(rules)?;
         self.loaded = Some(Loaded { endpoints, rules });
         Ok(ApplyReport { scope: Scope::Full, ..report })
@@ -177,8 +159,78 @@ impl<T: Tables> IptablesBackend<T> {
                 Err(failure) => return Err(failure),
             }
         }
-        self.load(plan)
+        match self.load(plan) {
+            Err(failure) if failure.is_of_shared_rules() && self.options.counters != Counters::default() => {
+                // The kernel has counters, but it or the programs may lack the match that names them.
+                tracing::info!(family = %self.family, error = ?failure, "trying without counters of nfacct");
+                self.options.counters = Counters::default();
+                self.load(plan)
+            }
+            result => result,
+        }
     }
+}
+
+/// Writes what of the plan's service ports is not there, and returns how many rules there are then.
+///
+/// Those that other pods need first are served first. They also come to the top of their lists, which
+/// packets go through from there.
+fn write_ports<T: Tables>(
+    session: &mut Session<'_, T>,
+    writer: Writer<'_>,
+    found: &mut Differences,
+    chains_at_once: usize,
+) -> Result<Rules, Failure> {
+    let Writer { digester, cx, plan } = writer;
+    let (mut rules, mut inserted) = (found.rules, 0);
+    let mut groups = Groups::new(chains_at_once);
+    let names = plan.names_by_importance();
+    for name in &names {
+        let port = (*name, plan.service_ports[*name].as_ref());
+        let edit = Edit::to_make_up_for(digester, cx, port, &mut found.own, &mut found.missing);
+        rules = rules.plus(edit.rules_after_and_before().0);
+        inserted += edit.insertion_count();
+        if !edit.is_empty()
+            && let Some(full) = groups.add(Unit::Port(edit))
+        {
+            session.units(full)?;
+        }
+    }
+    session.units(groups.take())?;
+    if inserted > MANY_LINES && found.rewritten.is_empty() {
+        let first = names.into_iter().take_while(|name| is_needed_by_all(name)).take(MOST_RAISED);
+        let first = first.filter(|name| !session.has_refused(name));
+        let raised = first.map(|name| Edit::to_raise(digester, cx, name, &plan.service_ports[name]));
+        session.units(raised.map(Unit::Port).collect())?;
+    }
+    Ok(rules)
+}
+
+/// The API server's Service and those of the cluster itself, DNS being one.
+fn is_needed_by_all(name: &ServicePortName) -> bool {
+    let service = (&*name.service.namespace, &*name.service.name);
+    service == ("default", "kubernetes") || service.0 == "kube-system"
+}
+
+/// Removes what no service port has; lists with too much of it are written anew.
+fn remove_strays<T: Tables>(
+    session: &mut Session<'_, T>,
+    found: Differences,
+    chains_at_once: usize,
+) -> Result<(), Failure> {
+    for (table, list) in found.rewritten {
+        session.units(vec![Unit::List(table, list)])?;
+    }
+    let mut stale: Vec<_> = found.own.into_keys().collect();
+    stale.sort_unstable_by_key(|chain| (removal_rank(*chain), *chain));
+    let lines = found.stale.into_iter().map(Unit::Line);
+    let mut groups = Groups::new(chains_at_once);
+    for unit in lines.chain(stale.into_iter().map(Unit::Chain)) {
+        if let Some(full) = groups.add(unit) {
+            session.units(full)?;
+        }
+    }
+    session.units(groups.take())
 }
 
 #[async_trait]

@@ -114,6 +114,33 @@ impl<'p> Edit<'p> {
         }
     }
 
+    /// Puts its lines in nat, which are there, at the top of their lists.
+    pub(crate) fn to_raise(
+        digester: &Digester,
+        cx: &Context<'_>,
+        name: &'p ServicePortName,
+        port: &'p ServicePort,
+    ) -> Self {
+        let mut lines = Sketch::lines(digester, cx, name, port);
+        lines.retain(|line| line.table == Table::Nat);
+        Self {
+            name,
+            old: Some(port),
+            new: Some(port),
+            write: Vec::new(),
+            gone: Vec::new(),
+            insert: lines.clone(),
+            delete: lines,
+            rules: Rules::default(),
+            old_rules: Rules::default(),
+        }
+    }
+
+    /// How many lines it puts into lists.
+    pub(crate) fn insertion_count(&self) -> usize {
+        self.insert.len()
+    }
+
     /// How many rules it has after and before.
     pub(crate) fn rules_after_and_before(&self) -> (Rules, Rules) {
         (self.rules, self.old_rules)

@@ -8,8 +8,9 @@ use portolan_core::{BackendError, BackendFactory, IpFamily, ProbeFailure, ProxyB
 use portolan_host::{Host, iptables};
 
 use crate::backend::IptablesBackend;
-use crate::options::{Counters, Options};
-use crate::programs::Programs;
+use crate::nfacct;
+use crate::options::Options;
+use crate::programs::{self, Programs};
 
 /// Whether connection tracking takes packets that fit no window; they are then not to be dropped.
 const BE_LIBERAL: &str = "/proc/sys/net/netfilter/nf_conntrack_tcp_be_liberal";
@@ -47,7 +48,7 @@ impl IptablesFactory {
             localhost_node_ports: self.settings.localhost_node_ports,
             drop_invalid: !is_liberal(),
             random_fully: true,
-            counters: Counters::default(),
+            counters: nfacct::make(),
         }
     }
 }
@@ -84,6 +85,11 @@ impl BackendFactory for IptablesFactory {
             "rules are written by iptables"
         );
         Ok(Box::new(IptablesBackend::new(family, programs, self.options()).with_host(Host::new())))
+    }
+
+    /// Without the programs: those that wrote the rules may be gone.
+    async fn cleanup(&self, family: IpFamily) -> Result<(), BackendError> {
+        programs::clean(family)
     }
 }
 

@@ -33,6 +33,7 @@ pub mod digest;
 mod edit;
 pub mod factory;
 pub mod names;
+mod nfacct;
 pub mod options;
 pub mod programs;
 pub mod render;

@@ -136,6 +136,25 @@ fn version(program: &Path) -> Result<(Version, Variant), ProgramError> {
     }
 }
 
+/// Removes all rules of this mode in one family: by kube-proxy's names, which are ours, and in the tables of
+/// both kinds.
+///
+/// # Errors
+/// Carries on past a failure and returns the first.
+pub fn clean(family: IpFamily) -> Result<(), BackendError> {
+    let mut first = Ok(());
+    for outcome in portolan_leftovers::remove(&[Part::Iptables], &[family]) {
+        for kept in &outcome.kept {
+            tracing::warn!(%family, "kept {kept}");
+        }
+        if let Err(error) = outcome.result {
+            let action = format!("remove the rules of iptables of {family}");
+            first = first.and(Err(BackendError::Io { action, source: Box::new(error) }));
+        }
+    }
+    first
+}
+
 impl Tables for Programs {
     fn save(&mut self, each_line: &mut dyn FnMut(&str)) -> Result<(), ProgramError> {
         let talk: Talk<'_, ()> = Talk::Listen(&mut |output| {
@@ -187,18 +206,8 @@ impl Tables for Programs {
         }
     }
 
-    /// By kube-proxy's names, which are ours, and in the tables of both kinds.
     fn clean(&mut self) -> Result<(), BackendError> {
-        for outcome in portolan_leftovers::remove(&[Part::Iptables], &[self.family]) {
-            for kept in &outcome.kept {
-                tracing::warn!(family = %self.family, "kept {kept}");
-            }
-            outcome.result.map_err(|error| BackendError::Io {
-                action: format!("remove the rules of iptables of {}", self.family),
-                source: Box::new(error),
-            })?;
-        }
-        Ok(())
+        clean(self.family)
     }
 
     fn chains_at_once(&self) -> usize {

@@ -27,12 +27,19 @@ pub(crate) struct Failure {
     action: String,
     /// The line that was turned down.
     line: Option<String>,
+    /// Whether without this nothing works.
+    concerns_all: bool,
     source: ProgramError,
 }
 
 impl Failure {
     pub(crate) fn new(action: impl Into<String>, source: ProgramError) -> Self {
-        Self { action: action.into(), line: None, source }
+        Self { action: action.into(), line: None, concerns_all: false, source }
+    }
+
+    /// Whether rules were turned down that all Services share.
+    pub(crate) fn is_of_shared_rules(&self) -> bool {
+        self.concerns_all && self.is_of_input()
     }
 
     /// Whether another input may do better.
@@ -43,7 +50,7 @@ impl Failure {
 
 impl From<Failure> for BackendError {
     fn from(failure: Failure) -> Self {
-        let Failure { action, line, source } = failure;
+        let Failure { action, line, source, .. } = failure;
         let action = match line {
             Some(line) => format!("{action} by `{line}`"),
             None => action,
@@ -109,6 +116,7 @@ impl<'a, T: Tables> Session<'a, T> {
             result.map_err(|source| Failure {
                 action: format!("write the rules of table {table} that all Services share"),
                 line: source.line().and_then(line),
+                concerns_all: true,
                 source,
             })?;
             // Rules in the kernel's chains are not counted.
@@ -140,7 +148,7 @@ impl<'a, T: Tables> Session<'a, T> {
         let line = source.line().and_then(text);
         if !source.is_of_input() || self.failures_left == 0 {
             let action = culprit.map_or_else(|| "change its rules".to_owned(), |unit| units[unit].action());
-            return Err(Failure { action, line, source });
+            return Err(Failure { action, line, concerns_all: false, source });
         }
         self.failures_left -= 1;
         match culprit {
@@ -215,7 +223,12 @@ impl<'a, T: Tables> Session<'a, T> {
             "left out what was turned down; all else goes on"
         );
         self.refused.extend(unit.port().cloned());
-        self.first_refusal.get_or_insert(Failure { action, line, source });
+        self.first_refusal.get_or_insert(Failure { action, line, concerns_all: false, source });
+    }
+
+    /// Whether this service port was turned down.
+    pub(crate) fn has_refused(&self, port: &ServicePortName) -> bool {
+        self.refused.contains(port)
     }
 
     /// What was done, unless anything was turned down; `held` is how many rules there are now.

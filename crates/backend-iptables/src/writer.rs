@@ -173,17 +173,20 @@ impl BaseChanges {
 }
 
 /// The order in which things are done within a table: what is led to is there before, and goes after.
+///
+/// All of them become true at once. So lines may go before their successors come, and a line that goes and
+/// comes is at the top then.
 #[derive(Debug, Clone, Copy)]
 enum Step {
     Declare,
     Fill,
-    Lead,
     Unlead,
+    Lead,
     Remove,
 }
 
 impl Step {
-    const ALL: [Self; 5] = [Self::Declare, Self::Fill, Self::Lead, Self::Unlead, Self::Remove];
+    const ALL: [Self; 5] = [Self::Declare, Self::Fill, Self::Unlead, Self::Lead, Self::Remove];
 }
 
 /// Appends the rules of one list.

@@ -8,6 +8,8 @@ mod adoption;
 mod continuity;
 #[path = "kernel/differences.rs"]
 mod differences;
+#[path = "kernel/factory.rs"]
+mod factory;
 #[path = "kernel/failures.rs"]
 mod failures;
 #[path = "kernel/loopback.rs"]

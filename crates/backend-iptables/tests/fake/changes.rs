@@ -133,3 +133,16 @@ fn cluster_of_250(net: u8) -> Vec<Event> {
     };
     (0..250).flat_map(service).collect()
 }
+
+#[test]
+fn what_other_pods_need_first_stands_at_the_top_of_a_long_list() {
+    let dns = service("kube-system/kube-dns", "10.96.0.10").port("dns", Udp, 53);
+    let pod = slice("kube-system/kube-dns-1", "kube-dns").port("dns", Udp, 53).on("n2", "10.244.0.10");
+    let mut node = Node::new(cluster(150).into_iter().chain([dns.applied(), pod.applied()]));
+    node.apply();
+    let fake = node.fake(IpFamily::V4);
+    let first = fake.kernel().tables["nat"]["KUBE-SERVICES"][0].clone();
+    assert!(first.contains("kube-system/kube-dns:dns cluster IP"), "{first}");
+    assert_eq!(fake.kernel().tables["nat"]["KUBE-SERVICES"].len(), 152);
+    assert_eq!(node.restart().apply().operations, 0);
+}

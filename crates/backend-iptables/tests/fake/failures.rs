@@ -107,3 +107,18 @@ fn a_rule_that_somebody_took_away_makes_a_change_compare_everything() {
     assert_eq!(report.scope, portolan_core::backend::Scope::Full);
     node.assert_as_from_scratch([1, 3].into_iter().flat_map(web));
 }
+
+#[test]
+fn counters_that_the_programs_do_not_know_are_done_without() {
+    use portolan_backend_iptables::options::{Counters, Options};
+
+    let mut node = Node::new(web(1));
+    let fake = node.fake(IpFamily::V4);
+    let counters = Counters { invalid_dropped: true, localhost_accepted: true };
+    node.backends[0].1 =
+        IptablesBackend::new(IpFamily::V4, fake.clone(), Options { counters, ..Options::default() });
+    fake.kernel().refused = Some("--nfacct-name".into());
+    node.apply();
+    assert!(has(&mut node, 1));
+    node.assert_as_from_scratch(web(1));
+}
