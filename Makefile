@@ -25,6 +25,7 @@ deny: ## licences, sources and banned dependencies; installs cargo-deny if it is
 
 bless: ## rewrite golden rulesets; read the diff
 	BLESS=1 cargo test -p portolan-backend-nftables --test fake
+	BLESS=1 cargo test -p portolan-backend-iptables --test goldens as_they_were_read
 
 bench: ## loads, changes and connections on this kernel, as a table and JSON (root)
 	@bash tests/bench/run.sh
