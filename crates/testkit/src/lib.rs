@@ -3,6 +3,7 @@
 //! network namespaces.
 
 pub mod api_server;
+pub mod conformance;
 pub mod fixtures;
 pub mod netns;
 pub mod objects;

@@ -1,0 +1,265 @@
+//! Whether a backend, ours or anybody's, keeps the contract of [`ProxyBackend`](portolan_core::ProxyBackend).
+//!
+//! A backend brings a [`Candidate`]: how a process makes it, and what its node holds as text. The kit plays
+//! every scenario of the table with real packets, in a network of the test's own, and random clusters
+//! against the contract. In the backend's own crate that is
+//!
+//! ```
+//! use portolan_core::{BackendFactory, IpFamily};
+//! use portolan_testkit::conformance::{Candidate, Conformance};
+//! use portolan_testkit::scenario::Need;
+//!
+//! # struct MyFactory;
+//! # impl MyFactory { fn boxed() -> Box<dyn BackendFactory> { unimplemented!() } }
+//! struct Mine;
+//!
+//! impl Candidate for Mine {
+//!     fn factory(&self) -> Box<dyn BackendFactory> {
+//!         MyFactory::boxed()
+//!     }
+//!
+//!     fn holds(&self, family: IpFamily) -> String {
+//!         std::fs::read_to_string(format!("/run/mine-{family}")).unwrap_or_default()
+//!     }
+//! }
+//!
+//! fn kit() -> Conformance<Mine> {
+//!     Conformance::new(|_node| Mine).unmet([Need::Sctp])
+//! }
+//!
+//! portolan_testkit::conformance_tests!(kit);
+//! # fn main() {}
+//! ```
+//!
+//! which makes a test of each scenario, one of the random clusters, and one that holds what is left out
+//! against a table kept beside the tests (see [`Conformance::table`]).
+//!
+//! Always holds: what a backend does not do is declared, with a reason, and shows in the table. A
+//! declaration that fits no scenario fails, so that none outlives what it was made for.
+
+mod model;
+mod node;
+mod standing;
+
+use portolan_core::{BackendFactory, IpFamily, Protocol};
+
+use self::node::Served;
+use crate::scenario::kernel::{network, run};
+use crate::scenario::{Check, Need, Scenario, all, named};
+
+pub use node::Node;
+pub use standing::Standing;
+
+/// What a backend's tests bring. All calls are made on a thread in the node's network namespace.
+pub trait Candidate: Sync {
+    /// A factory, as a process that starts now has it. What an earlier one has done on this node is there.
+    fn factory(&self) -> Box<dyn BackendFactory>;
+
+    /// What the node holds for one family, read from where packets meet it and not from the backend's
+    /// memory. Two nodes that serve alike give the same text, so names and places that differ between nodes,
+    /// and an order that does not matter, are left out. It is the same before the first apply and after
+    /// cleanup.
+    fn holds(&self, family: IpFamily) -> String;
+}
+
+/// A backend with what it declares of itself.
+#[derive(Debug, Clone)]
+pub struct Conformance<C> {
+    start: fn(&str) -> C,
+    unmet: Vec<Need>,
+    protocols: Vec<Protocol>,
+    listens: bool,
+    cases: u32,
+    differences: Vec<Difference>,
+    adapt: fn(&str, &mut Scenario),
+}
+
+/// Scenarios that a backend answers otherwise.
+#[derive(Debug, Clone, Copy)]
+struct Difference {
+    /// A scenario's name, or the beginning of several.
+    scenarios: &'static str,
+    reason: &'static str,
+}
+
+impl Conformance<()> {
+    /// Nodes of a backend; `start` is given a name that no other node of the same test has, for files of the
+    /// node's own.
+    #[expect(clippy::new_ret_no_self, reason = "the candidate's type comes with the function")]
+    pub fn new<C: Candidate>(start: fn(&str) -> C) -> Conformance<C> {
+        Conformance {
+            start,
+            unmet: Vec::new(),
+            protocols: Protocol::ALL.to_vec(),
+            listens: false,
+            cases: 12,
+            differences: Vec::new(),
+            adapt: |_, _| {},
+        }
+    }
+}
+
+impl<C: Candidate> Conformance<C> {
+    /// Does not meet these needs, or the kernel here does not. Packets that take them are not sent.
+    #[must_use]
+    pub fn unmet(mut self, needs: impl IntoIterator<Item = Need>) -> Self {
+        self.unmet.extend(needs);
+        self
+    }
+
+    /// Serves these protocols only; packets of others are not sent.
+    #[must_use]
+    pub fn serving(mut self, protocols: impl IntoIterator<Item = Protocol>) -> Self {
+        self.protocols = protocols.into_iter().collect();
+        self
+    }
+
+    /// Answers by listening at the node's own addresses, as relays do, so that nothing else of the test may
+    /// listen there.
+    #[must_use]
+    pub fn listening_on_the_node(mut self) -> Self {
+        self.listens = true;
+        self
+    }
+
+    /// Answers otherwise in the scenarios whose names begin like this, and why. They are not played: describe
+    /// what happens instead in tests of your own, or rather [adapt](Self::adapted) them.
+    #[must_use]
+    pub fn differing(mut self, scenarios: &'static str, reason: &'static str) -> Self {
+        self.differences.push(Difference { scenarios, reason });
+        self
+    }
+
+    /// Changes scenarios, which are given by name, to what this backend does instead.
+    #[must_use]
+    pub fn adapted(mut self, adapt: fn(&str, &mut Scenario)) -> Self {
+        self.adapt = adapt;
+        self
+    }
+
+    /// Tries so many random clusters; 12 unless told otherwise.
+    #[must_use]
+    pub fn cases(mut self, cases: u32) -> Self {
+        self.cases = cases;
+        self
+    }
+
+    /// Plays the scenario of this name; within [`isolated`](crate::netns::isolated).
+    ///
+    /// # Panics
+    /// Something else becomes of a packet than the scenario says, or the backend breaks its contract
+    /// ([`Node::assert_sound`]). Or there is no such scenario.
+    pub fn play(&self, name: &str) {
+        if let Standing::LeftOut(reason) = self.standing(name) {
+            // A test that plays nothing says so; the table shows it, too.
+            return report(&format!("{name} is left out: {reason}"));
+        }
+        let scenario = self.scenario(name);
+        let net = network(&scenario).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let node = Node::new("node", net.node(), self.start, scenario.config.clone());
+        let mut served = Served { net, node, listens: self.listens };
+        run(name, &scenario, &mut served, &self.unmet);
+    }
+
+    /// Tries random clusters; within [`isolated`](crate::netns::isolated).
+    ///
+    /// # Panics
+    /// What a node reached step by step, with restarts and complete comparisons between, is not what a fresh
+    /// one comes to; the same plan once more changes something; or cleanup leaves something.
+    pub fn try_random_clusters(&self) {
+        model::check(self.start, self.cases);
+    }
+
+    /// Asserts that every difference that was declared is one.
+    ///
+    /// # Panics
+    /// A declaration fits no scenario.
+    pub fn assert_declarations_fit(&self) {
+        for difference in &self.differences {
+            let fits = all().iter().any(|named| named.name.starts_with(difference.scenarios));
+            assert!(fits, "no scenario is called {}…", difference.scenarios);
+        }
+    }
+
+    /// How the backend stands to a scenario, by what it declares.
+    ///
+    /// # Panics
+    /// There is no such scenario.
+    pub fn standing(&self, name: &str) -> Standing {
+        if let Some(difference) =
+            self.differences.iter().find(|difference| name.starts_with(difference.scenarios))
+        {
+            return Standing::LeftOut(difference.reason.to_owned());
+        }
+        Standing::of(&named(name).scenario, &self.scenario(name), &self.unmet)
+    }
+
+    /// All scenarios and how the backend stands to each, as a table in Markdown. The tests hold it; kept beside
+    /// them it tells readers what to rely on.
+    pub fn table(&self) -> String {
+        let standings: Vec<_> =
+            all().into_iter().map(|named| (named.name, self.standing(named.name))).collect();
+        standing::table(&standings)
+    }
+
+    /// The scenario as this backend is to play it.
+    fn scenario(&self, name: &str) -> Scenario {
+        let mut scenario = named(name).scenario;
+        (self.adapt)(name, &mut scenario);
+        for check in scenario.steps.iter_mut().flat_map(|step| &mut step.checks) {
+            let traffic = match check {
+                Check::Each(traffic, _) => traffic,
+                Check::Stay(comers) | Check::SomeMoved(comers) => &mut comers.traffic,
+                Check::Spread(_) | Check::Apart(..) => continue,
+            };
+            traffic.protocols.retain(|protocol| self.protocols.contains(protocol));
+        }
+        scenario
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "what a test prints is for the one who runs it")]
+fn report(line: &str) {
+    println!("{line}");
+}
+
+/// Makes the tests of a [`Conformance`], which a function of this module gives: one of each scenario, by group and
+/// name, `random_clusters_come_to_what_a_fresh_start_makes`, and `every_declared_difference_is_of_a_scenario`.
+#[macro_export]
+macro_rules! conformance_tests {
+    ($kit:ident) => {
+        mod conformance {
+            use super::$kit as kit_under_test;
+            use $crate::play_each_scenario;
+
+            $crate::every_scenario!(play_each_scenario);
+
+            #[test]
+            fn random_clusters_come_to_what_a_fresh_start_makes() {
+                $crate::netns::isolated(|| kit_under_test().try_random_clusters());
+            }
+
+            #[test]
+            fn every_declared_difference_is_of_a_scenario() {
+                kit_under_test().assert_declarations_fit();
+            }
+        }
+    };
+}
+
+/// Makes a test of each scenario, for [`conformance_tests!`](crate::conformance_tests).
+#[doc(hidden)]
+#[macro_export]
+macro_rules! play_each_scenario {
+    ($($group:ident { $($scenario:ident)* })*) => {$(
+        mod $group {
+            $(
+                #[test]
+                fn $scenario() {
+                    let name = concat!(stringify!($group), "::", stringify!($scenario));
+                    $crate::netns::isolated(|| super::kit_under_test().play(name));
+                }
+            )*
+        }
+    )*};
+}
