@@ -170,3 +170,88 @@ impl<W: Write> Sink for Appended<'_, W> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::comment::Comment;
+    use crate::names::Fixed;
+    use crate::rule::{Body, Target};
+
+    const LIST: Chain = Chain::Fixed(Fixed::Services);
+
+    fn drop() -> Rule<'static> {
+        let body = Body { target: Some(Target::Drop), ..Body::default() };
+        Rule { comment: Comment::Text("ns/web has no local endpoints"), body }
+    }
+
+    #[test]
+    fn every_command_is_a_line_and_counted() {
+        let mut text = Vec::new();
+        let mut input = Input::new(&mut text);
+        input.table(Table::Filter);
+        input.declare(LIST);
+        input.append(LIST, &drop());
+        assert_eq!(input.lines(), 3, "the number of the line that was written last");
+        input.insert(LIST, &drop());
+        input.delete(LIST, &drop());
+        input.flush(LIST);
+        input.remove(LIST);
+        input.commit();
+        let written = input.finish().unwrap();
+        let expected = r#"*filter
+:KUBE-SERVICES - [0:0]
+-A KUBE-SERVICES -m comment --comment "ns/web has no local endpoints" -j DROP
+-I KUBE-SERVICES -m comment --comment "ns/web has no local endpoints" -j DROP
+-D KUBE-SERVICES -m comment --comment "ns/web has no local endpoints" -j DROP
+-F KUBE-SERVICES
+-X KUBE-SERVICES
+COMMIT
+"#;
+        assert_eq!(String::from_utf8(text).unwrap(), expected);
+        assert_eq!(written, Written { lines: 8, bytes: expected.len() as u64, rules: 2 });
+    }
+
+    #[test]
+    fn sinks_see_the_table_that_was_begun_and_no_other() {
+        let mut text = Vec::new();
+        let mut input = Input::new(&mut text);
+        input.table(Table::Nat);
+        for table in Table::ALL {
+            input.declared().chain(table, LIST);
+            input.declared().rule(table, LIST, &drop());
+            input.appended().chain(table, LIST);
+            input.appended().rule(table, LIST, &Rule::default());
+        }
+        input.commit();
+        input.finish().unwrap();
+        assert_eq!(
+            String::from_utf8(text).unwrap(),
+            "*nat\n:KUBE-SERVICES - [0:0]\n-A KUBE-SERVICES\nCOMMIT\n"
+        );
+    }
+
+    /// Takes so many bytes and no more.
+    struct Full(usize);
+
+    impl Write for Full {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0 = self.0.checked_sub(bytes.len()).ok_or(io::ErrorKind::StorageFull)?;
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn the_first_failure_is_what_the_end_tells_and_nothing_is_written_after_it() {
+        let mut input = Input::new(Full("*nat\nCOMMIT\n".len()));
+        input.table(Table::Nat);
+        input.declare(LIST);
+        input.commit();
+        assert_eq!(input.bytes(), "*nat\n:KUBE-SERVICES - [0:0]\n".len() as u64);
+        assert_eq!(input.finish().unwrap_err().kind(), io::ErrorKind::StorageFull);
+    }
+}

@@ -123,8 +123,10 @@ fn masquerade_to_cluster_ip(port: &Port<'_>, chain: &mut Writing<'_, impl Sink>)
 
 /// Clients that were here come to the endpoint that they had, the first of them that still knows them.
 fn remember(port: &Port<'_>, timeout: Duration, choices: &[Choice], chain: &mut Writing<'_, impl Sink>) {
+    // The programs take no less and no more.
+    let seconds = timeout.as_secs().clamp(1, u64::from(u32::MAX));
     for choice in choices {
-        let action = RecentAction::SeenWithin(timeout.as_secs());
+        let action = RecentAction::SeenWithin(seconds);
         let recent = Some(Recent { list: choice.chain, action });
         chain.rule(port.says_where(choice.address()), Body { recent, ..Body::default() }, choice.chain);
     }

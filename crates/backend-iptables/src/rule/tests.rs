@@ -92,3 +92,17 @@ fn probabilities_are_written_with_ten_decimals() {
         assert_eq!(rule.to_string(), format!(" -m statistic --mode random --probability {expected}"));
     }
 }
+
+#[test]
+fn interfaces_end_in_a_plus_unless_the_name_would_get_too_long() {
+    let cases = [
+        (Interface::called("cni0"), "cni0"),
+        (Interface::called("veth+"), "veth+"),
+        (Interface::beginning("veth"), "veth+"),
+        (Interface::beginning("a-name-of-fifte"), "a-name-of-fifte"),
+    ];
+    for (interface, expected) in cases {
+        assert_eq!(interface.to_string(), expected);
+    }
+    assert_eq!(Interface::called("veth+"), Interface::beginning("veth"));
+}
