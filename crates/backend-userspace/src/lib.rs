@@ -49,6 +49,8 @@
 //!   these two a Local policy without local endpoints resets TCP connections instead of ignoring them.
 //! * Source ranges of a service without endpoints refuse everybody, outsiders too.
 //! * Addresses out of service ranges that no Service has are left alone.
+//! * An endpoint that is itself an address and port of a service here counts as one that refuses: a relay that
+//!   followed it would connect to itself without end.
 //! * SCTP is not served; that is logged, once for each service port.
 //! * The host answers ARP for load-balancer addresses of its own network, as in the IPVS mode;
 //!   `net.ipv4.conf.all.arp_ignore=1` stops that.

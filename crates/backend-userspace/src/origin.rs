@@ -5,7 +5,7 @@
 //! have addresses of their own, so that is the interface they are behind.
 
 use std::collections::HashSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, PoisonError, RwLock};
 
 use portolan_core::backend::error_chain;
@@ -14,12 +14,14 @@ use portolan_netlink::{MessageWriter, NetlinkError, NetlinkSocket, Protocol, fla
 use tracing::warn;
 
 use crate::balancer::Origin;
+use crate::listen::{Place, Transport};
 use crate::rtnetlink::{self, kind};
 
 /// What tells the node's own clients from others.
 #[derive(Debug)]
 pub(crate) struct Surroundings {
     addresses: RwLock<HashSet<IpAddr>>,
+    served: RwLock<HashSet<Place>>,
     detector: RwLock<Option<LocalDetector>>,
     lookups: Mutex<NetlinkSocket>,
 }
@@ -28,7 +30,12 @@ impl Surroundings {
     /// Nothing is known yet, so everybody is outside.
     pub(crate) fn open() -> Result<Self, NetlinkError> {
         let lookups = Mutex::new(NetlinkSocket::open(Protocol::Route)?);
-        Ok(Self { addresses: RwLock::default(), detector: RwLock::default(), lookups })
+        Ok(Self {
+            addresses: RwLock::default(),
+            served: RwLock::default(),
+            detector: RwLock::default(),
+            lookups,
+        })
     }
 
     /// These are the node's addresses now.
@@ -39,6 +46,23 @@ impl Surroundings {
     /// This tells pods now.
     pub(crate) fn set_detector(&self, detector: Option<LocalDetector>) {
         *self.detector.write().unwrap_or_else(PoisonError::into_inner) = detector;
+    }
+
+    /// We listen at this place from now on, or no longer.
+    pub(crate) fn set_served(&self, place: Place, is_served: bool) {
+        let mut served = self.served.write().unwrap_or_else(PoisonError::into_inner);
+        if is_served {
+            served.insert(place)
+        } else {
+            served.remove(&place)
+        };
+    }
+
+    /// Whether an endpoint is a place where we listen ourselves. Whoever writes slices by hand can name one;
+    /// to follow that would be to connect to oneself without end.
+    pub(crate) fn is_served(&self, address: SocketAddr, transport: Transport) -> bool {
+        let place = Place { address, transport };
+        self.served.read().unwrap_or_else(PoisonError::into_inner).contains(&place)
     }
 
     /// Whether who sends from `client` to `asked` is a program on this node. One that asks a service

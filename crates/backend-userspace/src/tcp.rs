@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 use tracing::debug;
 
-use crate::listen::keep_alive;
+use crate::listen::{Transport, keep_alive};
 use crate::site::Site;
 
 pub(crate) use pipe::Pipes;
@@ -81,7 +81,7 @@ async fn connect(client: SocketAddr, site: &Site) -> Option<TcpStream> {
             failed.clear();
         }
         let endpoint = site.balancer.choose(client.ip(), site.via, origin, &failed, Instant::now())?;
-        match timeout(patience, TcpStream::connect(endpoint)).await {
+        match timeout(patience, reach(endpoint, site)).await {
             Ok(Ok(stream)) => return prepared(stream),
             Ok(Err(error)) => {
                 debug!("{} did not get {client} to {endpoint}: {error}", site.balancer.name());
@@ -96,6 +96,13 @@ async fn connect(client: SocketAddr, site: &Site) -> Option<TcpStream> {
     }
     site.relay.limits.counters().count_failed();
     None
+}
+
+async fn reach(endpoint: SocketAddr, site: &Site) -> io::Result<TcpStream> {
+    if site.surroundings.is_served(endpoint, Transport::Tcp) {
+        return Err(io::Error::other("the endpoint is an address of a service"));
+    }
+    TcpStream::connect(endpoint).await
 }
 
 fn prepared(stream: TcpStream) -> Option<TcpStream> {

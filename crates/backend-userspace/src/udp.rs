@@ -22,6 +22,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tracing::debug;
 
 use crate::balancer::Known;
+use crate::listen::Transport;
 use crate::site::Site;
 
 use batch::{BATCH, Batch};
@@ -123,6 +124,10 @@ impl Place {
             site.relay.limits.counters().count_failed();
             return None;
         };
+        if site.surroundings.is_served(endpoint, Transport::Udp) {
+            site.relay.limits.counters().count_failed();
+            return None;
+        }
         let permit = site.relay.limits.admit_udp()?;
         Session::begin(&self.socket, client, endpoint, permit, &site.relay)
             .inspect_err(|error| {

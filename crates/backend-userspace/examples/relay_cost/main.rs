@@ -3,7 +3,8 @@
 //! ```text
 //! cargo build --release --example relay_cost -p portolan-backend-userspace
 //! target/release/examples/relay_cost            # throughput, latency and new connections, relayed and direct
-//! target/release/examples/relay_cost idle 9000  # memory of so many connections on which nothing happens
+//! target/release/examples/relay_cost idle 9000      # memory of so many connections on which nothing happens
+//! target/release/examples/relay_cost services 8000  # a start with so many services
 //! ```
 //!
 //! Client, endpoint and relay are a process each, on loopback addresses, so that no privilege is needed and all of
@@ -36,8 +37,9 @@ fn main() -> Outcome<()> {
         ["endpoint"] => peers::serve(DIRECT.parse()?),
         ["relay"] => relay::serve(RELAYED.parse()?, DIRECT.parse()?),
         ["idle", count] => idle(count.parse()?),
+        ["services", count] => relay::start_with(count.parse()?),
         [] => compare(),
-        _ => Err("usage: relay_cost [idle COUNT]".into()),
+        _ => Err("usage: relay_cost [idle COUNT | services COUNT]".into()),
     }
 }
 
@@ -63,17 +65,20 @@ impl Role {
         }
     }
 
-    /// Resident memory and processor time used, in MB and seconds.
     fn usage(&self) -> Outcome<(f64, f64)> {
-        const PAGE: f64 = 4096.0;
-        /// `USER_HZ`, proc_pid_stat(5).
-        const TICKS: f64 = 100.0;
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        let fields: Vec<_> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-        let field =
-            |number: usize| -> Outcome<f64> { Ok(fields.get(number - 3).ok_or("short stat")?.parse()?) };
-        Ok((field(24)? * PAGE / 1e6, (field(14)? + field(15)?) / TICKS))
+        usage(self.child.id())
     }
+}
+
+/// Resident memory and processor time used by a process, in MB and seconds.
+fn usage(process: u32) -> Outcome<(f64, f64)> {
+    const PAGE: f64 = 4096.0;
+    /// `USER_HZ`, proc_pid_stat(5).
+    const TICKS: f64 = 100.0;
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
+    let fields: Vec<_> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let field = |number: usize| -> Outcome<f64> { Ok(fields.get(number - 3).ok_or("short stat")?.parse()?) };
+    Ok((field(24)? * PAGE / 1e6, (field(14)? + field(15)?) / TICKS))
 }
 
 impl Drop for Role {

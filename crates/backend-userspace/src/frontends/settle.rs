@@ -36,6 +36,7 @@ impl Frontends {
                 (wanted, open) => {
                     if open.is_some() {
                         closing.extend(self.sockets.remove(&place));
+                        self.surroundings.set_served(place, false);
                     }
                     match wanted {
                         Some(wanted) => opening.push((place, wanted)),
@@ -96,6 +97,7 @@ impl Frontends {
                 if self.failed.remove(&place) {
                     info!("{name} is served at {place} now");
                 }
+                self.surroundings.set_served(place, true);
                 self.sockets.extend(listening.map(|listening| (place, listening)));
                 true
             }

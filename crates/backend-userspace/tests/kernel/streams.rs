@@ -5,7 +5,9 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use portolan_core::Protocol;
 use portolan_testkit::netns::{Caller, Namespace, Topology, isolated, wait_until};
+use portolan_testkit::objects::slice;
 use portolan_testkit::scenario::{POD_PORT, here, pods, web};
 use socket2::SockRef;
 
@@ -238,5 +240,25 @@ fn a_connection_that_no_endpoint_takes_is_reset() {
         assert_eq!(stream.read(&mut [0; 8]).unwrap_err().kind(), ErrorKind::ConnectionReset);
         wait_until("it is counted", PATIENCE, || node.counters.failed() == 1).unwrap();
         assert_eq!(node.counters.tcp_sessions(), 0);
+    });
+}
+
+/// Slices written by hand may name any address, also one of a service, which no validation refuses.
+#[test]
+fn a_service_that_is_its_own_endpoint_resets_instead_of_connecting_to_itself_for_ever() {
+    isolated(|| {
+        let mut node = Node::new(Topology::routed(1).unwrap());
+        let itself = ["10.96.0.80", "192.0.2.1"].into_iter().fold(
+            slice("shop/by-hand", "web").port("tcp", Protocol::Tcp, 80).port("udp", Protocol::Udp, 80),
+            |slice, address| slice.on("node1", address),
+        );
+        node.apply([web().applied(), itself.applied()]);
+        // The second address serves nobody at this port, and is tried all the same.
+        let mut stream = connect(&node, VIPS[0]);
+        assert_eq!(stream.read(&mut [0; 8]).unwrap_err().kind(), ErrorKind::ConnectionReset);
+        wait_until("it has ended", PATIENCE, || node.counters.tcp_sessions() == 0).unwrap();
+        assert_eq!((node.counters.accepted(), node.counters.failed()), (1, 1));
+        let unanswered = Caller::from(node.net.client()).query_udp(VIPS[0].parse().unwrap()).unwrap_err();
+        assert_eq!(unanswered.kind(), ErrorKind::TimedOut);
     });
 }
