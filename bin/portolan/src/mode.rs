@@ -5,7 +5,8 @@ use std::sync::Arc;
 use portolan_config::ModeSelection;
 use portolan_core::{BackendFactory, ProbeFailure, ProxyMode, Registry};
 
-mod absent;
+/// What is missing of a mode that kube-proxy's users know, in a binary of somebody's own.
+const NO_BACKEND: &str = "a backend that this binary does not have";
 
 /// Where every line ends: the modes that are taken when nothing is asked for, best first.
 const PREFERENCE: [ProxyMode; 3] = [ProxyMode::NFTABLES, ProxyMode::IPTABLES, ProxyMode::USERSPACE];
@@ -65,7 +66,7 @@ pub(crate) async fn choose<'a>(
     let mut passed_over = Vec::new();
     for mode in line(selection, may_fall_back) {
         let failure = match registry.get(&mode) {
-            None => absent::probe(mode).await,
+            None => ProbeFailure { mode, missing: NO_BACKEND.to_owned() },
             Some(factory) => match factory.probe().await {
                 Ok(()) => return Ok(Chosen { factory, passed_over }),
                 Err(failure) => failure,

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use portolan_backend_iptables::{self as iptables, IptablesFactory};
+use portolan_backend_ipvs::{self as ipvs, IpvsFactory};
 use portolan_backend_nftables::NftablesFactory;
 use portolan_backend_userspace::{self as userspace, UserspaceFactory};
-use portolan_config::Config;
+use portolan_config::{Config, IptablesSettings, IpvsSettings};
 use portolan_core::registry::DuplicateMode;
 use portolan_core::{BackendFactory, ProxyMode, Registry};
 
@@ -30,6 +32,8 @@ impl Modes {
     pub fn ours() -> Self {
         Self::none()
             .with(ProxyMode::NFTABLES, |_| NftablesFactory::new())
+            .with(ProxyMode::IPTABLES, |config| IptablesFactory::new(iptables_settings(config.iptables)))
+            .with(ProxyMode::IPVS, |config| IpvsFactory::new(ipvs_options(&config.ipvs)))
             .with(ProxyMode::USERSPACE, |_| UserspaceFactory::new(userspace::Options::default()))
     }
 
@@ -61,4 +65,15 @@ impl Modes {
         }
         Ok(registry)
     }
+}
+
+fn iptables_settings(IptablesSettings { localhost_node_ports }: IptablesSettings) -> iptables::Settings {
+    iptables::Settings { localhost_node_ports }
+}
+
+fn ipvs_options(settings: &IpvsSettings) -> ipvs::Options {
+    let IpvsSettings { scheduler, exclude_cidrs, strict_arp, tcp_timeout, tcp_fin_timeout, udp_timeout } =
+        settings.clone();
+    let timeouts = ipvs::Timeouts { tcp: tcp_timeout, tcp_fin: tcp_fin_timeout, udp: udp_timeout };
+    ipvs::Options { scheduler, exclude_cidrs, strict_arp, timeouts }
 }

@@ -165,7 +165,7 @@ impl Setup<'_> {
         let (node, settings) = (self.config.node(), sync_settings(self.config, self.started));
         move || {
             let backends = families.iter().map(|family| Ok((*family, factory.create(*family)?)));
-            let backends = backends.collect::<Result<Vec<_>, _>>()?;
+            let backends = backends.collect::<Result<Vec<_>, BackendError>>()?;
             let sync_loop = SyncLoop::new(State::new(node), backends, &settings, Box::new(observer));
             let tracked = families.into_iter().filter(|_| factory.leaves_flows());
             let sync_loop = sync_loop.following(configurations);

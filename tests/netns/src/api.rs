@@ -9,12 +9,12 @@ use std::time::Duration;
 use portolan_testkit::api_server::{ApiServer, Refusal};
 use portolan_testkit::netns::{
     Caller, EchoServer, POD_CIDR_V4, POD_CIDR_V6, Portolan, Prober, Topology, Transport,
-    assert_ruleset_reloads, isolated, list_ruleset,
 };
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
 use crate::cluster::{POD_PORT, PORT};
+use crate::modes::{Mode, in_each_mode};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const HEALTH: &str = "127.0.0.1:10256";
@@ -22,6 +22,7 @@ const RESOURCES: [&str; 3] = ["services", "endpointslices", "nodes"];
 
 /// A node with the proxy, an API server on its loopback, and pods.
 struct Cluster {
+    mode: Mode,
     net: Topology,
     api: ApiServer,
     proxy: Portolan,
@@ -32,7 +33,7 @@ struct Cluster {
 
 impl Cluster {
     /// Everything running, the Service served by pods 1 and 2.
-    fn start() -> Self {
+    fn start(mode: Mode) -> Self {
         let net = Topology::routed(3).unwrap();
         let servers = net.serve(&[POD_PORT]).unwrap();
         // Its threads are started in the node, and so are their sockets.
@@ -42,8 +43,8 @@ impl Cluster {
         let runtime = runtime.unwrap();
         let api = net.node().run(|| runtime.block_on(ApiServer::start())).unwrap().unwrap();
         api.apply_all([node(), service(), slice(&net, &[1, 2])]);
-        let proxy = start_proxy(&net, &api);
-        let mut cluster = Self { net, api, proxy, runtime, servers };
+        let proxy = start_proxy(mode, &net, &api);
+        let mut cluster = Self { mode, net, api, proxy, runtime, servers };
         cluster.proxy.wait_synced(PATIENCE).unwrap();
         cluster.runtime.block_on(cluster.api.wait_for_watchers(&RESOURCES));
         cluster
@@ -62,17 +63,17 @@ impl Cluster {
     }
 
     fn restart_proxy(&mut self) {
-        let next = start_proxy(&self.net, &self.api);
+        let next = start_proxy(self.mode, &self.net, &self.api);
         std::mem::replace(&mut self.proxy, next).kill().unwrap();
     }
 }
 
-fn start_proxy(net: &Topology, api: &ApiServer) -> Portolan {
+fn start_proxy(mode: Mode, net: &Topology, api: &ApiServer) -> Portolan {
     let kubeconfig = api.kubeconfig_file().display().to_string();
     let cidrs = format!("{POD_CIDR_V4},{POD_CIDR_V6}");
     let flags = [
         ("--kubeconfig", kubeconfig.as_str()),
-        ("--mode", "nftables"),
+        ("--mode", mode.name()),
         ("--hostname-override", "node1"),
         ("--cluster-cidr", &cidrs),
         ("--metrics-bind-address", "127.0.0.1:10249"),
@@ -122,104 +123,97 @@ fn slice(net: &Topology, pods: &[usize]) -> Value {
 /// Something that goes wrong.
 type Fault = fn(&mut Cluster);
 
-#[test]
-fn services_of_an_api_server_are_served_through_cuts_expiry_and_restarts() {
-    isolated(|| {
-        let mut cluster = Cluster::start();
-        let prober = cluster.probe();
-        prober.wait_for_pod("pod1", PATIENCE).unwrap();
-        prober.wait_for_pod("pod2", PATIENCE).unwrap();
-        let primary = SocketAddr::new("192.0.2.1".parse().unwrap(), 30080);
-        Caller::from(cluster.net.client()).connect_tcp(primary).unwrap();
+in_each_mode!(
+    services_of_an_api_server_are_served_through_cuts_expiry_and_restarts,
+    a_proxy_that_is_refused_says_so_and_serves_what_was_there,
+    while_the_api_server_is_away_traffic_goes_on_and_afterwards_changes_arrive,
+);
 
-        let faults: [(&str, Fault); 6] = [
-            ("nothing", |_| {}),
-            ("connections cut", |cluster| cluster.cut()),
-            ("watches expired", |cluster| cluster.api.expire_watches()),
-            ("history compacted and cut", |cluster| {
-                cluster.api.compact();
-                cluster.cut();
-            }),
-            ("a malformed object", |cluster| {
-                let mut broken = slice(&cluster.net, &[3]);
-                broken["metadata"]["name"] = json!("web-broken");
-                broken["ports"][0]["port"] = json!("eighty");
-                cluster.api.apply(broken).unwrap();
-            }),
-            ("the proxy killed", Cluster::restart_proxy),
-        ];
-        for (round, (fault, inflict)) in faults.into_iter().enumerate() {
-            inflict(&mut cluster);
-            let pods: [usize; 2] = if round % 2 == 0 { [2, 3] } else { [1, 2] };
-            cluster.serve_by(&pods);
-            let new = if round % 2 == 0 { "pod3" } else { "pod1" };
-            prober.wait_for_pod(new, PATIENCE).unwrap_or_else(|error| panic!("{fault}: {error}"));
-        }
-        let log = cluster.proxy.log().unwrap();
-        assert!(log.contains("web-broken"), "a malformed object is named: {log}");
-        let report = prober.stop();
-        assert_eq!(report.tally.failed(), 0, "{} {:?}", report.tally, report.first_failures);
-        // The prober has seen IPv4's rules; the proxy started anew may still be busy with IPv6's.
-        let is_healthy =
-            |proxy: &Portolan| proxy.get(HEALTH.parse().unwrap(), "/healthz").unwrap().status == 200;
-        cluster.proxy.wait_until("it is healthy", PATIENCE, is_healthy).unwrap();
-        assert_ruleset_reloads(cluster.net.node());
-    });
-}
+fn services_of_an_api_server_are_served_through_cuts_expiry_and_restarts(mode: Mode) {
+    let mut cluster = Cluster::start(mode);
+    let prober = cluster.probe();
+    prober.wait_for_pod("pod1", PATIENCE).unwrap();
+    prober.wait_for_pod("pod2", PATIENCE).unwrap();
+    let primary = SocketAddr::new("192.0.2.1".parse().unwrap(), 30080);
+    Caller::from(cluster.net.client()).connect_tcp(primary).unwrap();
 
-#[test]
-fn a_proxy_that_is_refused_says_so_and_serves_what_was_there() {
-    isolated(|| {
-        let mut cluster = Cluster::start();
-        let before = list_ruleset(cluster.net.node()).unwrap();
-        let prober = cluster.probe();
-        for (status, word) in [(401, "Unauthorized"), (403, "orbidden"), (500, "500")] {
-            cluster.api.refuse(Some(Refusal { status, resource: "" }));
+    let faults: [(&str, Fault); 6] = [
+        ("nothing", |_| {}),
+        ("connections cut", |cluster| cluster.cut()),
+        ("watches expired", |cluster| cluster.api.expire_watches()),
+        ("history compacted and cut", |cluster| {
+            cluster.api.compact();
             cluster.cut();
-            cluster.restart_proxy();
-            cluster
-                .proxy
-                .wait_until("the refusal is logged", PATIENCE, |proxy| {
-                    let log = proxy.log().unwrap();
-                    log.contains(word) && log.contains("Service")
-                })
-                .unwrap();
-            let health = cluster.proxy.get(HEALTH.parse().unwrap(), "/healthz").unwrap();
-            assert_eq!(health.status, 503, "{}", health.body);
-            prober.wait_for_attempts(50, PATIENCE).unwrap();
-        }
-        let elements = |ruleset: &str| {
-            let mut lines: Vec<_> = ruleset
-                .lines()
-                .filter(|line| line.contains(" : "))
-                .map(str::trim)
-                .map(String::from)
-                .collect();
-            lines.sort();
-            lines
-        };
-        assert_eq!(elements(&list_ruleset(cluster.net.node()).unwrap()), elements(&before));
-
-        cluster.serve_by(&[3]);
-        cluster.api.refuse(None);
-        cluster.proxy.wait_synced(PATIENCE).unwrap();
-        prober.wait_for_pod("pod3", PATIENCE).unwrap();
-        let report = prober.stop();
-        assert_eq!(report.tally.failed(), 0, "{} {:?}", report.tally, report.first_failures);
-    });
+        }),
+        ("a malformed object", |cluster| {
+            let mut broken = slice(&cluster.net, &[3]);
+            broken["metadata"]["name"] = json!("web-broken");
+            broken["ports"][0]["port"] = json!("eighty");
+            cluster.api.apply(broken).unwrap();
+        }),
+        ("the proxy killed", Cluster::restart_proxy),
+    ];
+    for (round, (fault, inflict)) in faults.into_iter().enumerate() {
+        inflict(&mut cluster);
+        let pods: [usize; 2] = if round % 2 == 0 { [2, 3] } else { [1, 2] };
+        cluster.serve_by(&pods);
+        let new = if round % 2 == 0 { "pod3" } else { "pod1" };
+        prober.wait_for_pod(new, PATIENCE).unwrap_or_else(|error| panic!("{fault}: {error}"));
+    }
+    let log = cluster.proxy.log().unwrap();
+    assert!(log.contains("web-broken"), "a malformed object is named: {log}");
+    let report = prober.stop();
+    assert_eq!(report.tally.failed(), 0, "{} {:?}", report.tally, report.first_failures);
+    // The prober has seen IPv4's rules; the proxy started anew may still be busy with IPv6's.
+    let is_healthy = |proxy: &Portolan| proxy.get(HEALTH.parse().unwrap(), "/healthz").unwrap().status == 200;
+    cluster.proxy.wait_until("it is healthy", PATIENCE, is_healthy).unwrap();
+    mode.assert_reloads(cluster.net.node());
 }
 
-#[test]
-fn while_the_api_server_is_away_traffic_goes_on_and_afterwards_changes_arrive() {
-    isolated(|| {
-        let cluster = Cluster::start();
-        let prober = cluster.probe();
-        cluster.runtime.block_on(cluster.api.set_down(true));
-        prober.wait_for_attempts(200, PATIENCE).unwrap();
-        cluster.serve_by(&[3]);
-        cluster.runtime.block_on(cluster.api.set_down(false));
-        prober.wait_for_pod("pod3", PATIENCE).unwrap();
-        let report = prober.stop();
-        assert_eq!(report.tally.failed(), 0, "{} {:?}", report.tally, report.first_failures);
-    });
+/// The elements of a set come in any order.
+fn sorted(listing: &str) -> Vec<&str> {
+    let mut lines: Vec<_> = listing.lines().map(|line| line.trim().trim_end_matches(',')).collect();
+    lines.sort_unstable();
+    lines
+}
+
+fn a_proxy_that_is_refused_says_so_and_serves_what_was_there(mode: Mode) {
+    let mut cluster = Cluster::start(mode);
+    let before = mode.listed(cluster.net.node());
+    let prober = cluster.probe();
+    for (status, word) in [(401, "Unauthorized"), (403, "orbidden"), (500, "500")] {
+        cluster.api.refuse(Some(Refusal { status, resource: "" }));
+        cluster.cut();
+        cluster.restart_proxy();
+        cluster
+            .proxy
+            .wait_until("the refusal is logged", PATIENCE, |proxy| {
+                let log = proxy.log().unwrap();
+                log.contains(word) && log.contains("Service")
+            })
+            .unwrap();
+        let health = cluster.proxy.get(HEALTH.parse().unwrap(), "/healthz").unwrap();
+        assert_eq!(health.status, 503, "{}", health.body);
+        prober.wait_for_attempts(50, PATIENCE).unwrap();
+    }
+    assert_eq!(sorted(&mode.listed(cluster.net.node())), sorted(&before));
+
+    cluster.serve_by(&[3]);
+    cluster.api.refuse(None);
+    cluster.proxy.wait_synced(PATIENCE).unwrap();
+    prober.wait_for_pod("pod3", PATIENCE).unwrap();
+    let report = prober.stop();
+    assert_eq!(report.tally.failed(), 0, "{} {:?}", report.tally, report.first_failures);
+}
+
+fn while_the_api_server_is_away_traffic_goes_on_and_afterwards_changes_arrive(mode: Mode) {
+    let cluster = Cluster::start(mode);
+    let prober = cluster.probe();
+    cluster.runtime.block_on(cluster.api.set_down(true));
+    prober.wait_for_attempts(200, PATIENCE).unwrap();
+    cluster.serve_by(&[3]);
+    cluster.runtime.block_on(cluster.api.set_down(false));
+    prober.wait_for_pod("pod3", PATIENCE).unwrap();
+    let report = prober.stop();
+    assert_eq!(report.tally.failed(), 0, "{} {:?}", report.tally, report.first_failures);
 }

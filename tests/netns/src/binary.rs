@@ -6,10 +6,11 @@ use std::time::Duration;
 use portolan_core::IpFamily;
 use portolan_testkit::netns::{
     Caller, LongConnection, ManifestFolder, NODE_V4, NODE_V6, NetnsError, Portolan, Prober, Program,
-    Topology, Transport, assert_ruleset_reloads, http_get, isolated, list_ruleset, wait_until,
+    Topology, Transport, http_get, isolated, list_ruleset, wait_until,
 };
 
 use crate::cluster::{POD_PORT, PORT};
+use crate::modes::{Mode, in_each_mode};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const HEALTH: &str = "127.0.0.1:10256";
@@ -38,82 +39,114 @@ fn vips() -> [SocketAddr; 3] {
 }
 
 /// A network with servers, a folder with [`SERVICE`] and pods 1 and 2, and the proxy running on it.
-fn running() -> (Topology, Vec<portolan_testkit::netns::EchoServer>, ManifestFolder, Portolan) {
+fn running(mode: Mode) -> (Topology, Vec<portolan_testkit::netns::EchoServer>, ManifestFolder, Portolan) {
     let net = Topology::routed(3).unwrap();
     let servers = net.serve(&[POD_PORT]).unwrap();
     let folder = ManifestFolder::create().unwrap();
     folder.write("service.yaml", SERVICE).unwrap();
     folder.write("slices.yaml", &slices(&net, &[1, 2])).unwrap();
-    let mut proxy = Portolan::start(net.node(), Portolan::flags(&folder)).unwrap();
+    let mut proxy = Portolan::start(net.node(), Portolan::flags_in(mode.name(), &folder)).unwrap();
     proxy.wait_synced(PATIENCE).unwrap();
     (net, servers, folder, proxy)
 }
 
-#[test]
-fn manifests_are_served_and_their_changes_followed_under_traffic() {
-    isolated(|| {
-        let (net, _servers, folder, mut proxy) = running();
-        let client = Caller::from(net.client());
-        let probers = vips().map(|to| Prober::start(&client, Transport::Tcp, to).unwrap());
-        for prober in &probers {
-            prober.wait_for_pod("pod1", PATIENCE).unwrap();
-            prober.wait_for_pod("pod2", PATIENCE).unwrap();
-        }
-        folder.write("slices.yaml", &slices(&net, &[2, 3])).unwrap();
-        for prober in &probers {
-            prober.wait_for_pod("pod3", PATIENCE).unwrap();
-        }
-        // A broken file leaves what was there, and is said to be broken.
-        folder.write("slices.yaml", "apiVersion: [").unwrap();
-        proxy
-            .wait_until("the broken file is reported", PATIENCE, |proxy| {
-                proxy.log().unwrap().contains("slices.yaml")
-            })
-            .unwrap();
-        for prober in probers {
-            prober.wait_for_attempts(100, PATIENCE).unwrap();
-            let report = prober.stop();
-            assert_eq!(report.tally.failed(), 0, "{} {:?}", report.tally, report.first_failures);
-        }
-        let answers = client.many_tcp(vips()[0], 60).unwrap();
-        assert_eq!(answers.answers_of("pod1"), 0, "{answers}");
-        assert_eq!(answers.successes(), 60, "{answers}");
-        assert_ruleset_reloads(net.node());
-    });
+in_each_mode!(
+    manifests_are_served_and_their_changes_followed_under_traffic,
+    killing_and_restarting_the_proxy_loses_no_connection,
+    load_balancers_learn_whether_this_node_has_endpoints,
+    an_api_server_that_is_not_there_leaves_the_kernel_as_it_was,
+);
+
+fn manifests_are_served_and_their_changes_followed_under_traffic(mode: Mode) {
+    let (net, _servers, folder, mut proxy) = running(mode);
+    let client = Caller::from(net.client());
+    let probers = vips().map(|to| Prober::start(&client, Transport::Tcp, to).unwrap());
+    for prober in &probers {
+        prober.wait_for_pod("pod1", PATIENCE).unwrap();
+        prober.wait_for_pod("pod2", PATIENCE).unwrap();
+    }
+    folder.write("slices.yaml", &slices(&net, &[2, 3])).unwrap();
+    for prober in &probers {
+        prober.wait_for_pod("pod3", PATIENCE).unwrap();
+    }
+    // A broken file leaves what was there, and is said to be broken.
+    folder.write("slices.yaml", "apiVersion: [").unwrap();
+    proxy
+        .wait_until("the broken file is reported", PATIENCE, |proxy| {
+            proxy.log().unwrap().contains("slices.yaml")
+        })
+        .unwrap();
+    for prober in probers {
+        prober.wait_for_attempts(100, PATIENCE).unwrap();
+        let report = prober.stop();
+        assert_eq!(report.tally.failed(), 0, "{} {:?}", report.tally, report.first_failures);
+    }
+    let answers = client.many_tcp(vips()[0], 60).unwrap();
+    assert_eq!(answers.answers_of("pod1"), 0, "{answers}");
+    assert_eq!(answers.successes(), 60, "{answers}");
+    mode.assert_reloads(net.node());
 }
 
-#[test]
-fn killing_and_restarting_the_proxy_loses_no_connection() {
-    isolated(|| {
-        let (net, _servers, folder, mut proxy) = running();
-        let client = Caller::from(net.client());
-        let probers = vips().map(|to| Prober::start(&client, Transport::Tcp, to).unwrap());
-        let stream = LongConnection::open(&client, vips()[0]).unwrap();
-        let wait = || {
-            for prober in &probers {
-                prober.wait_for_attempts(100, PATIENCE).unwrap();
-            }
-            stream.wait_for_lines(5, PATIENCE).unwrap();
-        };
-        wait();
-        proxy.kill().unwrap();
-        wait();
-        // What changed while nobody looked is made up for.
-        folder.write("slices.yaml", &slices(&net, &[1, 2, 3])).unwrap();
-        proxy = Portolan::start(net.node(), Portolan::flags(&folder)).unwrap();
-        proxy.wait_synced(PATIENCE).unwrap();
+fn killing_and_restarting_the_proxy_loses_no_connection(mode: Mode) {
+    let (net, _servers, folder, mut proxy) = running(mode);
+    let client = Caller::from(net.client());
+    let probers = vips().map(|to| Prober::start(&client, Transport::Tcp, to).unwrap());
+    let stream = LongConnection::open(&client, vips()[0]).unwrap();
+    let wait = || {
         for prober in &probers {
-            prober.wait_for_pod("pod3", PATIENCE).unwrap();
+            prober.wait_for_attempts(100, PATIENCE).unwrap();
         }
-        wait();
-        let status = proxy.terminate(PATIENCE).unwrap();
-        assert!(status.success(), "SIGTERM is a clean end: {status}");
-        wait();
-        for prober in probers {
-            let report = prober.stop();
-            assert_eq!(report.tally.failed(), 0, "{} {:?}", report.tally, report.first_failures);
+        stream.wait_for_lines(5, PATIENCE).unwrap();
+    };
+    wait();
+    proxy.kill().unwrap();
+    wait();
+    // What changed while nobody looked is made up for.
+    folder.write("slices.yaml", &slices(&net, &[1, 2, 3])).unwrap();
+    proxy = Portolan::start(net.node(), Portolan::flags_in(mode.name(), &folder)).unwrap();
+    proxy.wait_synced(PATIENCE).unwrap();
+    for prober in &probers {
+        prober.wait_for_pod("pod3", PATIENCE).unwrap();
+    }
+    wait();
+    let status = proxy.terminate(PATIENCE).unwrap();
+    assert!(status.success(), "SIGTERM is a clean end: {status}");
+    wait();
+    for prober in probers {
+        let report = prober.stop();
+        assert_eq!(report.tally.failed(), 0, "{} {:?}", report.tally, report.first_failures);
+    }
+    assert_eq!(stream.close().broken, None);
+}
+
+/// In nftables mode that takes nothing, where the kernel lets us own our tables.
+#[test]
+fn rules_of_iptables_that_others_flush_are_back_within_a_sync_period() {
+    isolated(|| {
+        let (net, _servers, folder, proxy) = running(Mode::Iptables);
+        assert!(proxy.terminate(PATIENCE).unwrap().success());
+        let flags = Portolan::flags_in("iptables", &folder).into_iter();
+        let mut proxy =
+            Portolan::start(net.node(), flags.chain(["--iptables-sync-period=1s".into()])).unwrap();
+        proxy.wait_synced(PATIENCE).unwrap();
+        let repairs = |proxy: &Portolan, family: IpFamily| {
+            let series = format!("portolan_sync_repairs_total{{ip_family=\"{family}\"}}");
+            proxy.metric(&series).ok().flatten()
+        };
+        assert_eq!(IpFamily::ALL.map(|family| repairs(&proxy, family)), [Some(0.0); 2]);
+        let before = Mode::Iptables.listed(net.node());
+
+        net.node().run_program(&Program::new("nft").args(["flush", "ruleset"])).unwrap();
+        let are_back = |proxy: &Portolan| {
+            IpFamily::ALL.iter().all(|family| repairs(proxy, *family) == Some(1.0))
+                && Mode::Iptables.listed(net.node()) == before
+        };
+        proxy.wait_until("the rules are back", PATIENCE, are_back).unwrap();
+        let client = Caller::from(net.client());
+        for to in vips() {
+            client.connect_tcp(to).unwrap_or_else(|error| panic!("{to}: {error}"));
         }
-        assert_eq!(stream.close().broken, None);
+        assert!(proxy.log().unwrap().contains("rules were removed by others and are written again"));
     });
 }
 
@@ -128,35 +161,31 @@ fn balanced(policy: &str) -> String {
 /// Port of the health check of [`balanced`].
 const HEALTH_CHECK: u16 = 32100;
 
-#[test]
-fn load_balancers_learn_whether_this_node_has_endpoints() {
-    isolated(|| {
-        let (net, _servers, folder, mut proxy) = running();
-        let node = [SocketAddr::from((NODE_V4, HEALTH_CHECK)), SocketAddr::from((NODE_V6, HEALTH_CHECK))];
-        let answers =
-            || node.map(|address| http_get(net.client(), address, "/").ok().map(|reply| reply.status));
-        let mut wait = |what: &str, status: Option<u16>| {
-            proxy.wait_until(what, PATIENCE, |_| answers() == [status; 2]).unwrap();
-        };
-        wait("nobody asks for a check", None);
+fn load_balancers_learn_whether_this_node_has_endpoints(mode: Mode) {
+    let (net, _servers, folder, mut proxy) = running(mode);
+    let node = [SocketAddr::from((NODE_V4, HEALTH_CHECK)), SocketAddr::from((NODE_V6, HEALTH_CHECK))];
+    let answers = || node.map(|address| http_get(net.client(), address, "/").ok().map(|reply| reply.status));
+    let mut wait = |what: &str, status: Option<u16>| {
+        proxy.wait_until(what, PATIENCE, |_| answers() == [status; 2]).unwrap();
+    };
+    wait("nobody asks for a check", None);
 
-        folder.write("service.yaml", &balanced("Local")).unwrap();
-        wait("both families answer 200", Some(200));
-        let reply = http_get(net.client(), node[0], "/any/path").unwrap();
-        assert_eq!(reply.header("x-load-balancing-endpoint-weight"), Some("2"));
-        assert!(reply.body.contains("\"localEndpoints\": 2,"), "{}", reply.body);
+    folder.write("service.yaml", &balanced("Local")).unwrap();
+    wait("both families answer 200", Some(200));
+    let reply = http_get(net.client(), node[0], "/any/path").unwrap();
+    assert_eq!(reply.header("x-load-balancing-endpoint-weight"), Some("2"));
+    assert!(reply.body.contains("\"localEndpoints\": 2,"), "{}", reply.body);
 
-        let ready = "conditions: {ready: true}";
-        let terminating = "conditions: {ready: false, serving: true, terminating: true}";
-        folder.write("slices.yaml", &slices(&net, &[1, 2]).replace(ready, terminating)).unwrap();
-        wait("terminating endpoints do not count", Some(503));
-        let answer = Caller::from(net.client()).connect_tcp(vips()[2]).unwrap();
-        assert!(["pod1", "pod2"].contains(&answer.pod.as_str()), "they still receive traffic: {answer:?}");
+    let ready = "conditions: {ready: true}";
+    let terminating = "conditions: {ready: false, serving: true, terminating: true}";
+    folder.write("slices.yaml", &slices(&net, &[1, 2]).replace(ready, terminating)).unwrap();
+    wait("terminating endpoints do not count", Some(503));
+    let answer = Caller::from(net.client()).connect_tcp(vips()[2]).unwrap();
+    assert!(["pod1", "pod2"].contains(&answer.pod.as_str()), "they still receive traffic: {answer:?}");
 
-        folder.write("service.yaml", &balanced("Cluster")).unwrap();
-        wait("any node will do", None);
-        assert!(proxy.terminate(PATIENCE).unwrap().success());
-    });
+    folder.write("service.yaml", &balanced("Cluster")).unwrap();
+    wait("any node will do", None);
+    assert!(proxy.terminate(PATIENCE).unwrap().success());
 }
 
 /// Waits for a process that ends by itself.
@@ -170,7 +199,7 @@ fn exit_code(process: &mut Portolan) -> Option<i32> {
 #[test]
 fn cleanup_removes_our_tables_and_leaves_those_of_others() {
     isolated(|| {
-        let (net, _servers, folder, proxy) = running();
+        let (net, _servers, folder, proxy) = running(Mode::Nftables);
         net.node().run_program(&Program::new("nft").args(["add", "table", "ip", "somebody"])).unwrap();
         let cleanup = || Portolan::start(net.node(), ["--cleanup"]).unwrap();
         let mut busy = cleanup();
@@ -187,35 +216,32 @@ fn cleanup_removes_our_tables_and_leaves_those_of_others() {
     });
 }
 
-#[test]
-fn an_api_server_that_is_not_there_leaves_the_kernel_as_it_was() {
-    isolated(|| {
-        let (net, _servers, folder, proxy) = running();
-        proxy.terminate(PATIENCE).unwrap();
-        let before = list_ruleset(net.node()).unwrap();
-        folder.write("kubeconfig", KUBECONFIG).unwrap();
-        let kubeconfig = folder.path().join("kubeconfig").display().to_string();
-        let flags = [
-            ("--kubeconfig", kubeconfig.as_str()),
-            ("--mode", "nftables"),
-            ("--hostname-override", "node1"),
-            ("--metrics-bind-address", "127.0.0.1:10249"),
-            ("--healthz-bind-address", HEALTH),
-        ];
-        let flags = flags.iter().flat_map(|(flag, value)| [*flag, *value]);
-        let mut proxy = Portolan::start(net.node(), flags).unwrap();
-        proxy
-            .wait_until("the failure is reported", PATIENCE, |proxy| {
-                let log = proxy.log().unwrap();
-                log.contains("127.0.0.1:1") && log.contains("refused")
-            })
-            .unwrap();
-        let health = proxy.get(HEALTH.parse().unwrap(), "/healthz").unwrap();
-        assert_eq!(health.status, 503, "{}", health.body);
-        assert_eq!(list_ruleset(net.node()).unwrap(), before);
-        let answer = Caller::from(net.client()).connect_tcp(vips()[0]).unwrap();
-        assert!(["pod1", "pod2"].contains(&answer.pod.as_str()));
-    });
+fn an_api_server_that_is_not_there_leaves_the_kernel_as_it_was(mode: Mode) {
+    let (net, _servers, folder, proxy) = running(mode);
+    proxy.terminate(PATIENCE).unwrap();
+    let before = mode.listed(net.node());
+    folder.write("kubeconfig", KUBECONFIG).unwrap();
+    let kubeconfig = folder.path().join("kubeconfig").display().to_string();
+    let flags = [
+        ("--kubeconfig", kubeconfig.as_str()),
+        ("--mode", mode.name()),
+        ("--hostname-override", "node1"),
+        ("--metrics-bind-address", "127.0.0.1:10249"),
+        ("--healthz-bind-address", HEALTH),
+    ];
+    let flags = flags.iter().flat_map(|(flag, value)| [*flag, *value]);
+    let mut proxy = Portolan::start(net.node(), flags).unwrap();
+    proxy
+        .wait_until("the failure is reported", PATIENCE, |proxy| {
+            let log = proxy.log().unwrap();
+            log.contains("127.0.0.1:1") && log.contains("refused")
+        })
+        .unwrap();
+    let health = proxy.get(HEALTH.parse().unwrap(), "/healthz").unwrap();
+    assert_eq!(health.status, 503, "{}", health.body);
+    assert_eq!(mode.listed(net.node()), before);
+    let answer = Caller::from(net.client()).connect_tcp(vips()[0]).unwrap();
+    assert!(["pod1", "pod2"].contains(&answer.pod.as_str()));
 }
 
 /// Port 1 (tcpmux) has no listener in a fresh namespace.
@@ -232,7 +258,7 @@ users: [{name: here, user: {token: none}}]
 #[test]
 fn a_service_of_sctp_is_served_without_a_socket_of_sctp() {
     isolated(|| {
-        let (net, _servers, folder, proxy) = running();
+        let (net, _servers, folder, proxy) = running(Mode::Nftables);
         let sockets = || {
             let open = std::fs::read_dir(format!("/proc/{}/fd", proxy.id())).unwrap();
             let target =

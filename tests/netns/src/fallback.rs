@@ -105,14 +105,17 @@ impl Binary {
 
     /// Why a mode cannot run; nothing if it can.
     fn missing(self, mode: &str, lacking: Lacking) -> Option<&'static str> {
-        let not_built = "a backend that this binary does not have";
         match (mode, self) {
             ("nftables", _) if lacking.has_rights() => None,
             ("nftables", _) => Some("the privilege to change nftables, CAP_NET_ADMIN"),
-            ("iptables", _) if !lacking.has_programs() => Some("the program iptables, which is not in PATH"),
+            ("iptables", Self::Product) if !lacking.has_programs() => {
+                Some("there is no program iptables in PATH")
+            }
+            ("iptables", Self::Recording) if !lacking.has_programs() => {
+                Some("the program iptables, which is not in PATH")
+            }
             ("iptables", _) if !lacking.has_rights() => Some("a working /"),
             ("ipvs", _) if !Path::new("/proc/net/ip_vs").exists() => Some("the kernel module ip_vs"),
-            ("ipvs", _) | ("iptables", Self::Product) => Some(not_built),
             ("userspace", Self::Product) if !lacking.has_rights() => {
                 Some("CAP_NET_ADMIN, to make service addresses this node's")
             }
@@ -178,7 +181,8 @@ impl Trial<'_> {
         let metric = |series: String| proxy.metric(&series).unwrap();
         assert_eq!(metric(format!("portolan_proxy_mode{{mode=\"{mode}\"}}")), Some(1.0), "{self:?}");
         let rules = list_ruleset(self.stage.net.node()).unwrap();
-        assert_eq!(rules.contains("10.96.0.80"), mode == "nftables", "{self:?}");
+        let is_by_rules = mode == "nftables" || self.binary == Binary::Product && mode == "iptables";
+        assert_eq!(rules.contains("10.96.0.80"), is_by_rules, "{self:?}");
         let record = fs::read_to_string(self.record).unwrap_or_default();
         let line = |family| record.lines().any(|line| line == format!("{mode} {family} 1"));
         let is_stand_in = self.binary == Binary::Recording && mode != "nftables";

@@ -23,6 +23,8 @@ mod harness;
 #[cfg(test)]
 mod model;
 #[cfg(test)]
+mod modes;
+#[cfg(test)]
 mod reload;
 #[cfg(test)]
 mod scenarios;

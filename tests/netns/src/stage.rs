@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
 use crate::cluster::{NODE, NODE_PORT, POD_PORT, PORT};
+use crate::modes::Mode;
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// Where the proxy answers for its health.
@@ -28,6 +29,8 @@ pub(crate) const WEB: [&str; 2] = ["10.96.0.80", "fd00:10:96::80"];
 
 /// The network and the API server.
 pub(crate) struct Stage {
+    /// How the node is to be served.
+    pub(crate) mode: Mode,
     pub(crate) net: Topology,
     pub(crate) api: ApiServer,
     /// Its threads were started in the node, and so its sockets are there.
@@ -37,15 +40,20 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    /// A network of so many pods, with a Node that has addresses.
+    /// A network of so many pods, with a Node that has addresses, to be served in nftables mode.
     pub(crate) fn new(pods: u8) -> Self {
-        let stage = Self::without_node(pods);
+        Self::in_mode(Mode::Nftables, pods)
+    }
+
+    /// The same in any mode.
+    pub(crate) fn in_mode(mode: Mode, pods: u8) -> Self {
+        let stage = Self::without_node(mode, pods);
         stage.put(node());
         stage
     }
 
     /// The same, before the kubelet has registered the Node.
-    pub(crate) fn without_node(pods: u8) -> Self {
+    pub(crate) fn without_node(mode: Mode, pods: u8) -> Self {
         let net = Topology::routed(pods).unwrap();
         let servers = net.serve(&[POD_PORT]).unwrap();
         let runtime = net.node().run(|| {
@@ -54,7 +62,7 @@ impl Stage {
         let runtime = runtime.unwrap();
         let api = net.node().run(|| runtime.block_on(ApiServer::start())).unwrap().unwrap();
         api.apply_all([web()]);
-        Self { net, api, runtime, servers }
+        Self { mode, net, api, runtime, servers }
     }
 
     pub(crate) fn put(&self, object: Value) {
@@ -106,9 +114,9 @@ impl Stage {
         Portolan::start(self.net.node(), self.flags().into_iter().chain(more)).unwrap()
     }
 
-    /// Starts the proxy in nftables mode and waits until both families are served.
+    /// Starts the proxy in its mode and waits until both families are served.
     pub(crate) fn start_synced(&self) -> Portolan {
-        let mut proxy = self.start(&["--mode=nftables"]);
+        let mut proxy = self.start(&[&self.mode.flag()]);
         proxy.wait_synced(PATIENCE).unwrap();
         proxy
     }

@@ -5,11 +5,19 @@ use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 
 use portolan_testkit::api_server::Refusal;
-use portolan_testkit::netns::{Caller, Portolan, Program, isolated, list_ruleset, pod_v4, wait_until};
+use portolan_testkit::netns::{Caller, Portolan, Program, pod_v4, wait_until};
 use serde_json::{Value, json};
 
 use crate::cluster::PORT;
+use crate::modes::{Mode, in_each_mode};
 use crate::stage::{HEALTH, METRICS, PATIENCE, Stage, WEB, node, prober, socket, start_by};
+
+in_each_mode!(
+    until_the_node_has_an_address_ports_are_open_health_is_503_and_there_are_no_rules,
+    in_node_cidr_mode_rules_wait_for_pod_cidrs_and_follow_them,
+    systemd_is_told_of_readiness_when_rules_are_in_force_and_of_the_end,
+    rules_stay_and_serve_after_every_signal_that_asks_for_the_end,
+);
 
 const RESOURCES: [&str; 3] = ["services", "endpointslices", "nodes"];
 
@@ -19,15 +27,14 @@ fn assert_waits(stage: &Stage, proxy: &mut Portolan) {
         .wait_until("its ports are open", PATIENCE, |proxy| proxy.get(METRICS, "/proxyMode").is_ok())
         .unwrap();
     stage.runtime.block_on(stage.api.wait_for_watchers(&RESOURCES));
-    let before = stage.net.node().run_program(&Program::new("nft").args(["list", "tables"])).unwrap();
+    let had_rules = stage.mode.has_rules(stage.net.node());
     // A change that would be in force within milliseconds, had anything been applied before.
     stage.serve_web_by(&[2]);
     stage.serve_web_by(&[1, 2]);
     let client = prober(&stage.client(), socket(WEB[0], PORT));
     client.wait_for_attempts(1, PATIENCE).unwrap();
     assert_eq!(client.stop().tally.successes(), 0);
-    assert!(!before.contains("portolan"), "{before}");
-    assert!(!list_ruleset(stage.net.node()).unwrap().contains("portolan"));
+    assert!(!had_rules && !stage.mode.has_rules(stage.net.node()));
 }
 
 fn health(proxy: &Portolan) -> u16 {
@@ -39,53 +46,47 @@ fn with_pod_cidrs(mut node: Value, cidrs: &[&str]) -> Value {
     node
 }
 
-#[test]
-fn until_the_node_has_an_address_ports_are_open_health_is_503_and_there_are_no_rules() {
-    isolated(|| {
-        let stage = Stage::without_node(2);
-        stage.serve_web_by(&[1, 2]);
-        let mut proxy = stage.start(&["--mode=nftables"]);
-        assert_waits(&stage, &mut proxy);
-        assert_eq!(health(&proxy), 503, "nobody has seen the Node");
-        assert_eq!(proxy.get(HEALTH, "/livez").unwrap().status, 200);
+fn until_the_node_has_an_address_ports_are_open_health_is_503_and_there_are_no_rules(mode: Mode) {
+    let stage = Stage::without_node(mode, 2);
+    stage.serve_web_by(&[1, 2]);
+    let mut proxy = stage.start(&[&mode.flag()]);
+    assert_waits(&stage, &mut proxy);
+    assert_eq!(health(&proxy), 503, "nobody has seen the Node");
+    assert_eq!(proxy.get(HEALTH, "/livez").unwrap().status, 200);
 
-        let mut without_address = node();
-        without_address["status"] = json!({});
-        stage.put(without_address);
-        let is_seen =
-            |proxy: &Portolan| proxy.get(HEALTH, "/healthz").unwrap().body.contains("\"nodeEligible\":true");
-        proxy.wait_until("the Node is seen", PATIENCE, is_seen).unwrap();
-        assert_waits(&stage, &mut proxy);
-        assert_eq!(health(&proxy), 503, "there are no rules yet");
+    let mut without_address = node();
+    without_address["status"] = json!({});
+    stage.put(without_address);
+    let is_seen =
+        |proxy: &Portolan| proxy.get(HEALTH, "/healthz").unwrap().body.contains("\"nodeEligible\":true");
+    proxy.wait_until("the Node is seen", PATIENCE, is_seen).unwrap();
+    assert_waits(&stage, &mut proxy);
+    assert_eq!(health(&proxy), 503, "there are no rules yet");
 
-        stage.put(node());
-        proxy.wait_synced(PATIENCE).unwrap();
-        let pod = stage.client().connect_tcp(socket(WEB[0], PORT)).unwrap().pod;
-        assert!(["pod1", "pod2"].contains(&pod.as_str()));
-        assert_eq!(health(&proxy), 200);
-    });
+    stage.put(node());
+    proxy.wait_synced(PATIENCE).unwrap();
+    let pod = stage.client().connect_tcp(socket(WEB[0], PORT)).unwrap().pod;
+    assert!(["pod1", "pod2"].contains(&pod.as_str()));
+    assert_eq!(health(&proxy), 200);
 }
 
-#[test]
-fn in_node_cidr_mode_rules_wait_for_pod_cidrs_and_follow_them() {
-    isolated(|| {
-        let stage = Stage::new(3);
-        stage.serve_web_by(&[1, 2]);
-        let mut proxy = stage.start(&["--mode=nftables", "--detect-local-mode=NodeCIDR"]);
-        assert_waits(&stage, &mut proxy);
+fn in_node_cidr_mode_rules_wait_for_pod_cidrs_and_follow_them(mode: Mode) {
+    let stage = Stage::in_mode(mode, 3);
+    stage.serve_web_by(&[1, 2]);
+    let mut proxy = stage.start(&[&mode.flag(), "--detect-local-mode=NodeCIDR"]);
+    assert_waits(&stage, &mut proxy);
 
-        let seen_as = || {
-            let pod = Caller::from(&stage.net.pod(3).namespace);
-            pod.connect_tcp(socket(WEB[0], PORT)).unwrap().peer.ip()
-        };
-        stage.put(with_pod_cidrs(node(), &["10.244.0.0/24", "fd00:10:244::/80"]));
-        proxy.wait_synced(PATIENCE).unwrap();
-        assert_eq!(seen_as(), pod_v4(3), "a pod of this node keeps its address");
+    let seen_as = || {
+        let pod = Caller::from(&stage.net.pod(3).namespace);
+        pod.connect_tcp(socket(WEB[0], PORT)).unwrap().peer.ip()
+    };
+    stage.put(with_pod_cidrs(node(), &["10.244.0.0/24", "fd00:10:244::/80"]));
+    proxy.wait_synced(PATIENCE).unwrap();
+    assert_eq!(seen_as(), pod_v4(3), "a pod of this node keeps its address");
 
-        // kube-proxy would end here.
-        stage.put(with_pod_cidrs(node(), &["10.245.0.0/24", "fd00:10:245::/80"]));
-        wait_until("a pod of other nodes gets the node's", PATIENCE, || seen_as() != pod_v4(3)).unwrap();
-    });
+    // kube-proxy would end here.
+    stage.put(with_pod_cidrs(node(), &["10.245.0.0/24", "fd00:10:245::/80"]));
+    wait_until("a pod of other nodes gets the node's", PATIENCE, || seen_as() != pod_v4(3)).unwrap();
 }
 
 /// Where systemd would listen.
@@ -112,61 +113,48 @@ impl ServiceManager {
     }
 }
 
-#[test]
-fn systemd_is_told_of_readiness_when_rules_are_in_force_and_of_the_end() {
-    isolated(|| {
-        let stage = Stage::new(2);
-        stage.serve_web_by(&[1, 2]);
-        stage.api.refuse(Some(Refusal { status: 403, resource: "services" }));
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("notify");
-        let manager = ServiceManager::listen(&path);
-        let mut words = vec![format!("NOTIFY_SOCKET={}", path.display())];
-        words.push(Portolan::binary().unwrap().display().to_string());
-        words.extend(stage.flags());
-        words.push("--mode=nftables".into());
-        let mut proxy = start_by(&stage, "env", &words);
-        let refused = |proxy: &Portolan| proxy.log().unwrap().contains("orbidden");
-        proxy.wait_until("the refusal is logged", PATIENCE, refused).unwrap();
-        assert!(proxy.get(METRICS, "/proxyMode").is_ok(), "it runs");
-        assert!(manager.was_told_nothing());
+fn systemd_is_told_of_readiness_when_rules_are_in_force_and_of_the_end(mode: Mode) {
+    let stage = Stage::in_mode(mode, 2);
+    stage.serve_web_by(&[1, 2]);
+    stage.api.refuse(Some(Refusal { status: 403, resource: "services" }));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notify");
+    let manager = ServiceManager::listen(&path);
+    let mut words = vec![format!("NOTIFY_SOCKET={}", path.display())];
+    words.push(Portolan::binary().unwrap().display().to_string());
+    words.extend(stage.flags());
+    words.push(mode.flag());
+    let mut proxy = start_by(&stage, "env", &words);
+    let refused = |proxy: &Portolan| proxy.log().unwrap().contains("orbidden");
+    proxy.wait_until("the refusal is logged", PATIENCE, refused).unwrap();
+    assert!(proxy.get(METRICS, "/proxyMode").is_ok(), "it runs");
+    assert!(manager.was_told_nothing());
 
-        stage.api.refuse(None);
-        assert!(manager.next().lines().any(|line| line == "READY=1"));
-        let rules = list_ruleset(stage.net.node()).unwrap();
-        assert!(WEB.iter().all(|ip| rules.contains(ip)), "{rules}");
+    stage.api.refuse(None);
+    assert!(manager.next().lines().any(|line| line == "READY=1"));
+    let rules = mode.listed(stage.net.node());
+    assert!(WEB.iter().all(|ip| rules.contains(ip)), "{rules}");
 
-        assert!(manager.was_told_nothing());
-        assert!(proxy.terminate(PATIENCE).unwrap().success());
-        assert_eq!(manager.next().trim(), "STOPPING=1");
-    });
+    assert!(manager.was_told_nothing());
+    assert!(proxy.terminate(PATIENCE).unwrap().success());
+    assert_eq!(manager.next().trim(), "STOPPING=1");
 }
 
-#[test]
-fn rules_stay_and_serve_after_every_signal_that_asks_for_the_end() {
-    isolated(|| {
-        let stage = Stage::new(2);
-        stage.serve_web_by(&[1, 2]);
-        let mut proxy = stage.start_synced();
-        let traffic = stage.probe_web();
-        for signal in ["TERM", "INT"] {
-            let before = list_ruleset(stage.net.node()).unwrap();
-            let (id, send) = (proxy.id().to_string(), format!("-{signal}"));
-            Program::new("kill").args([&send, &id]).run().unwrap();
-            assert_eq!(crate::stage::exit_code(&mut proxy), Some(0), "SIG{signal} asks for a clean end");
-            assert!(proxy.log().unwrap().contains(&format!("SIG{signal}")));
-            let after = list_ruleset(stage.net.node()).unwrap();
-            assert!(without_ownership(&after) == without_ownership(&before), "{before}\n{after}");
-            traffic.wait_for_attempts(30);
-            proxy = stage.start_synced();
-        }
-        traffic.assert_nothing_lost();
-    });
-}
-
-/// What `nft` says of the process that owns a table goes with the process.
-fn without_ownership(listing: &str) -> String {
-    let is_kept = |line: &&str| !line.trim().starts_with("flags");
-    let lines = listing.lines().filter(is_kept);
-    lines.map(|line| line.split(" # progname").next().unwrap_or(line)).collect::<Vec<_>>().join("\n")
+fn rules_stay_and_serve_after_every_signal_that_asks_for_the_end(mode: Mode) {
+    let stage = Stage::in_mode(mode, 2);
+    stage.serve_web_by(&[1, 2]);
+    let mut proxy = stage.start_synced();
+    let traffic = stage.probe_web();
+    for signal in ["TERM", "INT"] {
+        let before = mode.listed(stage.net.node());
+        let (id, send) = (proxy.id().to_string(), format!("-{signal}"));
+        Program::new("kill").args([&send, &id]).run().unwrap();
+        assert_eq!(crate::stage::exit_code(&mut proxy), Some(0), "SIG{signal} asks for a clean end");
+        assert!(proxy.log().unwrap().contains(&format!("SIG{signal}")));
+        let after = mode.listed(stage.net.node());
+        assert!(after == before, "{before}\n{after}");
+        traffic.wait_for_attempts(30);
+        proxy = stage.start_synced();
+    }
+    traffic.assert_nothing_lost();
 }

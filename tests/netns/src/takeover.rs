@@ -13,12 +13,12 @@ use std::io::ErrorKind;
 
 use portolan_core::IpFamily;
 use portolan_testkit::netns::{
-    LongConnection, Namespace, Portolan, Program, assert_ruleset_reloads, isolated, list_ruleset,
-    load_ruleset,
+    LongConnection, Namespace, Portolan, Program, isolated, list_ruleset, load_ruleset, wait_until,
 };
-use portolan_testkit::upstream::{Service, Xtables, iptables, ipvs, nftables};
+use portolan_testkit::upstream::{self, Service, Xtables, ipvs};
 
 use crate::cluster::{NODE_PORT, PORT};
+use crate::modes::{Mode, in_each_mode};
 use crate::stage::{PATIENCE, Stage, Traffic, WEB, exit_code, plain_service, socket};
 
 /// Has endpoints by now, of which the old rules know nothing.
@@ -51,9 +51,11 @@ impl Old {
         let services = old_services();
         let load = |family| match self {
             Self::Nftables => {
-                load_ruleset(node, &nftables::ruleset(family, &services)).unwrap();
+                load_ruleset(node, &upstream::nftables::ruleset(family, &services)).unwrap();
             }
-            Self::Iptables(kind) => kind.restore(family, &iptables::ruleset(family, &services)).unwrap(),
+            Self::Iptables(kind) => {
+                kind.restore(family, &upstream::iptables::ruleset(family, &services)).unwrap()
+            }
             Self::Ipvs(kind) => {
                 ipvs::load_sets(family, &services).unwrap();
                 kind.restore(family, &ipvs::ruleset(family)).unwrap();
@@ -81,18 +83,18 @@ fn assert_answered_by(traffic: &Traffic, pod: &str) {
 }
 
 /// The cluster of today: two pods for the Service `web`, one for `late`, and no `gone`.
-fn stage() -> Stage {
-    let stage = Stage::new(2);
+fn stage(mode: Mode) -> Stage {
+    let stage = Stage::in_mode(mode, 2);
     stage.serve_web_by(&[1, 2]);
     stage.api.apply_all([plain_service("late", LATE), stage.slice("late", 0, &[2])]);
     stage
 }
 
-fn take_over(old: Old) {
-    let stage = stage();
+fn take_over(old: Old, mode: Mode) {
+    let stage = stage(mode);
     let node = stage.net.node();
     foreign::load(node, old.xtables());
-    let before = foreign::all(node, old.xtables());
+    let before = foreign::all(node, old.xtables(), mode);
     old.load(node);
     let traffic = stage.probe_web();
     let lasting = WEB.map(|ip| LongConnection::open(&stage.client(), socket(ip, PORT)).unwrap());
@@ -103,7 +105,11 @@ fn take_over(old: Old) {
     assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
 
     let mut proxy = stage.start_synced();
-    foreign::wait_until_alone(node, old.xtables(), &before);
+    // The iptables mode goes on with what it finds in its own tables, and there is nothing to remove.
+    let is_removed = mode == Mode::Nftables || !matches!(old, Old::Iptables(Xtables::Nft));
+    if is_removed {
+        foreign::wait_until_alone(node, old.xtables(), mode, &before);
+    }
     traffic.wait_for_pod("pod1");
     traffic.wait_for_pod("pod2");
     for connection in lasting {
@@ -114,34 +120,43 @@ fn take_over(old: Old) {
     stage.client().connect_tcp(socket(GONE, PORT)).expect_err("the cluster has it no more");
     traffic.wait_for_attempts(50);
     traffic.assert_nothing_lost();
-    let counted = |proxy: &Portolan| proxy.log().unwrap().contains("what an earlier proxy left is removed");
+    let counted = |proxy: &Portolan| {
+        let is_told = proxy.log().unwrap().contains("what an earlier proxy left is removed");
+        is_told == is_removed
+    };
     proxy.wait_until("the log tells what was removed", PATIENCE, counted).unwrap();
-    assert_listed_and_reloaded(node);
+    assert_listed_and_reloaded(node, mode);
 }
 
 /// What is listed loads again; rules of the kubelet that the installed nft lists but does not know are left
 /// out, as they were there before us.
-fn assert_listed_and_reloaded(node: &Namespace) {
+fn assert_listed_and_reloaded(node: &Namespace, mode: Mode) {
     let listing = list_ruleset(node).unwrap();
-    assert!(!listing.contains("kube-proxy"), "{listing}");
+    assert!(
+        !listing.contains("table ip kube-proxy") && !listing.contains("table ip6 kube-proxy"),
+        "{listing}"
+    );
     if !listing.contains("xt match") {
-        assert_ruleset_reloads(node);
+        mode.assert_reloads(node);
     }
 }
 
-#[test]
-fn the_nftables_mode_of_kube_proxy_is_taken_over_without_a_gap() {
-    isolated(|| take_over(Old::Nftables));
+in_each_mode!(
+    the_nftables_mode_of_kube_proxy_is_taken_over_without_a_gap,
+    the_iptables_mode_in_tables_of_nf_tables_is_taken_over_without_a_gap,
+    the_iptables_mode_in_legacy_tables_is_taken_over_without_a_gap,
+);
+
+fn the_nftables_mode_of_kube_proxy_is_taken_over_without_a_gap(mode: Mode) {
+    take_over(Old::Nftables, mode);
 }
 
-#[test]
-fn the_iptables_mode_in_tables_of_nf_tables_is_taken_over_without_a_gap() {
-    isolated(|| take_over(Old::Iptables(Xtables::Nft)));
+fn the_iptables_mode_in_tables_of_nf_tables_is_taken_over_without_a_gap(mode: Mode) {
+    take_over(Old::Iptables(Xtables::Nft), mode);
 }
 
-#[test]
-fn the_iptables_mode_in_legacy_tables_is_taken_over_without_a_gap() {
-    isolated(|| take_over(Old::Iptables(Xtables::Legacy)));
+fn the_iptables_mode_in_legacy_tables_is_taken_over_without_a_gap(mode: Mode) {
+    take_over(Old::Iptables(Xtables::Legacy), mode);
 }
 
 /// Refuses what nobody translates, as it is when kube-proxy serves. Otherwise connection tracking would
@@ -154,12 +169,13 @@ const NOT_YET: &str = "table inet refused {
 
 /// As all traffic must be served by somebody, it counts from the proxy's first answer on.
 fn take_over_from_ipvs(kind: Xtables) {
-    let stage = stage();
+    let mode = Mode::Nftables;
+    let stage = stage(mode);
     let node = stage.net.node();
     let old = Old::Ipvs(kind);
     foreign::load(node, old.xtables());
     load_ruleset(node, NOT_YET).unwrap();
-    let before = foreign::all(node, old.xtables());
+    let before = foreign::all(node, old.xtables(), mode);
     old.load(node);
     let names = || node.run_program(&Program::new("ipset").args(["list", "-name"])).unwrap();
     assert_eq!(names().lines().filter(|name| name.starts_with("KUBE-")).count(), 34, "{}", names());
@@ -167,13 +183,13 @@ fn take_over_from_ipvs(kind: Xtables) {
 
     let _proxy = stage.start_synced();
     let lost_before = traffic.failures_when_first_answered();
-    foreign::wait_until_alone(node, old.xtables(), &before);
+    foreign::wait_until_alone(node, old.xtables(), mode, &before);
     assert_eq!(names(), "somebody\n");
     traffic.wait_for_pod("pod1");
     traffic.wait_for_pod("pod2");
     traffic.wait_for_attempts(50);
     traffic.assert_nothing_lost_since(&lost_before);
-    assert_listed_and_reloaded(node);
+    assert_listed_and_reloaded(node, mode);
 }
 
 #[test]
@@ -188,7 +204,7 @@ fn sets_and_chains_of_the_ipvs_mode_in_legacy_tables_go_without_a_gap() {
 
 /// A proxy has served and ended, and its rules are there.
 fn served_and_ended() -> (Stage, Traffic) {
-    let stage = stage();
+    let stage = stage(Mode::Nftables);
     let proxy = stage.start_synced();
     let traffic = stage.probe_web();
     traffic.wait_for_pod("pod2");
@@ -239,15 +255,15 @@ fn cleanup_leaves_nothing_of_any_proxy_and_all_of_others() {
         let node = stage.net.node();
         drop(traffic);
         foreign::load(node, &Xtables::ALL);
-        let before = foreign::all(node, &Xtables::ALL);
+        let before = foreign::all(node, &Xtables::ALL, Mode::Nftables);
         for old in [Old::Nftables, Old::Ipvs(Xtables::Nft), Old::Iptables(Xtables::Legacy)] {
             old.load(node);
         }
-        assert_ne!(foreign::all(node, &Xtables::ALL), before);
+        assert_ne!(foreign::all(node, &Xtables::ALL, Mode::Nftables), before);
 
         let mut cleanup = Portolan::start(node, ["--cleanup"]).unwrap();
         assert_eq!(exit_code(&mut cleanup), Some(0), "{}", cleanup.log().unwrap());
-        assert_eq!(foreign::all(node, &Xtables::ALL), before);
+        assert_eq!(foreign::all(node, &Xtables::ALL, Mode::Nftables), before);
         let listing = list_ruleset(node).unwrap();
         assert!(!listing.contains("portolan"), "{listing}");
         let mut again = Portolan::start(node, ["--cleanup"]).unwrap();
@@ -257,4 +273,32 @@ fn cleanup_leaves_nothing_of_any_proxy_and_all_of_others() {
         let client = stage.client();
         assert_eq!(client.connect_tcp(socket(WEB[0], PORT)).unwrap().pod, "pod1", "kube-proxy can go on");
     });
+}
+
+/// From one of our own modes to another: the new rules come into force beside the old ones, which then go.
+fn change_of_mode(from: Mode, to: Mode) {
+    let mut stage = stage(from);
+    let old = stage.start_synced();
+    let traffic = stage.probe_web();
+    traffic.wait_for_pod("pod2");
+    assert!(old.terminate(PATIENCE).unwrap().success());
+    stage.mode = to;
+    let _new = stage.start_synced();
+    let node = stage.net.node();
+    wait_until("the old mode's rules are gone", PATIENCE, || !from.has_rules(node)).unwrap();
+    assert!(to.has_rules(node));
+    stage.serve_web_by(&[1]);
+    traffic.wait_for_pod("pod1");
+    traffic.wait_for_attempts(50);
+    traffic.assert_nothing_lost();
+}
+
+#[test]
+fn a_node_changes_from_iptables_to_nftables_without_a_gap() {
+    isolated(|| change_of_mode(Mode::Iptables, Mode::Nftables));
+}
+
+#[test]
+fn a_node_changes_from_nftables_to_iptables_without_a_gap() {
+    isolated(|| change_of_mode(Mode::Nftables, Mode::Iptables));
 }

@@ -8,10 +8,11 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use portolan_testkit::netns::{
-    Answer, Caller, EchoServer, ManifestFolder, NODE_V4, NODE_V6, Portolan, Topology, TrafficError, isolated,
+    Answer, Caller, EchoServer, ManifestFolder, NODE_V4, NODE_V6, Portolan, Topology, TrafficError,
 };
 
 use crate::cluster::{POD_PORT, PORT};
+use crate::modes::{Mode, in_each_mode};
 
 /// Far longer than it should take, and no way out for a client that is stuck: its datagrams keep
 /// its flow alive.
@@ -67,6 +68,7 @@ fn slices(net: &Topology, pods: &[Pod]) -> String {
 /// A network, a proxy on a folder, and clients that have asked through every address before there was
 /// a proxy: each has a flow that nobody translated.
 struct Scene {
+    mode: Mode,
     net: Topology,
     _servers: Vec<EchoServer>,
     folder: ManifestFolder,
@@ -74,7 +76,7 @@ struct Scene {
 }
 
 impl Scene {
-    fn new() -> Self {
+    fn new(mode: Mode) -> Self {
         let net = Topology::routed(3).unwrap();
         let mut servers = net.serve(&[POD_PORT]).unwrap();
         for pod in net.pods() {
@@ -101,7 +103,7 @@ impl Scene {
                 clients.push((format!("{from} to {to}"), caller, SocketAddr::new(ip, port)));
             }
         }
-        Self { net, _servers: servers, folder: ManifestFolder::create().unwrap(), clients }
+        Self { mode, net, _servers: servers, folder: ManifestFolder::create().unwrap(), clients }
     }
 
     fn put(&self, pods: &[Pod]) {
@@ -109,7 +111,8 @@ impl Scene {
     }
 
     fn start(&self) -> Portolan {
-        let mut proxy = Portolan::start(self.net.node(), Portolan::flags(&self.folder)).unwrap();
+        let mut proxy =
+            Portolan::start(self.net.node(), Portolan::flags_in(self.mode.name(), &self.folder)).unwrap();
         proxy.wait_synced(PATIENCE).unwrap();
         proxy
     }
@@ -151,68 +154,67 @@ impl Scene {
     }
 }
 
-#[test]
-fn clients_with_a_fixed_source_port_follow_the_endpoints_of_their_service() {
-    isolated(|| {
-        let scene = Scene::new();
-        let _proxy = scene.start();
-        // Before there is anything to translate, flows begin that go nowhere.
-        scene.assert_unanswered("before the Service");
-        scene.put(&[Pod(1, POD_PORT, Ready)]);
-        scene.folder.write("service.yaml", SERVICE).unwrap();
-        scene.assert_followed("a Service that comes after its clients", "pod1");
-        scene.put(&[Pod(2, POD_PORT, Ready)]);
-        scene.assert_followed("another endpoint", "pod2");
-        scene.put(&[Pod(1, OTHER_PORT, Ready), Pod(2, POD_PORT, NotReady)]);
-        scene.assert_followed("an endpoint that is not ready any more", "pod1-other");
-        scene.put(&[Pod(1, POD_PORT, Ready)]);
-        scene.assert_followed("another target port", "pod1");
-        scene.put(&[]);
-        scene.assert_unanswered("no endpoints");
-        scene.put(&[Pod(2, POD_PORT, Ready)]);
-        scene.assert_followed("endpoints again", "pod2");
-        scene.folder.remove("service.yaml").unwrap();
-        scene.assert_unanswered("no Service");
-        scene.put(&[Pod(1, POD_PORT, Ready)]);
-        scene.folder.write("service.yaml", SERVICE).unwrap();
-        scene.assert_followed("a Service that comes back", "pod1");
-    });
+in_each_mode!(
+    clients_with_a_fixed_source_port_follow_the_endpoints_of_their_service,
+    flows_to_endpoints_that_still_answer_stay_where_they_are,
+);
+
+fn clients_with_a_fixed_source_port_follow_the_endpoints_of_their_service(mode: Mode) {
+    let scene = Scene::new(mode);
+    let _proxy = scene.start();
+    // Before there is anything to translate, flows begin that go nowhere.
+    scene.assert_unanswered("before the Service");
+    scene.put(&[Pod(1, POD_PORT, Ready)]);
+    scene.folder.write("service.yaml", SERVICE).unwrap();
+    scene.assert_followed("a Service that comes after its clients", "pod1");
+    scene.put(&[Pod(2, POD_PORT, Ready)]);
+    scene.assert_followed("another endpoint", "pod2");
+    scene.put(&[Pod(1, OTHER_PORT, Ready), Pod(2, POD_PORT, NotReady)]);
+    scene.assert_followed("an endpoint that is not ready any more", "pod1-other");
+    scene.put(&[Pod(1, POD_PORT, Ready)]);
+    scene.assert_followed("another target port", "pod1");
+    scene.put(&[]);
+    scene.assert_unanswered("no endpoints");
+    scene.put(&[Pod(2, POD_PORT, Ready)]);
+    scene.assert_followed("endpoints again", "pod2");
+    scene.folder.remove("service.yaml").unwrap();
+    scene.assert_unanswered("no Service");
+    scene.put(&[Pod(1, POD_PORT, Ready)]);
+    scene.folder.write("service.yaml", SERVICE).unwrap();
+    scene.assert_followed("a Service that comes back", "pod1");
 }
 
-#[test]
-fn flows_to_endpoints_that_still_answer_stay_where_they_are() {
-    isolated(|| {
-        let scene = Scene::new();
-        scene.folder.write("service.yaml", SERVICE).unwrap();
-        scene.put(&[Pod(1, POD_PORT, Ready), Pod(2, POD_PORT, Ready)]);
-        let proxy = scene.start();
-        let first = scene.answering();
-        assert!(first.contains(&"pod1".into()) && first.contains(&"pod2".into()), "{first:?}");
+fn flows_to_endpoints_that_still_answer_stay_where_they_are(mode: Mode) {
+    let scene = Scene::new(mode);
+    scene.folder.write("service.yaml", SERVICE).unwrap();
+    scene.put(&[Pod(1, POD_PORT, Ready), Pod(2, POD_PORT, Ready)]);
+    let proxy = scene.start();
+    let first = scene.answering();
+    assert!(first.contains(&"pod1".into()) && first.contains(&"pod2".into()), "{first:?}");
 
-        // A restart, by force, looks through all flows.
-        proxy.kill().unwrap();
-        assert_eq!(scene.answering(), first, "nobody is there");
-        let mut proxy = scene.start();
-        let looked = |proxy: &Portolan, family| {
-            let series = "kubeproxy_conntrack_reconciler_sync_duration_seconds_count";
-            proxy.metric(&format!("{series}{{ip_family=\"{family}\"}}")).ok().flatten() >= Some(1.0)
-        };
-        let both = |proxy: &Portolan| looked(proxy, "IPv4") && looked(proxy, "IPv6");
-        proxy.wait_until("the flows were looked through", PATIENCE, both).unwrap();
-        assert_eq!(scene.answering(), first, "a restart");
+    // A restart, by force, looks through all flows.
+    proxy.kill().unwrap();
+    assert_eq!(scene.answering(), first, "nobody is there");
+    let mut proxy = scene.start();
+    let looked = |proxy: &Portolan, family| {
+        let series = "kubeproxy_conntrack_reconciler_sync_duration_seconds_count";
+        proxy.metric(&format!("{series}{{ip_family=\"{family}\"}}")).ok().flatten() >= Some(1.0)
+    };
+    let both = |proxy: &Portolan| looked(proxy, "IPv4") && looked(proxy, "IPv6");
+    proxy.wait_until("the flows were looked through", PATIENCE, both).unwrap();
+    assert_eq!(scene.answering(), first, "a restart");
 
-        // An endpoint that is being drained keeps the flows it has. The third pod has none of them.
-        scene.put(&[Pod(1, POD_PORT, Draining), Pod(2, POD_PORT, Draining), Pod(3, POD_PORT, Ready)]);
-        let fresh = Caller::from(scene.net.client());
-        let to = scene.clients[0].2;
-        let began = Instant::now();
-        let mut in_a_row = 0;
-        while in_a_row < 20 {
-            let is_third = fresh.query_udp(to).is_ok_and(|answer| answer.pod == "pod3");
-            in_a_row = if is_third { in_a_row + 1 } else { 0 };
-            assert!(began.elapsed() < PATIENCE, "new flows go to the third pod");
-        }
-        assert_eq!(scene.answering(), first, "draining");
-        drop(proxy);
-    });
+    // An endpoint that is being drained keeps the flows it has. The third pod has none of them.
+    scene.put(&[Pod(1, POD_PORT, Draining), Pod(2, POD_PORT, Draining), Pod(3, POD_PORT, Ready)]);
+    let fresh = Caller::from(scene.net.client());
+    let to = scene.clients[0].2;
+    let began = Instant::now();
+    let mut in_a_row = 0;
+    while in_a_row < 20 {
+        let is_third = fresh.query_udp(to).is_ok_and(|answer| answer.pod == "pod3");
+        in_a_row = if is_third { in_a_row + 1 } else { 0 };
+        assert!(began.elapsed() < PATIENCE, "new flows go to the third pod");
+    }
+    assert_eq!(scene.answering(), first, "draining");
+    drop(proxy);
 }

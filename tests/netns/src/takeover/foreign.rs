@@ -4,6 +4,7 @@ use portolan_core::IpFamily;
 use portolan_testkit::netns::{Namespace, Program, load_ruleset, wait_until};
 use portolan_testkit::upstream::{Xtables, kubelet};
 
+use crate::modes::Mode;
 use crate::stage::PATIENCE;
 
 /// Rules of somebody else, beside the kubelet's.
@@ -40,8 +41,8 @@ pub(super) fn load(node: &Namespace, kinds: &[Xtables]) {
     node.run(load).unwrap();
 }
 
-/// All that is in the node but for our own tables, without counts of packets.
-pub(super) fn all(node: &Namespace, kinds: &[Xtables]) -> Vec<String> {
+/// All that is in the node but for the tables of this mode of ours, without counts of packets.
+pub(super) fn all(node: &Namespace, kinds: &[Xtables], mode: Mode) -> Vec<String> {
     let look = || {
         let mut seen = vec![Program::new("ipset").args(["list", "-name"]).run().unwrap()];
         for kind in kinds {
@@ -51,7 +52,7 @@ pub(super) fn all(node: &Namespace, kinds: &[Xtables]) -> Vec<String> {
     };
     let mut seen = node.run(look).unwrap();
     let tables = node.run_program(&Program::new("nft").args(["list", "tables"])).unwrap();
-    seen.push(tables.lines().filter(|line| !line.ends_with(" portolan")).collect::<Vec<_>>().join("\n"));
+    seen.push(tables.lines().filter(|line| !mode.uses_table(line)).collect::<Vec<_>>().join("\n"));
     for family in ["ip", "inet"] {
         let table = Program::new("nft").args(["--stateless", "list", "table", family, "somebody"]);
         seen.push(node.run_program(&table).unwrap());
@@ -69,9 +70,9 @@ fn without_counts(saved: &str) -> String {
 }
 
 /// Waits until the node holds what it held before the old proxy came, and our tables.
-pub(super) fn wait_until_alone(node: &Namespace, kinds: &[Xtables], before: &[String]) {
-    let removed = wait_until("leftovers are removed", PATIENCE, || all(node, kinds) == before);
+pub(super) fn wait_until_alone(node: &Namespace, kinds: &[Xtables], mode: Mode, before: &[String]) {
+    let removed = wait_until("leftovers are removed", PATIENCE, || all(node, kinds, mode) == before);
     if removed.is_err() {
-        assert_eq!(all(node, kinds), before, "leftovers are not removed, or others' rules are");
+        assert_eq!(all(node, kinds, mode), before, "leftovers are not removed, or others' rules are");
     }
 }
