@@ -3,6 +3,7 @@
 #
 #   tests/vm/run.sh bookworm portolan-nft --test kernel
 #   tests/vm/run.sh bullseye portolan-tests-netns --lib -- scenarios::ranges
+#   tests/vm/run.sh trixie portolan-backend-ipvs --test kernel -- scenarios::hairpin
 #
 # KERNEL is bullseye (5.10), bookworm (6.1) or trixie (6.12). Each test executable is one boot.
 set -euo pipefail
@@ -25,6 +26,14 @@ done
 for path in /etc/ssl/certs/ca-certificates.crt /usr/lib/x86_64-linux-gnu/xtables; do
     [ -e "$path" ] && options+=(--copy "$path")
 done
+# The kernels at hand usually lack what these are about, so their tests are ignored elsewhere.
+case $package in
+portolan-ipvs | portolan-backend-ipvs)
+    options+=(--module ip_vs --module dummy)
+    [[ " $* " == *" -- "* ]] || set -- "$@" --
+    set -- "$@" --include-ignored
+    ;;
+esac
 if [ "$package" = portolan-tests-netns ]; then
     export PORTOLAN_BIN="${PORTOLAN_BIN:-$target/debug/portolan}"
     cargo build --locked -p portolan

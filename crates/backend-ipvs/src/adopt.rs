@@ -2,10 +2,11 @@
 //!
 //! An earlier run of this proxy, or kube-proxy, may have left all of it; then only the difference is written.
 //! Virtual servers that no plan wants are removed if they are ours to remove: their address is one of our
-//! device's, or the node's own with a port that our sets list as a node port. Others stay, whatever they are;
+//! device's, or the node's own and our sets list it as a Service's. Others stay, whatever they are;
 //! kube-proxy would remove them.
 
 use std::collections::{HashMap, HashSet};
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use portolan_core::Protocol;
@@ -17,7 +18,7 @@ use crate::changes::Changes;
 use crate::graceful::is_idle;
 use crate::kernel::{Kernel, KernelError};
 use crate::state::{Loaded, add, dismiss};
-use crate::surroundings::{HostAddresses, Surroundings};
+use crate::surroundings::{HostAddresses, Surroundings, own_servers};
 use crate::wanted::{Serving, Wanted};
 
 /// Reads the kernel, and says what it takes to make it follow the plan.
@@ -29,7 +30,7 @@ pub(crate) fn compare(
 ) -> Result<(Loaded, Changes), KernelError> {
     let addresses = kernel.addresses()?;
     let mut here = Surroundings::new(addresses.elsewhere.clone(), &plan.node.node_port_addresses, options);
-    here.taken = taken(plan, &here);
+    here.taken = plan.service_ports.iter().flat_map(|(name, port)| own_servers(name, port, &here)).collect();
     let mut loaded = Loaded::new(here);
     let servers = collect(plan, &mut loaded);
     let mut changes = Changes::new(plan.family);
@@ -69,28 +70,24 @@ impl Present {
     /// Whether a virtual server is ours, or was of an earlier run, or kube-proxy's.
     fn is_ours(&self, key: &ServerKey) -> bool {
         self.addresses.on_device.contains(&key.address)
-            || self.addresses.elsewhere.contains(&key.address) && self.is_node_port(key)
+            || self.addresses.elsewhere.contains(&key.address) && self.is_listed(key)
     }
 
-    fn is_node_port(&self, key: &ServerKey) -> bool {
-        let socket = std::net::SocketAddr::new(key.address, key.port);
+    /// Whether a set has it as a node port, or as an address of a Service that is the node's as well.
+    fn is_listed(&self, key: &ServerKey) -> bool {
+        let socket = SocketAddr::new(key.address, key.port);
+        let vip = Member::Socket(key.protocol, socket);
+        let vips = [Set::ClusterIp, Set::LoadBalancer, Set::ExternalIp, Set::ExternalIpLocal];
+        vips.iter().any(|set| self.has(*set, &vip)) || self.is_node_port(key, socket)
+    }
+
+    fn is_node_port(&self, key: &ServerKey, socket: SocketAddr) -> bool {
         match key.protocol {
             Protocol::Tcp => self.has(Set::NodePortTcp, &Member::Port(key.port)),
             Protocol::Udp => self.has(Set::NodePortUdp, &Member::Port(key.port)),
             Protocol::Sctp => self.has(Set::NodePortSctp, &Member::Socket(Protocol::Sctp, socket)),
         }
     }
-}
-
-/// Servers at the node's own addresses that are not for node ports.
-fn taken(plan: &NodePlan, here: &Surroundings) -> HashSet<ServerKey> {
-    let ports = plan.service_ports.iter();
-    let keys = ports.flat_map(|(name, port)| {
-        let own = port.cluster_ip.into_iter().chain(port.external_addresses());
-        let own = own.filter(|ip| here.elsewhere.contains(ip));
-        own.map(|address| ServerKey { protocol: name.protocol, address, port: port.port })
-    });
-    keys.collect()
 }
 
 /// Takes note of all that the plan wants, and gives the servers in the order in which they are to come.

@@ -6,9 +6,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use portolan_core::backend::Scope;
 use portolan_core::plan::{NodePlan, NodeSettings, ServicePort};
-use portolan_core::{
-    ApplyReport, BackendError, ChangeSet, IpFamily, ProxyBackend, ProxyMode, ServicePortName,
-};
+use portolan_core::{ApplyReport, BackendError, ChangeSet, IpFamily, ProxyBackend, ProxyMode};
 use portolan_ipvs::{Sent, ServerChange};
 use portolan_leftovers::Part;
 
@@ -18,7 +16,7 @@ use crate::changes::{Change, Changes};
 use crate::kernel::{Kernel, KernelError};
 use crate::rules::{self, Written};
 use crate::state::{Loaded, Turn};
-use crate::surroundings::HostAddresses;
+use crate::surroundings::{HostAddresses, own_servers};
 use crate::wanted::Wanted;
 
 /// Tells the time: the system's, or a test's.
@@ -88,7 +86,9 @@ impl<K: Kernel> IpvsBackend<K> {
         }
         turn.finish(&mut loaded, &mut todo, now);
         self.look_at_retired(&mut loaded, &mut todo, now)?;
-        if changes.old_node().is_some() {
+        // Read only when they are to be others: that others changed them is found by looking, now and then.
+        let rules = rules::input(&rules::tables(self.family, &plan.node), |_, _| true);
+        if loaded.rules.0 != rules {
             self.write_rules(&mut loaded, &plan.node, &mut report)?;
         }
         self.carry_out(&todo.in_order(), &mut report)?;
@@ -195,14 +195,14 @@ impl<K: Kernel> IpvsBackend<K> {
     }
 }
 
-/// Whether an address of the node itself is in question: who gets it is decided by looking at all.
+/// Whether somebody else may have to get or give up an address of the node itself, which is decided by looking
+/// at all.
 fn touches_node(loaded: &Loaded, plan: &NodePlan, changes: &ChangeSet) -> bool {
-    let is_own = |port: &Arc<ServicePort>| {
-        let mut own = port.cluster_ip.into_iter().chain(port.external_addresses());
-        own.any(|ip| loaded.here.elsewhere.contains(&ip))
-    };
-    let new = |name: &ServicePortName| plan.service_ports.get(name).is_some_and(is_own);
-    changes.service_ports().any(|(name, old)| old.is_some_and(is_own) || new(name))
+    changes.service_ports().any(|(name, old)| {
+        let own = |port: &Arc<ServicePort>| own_servers(name, port, &loaded.here);
+        let new = plan.service_ports.get(name).map(own).unwrap_or_default();
+        old.map(own).unwrap_or_default() != new
+    })
 }
 
 fn read_rules(kernel: &mut impl Kernel, tables: &[rules::Table]) -> Result<Written, KernelError> {
@@ -235,13 +235,18 @@ impl<K: Kernel> ProxyBackend for IpvsBackend<K> {
 
     async fn cleanup(&mut self) -> Result<(), BackendError> {
         self.loaded = None;
-        let outcomes = portolan_leftovers::remove(&[Part::Iptables, Part::Ipvs], &[self.family]);
-        let first = outcomes.into_iter().find_map(|outcome| outcome.result.err());
-        first.map_or(Ok(()), |error| {
-            let action = format!("remove what the ipvs mode has in {}", self.family);
-            Err(BackendError::Refused { action, source: Box::new(error) })
-        })
+        remove_all(self.family)
     }
+}
+
+/// Removes all that the mode may have in one family, by name.
+pub(crate) fn remove_all(family: IpFamily) -> Result<(), BackendError> {
+    let outcomes = portolan_leftovers::remove(&[Part::Iptables, Part::Ipvs], &[family]);
+    let first = outcomes.into_iter().find_map(|outcome| outcome.result.err());
+    first.map_or(Ok(()), |error| {
+        let action = format!("remove what the ipvs mode has in {family}");
+        Err(BackendError::Refused { action, source: Box::new(error) })
+    })
 }
 
 impl<K> std::fmt::Debug for IpvsBackend<K> {

@@ -6,6 +6,7 @@ use portolan_core::{BackendError, BackendFactory, IpFamily, ProbeFailure, ProxyB
 use portolan_host::{iptables, ipvs};
 use portolan_ipvs::{DEVICE, IpvsError, Links, Servers, Sets};
 
+use crate::backend::remove_all;
 use crate::kernel::Netlink;
 use crate::{IpvsBackend, Options};
 
@@ -30,7 +31,7 @@ impl IpvsFactory {
             .and_then(|()| self.find_scheduler())
             .and_then(|()| find_sets())
             .and_then(|()| find_dummy())
-            .and_then(|()| iptables::probe(IpFamily::V4).map_err(|missing| missing.to_string()))
+            .and_then(|()| find_iptables())
             .err()
     }
 
@@ -74,6 +75,12 @@ fn find_dummy() -> Result<(), String> {
     })
 }
 
+/// One family is enough, as for kube-proxy: the other may be switched off in the kernel.
+fn find_iptables() -> Result<(), String> {
+    let Err(missing) = iptables::probe(IpFamily::V4) else { return Ok(()) };
+    iptables::probe(IpFamily::V6).map_err(|_other| missing.to_string())
+}
+
 fn unanswered(what: &str, error: &IpvsError) -> String {
     format!("an answer of the kernel about {what}: {}", error_chain(error))
 }
@@ -95,5 +102,10 @@ impl BackendFactory for IpvsFactory {
     fn create(&self, family: IpFamily) -> Result<Box<dyn ProxyBackend>, BackendError> {
         let kernel = Netlink::open(family, self.options.clone())?;
         Ok(Box::new(IpvsBackend::new(family, self.options.clone(), kernel)))
+    }
+
+    /// Without loading IPVS to find that there is nothing of it.
+    async fn cleanup(&self, family: IpFamily) -> Result<(), BackendError> {
+        remove_all(family)
     }
 }

@@ -19,7 +19,7 @@
 //! # What is ours
 //!
 //! The device, the sets and the chains by their names, which are kube-proxy's; virtual servers at the device's
-//! addresses, and at the node's own with a port that the sets list. All else stays as it is, other virtual
+//! addresses, and at the node's own as far as the sets list them. All else stays as it is, other virtual
 //! servers included.
 //!
 //! # Modules

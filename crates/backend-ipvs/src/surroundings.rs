@@ -4,7 +4,8 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use portolan_core::plan::NodePortAddresses;
+use portolan_core::ServicePortName;
+use portolan_core::plan::{NodePortAddresses, ServicePort};
 use portolan_ipvs::{ServerKey, ServerSettings, server_flag};
 
 use crate::Options;
@@ -12,13 +13,24 @@ use crate::Options;
 /// The scheduler that hashes clients, by address and, as kube-proxy has it, by port.
 const MAGLEV: &str = "mh";
 
-/// The addresses of one family on this host.
+/// The addresses of one family on this host, but for link-local ones of IPv6: those mean something on their
+/// interface only, and every pod's cable has one.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct HostAddresses {
     /// Those of our device.
     pub on_device: HashSet<IpAddr>,
     /// All others.
     pub elsewhere: HashSet<IpAddr>,
+}
+
+impl HostAddresses {
+    /// Takes one in.
+    pub(crate) fn insert(&mut self, ip: IpAddr, is_on_device: bool) {
+        if !is_link_local(ip) {
+            let set = if is_on_device { &mut self.on_device } else { &mut self.elsewhere };
+            set.insert(ip);
+        }
+    }
 }
 
 /// What decides it: the node's own addresses, and how servers choose.
@@ -39,7 +51,7 @@ impl Surroundings {
             NodePortAddresses::All => true,
             NodePortAddresses::Within(nets) => nets.iter().any(|net| net.contains(*ip)),
         };
-        let usable = |ip: &&IpAddr| !ip.is_loopback() && !is_link_local(**ip);
+        let usable = |ip: &&IpAddr| !ip.is_loopback();
         let mut node_ips: Vec<_> = elsewhere.iter().filter(usable).filter(answers).copied().collect();
         node_ips.sort_unstable();
         Self { elsewhere, node_ips, taken: HashSet::new(), scheduler: options.scheduler() }
@@ -57,7 +69,13 @@ impl Surroundings {
     }
 }
 
-/// Link-local addresses of IPv6 mean something on their interface only.
+/// The virtual servers of a service port at addresses that are the node's own, but for those of its node port.
+pub(crate) fn own_servers(name: &ServicePortName, port: &ServicePort, here: &Surroundings) -> Vec<ServerKey> {
+    let all = port.cluster_ip.into_iter().chain(port.external_addresses());
+    let own = all.filter(|ip| here.elsewhere.contains(ip));
+    own.map(|address| ServerKey { protocol: name.protocol, address, port: port.port }).collect()
+}
+
 fn is_link_local(ip: IpAddr) -> bool {
     matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local())
 }
@@ -68,8 +86,11 @@ mod tests {
 
     fn node_ips(selection: &NodePortAddresses) -> Vec<String> {
         let all = ["127.0.0.1", "192.0.2.1", "198.51.100.1", "::1", "fe80::1", "2001:db8::1"];
-        let all = all.map(|ip| ip.parse().unwrap()).into();
-        let surroundings = Surroundings::new(all, selection, &Options::default());
+        let mut addresses = HostAddresses::default();
+        for ip in all {
+            addresses.insert(ip.parse().unwrap(), false);
+        }
+        let surroundings = Surroundings::new(addresses.elsewhere, selection, &Options::default());
         surroundings.node_ips.iter().map(ToString::to_string).collect()
     }
 

@@ -1,9 +1,9 @@
 //! What only the ipvs mode has: virtual servers, the device that carries their addresses, and address sets.
 //!
 //! Kube-proxy would delete every virtual server of the host. Here only those go that it can be shown to have
-//! made: the ones whose address is on its device `kube-ipvs0`, and those at a node's own address with a port
-//! that its sets list as a node port. Device and sets therefore go last, and stay when a virtual server does,
-//! so that another attempt knows as much as this one.
+//! made: the ones whose address is on its device `kube-ipvs0`, and those at a node's own address that its sets
+//! list as a Service's, by the port alone if it is a node port. Device and sets therefore go last, and stay when
+//! a virtual server does, so that another attempt knows as much as this one.
 //!
 //! The sets go after the rules that use them, which [`xtables`](crate::xtables) removes.
 
@@ -25,11 +25,16 @@ use crate::{LeftoverError, Outcome, Part};
 const PATIENCE: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// The sets that list node ports. The ones for Local policies list some of the same.
-const NODE_PORTS: [(Set, Protocol); 3] = [
+/// The sets that list node ports, and those of addresses of Services, some of which may be a node's own. Of the
+/// sets for Local policies only that of external IPs lists what no other does.
+const SERVED: [(Set, Protocol); 7] = [
     (Set::NodePortTcp, Protocol::Tcp),
     (Set::NodePortUdp, Protocol::Udp),
     (Set::NodePortSctp, Protocol::Sctp),
+    (Set::ClusterIp, Protocol::Tcp),
+    (Set::LoadBalancer, Protocol::Tcp),
+    (Set::ExternalIp, Protocol::Tcp),
+    (Set::ExternalIpLocal, Protocol::Tcp),
 ];
 
 /// Removes all of it, in these families.
@@ -60,12 +65,12 @@ fn remove_servers(family: IpFamily, progress: &mut Progress) -> Result<(), Lefto
     let (virtual_ips, node_ips): (Vec<_>, Vec<_>) = addresses.iter().partition(|a| on_device(a.device));
     let all_of = |addresses: &[&Address]| -> HashSet<IpAddr> { addresses.iter().map(|a| a.ip).collect() };
     let (virtual_ips, node_ips) = (all_of(&virtual_ips), all_of(&node_ips));
-    let node_ports = match Sets::open()? {
-        Some(mut sets) => NodePorts::read(&mut sets, family)?,
-        None => NodePorts::default(),
+    let served = match Sets::open()? {
+        Some(mut sets) => Served::read(&mut sets, family)?,
+        None => Served::default(),
     };
     let is_ours = |server: &ServerKey| {
-        virtual_ips.contains(&server.address) || node_ips.contains(&server.address) && node_ports.has(server)
+        virtual_ips.contains(&server.address) || node_ips.contains(&server.address) && served.has(server)
     };
     let mut left = Left::of("virtual servers");
     for server in found.into_iter().map(|server| server.key).filter(is_ours) {
@@ -129,22 +134,23 @@ fn destroy(sets: &mut Sets, set: Set, family: IpFamily, deadline: Instant) -> Re
     }
 }
 
-/// The node ports that sets list.
+/// What sets list of what the node itself may serve.
 #[derive(Debug, Default)]
-struct NodePorts {
+struct Served {
     /// For all of a node's addresses.
     ports: HashSet<(Protocol, u16)>,
     /// For one address each.
     sockets: HashSet<(Protocol, SocketAddr)>,
 }
 
-impl NodePorts {
+impl Served {
     fn read(sets: &mut Sets, family: IpFamily) -> Result<Self, LeftoverError> {
         let mut all = Self::default();
-        for (set, protocol) in NODE_PORTS {
+        for (set, protocol) in SERVED {
             for member in sets.members(set, family)?.into_iter().flatten() {
                 match member {
                     Member::Port(port) => _ = all.ports.insert((protocol, port)),
+                    // It says itself of which protocol it is.
                     Member::Socket(protocol, at) => _ = all.sockets.insert((protocol, at)),
                     _ => {}
                 }
@@ -153,7 +159,7 @@ impl NodePorts {
         Ok(all)
     }
 
-    /// Whether a virtual server at an address of the node is for a node port.
+    /// Whether a virtual server at an address of the node is a Service's.
     fn has(&self, server: &ServerKey) -> bool {
         self.ports.contains(&(server.protocol, server.port))
             || self.sockets.contains(&(server.protocol, SocketAddr::new(server.address, server.port)))

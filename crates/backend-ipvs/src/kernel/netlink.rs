@@ -105,10 +105,9 @@ impl Kernel for Netlink {
         // Asked anew: another process may have deleted the device, and made it again.
         let device = self.links.find(DEVICE)?.map(|device| device.index);
         for address in self.links.addresses(self.family)? {
-            if Some(address.device) != device {
-                addresses.elsewhere.insert(address.ip);
-            } else if address.is_lasting() {
-                addresses.on_device.insert(address.ip);
+            let is_on_device = Some(address.device) == device;
+            if !is_on_device || address.is_lasting() {
+                addresses.insert(address.ip, is_on_device);
             }
         }
         Ok(addresses)

@@ -173,3 +173,30 @@ fn what_others_flush_is_noticed_and_made_again() {
     node.kernels.v4.state().elsewhere.insert("192.0.2.7".parse().unwrap());
     assert!(!node.is_intact(IpFamily::V4), "an address more, for node ports");
 }
+
+#[test]
+fn an_address_of_the_node_serves_its_service_before_the_node_port_of_another() {
+    let own = |name: &str| {
+        let other = service(name, "10.96.0.81").port("http", Protocol::Tcp, 80).node_port(30_080);
+        other.applied()
+    };
+    let web = service("shop/web", "10.96.0.80").port("http", Protocol::Tcp, 30_080).external_ip("192.0.2.1");
+    let other_pods = slice("shop/other-4", "other").port("http", Protocol::Tcp, 8080).on("n2", TWO);
+    let mut node = Node::new(config(), [own("shop/other"), other_pods.applied()]);
+    node.apply([]);
+    let at_node = ServerKey { protocol: Protocol::Tcp, address: "192.0.2.1".parse().unwrap(), port: 30_080 };
+    let leads_to = |node: &Node| -> Vec<_> {
+        let servers = node.held(IpFamily::V4).0;
+        servers[&at_node].1.iter().map(|(endpoint, weight)| (endpoint.to_string(), *weight)).collect()
+    };
+    assert_eq!(leads_to(&node), [(format!("{TWO}:8080"), 1)]);
+    node.apply([web.applied(), pods(Protocol::Tcp, &[ONE])]);
+    assert_eq!(leads_to(&node), [(format!("{ONE}:8080"), 1)]);
+    // Endpoints of both come and go by single changes.
+    assert_eq!(node.apply([pods(Protocol::Tcp, &[])]).len(), 2);
+    assert_eq!(leads_to(&node), [(format!("{ONE}:8080"), 0)]);
+    node.apply([Event::Service(portolan_core::event::Change::Deleted(
+        portolan_testkit::objects::object_name("shop/web"),
+    ))]);
+    assert!(leads_to(&node).contains(&(format!("{TWO}:8080"), 1)));
+}

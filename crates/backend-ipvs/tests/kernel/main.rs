@@ -6,3 +6,4 @@ mod cost;
 mod graceful;
 mod node;
 mod scenarios;
+mod settings;

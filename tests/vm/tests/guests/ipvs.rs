@@ -1,23 +1,68 @@
-//! What the ipvs mode has in the kernel, on kernels that have IPVS.
+//! The ipvs mode, on kernels that have IPVS: what it has in the kernel, and the whole of it with real packets.
+
+use std::time::Duration;
 
 use portolan_tests_vm::{Kernel, Vm, test_executable};
 
-/// Runs all tests of an executable that no other kernel can run, and says how many passed.
-fn run(kernel: Kernel, package: &str, target: &str) -> String {
+/// How rules are written.
+const PROGRAMS: [&str; 10] = [
+    "ipset",
+    "iptables",
+    "iptables-save",
+    "iptables-restore",
+    "ip6tables",
+    "ip6tables-save",
+    "ip6tables-restore",
+    "sleep",
+    "cat",
+    "sh",
+];
+
+/// What iptables loads for each kind of match and target.
+const EXTENSIONS: &str = "/usr/lib/x86_64-linux-gnu/xtables";
+
+/// Linux 5.10 does not load ip_vs by itself when its netlink family is asked for.
+const MODULES: [&str; 3] = ["ip_vs", "dummy", "br_netfilter"];
+
+/// A hundred scenarios are a quarter of an hour on emulated processors; those of one group are a minute.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// Runs those tests of an executable whose names have one of these in them, all if there is none, and says how
+/// many passed.
+fn run(kernel: Kernel, package: &str, target: &str, names: &[&str]) -> String {
     let executable = test_executable(package, target).unwrap();
-    // Linux 5.10 does not load ip_vs by itself when its netlink family is asked for.
-    let vm = Vm::new(kernel).modules(["ip_vs", "dummy"]).copy(&executable).network_programs();
+    let vm = Vm::new(kernel).modules(MODULES).copy(&executable).network_programs();
+    let vm = vm.programs(PROGRAMS).copy(EXTENSIONS).memory(1024).patience(PATIENCE);
     let command = [executable.to_str().unwrap(), "--include-ignored", "--test-threads=1"];
-    let outcome = vm.run(command).unwrap();
+    let outcome = vm.run(command.iter().chain(names)).unwrap();
     assert_eq!(outcome.code, 0, "{}\n{}", outcome.output, outcome.console);
     let summary = outcome.output.lines().rev().find(|line| line.starts_with("test result: ok. "));
     summary.unwrap_or_else(|| panic!("{}", outcome.output)).to_owned()
 }
 
+fn assert_passed(summary: &str, count: usize) {
+    assert!(summary.starts_with(&format!("test result: ok. {count} passed; 0 failed;")), "{summary}");
+}
+
 #[test]
 fn virtual_servers_and_the_device_are_made_read_and_removed_on_every_kernel() {
     for kernel in Kernel::ALL {
-        let summary = run(kernel, "portolan-ipvs", "kernel");
-        assert!(summary.starts_with("test result: ok. 5 passed; 0 failed;"), "{kernel:?}: {summary}");
+        assert_passed(&run(kernel, "portolan-ipvs", "kernel", &[]), 5);
     }
+}
+
+#[test]
+fn connections_outlive_their_endpoints_and_a_change_costs_what_it_changes() {
+    assert_passed(
+        &run(Kernel::Bookworm, "portolan-backend-ipvs", "kernel", &["graceful::", "cost::", "settings::"]),
+        6,
+    );
+}
+
+/// The whole table is for `tests/vm/matrix.sh`, which has an hour; these groups are about what IPVS does most of.
+#[test]
+fn scenarios_hold_in_ipvs_mode() {
+    let names = ["scenarios::hairpin", "scenarios::unserved", "scenarios::lifecycle"];
+    let summary = run(Kernel::Bookworm, "portolan-backend-ipvs", "kernel", &names);
+    assert!(summary.starts_with("test result: ok. ") && summary.contains(" 0 failed;"), "{summary}");
 }

@@ -1,0 +1,60 @@
+//! What the mode finds out before it begins, and what it sets.
+
+use std::fs;
+use std::time::Duration;
+
+use portolan_backend_ipvs::{IpvsFactory, Options, Timeouts};
+use portolan_core::node::NodeConfig;
+use portolan_core::{BackendFactory, Protocol};
+use portolan_testkit::netns::{Topology, isolated};
+use portolan_testkit::objects::service;
+
+use crate::node::{Node, block_on};
+
+fn with_scheduler(scheduler: &str) -> Options {
+    Options { scheduler: scheduler.to_owned(), ..Options::default() }
+}
+
+#[test]
+#[ignore = "needs IPVS: run by tests/vm"]
+fn a_host_that_has_everything_passes_and_a_scheduler_that_it_lacks_is_named() {
+    isolated(|| {
+        let probe = |scheduler| block_on(IpvsFactory::new(with_scheduler(scheduler)).probe());
+        assert_eq!(probe(""), Ok(()));
+        assert_eq!(probe("mh"), Ok(()));
+        let missing = probe("no-such").unwrap_err().missing;
+        assert_eq!(missing, "the IPVS scheduler no-such (module ip_vs_no-such)");
+        let links = fs::read_to_string("/proc/net/dev").unwrap();
+        assert!(!links.contains("trial") && !links.contains("kube-ipvs0"), "{links}");
+    });
+}
+
+#[test]
+#[ignore = "needs IPVS: run by tests/vm"]
+fn schedulers_sysctls_and_timeouts_are_as_configured() {
+    isolated(|| {
+        let timeouts = Timeouts { udp: Duration::from_secs(77), ..Timeouts::default() };
+        let options = Options { strict_arp: true, timeouts, ..with_scheduler("mh") };
+        let net = Topology::routed(1).unwrap();
+        let mut node = Node::new(net, NodeConfig::new("node1"), options);
+        let web = service("shop/web", "10.96.0.80").port("http", Protocol::Tcp, 80);
+        node.apply([web.affinity(Duration::from_secs(60)).applied()]);
+        let servers = node.servers();
+        let line = servers.lines().find(|line| line.starts_with("TCP")).unwrap();
+        assert!(line.contains(" mh ") && line.contains("persistent") && line.contains("mh-port"), "{line}");
+        let read =
+            |name: &str| fs::read_to_string(format!("/proc/sys/net/{name}")).unwrap().trim().to_owned();
+        let on_node = |name: &str| node.net.node().run(|| read(name)).unwrap();
+        for name in ["conntrack", "expire_nodest_conn", "expire_quiescent_template", "conn_reuse_mode"] {
+            assert_eq!(on_node(&format!("ipv4/vs/{name}")), "1", "{name}");
+        }
+        assert_eq!(on_node("ipv4/ip_forward"), "1");
+        assert_eq!(
+            (on_node("ipv4/conf/all/arp_ignore"), on_node("ipv4/conf/all/arp_announce")),
+            ("1".into(), "2".into())
+        );
+        let udp =
+            node.net.node().run(|| portolan_ipvs::Servers::load().unwrap().unwrap().timeouts().unwrap().udp);
+        assert_eq!(udp.unwrap(), Duration::from_secs(77));
+    });
+}
