@@ -1,7 +1,7 @@
 //! The backend itself: complete comparisons, single changes, and what to do when a program says no.
 
 use async_trait::async_trait;
-use portolan_core::backend::Scope;
+use portolan_core::backend::{Scope, error_chain};
 use portolan_core::{
     ApplyReport, BackendError, ChangeSet, IpFamily, NodePlan, ProxyBackend, ProxyMode, ServicePort,
     ServicePortName,
@@ -69,13 +69,13 @@ impl<T: Tables> IptablesBackend<T> {
     }
 
     /// Compares the whole plan with what the tables hold, and writes the difference.
-    fn load(&mut self, plan: &NodePlan) -> Result<ApplyReport, Failure> {
+    fn compare(&mut self, plan: &NodePlan) -> Result<ApplyReport, Failure> {
         let endpoints = plan.service_ports.values().map(|port| endpoints(port)).sum();
         let is_large = endpoints > LARGE;
         let cx = Context { family: self.family, node: &plan.node, options: &self.options, is_large };
         let mut comparison = Comparison::new(&self.digester, &cx, plan);
         let saved = self.tables.save(&mut |line| comparison.read(line));
-        saved.map_err(|error| Failure::new("read the tables of iptables", error))?;
+        saved.map_err(|error| Failure::of_reading("the tables of iptables", error))?;
         let mut found = comparison.finish();
         let chains_at_once = self.tables.chains_at_once();
         let writer = Writer { digester: &self.digester, cx: &cx, plan };
@@ -142,29 +142,40 @@ impl<T: Tables> IptablesBackend<T> {
         let loaded = self.loaded.take();
         // Most rules depend on the node's settings.
         let is_small = !changes.is_complete() && changes.old_node().is_none();
-        if let Some(loaded) = loaded.filter(|_| is_small) {
-            match self.update(loaded, plan, changes) {
-                Ok(Some(report)) => return Ok(report),
-                Ok(None) => {}
-                // The tables are not what they were, or a service port cannot be served. Which, and of what,
-                // a complete comparison tells.
-                Err(failure) if failure.is_of_input() => {
-                    let error = BackendError::from(failure);
-                    tracing::info!(
-                        family = %self.family,
-                        error = portolan_core::backend::error_chain(&error),
-                        "a change was turned down; comparing everything"
-                    );
-                }
-                Err(failure) => return Err(failure),
+        let Some(loaded) = loaded.filter(|_| is_small) else {
+            let result = self.load(plan);
+            if result.as_ref().is_err_and(Failure::is_of_reading) {
+                // Nothing has been written: what was true before still is.
+                self.loaded = loaded;
             }
+            return result;
+        };
+        match self.update(loaded, plan, changes) {
+            Ok(Some(report)) => return Ok(report),
+            Ok(None) => {}
+            // The tables are not what they were, or a service port cannot be served. Which, and of what, a
+            // complete comparison tells.
+            Err(failure) if failure.is_of_input() => {
+                let error = BackendError::from(failure);
+                tracing::info!(
+                    family = %self.family,
+                    error = error_chain(&error),
+                    "a change was turned down; comparing everything"
+                );
+            }
+            Err(failure) => return Err(failure),
         }
-        match self.load(plan) {
+        self.load(plan)
+    }
+
+    /// Compares everything, with counters if that can be.
+    fn load(&mut self, plan: &NodePlan) -> Result<ApplyReport, Failure> {
+        match self.compare(plan) {
             Err(failure) if failure.is_of_shared_rules() && self.options.counters != Counters::default() => {
                 // The kernel has counters, but it or the programs may lack the match that names them.
                 tracing::info!(family = %self.family, error = ?failure, "trying without counters of nfacct");
                 self.options.counters = Counters::default();
-                self.load(plan)
+                self.compare(plan)
             }
             result => result,
         }
@@ -253,7 +264,7 @@ impl<T: Tables> ProxyBackend for IptablesBackend<T> {
         for table in Table::ALL {
             let has = self.tables.has_chain(table, Chain::Fixed(Fixed::Canary));
             let has =
-                has.map_err(|error| Failure::new(format!("look for our chain in table {table}"), error))?;
+                has.map_err(|error| Failure::of_reading(format!("table {table} of iptables"), error))?;
             if !has {
                 return Ok(false);
             }
@@ -277,9 +288,8 @@ fn route_localnet(host: Option<&Host>) {
     match host.set_sysctl(ROUTE_LOCALNET, 1).outcome {
         Outcome::Kept => {}
         Outcome::Set { .. } => tracing::info!("set {ROUTE_LOCALNET} so that node ports answer on loopback"),
-        Outcome::Failed(error) => tracing::warn!(
-            error = portolan_core::backend::error_chain(&error),
-            "node ports may not answer on loopback addresses"
-        ),
+        Outcome::Failed(error) => {
+            tracing::warn!(error = error_chain(&error), "node ports may not answer on loopback addresses");
+        }
     }
 }

@@ -118,6 +118,12 @@ impl Programs {
     }
 }
 
+/// The table of ours that iptables-nft says it cannot show. That it says in a remark, and ends with success.
+fn hidden_table(line: &str) -> Option<Table> {
+    let (name, rest) = line.strip_prefix("# Table `")?.split_once('\'')?;
+    Table::parse(name).filter(|_| rest.contains("incompatible"))
+}
+
 /// What the program says it is.
 fn version(program: &Path) -> Result<(Version, Variant), ProgramError> {
     let mut answer = String::new();
@@ -157,18 +163,25 @@ pub fn clean(family: IpFamily) -> Result<(), BackendError> {
 
 impl Tables for Programs {
     fn save(&mut self, each_line: &mut dyn FnMut(&str)) -> Result<(), ProgramError> {
+        let mut hidden = None;
         let talk: Talk<'_, ()> = Talk::Listen(&mut |output| {
             let mut output = BufReader::with_capacity(1 << 16, output);
-            let mut line = Vec::new();
-            while output.read_until(b'\n', &mut line)? > 0 {
-                each_line(String::from_utf8_lossy(&line).trim_end_matches('\n'));
-                line.clear();
+            let mut bytes = Vec::new();
+            while output.read_until(b'\n', &mut bytes)? > 0 {
+                let line = String::from_utf8_lossy(&bytes);
+                let line = line.trim_end_matches('\n');
+                hidden = hidden.or_else(|| hidden_table(line));
+                each_line(line);
+                bytes.clear();
             }
             Ok(())
         });
         let ended = self.run(&self.save, &[], talk)?;
         if !ended.status.success() {
             return Err(judge(&self.save, &ended));
+        }
+        if let Some(table) = hidden {
+            return Err(ProgramError::Incompatible { table });
         }
         ended.said.map_err(|source| ProgramError::Run { program: self.save.clone(), source })
     }

@@ -27,19 +27,35 @@ pub(crate) struct Failure {
     action: String,
     /// The line that was turned down.
     line: Option<String>,
-    /// Whether without this nothing works.
-    concerns_all: bool,
+    stage: Stage,
     source: ProgramError,
 }
 
+/// What was going on when something failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Tables were read, and nothing has been written.
+    Reading,
+    /// Rules were written that all Services share.
+    Base,
+    /// The rest was written.
+    Units,
+}
+
 impl Failure {
-    pub(crate) fn new(action: impl Into<String>, source: ProgramError) -> Self {
-        Self { action: action.into(), line: None, concerns_all: false, source }
+    /// `what` could not be read.
+    pub(crate) fn of_reading(what: impl Into<String>, source: ProgramError) -> Self {
+        Self { action: what.into(), line: None, stage: Stage::Reading, source }
+    }
+
+    /// Whether nothing was written.
+    pub(crate) fn is_of_reading(&self) -> bool {
+        self.stage == Stage::Reading
     }
 
     /// Whether rules were turned down that all Services share.
     pub(crate) fn is_of_shared_rules(&self) -> bool {
-        self.concerns_all && self.is_of_input()
+        self.stage == Stage::Base && self.is_of_input()
     }
 
     /// Whether another input may do better.
@@ -50,7 +66,7 @@ impl Failure {
 
 impl From<Failure> for BackendError {
     fn from(failure: Failure) -> Self {
-        let Failure { action, line, source, .. } = failure;
+        let Failure { action, line, stage, source } = failure;
         let action = match line {
             Some(line) => format!("{action} by `{line}`"),
             None => action,
@@ -59,6 +75,7 @@ impl From<Failure> for BackendError {
             source @ ProgramError::Locked { .. } => {
                 Self::Busy { object: "the lock of iptables".into(), source: Box::new(source) }
             }
+            source if stage == Stage::Reading => Self::Unread { object: action, source: Box::new(source) },
             source @ ProgramError::Failed { .. } => Self::Refused { action, source: Box::new(source) },
             source => Self::Io { action, source: Box::new(source) },
         }
@@ -116,7 +133,7 @@ impl<'a, T: Tables> Session<'a, T> {
             result.map_err(|source| Failure {
                 action: format!("write the rules of table {table} that all Services share"),
                 line: source.line().and_then(line),
-                concerns_all: true,
+                stage: Stage::Base,
                 source,
             })?;
             // Rules in the kernel's chains are not counted.
@@ -148,7 +165,7 @@ impl<'a, T: Tables> Session<'a, T> {
         let line = source.line().and_then(text);
         if !source.is_of_input() || self.failures_left == 0 {
             let action = culprit.map_or_else(|| "change its rules".to_owned(), |unit| units[unit].action());
-            return Err(Failure { action, line, concerns_all: false, source });
+            return Err(Failure { action, line, stage: Stage::Units, source });
         }
         self.failures_left -= 1;
         match culprit {
@@ -223,7 +240,7 @@ impl<'a, T: Tables> Session<'a, T> {
             "left out what was turned down; all else goes on"
         );
         self.refused.extend(unit.port().cloned());
-        self.first_refusal.get_or_insert(Failure { action, line, concerns_all: false, source });
+        self.first_refusal.get_or_insert(Failure { action, line, stage: Stage::Units, source });
     }
 
     /// Whether this service port was turned down.

@@ -6,6 +6,7 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use super::Version;
+use crate::names::Table;
 
 /// Why a program of iptables did not do as it was told.
 ///
@@ -68,6 +69,14 @@ pub enum ProgramError {
         status: ExitStatus,
         /// What it wrote as errors.
         complaint: String,
+    },
+    /// Others wrote rules into a table that iptables has no words for, and so it shows none of them.
+    #[error(
+        "table {table} has rules in it that iptables did not write and cannot show; `nft list table` does"
+    )]
+    Incompatible {
+        /// The table.
+        table: Table,
     },
     /// It, or the kernel, turned its input down.
     #[error("{} failed: {complaint}", program.display())]

@@ -85,3 +85,16 @@ fn a_program_that_is_not_there_is_named() {
     let error = Programs::called(IpFamily::V4, "no-such-iptables").unwrap_err();
     assert_eq!(error.to_string(), "there is no program no-such-iptables in PATH");
 }
+
+#[test]
+fn a_table_that_is_not_shown_is_told_from_an_empty_one() {
+    let cases = [
+        ("# Table `nat' is incompatible, use 'nft' tool.", Some(Table::Nat)),
+        ("# Table `security' is incompatible, use 'nft' tool.", None),
+        ("# Table `foo' contains a base-chain, use 'nft' tool.", None),
+        ("*nat", None),
+    ];
+    for (line, expected) in cases {
+        assert_eq!(hidden_table(line), expected, "{line}");
+    }
+}

@@ -75,7 +75,7 @@ fn a_change_that_is_turned_down_leaves_the_service_as_it_was() {
 fn what_programs_lack_is_no_fault_of_a_service() {
     let mut node = Node::new(web(1));
     for (failure, retry) in
-        [(locked as fn() -> _, Retry::SameChanges), (out_of_memory as fn() -> _, Retry::CompareAll)]
+        [(locked as fn() -> _, Retry::SameChanges), (out_of_memory as fn() -> _, Retry::Unchanged)]
     {
         // The first that fails is what reads, the second what writes.
         for at in 0..2 {
@@ -121,4 +121,19 @@ fn counters_that_the_programs_do_not_know_are_done_without() {
     node.apply();
     assert!(has(&mut node, 1));
     node.assert_as_from_scratch(web(1));
+}
+
+#[test]
+fn changes_go_on_while_the_tables_cannot_be_read() {
+    let mut node = Node::new(web(1));
+    node.apply();
+    let fake = node.fake(IpFamily::V4);
+    fake.kernel().failures.push(out_of_memory);
+    let backend = &mut node.backends[0].1;
+    let (plan, everything) = (node.state.plan(IpFamily::V4), portolan_core::ChangeSet::complete());
+    let error = block_on(backend.apply(plan, &everything)).unwrap_err();
+    assert_eq!(error.retry(), Retry::Unchanged);
+    let report = node.handle(web(2)).apply();
+    assert_eq!(report.scope, portolan_core::backend::Scope::Partial);
+    assert!(has(&mut node, 1) && has(&mut node, 2));
 }

@@ -59,8 +59,8 @@ fn changes_and_restarts_lose_no_new_connection(variant: Variant) {
             .fold(slice("shop/next-1", "next").port("", Protocol::Tcp, 80), |s, i| {
                 s.on("node2", &format!("10.244.9.{}", i + 1))
             });
-        let next = service("shop/next", "10.96.0.81").port("", Protocol::Tcp, 80);
-        node.apply(pods.into_iter().chain([next.applied(), neighbour.applied()]));
+        let beside = service("shop/next", "10.96.0.81").port("", Protocol::Tcp, 80);
+        node.apply(pods.into_iter().chain([beside.applied(), neighbour.applied()]));
         if round % 5 == 4 {
             node.forget();
         }

@@ -93,8 +93,7 @@ fn a_service_whose_rule_is_turned_down_is_named_and_all_others_are_served(varian
         *fault.lock().unwrap() = Fault::Replaced(good.into(), bad.into());
         node.handle((1..12).flat_map(web));
         let text = error_chain(&node.try_apply(IpFamily::V4).unwrap_err());
-        println!("{variant}, {bad}: {text}");
-        assert!(text.contains("serve shop/web-7:http tcp"), "{text}");
+        assert!(text.contains("serve shop/web-7:http tcp"), "{bad}: {text}");
         let saved = node.saved(IpFamily::V4);
         for number in 1..12 {
             let endpoint = format!("--to-destination 10.244.1.{number}:8080");
@@ -135,6 +134,22 @@ fn a_program_that_is_killed_half_way_is_made_up_for(variant: Variant) {
     let mut node = Node::new(&namespace, variant, config());
     node.apply((1..200).flat_map(web));
     node.assert_sound();
+}
+
+#[test]
+fn a_table_that_iptables_cannot_show_is_not_taken_for_an_empty_one() {
+    portolan_testkit::netns::isolated(|| {
+        let (mut node, _) = faulty(Variant::Nft);
+        node.apply((1..4).flat_map(web));
+        let foreign = "add rule ip nat PREROUTING numgen inc mod 2 vmap { 0 : accept, 1 : accept }";
+        let nft = portolan_testkit::netns::Program::new("nft").args([foreign]);
+        node.namespace.run_program(&nft).unwrap();
+        // Changes go on, for they take no reading.
+        node.apply(web(9));
+        node.forget();
+        let text = error_chain(&node.try_apply(IpFamily::V4).unwrap_err());
+        assert!(text.contains("table nat has rules in it that iptables did not write"), "{text}");
+    });
 }
 
 crate::with_both_kinds! {

@@ -49,7 +49,9 @@ fn what_was_reached_step_by_step_is_what_a_fresh_start_writes(variant: Variant) 
         let mut world = World::default();
         let mut node = Node::new(&namespaces[0], variant, world::config());
         for events in steps {
-            events.iter().for_each(|event| world.handle(event));
+            for event in &events {
+                world.handle(event);
+            }
             node.apply(events);
         }
         node.assert_sound();

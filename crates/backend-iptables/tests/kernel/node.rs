@@ -78,7 +78,9 @@ impl<T: Tables> Node<T> {
 
     /// Forgets what was applied, as after a failure or a start: everything is compared.
     pub(crate) fn forget(&mut self) {
-        IpFamily::ALL.into_iter().for_each(|family| self.state.forget_applied(family));
+        for family in IpFamily::ALL {
+            self.state.forget_applied(family);
+        }
     }
 
     pub(crate) fn is_intact(&mut self) -> bool {

@@ -51,8 +51,9 @@ impl ServedNode for Served {
 }
 
 fn play(name: &str, variant: Variant) {
+    // These are left out as a whole; a test below says which they are.
     if DIFFERENT.contains(&name) {
-        return println!("{name} is not played: in this mode other things become of its packets");
+        return;
     }
     let scenario = named(name).scenario;
     let net = network(&scenario).unwrap();
