@@ -6,6 +6,8 @@ cd "$(dirname "$0")/../.."
 
 bash tests/setup.sh
 cargo build --locked --release -p portolan -p portolan-tests-bench
+# As the image and the systemd unit in deploy/ set it.
+export MALLOC_TRIM_THRESHOLD_=131072
 # Names of network namespaces are files below /run, which is this run's own; processes that it leaves behind end
 # with it.
 exec unshare --net --mount --pid --fork --kill-child --mount-proc sh -c \

@@ -23,9 +23,10 @@ impl Mode {
         self.0 == "nftables"
     }
 
-    /// Whether the kernel forwards, so that connections go on being set up while no proxy runs.
-    pub(crate) fn outlives_the_proxy(&self) -> bool {
-        self.0 != "userspace"
+    /// Whether the proxy itself listens at VIPs and relays: without it nothing is served, and no other program may
+    /// have the ports.
+    pub(crate) fn relays(&self) -> bool {
+        self.0 == "userspace"
     }
 }
 

@@ -2,8 +2,9 @@
 //!
 //! All ends are in one namespace. The pods' range is routed to `lo` as local, so that one server answers for
 //! every endpoint and says at which address it was reached. VIPs are local too: what the proxy does not
-//! translate reaches the same server, which then names the VIP itself. So a question is always answered
-//! at once, whether a VIP is served or not, and nothing has to be timed out.
+//! translate reaches the same server, which then names the VIP itself, or nobody and is refused where the
+//! proxy wants the port. So a question is always answered at once, whether a VIP is served or not, and nothing
+//! has to be timed out.
 
 use std::io::Write as _;
 use std::net::{Ipv4Addr, TcpListener};
@@ -60,8 +61,9 @@ impl Stage {
         ] {
             namespace.ip(&command)?;
         }
-        for port in [PORT, POD_PORT] {
-            serve(port)?;
+        serve(POD_PORT)?;
+        if !mode.relays() {
+            serve(PORT)?;
         }
         // Its threads are in this thread's namespace, and so are their sockets.
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;

@@ -1,7 +1,7 @@
 //! One connection after the other, each timed from the call to its return.
 
 use std::io::ErrorKind;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -34,16 +34,18 @@ impl<'a> Dial<'a> {
         let began = Instant::now();
         socket.connect(&to.into()).with_context(|| format!("cannot connect {from} to {to}"))?;
         let took = began.elapsed();
+        // Who relays must not find the client gone.
+        let served = self.accept().with_context(|| format!("{from} to {to} reached nobody"))?;
         drop(socket);
-        self.accept().with_context(|| format!("{from} to {to} reached nobody"))?;
+        drop(served);
         Ok(took)
     }
 
-    fn accept(&self) -> std::io::Result<()> {
+    fn accept(&self) -> std::io::Result<TcpStream> {
         let began = Instant::now();
         loop {
             match self.listener.accept() {
-                Ok(_) => return Ok(()),
+                Ok((served, _)) => return Ok(served),
                 Err(error) if error.kind() == ErrorKind::WouldBlock && began.elapsed() < PATIENCE => {
                     std::thread::yield_now();
                 }

@@ -45,6 +45,8 @@ impl Place {
     pub(super) fn forwarded() -> anyhow::Result<Self> {
         let node = Owned::create("node")?;
         node.0.sysctl(&[("net/ipv4/ip_forward", "1")])?;
+        // What a proxy that relays connects from.
+        node.0.ip("addr add 192.0.2.1/32 dev lo")?;
         let ends = [wire(&node.0, "client", "10.200.0.0/16")?, wire(&node.0, "server", "10.128.0.0/16")?];
         let listener = ends[1].0.run(listen)??;
         Ok(Self { scenario: "connect-veth", node, ends: Some(ends), listener })

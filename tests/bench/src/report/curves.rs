@@ -28,6 +28,8 @@ struct Picture {
     x: Axis,
     y: Axis,
     place: fn(&Row) -> u32,
+    /// What else tells series apart, added to their names.
+    also: fn(&Row) -> String,
 }
 
 const SERVICES: Axis = Axis { label: "services", scale: Scale::Logarithmic };
@@ -43,6 +45,7 @@ const PICTURES: [Picture; 4] = [
         x: SERVICES,
         y: Axis { label: "time", scale: Scale::Logarithmic },
         place: |row| row.services,
+        also: |_| String::new(),
     },
     Picture {
         file: "sync-time.svg",
@@ -53,6 +56,7 @@ const PICTURES: [Picture; 4] = [
         x: SERVICES,
         y: Axis { label: "time", scale: Scale::Logarithmic },
         place: |row| row.services,
+        also: |_| String::new(),
     },
     Picture {
         file: "memory.svg",
@@ -63,6 +67,8 @@ const PICTURES: [Picture; 4] = [
         x: ENDPOINTS,
         y: Axis { label: "resident", scale: Scale::Linear },
         place: |row| row.endpoints,
+        // As many endpoints of few Services take less than of many.
+        also: |row| format!(", {} each", row.endpoints.checked_div(row.services).unwrap_or_default()),
     },
     Picture {
         file: "connect.svg",
@@ -73,6 +79,7 @@ const PICTURES: [Picture; 4] = [
         x: SERVICES,
         y: Axis { label: "time", scale: Scale::Linear },
         place: |row| row.services,
+        also: |_| String::new(),
     },
 ];
 
@@ -104,7 +111,7 @@ impl Picture {
         let rows: Vec<&Row> = report.rows.iter().filter(|row| self.shows(row)).collect();
         let mut series: Vec<Series> = Vec::new();
         for row in &rows {
-            let name = name(row, &rows);
+            let name = name(row, &rows) + &(self.also)(row);
             let at = (f64::from((self.place)(row)), row.value);
             match series.iter_mut().find(|series| series.name == name) {
                 Some(series) => series.points.push(at),

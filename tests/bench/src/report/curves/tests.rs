@@ -35,7 +35,10 @@ fn every_row_of_a_scenario_is_a_point() {
 fn axes_curves_and_targets_are_named() {
     for (file, expected) in [
         ("sync-time.svg", ["services", "50,000", "100 µs", "p99, outside", "p50, inside", "target of p99"]),
-        ("memory.svg", ["endpoints", "250,000", "100 MB", "steady", "peak", "target of steady"]),
+        (
+            "memory.svg",
+            ["endpoints", "250,000", "100 MB", "steady, 2 each", "peak, 50 each", "target of steady"],
+        ),
         ("connect.svg", ["services", "10,000", "20 µs", "direct p50", "VIP p50", "time"]),
     ] {
         let texts = texts(&drawn(file));
