@@ -7,6 +7,7 @@ packages=(
     build-essential pkg-config libnftnl-dev libmnl-dev # the build
     nftables iproute2 util-linux procps libcap2-bin    # kernel tests
     iptables ipset                                     # what other proxies leave
+    haproxy                                            # examples/custom-backend
     qemu-system-x86 busybox-static kmod xz-utils zstd  # other kernels
     prometheus systemd python3-pip                     # what reads the files in deploy/
     ca-certificates curl python3                       # the demo, certificates of TLS tests

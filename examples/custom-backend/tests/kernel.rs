@@ -1,0 +1,22 @@
+//! The mode with the real program: the kit that all backends run, and what is HAProxy's own.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "kernel/candidate.rs"]
+mod candidate;
+#[path = "kernel/reload.rs"]
+mod reload;
+
+use candidate::kit;
+
+portolan_testkit::conformance_tests!(kit);
+
+#[test]
+fn what_is_left_out_is_what_is_documented() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/conformance.md");
+    let table = kit().table();
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::write(&path, &table).unwrap();
+    }
+    assert_eq!(table, std::fs::read_to_string(&path).unwrap_or_default(), "BLESS=1 rewrites it");
+}

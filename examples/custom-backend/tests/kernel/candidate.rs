@@ -1,0 +1,66 @@
+//! HAProxy as the kit knows it.
+
+use std::fs;
+use std::path::PathBuf;
+
+use portolan_core::{BackendFactory, IpFamily, Protocol};
+use portolan_custom_backend::{HaproxyFactory, Options};
+use portolan_testkit::conformance::{Candidate, Conformance};
+use portolan_testkit::netns::Program;
+use portolan_testkit::scenario::{Check, Expected, Need, Scenario};
+
+pub(crate) struct Haproxy {
+    folder: PathBuf,
+}
+
+pub(crate) fn start(node: &str) -> Haproxy {
+    Haproxy { folder: PathBuf::from("/run/haproxy").join(node) }
+}
+
+impl Candidate for Haproxy {
+    fn factory(&self) -> Box<dyn BackendFactory> {
+        let options = Options { folder: self.folder.clone(), ..Options::default() };
+        Box::new(HaproxyFactory::new(options))
+    }
+
+    /// Files, local routes and listening sockets; the preamble names the folder, which no two nodes share.
+    fn holds(&self, family: IpFamily) -> String {
+        let conf = self.folder.join(family.to_string()).join("conf");
+        let entries = fs::read_dir(conf).into_iter().flatten().flatten();
+        let services = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with("svc-"));
+        let mut files: Vec<_> = services.map(|entry| fs::read_to_string(entry.path()).unwrap()).collect();
+        files.sort();
+        let option = if family == IpFamily::V4 { "-4" } else { "-6" };
+        let routes = ["route", "show", "table", "local", "proto", "81"];
+        let routes = Program::new("ip").args([option]).args(routes).run().unwrap();
+        let sockets = Program::new("ss").args([option, "-Hltn"]).run().unwrap();
+        let mut sockets: Vec<_> = sockets.lines().filter_map(|line| line.split_whitespace().nth(3)).collect();
+        sockets.sort_unstable();
+        sockets.dedup();
+        format!("{}{routes}{}", files.concat(), sockets.join("\n"))
+    }
+}
+
+pub(crate) fn kit() -> Conformance<Haproxy> {
+    Conformance::new(start)
+        .serving([Protocol::Tcp])
+        .listening_on_the_node()
+        .unmet([
+            Need::Sctp,
+            Need::ClientAddress,
+            Need::DropWithoutLocalEndpoints,
+            Need::ServiceCidrs,
+            Need::OpenExternalPorts,
+            Need::OuterSource,
+            Need::RangesWithoutEndpoints,
+        ])
+        .cases(6)
+        .adapted(adapt)
+}
+
+/// HAProxy has let in whoever it cuts off, so that nothing is ever dropped.
+fn adapt(_: &str, scenario: &mut Scenario) {
+    for step in &mut scenario.steps {
+        step.checks.retain(|check| !matches!(check, Check::Each(_, Expected::IsDropped)));
+    }
+}
