@@ -188,16 +188,27 @@ impl<'p> Edit<'p> {
         }
     }
 
-    /// Tells the lines to be put into this table's lists.
+    /// Tells the lines to be put into this table's lists, the last first: each goes to the top, and a line
+    /// that counts packets must come to stand above the one that takes them.
     pub(crate) fn inserted(
         &self,
         (digester, cx): (&Digester, &Context<'_>),
         table: Table,
         tell: &mut impl FnMut(Chain, &Rule<'_>),
     ) {
-        if let Some(port) = self.new.filter(|_| self.inserts_into(table)) {
+        let Some(port) = self.new else { return };
+        let count = self.insert.iter().filter(|line| line.table == table).count();
+        // They are few, and a rule lives only as long as it is told.
+        for wanted in (0..count).rev() {
+            let mut place = 0;
+            let mut tell_wanted = |chain: Chain, rule: &Rule<'_>| {
+                if place == wanted {
+                    tell(chain, rule);
+                }
+                place += 1;
+            };
             let lines = self.insert.clone();
-            dispatch(cx, self.name, port, &mut OfLines { digester, table, lines, tell });
+            dispatch(cx, self.name, port, &mut OfLines { digester, table, lines, tell: &mut tell_wanted });
         }
     }
 

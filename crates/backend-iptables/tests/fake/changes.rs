@@ -146,3 +146,24 @@ fn what_other_pods_need_first_stands_at_the_top_of_a_long_list() {
     assert_eq!(fake.kernel().tables["nat"]["KUBE-SERVICES"].len(), 152);
     assert_eq!(node.restart().apply().operations, 0);
 }
+
+#[test]
+fn a_line_that_counts_stands_above_the_one_that_takes_the_packets() {
+    use portolan_backend_iptables::options::{Counters, Options};
+
+    let counters = Counters { invalid_dropped: true, localhost_accepted: true };
+    let options = Options { counters, ..Options::default() };
+    let config = portolan_core::NodeConfig {
+        node_port_addresses: portolan_core::node::NodePortSelection::Cidrs(Vec::new()),
+        ..world::config()
+    };
+    let mut node = Node::on(Fake::default, config, cluster(2));
+    let fake = node.fake(IpFamily::V4);
+    node.backends[0].1 = IptablesBackend::new(IpFamily::V4, fake.clone(), options);
+    node.apply();
+    node.handle([web(1).node_port(30080).applied()]).apply();
+    let kernel = fake.kernel();
+    let rules = &kernel.tables["nat"]["KUBE-NODEPORTS"];
+    assert_eq!(rules.len(), 2, "{rules:#?}");
+    assert!(rules[0].contains("--nfacct-name") && !rules[1].contains("--nfacct-name"), "{rules:#?}");
+}
