@@ -54,7 +54,7 @@ impl Old {
                 load_ruleset(node, &upstream::nftables::ruleset(family, &services)).unwrap();
             }
             Self::Iptables(kind) => {
-                kind.restore(family, &upstream::iptables::ruleset(family, &services)).unwrap()
+                kind.restore(family, &upstream::iptables::ruleset(family, &services)).unwrap();
             }
             Self::Ipvs(kind) => {
                 ipvs::load_sets(family, &services).unwrap();
