@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use portolan_backend_ipvs::{IpvsFactory, Options, Timeouts};
 use portolan_core::node::NodeConfig;
-use portolan_core::{BackendFactory, Protocol};
+use portolan_core::{BackendFactory, IpFamily, Protocol};
+use portolan_ipvs::{ServerSettings, Servers, server_flag};
 use portolan_testkit::netns::{Topology, isolated};
 use portolan_testkit::objects::service;
 
@@ -39,9 +40,14 @@ fn schedulers_sysctls_and_timeouts_are_as_configured() {
         let mut node = Node::new(net, NodeConfig::new("node1"), options);
         let web = service("shop/web", "10.96.0.80").port("http", Protocol::Tcp, 80);
         node.apply([web.affinity(Duration::from_secs(60)).applied()]);
-        let servers = node.servers();
-        let line = servers.lines().find(|line| line.starts_with("TCP")).unwrap();
-        assert!(line.contains(" mh ") && line.contains("persistent") && line.contains("mh-port"), "{line}");
+        let list = || Servers::load().unwrap().unwrap().list(IpFamily::V4).unwrap();
+        let servers = node.net.node().run(list).unwrap();
+        let wanted = ServerSettings {
+            scheduler: "mh".into(),
+            flags: server_flag::PERSISTENT | server_flag::HASH_PORT,
+            timeout: Duration::from_secs(60),
+        };
+        assert_eq!(servers.iter().map(|server| &server.settings).collect::<Vec<_>>(), [&wanted]);
         let read =
             |name: &str| fs::read_to_string(format!("/proc/sys/net/{name}")).unwrap().trim().to_owned();
         let on_node = |name: &str| node.net.node().run(|| read(name)).unwrap();
@@ -53,8 +59,7 @@ fn schedulers_sysctls_and_timeouts_are_as_configured() {
             (on_node("ipv4/conf/all/arp_ignore"), on_node("ipv4/conf/all/arp_announce")),
             ("1".into(), "2".into())
         );
-        let udp =
-            node.net.node().run(|| portolan_ipvs::Servers::load().unwrap().unwrap().timeouts().unwrap().udp);
-        assert_eq!(udp.unwrap(), Duration::from_secs(77));
+        let udp = || Servers::load().unwrap().unwrap().timeouts().unwrap().udp;
+        assert_eq!(node.net.node().run(udp).unwrap(), Duration::from_secs(77));
     });
 }
