@@ -85,7 +85,6 @@ struct Difference {
 impl Conformance<()> {
     /// Nodes of a backend; `start` is given a name that no other node of the same test has, for files of the
     /// node's own.
-    #[expect(clippy::new_ret_no_self, reason = "the candidate's type comes with the function")]
     pub fn new<C: Candidate>(start: fn(&str) -> C) -> Conformance<C> {
         Conformance {
             start,

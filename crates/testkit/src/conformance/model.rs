@@ -47,7 +47,9 @@ fn play<C: Candidate>(start: fn(&str) -> C, steps: Vec<Step>) -> Result<(), Test
     for step in steps {
         match step {
             Step::Events(events) => {
-                events.iter().for_each(|event| world.handle(event));
+                for event in &events {
+                    world.handle(event);
+                }
                 long.apply(events);
             }
             Step::Restart => {

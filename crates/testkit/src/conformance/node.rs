@@ -48,7 +48,9 @@ impl<C: Candidate> Node<C> {
     /// # Panics
     /// A backend fails.
     pub fn apply(&mut self, events: impl IntoIterator<Item = Event>) -> usize {
-        events.into_iter().for_each(|event| self.state.handle(event));
+        for event in events {
+            self.state.handle(event);
+        }
         self.state.prepare();
         let apply = |family| match self.try_apply(family) {
             Ok(report) => report.operations,
@@ -76,7 +78,9 @@ impl<C: Candidate> Node<C> {
     /// A backend cannot tell, or fails.
     pub fn end_sync_period(&mut self) -> usize {
         let missed: Vec<_> = IpFamily::ALL.into_iter().filter(|family| !self.is_intact(*family)).collect();
-        missed.iter().for_each(|family| self.state.forget_applied(*family));
+        for family in missed {
+            self.state.forget_applied(family);
+        }
         self.apply([])
     }
 
@@ -95,7 +99,9 @@ impl<C: Candidate> Node<C> {
     /// # Panics
     /// A backend fails.
     pub fn compare_all(&mut self) -> usize {
-        IpFamily::ALL.into_iter().for_each(|family| self.state.forget_applied(family));
+        for family in IpFamily::ALL {
+            self.state.forget_applied(family);
+        }
         self.apply([])
     }
 
@@ -107,7 +113,9 @@ impl<C: Candidate> Node<C> {
     pub fn restart(&mut self) {
         self.backends.clear();
         self.backends = backends(&self.candidate, &self.namespace);
-        IpFamily::ALL.into_iter().for_each(|family| self.state.forget_applied(family));
+        for family in IpFamily::ALL {
+            self.state.forget_applied(family);
+        }
     }
 
     /// Has all removed that the mode may have left, by a process that did not write it.
