@@ -20,7 +20,7 @@ options=(--kernel "$kernel" --module br_netfilter --memory 2048 --seconds 3600)
 for variable in PORTOLAN_BIN RUST_BACKTRACE PROPTEST_CASES; do
     options+=(--keep "$variable")
 done
-for program in ipset {ip,ip6}tables{,-{nft,legacy}{,-restore,-save}} sleep cat sh; do
+for program in ipset {ip,ip6}tables{,-nft,-legacy}{,-restore,-save} sleep cat sh; do
     command -v "$program" >/dev/null && options+=(--with "$program")
 done
 for path in /etc/ssl/certs/ca-certificates.crt /usr/lib/x86_64-linux-gnu/xtables; do
