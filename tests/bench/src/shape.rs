@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::findings::{Findings, Sheet};
 use crate::objects::{NAMESPACE, Size, name, service, slice};
 use crate::progress::Progress;
-use crate::proxy::{Page, Proxy};
+use crate::proxy::Proxy;
 use crate::report::{Seen, Unit};
 use crate::scenario::Bench;
 use crate::seen::Generation;
@@ -106,14 +106,14 @@ fn requests(stage: &Stage, sheet: &mut Sheet<'_>) {
 
 /// What changes cost that are made one after the other, each when the one before is in force.
 fn cost(bench: &Bench, proxy: &mut Proxy, make: impl Fn(u32)) -> anyhow::Result<Cost> {
-    let syncs = |page: &Page| page.get(&format!("{SYNCS}{{ip_family=\"IPv4\"}}")).unwrap_or_default();
     let before = proxy.page()?;
     let generation = bench.mode.has_elements().then(Generation::follow).transpose()?;
     let mut after = before.clone();
     for round in 0..TIMES {
         make(round);
-        let known = syncs(&after);
-        after = proxy.wait_for("the change is in force", |page| syncs(page) > known)?;
+        // Set when everything else about the change has been counted.
+        let known = after.in_force_of("IPv4");
+        after = proxy.wait_for("the change is in force", |page| page.in_force_of("IPv4") > known)?;
     }
     let commits =
         generation.map(Generation::end).transpose()?.map_or(0.0, |commits| f64::from(commits.count));
