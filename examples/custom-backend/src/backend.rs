@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -44,6 +45,8 @@ pub struct HaproxyBackend {
     addresses: HashMap<IpAddr, usize>,
     /// The node's own.
     own: Vec<IpAddr>,
+    /// Where Services have those for their own.
+    claimed: BTreeSet<SocketAddr>,
     /// Whose service ports are not served, which has been said.
     told: HashSet<ServicePortName>,
 }
@@ -71,6 +74,7 @@ impl HaproxyBackend {
             draining: BTreeSet::new(),
             addresses: HashMap::new(),
             own: Vec::new(),
+            claimed: BTreeSet::new(),
             told: HashSet::new(),
         }
     }
@@ -92,6 +96,7 @@ impl HaproxyBackend {
         let draining = all.filter(|(_, (_, condition))| **condition == Condition::Draining);
         self.draining = draining.map(|(farm, (server, _))| (farm.clone(), *server)).collect();
 
+        self.claimed = plan.service_ports.iter().flat_map(|(name, port)| self.claims(name, port)).collect();
         let site = self.site(plan);
         let rendered = plan
             .service_ports
@@ -103,7 +108,9 @@ impl HaproxyBackend {
         stale.extend(texts.into_keys().filter(|id| !blocks.contains_key(id)));
 
         self.addresses.clear();
-        plan.service_ports.iter().for_each(|(name, port)| self.count(name, port, true));
+        for (name, port) in &plan.service_ports {
+            self.count(name, port, true);
+        }
         let wanted: BTreeSet<_> =
             self.addresses.keys().filter(|address| !self.own.contains(address)).copied().collect();
         let come = wanted.difference(&routes).copied().collect();
@@ -141,8 +148,22 @@ impl HaproxyBackend {
         difference
     }
 
+    /// Where a service port has an address of the node's for its own.
+    fn claims(&self, name: &ServicePortName, port: &ServicePort) -> Vec<SocketAddr> {
+        let own = addresses(name, port).into_iter().filter(|address| self.own.contains(address));
+        own.map(|address| SocketAddr::new(address, port.port)).collect()
+    }
+
+    /// Whether node ports of others may answer elsewhere after these changes.
+    fn moves_claims(&self, plan: &NodePlan, changes: &ChangeSet) -> bool {
+        changes.service_ports().any(|(name, old)| {
+            let claims = |port: Option<&Arc<ServicePort>>| port.map(|port| self.claims(name, port));
+            claims(old).unwrap_or_default() != claims(plan.service_ports.get(name)).unwrap_or_default()
+        })
+    }
+
     fn site<'a>(&'a self, plan: &'a NodePlan) -> Site<'a> {
-        Site { family: self.family, node: &plan.node, addresses: &self.own }
+        Site { family: self.family, node: &plan.node, addresses: &self.own, claimed: &self.claimed }
     }
 
     /// Counts who has which address, and says once who is not served.
@@ -253,8 +274,9 @@ impl ProxyBackend for HaproxyBackend {
 
     async fn apply(&mut self, plan: &NodePlan, changes: &ChangeSet) -> Result<ApplyReport, BackendError> {
         let own = node::addresses(self.family).map_err(io("read the node's addresses"))?;
-        let is_full = changes.is_complete() || changes.old_node().is_some() || own != self.own;
+        let is_known = !changes.is_complete() && changes.old_node().is_none() && own == self.own;
         self.own = own;
+        let is_full = !is_known || self.moves_claims(plan, changes);
         let scope = if is_full { Scope::Full } else { Scope::Partial };
         let mut report = ApplyReport { scope, ..ApplyReport::default() };
         let difference = if is_full { self.compare_all(plan)? } else { self.compare_some(plan, changes) };

@@ -40,9 +40,6 @@
 //!
 //! `testdata/conformance.md` lists every scenario and how the mode stands to it; the tests hold that.
 
-#![doc = ""]
-#![doc = include_str!("../../../docs/writing-a-backend.md")]
-
 mod backend;
 mod diff;
 mod factory;
@@ -53,3 +50,8 @@ pub mod render;
 
 pub use backend::HaproxyBackend;
 pub use factory::{HaproxyFactory, MODE, Options};
+
+/// Compiles what the guide shows.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/writing-a-backend.md")]
+mod guide {}

@@ -29,7 +29,7 @@ pub(crate) enum NodeError {
 
 /// Whether routes can be had.
 pub(crate) fn probe() -> Result<(), String> {
-    routes(IpFamily::V4).map(drop).map_err(|_| "the program ip, of iproute2".to_owned())
+    routes(IpFamily::V4).map(drop).map_err(|error| format!("the program ip, of iproute2 ({error})"))
 }
 
 /// The node's addresses on all interfaces, sorted, without loopback and link-local ones: nobody is served there.

@@ -3,6 +3,7 @@
 //! Pure. Always holds: what a Service is called comes into the text only by [`identifier`], and everything
 //! else there is a number, an address or a word of ours, so that no Service can write configuration.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::net::{IpAddr, SocketAddr};
@@ -26,6 +27,8 @@ pub struct Site<'a> {
     pub node: &'a NodeSettings,
     /// The node's own addresses, without loopback.
     pub addresses: &'a [IpAddr],
+    /// Where a Service has one of these addresses for its own, which goes before node ports.
+    pub claimed: &'a BTreeSet<SocketAddr>,
 }
 
 /// The part of the configuration that serves one service port.
@@ -155,9 +158,10 @@ fn external_frontends(site: &Site<'_>, id: &str, port: &ServicePort, text: &mut 
     let balanced: Vec<_> = port.load_balancer_ips.iter().map(vip).collect();
     let mut open: Vec<_> = port.external_ips.iter().map(vip).collect();
     if let Some(node_port) = port.node_port {
-        let answers = |address: &&IpAddr| answers(&site.node.node_port_addresses, **address);
-        let addresses = site.addresses.iter().filter(answers);
-        open.extend(addresses.map(|address| SocketAddr::new(*address, node_port).to_string()));
+        let addresses = site.addresses.iter().map(|address| SocketAddr::new(*address, node_port));
+        let is_ours =
+            |at: &SocketAddr| answers(&site.node.node_port_addresses, at.ip()) && !site.claimed.contains(at);
+        open.extend(addresses.filter(is_ours).map(|at| at.to_string()));
     }
     if port.source_ranges.is_empty() {
         open.extend(balanced);

@@ -12,13 +12,15 @@ fn rendered(web: portolan_testkit::objects::ServiceBuilder) -> String {
         NodeConfig { node_port_addresses: NodePortSelection::Cidrs(Vec::new()), ..Scenario::new().config };
     let mut state = State::new(config);
     let events = empty_lists().into_iter().chain([web.applied()]).chain(pods("web", [here(1), away(2)]));
-    events.for_each(|event| state.handle(event));
+    for event in events {
+        state.handle(event);
+    }
     state.prepare();
     let own = [vec!["192.0.2.1".parse().unwrap()], vec!["2001:db8:2::1".parse().unwrap()]];
     let mut text = String::new();
     for (family, own) in IpFamily::ALL.into_iter().zip(&own) {
         let plan = state.plan(family);
-        let site = Site { family, node: &plan.node, addresses: own };
+        let site = Site { family, node: &plan.node, addresses: own, claimed: &BTreeSet::new() };
         for name in plan.names_by_importance() {
             if let Some(block) = block(&site, name, &plan.service_ports[name]) {
                 let _ = write!(text, "# {family}: {name}\n{}", block.text());

@@ -141,7 +141,9 @@ fn a_port_that_another_program_has_is_an_error_that_names_it() {
             .port("tcp", portolan_core::Protocol::Tcp, 80)
             .node_port(30999);
         cluster.node.state.handle(taken.applied());
-        pods("taken", [here(3)]).into_iter().for_each(|event| cluster.node.state.handle(event));
+        for event in pods("taken", [here(3)]) {
+            cluster.node.state.handle(event);
+        }
         cluster.node.state.prepare();
         let error = cluster.node.try_apply(IpFamily::V4).unwrap_err();
         let text = portolan_core::backend::error_chain(&error);
