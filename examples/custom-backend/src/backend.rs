@@ -81,13 +81,7 @@ impl HaproxyBackend {
 
     /// Everything, read back.
     fn compare_all(&mut self, plan: &NodePlan) -> Result<Difference, BackendError> {
-        let unread = |what: &'static str| {
-            move |source: std::io::Error| BackendError::Unread {
-                object: what.into(),
-                source: Box::new(source),
-            }
-        };
-        let texts = self.folder.read().map_err(unread("the configuration files of HAProxy"))?;
+        let texts = self.folder.read().map_err(io("read the configuration files of HAProxy"))?;
         let routes = node::routes(self.family).map_err(io("read the routes of Services"))?;
         // No worker has no servers.
         self.farms = self.haproxy.farms().unwrap_or_default();

@@ -101,6 +101,8 @@ impl Folder {
             remove(&folder.join(name))?;
         }
         let _ = fs::remove_dir(folder);
+        // The other family's may still be there.
+        let _ = folder.parent().map(fs::remove_dir);
         Ok(())
     }
 }

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "kernel/binary.rs"]
+mod binary;
 #[path = "kernel/candidate.rs"]
 mod candidate;
 #[path = "kernel/reload.rs"]
