@@ -126,14 +126,18 @@ impl HaproxyBackend {
                 touched.extend(addresses(name, port));
                 self.count(name, port, present);
             }
+            if new.is_none() {
+                self.told.remove(name);
+            }
+            if name.protocol != Protocol::Tcp {
+                // A port of TCP may have the same name.
+                continue;
+            }
             let id = identifier(name);
             let wanted = new.and_then(|port| block(&self.site(plan), name, port));
             if self.blocks.get(&id) != wanted.as_ref() {
                 difference.stale.insert(id.clone());
                 difference.blocks.insert(id, wanted);
-            }
-            if new.is_none() {
-                self.told.remove(name);
             }
         }
         touched.retain(|address| !self.own.contains(address));

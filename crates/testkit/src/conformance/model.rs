@@ -1,5 +1,7 @@
 //! Random clusters: what is reached step by step is what a fresh start makes.
 
+use std::cell::Cell;
+
 use portolan_core::IpFamily;
 use portolan_core::event::Event;
 use proptest::prelude::*;
@@ -34,12 +36,17 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 /// Something does not hold; the smallest steps to it are printed.
 pub(super) fn check<C: Candidate>(start: fn(&str) -> C, cases: u32) {
     let config = Config { cases, failure_persistence: None, max_shrink_iters: 40, ..Config::default() };
-    let outcome = TestRunner::new(config).run(&steps(), |steps| play(start, steps));
+    // What a case that failed has left is not met by those that look for a smaller one.
+    let case = Cell::new(0);
+    let outcome = TestRunner::new(config).run(&steps(), |steps| {
+        case.set(case.get() + 1);
+        play(start, steps, case.get())
+    });
     outcome.unwrap_or_else(|error| panic!("{error}"));
 }
 
-fn play<C: Candidate>(start: fn(&str) -> C, steps: Vec<Step>) -> Result<(), TestCaseError> {
-    let namespaces = ["long", "fresh"].map(Fresh::new);
+fn play<C: Candidate>(start: fn(&str) -> C, steps: Vec<Step>, case: u32) -> Result<(), TestCaseError> {
+    let namespaces = ["long", "fresh"].map(|name| Fresh::new(&format!("{name}{case}")));
     let node = |at: &Fresh| Node::new(at.0.name(), &at.0, start, world::config());
     let mut world = World::default();
     let mut long = node(&namespaces[0]);
