@@ -118,12 +118,15 @@ impl HaproxyBackend {
     /// What the change set names.
     fn compare_some(&mut self, plan: &NodePlan, changes: &ChangeSet) -> Difference {
         let mut difference = Difference::default();
-        let mut touched = BTreeSet::new();
+        // Whether they were local before.
+        let mut touched = BTreeMap::new();
         for (name, old) in changes.service_ports() {
             let new = plan.service_ports.get(name);
             for (port, present) in [(old, false), (new, true)] {
                 let Some(port) = port else { continue };
-                touched.extend(addresses(name, port));
+                for address in addresses(name, port) {
+                    touched.entry(address).or_insert_with(|| self.addresses.contains_key(&address));
+                }
                 self.count(name, port, present);
             }
             if new.is_none() {
@@ -140,9 +143,11 @@ impl HaproxyBackend {
                 difference.blocks.insert(id, wanted);
             }
         }
-        touched.retain(|address| !self.own.contains(address));
-        (difference.come, difference.gone) =
-            touched.into_iter().partition(|address| self.addresses.contains_key(address));
+        touched.retain(|address, before| {
+            !self.own.contains(address) && *before != self.addresses.contains_key(address)
+        });
+        (difference.gone, difference.come) =
+            touched.into_keys().partition(|address| !self.addresses.contains_key(address));
         difference
     }
 
