@@ -44,6 +44,12 @@ impl Candidate for Haproxy {
 /// A socket does not tell by which interface a packet came in.
 const BY_ADDRESS: &str = "local pods are told by their addresses alone";
 
+/// Other frontends or tables take another worker.
+const FORGOTTEN: &str = "affinity is forgotten at a reload";
+
+/// HAProxy weighs two servers drawn at random, which two idle processes may do with the same outcome.
+const ALIKE: &str = "the processes of two families may choose alike";
+
 pub(crate) fn kit() -> Conformance<Haproxy> {
     Conformance::new(start)
         .serving([Protocol::Tcp])
@@ -59,6 +65,9 @@ pub(crate) fn kit() -> Conformance<Haproxy> {
         ])
         .differing("detection::bridge_interface_tells_pods_by_their_bridge", BY_ADDRESS)
         .differing("detection::interface_name_prefix_tells_pods_by_their_cable", BY_ADDRESS)
+        .differing("affinity::a_changed_time_is_followed", FORGOTTEN)
+        .differing("affinity::a_policy_that_changes_takes_clients_away_from_what_it_rules_out", FORGOTTEN)
+        .differing("affinity::families_do_not_influence_each_other", ALIKE)
         .cases(6)
         .adapted(adapt)
 }
