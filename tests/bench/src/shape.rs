@@ -111,9 +111,11 @@ fn cost(bench: &Bench, proxy: &mut Proxy, make: impl Fn(u32)) -> anyhow::Result<
     let mut after = before.clone();
     for round in 0..TIMES {
         make(round);
-        // Set when everything else about the change has been counted.
         let known = after.in_force_of("IPv4");
-        after = proxy.wait_for("the change is in force", |page| page.in_force_of("IPv4") > known)?;
+        proxy.wait_for("the change is in force", |page| page.in_force_of("IPv4") > known)?;
+        // That is set when everything else about the change has been counted, but metrics are put on a page one
+        // after the other: the next page has all of them.
+        after = proxy.page()?;
     }
     let commits =
         generation.map(Generation::end).transpose()?.map_or(0.0, |commits| f64::from(commits.count));
