@@ -27,12 +27,16 @@ const MODULES: [&str; 3] = ["ip_vs", "dummy", "br_netfilter"];
 /// Five scenarios are a minute on emulated processors that others share.
 const PATIENCE: Duration = Duration::from_secs(300);
 
+/// A machine with all that the ipvs mode asks for.
+pub(crate) fn with_ipvs(vm: Vm) -> Vm {
+    vm.modules(MODULES).network_programs().programs(PROGRAMS).copy(EXTENSIONS)
+}
+
 /// Runs those tests of an executable whose names have one of these in them, all if there is none, and says how
 /// many passed.
 fn run(kernel: Kernel, package: &str, target: &str, names: &[&str]) -> String {
     let executable = test_executable(package, target).unwrap();
-    let vm = Vm::new(kernel).modules(MODULES).copy(&executable).network_programs();
-    let vm = vm.programs(PROGRAMS).copy(EXTENSIONS).memory(1024).patience(PATIENCE);
+    let vm = with_ipvs(Vm::new(kernel)).copy(&executable).memory(1024).patience(PATIENCE);
     let command = [executable.to_str().unwrap(), "--include-ignored", "--test-threads=1"];
     let outcome = vm.run(command.iter().chain(names)).unwrap();
     assert_eq!(outcome.code, 0, "{}\n{}", outcome.output, outcome.console);

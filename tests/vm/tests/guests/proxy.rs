@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use portolan_core::IpFamily;
 use portolan_testkit::netns::{
-    Caller, ManifestFolder, NODE_V4, Portolan, Prober, Program, Topology, Transport, assert_ruleset_reloads,
-    list_ruleset,
+    Caller, ManifestFolder, NODE_V4, Namespace, Portolan, Prober, Program, Topology, Transport,
+    assert_ruleset_reloads,
 };
 use portolan_tests_vm::{Kernel, Vm, in_guest, proxy};
+
+use crate::ipvs;
 
 /// Emulated processors are some twenty times slower than real ones, and share what there is with other tests.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -49,8 +51,9 @@ fn machine(kernel: Kernel) -> Vm {
 }
 
 /// On a kernel whose release starts so: serves two Services in a network of this guest, follows a change,
-/// restarts, and cleans up.
-fn serves_on(release: &str) {
+/// restarts, and cleans up. Returns the node's rules while it served and when it had cleaned up, as `rules`
+/// has them.
+fn serves_on(release: &str, mode: &str, rules: impl Fn(&Namespace) -> String) -> [String; 2] {
     let running = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
     assert!(running.starts_with(release), "{running}");
     let net = Topology::routed(3).unwrap();
@@ -59,7 +62,7 @@ fn serves_on(release: &str) {
     folder.write("services.yaml", OBJECTS).unwrap();
     folder.write("slices.yaml", &slices(&net, &[1, 2])).unwrap();
     let start = || {
-        let mut proxy = Portolan::start(net.node(), Portolan::flags(&folder)).unwrap();
+        let mut proxy = Portolan::start(net.node(), Portolan::flags_in(mode, &folder)).unwrap();
         proxy.wait_synced(PATIENCE).unwrap();
         proxy
     };
@@ -79,8 +82,7 @@ fn serves_on(release: &str) {
     for prober in &probers {
         prober.wait_for_pod("pod3", PATIENCE).unwrap();
     }
-    let listing = assert_ruleset_reloads(net.node());
-    assert!(listing.contains("table ip portolan") && listing.contains("table ip6 portolan"), "{listing}");
+    let served = rules(net.node());
 
     assert!(proxy.terminate(PATIENCE).unwrap().success());
     let proxy = start();
@@ -90,21 +92,44 @@ fn serves_on(release: &str) {
     }
     assert!(proxy.terminate(PATIENCE).unwrap().success());
     net.node().run_program(&Program::new(Portolan::binary().unwrap()).args(["--cleanup"])).unwrap();
-    let left = list_ruleset(net.node()).unwrap();
+    [served, rules(net.node())]
+}
+
+fn serves_by_nftables_on(release: &str) {
+    let [served, left] = serves_on(release, "nftables", assert_ruleset_reloads);
+    assert!(served.contains("table ip portolan") && served.contains("table ip6 portolan"), "{served}");
     assert!(!left.contains("portolan"), "{left}");
 }
 
 #[test]
 fn the_proxy_serves_on_linux_5_10() {
-    in_guest(machine(Kernel::Bullseye), || serves_on("5.10."));
+    in_guest(machine(Kernel::Bullseye), || serves_by_nftables_on("5.10."));
 }
 
 #[test]
 fn the_proxy_serves_on_linux_6_1() {
-    in_guest(machine(Kernel::Bookworm), || serves_on("6.1."));
+    in_guest(machine(Kernel::Bookworm), || serves_by_nftables_on("6.1."));
 }
 
 #[test]
 fn the_proxy_serves_on_linux_6_12() {
-    in_guest(machine(Kernel::Trixie), || serves_on("6.12."));
+    in_guest(machine(Kernel::Trixie), || serves_by_nftables_on("6.12."));
+}
+
+/// The virtual servers of a node as the kernel lists them, and the device that carries their addresses.
+fn virtual_servers(node: &Namespace) -> String {
+    let servers = node.run(|| std::fs::read_to_string("/proc/thread-self/net/ip_vs").unwrap()).unwrap();
+    let device = node.ip("address show dev kube-ipvs0").unwrap_or_default();
+    servers + &device
+}
+
+#[test]
+fn the_proxy_serves_by_virtual_servers() {
+    in_guest(ipvs::with_ipvs(machine(Kernel::Bookworm)), || {
+        let [served, left] = serves_on("6.1.", "ipvs", virtual_servers);
+        // 10.96.0.80 and its port 80, as /proc has them.
+        assert!(served.contains("TCP  0A600050:0050 rr"), "{served}");
+        assert!(served.contains("10.96.0.80/32") && served.contains("fd00:10:96::80/128"), "{served}");
+        assert!(!left.contains("TCP  ") && !left.contains("kube-ipvs0"), "{left}");
+    });
 }
