@@ -4,6 +4,8 @@
 
 #[path = "kernel/adoption.rs"]
 mod adoption;
+#[path = "kernel/candidate.rs"]
+mod candidate;
 #[path = "kernel/continuity.rs"]
 mod continuity;
 #[path = "kernel/differences.rs"]
@@ -14,8 +16,6 @@ mod factory;
 mod failures;
 #[path = "kernel/loopback.rs"]
 mod loopback;
-#[path = "kernel/model.rs"]
-mod model;
 #[path = "kernel/node.rs"]
 mod node;
 #[path = "kernel/scenarios.rs"]

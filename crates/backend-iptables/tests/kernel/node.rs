@@ -99,9 +99,8 @@ impl<T: Tables> Node<T> {
 
     /// What `iptables-save` prints, without counters.
     pub(crate) fn saved(&self, family: IpFamily) -> String {
-        let kind = xtables(self.variant);
-        let saved = self.namespace.run(|| kind.save(family)).unwrap().unwrap();
-        saved.lines().map(without_counters).collect()
+        let variant = self.variant;
+        self.namespace.run(|| saved(variant, family)).unwrap()
     }
 
     /// Asserts what must hold whatever the objects are: neither the same plan nor a restart writes anything.
@@ -131,6 +130,12 @@ pub(crate) fn xtables(variant: Variant) -> Xtables {
         Variant::Nft => Xtables::Nft,
         Variant::Legacy => Xtables::Legacy,
     }
+}
+
+/// What `iptables-save` prints where the thread is, without counters.
+pub(crate) fn saved(variant: Variant, family: IpFamily) -> String {
+    let saved = xtables(variant).save(family).unwrap();
+    saved.lines().map(without_counters).collect()
 }
 
 /// `[7:420] -A …` is a rule with its counters, `:INPUT ACCEPT [7:420]` a chain with its own.

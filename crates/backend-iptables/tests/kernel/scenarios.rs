@@ -1,24 +1,15 @@
-//! The scenario table with real packets, one test for each scenario and kind of iptables.
+//! The conformance kit with each kind of iptables: a test for each scenario, and random clusters.
+//!
+//! `conformance_tests!` would play everything twice. The kinds differ in their programs and not in our rules, so of
+//! iptables-legacy only what the kinds could do differently is played by default.
 
-use portolan_backend_iptables::programs::{Programs, Variant};
-use portolan_core::event::Event;
-use portolan_testkit::netns::Topology;
-use portolan_testkit::scenario::kernel::{ServedNode, network, run};
-use portolan_testkit::scenario::{LeftOut, Need, Scenario, all, named};
+use portolan_backend_iptables::programs::Variant;
+use portolan_testkit::conformance::Standing;
+use portolan_testkit::scenario::all;
 
-use crate::node::Node;
+use crate::candidate::kit;
 
-/// What kube-proxy's rules do otherwise, besides SCTP, which this kernel may have no sockets for.
-const UNMET: [Need; 6] = [
-    Need::Sctp,
-    Need::UndefinedPorts,
-    Need::ServiceCidrs,
-    Need::RefusalsToTheNode,
-    Need::RangesWithoutEndpoints,
-    Need::RefusalsWithinRanges,
-];
-
-/// The scenarios that are about nothing but these; [`crate::differences`] has what becomes of their packets.
+/// The scenarios that are about nothing but what is unmet.
 const DIFFERENT: [&str; 9] = [
     "unserved::another_port_of_a_cluster_ip_is_refused",
     "unserved::another_port_of_a_cluster_ip_without_endpoints_is_refused",
@@ -31,36 +22,6 @@ const DIFFERENT: [&str; 9] = [
     "ports::a_port_of_one_protocol_is_no_port_of_another",
 ];
 
-struct Served {
-    net: Topology,
-    node: Node<Programs>,
-}
-
-impl ServedNode for Served {
-    fn network(&self) -> &Topology {
-        &self.net
-    }
-
-    fn follow(&mut self, events: Vec<Event>) {
-        self.node.apply(events);
-    }
-
-    fn assert_sound(&mut self) {
-        self.node.assert_sound();
-    }
-}
-
-fn play(name: &str, variant: Variant) {
-    // These are left out as a whole; a test below says which they are.
-    if DIFFERENT.contains(&name) {
-        return;
-    }
-    let scenario = named(name).scenario;
-    let net = network(&scenario).unwrap();
-    let node = Node::new(net.node(), variant, scenario.config.clone());
-    run(name, &scenario, &mut Served { net, node }, &UNMET);
-}
-
 macro_rules! play_group {
     ($attribute:tt $group:ident { $($scenario:ident)* }) => {
         mod $group {
@@ -69,7 +30,7 @@ macro_rules! play_group {
                 #$attribute
                 fn $scenario() {
                     let name = concat!(stringify!($group), "::", stringify!($scenario));
-                    portolan_testkit::netns::isolated(|| crate::scenarios::play(name, super::VARIANT));
+                    portolan_testkit::netns::isolated(|| crate::candidate::kit(super::VARIANT).play(name));
                 }
             )*
         }
@@ -116,13 +77,21 @@ mod legacy {
     portolan_testkit::every_scenario!(play_some_of_each);
 }
 
+fn random_clusters_come_to_what_a_fresh_start_makes(variant: Variant) {
+    kit(variant).try_random_clusters();
+}
+
+crate::with_both_kinds! { random_clusters_come_to_what_a_fresh_start_makes }
+
 #[test]
 fn of_the_table_these_scenarios_are_left_out_and_no_others() {
-    let is_left_out = |scenario: &Scenario| scenario.left_out(&UNMET) == LeftOut::Everything;
-    let mut names: Vec<_> =
-        all().into_iter().filter(|named| is_left_out(&named.scenario)).map(|named| named.name).collect();
-    let mut different = DIFFERENT.to_vec();
-    names.sort_unstable();
-    different.sort_unstable();
-    assert_eq!(names, different);
+    for variant in [Variant::Nft, Variant::Legacy] {
+        let kit = kit(variant);
+        let mut names: Vec<_> = all().into_iter().map(|named| named.name).collect();
+        names.retain(|name| matches!(kit.standing(name), Standing::LeftOut(_)));
+        let mut different = DIFFERENT.to_vec();
+        names.sort_unstable();
+        different.sort_unstable();
+        assert_eq!(names, different, "iptables-{variant}");
+    }
 }

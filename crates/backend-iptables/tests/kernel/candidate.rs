@@ -1,0 +1,100 @@
+//! Each kind of iptables as the kit knows it.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use async_trait::async_trait;
+use portolan_backend_iptables::IptablesBackend;
+use portolan_backend_iptables::programs::{Programs, Variant};
+use portolan_core::backend::error_chain;
+use portolan_core::{BackendError, BackendFactory, IpFamily, ProbeFailure, ProxyBackend, ProxyMode};
+use portolan_testkit::conformance::{Candidate, Conformance};
+use portolan_testkit::scenario::Need;
+
+use crate::node::{options, saved};
+
+/// Backends of one kind, whichever goes by the plain name here.
+#[derive(Clone, Copy)]
+pub(crate) struct Kind(Variant);
+
+impl Candidate for Kind {
+    fn factory(&self) -> Box<dyn BackendFactory> {
+        Box::new(*self)
+    }
+
+    fn holds(&self, family: IpFamily) -> String {
+        by_chain(&saved(self.0, family))
+    }
+}
+
+#[async_trait]
+impl BackendFactory for Kind {
+    fn mode(&self) -> ProxyMode {
+        ProxyMode::IPTABLES
+    }
+
+    async fn probe(&self) -> Result<(), ProbeFailure> {
+        match IpFamily::ALL.into_iter().find_map(|family| Programs::of_variant(family, self.0).err()) {
+            Some(error) => Err(ProbeFailure { mode: self.mode(), missing: error_chain(&error) }),
+            None => Ok(()),
+        }
+    }
+
+    fn create(&self, family: IpFamily) -> Result<Box<dyn ProxyBackend>, BackendError> {
+        let programs = Programs::of_variant(family, self.0)
+            .map_err(|error| BackendError::Unsupported { mode: self.mode(), missing: error_chain(&error) })?;
+        Ok(Box::new(IptablesBackend::new(family, programs, options())))
+    }
+}
+
+/// What kube-proxy's rules do otherwise, besides SCTP, which this kernel may have no sockets for;
+/// [`crate::differences`] has what becomes of these packets.
+const UNMET: [Need; 6] = [
+    Need::Sctp,
+    Need::UndefinedPorts,
+    Need::ServiceCidrs,
+    Need::RefusalsToTheNode,
+    Need::RangesWithoutEndpoints,
+    Need::RefusalsWithinRanges,
+];
+
+pub(crate) fn kit(variant: Variant) -> Conformance<Kind> {
+    let start: fn(&str) -> Kind = match variant {
+        Variant::Nft => |_| Kind(Variant::Nft),
+        Variant::Legacy => |_| Kind(Variant::Legacy),
+    };
+    Conformance::new(start).unmet(UNMET)
+}
+
+/// Rules by table and chain; those of lists in any order.
+fn by_chain(saved: &str) -> String {
+    let mut chains = BTreeMap::<_, Vec<&str>>::new();
+    let mut table = "";
+    for line in saved.lines() {
+        if let Some(name) = line.strip_prefix('*') {
+            table = name;
+        } else if let Some((chain, policy)) = line.strip_prefix(':').and_then(|line| line.split_once(' ')) {
+            // A built-in chain without rules is as none: which of them are there depends on who has looked.
+            if policy == "-" {
+                chains.entry((table, chain)).or_default();
+            }
+        } else if let Some((chain, rule)) = line.strip_prefix("-A ").and_then(|line| line.split_once(' ')) {
+            // The kubelet's as well: it stays when we need it no more.
+            if !rule.ends_with("-j KUBE-FIREWALL") {
+                chains.entry((table, chain)).or_default().push(rule);
+            }
+        }
+    }
+    chains.retain(|(_, chain), _| *chain != "KUBE-FIREWALL");
+    let mut text = String::new();
+    for ((table, chain), rules) in &mut chains {
+        if ["KUBE-SERVICES", "KUBE-EXTERNAL-SERVICES", "KUBE-NODEPORTS", "KUBE-PROXY-FIREWALL"]
+            .contains(chain)
+        {
+            let last = rules.iter().position(|rule| rule.contains("must be the last")).unwrap_or(rules.len());
+            rules[..last].sort_unstable();
+        }
+        writeln!(text, "{table} {chain}\n  {}", rules.join("\n  ")).unwrap();
+    }
+    text
+}
