@@ -9,7 +9,14 @@
 //!
 //! Client, endpoint and relay are a process each, on loopback addresses, so that no privilege is needed and all of
 //! them share this machine's processors: a relay that takes as much as client and endpoint leaves them half.
-//! Idle connections take a descriptor in the client, one in the endpoint and two in the relay.
+//! Idle connections take a descriptor in the client, one in the endpoint and two in the relay. More of them than this
+//! host's hard limit of descriptors allows are measured in a virtual machine, where root may raise it:
+//!
+//! ```text
+//! cargo build -p portolan-tests-vm
+//! program=$PWD/target/release/examples/relay_cost
+//! target/debug/portolan-vm --memory 2048 --copy "$program" sh -c "ulimit -n 65536 && $program idle 10000"
+//! ```
 
 mod peers;
 mod relay;

@@ -3,13 +3,38 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod candidate;
 mod detection;
+mod held;
 mod lifecycle;
 mod limits;
 mod model;
 mod node;
 mod privileges;
-mod scenarios;
 mod streams;
 mod taken;
 mod udp;
+
+use candidate::kit;
+use portolan_testkit::conformance::Standing;
+use portolan_testkit::scenario::all;
+
+portolan_testkit::conformance_tests!(kit);
+
+#[test]
+fn what_is_left_out_is_what_is_kept_beside_the_tests() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conformance.md");
+    let table = kit().table();
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::write(&path, &table).unwrap();
+    }
+    assert_eq!(table, std::fs::read_to_string(&path).unwrap_or_default(), "BLESS=1 rewrites it");
+}
+
+#[test]
+fn no_scenario_is_left_out_as_a_whole() {
+    for named in all() {
+        let standing = kit().standing(named.name);
+        assert!(!matches!(standing, Standing::LeftOut(_)), "{}: {standing}", named.name);
+    }
+}

@@ -19,6 +19,7 @@ use portolan_testkit::world;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 
+use crate::held::{Open, open};
 use crate::node::{LEAST, Node};
 
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -41,9 +42,6 @@ fn steps() -> impl Strategy<Value = (NodeConfig, Vec<Step>)> {
     ];
     (world::any_config(), proptest::collection::vec(step, 1..50))
 }
-
-/// A place where somebody listens.
-type Open = BTreeSet<(Protocol, SocketAddr)>;
 
 /// What a plan says should be open, given the node's addresses.
 fn wanted(plan: &NodePlan, addresses: &BTreeSet<IpAddr>) -> Open {
@@ -90,41 +88,12 @@ fn addresses(node: &Namespace) -> BTreeSet<IpAddr> {
     list.lines().filter_map(address).filter(|address| !address.is_loopback()).collect()
 }
 
-/// Who listens in this namespace.
-fn open(node: &Namespace) -> Open {
-    let read = |table: &str| std::fs::read_to_string(format!("/proc/thread-self/net/{table}")).unwrap();
-    let tables = [("tcp", Protocol::Tcp, "0A"), ("udp", Protocol::Udp, "07")];
-    node.run(|| {
-        let mut open = Open::new();
-        for (table, protocol, state) in tables {
-            for text in [read(table), read(&format!("{table}6"))] {
-                let sockets = text.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>());
-                let listening = sockets.filter(|words| words[3] == state);
-                open.extend(listening.map(|words| (protocol, socket(words[1]))));
-            }
-        }
-        open
-    })
-    .unwrap()
-}
-
-/// An address as `/proc/net/tcp` writes it, in words of the host's order.
-fn socket(text: &str) -> SocketAddr {
-    let (address, port) = text.split_once(':').unwrap();
-    let word = |at| u32::from_str_radix(&address[at..at + 8], 16).unwrap().to_ne_bytes();
-    let address: IpAddr = match address.len() {
-        8 => word(0).into(),
-        _ => <[u8; 16]>::try_from([word(0), word(8), word(16), word(24)].concat()).unwrap().into(),
-    };
-    SocketAddr::new(address, u16::from_str_radix(port, 16).unwrap())
-}
-
 /// What is open is what should be; changed addresses are noticed a moment later.
 fn assert_open(node: &Node) -> Result<(), TestCaseError> {
     let both = || {
         let addresses = addresses(node.net.node());
         let wanted = IpFamily::ALL.iter().flat_map(|family| wanted(node.state.plan(*family), &addresses));
-        (wanted.collect::<Open>(), open(node.net.node()))
+        (wanted.collect::<Open>(), node.net.node().run(open).unwrap())
     };
     let are_equal = || {
         let (wanted, open) = both();

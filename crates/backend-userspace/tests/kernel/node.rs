@@ -14,6 +14,8 @@ use portolan_testkit::netns::{Namespace, Topology, list_ruleset, wait_until};
 use portolan_testkit::objects::empty_lists;
 use portolan_testkit::scenario::Scenario;
 
+use crate::held::{ours, planned};
+
 /// What the crate says it needs.
 pub(crate) const LEAST: [Capability; 2] = [Capability::CAP_NET_ADMIN, Capability::CAP_NET_BIND_SERVICE];
 
@@ -113,22 +115,15 @@ impl Node {
 
     /// The addresses that the plan has, which must be the node's.
     pub(crate) fn planned(&self) -> BTreeSet<IpAddr> {
-        let ports = IpFamily::ALL.into_iter().flat_map(|family| &self.state.plan(family).service_ports);
-        ports
-            .filter(|(name, _)| name.protocol != portolan_core::Protocol::Sctp)
-            .flat_map(|(_, port)| port.cluster_ip.into_iter().chain(port.external_addresses()))
-            .collect()
+        IpFamily::ALL.into_iter().flat_map(|family| planned(self.state.plan(family))).collect()
     }
 
     /// The addresses that we made the node's.
     pub(crate) fn ours(&self) -> BTreeSet<IpAddr> {
-        let list = |family| self.net.node().ip(&format!("{family} route show table local proto 80")).unwrap();
-        // local 10.96.0.80 dev lo scope host metric 8080
-        let both = list("-4") + &list("-6");
-        both.lines().map(|line| line.split_whitespace().nth(1).unwrap().parse().unwrap()).collect()
+        self.net.node().run(|| IpFamily::ALL.into_iter().flat_map(ours).collect()).unwrap()
     }
 
-    /// Asserts what must hold after every scenario.
+    /// Asserts what must hold whatever the objects are.
     #[track_caller]
     pub(crate) fn assert_sound(&mut self) {
         assert_eq!(self.ours(), self.planned(), "local routes");
@@ -159,14 +154,19 @@ pub(crate) fn with_privileges<T: Send>(
     work: impl FnOnce() -> T + Send,
 ) -> T {
     let limited = || {
-        let kept: CapsHashSet = privileges.iter().copied().collect();
-        caps::set(None, CapSet::Inheritable, &CapsHashSet::new()).unwrap();
-        for set in [CapSet::Effective, CapSet::Permitted] {
-            caps::set(None, set, &kept).unwrap();
-        }
+        limit_to(privileges);
         work()
     };
     node.run(limited).unwrap()
+}
+
+/// Leaves this thread, and those that it starts, these capabilities and no others.
+pub(crate) fn limit_to(privileges: &[Capability]) {
+    let kept: CapsHashSet = privileges.iter().copied().collect();
+    caps::set(None, CapSet::Inheritable, &CapsHashSet::new()).unwrap();
+    for set in [CapSet::Effective, CapSet::Permitted] {
+        caps::set(None, set, &kept).unwrap();
+    }
 }
 
 pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {

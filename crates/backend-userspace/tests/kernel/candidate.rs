@@ -1,0 +1,176 @@
+//! The mode as the conformance kit knows it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::mem;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use portolan_backend_userspace::{Counters, UserspaceFactory};
+use portolan_core::{
+    ApplyReport, BackendError, BackendFactory, ChangeSet, IpFamily, NodePlan, ProbeFailure, ProxyBackend,
+    ProxyMode,
+};
+use portolan_testkit::conformance::{Candidate, Conformance};
+use portolan_testkit::netns::{Program, wait_until};
+use portolan_testkit::scenario::{Check, Expected, Need, Scenario, Seen, Sender, node_port};
+
+use crate::held::{open, ours, planned};
+use crate::node::{LEAST, limit_to};
+
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What must be local by the plans that are in force.
+type Planned = Arc<Mutex<BTreeMap<IpFamily, BTreeSet<IpAddr>>>>;
+
+#[derive(Default)]
+pub(crate) struct Relay {
+    /// Of the process that runs.
+    counters: Mutex<Arc<Counters>>,
+    planned: Planned,
+}
+
+impl Candidate for Relay {
+    /// In a process of its own the sockets of the one before were closed by now.
+    fn factory(&self) -> Box<dyn BackendFactory> {
+        let inner = UserspaceFactory::default();
+        let before = mem::replace(&mut *self.counters.lock().unwrap(), inner.counters());
+        wait_until("listeners are closed", PATIENCE, || before.listeners() == 0).unwrap();
+        limit_to(&LEAST);
+        Box::new(Limited { inner, planned: Arc::clone(&self.planned) })
+    }
+
+    /// Local routes and whoever listens; and whatever holds of them at any time is asserted.
+    fn holds(&self, family: IpFamily) -> String {
+        let ours = ours(family);
+        let planned = self.planned.lock().unwrap().get(&family).cloned().unwrap_or_default();
+        assert_eq!(ours, planned, "local routes");
+        assert_eq!(self.counters.lock().unwrap().unserved(), 0, "places that could not be served");
+        let rules = Program::new("nft").args(["list", "ruleset"]).run().unwrap();
+        assert_eq!(rules.trim(), "", "no packet filter is touched");
+        let open = open().into_iter().filter(|(_, place)| IpFamily::of(place.ip()) == family);
+        format!("{ours:#?}\n{:#?}", open.collect::<Vec<_>>())
+    }
+}
+
+/// The mode with no more privileges than it asks for: each call comes on a thread that nothing else uses.
+struct Limited<T> {
+    inner: T,
+    planned: Planned,
+}
+
+#[async_trait]
+impl BackendFactory for Limited<UserspaceFactory> {
+    fn mode(&self) -> ProxyMode {
+        self.inner.mode()
+    }
+
+    async fn probe(&self) -> Result<(), ProbeFailure> {
+        self.inner.probe().await
+    }
+
+    async fn cleanup(&self, family: IpFamily) -> Result<(), BackendError> {
+        self.inner.cleanup(family).await
+    }
+
+    fn create(&self, family: IpFamily) -> Result<Box<dyn ProxyBackend>, BackendError> {
+        let (inner, planned) = (self.inner.create(family)?, Arc::clone(&self.planned));
+        Ok(Box::new(Limited { inner, planned }))
+    }
+}
+
+#[async_trait]
+impl ProxyBackend for Limited<Box<dyn ProxyBackend>> {
+    fn mode(&self) -> ProxyMode {
+        self.inner.mode()
+    }
+
+    async fn apply(&mut self, plan: &NodePlan, changes: &ChangeSet) -> Result<ApplyReport, BackendError> {
+        limit_to(&LEAST);
+        let report = self.inner.apply(plan, changes).await?;
+        self.planned.lock().unwrap().insert(plan.family, planned(plan));
+        Ok(report)
+    }
+
+    async fn is_intact(&mut self) -> Result<bool, BackendError> {
+        limit_to(&LEAST);
+        self.inner.is_intact().await
+    }
+
+    async fn cleanup(&mut self) -> Result<(), BackendError> {
+        limit_to(&LEAST);
+        self.inner.cleanup().await?;
+        // The kit cleans both families before it looks.
+        self.planned.lock().unwrap().clear();
+        Ok(())
+    }
+}
+
+/// What a relay cannot do: see the crate's documentation. This kernel has no SCTP, nor has the mode.
+pub(crate) fn kit() -> Conformance<Relay> {
+    Conformance::new(|_node| Relay::default())
+        .listening_on_the_node()
+        .unmet([Need::Sctp, Need::ClientAddress])
+        .adapted(adapt)
+}
+
+/// Changes scenarios where this mode differs in a way that the crate's documentation tells.
+fn adapt(name: &str, scenario: &mut Scenario) {
+    // Receivers see this node, whoever asks. A program on the node is taken to see clients always: what it
+    // receives is not sent.
+    for check in scenario.steps.iter_mut().flat_map(|step| &mut step.checks) {
+        if let Check::Each(_, Expected::Reaches { seen, .. }) = check {
+            *seen = Seen::TheNode;
+        }
+    }
+    // Addresses that no Service has are left alone.
+    if scenario.needs.remove(&Need::ServiceCidrs) {
+        replace(scenario, &Expected::IsDropped, &Expected::PassesUntouched);
+    }
+    let mut checks = scenario.steps.iter_mut().flat_map(|step| &mut step.checks);
+    match name {
+        // All ports of a service's addresses are this node's.
+        "unserved::another_port_of_an_external_address_is_left_alone" => {
+            let Some(Check::Each(traffic, _)) = checks.next() else { panic!("{name} changed") };
+            traffic.destinations.retain(|to| to.kind == node_port(80).kind);
+            assert_eq!(traffic.destinations.len(), 1, "{name} changed");
+        }
+        // A program on the node has the service's own address as its source, and ranges with the node's
+        // address let that in.
+        "ranges::the_node_gets_through_by_an_address_in_a_range" => {
+            let Some(Check::Each(traffic, Expected::IsDropped)) = checks.nth(1) else {
+                panic!("{name} changed")
+            };
+            traffic.senders.retain(|sender| *sender != Sender::Node);
+            assert_eq!(traffic.senders.len(), 1, "{name} changed");
+        }
+        // Without endpoints nobody listens, so that outsiders are refused too.
+        "ranges::outsiders_are_dropped_also_where_others_are_refused" => {
+            drop(checks);
+            replace(scenario, &Expected::IsDropped, &Expected::IsRefused);
+        }
+        // A bystander takes a port for both protocols, and one of them is served. What passes untouched
+        // meets nobody then.
+        "ports::a_node_port_of_one_protocol_is_no_node_port_of_another"
+        | "ports::a_second_protocol_may_join_a_node_port" => {
+            drop(checks);
+            replace(scenario, &Expected::PassesUntouched, &Expected::IsRefused);
+        }
+        _ => {}
+    }
+}
+
+/// Expects another thing wherever this one was expected, which must be somewhere.
+fn replace(scenario: &mut Scenario, old: &Expected, new: &Expected) {
+    let mut replaced = 0;
+    for check in scenario.steps.iter_mut().flat_map(|step| &mut step.checks) {
+        if let Check::Each(_, expected) = check
+            && expected == old
+        {
+            *expected = new.clone();
+            replaced += 1;
+        }
+    }
+    assert!(replaced > 0, "the scenario changed");
+}
