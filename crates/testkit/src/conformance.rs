@@ -41,9 +41,10 @@ mod model;
 mod node;
 mod standing;
 
-use portolan_core::{BackendFactory, IpFamily, Protocol};
+use portolan_core::{BackendFactory, IpFamily, NodePlan, Protocol};
 
 use self::node::Served;
+use crate::netns::Namespace;
 use crate::scenario::kernel::{network, run};
 use crate::scenario::{Check, Need, Scenario, all, named};
 
@@ -60,6 +61,19 @@ pub trait Candidate: Sync {
     /// and an order that does not matter, are left out. It is the same before the first apply and after
     /// cleanup.
     fn holds(&self, family: IpFamily) -> String;
+
+    /// Asserts what is to hold of `node` besides while one family's plan is in force, such as that other people's
+    /// programs can read it. Called where the kit asserts that a node is sound, first.
+    ///
+    /// # Panics
+    /// It does not hold.
+    fn assert_serves(&self, _node: &Namespace, _plan: &NodePlan) {}
+
+    /// Whether something that nothing uses stays for later until everything is compared, which then comes to
+    /// operations once.
+    fn keeps_unused(&self) -> bool {
+        false
+    }
 }
 
 /// A backend with what it declares of itself.

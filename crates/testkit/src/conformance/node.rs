@@ -137,14 +137,23 @@ impl<C: Candidate> Node<C> {
     }
 
     /// Asserts what the contract says of any plan that is in force: the same one again, a complete comparison and a
-    /// process that starts anew change nothing, and all is there.
+    /// process that starts anew change nothing, and all is there. And what the candidate
+    /// [asserts besides](Candidate::assert_serves).
     ///
     /// # Panics
     /// One of these does not hold.
     #[track_caller]
     pub fn assert_sound(&mut self) {
         let held = self.holds();
+        for family in IpFamily::ALL {
+            let Self { state, namespace, candidate, .. } = self;
+            let plan = state.plan(family);
+            inside(namespace, || candidate.assert_serves(namespace, plan));
+        }
         assert_eq!(self.apply([]), 0, "operations of the same plan once more");
+        if self.candidate.keeps_unused() {
+            self.compare_all();
+        }
         assert_eq!(self.compare_all(), 0, "operations of a complete comparison");
         self.restart();
         // What is there may have to be claimed by the new process, once.
