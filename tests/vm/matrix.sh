@@ -29,17 +29,18 @@ for kernel in "${kernels[@]}"; do
     for mode in "${modes[@]}"; do
         read -ra tests <<<"$(tests_of "$mode")" || exit 2
         log=$(mktemp)
-        # Modes that have several kinds name them between the table and the group: scenarios::nft::ranges.
+        # The kit's tests begin with its name; modes that have several kinds have them before the group.
         names=()
         for group in "${groups[@]}"; do
             case $mode in
             iptables) names+=("scenarios::nft::$group") ;;
+            nftables) names+=("conformance::$group") ;;
             *) names+=("scenarios::$group") ;;
             esac
         done
         bash tests/vm/run.sh "$kernel" "${tests[@]}" -- --test-threads=1 "${names[@]}" | tee "$log"
-        passed=$(grep -c '^test scenarios::.* ok$' "$log")
-        wrong=$(grep -c '^test scenarios::.* FAILED$' "$log")
+        passed=$(grep -cE '^test (scenarios|conformance)::.* ok$' "$log")
+        wrong=$(grep -cE '^test (scenarios|conformance)::.* FAILED$' "$log")
         # A guest that did not get to the end has not passed, whatever it said before.
         grep -q '^test result: ' "$log" || wrong=all
         [ "$wrong" = 0 ] || failed=1

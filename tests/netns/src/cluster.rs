@@ -38,17 +38,12 @@ impl Cluster {
 
     pub(crate) fn with_config(net: Topology, config: NodeConfig) -> Self {
         let servers = net.serve(&[POD_PORT, 9090]).unwrap();
-        Self { servers, ..Self::without_servers(net, config) }
-    }
-
-    /// The same, where the test itself sees to what listens in the pods.
-    pub(crate) fn without_servers(net: Topology, config: NodeConfig) -> Self {
         let mut state = State::new(config);
         for event in empty_lists() {
             state.handle(event);
         }
         let (tables, backends) = connect(&net);
-        Self { net, state, backends, tables, servers: Vec::new() }
+        Self { net, state, backends, tables, servers }
     }
 
     /// The proxy's process ends and a new one starts; its socket is gone before the next is there.

@@ -9,6 +9,8 @@ mod api;
 #[cfg(test)]
 mod binary;
 #[cfg(test)]
+mod candidate;
+#[cfg(test)]
 mod cluster;
 #[cfg(test)]
 mod continuity;
@@ -27,8 +29,6 @@ mod modes;
 #[cfg(test)]
 mod reload;
 #[cfg(test)]
-mod scenarios;
-#[cfg(test)]
 mod stage;
 #[cfg(test)]
 mod startup;
@@ -38,3 +38,9 @@ mod takeover;
 mod traffic;
 #[cfg(test)]
 mod udp;
+
+#[cfg(test)]
+use candidate::kit;
+
+#[cfg(test)]
+portolan_testkit::conformance_tests!(kit);
