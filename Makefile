@@ -27,6 +27,7 @@ bless: ## rewrite golden rulesets; read the diff
 	BLESS=1 cargo test -p portolan-backend-nftables --test fake
 	BLESS=1 cargo test -p portolan-backend-iptables --test goldens as_they_were_read
 	BLESS=1 cargo test -p portolan-core --test api
+	BLESS=1 cargo test -p portolan-backend-userspace --test kernel what_is_left_out
 	BLESS=1 cargo test -p portolan-custom-backend --lib
 
 bench: ## loads, changes and connections on this kernel, as a table and JSON (root)

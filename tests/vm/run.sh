@@ -2,7 +2,7 @@
 # Runs tests of one package in another kernel: tests/vm/run.sh KERNEL PACKAGE [ARGUMENT of cargo test...]
 #
 #   tests/vm/run.sh bookworm portolan-nft --test kernel
-#   tests/vm/run.sh bullseye portolan-tests-netns --lib -- scenarios::ranges
+#   tests/vm/run.sh bullseye portolan-tests-netns --lib -- conformance::ranges
 #   tests/vm/run.sh trixie portolan-backend-ipvs --test kernel -- scenarios::hairpin
 #
 # KERNEL is bullseye (5.10), bookworm (6.1) or trixie (6.12). Each test executable is one boot.
