@@ -6,7 +6,9 @@ use portolan_tests_vm::{Kernel, Vm, proxy};
 fn last_words_without(module: &str) -> (i32, String) {
     let binary = proxy().unwrap();
     let vm = Vm::new(Kernel::Bookworm).copy(&binary).without([module]);
-    let flags = ["--manifests=/root", "--hostname-override=node1", "--mode=nftables"];
+    // Without it the proxy would relay by itself, which takes nothing of the kernel's.
+    let flags =
+        ["--manifests=/root", "--hostname-override=node1", "--mode=nftables", "--mode-fallback=false"];
     let outcome = vm.run([binary.to_str().unwrap()].into_iter().chain(flags)).unwrap();
     let last = outcome.output.lines().rfind(|line| line.starts_with('E'));
     (outcome.code, last.unwrap_or_else(|| panic!("{}", outcome.output)).to_owned())
