@@ -86,10 +86,12 @@ impl<K: Kernel> IpvsBackend<K> {
         }
         turn.finish(&mut loaded, &mut todo, now);
         self.look_at_retired(&mut loaded, &mut todo, now)?;
-        // Read only when they are to be others: that others changed them is found by looking, now and then.
-        let rules = rules::input(&rules::tables(self.family, &plan.node), |_, _| true);
-        if loaded.rules.0 != rules {
-            self.write_rules(&mut loaded, &plan.node, &mut report)?;
+        // They follow from the node's settings alone; that others changed them is found by looking, now and then.
+        if changes.old_node().is_some() {
+            let rules = rules::input(&rules::tables(self.family, &plan.node), |_, _| true);
+            if loaded.rules.0 != rules {
+                self.write_rules(&mut loaded, &plan.node, &mut report)?;
+            }
         }
         self.carry_out(&todo.in_order(), &mut report)?;
         report.follow_up = loaded.graceful.next_look(now);
