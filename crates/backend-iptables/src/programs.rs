@@ -28,7 +28,8 @@ use crate::names::{Chain, Table};
 use crate::tables::Tables;
 
 pub use error::ProgramError;
-pub use version::{Variant, Version};
+pub use portolan_leftovers::Variant;
+pub use version::Version;
 
 use complaint::judge;
 use run::{Ended, Talk, run};

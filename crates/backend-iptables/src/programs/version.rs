@@ -1,6 +1,8 @@
-//! Versions and kinds of iptables.
+//! What a program says of itself.
 
 use std::fmt;
+
+use portolan_leftovers::Variant;
 
 /// A version, such as 1.8.9.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -9,37 +11,6 @@ pub struct Version(pub u16, pub u16, pub u16);
 impl fmt::Display for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}.{}", self.0, self.1, self.2)
-    }
-}
-
-/// The two kinds of iptables, which keep their rules in different places of the kernel: both can hold rules
-/// at once, and packets meet them all.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Variant {
-    /// In tables of nf_tables.
-    Nft,
-    /// In its own.
-    Legacy,
-}
-
-impl Variant {
-    /// The one that this is not.
-    #[must_use]
-    pub fn other(self) -> Self {
-        match self {
-            Self::Nft => Self::Legacy,
-            Self::Legacy => Self::Nft,
-        }
-    }
-}
-
-/// As names of programs end: `nft` or `legacy`.
-impl fmt::Display for Variant {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Nft => "nft",
-            Self::Legacy => "legacy",
-        })
     }
 }
 
