@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use portolan_config::ModeSelection;
 use portolan_core::{BackendFactory, ProbeFailure, ProxyMode, Registry};
+use tokio::runtime::Handle;
+use tokio::task::spawn_blocking;
 
 /// What is missing of a mode that kube-proxy's users know, in a binary of somebody's own.
 const NO_BACKEND: &str = "a backend that this binary does not have";
@@ -67,7 +69,7 @@ pub(crate) async fn choose<'a>(
     for mode in line(selection, may_fall_back) {
         let failure = match registry.get(&mode) {
             None => ProbeFailure { mode, missing: NO_BACKEND.to_owned() },
-            Some(factory) => match factory.probe().await {
+            Some(factory) => match probe(factory).await {
                 Ok(()) => return Ok(Chosen { factory, passed_over }),
                 Err(failure) => failure,
             },
@@ -75,6 +77,19 @@ pub(crate) async fn choose<'a>(
         passed_over.push(failure);
     }
     Err(NoMode(passed_over))
+}
+
+/// Asks a mode whether it can run here. Programs of the host may take their time to answer it, and signals are to
+/// be heard meanwhile.
+///
+/// # Errors
+/// What is missing.
+pub(crate) async fn probe(factory: &Arc<dyn BackendFactory>) -> Result<(), ProbeFailure> {
+    let (asked, runtime) = (Arc::clone(factory), Handle::current());
+    let answer = spawn_blocking(move || runtime.block_on(asked.probe())).await;
+    answer.unwrap_or_else(|crash| {
+        Err(ProbeFailure { mode: factory.mode(), missing: format!("an answer about the host: {crash}") })
+    })
 }
 
 /// The modes to try, in that order.

@@ -4,13 +4,15 @@
 
 use std::sync::Arc;
 
-use portolan_backend_iptables::programs::{self, Programs};
+use portolan_backend_iptables::programs::Programs;
 use portolan_core::backend::error_chain;
 use portolan_core::{BackendFactory, IpFamily, ProxyMode, Registry};
-use portolan_leftovers::{Outcome, Part, Variant, remove, remove_of_variant};
+use portolan_leftovers::{Outcome, Part, remove, remove_of_variant};
 use portolan_metrics::Metrics;
 use tokio::task::spawn_blocking;
 use tracing::{debug, error, info, warn};
+
+use crate::mode::probe;
 
 /// Whether what `mode` writes goes by kube-proxy's names. It then makes no difference whose it is: it is
 /// removed together with what kube-proxy left, in one way for both.
@@ -44,16 +46,14 @@ fn remove_foreign(mode: &ProxyMode, families: &[IpFamily]) -> Vec<Outcome> {
 /// The rules are in the tables of the kind that the programs are of. The same chains in those of the other
 /// kind are left from when the host, or an image, had other programs.
 fn remove_of_other_variant(family: IpFamily) -> Vec<Outcome> {
-    let other = match Programs::find(family).map(|programs| programs.variant().other()) {
-        Ok(programs::Variant::Nft) => Variant::Nft,
-        Ok(programs::Variant::Legacy) => Variant::Legacy,
+    match Programs::find(family) {
+        Ok(programs) => remove_of_variant(programs.variant().other(), &[family]),
         // The mode does not serve this family.
         Err(problem) => {
             debug!(%family, err = error_chain(&problem), "nothing is looked for of another iptables");
-            return Vec::new();
+            Vec::new()
         }
-    };
-    remove_of_variant(other, &[family])
+    }
 }
 
 /// What the running proxy takes over from.
@@ -87,7 +87,7 @@ impl Takeover {
     /// Removes what another mode of this binary left, if that could have run on this host at all.
     async fn clean_up_after(&self, factory: &Arc<dyn BackendFactory>) {
         let mode = factory.mode();
-        if let Err(failure) = factory.probe().await {
+        if let Err(failure) = probe(factory).await {
             debug!(%mode, err = failure.missing, "nothing is looked for that this mode may have left");
             return;
         }
