@@ -9,6 +9,7 @@ use portolan_backend_iptables::options::Options;
 use portolan_core::event::{Change, Event};
 use portolan_core::node::NodeConfig;
 use portolan_core::{ApplyReport, BackendError, IpFamily, ProxyBackend, State};
+use portolan_testkit::block_on;
 use portolan_testkit::world::{self, World};
 
 use kernel::Fake;
@@ -119,8 +120,4 @@ impl Node {
             assert_eq!(self.rules(family), fresh.rules(family), "{family}");
         }
     }
-}
-
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
 }

@@ -48,11 +48,6 @@ fn input(cx: &Context<'_>, plan: &NodePlan) -> String {
 
 #[track_caller]
 fn assert_golden(name: &str, actual: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/golden").join(name);
-    if std::env::var_os("BLESS").is_some() {
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(&path, actual).unwrap();
-    }
-    let golden = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    assert_eq!(actual, golden, "{name} changed; BLESS=1 accepts it");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/golden");
+    portolan_testkit::golden::assert_golden(&folder.join(name), actual);
 }

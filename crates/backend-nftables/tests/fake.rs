@@ -9,6 +9,7 @@ use portolan_core::event::{Change, Event};
 use portolan_core::node::{NodeConfig, NodePortSelection};
 use portolan_core::{ApplyReport, BackendError, IpFamily, ProxyBackend, State};
 use portolan_nft::{FakeTables, Features, TableId, Tables};
+use portolan_testkit::block_on;
 use portolan_testkit::view::View;
 use portolan_testkit::world::{self, World};
 
@@ -117,10 +118,6 @@ impl Node {
 
 fn table(family: IpFamily) -> TableId {
     TableId::new(portolan_backend_nftables::layout::nft_family(family), "portolan")
-}
-
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
 }
 
 fn config() -> NodeConfig {

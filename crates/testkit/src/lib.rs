@@ -5,10 +5,15 @@
 pub mod api_server;
 pub mod conformance;
 pub mod fixtures;
+pub mod golden;
 pub mod netns;
 pub mod objects;
+mod runtime;
 pub mod scenario;
+pub mod shop;
 pub mod trace;
 pub mod upstream;
 pub mod view;
 pub mod world;
+
+pub use runtime::block_on;

@@ -16,9 +16,5 @@ portolan_testkit::conformance_tests!(kit);
 #[test]
 fn what_is_left_out_is_what_is_documented() {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/conformance.md");
-    let table = kit().table();
-    if std::env::var_os("BLESS").is_some() {
-        std::fs::write(&path, &table).unwrap();
-    }
-    assert_eq!(table, std::fs::read_to_string(&path).unwrap_or_default(), "BLESS=1 rewrites it");
+    portolan_testkit::golden::assert_golden(&path, &kit().table());
 }

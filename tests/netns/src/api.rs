@@ -10,10 +10,10 @@ use portolan_testkit::api_server::{ApiServer, Refusal};
 use portolan_testkit::netns::{
     Caller, EchoServer, POD_CIDR_V4, POD_CIDR_V6, Portolan, Prober, Topology, Transport,
 };
+use portolan_testkit::shop::{POD_PORT, PORT};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
-use crate::cluster::{POD_PORT, PORT};
 use crate::modes::{Mode, in_each_mode};
 
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -8,8 +8,8 @@ use portolan_testkit::netns::{
     Caller, LongConnection, ManifestFolder, NODE_V4, NODE_V6, NetnsError, Portolan, Prober, Program,
     Topology, Transport, http_get, isolated, list_ruleset, wait_until,
 };
+use portolan_testkit::shop::{POD_PORT, PORT};
 
-use crate::cluster::{POD_PORT, PORT};
 use crate::modes::{Mode, in_each_mode};
 
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -6,13 +6,15 @@ use std::time::Duration;
 use portolan_core::Protocol::Tcp;
 use portolan_core::backend::Retry;
 use portolan_core::{BackendError, IpFamily, ProxyBackend};
+use portolan_testkit::block_on;
 use portolan_testkit::netns::{
     Caller, LongConnection, ProbeReport, Prober, Program, Topology, Transport, assert_ruleset_reloads,
     isolated,
 };
 use portolan_testkit::objects::{service, slice};
+use portolan_testkit::shop::{NODE, NODE_PORT, PORT, web, web_pods};
 
-use crate::cluster::{Cluster, NODE, NODE_PORT, PORT, block_on, web, web_pods};
+use crate::cluster::Cluster;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 

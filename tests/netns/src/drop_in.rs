@@ -6,8 +6,8 @@ use std::path::Path;
 use portolan_testkit::netns::{
     CLIENT_V4, Caller, GATEWAY_V4, NODE_V4, Portolan, Program, isolated, list_ruleset, pod_v4,
 };
+use portolan_testkit::shop::{NODE, NODE_PORT, PORT};
 
-use crate::cluster::{NODE, NODE_PORT, PORT};
 use crate::stage::{HEALTH, METRICS, PATIENCE, Stage, WEB, exit_code, socket};
 
 /// What kubeadm writes into the ConfigMap `kube-proxy`, null fields and all.

@@ -1,9 +1,9 @@
 //! What the cluster is told as Events, and that nothing is asked of it beyond a proxy's rights.
 
 use portolan_testkit::netns::{EchoServer, Portolan, isolated, wait_until};
+use portolan_testkit::shop::{NODE, PORT};
 use serde_json::{Value, json};
 
-use crate::cluster::{NODE, PORT};
 use crate::stage::{HEALTH, METRICS, PATIENCE, Stage, WEB, exit_code, socket, web};
 
 /// What is the same in all Events of this node.

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 use portolan_testkit::netns::{Portolan, isolated, list_ruleset, load_ruleset};
+use portolan_testkit::shop::PORT;
 
-use crate::cluster::PORT;
 use crate::stage::{METRICS, PATIENCE, Stage, WEB, exit_code, program, socket, start_by};
 
 /// A way to ask for a mode, and the modes that are then tried in turn.

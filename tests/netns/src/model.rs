@@ -7,12 +7,13 @@ use std::sync::Arc;
 use portolan_core::IpFamily;
 use portolan_nft::TableDump;
 use portolan_testkit::netns::{Topology, isolated};
+use portolan_testkit::shop::config;
 use portolan_testkit::view::View;
 use portolan_testkit::world::{self, World};
 use proptest::strategy::{Strategy as _, ValueTree as _};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
-use crate::cluster::{Cluster, config};
+use crate::cluster::Cluster;
 
 /// Chosen anew for every run unless given, and printed when the test fails.
 fn seed() -> u64 {

@@ -7,10 +7,10 @@ use std::path::PathBuf;
 use portolan_testkit::netns::{
     Caller, GATEWAY_V4, POD_CIDR_V4, POD_CIDR_V6, Portolan, isolated, list_ruleset, pod_v4, wait_until,
 };
+use portolan_testkit::shop::{NODE, NODE_PORT, PORT};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::cluster::{NODE, NODE_PORT, PORT};
 use crate::stage::{HEALTH, METRICS, PATIENCE, Stage, Traffic, WEB, socket};
 
 /// How a file comes to say something else.

@@ -12,10 +12,10 @@ use portolan_testkit::netns::{
     Caller, EchoServer, NODE_V4, NODE_V6, NetnsError, POD_CIDR_V4, POD_CIDR_V6, Portolan, ProbeReport,
     Prober, Topology, Transport, wait_until,
 };
+use portolan_testkit::shop::{NODE, NODE_PORT, POD_PORT, PORT};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
-use crate::cluster::{NODE, NODE_PORT, POD_PORT, PORT};
 use crate::modes::Mode;
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);

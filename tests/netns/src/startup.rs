@@ -6,9 +6,9 @@ use std::path::Path;
 
 use portolan_testkit::api_server::Refusal;
 use portolan_testkit::netns::{Caller, Portolan, Program, pod_v4, wait_until};
+use portolan_testkit::shop::PORT;
 use serde_json::{Value, json};
 
-use crate::cluster::PORT;
 use crate::modes::{Mode, in_each_mode};
 use crate::stage::{HEALTH, METRICS, PATIENCE, Stage, WEB, node, prober, socket, start_by};
 

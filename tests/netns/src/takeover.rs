@@ -15,9 +15,9 @@ use portolan_core::IpFamily;
 use portolan_testkit::netns::{
     LongConnection, Namespace, Portolan, Program, isolated, list_ruleset, load_ruleset, wait_until,
 };
+use portolan_testkit::shop::{NODE_PORT, PORT};
 use portolan_testkit::upstream::{self, Service, Xtables, ipvs};
 
-use crate::cluster::{NODE_PORT, PORT};
 use crate::modes::{Mode, in_each_mode};
 use crate::stage::{PATIENCE, Stage, Traffic, WEB, exit_code, plain_service, socket};
 

@@ -9,8 +9,9 @@ use portolan_core::event::{Change, Event};
 use portolan_core::node::{DetectLocal, NodeConfig, NodePortSelection};
 use portolan_testkit::netns::{CLIENT_V4, Caller, NODE_V4, Topology, isolated};
 use portolan_testkit::objects::empty_lists;
+use portolan_testkit::shop::{NODE_PORT, PORT, config, web, web_pods};
 
-use crate::cluster::{Cluster, NODE_PORT, PORT, config, web, web_pods};
+use crate::cluster::Cluster;
 
 const CLUSTER_IP: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 80);
 const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 244, 0, 1);

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use portolan_testkit::netns::{
     Answer, Caller, EchoServer, ManifestFolder, NODE_V4, NODE_V6, Portolan, Topology, TrafficError,
 };
+use portolan_testkit::shop::{POD_PORT, PORT};
 
-use crate::cluster::{POD_PORT, PORT};
 use crate::modes::{Mode, in_each_mode};
 
 /// Far longer than it should take, and no way out for a client that is stuck: its datagrams keep

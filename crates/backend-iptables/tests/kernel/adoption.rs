@@ -5,10 +5,11 @@ use portolan_core::IpFamily;
 use portolan_core::event::Event;
 use portolan_testkit::netns::{Program, Topology};
 use portolan_testkit::objects::{service, slice};
+use portolan_testkit::shop::{NODE, NODE_PORT, POD_PORT, config, web, web_pods};
 use portolan_testkit::upstream::{Service, iptables, kubelet};
 
 use crate::continuity::{assert_nothing_lost, probe, wait};
-use crate::node::{NODE, NODE_PORT, Node, POD_PORT, config, options, web, web_pods, xtables};
+use crate::node::{Node, options, xtables};
 
 /// What kube-proxy served, as rules and as objects: two pods behind a cluster IP and a node port.
 fn past(net: &Topology) -> (Vec<Service>, Vec<Event>) {

@@ -7,8 +7,9 @@ use portolan_backend_iptables::programs::Variant;
 use portolan_core::Protocol;
 use portolan_testkit::netns::{Caller, NODE_V4, ProbeReport, Prober, Topology, Transport};
 use portolan_testkit::objects::{service, slice};
+use portolan_testkit::shop::{NODE_PORT, POD_PORT, PORT, config, web, web_pods};
 
-use crate::node::{NODE_PORT, Node, POD_PORT, PORT, config, web, web_pods};
+use crate::node::Node;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 

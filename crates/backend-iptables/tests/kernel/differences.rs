@@ -8,8 +8,9 @@ use portolan_core::event::Event;
 use portolan_core::node::{NodeConfig, NodePortSelection};
 use portolan_testkit::netns::{Caller, EchoServer, NODE_V4, NODE_WORLD_V4, Namespace, Topology};
 use portolan_testkit::objects::{node as node_object, service, service_cidr, slice};
+use portolan_testkit::shop::{NODE_PORT, POD_PORT, config, web, web_pods};
 
-use crate::node::{NODE_PORT, Node, POD_PORT, config, web, web_pods};
+use crate::node::Node;
 
 /// What becomes of a connection: who answers, or how it fails.
 fn met(from: &Namespace, to: &str) -> Result<String, ErrorKind> {
@@ -59,7 +60,7 @@ fn node_ports_without_endpoints_are_refused_at_all_addresses_of_the_node(variant
     };
     let _itself = EchoServer::start(net.node(), "itself", &[NODE_PORT]).unwrap();
     let mut node = Node::new(net.node(), variant, config);
-    let this = node_object(crate::node::NODE, &[&NODE_V4.to_string()]);
+    let this = node_object(portolan_testkit::shop::NODE, &[&NODE_V4.to_string()]);
     node.apply([web(), Event::Node(portolan_core::event::Change::Applied(this))]);
     for (from, address) in [(net.client(), NODE_V4), (net.world(), NODE_WORLD_V4)] {
         assert_eq!(

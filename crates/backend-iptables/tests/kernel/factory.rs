@@ -3,10 +3,12 @@
 use portolan_backend_iptables::programs::Programs;
 use portolan_backend_iptables::{IptablesFactory, Settings};
 use portolan_core::{BackendFactory, IpFamily, State};
+use portolan_testkit::block_on;
 use portolan_testkit::netns::{Program, Topology, isolated};
 use portolan_testkit::objects::empty_lists;
+use portolan_testkit::shop::{config, web, web_pods};
 
-use crate::node::{block_on, config, web, web_pods, xtables};
+use crate::node::xtables;
 
 fn prepared(net: &Topology) -> State {
     let mut state = State::new(config());

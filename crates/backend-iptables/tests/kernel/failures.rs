@@ -12,8 +12,9 @@ use portolan_core::event::Event;
 use portolan_core::{BackendError, IpFamily, Protocol};
 use portolan_testkit::netns::Namespace;
 use portolan_testkit::objects::{service, slice};
+use portolan_testkit::shop::config;
 
-use crate::node::{Node, config, options};
+use crate::node::{Node, options};
 
 /// What happens to input on its way to the programs.
 #[derive(Debug, Clone, Default)]

@@ -5,8 +5,9 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use portolan_backend_iptables::options::Options;
 use portolan_backend_iptables::programs::Variant;
 use portolan_testkit::netns::{Caller, Topology};
+use portolan_testkit::shop::{NODE_PORT, POD_PORT, config, web, web_pods};
 
-use crate::node::{NODE_PORT, Node, POD_PORT, config, web, web_pods};
+use crate::node::Node;
 
 fn loopback_answers_on_node_ports_where_it_is_asked_for(variant: Variant) {
     let net = Topology::routed(1).unwrap();

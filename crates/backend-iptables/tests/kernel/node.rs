@@ -5,20 +5,12 @@ use portolan_backend_iptables::options::Options;
 use portolan_backend_iptables::programs::{Programs, Variant};
 use portolan_backend_iptables::tables::Tables;
 use portolan_core::event::Event;
-use portolan_core::node::{DetectLocal, NodeConfig, NodePortSelection};
-use portolan_core::{ApplyReport, BackendError, IpFamily, Protocol, ProxyBackend, State};
-use portolan_testkit::netns::{Namespace, POD_CIDR_V4, POD_CIDR_V6, Topology};
-use portolan_testkit::objects::{SliceBuilder, empty_lists, service, slice};
+use portolan_core::node::NodeConfig;
+use portolan_core::{ApplyReport, BackendError, IpFamily, ProxyBackend, State};
+use portolan_testkit::block_on;
+use portolan_testkit::netns::Namespace;
+use portolan_testkit::objects::empty_lists;
 use portolan_testkit::upstream::Xtables;
-
-/// The node's name, for `nodeName`.
-pub(crate) const NODE: &str = "node1";
-/// What the pods serve on.
-pub(crate) const POD_PORT: u16 = 8080;
-/// The port of the Service [`web`].
-pub(crate) const PORT: u16 = 80;
-/// Its node port.
-pub(crate) const NODE_PORT: u16 = 30080;
 
 /// A network namespace, what the node in it is to serve, and what makes it do so.
 pub(crate) struct Node<T> {
@@ -146,45 +138,4 @@ fn without_counters(line: &str) -> String {
     };
     let chain = line.starts_with(':').then(|| line.rsplit_once(' ')).flatten();
     format!("{}\n", chain.map_or(line, |(chain, _)| chain))
-}
-
-pub(crate) fn config() -> NodeConfig {
-    NodeConfig {
-        detect_local: DetectLocal::ClusterCidr(
-            [POD_CIDR_V4, POD_CIDR_V6].map(|text| text.parse().unwrap()).to_vec(),
-        ),
-        node_port_addresses: NodePortSelection::Cidrs(Vec::new()),
-        ..NodeConfig::new(NODE)
-    }
-}
-
-pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
-}
-
-/// A Service with an address of every kind in both families, TCP and UDP.
-pub(crate) fn web() -> Event {
-    service("shop/web", "10.96.0.80,fd00:10:96::80")
-        .port("http", Protocol::Tcp, PORT)
-        .node_port(NODE_PORT)
-        .port("quic", Protocol::Udp, PORT)
-        .node_port(NODE_PORT)
-        .load_balancer_ip("203.0.113.80")
-        .load_balancer_ip("2001:db8:113::80")
-        .external_ip("203.0.113.81")
-        .external_ip("2001:db8:113::81")
-        .applied()
-}
-
-/// Its slices, with these pods in them, all on this node.
-pub(crate) fn web_pods(net: &Topology, numbers: &[usize]) -> [Event; 2] {
-    let ports = |slice: SliceBuilder| {
-        slice.port("http", Protocol::Tcp, POD_PORT).port("quic", Protocol::Udp, POD_PORT)
-    };
-    let pods = || numbers.iter().map(|number| net.pod(*number));
-    let v4 = pods().fold(ports(slice("shop/web-4", "web")), |s, pod| s.on(NODE, &pod.ipv4.to_string()));
-    let v6 = pods().fold(ports(slice("shop/web-6", "web").family(IpFamily::V6)), |s, pod| {
-        s.on(NODE, &pod.ipv6.to_string())
-    });
-    [v4.applied(), v6.applied()]
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use portolan_core::plan::NodePortAddresses;
+use portolan_testkit::golden::assert_golden;
 
 use super::*;
 
@@ -19,11 +20,7 @@ fn node() -> NodeSettings {
 #[test]
 fn the_rules_are_these() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/golden/rules.txt");
-    let rules = input(&tables(IpFamily::V4, &node()), |_, _| false);
-    if std::env::var_os("BLESS").is_some() {
-        std::fs::write(&file, &rules).unwrap();
-    }
-    assert_eq!(rules, std::fs::read_to_string(&file).unwrap(), "BLESS=1 rewrites {}", file.display());
+    assert_golden(&file, &input(&tables(IpFamily::V4, &node()), |_, _| false));
 }
 
 #[test]

@@ -11,6 +11,7 @@ use portolan_core::event::Event;
 use portolan_core::node::NodeConfig;
 use portolan_core::{ApplyReport, BackendError, IpFamily, ProxyBackend, State};
 use portolan_ipvs::{Member, ServerKey, ServerSettings, Set};
+use portolan_testkit::block_on;
 use portolan_testkit::objects::empty_lists;
 
 use crate::kernel::FakeKernel;
@@ -125,8 +126,4 @@ impl Node {
         let device = state.device.iter().flatten().copied().collect();
         (servers.collect(), members.collect(), device, state.chains.clone())
     }
-}
-
-pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
 }

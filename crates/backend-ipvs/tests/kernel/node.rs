@@ -6,6 +6,7 @@ use portolan_backend_ipvs::{IpvsBackend, Netlink, Options};
 use portolan_core::event::Event;
 use portolan_core::node::NodeConfig;
 use portolan_core::{ApplyReport, IpFamily, ProxyBackend, State};
+use portolan_testkit::block_on;
 use portolan_testkit::netns::Topology;
 use portolan_testkit::objects::empty_lists;
 use portolan_testkit::scenario::kernel::ServedNode;
@@ -98,10 +99,6 @@ fn connect(net: &Topology, options: &Options) -> Vec<(IpFamily, IpvsBackend<Netl
         (family, IpvsBackend::new(family, options.clone(), kernel))
     };
     IpFamily::ALL.map(backend).into()
-}
-
-pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
 }
 
 pub(crate) fn operations(reports: &[ApplyReport]) -> usize {

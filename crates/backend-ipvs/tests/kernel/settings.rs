@@ -7,10 +7,11 @@ use portolan_backend_ipvs::{IpvsFactory, Options, Timeouts};
 use portolan_core::node::NodeConfig;
 use portolan_core::{BackendFactory, IpFamily, Protocol};
 use portolan_ipvs::{ServerSettings, Servers, server_flag};
+use portolan_testkit::block_on;
 use portolan_testkit::netns::{Topology, isolated};
 use portolan_testkit::objects::service;
 
-use crate::node::{Node, block_on};
+use crate::node::Node;
 
 fn with_scheduler(scheduler: &str) -> Options {
     Options { scheduler: scheduler.to_owned(), ..Options::default() }

@@ -15,6 +15,7 @@ use portolan_core::event::Event;
 use portolan_core::node::{DetectLocal, NodeConfig, NodePortSelection};
 use portolan_core::{IpFamily, ProxyBackend, State};
 use portolan_nft::{NetlinkTables, TableDump, TableId, Tables};
+use portolan_testkit::block_on;
 use portolan_testkit::netns::{
     Caller, LongConnection, NODE_V4, POD_CIDR_V4, POD_CIDR_V6, Prober, Topology, Transport,
     assert_ruleset_reloads, isolated, load_ruleset, pod_v4, pod_v6,
@@ -94,11 +95,10 @@ impl Proxy {
     /// Makes the node follow the objects; returns how many operations that took.
     fn apply(&mut self) -> usize {
         self.state.prepare();
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let mut operations = 0;
         for (family, backend) in &mut self.backends {
             let apply = backend.apply(self.state.plan(*family), self.state.changes(*family));
-            operations += runtime.block_on(apply).unwrap().operations;
+            operations += block_on(apply).unwrap().operations;
             self.state.committed(*family);
         }
         operations

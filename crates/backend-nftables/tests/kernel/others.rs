@@ -6,6 +6,7 @@ use portolan_backend_nftables::NftablesBackend;
 use portolan_core::node::NodeConfig;
 use portolan_core::{ChangeSet, IpFamily, ProxyBackend, State};
 use portolan_nft::NetlinkTables;
+use portolan_testkit::block_on;
 use portolan_testkit::netns::{Program, isolated};
 
 fn nft(words: &str) {
@@ -16,7 +17,6 @@ fn nft(words: &str) {
 #[test]
 fn a_table_without_an_owner_that_others_delete_or_flush_is_missed() {
     isolated(|| {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let tables = Arc::new(Mutex::new(NetlinkTables::open().unwrap()));
         let mut state = State::new(NodeConfig::new("node1"));
         state.prepare();
@@ -25,10 +25,10 @@ fn a_table_without_an_owner_that_others_delete_or_flush_is_missed() {
             // A table that has no owner gets none: only new ones do.
             nft("add table ip portolan");
             let everything = ChangeSet::complete();
-            runtime.block_on(backend.apply(state.plan(IpFamily::V4), &everything)).unwrap();
-            assert!(runtime.block_on(backend.is_intact()).unwrap());
+            block_on(backend.apply(state.plan(IpFamily::V4), &everything)).unwrap();
+            assert!(block_on(backend.is_intact()).unwrap());
             nft(damage);
-            assert!(!runtime.block_on(backend.is_intact()).unwrap(), "{damage}");
+            assert!(!block_on(backend.is_intact()).unwrap(), "{damage}");
             let _ = Program::new("nft").args(["delete", "table", "ip", "portolan"]).run();
         }
     });

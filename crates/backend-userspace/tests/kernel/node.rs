@@ -10,6 +10,7 @@ use portolan_backend_userspace::{Counters, Options, UserspaceFactory};
 use portolan_core::event::Event;
 use portolan_core::node::NodeConfig;
 use portolan_core::{ApplyReport, BackendFactory, IpFamily, ProxyBackend, State};
+use portolan_testkit::block_on;
 use portolan_testkit::netns::{Namespace, Topology, list_ruleset, wait_until};
 use portolan_testkit::objects::empty_lists;
 use portolan_testkit::scenario::Scenario;
@@ -167,8 +168,4 @@ pub(crate) fn limit_to(privileges: &[Capability]) {
     for set in [CapSet::Effective, CapSet::Permitted] {
         caps::set(None, set, &kept).unwrap();
     }
-}
-
-pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }

@@ -3,10 +3,11 @@
 use caps::Capability;
 use portolan_backend_userspace::{Addresses, Options, UserspaceFactory};
 use portolan_core::BackendFactory;
+use portolan_testkit::block_on;
 use portolan_testkit::netns::{Caller, Topology, isolated};
 use portolan_testkit::scenario::{POD_PORT, Scenario, here, pods, web};
 
-use crate::node::{LEAST, Node, block_on, with_privileges};
+use crate::node::{LEAST, Node, with_privileges};
 
 /// What the probe says with these privileges.
 fn probe(net: &Topology, options: Options, privileges: &[Capability]) -> Result<(), String> {

@@ -8,6 +8,7 @@ use portolan_core::{ApplyReport, BackendError, IpFamily, ProxyBackend, State};
 use super::Candidate;
 use crate::netns::{Namespace, Topology};
 use crate::objects::empty_lists;
+use crate::runtime::block_on;
 use crate::scenario::kernel::ServedNode;
 
 /// A namespace, what the node in it is to serve, and the backends that make it do so.
@@ -188,11 +189,6 @@ fn of(backends: &mut [(IpFamily, Box<dyn ProxyBackend>)], family: IpFamily) -> &
 
 fn inside<T: Send>(namespace: &Namespace, work: impl FnOnce() -> T + Send) -> T {
     namespace.run(work).unwrap_or_else(|error| panic!("{error}"))
-}
-
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.unwrap_or_else(|error| panic!("no runtime: {error}")).block_on(future)
 }
 
 /// The node within a scenario's network.

@@ -1,6 +1,7 @@
 use super::*;
 use portolan_core::State;
 use portolan_core::node::{NodeConfig, NodePortSelection};
+use portolan_testkit::golden::assert_golden;
 use portolan_testkit::objects::empty_lists;
 use portolan_testkit::scenario::{CLIENT, Scenario, away, here, pods, web};
 use std::path::Path;
@@ -31,12 +32,8 @@ fn rendered(web: portolan_testkit::objects::ServiceBuilder) -> String {
 }
 
 fn golden(name: &str, text: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/golden").join(name);
-    if std::env::var_os("BLESS").is_some() {
-        std::fs::write(&path, text).unwrap();
-    }
-    let kept = std::fs::read_to_string(&path).unwrap_or_default();
-    assert_eq!(text, kept, "{name} differs; BLESS=1 rewrites it");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/golden");
+    assert_golden(&folder.join(name), text);
 }
 
 #[test]
