@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use portolan_core::backend::error_chain;
-use portolan_core::event::TrafficPolicy;
 use portolan_core::node::NodeConfig;
-use portolan_core::plan::{Locality, Unserved};
+use portolan_core::plan::Locality;
 use portolan_core::{
     BackendError, BackendFactory, Endpoint, IpFamily, Name, ObjectName, ProbeFailure, Protocol, ProxyBackend,
     ProxyMode, ServicePort, ServicePortName,
@@ -121,20 +120,10 @@ fn service_with_affinity() -> (ServicePortName, ServicePort) {
     let address = IpAddr::from([192, 0, 2, 1]);
     let endpoints: Arc<[Endpoint]> = [Endpoint { address, port: 80, locality: Locality::Local }].into();
     let port = ServicePort {
-        port: 80,
         cluster_ip: Some(address),
-        load_balancer_ips: Box::default(),
-        external_ips: Box::default(),
-        node_port: None,
-        health_check_node_port: None,
-        source_ranges: Box::default(),
-        internal_traffic_policy: TrafficPolicy::Cluster,
-        external_traffic_policy: TrafficPolicy::Cluster,
         session_affinity: Some(Duration::from_secs(1)),
         cluster_endpoints: endpoints,
-        local_endpoints: Arc::default(),
-        lingering_endpoints: Box::default(),
-        unserved: Unserved::Reject,
+        ..ServicePort::new(80)
     };
     (name, port)
 }

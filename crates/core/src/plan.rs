@@ -151,6 +151,27 @@ pub enum Unserved {
 }
 
 impl ServicePort {
+    /// A service port that no address leads to yet: open to everybody, under the Cluster policies, without
+    /// endpoints, and refused for that.
+    pub fn new(port: u16) -> Self {
+        Self {
+            port,
+            cluster_ip: None,
+            load_balancer_ips: Box::default(),
+            external_ips: Box::default(),
+            node_port: None,
+            health_check_node_port: None,
+            source_ranges: Box::default(),
+            internal_traffic_policy: TrafficPolicy::Cluster,
+            external_traffic_policy: TrafficPolicy::Cluster,
+            session_affinity: None,
+            cluster_endpoints: Arc::default(),
+            local_endpoints: Arc::default(),
+            lingering_endpoints: Box::default(),
+            unserved: Unserved::Reject,
+        }
+    }
+
     /// Addresses that are reached from outside the cluster: load-balancer, then external ones.
     pub fn external_addresses(&self) -> impl Iterator<Item = IpAddr> {
         self.load_balancer_ips.iter().chain(&self.external_ips).copied()

@@ -4,7 +4,6 @@
 //! Pure functions of the objects, called once per changed Service and family.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use ipnet::IpNet;
 
@@ -14,7 +13,7 @@ use crate::event::{EndpointSlice, Service, ServiceType, TrafficPolicy};
 use crate::health_check::health_check_port;
 use crate::name::ServicePortName;
 use crate::node::merged;
-use crate::plan::{ServicePort, Unserved};
+use crate::plan::ServicePort;
 use crate::selection::{Here, Lists, lingering, merge, select};
 
 /// What decisions depend on besides the Service and its slices.
@@ -65,20 +64,11 @@ pub(crate) fn service_ports(
 /// A port without addresses and endpoints.
 fn bare(service: &Service, port: u16) -> ServicePort {
     ServicePort {
-        port,
-        cluster_ip: None,
-        load_balancer_ips: Box::default(),
-        external_ips: Box::default(),
-        node_port: None,
         health_check_node_port: health_check_port(service),
-        source_ranges: Box::default(),
         internal_traffic_policy: service.internal_traffic_policy,
         external_traffic_policy: external_traffic_policy(service),
         session_affinity: service.session_affinity,
-        cluster_endpoints: Arc::default(),
-        local_endpoints: Arc::default(),
-        lingering_endpoints: Box::default(),
-        unserved: Unserved::Reject,
+        ..ServicePort::new(port)
     }
 }
 

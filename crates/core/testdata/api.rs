@@ -491,6 +491,7 @@ pub enum Unserved {
     Drop,
 }
 impl ServicePort {
+    pub fn new(port: u16) -> Self {}
     pub fn external_addresses(&self) -> impl Iterator<Item = IpAddr> {}
     pub fn is_external(&self) -> bool {}
     pub fn has_frontend(&self) -> bool {}

@@ -1,27 +1,16 @@
 use super::*;
-use crate::event::TrafficPolicy;
 use crate::name::ObjectName;
 use crate::node::NodeConfig;
-use crate::plan::{Locality, Unserved};
+use crate::plan::Locality;
 
 fn service_port(endpoint: &str) -> Arc<ServicePort> {
     let at: SocketAddr = endpoint.parse().unwrap();
     let endpoint = Endpoint { address: at.ip(), port: at.port(), locality: Locality::Local };
     Arc::new(ServicePort {
-        port: 53,
         cluster_ip: Some("10.96.0.10".parse().unwrap()),
-        load_balancer_ips: Box::default(),
-        external_ips: Box::default(),
         node_port: Some(30053),
-        health_check_node_port: None,
-        source_ranges: Box::default(),
-        internal_traffic_policy: TrafficPolicy::Cluster,
-        external_traffic_policy: TrafficPolicy::Cluster,
-        session_affinity: None,
         cluster_endpoints: [endpoint].into(),
-        local_endpoints: Arc::default(),
-        lingering_endpoints: Box::default(),
-        unserved: Unserved::Reject,
+        ..ServicePort::new(53)
     })
 }
 
