@@ -1,7 +1,7 @@
 //! What others have on a node that is taken over, and that it stays to the last rule.
 
 use portolan_core::IpFamily;
-use portolan_testkit::netns::{Namespace, Program, load_ruleset, wait_until};
+use portolan_testkit::netns::{Namespace, NetnsError, Program, load_ruleset, wait_until};
 use portolan_testkit::upstream::{Xtables, kubelet};
 
 use crate::modes::Mode;
@@ -43,21 +43,31 @@ pub(super) fn load(node: &Namespace, kinds: &[Xtables]) {
 
 /// All that is in the node but for the tables of this mode of ours, without counts of packets.
 pub(super) fn all(node: &Namespace, kinds: &[Xtables], mode: Mode) -> Vec<String> {
-    let look = || {
-        let mut seen = vec![Program::new("ipset").args(["list", "-name"]).run().unwrap()];
+    look(node, kinds, mode).unwrap()
+}
+
+/// The same, while somebody changes it.
+///
+/// # Errors
+/// What a program had begun to list went meanwhile, as when a set goes whose rule was read just before.
+fn look(node: &Namespace, kinds: &[Xtables], mode: Mode) -> Result<Vec<String>, NetnsError> {
+    let of_xtables = || {
+        let mut seen = vec![Program::new("ipset").args(["list", "-name"]).run()?];
         for kind in kinds {
-            seen.extend(IpFamily::ALL.map(|family| without_counts(&kind.save(family).unwrap())));
+            for family in IpFamily::ALL {
+                seen.push(without_counts(&kind.save(family)?));
+            }
         }
-        seen
+        Ok(seen)
     };
-    let mut seen = node.run(look).unwrap();
-    let tables = node.run_program(&Program::new("nft").args(["list", "tables"])).unwrap();
+    let mut seen = node.run(of_xtables)??;
+    let tables = node.run_program(&Program::new("nft").args(["list", "tables"]))?;
     seen.push(tables.lines().filter(|line| !mode.uses_table(line)).collect::<Vec<_>>().join("\n"));
     for family in ["ip", "inet"] {
         let table = Program::new("nft").args(["--stateless", "list", "table", family, "somebody"]);
-        seen.push(node.run_program(&table).unwrap());
+        seen.push(node.run_program(&table)?);
     }
-    seen
+    Ok(seen)
 }
 
 fn without_counts(saved: &str) -> String {
@@ -71,7 +81,9 @@ fn without_counts(saved: &str) -> String {
 
 /// Waits until the node holds what it held before the old proxy came, and our tables.
 pub(super) fn wait_until_alone(node: &Namespace, kinds: &[Xtables], mode: Mode, before: &[String]) {
-    let removed = wait_until("leftovers are removed", PATIENCE, || all(node, kinds, mode) == before);
+    let removed = wait_until("leftovers are removed", PATIENCE, || {
+        look(node, kinds, mode).is_ok_and(|seen| seen == before)
+    });
     if removed.is_err() {
         assert_eq!(all(node, kinds, mode), before, "leftovers are not removed, or others' rules are");
     }
