@@ -8,3 +8,4 @@ mod load;
 mod processes;
 mod proxy;
 mod rules;
+mod sctp;

@@ -98,7 +98,7 @@ impl Scene {
             for (to, ip, port) in addresses {
                 let source_port = 40_000 + u16::try_from(clients.len()).unwrap();
                 let caller = Caller::from(namespace)
-                    .with_udp_source_port(source_port)
+                    .with_source_port(source_port)
                     .with_patience(Duration::from_millis(150));
                 clients.push((format!("{from} to {to}"), caller, SocketAddr::new(ip, port)));
             }

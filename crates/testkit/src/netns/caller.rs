@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::{Namespace, NetnsError, Tally, refusal};
+use super::{Namespace, NetnsError, Tally, refusal, sctp};
 
 /// Shorter than the kernel's first repetition of a lost SYN, which comes after one second: a connection that
 /// lost its first packet counts as failed rather than as slow.
@@ -31,6 +31,8 @@ pub enum Transport {
     Tcp,
     /// By one datagram.
     Udp,
+    /// By an association that is aborted after the answer, where the kernel has SCTP.
+    Sctp,
 }
 
 /// Why there is no answer.
@@ -101,9 +103,10 @@ impl Caller {
         self
     }
 
-    /// Sends datagrams from this port, so that no flow that is still remembered can be theirs.
+    /// Sends datagrams and opens associations from this port, so that no flow that is still remembered can be theirs.
+    /// Connections of TCP have the kernel's choice, which then begins a flow anew.
     #[must_use]
-    pub fn with_udp_source_port(mut self, port: u16) -> Self {
+    pub fn with_source_port(mut self, port: u16) -> Self {
         self.source_port = port;
         self
     }
@@ -136,6 +139,14 @@ impl Caller {
         self.namespace.run(|| self.ask(Transport::Udp, to))?
     }
 
+    /// Opens an association, reads the greeting and aborts the association.
+    ///
+    /// # Errors
+    /// As [`Caller::query_udp`]. Where the kernel has no SCTP, that is what the error says.
+    pub fn connect_sctp(&self, to: SocketAddr) -> Result<Answer, TrafficError> {
+        self.namespace.run(|| self.ask(Transport::Sctp, to))?
+    }
+
     /// Opens `connections` connections, a few at once, and counts the outcomes.
     ///
     /// # Errors
@@ -163,6 +174,7 @@ impl Caller {
         let answer = match transport {
             Transport::Tcp => self.greeting_tcp(to),
             Transport::Udp => self.greeting_udp(to),
+            Transport::Sctp => self.greeting_sctp(to),
         };
         answer.map_err(|source| TrafficError::Unanswered { to, source }).and_then(|text| parse(to, &text))
     }
@@ -186,12 +198,25 @@ impl Caller {
         Ok(socket)
     }
 
-    fn greeting_udp(&self, to: SocketAddr) -> io::Result<String> {
+    fn greeting_sctp(&self, to: SocketAddr) -> io::Result<String> {
+        let mut socket = sctp::connect(self.source_towards(to), to, self.patience)?;
+        socket.set_read_timeout(Some(self.patience))?;
+        // An association that is aborted is gone at both ends, and nobody waits for the other's good-bye.
+        socket.set_linger(Some(Duration::ZERO))?;
+        read_line(&mut socket)
+    }
+
+    /// Where to send from; what was not given is unspecified.
+    fn source_towards(&self, to: SocketAddr) -> SocketAddr {
         let unspecified = match to {
             SocketAddr::V4(_) => IpAddr::from([0; 4]),
             SocketAddr::V6(_) => IpAddr::from([0; 16]),
         };
-        let socket = UdpSocket::bind(SocketAddr::new(self.source.unwrap_or(unspecified), self.source_port))?;
+        SocketAddr::new(self.source.unwrap_or(unspecified), self.source_port)
+    }
+
+    fn greeting_udp(&self, to: SocketAddr) -> io::Result<String> {
+        let socket = UdpSocket::bind(self.source_towards(to))?;
         // Only a connected socket is told of ICMP errors.
         socket.connect(to)?;
         socket.set_read_timeout(Some(self.patience))?;

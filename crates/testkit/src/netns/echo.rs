@@ -1,8 +1,9 @@
 //! Servers in pods that say who they are and whom they see.
 //!
-//! Over TCP, a server greets every connection with one line, `<pod> <peer address>:<port>`, and then sends
-//! back each line it is sent: enough for one question, and for a connection that lasts. Over UDP, every
-//! datagram is answered with such a line. The peer address is the proof of what was masqueraded.
+//! Over TCP, and SCTP where the kernel has it, a server greets every connection with one line,
+//! `<pod> <peer address>:<port>`, and then sends back each line it is sent: enough for one question, and for a
+//! connection that lasts. Over UDP, every datagram is answered with such a line. The peer address is the proof of
+//! what was masqueraded.
 //!
 //! One thread serves all ports of a pod, so three pods answer some ten thousand connections a second on one
 //! core.
@@ -17,9 +18,9 @@ use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 
-use super::{Namespace, NetnsError};
+use super::{Namespace, NetnsError, sctp};
 
-/// A running server on some ports of one pod, TCP and UDP, IPv4 and IPv6.
+/// A running server on some ports of one pod, IPv4 and IPv6, by every protocol that the kernel has.
 ///
 /// Dropping it closes the ports and all connections: further ones are refused, as with a pod whose process
 /// ended.
@@ -30,7 +31,7 @@ pub struct EchoServer {
 }
 
 impl EchoServer {
-    /// Listens on `ports` in a namespace and answers as `name`.
+    /// Listens on `ports` in a namespace and answers as `name`; over SCTP at the addresses that it has now.
     ///
     /// # Errors
     /// When a port is taken; nothing listens then.
@@ -47,7 +48,7 @@ impl EchoServer {
     pub fn start_at(namespace: &Namespace, name: &str, addresses: &[SocketAddr]) -> Result<Self, NetnsError> {
         let runtime = Builder::new_current_thread().enable_io().build();
         let runtime = runtime.map_err(NetnsError::io("start the servers of", name))?;
-        let sockets = namespace.run(|| runtime.block_on(listen(addresses)))??;
+        let sockets = namespace.run(|| runtime.block_on(Sockets::listen(addresses)))??;
         let (stop, stopped) = oneshot::channel();
         let name = Arc::from(name);
         let thread = namespace.spawn(move || serve(&runtime, sockets, &name, stopped))?;
@@ -65,25 +66,55 @@ impl Drop for EchoServer {
     }
 }
 
-type Sockets = Vec<(TcpListener, UdpSocket)>;
+/// Sockets that nobody is served by yet.
+#[derive(Debug, Default)]
+struct Sockets {
+    /// Of TCP and SCTP.
+    listeners: Vec<TcpListener>,
+    datagrams: Vec<UdpSocket>,
+}
 
-async fn listen(addresses: &[SocketAddr]) -> Result<Sockets, NetnsError> {
-    let mut sockets = Vec::new();
-    for &address in addresses {
-        let port = format!("port {}", address.port());
-        let object = || if address.ip().is_unspecified() { port.clone() } else { address.to_string() };
-        let taken = || NetnsError::io("listen on", object());
-        let tcp = TcpListener::bind(address).await.map_err(taken())?;
-        sockets.push((tcp, UdpSocket::bind(address).await.map_err(taken())?));
+impl Sockets {
+    async fn listen(addresses: &[SocketAddr]) -> Result<Self, NetnsError> {
+        let mut sockets = Self::default();
+        for &address in addresses {
+            let taken = || NetnsError::io("listen on", object(address));
+            sockets.listeners.push(TcpListener::bind(address).await.map_err(taken())?);
+            sockets.datagrams.push(UdpSocket::bind(address).await.map_err(taken())?);
+        }
+        if sctp::speaks_sctp()? {
+            sockets.listen_sctp(addresses)?;
+        }
+        Ok(sockets)
     }
-    Ok(sockets)
+
+    fn listen_sctp(&mut self, addresses: &[SocketAddr]) -> Result<(), NetnsError> {
+        for &address in addresses {
+            let taken = |source| NetnsError::io("listen by SCTP on", object(address))(source);
+            let own =
+                if address.ip().is_unspecified() { sctp::own_addresses() } else { Ok(vec![address.ip()]) };
+            for ip in own.map_err(taken)? {
+                let listener =
+                    sctp::listen(SocketAddr::new(ip, address.port())).and_then(TcpListener::from_std);
+                self.listeners.push(listener.map_err(taken)?);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What is listened on, in words.
+fn object(address: SocketAddr) -> String {
+    if address.ip().is_unspecified() { format!("port {}", address.port()) } else { address.to_string() }
 }
 
 /// Serves until the handle is dropped, which shows as the channel's end.
 fn serve(runtime: &Runtime, sockets: Sockets, name: &Arc<str>, stopped: oneshot::Receiver<()>) {
-    for (tcp, udp) in sockets {
-        runtime.spawn(accept(tcp, Arc::clone(name)));
-        runtime.spawn(answer_datagrams(udp, Arc::clone(name)));
+    for listener in sockets.listeners {
+        runtime.spawn(accept(listener, Arc::clone(name)));
+    }
+    for socket in sockets.datagrams {
+        runtime.spawn(answer_datagrams(socket, Arc::clone(name)));
     }
     // Dropping the runtime afterwards ends all tasks and with them closes their sockets.
     drop(runtime.block_on(stopped));
@@ -103,7 +134,8 @@ async fn accept(listener: TcpListener, name: Arc<str>) {
 }
 
 async fn converse(stream: TcpStream, peer: SocketAddr, name: &str) -> io::Result<()> {
-    stream.set_nodelay(true)?;
+    // Sockets of SCTP know no such option, and need none: an answer alone on its way is not held back.
+    drop(stream.set_nodelay(true));
     let mut stream = BufReader::new(stream);
     stream.write_all(greeting(name, peer).as_bytes()).await?;
     let mut line = Vec::new();

@@ -70,6 +70,9 @@ pub enum NetnsError {
         /// All it had written.
         log: String,
     },
+    /// The kernel has no SCTP, and the environment says that it must.
+    #[error("this kernel has no SCTP, which PORTOLAN_SCTP=required asks for")]
+    NoSctp,
     /// An HTTP server answered something that is not HTTP.
     #[error("{url} did not answer in HTTP/1.1")]
     NotHttp {

@@ -29,7 +29,7 @@ pub use addresses::{
 };
 
 use self::script::{Layout, Script};
-use super::{EchoServer, Namespace, NetnsError, Program};
+use super::{EchoServer, Namespace, NetnsError, Program, sctp, speaks_sctp};
 
 /// A pod: its namespace and its two addresses.
 #[derive(Clone, Debug)]
@@ -170,10 +170,13 @@ impl Topology {
 
     /// Sets what must be set before interfaces come up: new ones copy the `default` values.
     fn set_sysctls(&self, layout: Layout) -> Result<(), NetnsError> {
+        // A kernel that loads SCTP for this has settings of it from then on.
+        let of_sctp = if speaks_sctp()? { sctp::SETTINGS } else { &[] };
         let pods = self.pods.iter().map(|pod| &pod.namespace);
         for namespace in pods.chain([&self.client, &self.node, &self.world]) {
             namespace.sysctl(script::EVERYWHERE)?;
             namespace.sysctl_where_known(script::WHERE_KNOWN)?;
+            namespace.sysctl(of_sctp)?;
         }
         self.client.sysctl(script::ON_CLIENT)?;
         self.node.sysctl(script::ON_NODE)?;

@@ -1,13 +1,14 @@
 //! Scenarios with real packets.
 //!
 //! Whoever serves the node (a backend in this process, a program, somebody else's proxy) is a
-//! [`ServedNode`]; [`run`] tells it what happens and asks by TCP and UDP what became of it.
+//! [`ServedNode`]; [`run`] tells it what happens and asks by TCP and UDP, and by SCTP where the kernel has it, what
+//! became of it.
 //!
 //! Nothing is taken for dropped because nobody was there: a *bystander* listens at every address that a
 //! scenario sends to, in the world beyond the node or on the node itself, and answers what gets through to
 //! it. So a packet that passes untouched is answered by a bystander, and silence means that it was dropped.
 //!
-//! Datagrams come from a new port each, since flows that are still tracked would go where they went.
+//! Datagrams and associations come from a new port each, since flows that are still tracked would go where they went.
 
 mod probe;
 mod site;
@@ -18,8 +19,8 @@ use portolan_core::event::Event;
 
 use self::site::Site;
 use super::check::Check;
-use super::{Memory, Mismatch, Need, Network, Scenario, Step};
-use crate::netns::{NetnsError, Topology};
+use super::{LeftOut, Memory, Mismatch, Need, Network, Scenario, Step};
+use crate::netns::{NetnsError, Topology, speaks_sctp};
 
 /// A node of a [`Topology`] that somebody serves.
 pub trait ServedNode {
@@ -51,13 +52,16 @@ pub fn network(scenario: &Scenario) -> Result<Topology, NetnsError> {
     }
 }
 
-/// Plays a scenario and compares. Packets that need what is `unmet` are not sent.
+/// Plays a scenario and compares. Packets that need what is `unmet` are not sent, nor those of SCTP where the
+/// kernel has none, which is printed then.
 ///
 /// # Panics
 /// Something else becomes of a packet than the scenario says; the message names all such packets of one
-/// step. Or the network cannot be made ready.
+/// step. Or the network cannot be made ready, or the kernel lacks SCTP although the environment says
+/// `PORTOLAN_SCTP=required`.
 pub fn run(name: &str, scenario: &Scenario, node: &mut impl ServedNode, unmet: &[Need]) {
     let play = |node: &mut _| -> Result<(), NetnsError> {
+        let unmet = &unmet_here(name, scenario, unmet)?;
         let mut site = Site::prepare(ServedNode::network(node), scenario)?;
         for (number, step) in scenario.steps.iter().enumerate() {
             let failures = play_step(step, node, &mut site, unmet)?;
@@ -69,6 +73,23 @@ pub fn run(name: &str, scenario: &Scenario, node: &mut impl ServedNode, unmet: &
         panic!("{name}: {}", portolan_core::backend::error_chain(&error));
     }
     node.assert_sound();
+}
+
+/// What is unmet, with what the kernel lacks.
+fn unmet_here(name: &str, scenario: &Scenario, unmet: &[Need]) -> Result<Vec<Need>, NetnsError> {
+    let mut unmet = unmet.to_vec();
+    if !unmet.contains(&Need::Sctp) && !speaks_sctp()? {
+        unmet.push(Need::Sctp);
+        if let LeftOut::Packets(of_sctp) = scenario.left_out(&[Need::Sctp]) {
+            report(&format!("{name}: this kernel has no SCTP, so {of_sctp} kinds of packet are not sent"));
+        }
+    }
+    Ok(unmet)
+}
+
+#[expect(clippy::print_stdout, reason = "what a test prints is for the one who runs it")]
+fn report(line: &str) {
+    println!("{line}");
 }
 
 /// Returns what is not as it should be.

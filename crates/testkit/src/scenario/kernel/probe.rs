@@ -158,14 +158,15 @@ impl Site {
         };
         let mut caller = Caller::from(namespace)
             .with_patience(patience)
-            .with_udp_source_port(self.next_udp_port.fetch_add(1, Ordering::Relaxed));
+            .with_source_port(self.next_source_port.fetch_add(1, Ordering::Relaxed));
         if let Some(address) = packet.from.address(packet.family) {
             caller = caller.with_source(address);
         }
         let start = Instant::now();
         let answer = match packet.protocol {
             Protocol::Udp => caller.query_udp(to),
-            Protocol::Tcp | Protocol::Sctp => caller.connect_tcp(to),
+            Protocol::Tcp => caller.connect_tcp(to),
+            Protocol::Sctp => caller.connect_sctp(to),
         };
         match answer {
             Err(TrafficError::NoCaller(error)) => Err(error),

@@ -17,8 +17,8 @@ use crate::scenario::{Memory, Scenario};
 
 /// What a bystander answers as.
 pub(super) const BYSTANDER: &str = "bystander";
-/// The first port that datagrams come from; below those that the kernel chooses on its own.
-const FIRST_UDP_PORT: u16 = 10_000;
+/// The first port that datagrams and associations come from; below those that the kernel chooses on its own.
+const FIRST_SOURCE_PORT: u16 = 10_000;
 /// How long the kernel may take to put an address to use.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -31,7 +31,7 @@ pub(super) struct Site {
     world: Namespace,
     pub(super) node_addresses: Vec<IpAddr>,
     pub(super) memory: Memory,
-    pub(super) next_udp_port: AtomicU16,
+    pub(super) next_source_port: AtomicU16,
     bystanders: BTreeSet<SocketAddr>,
     servers: Vec<EchoServer>,
     /// Bystanders on the node, which may have to make room.
@@ -62,7 +62,7 @@ impl Site {
             world: net.world().clone(),
             node_addresses: node_addresses(),
             memory: Memory::default(),
-            next_udp_port: AtomicU16::new(FIRST_UDP_PORT),
+            next_source_port: AtomicU16::new(FIRST_SOURCE_PORT),
             bystanders: BTreeSet::new(),
             servers,
             on_node: Vec::new(),
