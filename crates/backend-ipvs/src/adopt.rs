@@ -2,11 +2,11 @@
 //!
 //! An earlier run of this proxy, or kube-proxy, may have left all of it; then only the difference is written.
 //! Virtual servers that no plan wants are removed if they are ours to remove: their address is one of our
-//! device's, or the node's own and our sets list it as a Service's. Others stay, whatever they are;
-//! kube-proxy would remove them.
+//! device's, or the node's own, or was while we have been running, and our sets list it as a Service's. Others stay,
+//! whatever they are; kube-proxy would remove them.
 
 use std::collections::{HashMap, HashSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use portolan_core::Protocol;
@@ -21,11 +21,13 @@ use crate::state::{Loaded, add, dismiss};
 use crate::surroundings::{HostAddresses, Surroundings, own_servers};
 use crate::wanted::{Serving, Wanted};
 
-/// Reads the kernel, and says what it takes to make it follow the plan.
+/// Reads the kernel, and says what it takes to make it follow the plan. What was loaded `before` tells which
+/// addresses were the node's.
 pub(crate) fn compare(
     plan: &NodePlan,
     options: &Options,
     kernel: &mut impl Kernel,
+    before: Option<&Loaded>,
     now: Instant,
 ) -> Result<(Loaded, Changes), KernelError> {
     let addresses = kernel.addresses()?;
@@ -34,7 +36,8 @@ pub(crate) fn compare(
     let mut loaded = Loaded::new(here);
     let servers = collect(plan, &mut loaded);
     let mut changes = Changes::new(plan.family);
-    let present = Present::read(kernel, addresses)?;
+    let mut present = Present::read(kernel, addresses)?;
+    present.given_up = before.map(|before| before.here.elsewhere.clone()).unwrap_or_default();
     compare_members(&loaded, &present, &mut changes);
     compare_addresses(&loaded, &present, &mut changes);
     compare_servers(
@@ -50,6 +53,8 @@ pub(crate) fn compare(
 /// What the kernel has before anything is changed.
 struct Present {
     addresses: HostAddresses,
+    /// Addresses that were the node's.
+    given_up: HashSet<IpAddr>,
     members: HashMap<Set, HashSet<Member>>,
     servers: Vec<Server>,
 }
@@ -60,7 +65,7 @@ impl Present {
         for set in Set::ALL {
             members.insert(*set, kernel.members(*set)?);
         }
-        Ok(Self { addresses, members, servers: kernel.servers()? })
+        Ok(Self { addresses, given_up: HashSet::new(), members, servers: kernel.servers()? })
     }
 
     fn has(&self, set: Set, member: &Member) -> bool {
@@ -69,8 +74,9 @@ impl Present {
 
     /// Whether a virtual server is ours, or was of an earlier run, or kube-proxy's.
     fn is_ours(&self, key: &ServerKey) -> bool {
-        self.addresses.on_device.contains(&key.address)
-            || self.addresses.elsewhere.contains(&key.address) && self.is_listed(key)
+        let is_nodes =
+            [&self.addresses.elsewhere, &self.given_up].iter().any(|ips| ips.contains(&key.address));
+        self.addresses.on_device.contains(&key.address) || is_nodes && self.is_listed(key)
     }
 
     /// Whether a set has it as a node port, or as an address of a Service that is the node's as well.

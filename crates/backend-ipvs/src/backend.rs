@@ -7,14 +7,15 @@ use async_trait::async_trait;
 use portolan_core::backend::Scope;
 use portolan_core::plan::{NodePlan, NodeSettings, ServicePort};
 use portolan_core::{ApplyReport, BackendError, ChangeSet, IpFamily, ProxyBackend, ProxyMode};
-use portolan_ipvs::{Sent, ServerChange};
+use portolan_ipvs::{Carried, IpvsError, Sent, ServerChange};
 use portolan_leftovers::Part;
 
 use crate::Options;
 use crate::adopt;
 use crate::changes::{Change, Changes};
 use crate::kernel::{Kernel, KernelError};
-use crate::rules::{self, Written};
+use crate::refused;
+use crate::rules::{self, Reader, Rules, Written};
 use crate::state::{Loaded, Turn};
 use crate::surroundings::{HostAddresses, own_servers};
 use crate::wanted::Wanted;
@@ -30,6 +31,19 @@ pub struct IpvsBackend<K> {
     clock: Clock,
     /// What the kernel has, if that is known.
     loaded: Option<Loaded>,
+}
+
+/// What one apply has come to so far.
+struct Round {
+    report: ApplyReport,
+    /// What the kernel refused, while it carried out everything else.
+    refused: Vec<(Change, IpvsError)>,
+}
+
+impl Round {
+    fn new(scope: Scope) -> Self {
+        Self { report: ApplyReport { scope, ..ApplyReport::default() }, refused: Vec::new() }
+    }
 }
 
 impl<K: Kernel> IpvsBackend<K> {
@@ -49,20 +63,22 @@ impl<K: Kernel> IpvsBackend<K> {
         &mut self.kernel
     }
 
-    /// Compares the whole plan with what the kernel has. Rules come between the sets that they ask and the
-    /// servers that need them.
-    fn load(&mut self, plan: &NodePlan, rules: (String, Written)) -> Result<ApplyReport, KernelError> {
+    /// Compares the whole plan with what the kernel has.
+    ///
+    /// Rules come between the sets that they ask and the servers that need them. But where another mode's rules
+    /// lead connections to endpoints they go on doing so until the servers are ready.
+    fn load(&mut self, plan: &NodePlan, before: Option<&Loaded>) -> Result<ApplyReport, KernelError> {
         let now = (self.clock)();
-        let mut report = ApplyReport { scope: Scope::Full, ..ApplyReport::default() };
-        report.operations += self.kernel.prepare()?;
-        let (mut loaded, mut changes) = adopt::compare(plan, &self.options, &mut self.kernel, now)?;
-        loaded.rules = rules;
-        self.carry_out(&changes.take_members_in(), &mut report)?;
-        self.write_rules(&mut loaded, &plan.node, &mut report)?;
-        self.carry_out(&changes.in_order(), &mut report)?;
-        report.follow_up = loaded.graceful.next_look(now);
-        self.loaded = Some(loaded);
-        Ok(report)
+        let mut round = Round::new(Scope::Full);
+        round.report.operations += self.kernel.prepare()?;
+        let (mut loaded, mut changes) = adopt::compare(plan, &self.options, &mut self.kernel, before, now)?;
+        let present = read_rules(&mut self.kernel)?;
+        let first = if present.translates() { changes.take_additions() } else { changes.take_members_in() };
+        self.carry_out(&first, &mut round)?;
+        loaded.rules =
+            self.write_rules(&plan.node, present, before.map(|before| &before.rules), &mut round)?;
+        self.carry_out(&changes.in_order(), &mut round)?;
+        self.end(loaded, plan, round, now)
     }
 
     /// Brings what the change set names up to date.
@@ -73,7 +89,7 @@ impl<K: Kernel> IpvsBackend<K> {
         changes: &ChangeSet,
     ) -> Result<ApplyReport, KernelError> {
         let now = (self.clock)();
-        let mut report = ApplyReport::default();
+        let mut round = Round::new(Scope::Partial);
         let mut turn = Turn::default();
         let mut todo = Changes::new(self.family);
         for (name, old) in changes.service_ports() {
@@ -87,13 +103,27 @@ impl<K: Kernel> IpvsBackend<K> {
         turn.finish(&mut loaded, &mut todo, now);
         self.look_at_retired(&mut loaded, &mut todo, now)?;
         // They follow from the node's settings alone; that others changed them is found by looking, now and then.
-        if changes.old_node().is_some() {
-            let rules = rules::input(&rules::tables(self.family, &plan.node), |_, _| true);
-            if loaded.rules.0 != rules {
-                self.write_rules(&mut loaded, &plan.node, &mut report)?;
-            }
+        if changes.old_node().is_some() && loaded.rules.wanted != self.wanted_rules(&plan.node) {
+            let present = read_rules(&mut self.kernel)?;
+            loaded.rules = self.write_rules(&plan.node, present, Some(&loaded.rules), &mut round)?;
         }
-        self.carry_out(&todo.in_order(), &mut report)?;
+        self.carry_out(&todo.in_order(), &mut round)?;
+        self.end(loaded, plan, round, now)
+    }
+
+    /// Remembers what the kernel now has, unless it refused something: then nothing is believed of it, and
+    /// everything is compared when it is tried again.
+    fn end(
+        &mut self,
+        loaded: Loaded,
+        plan: &NodePlan,
+        round: Round,
+        now: Instant,
+    ) -> Result<ApplyReport, KernelError> {
+        let Round { mut report, refused } = round;
+        if let Some(refusal) = refused::judge(refused, plan, &loaded.here) {
+            return Err(refusal);
+        }
         report.follow_up = loaded.graceful.next_look(now);
         self.loaded = Some(loaded);
         Ok(report)
@@ -115,60 +145,67 @@ impl<K: Kernel> IpvsBackend<K> {
         Ok(())
     }
 
-    /// Loads the rules unless they are as they were left, and remembers how the program prints them.
+    fn wanted_rules(&self, node: &NodeSettings) -> String {
+        rules::input(&rules::tables(self.family, node), &Written::default())
+    }
+
+    /// Loads the rules unless those that are there are the same, or were `known` to be printed like this.
     fn write_rules(
         &mut self,
-        loaded: &mut Loaded,
         node: &NodeSettings,
-        report: &mut ApplyReport,
-    ) -> Result<(), KernelError> {
+        present: Written,
+        known: Option<&Rules>,
+        round: &mut Round,
+    ) -> Result<Rules, KernelError> {
         let tables = rules::tables(self.family, node);
-        let wanted = rules::input(&tables, |_, _| true);
-        let present = read_rules(&mut self.kernel, &tables)?;
-        if loaded.rules == (wanted.clone(), present.clone()) {
-            return Ok(());
+        let there = Rules { wanted: self.wanted_rules(node), printed: present };
+        if there.printed.is(&tables) || known == Some(&there) {
+            return Ok(there);
         }
-        let input = rules::input(&tables, |table, jump| present.has(table, jump));
+        let input = rules::input(&tables, &there.printed);
         let began = Instant::now();
         self.kernel.load_rules(&input)?;
-        report.longest_transaction = report.longest_transaction.max(began.elapsed());
         let lines = input.lines().count();
+        let report = &mut round.report;
+        report.longest_transaction = report.longest_transaction.max(began.elapsed());
         report.operations += lines;
         report.messages += lines;
         report.bytes += input.len();
         report.transactions += 1;
-        loaded.rules = (wanted, read_rules(&mut self.kernel, &tables)?);
-        Ok(())
+        Ok(Rules { wanted: there.wanted, printed: read_rules(&mut self.kernel)? })
     }
 
-    fn carry_out(&mut self, changes: &[Change], report: &mut ApplyReport) -> Result<(), KernelError> {
+    fn carry_out(&mut self, changes: &[Change], round: &mut Round) -> Result<(), KernelError> {
         if changes.is_empty() {
             return Ok(());
         }
         let began = Instant::now();
-        let Sent { messages, bytes, calls } = self.kernel.carry_out(changes)?;
+        let Carried { sent: Sent { messages, bytes, calls }, refused } = self.kernel.carry_out(changes)?;
+        let report = &mut round.report;
         report.longest_transaction = report.longest_transaction.max(longest(began.elapsed(), calls));
         report.operations += changes.len();
         report.messages += messages;
         report.bytes += bytes;
         report.transactions += calls;
+        let of = |place: usize| changes.get(place).cloned();
+        round.refused.extend(refused.into_iter().filter_map(|(place, why)| Some((of(place)?, why))));
         Ok(())
     }
 
     fn try_apply(&mut self, plan: &NodePlan, changes: &ChangeSet) -> Result<ApplyReport, KernelError> {
         // Taken out, so that after a failure nothing is believed of the kernel.
-        match self.loaded.take() {
-            None => self.load(plan, (String::new(), Written::default())),
-            Some(loaded) if changes.is_complete() || touches_node(&loaded, plan, changes) => {
-                self.load(plan, loaded.rules)
-            }
-            Some(loaded) => match changes.old_node() {
-                Some(old) if old.node_port_addresses != plan.node.node_port_addresses => {
-                    self.load(plan, loaded.rules)
-                }
-                _ => self.update(loaded, plan, changes),
-            },
-        }
+        let Some(loaded) = self.loaded.take() else { return self.load(plan, None) };
+        let node_ports_move = |old: &NodeSettings| old.node_port_addresses != plan.node.node_port_addresses;
+        let is_load = changes.is_complete()
+            || changes.old_node().is_some_and(node_ports_move)
+            || touches_node(&loaded, plan, changes)
+            || self.has_moved(&loaded)?;
+        if is_load { self.load(plan, Some(&loaded)) } else { self.update(loaded, plan, changes) }
+    }
+
+    /// Whether the node's own addresses are others than they were.
+    fn has_moved(&mut self, loaded: &Loaded) -> Result<bool, KernelError> {
+        Ok(self.kernel.addresses_changed()? && self.kernel.addresses()?.elsewhere != loaded.here.elsewhere)
     }
 
     /// Whether everything that others might remove at once is there, and the node has the addresses that it had.
@@ -184,16 +221,7 @@ impl<K: Kernel> IpvsBackend<K> {
         {
             return Ok(false);
         }
-        // Which chains are looked for does not depend on the settings.
-        let settings = NodeSettings {
-            local_detector: None,
-            masquerade_all: false,
-            masquerade_mark: 0,
-            node_port_addresses: portolan_core::plan::NodePortAddresses::All,
-            service_cidrs: Vec::new(),
-        };
-        let tables = rules::tables(self.family, &settings);
-        Ok(read_rules(&mut self.kernel, &tables)? == loaded.rules.1)
+        Ok(read_rules(&mut self.kernel)? == loaded.rules.printed)
     }
 }
 
@@ -207,8 +235,8 @@ fn touches_node(loaded: &Loaded, plan: &NodePlan, changes: &ChangeSet) -> bool {
     })
 }
 
-fn read_rules(kernel: &mut impl Kernel, tables: &[rules::Table]) -> Result<Written, KernelError> {
-    let mut reader = Written::reader(tables);
+fn read_rules(kernel: &mut impl Kernel) -> Result<Written, KernelError> {
+    let mut reader = Reader::default();
     kernel.saved_rules(&mut |line| reader.line(line))?;
     Ok(reader.finish())
 }

@@ -96,13 +96,18 @@ impl Changes {
         members.into_iter().map(remove).collect()
     }
 
-    /// All of them in order.
-    pub(crate) fn in_order(mut self) -> Vec<Change> {
-        let known = |ips: &[IpAddr]| ips.iter().map(|ip| (Set::IpvsIps, Member::Ip(*ip))).collect();
+    /// All that comes, in order.
+    pub(crate) fn take_additions(&mut self) -> Vec<Change> {
         let mut all = self.take_members_in();
         all.extend(self.servers.drain(..).map(Change::Server));
         all.extend(self.additions(known(&self.addresses_in)));
         all.extend(self.addresses_in.drain(..).map(Change::AddAddress));
+        all
+    }
+
+    /// All of them in order.
+    pub(crate) fn in_order(mut self) -> Vec<Change> {
+        let mut all = self.take_additions();
         all.extend(self.destinations_out.drain(..).map(Change::Server));
         all.extend(self.servers_out.drain(..).map(Change::Server));
         let unknown = known(&self.addresses_out);
@@ -112,6 +117,11 @@ impl Changes {
         all.extend(self.removals(members_out));
         all
     }
+}
+
+/// How the filter knows addresses of the device.
+fn known(ips: &[IpAddr]) -> Vec<(Set, Member)> {
+    ips.iter().map(|ip| (Set::IpvsIps, Member::Ip(*ip))).collect()
 }
 
 #[cfg(test)]

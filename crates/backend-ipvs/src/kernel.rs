@@ -6,7 +6,7 @@ mod settings;
 
 use std::collections::HashSet;
 
-use portolan_ipvs::{Destination, Member, Sent, Server, ServerKey, Set};
+use portolan_ipvs::{Carried, Destination, Member, Server, ServerKey, Set};
 
 use crate::changes::Change;
 use crate::surroundings::HostAddresses;
@@ -29,6 +29,13 @@ pub trait Kernel: Send {
     /// # Errors
     /// They cannot be read.
     fn addresses(&mut self) -> Result<HostAddresses, KernelError>;
+
+    /// Whether an address of the node itself may have come or gone since the addresses were last read: cheap, for
+    /// it is asked with each change.
+    ///
+    /// # Errors
+    /// That cannot be found out.
+    fn addresses_changed(&mut self) -> Result<bool, KernelError>;
 
     /// All virtual servers of the family, whosever they are.
     ///
@@ -54,11 +61,12 @@ pub trait Kernel: Send {
     /// It cannot be read.
     fn members(&mut self, set: Set) -> Result<HashSet<Member>, KernelError>;
 
-    /// Carries changes out, in this order.
+    /// Carries changes out, in this order, whatever becomes of the others. What is refused is said by its place
+    /// in the list.
     ///
     /// # Errors
-    /// One was refused; of the others some were carried out.
-    fn carry_out(&mut self, changes: &[Change]) -> Result<Sent, KernelError>;
+    /// The kernel could not be asked, or did not answer; some were carried out.
+    fn carry_out(&mut self, changes: &[Change]) -> Result<Carried, KernelError>;
 
     /// Everything that `iptables-save` prints.
     ///

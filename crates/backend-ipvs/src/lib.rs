@@ -25,8 +25,8 @@
 //! # Modules
 //!
 //! `wanted` says what a service port takes, `state` what a change of it takes, `graceful` when an endpoint may
-//! go that has connections: these are pure. `adopt` compares everything. `rules` writes the rules. [`Kernel`]
-//! is what all of it is carried out by.
+//! go that has connections, `refused` whom a refusal concerns: these are pure. `adopt` compares everything. `rules`
+//! writes the rules. [`Kernel`] is what all of it is carried out by.
 
 mod adopt;
 mod backend;
@@ -35,6 +35,7 @@ mod factory;
 mod graceful;
 mod kernel;
 mod options;
+mod refused;
 mod rules;
 mod state;
 mod surroundings;

@@ -6,6 +6,10 @@
 //! open to everybody are guarded against the node itself by the same two sets and before IPVS chooses (mangle),
 //! where kube-proxy needs a rule for each address. And what is sent to an address of a Service is accepted
 //! before node ports are looked at, so that a port which happens to be a node port's too is not masqueraded.
+//! And addresses of Services answer pings, as any address of a node does; kube-proxy refuses them together with
+//! what is for no port of a Service.
+//!
+//! Rules are spelled as `iptables-save` prints them, so that those of an earlier run are seen to be the same.
 
 mod written;
 
@@ -15,7 +19,16 @@ use portolan_core::IpFamily;
 use portolan_core::plan::{LocalDetector, NodeSettings};
 use portolan_ipvs::Set;
 
-pub(crate) use written::Written;
+pub(crate) use written::{Reader, Written};
+
+/// The rules that were loaded.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Rules {
+    /// As they were wanted: input that loads all of them.
+    pub(crate) wanted: String,
+    /// What the program then printed.
+    pub(crate) printed: Written,
+}
 
 /// A table with its chains, each with its rules.
 pub(crate) struct Table {
@@ -25,6 +38,7 @@ pub(crate) struct Table {
 }
 
 /// The way from a chain of the kernel into one of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Jump {
     pub(crate) from: &'static str,
     pub(crate) to: &'static str,
@@ -57,6 +71,22 @@ const FILTER_JUMPS: [Jump; 5] = [
 ];
 const MANGLE_JUMPS: [Jump; 1] = [jump("OUTPUT", "KUBE-IPVS-OUT-FILTER", "kubernetes ipvs access filter")];
 
+/// Our chains by their tables, whatever the settings, in the order in which they are written.
+pub(crate) const CHAINS: [(&str, &[&str]); 3] = [
+    ("nat", &["KUBE-SERVICES", "KUBE-LOAD-BALANCER", "KUBE-NODE-PORT", "KUBE-MARK-MASQ", "KUBE-POSTROUTING"]),
+    ("mangle", &["KUBE-IPVS-OUT-FILTER", "KUBE-SOURCE-RANGES-FIREWALL"]),
+    (
+        "filter",
+        &[
+            "KUBE-FORWARD",
+            "KUBE-NODE-PORT",
+            "KUBE-PROXY-FIREWALL",
+            "KUBE-SOURCE-RANGES-FIREWALL",
+            "KUBE-IPVS-FILTER",
+        ],
+    ),
+];
+
 /// All tables, in the order in which they are written.
 pub(crate) fn tables(family: IpFamily, node: &NodeSettings) -> [Table; 3] {
     [
@@ -79,13 +109,13 @@ fn nat(family: IpFamily, node: &NodeSettings) -> Vec<(&'static str, Vec<String>)
             ],
         ),
         ("KUBE-NODE-PORT", node_ports(family)),
-        ("KUBE-MARK-MASQ", vec![format!("-j MARK --or-mark {mark:#x}")]),
+        ("KUBE-MARK-MASQ", vec![format!("-j MARK --set-xmark {mark:#x}/{mark:#x}")]),
         (
             "KUBE-POSTROUTING",
             vec![
                 format!("{hairpin} -j MASQUERADE"),
                 format!("-m mark ! --mark {mark:#x}/{mark:#x} -j RETURN"),
-                format!("-j MARK --xor-mark {mark:#x}"),
+                format!("-j MARK --set-xmark {mark:#x}/0x0"),
                 "-m comment --comment \"kubernetes service traffic requiring SNAT\" -j MASQUERADE --random-fully"
                     .to_owned(),
             ],
@@ -109,7 +139,7 @@ fn services(family: IpFamily, node: &NodeSettings) -> Vec<String> {
     if node.masquerade_all {
         rules.push(format!("{cluster_ip} {masquerade}"));
     } else if let Some(detector) = &node.local_detector {
-        rules.push(format!("{cluster_ip} {} {masquerade}", not_local(detector)));
+        rules.push(format!("{}{cluster_ip} {masquerade}", not_local(detector)));
     }
     rules.push(format!("{} {masquerade}", matching(family, Set::ExternalIp, "dst,dst")));
     for set in [Set::ClusterIp, Set::LoadBalancer, Set::ExternalIp, Set::ExternalIpLocal] {
@@ -180,8 +210,13 @@ fn access(family: IpFamily, health: &str) -> Vec<String> {
     let mut rules: Vec<_> =
         served.iter().map(|set| format!("{} -j RETURN", matching(family, *set, "dst,dst"))).collect();
     rules.push(format!("{health} -j RETURN"));
+    let (ping, refusal) = match family {
+        IpFamily::V4 => ("-p icmp -m icmp --icmp-type 8", "icmp-port-unreachable"),
+        IpFamily::V6 => ("-p ipv6-icmp -m icmp6 --icmpv6-type 128", "icmp6-port-unreachable"),
+    };
+    rules.push(format!("{ping} -j RETURN"));
     let addresses = matching(family, Set::IpvsIps, "dst");
-    rules.push(format!("-m conntrack --ctstate NEW {addresses} -j REJECT"));
+    rules.push(format!("-m conntrack --ctstate NEW {addresses} -j REJECT --reject-with {refusal}"));
     rules
 }
 
@@ -189,12 +224,12 @@ fn matching(family: IpFamily, set: Set, directions: &str) -> String {
     format!("-m set --match-set {} {directions}", set.name(family))
 }
 
-/// Matches what no pod of this node sent.
+/// Matches what no pod of this node sent; with a blank behind it, if it is anything.
 fn not_local(detector: &LocalDetector) -> String {
     match detector {
-        LocalDetector::Cidr(net) => format!("! -s {net}"),
-        LocalDetector::Interface(name) => format!("! -i {}", word(name)),
-        LocalDetector::InterfacePrefix(prefix) => format!("! -i {}+", word(prefix)),
+        LocalDetector::Cidr(net) => format!("! -s {} ", net.trunc()),
+        LocalDetector::Interface(name) => format!("! -i {} ", word(name)),
+        LocalDetector::InterfacePrefix(prefix) => format!("! -i {}+ ", word(prefix)),
         // No other kind is known; taking everybody for a stranger costs them their address and no more.
         _ => String::new(),
     }
@@ -205,9 +240,9 @@ fn word(name: &str) -> String {
     name.chars().filter(|c| c.is_ascii_graphic() && !"\"'\\".contains(*c)).collect()
 }
 
-/// Input for `iptables-restore` that makes all chains be so, each table at once. Jumps that are there already
-/// stay where they are.
-pub(crate) fn input(tables: &[Table], has: impl Fn(&str, &Jump) -> bool) -> String {
+/// Input for `iptables-restore` that makes all chains be so, each table at once, whatever there is. Jumps that
+/// are there already stay where they are; those that lead into our chains and are not ours go.
+pub(crate) fn input(tables: &[Table], present: &Written) -> String {
     let mut input = String::new();
     // Writing to a String cannot fail.
     for table in tables {
@@ -215,12 +250,15 @@ pub(crate) fn input(tables: &[Table], has: impl Fn(&str, &Jump) -> bool) -> Stri
         for (chain, _) in &table.chains {
             let _ = writeln!(input, ":{chain} - [0:0]");
         }
+        for jump in present.other_jumps(table) {
+            let _ = writeln!(input, "-D {jump}");
+        }
         for (chain, rules) in &table.chains {
             for rule in rules {
                 let _ = writeln!(input, "-A {chain} {rule}");
             }
         }
-        for jump in table.jumps.iter().filter(|jump| !has(table.name, jump)) {
+        for jump in table.jumps.iter().filter(|jump| !present.has(table.name, jump)) {
             let _ = writeln!(input, "-I {} {}", jump.from, jump.rule());
         }
         input.push_str("COMMIT\n");

@@ -9,7 +9,7 @@ use portolan_ipvs::{Member, ServerChange, ServerKey, Set};
 
 use crate::changes::Changes;
 use crate::graceful::Graceful;
-use crate::rules::Written;
+use crate::rules::Rules;
 use crate::surroundings::Surroundings;
 use crate::tally::Tally;
 use crate::wanted::{NOTHING_NEW, Serving, Wanted};
@@ -21,8 +21,8 @@ pub(crate) struct Loaded {
     pub(crate) addresses: Tally<IpAddr>,
     pub(crate) members: Tally<(Set, Member)>,
     pub(crate) graceful: Graceful,
-    /// The input that the rules were made with, and what the program prints of them.
-    pub(crate) rules: (String, Written),
+    /// The rules, as they were wanted and as the program prints them.
+    pub(crate) rules: Rules,
     /// One of the virtual servers, to see whether somebody removed all.
     pub(crate) sample: Option<ServerKey>,
 }
@@ -138,7 +138,7 @@ impl Loaded {
             addresses: Tally::default(),
             members: Tally::default(),
             graceful: Graceful::default(),
-            rules: (String::new(), Written::default()),
+            rules: Rules::default(),
             sample: None,
         }
     }

@@ -24,9 +24,14 @@ pub struct HostAddresses {
 }
 
 impl HostAddresses {
+    /// Whether an address is one that means something by itself.
+    pub(crate) fn counts(ip: IpAddr) -> bool {
+        !matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local())
+    }
+
     /// Takes one in.
     pub(crate) fn insert(&mut self, ip: IpAddr, is_on_device: bool) {
-        if !is_link_local(ip) {
+        if Self::counts(ip) {
             let set = if is_on_device { &mut self.on_device } else { &mut self.elsewhere };
             set.insert(ip);
         }
@@ -74,10 +79,6 @@ pub(crate) fn own_servers(name: &ServicePortName, port: &ServicePort, here: &Sur
     let all = port.cluster_ip.into_iter().chain(port.external_addresses());
     let own = all.filter(|ip| here.elsewhere.contains(ip));
     own.map(|address| ServerKey { protocol: name.protocol, address, port: port.port }).collect()
-}
-
-fn is_link_local(ip: IpAddr) -> bool {
-    matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local())
 }
 
 #[cfg(test)]

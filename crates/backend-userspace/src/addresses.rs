@@ -3,19 +3,13 @@
 //! Node ports answer on them, and who sends from one of them is a program on the node.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, SocketAddrV6};
-use std::os::fd::AsRawFd;
 
-use nix::sys::socket::{AddressFamily, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, socket};
 use portolan_core::IpFamily;
+use portolan_netlink::route::AddressMonitor;
 use portolan_netlink::{NetlinkError, NetlinkSocket, Protocol};
 use tokio::net::UdpSocket;
 
 use crate::rtnetlink::{self, InterfaceAddress, kind};
-
-/// `RTMGRP_IPV4_IFADDR` and `RTMGRP_IPV6_IFADDR`, linux/rtnetlink.h.
-const ADDRESSES_V4: u32 = 0x10;
-const ADDRESSES_V6: u32 = 0x100;
 
 /// All addresses of one family, without loopback's.
 ///
@@ -33,18 +27,6 @@ pub(crate) fn list(family: IpFamily) -> Result<Vec<InterfaceAddress>, NetlinkErr
     Ok(all)
 }
 
-impl InterfaceAddress {
-    /// A port of this address. Link-local ones (RFC 4291 section 2.5.6) mean something on one interface only.
-    pub(crate) fn socket(self, port: u16) -> SocketAddr {
-        match self.address {
-            IpAddr::V6(address) if address.is_unicast_link_local() => {
-                SocketAddrV6::new(address, port, 0, self.interface).into()
-            }
-            address => SocketAddr::new(address, port),
-        }
-    }
-}
-
 /// Wakes up when addresses of a family come or go.
 ///
 /// The runtime waits for datagrams, and a netlink socket's messages are no others; what the type says of
@@ -58,11 +40,8 @@ impl Changes {
     /// # Errors
     /// The kernel gives no such socket.
     pub(crate) fn of(family: IpFamily) -> io::Result<Self> {
-        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-        let fd = socket(AddressFamily::Netlink, SockType::Datagram, flags, SockProtocol::NetlinkRoute)?;
-        let group = if family == IpFamily::V4 { ADDRESSES_V4 } else { ADDRESSES_V6 };
-        bind(fd.as_raw_fd(), &NetlinkAddr::new(0, group))?;
-        Ok(Self(UdpSocket::from_std(fd.into())?))
+        let monitor = AddressMonitor::open(rtnetlink::family(family)).map_err(io::Error::other)?;
+        Ok(Self(UdpSocket::from_std(monitor.into_socket().into())?))
     }
 
     /// Returns after at least one change, having taken in word of all there were so far.

@@ -3,12 +3,18 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use portolan_core::IpFamily;
+use portolan_netlink::route::Family;
 
 /// `AF_INET` or `AF_INET6`, linux/socket.h; netfilter's numbers are the same.
 pub(crate) const fn number(family: IpFamily) -> u8 {
+    routed(family).number()
+}
+
+/// The family as rtnetlink calls it.
+pub(crate) const fn routed(family: IpFamily) -> Family {
     match family {
-        IpFamily::V4 => 2,
-        IpFamily::V6 => 10,
+        IpFamily::V4 => Family::V4,
+        IpFamily::V6 => Family::V6,
     }
 }
 

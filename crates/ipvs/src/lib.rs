@@ -22,8 +22,9 @@ mod servers;
 mod sets;
 
 pub use error::IpvsError;
-pub use links::{Address, AddressChange, DEVICE, Link, Links};
-pub use sent::Sent;
+pub use links::{AddressChange, AddressWatch, DEVICE, Link, Links};
+pub use portolan_netlink::route::InterfaceAddress;
+pub use sent::{Carried, Sent};
 pub use servers::{
     Destination, Server, ServerChange, ServerKey, ServerSettings, Servers, Timeouts, server_flag,
 };

@@ -1,16 +1,14 @@
 //! Interfaces and addresses, over rtnetlink.
 
 mod change;
-mod wire;
-
-use std::net::IpAddr;
 
 use portolan_core::IpFamily;
-use portolan_netlink::{Message, MessageWriter, NetlinkSocket, Protocol, flag};
+use portolan_netlink::route::{self, AddressMonitor, Heard, InterfaceAddress, kind};
+use portolan_netlink::{Message, MessageWriter, NetlinkError, NetlinkSocket, Protocol, flag};
 
 pub use change::AddressChange;
 
-use crate::sent::{Sent, send_all};
+use crate::sent::{Carried, Sent, send_all};
 use crate::{IpvsError, address};
 
 /// The device that has the addresses of the virtual servers, as kube-proxy calls it.
@@ -35,23 +33,6 @@ impl Link {
     }
 }
 
-/// An address of an interface.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Address {
-    /// The interface's number.
-    pub device: u32,
-    /// The address.
-    pub ip: IpAddr,
-    scope: u8,
-}
-
-impl Address {
-    /// Whether somebody gave it to its interface, other than the kernel.
-    pub fn is_lasting(&self) -> bool {
-        self.scope != wire::SCOPE_LINK
-    }
-}
-
 /// The interfaces of the network namespace that the socket was opened in.
 #[derive(Debug)]
 pub struct Links {
@@ -73,9 +54,11 @@ impl Links {
     /// # Errors
     /// The kernel refuses, or does not answer.
     pub fn find(&mut self, name: &str) -> Result<Option<Link>, IpvsError> {
-        let by_name = |request: &mut MessageWriter<'_>| wire::write_link_name(request, name);
-        let take = |found: &mut Option<Link>, message: &Message<'_>| *found = wire::link(message);
-        match self.socket.request(wire::GET_LINK, flag::ACK, by_name, take) {
+        let by_name = |request: &mut MessageWriter<'_>| route::write_link_name(request, name);
+        let take = |found: &mut Option<Link>, message: &Message<'_>| {
+            *found = route::read_link(message).map(|link| Link { index: link.index, kind: link.kind });
+        };
+        match self.socket.request(kind::GET_LINK, flag::ACK, by_name, take) {
             Err(error) if error.errno() == Some(libc::ENODEV) => Ok(None),
             found => found.map_err(IpvsError::read(format!("interface {name}"))),
         }
@@ -86,9 +69,9 @@ impl Links {
     /// # Errors
     /// The kernel refuses: there is an interface of this name, or it has no dummy devices (`EOPNOTSUPP`).
     pub fn create_dummy(&mut self, name: &str) -> Result<(), IpvsError> {
-        let fill = |request: &mut MessageWriter<'_>| wire::write_new_link(request, name, DUMMY);
+        let fill = |request: &mut MessageWriter<'_>| route::write_new_link(request, name, DUMMY);
         let flags = flag::ACK | flag::CREATE | flag::EXCL;
-        let made = self.socket.request(wire::NEW_LINK, flags, fill, |(): &mut (), _| {});
+        let made = self.socket.request(kind::NEW_LINK, flags, fill, |(): &mut (), _| {});
         made.map_err(|source| IpvsError::Send { action: format!("make the dummy device {name}"), source })
     }
 
@@ -97,8 +80,8 @@ impl Links {
     /// # Errors
     /// The kernel refuses, or does not answer.
     pub fn delete(&mut self, link: &Link, name: &str) -> Result<bool, IpvsError> {
-        let by_index = |request: &mut MessageWriter<'_>| wire::write_link_index(request, link.index);
-        match self.socket.request(wire::DELETE_LINK, flag::ACK, by_index, |(): &mut (), _| {}) {
+        let by_index = |request: &mut MessageWriter<'_>| route::write_link(request, link.index);
+        match self.socket.request(kind::DELETE_LINK, flag::ACK, by_index, |(): &mut (), _| {}) {
             Ok(()) => Ok(true),
             Err(error) if error.errno() == Some(libc::ENODEV) => Ok(false),
             Err(source) => Err(IpvsError::Send { action: format!("delete interface {name}"), source }),
@@ -109,22 +92,56 @@ impl Links {
     ///
     /// # Errors
     /// The kernel refuses, or others changed addresses each time it was tried.
-    pub fn addresses(&mut self, family: IpFamily) -> Result<Vec<Address>, IpvsError> {
+    pub fn addresses(&mut self, family: IpFamily) -> Result<Vec<InterfaceAddress>, IpvsError> {
         let of_family =
-            |request: &mut MessageWriter<'_>| wire::write_address_header(request, address::number(family), 0);
-        let take = |all: &mut Vec<Address>, message: &Message<'_>| {
-            all.extend(wire::interface_address(message, family));
+            |request: &mut MessageWriter<'_>| route::write_addresses_of(request, address::routed(family));
+        let take = |all: &mut Vec<InterfaceAddress>, message: &Message<'_>| {
+            all.extend(route::read_address(message).filter(|found| IpFamily::of(found.address) == family));
         };
-        let listed = self.socket.dump(wire::GET_ADDRESS, of_family, take);
+        let listed = self.socket.dump(kind::GET_ADDRESS, of_family, take);
         listed.map_err(IpvsError::read(format!("the node's {family} addresses")))
     }
 
-    /// Carries these changes out, one message for each.
+    /// Carries these changes out, one message for each, whatever becomes of the others.
+    ///
+    /// # Errors
+    /// They could not be sent, or were not answered; some may have been carried out all the same.
+    pub fn carry_out(&mut self, changes: &[AddressChange]) -> Result<Carried, IpvsError> {
+        send_all(&mut self.socket, 0, changes)
+    }
+
+    /// The same for changes of which none should be refused.
     ///
     /// # Errors
     /// The first change that the kernel refused; it was tried to carry out all.
     pub fn change(&mut self, changes: &[AddressChange]) -> Result<Sent, IpvsError> {
-        send_all(&mut self.socket, 0, changes)
+        self.carry_out(changes)?.all()
+    }
+}
+
+/// Hears of addresses that come and go in the network namespace that it was opened in.
+#[derive(Debug)]
+pub struct AddressWatch(AddressMonitor);
+
+impl AddressWatch {
+    /// Begins to listen.
+    ///
+    /// # Errors
+    /// There is no socket to be had.
+    pub fn open(family: IpFamily) -> Result<Self, IpvsError> {
+        let monitor = AddressMonitor::open(address::routed(family));
+        Ok(Self(monitor.map_err(IpvsError::read(format!("changes of {family} addresses")))?))
+    }
+
+    /// Whether an address that `counts` has come or gone since the last time, or may have.
+    ///
+    /// # Errors
+    /// The socket is of no more use.
+    pub fn has_changed(&mut self, counts: impl Fn(&InterfaceAddress) -> bool) -> Result<bool, IpvsError> {
+        let mut changed = false;
+        let heard = self.0.listen(|address| changed |= counts(&address));
+        let heard = heard.map_err(|source| NetlinkError::Receive { source });
+        Ok(heard.map_err(IpvsError::read("changes of addresses"))? == Heard::Part || changed)
     }
 }
 

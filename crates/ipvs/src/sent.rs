@@ -27,6 +27,26 @@ impl std::ops::AddAssign for Sent {
     }
 }
 
+/// What became of a list of changes.
+#[derive(Debug, Default)]
+#[must_use = "some may have been refused"]
+pub struct Carried {
+    /// What it took.
+    pub sent: Sent,
+    /// Those that the kernel refused, by their places in the list. All others were carried out.
+    pub refused: Vec<(usize, IpvsError)>,
+}
+
+impl Carried {
+    /// What it took, if all of them were carried out.
+    ///
+    /// # Errors
+    /// The first that was refused.
+    pub fn all(self) -> Result<Sent, IpvsError> {
+        self.refused.into_iter().next().map_or(Ok(self.sent), |(_, error)| Err(error))
+    }
+}
+
 /// One change as a message.
 pub(crate) trait Request {
     /// The message's type; `family` is the number of a generic netlink family, for those that have one.
@@ -47,31 +67,31 @@ pub(crate) trait Request {
     fn describe(&self) -> String;
 }
 
-/// Sends all of them and gives the first refusal, if any.
+/// Sends all of them.
 pub(crate) fn send_all<R: Request>(
     socket: &mut NetlinkSocket,
     family: u16,
     requests: &[R],
-) -> Result<Sent, IpvsError> {
-    let mut sent = Sent::default();
-    let mut first = None;
-    for requests in requests.chunks(TOGETHER) {
+) -> Result<Carried, IpvsError> {
+    let mut carried = Carried::default();
+    for (chunk, requests) in requests.chunks(TOGETHER).enumerate() {
         let failed = |source| IpvsError::Send {
             action: requests.first().map(R::describe).unwrap_or_default(),
             source,
         };
         let batch = compose(socket.new_batch(), family, requests).map_err(failed)?;
         for refusal in socket.send_each(&batch).map_err(failed)? {
-            let index = usize::try_from(refusal.sequence.wrapping_sub(batch.first())).ok();
-            let request = index.and_then(|index| requests.get(index));
+            let index = usize::try_from(refusal.sequence.wrapping_sub(batch.first())).unwrap_or(usize::MAX);
+            let request = requests.get(index);
             if let Some(request) = request.filter(|request| !request.is_done_by(refusal.errno)) {
                 let source = Refusal::new(refusal.errno);
-                first.get_or_insert_with(|| IpvsError::Refused { action: request.describe(), source });
+                let error = IpvsError::Refused { action: request.describe(), source };
+                carried.refused.push((chunk * TOGETHER + index, error));
             }
         }
-        sent += Sent { messages: requests.len(), bytes: batch.size(), calls: 1 };
+        carried.sent += Sent { messages: requests.len(), bytes: batch.size(), calls: 1 };
     }
-    first.map_or(Ok(sent), Err)
+    Ok(carried)
 }
 
 /// Writes the messages; the last asks for an answer, which ends the exchange.

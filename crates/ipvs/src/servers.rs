@@ -13,7 +13,7 @@ pub use change::ServerChange;
 pub use key::{Destination, Server, ServerKey, ServerSettings, Timeouts, server_flag};
 
 use crate::IpvsError;
-use crate::sent::{Sent, send_all};
+use crate::sent::{Carried, Sent, send_all};
 
 /// The virtual servers of the network namespace that the socket was opened in.
 #[derive(Debug)]
@@ -97,12 +97,20 @@ impl Servers {
         }
     }
 
-    /// Carries these changes out, one message for each.
+    /// Carries these changes out, one message for each, whatever becomes of the others.
+    ///
+    /// # Errors
+    /// They could not be sent, or were not answered; some may have been carried out all the same.
+    pub fn carry_out(&mut self, changes: &[ServerChange]) -> Result<Carried, IpvsError> {
+        send_all(&mut self.socket, self.family, changes)
+    }
+
+    /// The same for changes of which none should be refused.
     ///
     /// # Errors
     /// The first change that the kernel refused; it was tried to carry out all.
     pub fn change(&mut self, changes: &[ServerChange]) -> Result<Sent, IpvsError> {
-        send_all(&mut self.socket, self.family, changes)
+        self.carry_out(changes)?.all()
     }
 
     /// Whether the kernel has a scheduler, or can load it. No virtual server is made.

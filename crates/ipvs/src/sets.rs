@@ -20,7 +20,7 @@ pub use names::{Set, SetKind};
 
 use crate::IpvsError;
 use crate::error::Refusal;
-use crate::sent::{Sent, send_all};
+use crate::sent::{Carried, Sent, send_all};
 
 /// The kernel's parts: there, with or without a module, exactly if `ip_set` is, which has a parameter.
 const MODULE: &str = "/sys/module/ip_set";
@@ -136,12 +136,20 @@ impl Sets {
         read.map_err(IpvsError::read(format!("address set {name}")))
     }
 
-    /// Carries these changes out, one message for each.
+    /// Carries these changes out, one message for each, whatever becomes of the others.
+    ///
+    /// # Errors
+    /// They could not be sent, or were not answered; some may have been carried out all the same.
+    pub fn carry_out(&mut self, changes: &[SetChange]) -> Result<Carried, IpvsError> {
+        send_all(&mut self.socket, 0, changes)
+    }
+
+    /// The same for changes of which none should be refused.
     ///
     /// # Errors
     /// The first change that the kernel refused; it was tried to carry out all.
     pub fn change(&mut self, changes: &[SetChange]) -> Result<Sent, IpvsError> {
-        send_all(&mut self.socket, 0, changes)
+        self.carry_out(changes)?.all()
     }
 
     /// Destroys a set with all that is in it.

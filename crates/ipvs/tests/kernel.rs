@@ -174,7 +174,8 @@ fn addresses_of_the_device_are_the_nodes_own_while_it_is_down() {
         assert_eq!(links.change(&add).unwrap().calls, 1);
         for ip in ips {
             let found = links.addresses(IpFamily::of(ip)).unwrap();
-            let found: Vec<_> = found.iter().filter(|a| a.device == device.index).map(|a| a.ip).collect();
+            let found: Vec<_> =
+                found.iter().filter(|a| a.interface == device.index).map(|a| a.address).collect();
             assert_eq!(found, [ip]);
             // Who serves at all addresses serves at this one.
             let listener = TcpListener::bind((ip, 0)).unwrap();

@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 
 use portolan_core::{IpFamily, Protocol};
 use portolan_ipvs::{
-    Address, DEVICE, Destroyed, IpvsError, Link, Links, Member, ServerChange, ServerKey, Servers, Set, Sets,
+    DEVICE, Destroyed, InterfaceAddress, IpvsError, Link, Links, Member, ServerChange, ServerKey, Servers,
+    Set, Sets,
 };
 
 use crate::outcome::Progress;
@@ -62,8 +63,10 @@ fn remove_servers(family: IpFamily, progress: &mut Progress) -> Result<(), Lefto
     let device = links.find(DEVICE)?.filter(Link::is_dummy);
     let addresses = links.addresses(family)?;
     let on_device = |index| device.as_ref().is_some_and(|device| device.index == index);
-    let (virtual_ips, node_ips): (Vec<_>, Vec<_>) = addresses.iter().partition(|a| on_device(a.device));
-    let all_of = |addresses: &[&Address]| -> HashSet<IpAddr> { addresses.iter().map(|a| a.ip).collect() };
+    let (virtual_ips, node_ips): (Vec<_>, Vec<_>) = addresses.iter().partition(|a| on_device(a.interface));
+    let all_of = |addresses: &[&InterfaceAddress]| -> HashSet<IpAddr> {
+        addresses.iter().map(|a| a.address).collect()
+    };
     let (virtual_ips, node_ips) = (all_of(&virtual_ips), all_of(&node_ips));
     let served = match Sets::open()? {
         Some(mut sets) => Served::read(&mut sets, family)?,
@@ -91,7 +94,7 @@ fn remove_device(families: &[IpFamily], progress: &mut Progress) -> Result<(), L
         return Err(LeftoverError::NotDummy { name: DEVICE, kind });
     }
     for family in IpFamily::ALL.into_iter().filter(|family| !families.contains(family)) {
-        let is_its = |address: &Address| address.device == device.index && address.is_lasting();
+        let is_its = |address: &InterfaceAddress| address.interface == device.index && address.is_lasting();
         if links.addresses(family)?.iter().any(is_its) {
             progress.kept.push(format!("interface {DEVICE}: it has addresses of {family}"));
             return Ok(());

@@ -1,7 +1,7 @@
 //! Netlink sockets, sequence numbers, acknowledgements, dumps and extended errors.
 //!
 //! The part of netlink that every subsystem shares; `nf_tables`, connection
-//! tracking, routing and IPVS bring only their own messages. [`NetlinkSocket`]
+//! tracking and IPVS bring only their own messages, and those about routing, which several speak, are in [`route`]. [`NetlinkSocket`]
 //! talks, [`Batch`] and [`MessageWriter`] write, [`MessageIter`] and
 //! [`AttributeIter`] read.
 //!
@@ -14,6 +14,7 @@ mod batch;
 mod error;
 mod generic;
 mod message;
+pub mod route;
 mod socket;
 
 pub use answer::Refusal;

@@ -22,6 +22,14 @@ pub enum KernelError {
     /// A netlink request failed.
     #[error(transparent)]
     Netlink(#[from] IpvsError),
+    /// The kernel refused some changes and carried out all others.
+    #[error("cannot serve everybody{also}")]
+    Unserved {
+        /// Whom the first refusal is about, and how many others go without something; a half sentence.
+        also: String,
+        /// The first refusal.
+        source: IpvsError,
+    },
     /// A program of iptables failed.
     #[error(transparent)]
     Rules(#[from] ProgramError),
@@ -50,6 +58,9 @@ impl From<KernelError> for BackendError {
             }
             KernelError::Netlink(IpvsError::Send { action, source }) => {
                 Self::Io { action, source: Box::new(source) }
+            }
+            KernelError::Unserved { also, source: IpvsError::Refused { action, source } } => {
+                Self::Refused { action: action + &also, source: Box::new(source) }
             }
             KernelError::Rules(error) => refused("load the iptables rules", error),
             error => refused("prepare the ipvs mode", error),

@@ -11,8 +11,8 @@ use portolan_backend_iptables::tables::Tables;
 use portolan_core::IpFamily;
 use portolan_host::Host;
 use portolan_ipvs::{
-    AddressChange, DEVICE, Destination, Links, Member, Sent, Server, ServerChange, ServerKey, Servers, Set,
-    SetChange, Sets,
+    AddressChange, AddressWatch, Carried, DEVICE, Destination, InterfaceAddress, Links, Member, Server,
+    ServerChange, ServerKey, Servers, Set, SetChange, Sets,
 };
 
 use super::{Kernel, KernelError, settings};
@@ -28,6 +28,7 @@ pub struct Netlink {
     servers: Servers,
     sets: Sets,
     links: Links,
+    watch: AddressWatch,
     programs: Programs,
     device: u32,
     /// What is done once in a run.
@@ -47,6 +48,7 @@ impl Netlink {
             servers: Servers::load()?.ok_or_else(lacking)?,
             sets: Sets::load()?,
             links: Links::open()?,
+            watch: AddressWatch::open(family)?,
             programs: Programs::find(family)?,
             device: 0,
             is_prepared: false,
@@ -70,6 +72,23 @@ impl Netlink {
         }
         self.device = device.index;
         Ok(made)
+    }
+
+    /// Carries out changes that are all for one part of the kernel.
+    fn carry_out_run(&mut self, changes: &[Change]) -> Result<Carried, KernelError> {
+        let (mut servers, mut sets, mut addresses) = (Vec::new(), Vec::new(), Vec::new());
+        for change in changes {
+            match to_part(self.device, change) {
+                Part::Server(change) => servers.push(change),
+                Part::Set(change) => sets.push(change),
+                Part::Address(change) => addresses.push(change),
+            }
+        }
+        Ok(match (servers.is_empty(), sets.is_empty()) {
+            (false, _) => self.servers.carry_out(&servers)?,
+            (true, false) => self.sets.carry_out(&sets)?,
+            (true, true) => self.links.carry_out(&addresses)?,
+        })
     }
 
     /// Failing to set them changes nothing else, and so is only told.
@@ -102,15 +121,24 @@ impl Kernel for Netlink {
 
     fn addresses(&mut self) -> Result<HostAddresses, KernelError> {
         let mut addresses = HostAddresses::default();
+        // What was told so far is seen by looking.
+        self.addresses_changed()?;
         // Asked anew: another process may have deleted the device, and made it again.
         let device = self.links.find(DEVICE)?.map(|device| device.index);
         for address in self.links.addresses(self.family)? {
-            let is_on_device = Some(address.device) == device;
+            let is_on_device = Some(address.interface) == device;
             if !is_on_device || address.is_lasting() {
-                addresses.insert(address.ip, is_on_device);
+                addresses.insert(address.address, is_on_device);
             }
         }
         Ok(addresses)
+    }
+
+    fn addresses_changed(&mut self) -> Result<bool, KernelError> {
+        let ours = self.device;
+        let counts =
+            |found: &InterfaceAddress| found.interface != ours && HostAddresses::counts(found.address);
+        Ok(self.watch.has_changed(counts)?)
     }
 
     fn servers(&mut self) -> Result<Vec<Server>, KernelError> {
@@ -129,24 +157,18 @@ impl Kernel for Netlink {
         Ok(self.sets.members(set, self.family)?.unwrap_or_default())
     }
 
-    fn carry_out(&mut self, changes: &[Change]) -> Result<Sent, KernelError> {
-        let mut sent = Sent::default();
+    fn carry_out(&mut self, changes: &[Change]) -> Result<Carried, KernelError> {
+        let mut all = Carried::default();
         let part = |change: &Change| std::mem::discriminant(&to_part(self.device, change));
-        let parts: Vec<&[Change]> = changes.chunk_by(|one, next| part(one) == part(next)).collect();
-        for changes in parts {
-            let (mut servers, mut sets, mut addresses) = (Vec::new(), Vec::new(), Vec::new());
-            for change in changes {
-                match to_part(self.device, change) {
-                    Part::Server(change) => servers.push(change),
-                    Part::Set(change) => sets.push(change),
-                    Part::Address(change) => addresses.push(change),
-                }
-            }
-            sent += self.servers.change(&servers)?;
-            sent += self.sets.change(&sets)?;
-            sent += self.links.change(&addresses)?;
+        let runs: Vec<&[Change]> = changes.chunk_by(|one, next| part(one) == part(next)).collect();
+        let mut place = 0;
+        for run in runs {
+            let Carried { sent, refused } = self.carry_out_run(run)?;
+            all.sent += sent;
+            all.refused.extend(refused.into_iter().map(|(index, error)| (place + index, error)));
+            place += run.len();
         }
-        Ok(sent)
+        Ok(all)
     }
 
     fn saved_rules(&mut self, each_line: &mut dyn FnMut(&str)) -> Result<(), KernelError> {

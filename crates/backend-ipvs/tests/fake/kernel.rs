@@ -7,8 +7,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use portolan_backend_ipvs::{Change, HostAddresses, Kernel, KernelError};
 use portolan_ipvs::{
-    Destination, Member, Sent, Server, ServerChange, ServerKey, ServerSettings, Set, SetChange,
+    Carried, Destination, IpvsError, Member, Sent, Server, ServerChange, ServerKey, ServerSettings, Set,
+    SetChange,
 };
+
+/// Which changes are refused, and with what error.
+pub(crate) type Refuse = (fn(&Change) -> bool, i32);
 
 /// What it holds. Survives the backend, as a kernel does.
 #[derive(Debug, Default)]
@@ -17,12 +21,20 @@ pub(crate) struct State {
     pub(crate) members: HashMap<Set, HashSet<Member>>,
     pub(crate) device: Option<BTreeSet<IpAddr>>,
     pub(crate) elsewhere: HashSet<IpAddr>,
+    /// Those that somebody last asked for.
+    seen: HashSet<IpAddr>,
     /// Chains with their rules, by table and name.
     pub(crate) chains: BTreeMap<(String, String), Vec<String>>,
     /// Changes since the last time somebody asked.
     pub(crate) log: Vec<Change>,
-    /// Refuses after so many more changes.
+    /// Answers no more after so many changes, once.
     pub(crate) fail_after: Option<usize>,
+    /// Refuses these changes with this error, and carries all others out.
+    pub(crate) refuse: Option<Refuse>,
+    /// What it says of programs that load rules.
+    pub(crate) fail_rules: bool,
+    /// How often rules were loaded.
+    pub(crate) loads: usize,
 }
 
 /// A handle on it.
@@ -35,22 +47,29 @@ impl FakeKernel {
     }
 }
 
-fn refused() -> KernelError {
-    let source = portolan_netlink::NetlinkError::Refused {
-        message: None,
-        source: io::Error::from_raw_os_error(libc::EINVAL),
-    };
-    portolan_ipvs::IpvsError::Send { action: "do as told".to_owned(), source }.into()
+fn unanswered() -> KernelError {
+    let source =
+        portolan_netlink::NetlinkError::Receive { source: io::Error::from_raw_os_error(libc::ENOBUFS) };
+    IpvsError::Send { action: "do as told".to_owned(), source }.into()
+}
+
+fn refusal(change: &Change, errno: i32) -> IpvsError {
+    let source = io::Error::from_raw_os_error(errno).into();
+    IpvsError::Refused { action: format!("{change:?}"), source }
 }
 
 impl State {
-    fn carry_out(&mut self, change: &Change) -> Result<(), KernelError> {
+    /// Whether it was carried out, or what kept it from being.
+    fn carry_out(&mut self, change: &Change) -> Result<Result<(), i32>, KernelError> {
         if let Some(left) = &mut self.fail_after {
             if *left == 0 {
                 self.fail_after = None;
-                return Err(refused());
+                return Err(unanswered());
             }
             *left -= 1;
+        }
+        if let Some((_, errno)) = self.refuse.filter(|(is_refused, _)| is_refused(change)) {
+            return Ok(Err(errno));
         }
         let is_done = match change {
             Change::Server(change) => self.change_server(change),
@@ -74,10 +93,10 @@ impl State {
             }),
         };
         if !is_done {
-            return Err(refused());
+            return Ok(Err(libc::EINVAL));
         }
         self.log.push(change.clone());
-        Ok(())
+        Ok(Ok(()))
     }
 
     fn change_server(&mut self, change: &ServerChange) -> bool {
@@ -117,7 +136,17 @@ impl State {
         let rules = self.chains.entry((table.to_owned(), chain.to_owned())).or_default();
         if at_top { rules.insert(0, rule.to_owned()) } else { rules.push(rule.to_owned()) }
     }
+
+    fn delete_rule(&mut self, table: &str, line: &str) {
+        let (chain, rule) = line.split_once(' ').unwrap();
+        let rules = self.chains.get_mut(&(table.to_owned(), chain.to_owned())).unwrap();
+        let place = rules.iter().position(|present| present == rule).unwrap();
+        rules.remove(place);
+    }
 }
+
+/// The chains that every table has.
+const BUILT_IN: [&str; 5] = ["PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"];
 
 impl Kernel for FakeKernel {
     fn prepare(&mut self) -> Result<usize, KernelError> {
@@ -134,9 +163,16 @@ impl Kernel for FakeKernel {
     }
 
     fn addresses(&mut self) -> Result<HostAddresses, KernelError> {
-        let state = self.state();
+        let mut state = self.state();
+        let now = state.elsewhere.clone();
+        state.seen = now;
         let on_device = state.device.iter().flatten().copied().collect();
         Ok(HostAddresses { on_device, elsewhere: state.elsewhere.clone() })
+    }
+
+    fn addresses_changed(&mut self) -> Result<bool, KernelError> {
+        let state = self.state();
+        Ok(state.seen != state.elsewhere)
     }
 
     fn servers(&mut self) -> Result<Vec<Server>, KernelError> {
@@ -158,10 +194,15 @@ impl Kernel for FakeKernel {
         Ok(self.state().members.get(&set).cloned().unwrap_or_default())
     }
 
-    fn carry_out(&mut self, changes: &[Change]) -> Result<Sent, KernelError> {
+    fn carry_out(&mut self, changes: &[Change]) -> Result<Carried, KernelError> {
         let mut state = self.state();
-        changes.iter().try_for_each(|change| state.carry_out(change))?;
-        Ok(Sent { messages: changes.len(), bytes: changes.len(), calls: 1 })
+        let mut refused = Vec::new();
+        for (place, change) in changes.iter().enumerate() {
+            if let Err(errno) = state.carry_out(change)? {
+                refused.push((place, refusal(change, errno)));
+            }
+        }
+        Ok(Carried { sent: Sent { messages: changes.len(), bytes: changes.len(), calls: 1 }, refused })
     }
 
     fn saved_rules(&mut self, each_line: &mut dyn FnMut(&str)) -> Result<(), KernelError> {
@@ -169,8 +210,12 @@ impl Kernel for FakeKernel {
         let tables: BTreeSet<_> = state.chains.keys().map(|(table, _)| table).collect();
         for table in tables {
             each_line(&format!("*{table}"));
+            for chain in BUILT_IN {
+                each_line(&format!(":{chain} ACCEPT [0:0]"));
+            }
             let chains = || state.chains.iter().filter(|((of, _), _)| of == table);
-            chains().for_each(|((_, chain), _)| each_line(&format!(":{chain} - [0:0]")));
+            let own = || chains().filter(|((_, chain), _)| !BUILT_IN.contains(&chain.as_str()));
+            own().for_each(|((_, chain), _)| each_line(&format!(":{chain} - [0:0]")));
             for ((_, chain), rules) in chains() {
                 for rule in rules {
                     each_line(&format!("-A {chain} {rule}"));
@@ -183,6 +228,10 @@ impl Kernel for FakeKernel {
 
     fn load_rules(&mut self, input: &str) -> Result<(), KernelError> {
         let mut state = self.state();
+        if state.fail_rules {
+            return Err(unanswered());
+        }
+        state.loads += 1;
         let mut table = "";
         for line in input.lines() {
             match line.split_at(1) {
@@ -193,6 +242,7 @@ impl Kernel for FakeKernel {
                 }
                 ("-", rule) if rule.starts_with("A ") => state.rule(table, &rule[2..], false),
                 ("-", rule) if rule.starts_with("I ") => state.rule(table, &rule[2..], true),
+                ("-", rule) if rule.starts_with("D ") => state.delete_rule(table, &rule[2..]),
                 _ => assert_eq!(line, "COMMIT"),
             }
         }

@@ -2,9 +2,9 @@
 
 use std::net::IpAddr;
 
+use portolan_netlink::route::{self, kind};
 use portolan_netlink::{MessageWriter, flag};
 
-use super::wire;
 use crate::sent::Request;
 
 /// One change. Each is about an interface, by its number, and about an address alone, without its neighbours.
@@ -19,8 +19,8 @@ pub enum AddressChange {
 impl Request for AddressChange {
     fn kind(&self, _: u16) -> u16 {
         match self {
-            Self::Add(..) => wire::NEW_ADDRESS,
-            Self::Remove(..) => wire::DELETE_ADDRESS,
+            Self::Add(..) => kind::NEW_ADDRESS,
+            Self::Remove(..) => kind::DELETE_ADDRESS,
         }
     }
 
@@ -33,7 +33,7 @@ impl Request for AddressChange {
 
     fn write(&self, message: &mut MessageWriter<'_>) {
         let (Self::Add(device, ip) | Self::Remove(device, ip)) = self;
-        wire::write_address(message, *device, *ip);
+        route::write_address(message, *device, *ip);
     }
 
     fn is_done_by(&self, errno: i32) -> bool {
