@@ -3,7 +3,7 @@
 #
 #   tests/vm/run.sh bookworm portolan-nft --test kernel
 #   tests/vm/run.sh bullseye portolan-tests-netns --lib -- conformance::ranges
-#   tests/vm/run.sh trixie portolan-backend-ipvs --test kernel -- scenarios::hairpin
+#   tests/vm/run.sh trixie portolan-backend-ipvs --test kernel -- conformance::hairpin
 #
 # KERNEL is bullseye (5.10), bookworm (6.1) or trixie (6.12). Each test executable is one boot.
 set -euo pipefail

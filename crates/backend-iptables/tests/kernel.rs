@@ -6,6 +6,8 @@
 mod adoption;
 #[path = "kernel/candidate.rs"]
 mod candidate;
+#[path = "kernel/conformance.rs"]
+mod conformance;
 #[path = "kernel/continuity.rs"]
 mod continuity;
 #[path = "kernel/differences.rs"]
@@ -18,8 +20,6 @@ mod failures;
 mod loopback;
 #[path = "kernel/node.rs"]
 mod node;
-#[path = "kernel/scenarios.rs"]
-mod scenarios;
 
 /// Makes a test for each kind of iptables of a function that takes the kind.
 macro_rules! with_both_kinds {

@@ -24,7 +24,7 @@
 //! }
 //!
 //! fn kit() -> Conformance<Mine> {
-//!     Conformance::new(|_node| Mine).unmet([Need::Sctp])
+//!     Conformance::new(|_node| Mine).unmet([Need::ServiceCidrs])
 //! }
 //!
 //! portolan_testkit::conformance_tests!(kit);
@@ -32,21 +32,24 @@
 //! ```
 //!
 //! which makes a test of each scenario, one of the random clusters, and one that holds what is left out
-//! against a table kept beside the tests (see [`Conformance::table`]).
+//! against a table kept in the crate (see [`conformance_tests!`](crate::conformance_tests)).
 //!
 //! Always holds: what a backend does not do is declared, with a reason, and shows in the table. A
 //! declaration that fits no scenario fails, so that none outlives what it was made for.
 
+mod generated;
 mod model;
 mod node;
 mod standing;
+
+use std::path::Path;
 
 use portolan_core::{BackendFactory, IpFamily, NodePlan, Protocol};
 
 use self::node::Served;
 use crate::netns::Namespace;
 use crate::scenario::kernel::{network, run};
-use crate::scenario::{Check, Need, Scenario, all, named};
+use crate::scenario::{Check, Named, Need, Scenario, all, named};
 
 pub use node::Node;
 pub use standing::Standing;
@@ -113,7 +116,7 @@ impl Conformance<()> {
 }
 
 impl<C: Candidate> Conformance<C> {
-    /// Does not meet these needs, or the kernel here does not. Packets that take them are not sent.
+    /// Does not meet these needs. Packets that take them are not sent.
     #[must_use]
     pub fn unmet(mut self, needs: impl IntoIterator<Item = Need>) -> Self {
         self.unmet.extend(needs);
@@ -163,11 +166,12 @@ impl<C: Candidate> Conformance<C> {
     /// Something else becomes of a packet than the scenario says, or the backend breaks its contract
     /// ([`Node::assert_sound`]). Or there is no such scenario.
     pub fn play(&self, name: &str) {
-        if let Standing::LeftOut(reason) = self.standing(name) {
+        let named = named(name);
+        if let Standing::LeftOut(reason) = self.standing_to(&named) {
             // A test that plays nothing says so; the table shows it, too.
             return report(&format!("{name} is left out: {reason}"));
         }
-        let scenario = self.scenario(name);
+        let scenario = self.adjusted(&named);
         let net = network(&scenario).unwrap_or_else(|error| panic!("{name}: {error}"));
         let node = Node::new("node", net.node(), self.start, scenario.config.clone());
         let mut served = Served { net, node, listens: self.listens };
@@ -199,26 +203,43 @@ impl<C: Candidate> Conformance<C> {
     /// # Panics
     /// There is no such scenario.
     pub fn standing(&self, name: &str) -> Standing {
-        if let Some(difference) =
-            self.differences.iter().find(|difference| name.starts_with(difference.scenarios))
-        {
-            return Standing::LeftOut(difference.reason.to_owned());
-        }
-        Standing::of(&named(name).scenario, &self.scenario(name), &self.unmet)
+        self.standing_to(&named(name))
     }
 
-    /// All scenarios and how the backend stands to each, as a table in Markdown. The tests hold it; kept beside
-    /// them it tells readers what to rely on.
+    fn standing_to(&self, named: &Named) -> Standing {
+        let is_declared = |difference: &&Difference| named.name.starts_with(difference.scenarios);
+        match self.differences.iter().find(is_declared) {
+            Some(difference) => Standing::LeftOut(difference.reason.to_owned()),
+            None => Standing::of(&named.scenario, &self.adjusted(named), &self.unmet),
+        }
+    }
+
+    /// All scenarios and how the backend stands to each, as a table in Markdown, which tells readers what to rely
+    /// on. [`assert_table!`](crate::assert_table) holds the one that is kept beside the tests.
     pub fn table(&self) -> String {
-        let standings: Vec<_> =
-            all().into_iter().map(|named| (named.name, self.standing(named.name))).collect();
+        let standings: Vec<_> = all().iter().map(|named| (named.name, self.standing_to(named))).collect();
         standing::table(&standings)
     }
 
+    /// Asserts that the table is the one that is kept at `path`, of which `kept` is the text. With `BLESS` in the
+    /// environment it is written instead.
+    ///
+    /// # Panics
+    /// They differ; the message has the lines that do. Or it cannot be written.
+    pub fn assert_table(&self, path: &Path, kept: &str) {
+        let table = self.table();
+        if std::env::var_os("BLESS").is_some() {
+            let written = std::fs::write(path, &table);
+            return written.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        }
+        let other = standing::differing_lines(kept, &table);
+        assert!(other.is_empty(), "{} changed; BLESS=1 accepts it:\n{other}", path.display());
+    }
+
     /// The scenario as this backend is to play it.
-    fn scenario(&self, name: &str) -> Scenario {
-        let mut scenario = named(name).scenario;
-        (self.adapt)(name, &mut scenario);
+    fn adjusted(&self, named: &Named) -> Scenario {
+        let mut scenario = named.scenario.clone();
+        (self.adapt)(named.name, &mut scenario);
         for check in scenario.steps.iter_mut().flat_map(|step| &mut step.checks) {
             let traffic = match check {
                 Check::Each(traffic, _) => traffic,
@@ -234,45 +255,4 @@ impl<C: Candidate> Conformance<C> {
 #[expect(clippy::print_stdout, reason = "what a test prints is for the one who runs it")]
 fn report(line: &str) {
     println!("{line}");
-}
-
-/// Makes the tests of a [`Conformance`], which a function of this module gives: one of each scenario, by group and
-/// name, `random_clusters_come_to_what_a_fresh_start_makes`, and `every_declared_difference_is_of_a_scenario`.
-#[macro_export]
-macro_rules! conformance_tests {
-    ($kit:ident) => {
-        mod conformance {
-            use super::$kit as kit_under_test;
-            use $crate::play_each_scenario;
-
-            $crate::every_scenario!(play_each_scenario);
-
-            #[test]
-            fn random_clusters_come_to_what_a_fresh_start_makes() {
-                $crate::netns::isolated(|| kit_under_test().try_random_clusters());
-            }
-
-            #[test]
-            fn every_declared_difference_is_of_a_scenario() {
-                kit_under_test().assert_declarations_fit();
-            }
-        }
-    };
-}
-
-/// Makes a test of each scenario, for [`conformance_tests!`](crate::conformance_tests).
-#[doc(hidden)]
-#[macro_export]
-macro_rules! play_each_scenario {
-    ($($group:ident { $($scenario:ident)* })*) => {$(
-        mod $group {
-            $(
-                #[test]
-                fn $scenario() {
-                    let name = concat!(stringify!($group), "::", stringify!($scenario));
-                    $crate::netns::isolated(|| super::kit_under_test().play(name));
-                }
-            )*
-        }
-    )*};
 }

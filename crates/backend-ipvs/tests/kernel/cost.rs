@@ -3,14 +3,14 @@
 use std::net::Ipv4Addr;
 use std::time::Instant;
 
-use portolan_backend_ipvs::Options;
-use portolan_core::Protocol;
 use portolan_core::event::Event;
 use portolan_core::node::NodeConfig;
+use portolan_core::{ApplyReport, IpFamily, Protocol};
+use portolan_testkit::conformance::Node;
 use portolan_testkit::netns::{Topology, isolated};
 use portolan_testkit::objects::{service, slice};
 
-use crate::node::Node;
+use crate::candidate::Ipvs;
 
 const SERVICES: u32 = 5000;
 
@@ -27,19 +27,27 @@ fn objects(number: u32, pods: [u32; 2]) -> [Event; 2] {
     [service(&name, &ip.to_string()).port("http", Protocol::Tcp, 80).applied(), slice.applied()]
 }
 
+/// Takes events in and makes the node follow them; all of them are about one family.
+fn apply(node: &mut Node<Ipvs>, events: impl IntoIterator<Item = Event>) -> ApplyReport {
+    events.into_iter().for_each(|event| node.state.handle(event));
+    node.state.prepare();
+    node.try_apply(IpFamily::V4).unwrap()
+}
+
 #[test]
 #[ignore = "needs IPVS: run by tests/vm"]
 fn a_change_of_one_endpoint_is_a_message_for_each_that_comes_or_goes_however_many_services_there_are() {
     isolated(|| {
-        let mut node = Node::new(Topology::routed(1).unwrap(), NodeConfig::new("node1"), Options::default());
+        let net = Topology::routed(1).unwrap();
+        let mut node = Node::new("node", net.node(), |_node| Ipvs::default(), NodeConfig::new("node1"));
         let all = (0..SERVICES).flat_map(|number| objects(number, [2 * number, 2 * number + 1]));
         let began = Instant::now();
-        let report = node.apply(all.collect::<Vec<_>>()).remove(0);
+        let report = apply(&mut node, all);
         println!("{SERVICES} services x 2, cold: {:?}, {} messages", began.elapsed(), report.messages);
 
         let [_, changed] = objects(77, [154, 20_000]);
         let began = Instant::now();
-        let report = node.apply([changed]).remove(0);
+        let report = apply(&mut node, [changed]);
         println!(
             "one endpoint: {:?}, {} messages in {} calls",
             began.elapsed(),
@@ -49,14 +57,14 @@ fn a_change_of_one_endpoint_is_a_message_for_each_that_comes_or_goes_however_man
         assert_eq!(report.messages, 2);
 
         let began = Instant::now();
-        let report = node.apply(objects(SERVICES, [20_001, 20_002])).remove(0);
+        let report = apply(&mut node, objects(SERVICES, [20_001, 20_002]));
         println!("one service: {:?}, {} messages", began.elapsed(), report.messages);
         // The server, its endpoints, the address, and what two sets say of it.
         assert_eq!(report.messages, 6);
 
-        let mut node = node.restart();
+        node.restart();
         let began = Instant::now();
-        let report = node.apply([]).remove(0);
+        let report = apply(&mut node, []);
         println!("restart: {:?}, {} messages", began.elapsed(), report.messages);
         // The rules, of which there are as many whatever the services, and nothing else.
         assert!(report.messages < 100, "{report:?}");

@@ -2,8 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod candidate;
 mod cost;
 mod graceful;
-mod node;
-mod scenarios;
 mod settings;
+
+use candidate::kit;
+
+portolan_testkit::conformance_tests!(
+    #[ignore = "needs IPVS: run by tests/vm"]
+    kit
+);

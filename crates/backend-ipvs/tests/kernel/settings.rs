@@ -8,10 +8,11 @@ use portolan_core::node::NodeConfig;
 use portolan_core::{BackendFactory, IpFamily, Protocol};
 use portolan_ipvs::{ServerSettings, Servers, server_flag};
 use portolan_testkit::block_on;
+use portolan_testkit::conformance::Node;
 use portolan_testkit::netns::{Topology, isolated};
 use portolan_testkit::objects::service;
 
-use crate::node::Node;
+use crate::candidate::Ipvs;
 
 fn with_scheduler(scheduler: &str) -> Options {
     Options { scheduler: scheduler.to_owned(), ..Options::default() }
@@ -35,14 +36,16 @@ fn a_host_that_has_everything_passes_and_a_scheduler_that_it_lacks_is_named() {
 #[ignore = "needs IPVS: run by tests/vm"]
 fn schedulers_sysctls_and_timeouts_are_as_configured() {
     isolated(|| {
-        let timeouts = Timeouts { udp: Duration::from_secs(77), ..Timeouts::default() };
-        let options = Options { strict_arp: true, timeouts, ..with_scheduler("mh") };
+        let start = |_: &str| {
+            let timeouts = Timeouts { udp: Duration::from_secs(77), ..Timeouts::default() };
+            Ipvs(Options { strict_arp: true, timeouts, ..with_scheduler("mh") })
+        };
         let net = Topology::routed(1).unwrap();
-        let mut node = Node::new(net, NodeConfig::new("node1"), options);
+        let mut node = Node::new("node", net.node(), start, NodeConfig::new("node1"));
         let web = service("shop/web", "10.96.0.80").port("http", Protocol::Tcp, 80);
         node.apply([web.affinity(Duration::from_secs(60)).applied()]);
         let list = || Servers::load().unwrap().unwrap().list(IpFamily::V4).unwrap();
-        let servers = node.net.node().run(list).unwrap();
+        let servers = net.node().run(list).unwrap();
         let wanted = ServerSettings {
             scheduler: "mh".into(),
             flags: server_flag::PERSISTENT | server_flag::HASH_PORT,
@@ -51,7 +54,7 @@ fn schedulers_sysctls_and_timeouts_are_as_configured() {
         assert_eq!(servers.iter().map(|server| &server.settings).collect::<Vec<_>>(), [&wanted]);
         let read =
             |name: &str| fs::read_to_string(format!("/proc/sys/net/{name}")).unwrap().trim().to_owned();
-        let on_node = |name: &str| node.net.node().run(|| read(name)).unwrap();
+        let on_node = |name: &str| net.node().run(|| read(name)).unwrap();
         for name in ["conntrack", "expire_nodest_conn", "expire_quiescent_template", "conn_reuse_mode"] {
             assert_eq!(on_node(&format!("ipv4/vs/{name}")), "1", "{name}");
         }
@@ -61,6 +64,6 @@ fn schedulers_sysctls_and_timeouts_are_as_configured() {
             ("1".into(), "2".into())
         );
         let udp = || Servers::load().unwrap().unwrap().timeouts().unwrap().udp;
-        assert_eq!(node.net.node().run(udp).unwrap(), Duration::from_secs(77));
+        assert_eq!(net.node().run(udp).unwrap(), Duration::from_secs(77));
     });
 }

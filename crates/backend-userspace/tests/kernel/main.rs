@@ -22,12 +22,6 @@ use portolan_testkit::scenario::all;
 portolan_testkit::conformance_tests!(kit);
 
 #[test]
-fn what_is_left_out_is_what_is_kept_beside_the_tests() {
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conformance.md");
-    portolan_testkit::golden::assert_golden(&path, &kit().table());
-}
-
-#[test]
 fn no_scenario_is_left_out_as_a_whole() {
     for named in all() {
         let standing = kit().standing(named.name);

@@ -75,3 +75,18 @@ pub(super) fn table(standings: &[(&str, Standing)]) -> String {
     }
     text
 }
+
+/// The lines of one text that the other has not, as `- gone` and `+ new`; nothing where the texts are the same.
+pub(super) fn differing_lines(kept: &str, table: &str) -> String {
+    let mut text = String::new();
+    for (mark, lines, others) in [("-", kept, table), ("+", table, kept)] {
+        for line in lines.lines().filter(|line| !others.lines().any(|other| other == *line)) {
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "{mark} {line}");
+        }
+    }
+    if text.is_empty() && kept != table {
+        text.push_str("the same lines in another order, or other ends of lines\n");
+    }
+    text
+}

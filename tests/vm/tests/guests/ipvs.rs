@@ -67,11 +67,11 @@ fn connections_outlive_their_endpoints_and_a_change_costs_what_it_changes() {
 #[test]
 fn scenarios_hold_in_ipvs_mode() {
     let names = [
-        "scenarios::lifecycle::endpoints_that_change_are_followed_one_by_one",
-        "scenarios::unserved::refusals_end_with_the_first_endpoint_and_begin_after_the_last",
-        "scenarios::hairpin::a_pod_on_a_bridge_reaches_itself_by_every_address",
-        "scenarios::ranges::ranges_are_followed",
-        "scenarios::affinity::a_client_stays_with_its_endpoint_by_the_cluster_ip",
+        "conformance::lifecycle::endpoints_that_change_are_followed_one_by_one",
+        "conformance::unserved::refusals_end_with_the_first_endpoint_and_begin_after_the_last",
+        "conformance::hairpin::a_pod_on_a_bridge_reaches_itself_by_every_address",
+        "conformance::ranges::ranges_are_followed",
+        "conformance::affinity::a_client_stays_with_its_endpoint_by_the_cluster_ip",
     ];
     assert_passed(&run(Kernel::Bookworm, "portolan-backend-ipvs", "kernel", &names), names.len());
 }

@@ -4,23 +4,8 @@
 //! iptables-legacy only what the kinds could do differently is played by default.
 
 use portolan_backend_iptables::programs::Variant;
-use portolan_testkit::conformance::Standing;
-use portolan_testkit::scenario::all;
 
 use crate::candidate::kit;
-
-/// The scenarios that are about nothing but what is unmet.
-const DIFFERENT: [&str; 9] = [
-    "unserved::another_port_of_a_cluster_ip_is_refused",
-    "unserved::another_port_of_a_cluster_ip_without_endpoints_is_refused",
-    "unserved::an_unallocated_service_address_is_dropped",
-    "unserved::drops_follow_the_service_cidrs",
-    "unserved::a_deleted_service_gives_its_cluster_ip_back_to_the_service_cidr",
-    "ranges::outsiders_are_dropped_also_where_others_are_refused",
-    "node_ports::a_node_port_without_endpoints_is_refused_only_where_it_would_answer",
-    "node_ports::a_local_policy_drops_only_where_the_node_port_would_answer",
-    "ports::a_port_of_one_protocol_is_no_port_of_another",
-];
 
 macro_rules! play_group {
     ($attribute:tt $group:ident { $($scenario:ident)* }) => {
@@ -84,14 +69,8 @@ fn random_clusters_come_to_what_a_fresh_start_makes(variant: Variant) {
 crate::with_both_kinds! { random_clusters_come_to_what_a_fresh_start_makes }
 
 #[test]
-fn of_the_table_these_scenarios_are_left_out_and_no_others() {
+fn what_holds_is_what_the_table_says_for_both_kinds() {
     for variant in [Variant::Nft, Variant::Legacy] {
-        let kit = kit(variant);
-        let mut names: Vec<_> = all().into_iter().map(|named| named.name).collect();
-        names.retain(|name| matches!(kit.standing(name), Standing::LeftOut(_)));
-        let mut different = DIFFERENT.to_vec();
-        names.sort_unstable();
-        different.sort_unstable();
-        assert_eq!(names, different, "iptables-{variant}");
+        portolan_testkit::assert_table!(kit(variant));
     }
 }
