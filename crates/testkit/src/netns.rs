@@ -54,7 +54,7 @@ pub use nft::{assert_ruleset_reloads, list_ruleset, load_ruleset};
 pub use portolan::Portolan;
 pub use probe::{ProbeReport, Prober};
 pub use program::Program;
-pub use sctp::speaks_sctp;
+pub use sctp::{associations_opened, speaks_sctp};
 pub use stream::{LongConnection, StreamReport};
 pub use tally::Tally;
 pub use topology::{

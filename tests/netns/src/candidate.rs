@@ -6,7 +6,6 @@ use portolan_core::{BackendFactory, IpFamily, NodePlan};
 use portolan_nft::{NetlinkTables, TableId, Tables};
 use portolan_testkit::conformance::{Candidate, Conformance};
 use portolan_testkit::netns::{Namespace, assert_ruleset_reloads};
-use portolan_testkit::scenario::Need;
 use portolan_testkit::view::View;
 
 pub(crate) struct Nftables;
@@ -40,7 +39,6 @@ fn view(family: IpFamily) -> Option<View> {
     Some(View::of(&dump).unwrap_or_else(|flaw| panic!("{family}: {flaw}")))
 }
 
-/// This kernel may have no SCTP sockets; the tables are asked about SCTP without packets.
 pub(crate) fn kit() -> Conformance<Nftables> {
-    Conformance::new(|_node| Nftables).unmet([Need::Sctp])
+    Conformance::new(|_node| Nftables)
 }

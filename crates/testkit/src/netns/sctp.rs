@@ -8,6 +8,7 @@
 //! trying. So [`connect`] asks.
 
 use std::env;
+use std::fs;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::AsFd;
@@ -19,7 +20,7 @@ use nix::libc::{EINPROGRESS, EPROTONOSUPPORT, ESOCKTNOSUPPORT, IPPROTO_SCTP};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::NetnsError;
+use super::{Namespace, NetnsError};
 
 /// Set to `required`, this variable makes a kernel without SCTP a failure.
 const VARIABLE: &str = "PORTOLAN_SCTP";
@@ -54,6 +55,17 @@ pub fn speaks_sctp() -> Result<bool, NetnsError> {
         Err(EPROTONOSUPPORT | ESOCKTNOSUPPORT) => Ok(false),
         Err(errno) => Err(NetnsError::io("open", "a socket of SCTP")(io::Error::from_raw_os_error(*errno))),
     }
+}
+
+/// How many associations a namespace has opened, by the kernel's own count (`SctpActiveEstabs` of RFC 3873).
+///
+/// # Errors
+/// The kernel has no SCTP, or the namespace cannot be entered.
+pub fn associations_opened(namespace: &Namespace) -> Result<u64, NetnsError> {
+    const COUNTS: &str = "/proc/thread-self/net/sctp/snmp";
+    let counts = namespace.run(|| fs::read_to_string(COUNTS))?.map_err(NetnsError::io("read", COUNTS))?;
+    let count = counts.lines().find_map(|line| line.strip_prefix("SctpActiveEstabs")?.trim().parse().ok());
+    count.ok_or_else(|| NetnsError::io("find the associations in", COUNTS)(ErrorKind::InvalidData.into()))
 }
 
 /// The addresses of this thread's namespace that others may ask at.

@@ -67,7 +67,7 @@ pub fn run(name: &str, scenario: &Scenario, node: &mut impl ServedNode, unmet: &
             let failures = play_step(step, node, &mut site, unmet)?;
             assert!(failures.is_empty(), "{name}, step {}:\n  {}", number + 1, failures.join("\n  "));
         }
-        Ok(())
+        site.assert_associations_were_real()
     };
     if let Err(error) = play(node) {
         panic!("{name}: {}", portolan_core::backend::error_chain(&error));

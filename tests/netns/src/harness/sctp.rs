@@ -3,13 +3,13 @@
 //! `tests/vm/run.sh` brings such kernels, and a variable (`PORTOLAN_SCTP=required`) without which these tests would
 //! pass in one whose module does not load.
 
-use std::fs;
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use portolan_testkit::netns::{
-    CLIENT_V4, CLIENT_V6, Caller, Namespace, NetnsError, Topology, isolated, load_ruleset, speaks_sctp,
+    CLIENT_V4, CLIENT_V6, Caller, Namespace, Topology, associations_opened, isolated, load_ruleset,
+    speaks_sctp,
 };
 
 /// An answer is awaited for long, however busy the machine.
@@ -54,15 +54,6 @@ fn assert_silent(from: &Namespace, to: SocketAddr) {
     assert_eq!(error.kind(), ErrorKind::TimedOut, "from {} to {to}", from.name());
 }
 
-/// How many associations a namespace has opened, by its kernel's own count.
-fn opened(namespace: &Namespace) -> Result<u64, NetnsError> {
-    namespace.run(|| {
-        let counts = fs::read_to_string("/proc/thread-self/net/sctp/snmp").unwrap();
-        let count = counts.lines().find_map(|line| line.strip_prefix("SctpActiveEstabs")).unwrap();
-        count.trim().parse().unwrap()
-    })
-}
-
 #[test]
 fn associations_reach_every_pod_untranslated_and_are_counted_by_the_kernel() {
     isolated(|| {
@@ -79,8 +70,8 @@ fn associations_reach_every_pod_untranslated_and_are_counted_by_the_kernel() {
                 assert_reaches(&other.namespace, v6, pod.name(), other.ipv6);
             }
         }
-        assert_eq!(opened(net.client()).unwrap(), 4);
-        assert_eq!(opened(net.node()).unwrap(), 4);
+        assert_eq!(associations_opened(net.client()).unwrap(), 4);
+        assert_eq!(associations_opened(net.node()).unwrap(), 4);
     });
 }
 

@@ -168,6 +168,9 @@ impl Site {
             Protocol::Tcp => caller.connect_tcp(to),
             Protocol::Sctp => caller.connect_sctp(to),
         };
+        if answer.is_ok() && packet.protocol == Protocol::Sctp {
+            self.associations.fetch_add(1, Ordering::Relaxed);
+        }
         match answer {
             Err(TrafficError::NoCaller(error)) => Err(error),
             answer => Ok(Reply { answer: answer.map_err(|error| error.kind()), after: start.elapsed() }),

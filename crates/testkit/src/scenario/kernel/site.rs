@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::AtomicU16;
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::netns::{
     EchoServer, NODE_V4, NODE_V6, NODE_WORLD_V4, NODE_WORLD_V6, Namespace, NetnsError, Pod, Program,
-    Topology, wait_until,
+    Topology, associations_opened, wait_until,
 };
 use crate::scenario::check::Check;
 use crate::scenario::expectation::Target;
@@ -32,6 +32,8 @@ pub(super) struct Site {
     pub(super) node_addresses: Vec<IpAddr>,
     pub(super) memory: Memory,
     pub(super) next_source_port: AtomicU16,
+    /// How many associations were answered.
+    pub(super) associations: AtomicU64,
     bystanders: BTreeSet<SocketAddr>,
     servers: Vec<EchoServer>,
     /// Bystanders on the node, which may have to make room.
@@ -63,6 +65,7 @@ impl Site {
             node_addresses: node_addresses(),
             memory: Memory::default(),
             next_source_port: AtomicU16::new(FIRST_SOURCE_PORT),
+            associations: AtomicU64::new(0),
             bystanders: BTreeSet::new(),
             servers,
             on_node: Vec::new(),
@@ -108,6 +111,21 @@ impl Site {
         self.on_node.clear();
         let node_addresses = &self.node_addresses;
         self.bystanders.retain(|address| !is_nodes(node_addresses, address));
+    }
+
+    /// Asserts that what was answered over SCTP was opened over SCTP, by the kernel's own count.
+    ///
+    /// # Panics
+    /// It counts less.
+    pub(super) fn assert_associations_were_real(&self) -> Result<(), NetnsError> {
+        let answered = self.associations.load(Ordering::Relaxed);
+        if answered > 0 {
+            let pods = self.pods.iter().map(|pod| &pod.namespace);
+            let opened = pods.chain([&self.client, &self.node]).map(associations_opened);
+            let opened = opened.sum::<Result<u64, _>>()?;
+            assert!(opened >= answered, "{answered} associations were answered, and {opened} opened");
+        }
+        Ok(())
     }
 
     /// Where nobody answers yet: on the node, and beyond it.
