@@ -10,7 +10,7 @@ use portolan_core::{
     ServicePortName,
 };
 use portolan_netlink::NetlinkError;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify};
 use tracing::warn;
 
 use crate::addresses::Changes;
@@ -18,7 +18,9 @@ use crate::frontends::Frontends;
 use crate::relay::Relay;
 use crate::route::LocalRoutes;
 
-/// How often what failed is tried again.
+/// How soon what failed is tried again, at first and in the long run. What is in the way is often a process of ours
+/// that is about to end.
+const FIRST_RETRY: Duration = Duration::from_millis(250);
 const RETRY: Duration = Duration::from_secs(5);
 
 /// Serves one family from user space.
@@ -38,9 +40,11 @@ impl UserspaceBackend {
         makes_routes: bool,
     ) -> Result<Self, NetlinkError> {
         let routes = makes_routes.then(|| LocalRoutes::open(family)).transpose()?;
-        let frontends = Arc::new(Mutex::new(Frontends::new(family, Arc::clone(relay), routes)?));
+        let frontends = Frontends::new(family, Arc::clone(relay), routes)?;
+        let unfinished = frontends.unfinished();
+        let frontends = Arc::new(Mutex::new(frontends));
         if let Some(handle) = relay.handle() {
-            handle.spawn(watch(family, Arc::downgrade(&frontends)));
+            handle.spawn(watch(family, unfinished, Arc::downgrade(&frontends)));
         }
         Ok(Self { family, frontends, is_loaded: false })
     }
@@ -107,12 +111,13 @@ fn named(plan: &NodePlan, changes: &ChangeSet) -> Changed {
     changes.service_ports().map(|(name, _)| (name.clone(), plan.service_ports.get(name).cloned())).collect()
 }
 
-/// Follows the node's addresses and tries failed places again, for as long as the backend lives.
-async fn watch(family: IpFamily, frontends: Weak<Mutex<Frontends>>) {
+/// Follows the node's addresses and looks after what is unfinished, for as long as the backend lives.
+async fn watch(family: IpFamily, unfinished: Arc<Notify>, frontends: Weak<Mutex<Frontends>>) {
     let changes = Changes::of(family);
     if let Err(error) = &changes {
         warn!("changes of this node's {family} addresses are noticed late: {error}");
     }
+    let mut pause = RETRY;
     loop {
         let change = async {
             match &changes {
@@ -120,16 +125,24 @@ async fn watch(family: IpFamily, frontends: Weak<Mutex<Frontends>>) {
                 Err(_) => std::future::pending().await,
             }
         };
-        // A socket that is of no use any more must not keep us from sleeping.
-        if !tokio::time::timeout(RETRY, change).await.unwrap_or(true) {
-            tokio::time::sleep(RETRY).await;
+        tokio::select! {
+            () = unfinished.notified() => {
+                pause = FIRST_RETRY;
+                continue;
+            }
+            is_usable = change => if !is_usable {
+                // A socket that is of no use any more must not keep us from sleeping.
+                tokio::time::sleep(RETRY).await;
+            },
+            () = tokio::time::sleep(pause) => {}
         }
         let Some(frontends) = frontends.upgrade() else { return };
         let mut frontends = frontends.lock().await;
-        for outcome in [frontends.follow_addresses().await, frontends.retry().await] {
+        for outcome in [frontends.follow_addresses().await, frontends.retry().await, frontends.release()] {
             if let Err(error) = outcome {
                 warn!("{family}: {}", error_chain(&error));
             }
         }
+        pause = if frontends.is_unfinished() { (pause * 2).min(RETRY) } else { RETRY };
     }
 }

@@ -15,6 +15,8 @@ use portolan_core::event::TrafficPolicy;
 use portolan_core::{Endpoint, ServicePort, ServicePortName};
 use tokio::sync::watch;
 
+use crate::limits::Share;
+
 use affinity::Affinity;
 use rounds::Rounds;
 
@@ -108,15 +110,17 @@ fn contains(list: &[Endpoint], endpoint: SocketAddr) -> bool {
 #[derive(Debug)]
 pub(crate) struct Balancer {
     name: ServicePortName,
+    share: Arc<Share>,
     known: watch::Sender<Arc<Known>>,
     affinity: Mutex<Affinity>,
 }
 
 impl Balancer {
-    /// A balancer that remembers nobody yet.
-    pub(crate) fn new(name: ServicePortName, port: Arc<ServicePort>) -> Self {
+    /// A balancer that remembers nobody yet, of a Service with this share of all sessions.
+    pub(crate) fn new(name: ServicePortName, port: Arc<ServicePort>, share: Arc<Share>) -> Self {
         Self {
             name,
+            share,
             known: watch::Sender::new(Arc::new(Known::new(port))),
             affinity: Mutex::new(Affinity::default()),
         }
@@ -125,6 +129,11 @@ impl Balancer {
     /// The service port's identity.
     pub(crate) fn name(&self) -> &ServicePortName {
         &self.name
+    }
+
+    /// What its Service has of all sessions.
+    pub(crate) fn share(&self) -> &Arc<Share> {
+        &self.share
     }
 
     /// From now on this is the service port.

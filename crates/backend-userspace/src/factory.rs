@@ -12,7 +12,8 @@ use portolan_core::backend::{Figure, error_chain};
 use portolan_core::{BackendError, BackendFactory, IpFamily, ProbeFailure, ProxyBackend, ProxyMode};
 
 use crate::backend::UserspaceBackend;
-use crate::counters::{Counters, Limits};
+use crate::counters::Counters;
+use crate::limits::Limits;
 use crate::relay::{Relay, UdpTimeouts};
 use crate::route::{LocalRoutes, is_not_permitted};
 
@@ -36,10 +37,12 @@ pub struct Options {
     pub addresses: Addresses,
     /// The most TCP connections and UDP clients at a time; as many as there are file descriptors for when zero.
     pub max_sessions: usize,
-    /// How long a UDP client is remembered after its only datagram.
+    /// The most of them that one Service may have with all its ports; when zero, as many as leave some to others.
+    pub max_sessions_per_service: usize,
+    /// How long a UDP client is remembered after its last datagram or the last answer to it.
     pub udp_timeout: Duration,
-    /// How long after its last one, if it sent several.
-    pub udp_stream_timeout: Duration,
+    /// The same for one that has sent a single datagram, unless [`udp_timeout`](Self::udp_timeout) is shorter.
+    pub udp_single_timeout: Duration,
     /// How many threads relay; one for each processor, up to eight, when zero.
     pub threads: usize,
 }
@@ -49,11 +52,12 @@ impl Default for Options {
         Self {
             addresses: Addresses::default(),
             max_sessions: 0,
+            max_sessions_per_service: 0,
+            // As connection tracking has it: net.netfilter.nf_conntrack_udp_timeout_stream.
+            udp_timeout: Duration::from_secs(120),
             // A name is resolved within this time or asked for anew: the default of resolvers is five
             // seconds and two attempts (resolv.conf(5)).
-            udp_timeout: Duration::from_secs(10),
-            // As connection tracking has it: net.netfilter.nf_conntrack_udp_timeout_stream.
-            udp_stream_timeout: Duration::from_secs(120),
+            udp_single_timeout: Duration::from_secs(10),
             threads: 0,
         }
     }
@@ -85,13 +89,20 @@ impl UserspaceFactory {
         if let Some(relay) = &*relay {
             return Ok(Arc::clone(relay));
         }
-        let Options { max_sessions, udp_timeout, udp_stream_timeout, threads, .. } = self.options;
+        let Options {
+            addresses: _,
+            max_sessions,
+            max_sessions_per_service,
+            udp_timeout,
+            udp_single_timeout,
+            threads,
+        } = self.options;
         let threads = match threads {
             0 => std::thread::available_parallelism().map_or(1, NonZero::get).min(MOST_THREADS),
             threads => threads,
         };
-        let limits = Limits::new(self.counters(), max_sessions);
-        let timeouts = UdpTimeouts { single: udp_timeout, stream: udp_stream_timeout };
+        let limits = Limits::new(self.counters(), max_sessions, max_sessions_per_service);
+        let timeouts = UdpTimeouts { idle: udp_timeout, single: udp_single_timeout };
         Ok(Arc::clone(relay.insert(Relay::start(threads, limits, timeouts)?)))
     }
 }

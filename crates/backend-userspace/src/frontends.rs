@@ -1,28 +1,29 @@
 //! The places where this node answers, kept equal to the plan and to the node's addresses.
 //!
 //! Two call in here: the backend, when the plan changes, and a task of the relay's, when the node's addresses
-//! do or something that failed is due again. They take turns (a mutex), and neither waits for clients.
+//! do or something is left to do: what failed is due again, or the last connection of a Service that is gone has ended. They take turns (a mutex), and neither waits for clients.
 //!
 //! Holds: a socket is open exactly where a service port with somebody to lead to answers, but for places
 //! that failed, which are known as such; before a socket is closed and after it is opened its address is
 //! this node's.
 
+mod draining;
 mod listening;
+mod node;
 mod settle;
 mod stance;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::net::SocketAddr;
 use std::sync::Arc;
 
-use portolan_core::plan::{NodePortAddresses, NodeSettings};
+use portolan_core::plan::NodeSettings;
 use portolan_core::{IpFamily, ServicePort, ServicePortName};
 use portolan_netlink::NetlinkError;
+use tokio::sync::Notify;
 use tracing::warn;
 
-use crate::addresses;
 use crate::balancer::Balancer;
 use crate::claims::{Claims, transport_of, virtual_addresses, virtual_places};
 use crate::listen::{Place, Transport};
@@ -31,6 +32,7 @@ use crate::relay::Relay;
 use crate::route::{LocalRoutes, Written};
 use crate::rtnetlink::InterfaceAddress;
 
+use draining::Draining;
 use listening::Listening;
 
 /// Everything that one family's places are made of.
@@ -49,6 +51,9 @@ pub(crate) struct Frontends {
     addresses: Vec<InterfaceAddress>,
     sockets: HashMap<Place, Listening>,
     failed: BTreeSet<Place>,
+    draining: Draining,
+    /// Wakes who looks after what failed or is draining.
+    unfinished: Arc<Notify>,
     /// Service ports of SCTP, of which it was said that they are not served.
     unsupported: HashSet<ServicePortName>,
 }
@@ -99,6 +104,8 @@ impl Frontends {
             addresses: Vec::new(),
             sockets: HashMap::new(),
             failed: BTreeSet::new(),
+            draining: Draining::default(),
+            unfinished: Arc::default(),
             unsupported: HashSet::new(),
         })
     }
@@ -153,9 +160,32 @@ impl Frontends {
         done.operations += self.settle(touched).await;
         done.add(&added?);
         if let Some(routes) = &mut self.routes {
-            done.add(&routes.sweep()?);
+            done.add(&routes.sweep(|address| self.draining.contains(address))?);
         }
         Ok(done)
+    }
+
+    /// Tells when something failed, or connections keep an address; then [`retry`](Self::retry) and
+    /// [`release`](Self::release) have something to do.
+    pub(crate) fn unfinished(&self) -> Arc<Notify> {
+        Arc::clone(&self.unfinished)
+    }
+
+    /// Whether they have.
+    pub(crate) fn is_unfinished(&self) -> bool {
+        !self.failed.is_empty() || !self.draining.is_empty()
+    }
+
+    /// Gives addresses back that no connection goes on by.
+    pub(crate) fn release(&mut self) -> Result<(), NetlinkError> {
+        let finished = self.draining.take_finished();
+        match &mut self.routes {
+            Some(routes) if !finished.is_empty() => {
+                routes.doubt(finished);
+                routes.sweep(|address| self.draining.contains(address)).map(drop)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Takes a service port's claims back, unless it stays as it is.
@@ -197,9 +227,11 @@ impl Frontends {
         };
         let old = self.ports.remove(name);
         let is_same = old.as_ref().is_some_and(|old| old.port == *port);
-        let balancer = match old {
-            Some(old) => old.balancer,
-            None => Arc::new(Balancer::new(name.clone(), Arc::clone(port))),
+        let balancer = if let Some(old) = old {
+            old.balancer
+        } else {
+            let share = self.relay.limits.share(&name.service);
+            Arc::new(Balancer::new(name.clone(), Arc::clone(port), share))
         };
         if !is_same {
             balancer.update(Arc::clone(port));
@@ -220,59 +252,8 @@ impl Frontends {
         own.chain(node_port.into_iter().flatten()).collect()
     }
 
-    /// Where a node port answers.
-    fn node_places(&self, number: u16, transport: Transport) -> impl Iterator<Item = Place> {
-        let accepted = self.addresses.iter().filter(|own| self.is_accepted(own.socket(0)));
-        accepted.map(move |own| Place { address: own.socket(number), transport })
-    }
-
     fn all_places(&self) -> Vec<Place> {
         self.ports.values().flat_map(|loaded| self.places(&loaded.port, loaded.transport)).collect()
-    }
-
-    /// Whether node ports answer at this address, if it is the node's.
-    fn is_accepted(&self, address: SocketAddr) -> bool {
-        match self.node.as_ref().map(|node| &node.node_port_addresses) {
-            None => false,
-            Some(NodePortAddresses::All) => true,
-            Some(NodePortAddresses::Within(ranges)) => {
-                ranges.iter().any(|range| range.contains(&address.ip()))
-            }
-        }
-    }
-
-    /// Follows the node's addresses.
-    ///
-    /// # Errors
-    /// The kernel does not tell them.
-    pub(crate) async fn follow_addresses(&mut self) -> Result<(), NetlinkError> {
-        let changed = self.read_addresses()?;
-        if changed.is_empty() {
-            return Ok(());
-        }
-        let ports: Vec<_> = self.claims.node_ports().collect();
-        let at = |own: &InterfaceAddress| {
-            ports
-                .iter()
-                .map(|(number, transport)| Place { address: own.socket(*number), transport: *transport })
-                .collect::<Vec<_>>()
-        };
-        let touched = changed.iter().flat_map(at).collect();
-        self.settle(touched).await;
-        Ok(())
-    }
-
-    /// Reads the node's addresses and returns those that came or went.
-    fn read_addresses(&mut self) -> Result<Vec<InterfaceAddress>, NetlinkError> {
-        let now = addresses::list(self.family)?;
-        let before: HashSet<_> = self.addresses.iter().copied().map(|own| own.socket(0)).collect();
-        let after: HashSet<_> = now.iter().copied().map(|own| own.socket(0)).collect();
-        let gone = self.addresses.iter().filter(|own| !after.contains(&own.socket(0)));
-        let come = now.iter().filter(|own| !before.contains(&own.socket(0)));
-        let changed = gone.chain(come).copied().collect();
-        self.surroundings.set_addresses(now.iter().map(|own| own.address).collect());
-        self.addresses = now;
-        Ok(changed)
     }
 
     /// Tries once more what failed.
@@ -294,6 +275,7 @@ impl Frontends {
         self.claims = Claims::default();
         let all = self.sockets.keys().chain(&self.failed).copied().collect();
         self.settle(all).await;
+        self.draining.clear();
         self.routes.as_mut().map_or(Ok(()), |routes| routes.remove_all().map(drop))
     }
 }

@@ -4,6 +4,7 @@
 //! like, proc_net(5)); the process that has a socket open shows that number among its file descriptors.
 //! Those of other users are hidden without `CAP_SYS_PTRACE`; then the user is all there is to tell.
 
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
@@ -15,13 +16,50 @@ use crate::listen::{Place, Transport};
 const LISTENING: &str = "0A";
 const UNCONNECTED: &str = "07";
 
-/// A program in words: `sshd (process 512)`, or `user 1000`.
-pub(crate) fn of(place: Place) -> Option<String> {
-    let (socket, user) = sockets(place.transport).into_iter().find_map(|table| {
-        let text = fs::read_to_string(format!("/proc/thread-self/net/{table}")).ok()?;
-        find_socket(&text, place)
-    })?;
-    Some(find_process(&socket).unwrap_or_else(|| format!("a program of user {user}")))
+/// Programs in words, `sshd (process 512)` or `a program of user 1000`, each with the place that it has.
+pub(crate) fn of_all(places: &[Place]) -> HashMap<Place, String> {
+    let mut found: HashMap<Place, Socket> = HashMap::new();
+    for transport in [Transport::Tcp, Transport::Udp] {
+        let wanted: Vec<_> = places.iter().filter(|place| place.transport == transport).collect();
+        let tables = if wanted.is_empty() { Vec::new() } else { read_sockets(transport) };
+        for place in wanted {
+            let in_the_way = tables.iter().find(|socket| collides(socket.local, place.address));
+            found.extend(in_the_way.map(|socket| (*place, socket.clone())));
+        }
+    }
+    let processes = find_processes(found.values().map(|socket| socket.number.as_str()).collect());
+    let in_words = |socket: Socket| {
+        let process = processes.get(&socket.number).cloned();
+        process.unwrap_or_else(|| format!("a program of user {}", socket.user))
+    };
+    found.into_iter().map(|(place, socket)| (place, in_words(socket))).collect()
+}
+
+/// A socket that others collide with.
+#[derive(Debug, Clone)]
+struct Socket {
+    local: SocketAddr,
+    number: String,
+    user: String,
+}
+
+fn read_sockets(transport: Transport) -> Vec<Socket> {
+    let wanted = if transport == Transport::Tcp { LISTENING } else { UNCONNECTED };
+    let tables = sockets(transport).into_iter();
+    let texts = tables.filter_map(|table| fs::read_to_string(format!("/proc/thread-self/net/{table}")).ok());
+    texts
+        .flat_map(|text| {
+            text.lines().skip(1).filter_map(|line| read_socket(line, wanted)).collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+fn read_socket(line: &str, state: &str) -> Option<Socket> {
+    // sl local_address rem_address st tx:rx tr:when retrnsmt uid timeout inode …
+    let words: Vec<_> = line.split_whitespace().collect();
+    let is_it = *words.get(3)? == state;
+    let (number, user) = ((*words.get(9)?).to_owned(), (*words.get(7)?).to_owned());
+    is_it.then(|| Some(Socket { local: parse_address(words.get(1)?)?, number, user }))?
 }
 
 fn sockets(transport: Transport) -> [&'static str; 2] {
@@ -29,18 +67,6 @@ fn sockets(transport: Transport) -> [&'static str; 2] {
         Transport::Tcp => ["tcp", "tcp6"],
         Transport::Udp => ["udp", "udp6"],
     }
-}
-
-/// The number and the user of the socket that stands in a place's way.
-fn find_socket(table: &str, place: Place) -> Option<(String, String)> {
-    let wanted = if place.transport == Transport::Tcp { LISTENING } else { UNCONNECTED };
-    table.lines().skip(1).find_map(|line| {
-        // sl local_address rem_address st tx:rx tr:when retrnsmt uid timeout inode …
-        let words: Vec<_> = line.split_whitespace().collect();
-        let (local, state) = (parse_address(words.get(1)?)?, words.get(3)?);
-        let is_it = *state == wanted && collides(local, place.address);
-        is_it.then(|| Some(((*words.get(9)?).to_owned(), (*words.get(7)?).to_owned())))?
-    })
 }
 
 /// Whether a socket at `local` keeps another from `address`: it is there, or everywhere.
@@ -65,21 +91,34 @@ fn parse_address(text: &str) -> Option<SocketAddr> {
     Some(SocketAddr::new(v4().or_else(v6)?, port))
 }
 
-fn find_process(socket: &str) -> Option<String> {
-    let target = format!("socket:[{socket}]");
-    fs::read_dir("/proc").ok()?.flatten().find_map(|entry| {
-        let process = entry.file_name().into_string().ok()?;
-        process.parse::<u32>().ok()?;
-        has_open(&entry.path(), &target).then(|| {
-            let name = fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
-            format!("{} (process {process})", name.trim_end())
-        })
-    })
+/// The processes that have sockets of these numbers open, in one walk through all of them.
+fn find_processes(mut wanted: HashSet<&str>) -> HashMap<String, String> {
+    let mut found = HashMap::new();
+    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        if wanted.is_empty() {
+            break;
+        }
+        let Some(process) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
+            continue;
+        };
+        for socket in sockets_of(&entry.path()) {
+            if wanted.remove(socket.as_str()) {
+                let name = fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
+                found.insert(socket, format!("{} (process {process})", name.trim_end()));
+            }
+        }
+    }
+    found
 }
 
-fn has_open(process: &Path, target: &str) -> bool {
-    let Ok(descriptors) = fs::read_dir(process.join("fd")) else { return false };
-    descriptors.flatten().any(|fd| fs::read_link(fd.path()).is_ok_and(|link| link.as_os_str() == target))
+/// The numbers of the sockets that a process has open, as far as we may know.
+fn sockets_of(process: &Path) -> impl Iterator<Item = String> {
+    let descriptors = fs::read_dir(process.join("fd")).into_iter().flatten().flatten();
+    descriptors.filter_map(|fd| {
+        let link = fs::read_link(fd.path()).ok()?;
+        let number = link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?;
+        Some(number.to_owned())
+    })
 }
 
 #[cfg(test)]
@@ -95,7 +134,8 @@ mod tests {
         for (transport, address) in
             [(Transport::Tcp, tcp.local_addr().unwrap()), (Transport::Udp, udp.local_addr().unwrap())]
         {
-            let holder = of(Place { address, transport }).unwrap();
+            let place = Place { address, transport };
+            let holder = of_all(&[place]).remove(&place).unwrap();
             assert!(holder.ends_with(&own), "{holder}");
         }
     }

@@ -25,7 +25,13 @@
 //! 4. **An endpoint is chosen** (`balancer`): in turn, in rounds of which each has an order of its own;
 //!    clients with affinity come back to theirs; a connection that fails goes on to the next.
 //! 5. **Bytes move** (`tcp`, `udp`): TCP by `splice`, without copying through this process, each direction
-//!    closed on its own; UDP in batches, with a session for each client.
+//!    closed on its own; UDP in batches, with a session for each client. What a sender said before it broke is
+//!    passed on, and then that it broke.
+//! 6. **Somebody always gets in** (`limits`): neither a Service nor a client takes all sessions, and UDP clients
+//!    that seem to have gone make way for others. What is under way for slow receivers is bounded for all
+//!    connections together (`tcp/pipe`).
+//! 7. **A Service goes** while its connections stay: nobody listens any more, and its address is kept for as long as a
+//!    connection that came by it goes on (`frontends/draining`).
 //!
 //! # What it needs
 //!
@@ -50,7 +56,9 @@
 //! * Source ranges of a service without endpoints refuse everybody, outsiders too.
 //! * Addresses out of service ranges that no Service has are left alone.
 //! * An endpoint that is itself an address and port of a service here counts as one that refuses: a relay that
-//!   followed it would connect to itself without end.
+//!   followed it would connect to itself without end. In circles of several nodes packets lose a hop at each
+//!   (`hops`), as they would at a router, so that they end there too.
+//! * Each UDP client takes a port of the host. No more than half of `net.ipv4.ip_local_port_range` are taken.
 //! * SCTP is not served; that is logged, once for each service port.
 //! * The host answers ARP for load-balancer addresses of its own network, as in the IPVS mode;
 //!   `net.ipv4.conf.all.arp_ignore=1` stops that.
@@ -65,12 +73,15 @@ mod factory;
 mod filter;
 mod frontends;
 mod holder;
+mod hops;
+mod limits;
 mod listen;
 mod origin;
 mod quiet;
 mod relay;
 mod route;
 mod rtnetlink;
+mod second_chance;
 mod site;
 mod tcp;
 mod udp;

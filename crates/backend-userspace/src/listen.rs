@@ -9,7 +9,7 @@ use portolan_core::{IpFamily, ServicePortName};
 use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 
 use crate::filter::Guard;
-use crate::holder;
+use crate::{holder, hops};
 
 /// How many connections may wait to be accepted; the kernel takes less where `net.core.somaxconn` says so.
 const BACKLOG: i32 = 4096;
@@ -93,19 +93,28 @@ impl ListenError {
 
     /// Whether the process has no file descriptors left, which says nothing about this place.
     pub(crate) fn is_out_of_descriptors(&self) -> bool {
-        let errno = match self {
-            Self::Other { source, .. } => source.raw_os_error(),
-            _ => None,
-        };
-        matches!(errno, Some(nix::libc::EMFILE | nix::libc::ENFILE))
+        matches!(self, Self::Other { source, .. } if is_out_of_descriptors(source))
     }
+}
 
-    /// Finds out who has the port, which takes a look at every process: for a message, not for every try.
-    pub(crate) fn identify(&mut self) {
-        if let Self::Taken { place, holder, .. } = self {
-            *holder = holder::of(*place);
+/// Finds out who has the ports that are taken. That takes a look at every process, so it is for messages, not for
+/// every try, and for as many of them at once as there are.
+pub(crate) fn identify(errors: &mut [ListenError]) {
+    let taken = errors.iter().filter_map(|error| match error {
+        ListenError::Taken { place, .. } => Some(*place),
+        _ => None,
+    });
+    let mut holders = holder::of_all(&taken.collect::<Vec<_>>());
+    for error in errors {
+        if let ListenError::Taken { place, holder, .. } = error {
+            *holder = holders.remove(place);
         }
     }
+}
+
+/// Whether the process, or the host, has no file descriptors left.
+pub(crate) fn is_out_of_descriptors(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(nix::libc::EMFILE | nix::libc::ENFILE))
 }
 
 /// Listens for connections.
@@ -136,6 +145,8 @@ pub(crate) fn udp(
     let open = || {
         let socket = bound(address, Type::DGRAM, guard)?;
         enlarge(&SockRef::from(&socket));
+        // Where it is not told, it is taken to be the usual.
+        let _ = hops::have_told(&SockRef::from(&socket), IpFamily::of(address.ip()));
         Ok(socket.into())
     };
     open().map_err(|source| ListenError::new(service, place, source))

@@ -9,16 +9,16 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, Handle, Runtime};
 
-use crate::counters::Limits;
+use crate::limits::Limits;
 use crate::tcp::Pipes;
 
 /// How long a client of UDP is remembered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct UdpTimeouts {
-    /// After its only datagram.
+    /// After the last of several datagrams.
+    pub(crate) idle: Duration,
+    /// After its only one, unless that is longer.
     pub(crate) single: Duration,
-    /// Once it has sent more than one.
-    pub(crate) stream: Duration,
 }
 
 /// What all relays of a process share.
@@ -42,7 +42,7 @@ impl Relay {
         let mut builder = Builder::new_multi_thread();
         let runtime =
             builder.worker_threads(threads).thread_name("relay").enable_io().enable_time().build()?;
-        let (pipes, epoch) = (Pipes::default(), Instant::now());
+        let (pipes, epoch) = (Pipes::new(Limits::most_pipes()), Instant::now());
         Ok(Arc::new(Self { runtime: Some(runtime), limits, pipes, udp_timeouts, epoch }))
     }
 

@@ -123,10 +123,18 @@ impl LocalRoutes {
         written
     }
 
-    /// Removes what is ours and no longer wanted.
-    pub(crate) fn sweep(&mut self) -> Result<Written, NetlinkError> {
+    /// These may not be needed any more.
+    pub(crate) fn doubt(&mut self, addresses: Vec<IpAddr>) {
+        self.to_remove.extend(addresses);
+    }
+
+    /// Removes what is ours and no longer wanted. Who has an address kept sees to it later, by
+    /// [`doubt`](Self::doubt).
+    pub(crate) fn sweep(&mut self, is_kept: impl Fn(IpAddr) -> bool) -> Result<Written, NetlinkError> {
         let mut unwanted = std::mem::take(&mut self.to_remove);
-        unwanted.retain(|address| !self.wanted.contains_key(address) && self.present.contains(address));
+        unwanted.retain(|address| {
+            !self.wanted.contains_key(address) && self.present.contains(address) && !is_kept(*address)
+        });
         let written = self.send(kind::DELETE_ROUTE, 0, &unwanted, &[NO_SUCH]);
         match &written {
             Ok(written) => self.to_remove = written.refused.iter().map(|(address, _)| *address).collect(),
@@ -139,7 +147,7 @@ impl LocalRoutes {
     pub(crate) fn remove_all(&mut self) -> Result<Written, NetlinkError> {
         self.wanted.clear();
         self.read()?;
-        self.sweep()
+        self.sweep(|_| false)
     }
 
     /// Whether packets to this address come to this node, for whatever reason.
@@ -161,7 +169,7 @@ impl LocalRoutes {
         routes.want(NOBODY);
         let added = routes.add()?;
         routes.release(NOBODY);
-        let removed = routes.sweep()?;
+        let removed = routes.sweep(|_| false)?;
         match added.refused.into_iter().chain(removed.refused).next() {
             Some((_, refusal)) => Err(refusal.into()),
             None => Ok(()),

@@ -3,6 +3,7 @@
 //! A client learns what becomes of its connection: when no endpoint takes it, or its endpoint resets it, the
 //! client's is reset too, never closed as if all had been said.
 
+mod carrier;
 mod pipe;
 mod pump;
 
@@ -11,12 +12,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use portolan_core::IpFamily;
 use socket2::SockRef;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 use tracing::debug;
 
+use crate::hops::Hops;
 use crate::listen::{Transport, keep_alive};
 use crate::site::Site;
 
@@ -55,13 +58,21 @@ fn take(client: TcpStream, address: SocketAddr, site: &Arc<Site>) {
         site.relay.limits.counters().count_turned_away();
         return reset(&client);
     }
-    let Some(session) = site.relay.limits.admit_tcp() else { return reset(&client) };
+    let (limits, share) = (&site.relay.limits, site.balancer.share());
+    let session = match limits.admit(Transport::Tcp, share, address.ip()) {
+        Ok(session) => session,
+        Err(full) => {
+            limits.refuse(full, share, address.ip());
+            return reset(&client);
+        }
+    };
     let site = Arc::clone(site);
     tokio::spawn(async move {
         let _session = session;
         // The filter is there for new clients only; this one is in. There may be none.
         let _ = SockRef::from(&client).detach_filter();
-        let Some(endpoint) = connect(address, &site).await else {
+        let hops = Hops::of_connection(&SockRef::from(&client), IpFamily::of(address.ip()));
+        let Some(endpoint) = connect(address, hops, &site).await else {
             return reset(&client);
         };
         if pump::both_ways(&client, &endpoint, &site.relay.pipes).await.is_err() {
@@ -72,7 +83,18 @@ fn take(client: TcpStream, address: SocketAddr, site: &Arc<Site>) {
 }
 
 /// A connection to the endpoint whose turn it is, or to the next ones.
-async fn connect(client: SocketAddr, site: &Site) -> Option<TcpStream> {
+async fn connect(client: SocketAddr, hops: Hops, site: &Site) -> Option<TcpStream> {
+    let found = match hops.after_one() {
+        Some(left) => try_endpoints(client, left, site).await,
+        None => None,
+    };
+    if found.is_none() {
+        site.relay.limits.counters().count_failed();
+    }
+    found
+}
+
+async fn try_endpoints(client: SocketAddr, hops: Hops, site: &Site) -> Option<TcpStream> {
     let origin = site.origin(client.ip());
     let count = site.balancer.count(site.via, origin);
     let (mut failed, mut refused) = (Vec::new(), 0);
@@ -81,7 +103,7 @@ async fn connect(client: SocketAddr, site: &Site) -> Option<TcpStream> {
             failed.clear();
         }
         let endpoint = site.balancer.choose(client.ip(), site.via, origin, &failed, Instant::now())?;
-        match timeout(patience, reach(endpoint, site)).await {
+        match timeout(patience, reach(endpoint, hops, site)).await {
             Ok(Ok(stream)) => return prepared(stream),
             Ok(Err(error)) => {
                 debug!("{} did not get {client} to {endpoint}: {error}", site.balancer.name());
@@ -94,15 +116,16 @@ async fn connect(client: SocketAddr, site: &Site) -> Option<TcpStream> {
         }
         failed.push(endpoint);
     }
-    site.relay.limits.counters().count_failed();
     None
 }
 
-async fn reach(endpoint: SocketAddr, site: &Site) -> io::Result<TcpStream> {
+async fn reach(endpoint: SocketAddr, hops: Hops, site: &Site) -> io::Result<TcpStream> {
     if site.surroundings.is_served(endpoint, Transport::Tcp) {
         return Err(io::Error::other("the endpoint is an address of a service"));
     }
-    TcpStream::connect(endpoint).await
+    let socket = if endpoint.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    hops.limit(&SockRef::from(&socket), IpFamily::of(endpoint.ip()))?;
+    socket.connect(endpoint).await
 }
 
 fn prepared(stream: TcpStream) -> Option<TcpStream> {

@@ -6,12 +6,17 @@
 //! soon and one that went on stays longer.
 //!
 //! What cannot be sent at once is lost, as datagrams may be: waiting would let one client hold up others.
+//!
+//! Whoever can pretend to be many clients can begin many sessions. When there are too many, those that were used once
+//! or are silent for longest make way for new ones of their place (`order`); those in use stay.
 
 mod batch;
+mod order;
 mod session;
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -22,11 +27,14 @@ use tokio::time::{MissedTickBehavior, interval};
 use tracing::debug;
 
 use crate::balancer::Known;
-use crate::listen::Transport;
+use crate::hops::Hops;
+use crate::limits::{self, Full};
+use crate::listen::{Transport, is_out_of_descriptors};
 use crate::site::Site;
 
 use batch::{BATCH, Batch};
-use session::{Sending, Session};
+use order::Order;
+use session::{Sending, Session, Way};
 
 /// How often sessions are looked through for old ones.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -38,7 +46,7 @@ pub(crate) async fn serve(socket: Arc<UdpSocket>, site: Arc<Site>, mut stop: one
     let mut known = site.balancer.subscribe();
     let mut sweep = interval(SWEEP);
     sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut place = Place { socket, site, sessions: HashMap::new() };
+    let mut place = Place { socket, site, sessions: HashMap::new(), order: Order::default() };
     loop {
         tokio::select! {
             _ = &mut stop => break,
@@ -63,6 +71,7 @@ struct Place {
     socket: Arc<UdpSocket>,
     site: Arc<Site>,
     sessions: HashMap<SocketAddr, Session>,
+    order: Order,
 }
 
 impl Place {
@@ -95,46 +104,85 @@ impl Place {
 
     /// Passes on what one client sent. An endpoint that does not listen any more says so only when it is
     /// sent to again; the datagrams then go to another.
-    fn forward_run(&mut self, client: SocketAddr, batch: &mut Batch, run: std::ops::Range<usize>) {
+    fn forward_run(&mut self, client: SocketAddr, batch: &mut Batch, mut run: Range<usize>) {
         let mut failed = Vec::new();
         loop {
             if let Some(session) = self.sessions.get_mut(&client) {
                 match session.send(batch, run.clone(), self.site.relay.clock()) {
                     Sending::Done => return,
-                    Sending::Refused(endpoint) => {
+                    Sending::Refused(endpoint, next) => {
                         failed.push(endpoint);
+                        run.start = next;
                         self.sessions.remove(&client);
                     }
                 }
             }
-            let Some(session) = self.begin(client, &failed) else { return };
+            let Some(hops) = batch.hops(run.start) else { return };
+            let Some(session) = self.begin(client, hops, &mut failed) else { return };
             self.sessions.insert(client, session);
         }
     }
 
     /// Begins a session, where the client may have one.
-    fn begin(&self, client: SocketAddr, failed: &[SocketAddr]) -> Option<Session> {
-        let (site, ip) = (&self.site, client.ip());
-        if !site.admits(ip) {
-            site.relay.limits.counters().count_turned_away();
+    fn begin(&mut self, client: SocketAddr, hops: Hops, failed: &mut Vec<SocketAddr>) -> Option<Session> {
+        if !self.site.admits(client.ip()) {
+            self.site.relay.limits.counters().count_turned_away();
             return None;
         }
-        let origin = site.origin(ip);
-        let Some(endpoint) = site.balancer.choose(ip, site.via, origin, failed, Instant::now()) else {
-            site.relay.limits.counters().count_failed();
+        let permit = self.admit(client.ip())?;
+        let Some(way) = hops.after_one().and_then(|left| self.reach(client, left, failed)) else {
+            self.site.relay.limits.counters().count_failed();
             return None;
         };
-        if site.surroundings.is_served(endpoint, Transport::Udp) {
-            site.relay.limits.counters().count_failed();
-            return None;
+        let ticket = self.order.begin(&self.sessions, client, self.site.relay.clock());
+        Some(Session::new(way, &self.socket, client, permit, ticket, &self.site.relay))
+    }
+
+    /// A place for one more session, if need be that of one here which nobody seems to use.
+    fn admit(&mut self, client: IpAddr) -> Option<limits::Session> {
+        let site = Arc::clone(&self.site);
+        let (limits, share) = (&site.relay.limits, site.balancer.share());
+        let full = match limits.admit(Transport::Udp, share, client) {
+            Ok(permit) => return Some(permit),
+            Err(full) => full,
+        };
+        // Who has too many alone makes no others go.
+        let again = (full != Full::Client && self.evict())
+            .then(|| limits.admit(Transport::Udp, share, client).ok())
+            .flatten();
+        if again.is_none() {
+            limits.refuse(full, share, client);
         }
-        let permit = site.relay.limits.admit_udp()?;
-        Session::begin(&self.socket, client, endpoint, permit, &site.relay)
-            .inspect_err(|error| {
-                debug!("{} did not get {client} to {endpoint}: {error}", site.balancer.name());
-                site.relay.limits.counters().count_failed();
-            })
-            .ok()
+        again
+    }
+
+    /// Ends a session that nobody seems to use.
+    fn evict(&mut self) -> bool {
+        let Some(client) = self.order.take_silent(&self.sessions) else { return false };
+        self.site.relay.limits.counters().count_evicted();
+        self.sessions.remove(&client).is_some()
+    }
+
+    /// The way to the endpoint whose turn it is, or to the next ones where there is none.
+    fn reach(&self, client: SocketAddr, hops: Hops, failed: &mut Vec<SocketAddr>) -> Option<Way> {
+        let (site, ip) = (&self.site, client.ip());
+        let origin = site.origin(ip);
+        loop {
+            let endpoint = site.balancer.choose(ip, site.via, origin, failed, Instant::now())?;
+            if !site.surroundings.is_served(endpoint, Transport::Udp) {
+                match Way::open(endpoint, hops, site.relay.clock()) {
+                    Ok(way) => return Some(way),
+                    Err(error) if is_out_of_descriptors(&error) => {
+                        site.relay.limits.out_of_descriptors();
+                        return None;
+                    }
+                    Err(error) => {
+                        debug!("{} did not get {client} to {endpoint}: {error}", site.balancer.name());
+                    }
+                }
+            }
+            failed.push(endpoint);
+        }
     }
 
     /// Ends sessions with endpoints that may no longer be used.

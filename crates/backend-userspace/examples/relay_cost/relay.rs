@@ -6,8 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use portolan_backend_userspace::{Addresses, Options, UserspaceFactory};
-use portolan_core::event::TrafficPolicy;
-use portolan_core::plan::{Locality, Unserved};
+use portolan_core::plan::Locality;
 use portolan_core::{
     BackendFactory, ChangeSet, Endpoint, IpFamily, NodeConfig, NodePlan, ObjectName, Protocol, ServicePort,
     ServicePortName,
@@ -64,19 +63,8 @@ fn name(number: u32) -> ServicePortName {
 
 fn service_port(from: SocketAddr, to: SocketAddr) -> ServicePort {
     ServicePort {
-        port: from.port(),
         cluster_ip: Some(from.ip()),
-        load_balancer_ips: Box::default(),
-        external_ips: Box::default(),
-        node_port: None,
-        health_check_node_port: None,
-        source_ranges: Box::default(),
-        internal_traffic_policy: TrafficPolicy::Cluster,
-        external_traffic_policy: TrafficPolicy::Cluster,
-        session_affinity: None,
         cluster_endpoints: [Endpoint { address: to.ip(), port: to.port(), locality: Locality::Local }].into(),
-        local_endpoints: Arc::default(),
-        lingering_endpoints: Box::default(),
-        unserved: Unserved::Reject,
+        ..ServicePort::new(from.port())
     }
 }

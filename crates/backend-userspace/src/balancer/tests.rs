@@ -3,10 +3,11 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use portolan_core::plan::{Locality, Unserved};
+use portolan_core::plan::Locality;
 use portolan_core::{ObjectName, Protocol};
 
 use super::*;
+use crate::limits::Limits;
 
 const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 2));
 const OTHER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 3));
@@ -24,27 +25,20 @@ fn socket(number: u8) -> SocketAddr {
 fn port(numbers: &[u8]) -> ServicePort {
     let all: Arc<[Endpoint]> = numbers.iter().map(|number| endpoint(*number)).collect();
     ServicePort {
-        port: 80,
         cluster_ip: Some(IpAddr::from([10, 96, 0, 80])),
-        load_balancer_ips: Box::default(),
-        external_ips: Box::default(),
         node_port: Some(30_080),
-        health_check_node_port: None,
-        source_ranges: Box::default(),
-        internal_traffic_policy: TrafficPolicy::Cluster,
         external_traffic_policy: TrafficPolicy::Local,
-        session_affinity: None,
         local_endpoints: all.iter().copied().filter(|e| e.locality == Locality::Local).collect(),
         cluster_endpoints: all,
-        lingering_endpoints: Box::default(),
-        unserved: Unserved::Reject,
+        ..ServicePort::new(80)
     }
 }
 
 fn balancer(port: ServicePort) -> Balancer {
     let name =
         ServicePortName { service: ObjectName::new("shop", "web"), port: "".into(), protocol: Protocol::Tcp };
-    Balancer::new(name, Arc::new(port))
+    let share = Limits::new(Arc::default(), 0, 0).share(&name.service);
+    Balancer::new(name, Arc::new(port), share)
 }
 
 fn sticky(numbers: &[u8]) -> ServicePort {

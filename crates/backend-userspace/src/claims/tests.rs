@@ -2,38 +2,23 @@
 
 use std::net::IpAddr;
 
-use portolan_core::event::TrafficPolicy;
-use portolan_core::plan::Unserved;
 use portolan_core::{ObjectName, Protocol};
 
 use super::*;
+use crate::limits::Limits;
 
 const NODE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
 const VIP: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 96, 0, 80));
 
 fn port(number: u16, cluster_ip: Option<IpAddr>, external: &[IpAddr], node_port: Option<u16>) -> ServicePort {
-    ServicePort {
-        port: number,
-        cluster_ip,
-        load_balancer_ips: Box::default(),
-        external_ips: external.into(),
-        node_port,
-        health_check_node_port: None,
-        source_ranges: Box::default(),
-        internal_traffic_policy: TrafficPolicy::Cluster,
-        external_traffic_policy: TrafficPolicy::Cluster,
-        session_affinity: None,
-        cluster_endpoints: Arc::default(),
-        local_endpoints: Arc::default(),
-        lingering_endpoints: Box::default(),
-        unserved: Unserved::Reject,
-    }
+    ServicePort { cluster_ip, external_ips: external.into(), node_port, ..ServicePort::new(number) }
 }
 
 fn balancer(name: &str, port: &ServicePort) -> Arc<Balancer> {
     let service = ObjectName::new("shop", name);
     let name = ServicePortName { service, port: "".into(), protocol: Protocol::Tcp };
-    Arc::new(Balancer::new(name, Arc::new(port.clone())))
+    let share = Limits::new(Arc::default(), 0, 0).share(&name.service);
+    Arc::new(Balancer::new(name, Arc::new(port.clone()), share))
 }
 
 fn place(address: IpAddr, port: u16) -> Place {

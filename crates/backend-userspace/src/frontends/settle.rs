@@ -12,7 +12,7 @@ use super::listening::Listening;
 use super::stance::guard_for;
 use crate::balancer::{Balancer, Via};
 use crate::filter::Guard;
-use crate::listen::{ListenError, Place};
+use crate::listen::{self, ListenError, Place};
 use crate::site::Site;
 
 /// How a place should be served.
@@ -46,12 +46,46 @@ impl Frontends {
             }
         }
         operations += closing.len();
-        Listening::close_all(closing).await;
+        self.close(closing).await;
+        let mut errors = Vec::new();
         for (place, wanted) in opening {
-            operations += usize::from(self.open(place, wanted));
+            match self.open(place, wanted) {
+                Ok(()) => operations += 1,
+                Err(error) => errors.extend(error),
+            }
         }
+        self.complain(errors);
         self.relay.limits.counters().unserved_changed(failed_before, self.failed.len());
         operations
+    }
+
+    /// Closes sockets. Connections that came by them go on.
+    async fn close(&mut self, closing: Vec<Listening>) {
+        let sites: Vec<_> = closing.iter().map(|listening| Arc::downgrade(&listening.site)).collect();
+        Listening::close_all(closing).await;
+        for site in &sites {
+            self.draining.add(site);
+        }
+        if !self.draining.is_empty() {
+            self.unfinished.notify_one();
+        }
+    }
+
+    /// Says what cannot be served, and who is in the way. To find that out takes its time, which the caller has not.
+    fn complain(&self, mut errors: Vec<ListenError>) {
+        if errors.is_empty() {
+            return;
+        }
+        self.unfinished.notify_one();
+        let complain = move || {
+            listen::identify(&mut errors);
+            for error in errors {
+                warn!("{}", error_chain(&error));
+            }
+        };
+        if let Some(handle) = self.relay.handle() {
+            handle.spawn_blocking(complain);
+        }
     }
 
     /// How a place should be served; nothing where nobody should listen.
@@ -81,8 +115,11 @@ impl Frontends {
         true
     }
 
-    /// Opens a socket, and says when that failed for the first time or no longer does.
-    fn open(&mut self, place: Place, wanted: Wanted) -> bool {
+    /// Opens a socket, and says when it could not be before.
+    ///
+    /// # Errors
+    /// It cannot be; why, if that is to be told.
+    fn open(&mut self, place: Place, wanted: Wanted) -> Result<(), Option<ListenError>> {
         let name = wanted.balancer.name().clone();
         let opened = if wanted.via == Via::NodePort || self.is_ours(place.address.ip()) {
             let Wanted { balancer, via, guard } = wanted;
@@ -99,18 +136,16 @@ impl Frontends {
                 }
                 self.surroundings.set_served(place, true);
                 self.sockets.extend(listening.map(|listening| (place, listening)));
-                true
+                Ok(())
             }
-            Err(mut error) => {
+            Err(error) => {
                 let is_new = self.failed.insert(place);
                 if error.is_out_of_descriptors() {
                     // One word for all places that it keeps from being served.
                     self.relay.limits.no_place_for_listeners(self.failed.len());
-                } else if is_new {
-                    error.identify();
-                    warn!("{}", error_chain(&error));
+                    return Err(None);
                 }
-                false
+                Err(is_new.then_some(error))
             }
         }
     }

@@ -20,20 +20,15 @@ fn port(cluster: u8, local: u8, unserved: Unserved) -> ServicePort {
         locality: Locality::Unknown,
     };
     ServicePort {
-        port: 80,
         cluster_ip: Some(IpAddr::from([10, 96, 0, 80])),
         load_balancer_ips: [IpAddr::from([203, 0, 113, 80])].into(),
         external_ips: [IpAddr::from([203, 0, 113, 81])].into(),
         node_port: Some(30_080),
-        health_check_node_port: None,
-        source_ranges: Box::default(),
-        internal_traffic_policy: TrafficPolicy::Cluster,
         external_traffic_policy: TrafficPolicy::Local,
-        session_affinity: None,
         cluster_endpoints: (1..=cluster).map(endpoint).collect(),
         local_endpoints: (1..=local).map(endpoint).collect(),
-        lingering_endpoints: Box::default(),
         unserved,
+        ..ServicePort::new(80)
     }
 }
 

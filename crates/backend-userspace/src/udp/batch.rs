@@ -9,8 +9,10 @@ use std::net::SocketAddr;
 use std::ops::Range;
 use std::os::fd::AsRawFd;
 
-use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, sendmmsg};
+use nix::sys::socket::{MsgFlags, MultiHeaders, RecvMsg, SockaddrStorage, recvmmsg, sendmmsg};
 use tokio::net::UdpSocket;
+
+use crate::hops::Hops;
 
 /// How many datagrams one call moves.
 const MOST: usize = 16;
@@ -25,36 +27,48 @@ thread_local! {
 /// Datagrams that came in together.
 pub(super) struct Batch {
     buffers: Vec<Vec<u8>>,
-    /// For each datagram its length and who sent it.
-    received: Vec<(usize, Option<SocketAddr>)>,
-    // The kernel shortens the room for a sender's address to what one took, so the families, whose addresses
-    // have different lengths, each have headers of their own.
+    received: Vec<Received>,
+    // The kernel shortens the room for a sender's address and for what is told besides to what one took. So the
+    // families, whose addresses have different lengths, each have headers of their own, and so have answers, with which
+    // nothing is told.
     from_v4: MultiHeaders<SockaddrStorage>,
     from_v6: MultiHeaders<SockaddrStorage>,
+    answers: MultiHeaders<SockaddrStorage>,
     outgoing: MultiHeaders<SockaddrStorage>,
+}
+
+/// What is known of a datagram that came in.
+#[derive(Debug, Clone, Copy)]
+struct Received {
+    length: usize,
+    sender: Option<SocketAddr>,
+    hops: Hops,
 }
 
 impl Batch {
     fn new() -> Self {
-        let headers = || MultiHeaders::preallocate(MOST, None);
+        let headers = || MultiHeaders::preallocate(MOST, Some(nix::cmsg_space!(i32)));
         Self {
             buffers: vec![vec![0; LONGEST]; MOST],
             received: Vec::with_capacity(MOST),
             from_v4: headers(),
             from_v6: headers(),
-            outgoing: headers(),
+            answers: MultiHeaders::preallocate(MOST, None),
+            outgoing: MultiHeaders::preallocate(MOST, None),
         }
     }
 
-    /// Takes what waits at a socket, at least one datagram.
+    /// Takes what clients sent to a socket that has their hops told ([`have_told`](crate::hops::have_told)), at least
+    /// one datagram.
     pub(super) fn receive(&mut self, socket: &UdpSocket) -> io::Result<()> {
-        self.received.clear();
         let headers = if socket.local_addr()?.is_ipv4() { &mut self.from_v4 } else { &mut self.from_v6 };
-        let mut slices: Vec<_> = self.buffers.iter_mut().map(|buffer| [IoSliceMut::new(buffer)]).collect();
-        let datagrams =
-            recvmmsg(socket.as_raw_fd(), headers, slices.iter_mut(), MsgFlags::MSG_DONTWAIT, None)?;
-        self.received.extend(datagrams.map(|one| (one.bytes, one.address.as_ref().and_then(address))));
-        Ok(())
+        receive(socket, headers, &mut self.buffers, &mut self.received)
+    }
+
+    /// Takes what the endpoint answered that a socket is connected to, at least one datagram. Nothing is known of them
+    /// but their length.
+    pub(super) fn receive_answers(&mut self, socket: &UdpSocket) -> io::Result<()> {
+        receive(socket, &mut self.answers, &mut self.buffers, &mut self.received)
     }
 
     /// How many there are.
@@ -64,7 +78,12 @@ impl Batch {
 
     /// Who sent one.
     pub(super) fn sender(&self, index: usize) -> Option<SocketAddr> {
-        self.received.get(index)?.1
+        self.received.get(index)?.sender
+    }
+
+    /// How many hops one had left.
+    pub(super) fn hops(&self, index: usize) -> Option<Hops> {
+        Some(self.received.get(index)?.hops)
     }
 
     /// The first one from `start` on that somebody else sent.
@@ -74,20 +93,68 @@ impl Batch {
         start + run.count()
     }
 
-    /// Sends some of them: to where the socket is connected, or to somebody.
+    /// Sends some of them: to where the socket is connected, or to somebody. One that cannot be sent, because it is
+    /// too long for the way, is lost and does not keep back those after it.
+    ///
+    /// # Errors
+    /// What the socket is connected to does not listen, or there is no room now. Returns with it where those begin
+    /// that were not sent.
     pub(super) fn send(
         &mut self,
         socket: &UdpSocket,
         run: Range<usize>,
         to: Option<SocketAddr>,
-    ) -> io::Result<()> {
+    ) -> Result<(), (usize, io::Error)> {
+        let mut next = run.start;
+        while next < run.end {
+            match self.send_at_once(socket, next..run.end, to) {
+                // A call that fails for the first one says why; one that fails later says how many it sent.
+                Ok(count) => next += count.max(1),
+                Err(error) => match error.kind() {
+                    io::ErrorKind::ConnectionRefused | io::ErrorKind::WouldBlock => {
+                        return Err((next, error));
+                    }
+                    _ => next += 1,
+                },
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends some of them by one call, and returns how many that were.
+    fn send_at_once(
+        &mut self,
+        socket: &UdpSocket,
+        run: Range<usize>,
+        to: Option<SocketAddr>,
+    ) -> io::Result<usize> {
         let Self { buffers, received, outgoing, .. } = self;
         let datagrams = received.iter().zip(buffers).take(run.end).skip(run.start);
-        let slices: Vec<_> =
-            datagrams.map(|((length, _), buffer)| [IoSlice::new(&buffer[..*length])]).collect();
+        let slices: Vec<_> = datagrams.map(|(one, buffer)| [IoSlice::new(&buffer[..one.length])]).collect();
         let addresses = vec![to.map(SockaddrStorage::from); slices.len()];
-        sendmmsg(socket.as_raw_fd(), outgoing, &slices, addresses, [], MsgFlags::MSG_DONTWAIT)?;
-        Ok(())
+        let sent = sendmmsg(socket.as_raw_fd(), outgoing, &slices, addresses, [], MsgFlags::MSG_DONTWAIT)?;
+        Ok(sent.count())
+    }
+}
+
+fn receive(
+    socket: &UdpSocket,
+    headers: &mut MultiHeaders<SockaddrStorage>,
+    buffers: &mut [Vec<u8>],
+    received: &mut Vec<Received>,
+) -> io::Result<()> {
+    received.clear();
+    let mut slices: Vec<_> = buffers.iter_mut().map(|buffer| [IoSliceMut::new(buffer)]).collect();
+    let datagrams = recvmmsg(socket.as_raw_fd(), headers, slices.iter_mut(), MsgFlags::MSG_DONTWAIT, None)?;
+    received.extend(datagrams.map(|one| Received::of(&one)));
+    Ok(())
+}
+
+impl Received {
+    fn of(one: &RecvMsg<'_, '_, SockaddrStorage>) -> Self {
+        // What was cut off was nothing that was asked for.
+        let hops = Hops::of_datagram(one.cmsgs().into_iter().flatten());
+        Self { length: one.bytes, sender: one.address.as_ref().and_then(address), hops }
     }
 }
 

@@ -12,8 +12,13 @@ use tokio::net::UdpSocket;
 use tokio::task::JoinHandle;
 
 use super::batch::{BATCH, Batch};
-use crate::counters;
+use portolan_core::IpFamily;
+use socket2::SockRef;
+
+use crate::hops::Hops;
+use crate::limits;
 use crate::relay::{Relay, UdpTimeouts};
+use crate::second_chance::Ticket;
 
 /// A client that has an endpoint.
 #[derive(Debug)]
@@ -22,12 +27,14 @@ pub(super) struct Session {
     /// How many datagrams the client has sent.
     sent: u64,
     answers: JoinHandle<()>,
-    _permit: counters::Session,
+    /// Where it stands among those of its place.
+    pub(super) ticket: Ticket,
+    _permit: limits::Session,
 }
 
 /// What the client's side and the endpoint's side share.
 #[derive(Debug)]
-struct Way {
+pub(super) struct Way {
     endpoint: SocketAddr,
     socket: UdpSocket,
     /// When something last came, from either side, by the relay's clock.
@@ -41,30 +48,52 @@ struct Way {
 pub(super) enum Sending {
     /// They are on their way, or lost.
     Done,
-    /// This endpoint had refused earlier ones; these were not sent.
-    Refused(SocketAddr),
+    /// This endpoint had refused earlier ones; those from this one on were not sent.
+    Refused(SocketAddr, usize),
 }
 
-impl Session {
-    /// Opens the way to an endpoint and waits for answers, which leave by `listener`.
-    pub(super) fn begin(
-        listener: &Arc<UdpSocket>,
-        client: SocketAddr,
-        endpoint: SocketAddr,
-        permit: counters::Session,
-        relay: &Arc<Relay>,
-    ) -> io::Result<Self> {
+impl Way {
+    /// Opens the way to an endpoint, over at most so many hops.
+    ///
+    /// # Errors
+    /// The host knows no way there, or has no descriptor or port left.
+    pub(super) fn open(endpoint: SocketAddr, hops: Hops, now: u64) -> io::Result<Self> {
         let any: SocketAddr = match endpoint {
             SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
             SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
         };
         let socket = std::net::UdpSocket::bind(any)?;
         socket.set_nonblocking(true)?;
+        hops.limit(&SockRef::from(&socket), IpFamily::of(endpoint.ip()))?;
         socket.connect(endpoint)?;
         let socket = UdpSocket::from_std(socket)?;
-        let way = Arc::new(Way { endpoint, socket, last: relay.clock().into(), is_refused: false.into() });
+        Ok(Self { endpoint, socket, last: now.into(), is_refused: false.into() })
+    }
+}
+
+impl Session {
+    /// Waits for answers, which leave by `listener`. `ticket` is where it stands among those of its place.
+    pub(super) fn new(
+        way: Way,
+        listener: &Arc<UdpSocket>,
+        client: SocketAddr,
+        permit: limits::Session,
+        ticket: Ticket,
+        relay: &Arc<Relay>,
+    ) -> Self {
+        let way = Arc::new(way);
         let answers = tokio::spawn(answer(Arc::clone(&way), Arc::clone(listener), client, Arc::clone(relay)));
-        Ok(Self { way, sent: 0, answers, _permit: permit })
+        Self { way, sent: 0, answers, ticket, _permit: permit }
+    }
+
+    /// Whether its client has sent a single datagram.
+    pub(super) fn is_single(&self) -> bool {
+        self.sent <= 1
+    }
+
+    /// When it was last used, from either side, by the relay's clock.
+    pub(super) fn last_used(&self) -> u64 {
+        self.way.last.load(Ordering::Relaxed)
     }
 
     /// The endpoint.
@@ -74,16 +103,15 @@ impl Session {
 
     /// Passes datagrams on.
     pub(super) fn send(&mut self, batch: &mut Batch, run: Range<usize>, now: u64) -> Sending {
-        let refused = self.way.is_refused.load(Ordering::Relaxed);
         let count = u64::try_from(run.len()).unwrap_or(u64::MAX);
-        let sent = if refused {
-            Err(io::ErrorKind::ConnectionRefused.into())
+        let sent = if self.way.is_refused.load(Ordering::Relaxed) {
+            Err((run.start, io::ErrorKind::ConnectionRefused.into()))
         } else {
             batch.send(&self.way.socket, run, None)
         };
         match sent {
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                Sending::Refused(self.way.endpoint)
+            Err((next, error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                Sending::Refused(self.way.endpoint, next)
             }
             _ => {
                 self.way.last.store(now, Ordering::Relaxed);
@@ -95,7 +123,7 @@ impl Session {
 
     /// Whether it has been silent for too long.
     pub(super) fn is_over(&self, now: u64, timeouts: UdpTimeouts) -> bool {
-        let limit = if self.sent > 1 { timeouts.stream } else { timeouts.single };
+        let limit = if self.sent > 1 { timeouts.idle } else { timeouts.single.min(timeouts.idle) };
         let silent = Duration::from_millis(now.saturating_sub(self.way.last.load(Ordering::Relaxed)));
         silent >= limit
     }
@@ -118,7 +146,7 @@ impl Drop for Session {
 async fn answer(way: Arc<Way>, listener: Arc<UdpSocket>, client: SocketAddr, relay: Arc<Relay>) {
     while way.socket.readable().await.is_ok() {
         let received = BATCH.with_borrow_mut(|batch| {
-            way.socket.try_io(Interest::READABLE, || batch.receive(&way.socket))?;
+            way.socket.try_io(Interest::READABLE, || batch.receive_answers(&way.socket))?;
             // What the client's side has no room for is lost.
             let _ = batch.send(&listener, 0..batch.len(), Some(client));
             Ok::<_, io::Error>(())

@@ -43,8 +43,10 @@ impl Candidate for Relay {
 
     /// Local routes and whoever listens; and whatever holds of them at any time is asserted.
     fn holds(&self, family: IpFamily) -> String {
-        let ours = ours(family);
         let planned = self.planned.lock().unwrap().get(&family).cloned().unwrap_or_default();
+        // Connections that are about to end keep an address for a moment.
+        let _ = wait_until("local routes", PATIENCE, || ours(family) == planned);
+        let ours = ours(family);
         assert_eq!(ours, planned, "local routes");
         assert_eq!(self.counters.lock().unwrap().unserved(), 0, "places that could not be served");
         let rules = Program::new("nft").args(["list", "ruleset"]).run().unwrap();

@@ -146,7 +146,50 @@ fn connections_outlive_the_removal_of_their_endpoint_and_of_their_service() {
         for _ in 0..4 {
             assert_ne!(caller.connect_tcp(VIP.parse().unwrap()).unwrap().pod, long.answer().pod);
         }
+        node.apply([gone("web")]);
+        long.wait_for_lines(5, PATIENCE).unwrap();
+        let refused = caller.connect_tcp(VIP.parse().unwrap()).unwrap_err();
+        assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+        assert_eq!(node.compare_all(), 0);
+        assert_eq!(node.ours(), [ip("10.96.0.80")].into(), "the address that the connection came by");
         assert_eq!(long.close().broken, None);
+        wait_until("the address is given back", PATIENCE, || node.ours().is_empty()).unwrap();
+        node.assert_sound();
+    });
+}
+
+#[test]
+fn an_address_that_comes_back_while_a_connection_has_it_is_served_and_kept() {
+    isolated(|| {
+        let (mut node, _servers) = serving();
+        let caller = Caller::from(node.net.client());
+        let long = LongConnection::open(&caller, VIP.parse().unwrap()).unwrap();
+        node.apply([gone("web")]);
+        node.apply([web().applied()]);
+        caller.connect_tcp(VIP.parse().unwrap()).unwrap();
+        assert_eq!(long.close().broken, None);
+        wait_until("connections have ended", PATIENCE, || node.counters.tcp_sessions() == 0).unwrap();
+        std::thread::sleep(Duration::from_secs(1));
+        node.assert_sound();
+        caller.connect_tcp(VIP.parse().unwrap()).unwrap();
+    });
+}
+
+#[test]
+fn a_process_that_starts_before_the_one_before_it_has_ended_serves_as_soon_as_that_has() {
+    isolated(|| {
+        let (node, _servers) = serving();
+        let (mut node, before) = node.overlap();
+        node.apply([]);
+        assert!(node.counters.unserved() > 0);
+        std::thread::sleep(Duration::from_secs(1));
+        drop(before);
+        let served = || node.counters.unserved() == 0;
+        wait_until("all places are served", Duration::from_secs(3), served).unwrap();
+        for vip in [VIP, VIP_V6] {
+            Caller::from(node.net.client()).connect_tcp(vip.parse().unwrap()).unwrap();
+        }
+        node.assert_sound();
     });
 }
 

@@ -1,13 +1,14 @@
 //! Too many at once.
 
 use std::io::{ErrorKind, Read};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
+use std::thread;
 use std::time::Duration;
 
 use nix::sys::resource::{Resource, setrlimit};
 use portolan_backend_userspace::Options;
 use portolan_testkit::netns::{Caller, Topology, isolated, wait_until};
-use portolan_testkit::scenario::{POD_PORT, Scenario, here, pods, web};
+use portolan_testkit::scenario::{POD_PORT, Scenario, here, pods, service_at, web};
 use socket2::{Domain, Socket, Type};
 
 use crate::node::{LEAST, Node};
@@ -96,4 +97,70 @@ fn a_process_without_descriptors_left_serves_again_once_it_has_some() {
 fn connected(socket: Socket, address: SocketAddr) -> TcpStream {
     socket.connect(&address.into()).unwrap();
     socket.into()
+}
+
+#[test]
+fn one_service_does_not_take_the_places_of_another() {
+    isolated(|| {
+        let (mut node, _servers) = limited(Options { max_sessions_per_service: 3, ..Options::default() });
+        node.apply([service_at("other", 90).applied()].into_iter().chain(pods("other", [here(1)])));
+        let (busy, other) = (VIP.parse().unwrap(), "10.96.0.90:80".parse().unwrap());
+        node.net
+            .client()
+            .run(|| {
+                let _held: Vec<_> = (0..3).map(|_| greeted(busy).unwrap()).collect();
+                assert_eq!(greeted(busy).unwrap_err(), ErrorKind::ConnectionReset);
+                greeted(other).unwrap();
+            })
+            .unwrap();
+        assert_eq!((node.counters.refused_by_limit(), node.counters.refused_by_share()), (1, 1));
+    });
+}
+
+/// Whoever sends under false addresses is many clients.
+#[test]
+fn clients_that_asked_once_make_way_for_others_and_those_who_go_on_asking_stay() {
+    isolated(|| {
+        let (node, _servers) = limited(Options { max_sessions_per_service: 4, ..Options::default() });
+        let address: SocketAddr = VIP.parse().unwrap();
+        let faithful = node.net.client().run(|| UdpSocket::bind("0.0.0.0:0").unwrap()).unwrap();
+        faithful.set_read_timeout(Some(PATIENCE)).unwrap();
+        let ask = || {
+            faithful.send_to(b"who?", address).unwrap();
+            faithful.recv(&mut [0; 64]).unwrap();
+            thread::sleep(Duration::from_millis(20));
+        };
+        (0..3).for_each(|_| ask());
+        for number in 50..60 {
+            let source = IpAddr::from([192, 0, 2, number]);
+            node.net.client().ip(&format!("addr add {source}/32 dev lo")).unwrap();
+            Caller::from(node.net.client()).with_source(source).query_udp(address).unwrap();
+        }
+        ask();
+        assert_eq!((node.counters.udp_sessions(), node.counters.accepted()), (4, 11));
+        assert_eq!((node.counters.evicted(), node.counters.refused_by_limit()), (7, 0));
+    });
+}
+
+#[test]
+fn a_thousand_connections_that_say_nothing_keep_nobody_else_from_being_served() {
+    isolated(|| {
+        const SILENT: usize = 1000;
+        let (node, _servers) = limited(Options::default());
+        let address = VIP.parse().unwrap();
+        let silent: Vec<_> = node
+            .net
+            .client()
+            .run(|| (0..SILENT).map(|_| TcpStream::connect(address).unwrap()).collect())
+            .unwrap();
+        let _: &Vec<TcpStream> = &silent;
+        let caller = Caller::from(node.net.client());
+        for _ in 0..10 {
+            caller.connect_tcp(address).unwrap();
+            caller.query_udp(address).unwrap();
+        }
+        assert!(node.counters.tcp_sessions() >= SILENT, "{}", node.counters.tcp_sessions());
+        drop(silent);
+        wait_until("all have ended", PATIENCE, || node.counters.tcp_sessions() == 0).unwrap();
+    });
 }

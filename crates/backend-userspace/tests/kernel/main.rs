@@ -5,7 +5,9 @@
 
 mod candidate;
 mod detection;
+mod families;
 mod held;
+mod hops;
 mod lifecycle;
 mod limits;
 mod model;

@@ -78,6 +78,16 @@ impl Node {
         Self { counters, backends, ..self }
     }
 
+    /// Another proxy begins before this one ends, which it does with what is returned.
+    pub(crate) fn overlap(mut self) -> (Self, impl Drop) {
+        let before = Ending(std::mem::take(&mut self.backends));
+        let (counters, backends) = start(self.net.node(), self.options, &self.privileges);
+        for family in IpFamily::ALL {
+            self.state.forget_applied(family);
+        }
+        (Self { counters, backends, ..self }, before)
+    }
+
     /// The same network with another configuration and nothing in the cluster.
     pub(crate) fn renewed(mut self, config: NodeConfig) -> Self {
         self.clean();
@@ -137,6 +147,15 @@ impl Node {
 }
 
 type Backends = Vec<(IpFamily, Box<dyn ProxyBackend>)>;
+
+/// A proxy that is about to end.
+struct Ending(Backends);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.clear();
+    }
+}
 
 fn start(node: &Namespace, options: Options, privileges: &[Capability]) -> (Arc<Counters>, Backends) {
     let factory = UserspaceFactory::new(options);

@@ -11,7 +11,7 @@ use portolan_testkit::scenario::{POD_PORT, here, pods, web};
 use crate::node::Node;
 
 const NODE_PORT: &str = "192.0.2.1:30080";
-/// A place that failed is tried again every five seconds.
+/// A place that failed is tried again every five seconds in the long run.
 const PATIENCE: Duration = Duration::from_secs(8);
 
 /// What is logged in this process from now on; it is the test's own.
@@ -63,6 +63,7 @@ fn a_port_that_another_program_has_is_named_and_served_once_it_is_free() {
         }
         for transport in ["tcp", "udp"] {
             let line = format!("shop/web:{transport} cannot be served at {transport} {NODE_PORT}: ");
+            wait_until("it is told", PATIENCE, || log.text().contains(&line)).unwrap();
             let log = log.text();
             let told: Vec<_> = log.lines().filter(|text| text.contains(&line)).collect();
             let [told] = told[..] else { panic!("not once: {log}") };
@@ -87,7 +88,8 @@ fn a_program_at_all_addresses_keeps_us_from_its_port_on_each() {
         node.apply([web().applied()].into_iter().chain(pods("web", [here(1)])));
         // Cluster IP, load-balancer address and external IP of IPv4.
         assert_eq!(node.counters.unserved(), 3);
-        assert!(log.text().contains("shop/web:tcp cannot be served at tcp 10.96.0.80:80"), "{}", log.text());
+        let told = || log.text().contains("shop/web:tcp cannot be served at tcp 10.96.0.80:80");
+        wait_until("it is told", PATIENCE, told).unwrap();
     });
 }
 

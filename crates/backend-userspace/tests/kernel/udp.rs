@@ -4,7 +4,9 @@ use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use portolan_backend_userspace::Options;
+use portolan_core::Protocol;
 use portolan_testkit::netns::{Caller, EchoServer, Topology, isolated, wait_until};
+use portolan_testkit::objects::slice;
 use portolan_testkit::scenario::{POD_PORT, Scenario, here, pods, web};
 
 use crate::node::{LEAST, Node};
@@ -27,10 +29,15 @@ fn client(node: &Node, to: &str) -> UdpSocket {
 }
 
 fn ask(socket: &UdpSocket) -> String {
+    asked(socket).unwrap()
+}
+
+/// Who answers, if somebody does: an answer that is under way when its endpoint goes is lost.
+fn asked(socket: &UdpSocket) -> Option<String> {
     socket.send(b"who?").unwrap();
     let mut buffer = [0; 128];
-    let length = socket.recv(&mut buffer).unwrap();
-    String::from_utf8_lossy(&buffer[..length]).split(' ').next().unwrap().to_owned()
+    let length = socket.recv(&mut buffer).ok()?;
+    Some(String::from_utf8_lossy(&buffer[..length]).split(' ').next()?.to_owned())
 }
 
 fn serving(options: Options) -> (Node, Vec<EchoServer>) {
@@ -55,7 +62,8 @@ fn a_client_keeps_its_endpoint_until_that_goes_and_then_gets_another() {
             let (rest, other) = if first == "pod1" { (here(2), "pod2") } else { (here(1), "pod1") };
             let before = node.counters.accepted();
             node.apply(pods("web", [rest]));
-            wait_until("the flow leads elsewhere", PATIENCE, || ask(&socket) == other).unwrap();
+            wait_until("the flow leads elsewhere", PATIENCE, || asked(&socket).as_deref() == Some(other))
+                .unwrap();
             assert_eq!(node.counters.accepted(), before + 1);
         }
     });
@@ -74,7 +82,9 @@ fn a_flow_stays_with_an_endpoint_that_is_about_to_end_and_new_ones_go_elsewhere(
             assert_eq!(ask(&client(&node, VIP)), format!("pod{other}"));
         }
         node.apply(pods("web", [here(other)]));
-        wait_until("the flow leads elsewhere", PATIENCE, || ask(&socket) == format!("pod{other}")).unwrap();
+        let other = format!("pod{other}");
+        let leads_elsewhere = || asked(&socket).as_ref() == Some(&other);
+        wait_until("the flow leads elsewhere", PATIENCE, leads_elsewhere).unwrap();
     });
 }
 
@@ -101,8 +111,8 @@ fn a_flow_whose_endpoint_stopped_listening_goes_on_with_another() {
 fn sessions_are_forgotten_and_single_questions_sooner() {
     isolated(|| {
         let options = Options {
-            udp_timeout: Duration::from_secs(1),
-            udp_stream_timeout: Duration::from_secs(4),
+            udp_timeout: Duration::from_secs(4),
+            udp_single_timeout: Duration::from_secs(1),
             ..Options::default()
         };
         let (node, _servers) = serving(options);
@@ -138,7 +148,7 @@ fn datagrams_of_all_sizes_arrive_whole_and_many_at_once() {
         for vip in [VIP, "[fd00:10:96::80]:80"] {
             let socket = client(&node, vip);
             let mut buffer = vec![0; 1 << 16];
-            for size in [0, 1, 512, 1472, 9000, 32_000, 65_000] {
+            for size in [0, 1, 512, 1472, 9000, 32_000, 65_507] {
                 let sent: Vec<u8> = (0..=250).cycle().take(size).collect();
                 socket.send(&sent).unwrap();
                 let length = socket.recv(&mut buffer).unwrap();
@@ -160,5 +170,52 @@ fn datagrams_of_all_sizes_arrive_whole_and_many_at_once() {
             Caller::from(node.net.client()).connect_tcp(VIP.parse().unwrap()).unwrap_err().kind(),
             std::io::ErrorKind::ConnectionReset
         );
+    });
+}
+
+#[test]
+fn an_answer_from_another_address_than_was_asked_is_not_passed_on() {
+    isolated(|| {
+        let net = Topology::routed(1).unwrap();
+        let pod = net.pod(1).namespace.clone();
+        let (asked, other) = pod
+            .run(|| (UdpSocket::bind(("::", POD_PORT)).unwrap(), UdpSocket::bind("[::]:0").unwrap()))
+            .unwrap();
+        let _server = pod
+            .spawn(move || {
+                let mut buffer = [0; 64];
+                while let Ok((length, peer)) = asked.recv_from(&mut buffer) {
+                    let answering = if buffer[..length] == *b"other" { &other } else { &asked };
+                    answering.send_to(b"answer", peer).unwrap();
+                }
+            })
+            .unwrap();
+        let mut node = Node::new(net);
+        node.apply([web().applied()].into_iter().chain(pods("web", [here(1)])));
+        let socket = client(&node, VIP);
+        socket.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+        socket.send(b"other").unwrap();
+        assert_eq!(socket.recv(&mut [0; 64]).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+        socket.send(b"asked").unwrap();
+        assert_eq!(socket.recv(&mut [0; 64]).unwrap(), 6, "the session is none the worse for it");
+        assert_eq!(node.counters.accepted(), 1);
+    });
+}
+
+/// Slices that are written by hand may name any address. To send to this one takes a socket option.
+#[test]
+fn a_client_goes_to_the_next_endpoint_where_there_is_no_way_to_one() {
+    isolated(|| {
+        let net = Topology::routed(1).unwrap();
+        let _servers = net.serve(&[POD_PORT]).unwrap();
+        let mut node = Node::new(net);
+        let pod = node.net.pod(1).ipv4.to_string();
+        let by_hand = slice("shop/by-hand", "web").port("udp", Protocol::Udp, POD_PORT);
+        let by_hand = by_hand.on("node1", "255.255.255.255").on("node1", &pod);
+        node.apply([web().applied(), by_hand.applied()]);
+        for _ in 0..10 {
+            assert_eq!(ask(&client(&node, VIP)), "pod1");
+        }
+        assert_eq!((node.counters.accepted(), node.counters.failed()), (10, 0));
     });
 }

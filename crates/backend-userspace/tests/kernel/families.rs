@@ -1,0 +1,73 @@
+//! Hosts that have only one family, and addresses that mean something on one interface only.
+
+use std::io::{Read, Write};
+use std::net::{Ipv6Addr, SocketAddrV6, TcpStream};
+use std::time::Duration;
+
+use portolan_testkit::netns::{Caller, Namespace, Topology, isolated, wait_until};
+use portolan_testkit::scenario::{POD_PORT, here, pods, web};
+
+use crate::node::Node;
+
+const PATIENCE: Duration = Duration::from_secs(8);
+
+fn serving(net: Topology) -> Node {
+    let mut node = Node::new(net);
+    node.apply([web().applied()].into_iter().chain(pods("web", [here(1)])));
+    node
+}
+
+#[test]
+fn where_ipv6_is_switched_off_ipv4_is_served_and_ipv6_once_it_is_on() {
+    isolated(|| {
+        let net = Topology::routed(1).unwrap();
+        let _servers = net.serve(&[POD_PORT]).unwrap();
+        let switch =
+            |net: &Topology, to| net.node().sysctl(&[("net/ipv6/conf/lo/disable_ipv6", to)]).unwrap();
+        switch(&net, "1");
+        let node = serving(net);
+        let caller = Caller::from(node.net.client());
+        for vip in ["10.96.0.80:80", "192.0.2.1:30080"] {
+            assert_eq!(caller.connect_tcp(vip.parse().unwrap()).unwrap().pod, "pod1");
+        }
+        // Cluster IP, load-balancer address and external IP, by two protocols.
+        assert_eq!(node.counters.unserved(), 6);
+        switch(&node.net, "0");
+        wait_until("IPv6 is served", PATIENCE, || node.counters.unserved() == 0).unwrap();
+        let vip = "[fd00:10:96::80]:80".parse().unwrap();
+        assert_eq!(caller.connect_tcp(vip).unwrap().pod, "pod1");
+    });
+}
+
+/// Interfaces that lead elsewhere, with their numbers and link-local addresses.
+fn links(namespace: &Namespace) -> Vec<(u32, Ipv6Addr)> {
+    // 2: eth0    inet6 fe80::1/64 scope link \ …
+    let list = namespace.ip("-6 -oneline addr show scope link").unwrap();
+    let link = |line: &str| {
+        let mut words = line.split_whitespace();
+        let number = words.next()?.strip_suffix(':')?.parse().ok()?;
+        Some((number, words.nth(2)?.split('/').next()?.parse().ok()?))
+    };
+    list.lines().filter_map(link).collect()
+}
+
+#[test]
+fn node_ports_answer_on_link_local_addresses() {
+    isolated(|| {
+        let net = Topology::routed(1).unwrap();
+        let _servers = net.serve(&[POD_PORT]).unwrap();
+        let node = serving(net);
+        let [(interface, _)] = links(node.net.client())[..] else { panic!("one way out") };
+        let reached = links(node.net.node()).into_iter().filter(|(_, address)| {
+            let to = SocketAddrV6::new(*address, 30_080, 0, interface);
+            let greeting = || {
+                let mut stream = TcpStream::connect_timeout(&to.into(), Duration::from_secs(1)).ok()?;
+                stream.set_read_timeout(Some(PATIENCE)).unwrap();
+                stream.write_all(b"\n").ok()?;
+                stream.read(&mut [0; 16]).ok().filter(|count| *count > 0)
+            };
+            node.net.client().run(greeting).unwrap().is_some()
+        });
+        assert_eq!(reached.count(), 1, "the node's address on the link that both are on");
+    });
+}
