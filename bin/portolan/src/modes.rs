@@ -7,7 +7,7 @@ use portolan_backend_iptables::{self as iptables, IptablesFactory};
 use portolan_backend_ipvs::{self as ipvs, IpvsFactory};
 use portolan_backend_nftables::NftablesFactory;
 use portolan_backend_userspace::{self as userspace, UserspaceFactory};
-use portolan_config::{Config, IptablesSettings, IpvsSettings};
+use portolan_config::{Config, IptablesSettings, IpvsSettings, ServiceAddresses, UserspaceSettings};
 use portolan_core::registry::DuplicateMode;
 use portolan_core::{BackendFactory, ProxyMode, Registry};
 
@@ -34,7 +34,7 @@ impl Modes {
             .with(ProxyMode::NFTABLES, |_| NftablesFactory::new())
             .with(ProxyMode::IPTABLES, |config| IptablesFactory::new(iptables_settings(config.iptables)))
             .with(ProxyMode::IPVS, |config| IpvsFactory::new(ipvs_options(&config.ipvs)))
-            .with(ProxyMode::USERSPACE, |_| UserspaceFactory::new(userspace::Options::default()))
+            .with(ProxyMode::USERSPACE, |config| UserspaceFactory::new(userspace_options(config.userspace)))
     }
 
     /// Also this mode, whose factory is made by `make` when the configuration is known and goes by the same
@@ -76,4 +76,27 @@ fn ipvs_options(settings: &IpvsSettings) -> ipvs::Options {
         settings.clone();
     let timeouts = ipvs::Timeouts { tcp: tcp_timeout, tcp_fin: tcp_fin_timeout, udp: udp_timeout };
     ipvs::Options { scheduler, exclude_cidrs, strict_arp, timeouts }
+}
+
+fn userspace_options(settings: UserspaceSettings) -> userspace::Options {
+    let UserspaceSettings {
+        addresses,
+        max_sessions,
+        max_sessions_per_service,
+        udp_timeout,
+        udp_single_timeout,
+    } = settings;
+    let addresses = match addresses {
+        ServiceAddresses::Made => userspace::Addresses::Made,
+        ServiceAddresses::Prepared => userspace::Addresses::Prepared,
+    };
+    let options = userspace::Options::default();
+    userspace::Options {
+        addresses,
+        max_sessions,
+        max_sessions_per_service,
+        udp_timeout,
+        udp_single_timeout,
+        ..options
+    }
 }

@@ -15,7 +15,7 @@ use crate::flags::value::VersionFlag;
 use crate::gates::{EXTERNAL_IPS, FeatureGates};
 use crate::kube_proxy::KubeProxyConfiguration;
 use crate::kube_proxy::section::Section;
-use crate::modes::{IptablesSettings, IpvsSettings};
+use crate::modes::{IptablesSettings, IpvsSettings, UserspaceSettings};
 use crate::note::Note;
 use crate::validation::Checked;
 
@@ -36,6 +36,8 @@ pub struct Config {
     pub iptables: IptablesSettings,
     /// For the ipvs mode, if that runs.
     pub ipvs: IpvsSettings,
+    /// For the userspace mode, if that runs.
+    pub userspace: UserspaceSettings,
     /// Where the metrics server listens.
     pub metrics_address: SocketAddr,
     /// Where the health server listens; `None` when `--healthz-port=0` switches it off.
@@ -185,6 +187,7 @@ impl Config {
             sync: checked.sync,
             iptables: IptablesSettings::of(&given),
             ipvs: IpvsSettings::of(&given),
+            userspace: UserspaceSettings::of(&given),
             metrics_address: checked.metrics_address,
             healthz_address: checked.healthz_address,
             bind_address,

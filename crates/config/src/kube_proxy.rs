@@ -1,7 +1,8 @@
 //! kube-proxy's configuration file, `kubeproxy.config.k8s.io/v1alpha1`, as a type.
 //!
 //! Flags and files meet here: a file is decoded into it, flags are bound to its fields. Names and
-//! the order of fields are the file's own. A field that can be absent from an explicit zero is an
+//! the order of fields are the file's own, and so is everything in it but the section `userspace`: kube-proxy has
+//! that mode no more, so the section is ours, and written only where it says something. A field that can be absent from an explicit zero is an
 //! `Option`, as it is a pointer in Kubernetes; [`defaults`] fills all of them.
 
 pub(crate) mod defaults;
@@ -41,6 +42,8 @@ pub(crate) struct KubeProxyConfiguration {
     pub(crate) iptables: Iptables,
     pub(crate) ipvs: Ipvs,
     pub(crate) nftables: Nftables,
+    #[serde(skip_serializing_if = "Userspace::says_nothing")]
+    pub(crate) userspace: Userspace,
     pub(crate) winkernel: Winkernel,
     pub(crate) detect_local_mode: String,
     pub(crate) detect_local: DetectLocal,
@@ -103,6 +106,24 @@ pub(crate) struct Nftables {
     pub(crate) masquerade_all: bool,
     pub(crate) sync_period: GoDuration,
     pub(crate) min_sync_period: GoDuration,
+}
+
+/// `userspace`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(crate) struct Userspace {
+    pub(crate) addresses: String,
+    pub(crate) max_sessions: i32,
+    pub(crate) max_sessions_per_service: i32,
+    pub(crate) udp_timeout: GoDuration,
+    pub(crate) udp_single_timeout: GoDuration,
+}
+
+impl Userspace {
+    /// Whether it is what counts anyway.
+    fn says_nothing(&self) -> bool {
+        *self == defaults::userspace()
+    }
 }
 
 /// `winkernel`, for Windows alone.

@@ -46,7 +46,7 @@ pub use config::{ApiAccess, Config, Conntrack, LogFormat, Logging, ModeSelection
 pub use difference::{Difference, TakesEffect};
 pub use error::{ConfigError, ValueError};
 pub use gates::FeatureGates;
-pub use modes::{IptablesSettings, IpvsSettings};
+pub use modes::{IptablesSettings, IpvsSettings, ServiceAddresses, UserspaceSettings};
 pub use note::{Note, NoteLevel};
 pub use validation::faults::Faults;
 

@@ -35,6 +35,56 @@ pub struct IpvsSettings {
     pub udp_timeout: Duration,
 }
 
+/// What the userspace mode needs to know: section `userspace`, which kube-proxy does not have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UserspaceSettings {
+    /// `addresses`: whose work it is to make service addresses this node's.
+    pub addresses: ServiceAddresses,
+    /// `maxSessions`: TCP connections and UDP clients at a time; zero for as many as there are file descriptors for.
+    pub max_sessions: usize,
+    /// `maxSessionsPerService`: those of one Service; zero for as many as leave some to others.
+    pub max_sessions_per_service: usize,
+    /// `udpTimeout`: idle time of a UDP client.
+    pub udp_timeout: Duration,
+    /// `udpSingleTimeout`: idle time of a UDP client that has sent a single datagram, if that is shorter.
+    pub udp_single_timeout: Duration,
+}
+
+/// How service addresses become this node's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ServiceAddresses {
+    /// `made`: by the proxy.
+    Made,
+    /// `prepared`: they are already.
+    Prepared,
+}
+
+impl ServiceAddresses {
+    /// The word of this name, if it is one.
+    pub(crate) fn of(word: &str) -> Option<Self> {
+        match word {
+            "made" => Some(Self::Made),
+            "prepared" => Some(Self::Prepared),
+            _ => None,
+        }
+    }
+}
+
+impl UserspaceSettings {
+    /// What is wrong in the section was found out whatever the mode, as any other may fall back to this one.
+    pub(crate) fn of(given: &KubeProxyConfiguration) -> Self {
+        let section = &given.userspace;
+        let count = |value: i32| usize::try_from(value).unwrap_or_default();
+        Self {
+            addresses: ServiceAddresses::of(&section.addresses).unwrap_or(ServiceAddresses::Made),
+            max_sessions: count(section.max_sessions),
+            max_sessions_per_service: count(section.max_sessions_per_service),
+            udp_timeout: section.udp_timeout.get(),
+            udp_single_timeout: section.udp_single_timeout.get(),
+        }
+    }
+}
+
 impl IptablesSettings {
     pub(crate) fn of(given: &KubeProxyConfiguration) -> Self {
         let localhost = given.iptables.localhost_node_ports;

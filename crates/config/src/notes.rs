@@ -42,6 +42,12 @@ pub(crate) fn of(config: &KubeProxyConfiguration, gates: &FeatureGates, bound: &
         "show-hidden-metrics-for-version",
         "no metric is hidden here",
     );
+    say(
+        !config.port_range.is_empty(),
+        "portRange",
+        "proxy-port-range",
+        "unused, in kube-proxy too: no ports are taken but those of Services",
+    );
     notes.extend(in_files_only(config));
     notes
 }
@@ -107,7 +113,6 @@ fn in_files_only(config: &KubeProxyConfiguration) -> Vec<Note> {
     let Winkernel { network_name, source_vip, enable_dsr, root_hns_endpoint_name, forward_health_check_vip } =
         &config.winkernel;
     let fields = [
-        ("portRange", !config.port_range.is_empty(), "unused, in kube-proxy too"),
         ("windowsRunAsService", config.windows_run_as_service, WINDOWS),
         ("winkernel.networkName", !network_name.is_empty(), WINDOWS),
         ("winkernel.sourceVip", !source_vip.is_empty(), WINDOWS),

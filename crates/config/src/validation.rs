@@ -19,7 +19,8 @@ use crate::config::{Conntrack, Logging, ModeSelection, SyncPeriods};
 use crate::duration::GoDuration;
 use crate::gates::FeatureGates;
 use crate::kube_proxy::section::Section;
-use crate::kube_proxy::{KubeProxyConfiguration, defaults};
+use crate::kube_proxy::{KubeProxyConfiguration, Userspace, defaults};
+use crate::modes::ServiceAddresses;
 use crate::version::PREVIOUS_MINOR;
 use faults::Faults;
 
@@ -34,6 +35,7 @@ const HIGHEST_BIT: i32 = 31;
 const OOM_SCORE_ADJ: std::ops::RangeInclusive<i32> = -1000..=1000;
 
 const NOT_NEGATIVE: &str = "must be greater than or equal to 0";
+const POSITIVE: &str = "must be greater than 0";
 
 /// A configuration without faults, its values read.
 #[derive(Debug)]
@@ -63,6 +65,7 @@ pub(crate) fn check(config: &KubeProxyConfiguration, modes: &[ProxyMode]) -> Res
     let gates = gates(config, &mut faults);
     let masquerade_mark = marks(config, &mut faults);
     ipvs(config, &mut faults);
+    userspace(&config.userspace, &mut faults);
     let conntrack = conntrack(config, &mut faults);
     let oom_score_adj = oom_score_adj(config, &mut faults);
     let mode = mode(&config.mode, modes, &mut faults);
@@ -136,6 +139,28 @@ fn ipvs(config: &KubeProxyConfiguration, faults: &mut Faults) {
         if parse_cidr(cidr).is_err() {
             let path = format!("KubeProxyIPVSConfiguration.ExcludeCidrs[{index}]");
             faults.text(&path, cidr, "must be a valid CIDR");
+        }
+    }
+}
+
+/// What is in the `userspace` section matters in every mode, since each may fall back to that one.
+fn userspace(section: &Userspace, faults: &mut Faults) {
+    const SECTION: &str = "KubeProxyUserspaceConfiguration";
+    if ServiceAddresses::of(&section.addresses).is_none() {
+        faults.unsupported(&format!("{SECTION}.Addresses"), &section.addresses, &["made", "prepared"]);
+    }
+    for (field, count) in
+        [("MaxSessions", section.max_sessions), ("MaxSessionsPerService", section.max_sessions_per_service)]
+    {
+        if count < 0 {
+            faults.number(&format!("{SECTION}.{field}"), count, NOT_NEGATIVE);
+        }
+    }
+    for (field, timeout) in
+        [("UDPTimeout", section.udp_timeout), ("UDPSingleTimeout", section.udp_single_timeout)]
+    {
+        if timeout <= GoDuration::ZERO {
+            faults.number(&format!("{SECTION}.{field}"), timeout, POSITIVE);
         }
     }
 }
@@ -216,7 +241,7 @@ fn periods(config: &KubeProxyConfiguration, faults: &mut Faults) -> SyncPeriods 
         [("ConfigSyncPeriod", config.config_sync_period), ("SyncPeriod", shared.sync_period)]
     {
         if period <= GoDuration::ZERO {
-            faults.number(path, period, "must be greater than 0");
+            faults.number(path, period, POSITIVE);
         }
     }
     if shared.min_sync_period < GoDuration::ZERO {

@@ -2,6 +2,8 @@
 //!
 //! Names, types and defaults are kube-proxy's; those that it does not have say so in the page of flags.
 
+mod mode;
+
 use super::value::Value;
 use super::{Bound, Flag, WithFile};
 use crate::kube_proxy::defaults;
@@ -17,9 +19,18 @@ const fn kept(name: &'static str, value: fn(&mut Bound) -> &mut dyn Value, help:
 
 /// All flags, in the order of `--help`.
 pub(crate) fn all() -> impl Iterator<Item = &'static Flag> {
-    [&PROCESS[..], &CLUSTER[..], &MODE[..], &NODE[..], &SERVERS[..], &LOGGING[..], &IDENTITY[..]]
-        .into_iter()
-        .flatten()
+    [
+        &PROCESS[..],
+        &CLUSTER[..],
+        &mode::FLAGS[..],
+        &mode::USERSPACE[..],
+        &NODE[..],
+        &SERVERS[..],
+        &LOGGING[..],
+        &IDENTITY[..],
+    ]
+    .into_iter()
+    .flatten()
 }
 
 /// What the process does.
@@ -82,81 +93,6 @@ static CLUSTER: [Flag; 8] = [
         "serve the Services and EndpointSlices in the YAML files of this folder; no API server",
     ),
     kept("hostname-override", |b| &mut b.hostname_override, "name of this node (default: the host's name)"),
-];
-
-/// How it forwards.
-static MODE: [Flag; 16] = [
-    Flag {
-        alias: Some("mode"),
-        ..flag(
-            "proxy-mode",
-            |b| &mut b.config.mode,
-            "how to forward packets: nftables, iptables, ipvs, userspace, or auto for the best that this host can do (default: that, with iptables' settings)",
-        )
-    },
-    kept(
-        "mode-fallback",
-        |b| &mut b.mode_fallback,
-        "run another mode when that one cannot run here; false: exit instead",
-    ),
-    flag("feature-gates", |b| &mut b.config.feature_gates, "switch features"),
-    flag(
-        "iptables-sync-period",
-        |b| &mut b.sync_period,
-        "longest time between attempts while the rules cannot be updated, and time between looks at whether they are there still; in all modes but ipvs",
-    ),
-    flag(
-        "iptables-min-sync-period",
-        |b| &mut b.min_sync_period,
-        "shortest time between two updates of the rules; in all modes but ipvs",
-    ),
-    flag(
-        "iptables-masquerade-bit",
-        |b| b.config.iptables.masquerade_bit.get_or_insert(defaults::MASQUERADE_BIT),
-        "packet mark bit that asks for masquerading, from 0 to 31; in modes iptables and ipvs and when none is given",
-    ),
-    flag(
-        "iptables-localhost-nodeports",
-        |b| b.config.iptables.localhost_node_ports.get_or_insert(defaults::LOCALHOST_NODE_PORTS),
-        "node ports answer on 127.0.0.0/8 too; in mode iptables",
-    ),
-    flag(
-        "masquerade-all",
-        |b| &mut b.masquerade_all,
-        "give all traffic to cluster IPs this node's source address",
-    ),
-    flag("ipvs-sync-period", |b| &mut b.ipvs_sync_period, "as --iptables-sync-period, in mode ipvs"),
-    flag(
-        "ipvs-min-sync-period",
-        |b| &mut b.ipvs_min_sync_period,
-        "as --iptables-min-sync-period, in mode ipvs",
-    ),
-    flag("ipvs-scheduler", |b| &mut b.config.ipvs.scheduler, "how ipvs picks an endpoint (default: rr)"),
-    flag(
-        "ipvs-exclude-cidrs",
-        |b| &mut b.config.ipvs.exclude_cidrs,
-        "ranges in which mode ipvs removes no virtual servers of others",
-    ),
-    flag(
-        "ipvs-strict-arp",
-        |b| &mut b.config.ipvs.strict_arp,
-        "answer ARP for an address on its own interface alone; in mode ipvs",
-    ),
-    flag(
-        "ipvs-tcp-timeout",
-        |b| &mut b.config.ipvs.tcp_timeout,
-        "idle time of an ipvs TCP connection; 0 leaves it alone",
-    ),
-    flag(
-        "ipvs-tcpfin-timeout",
-        |b| &mut b.config.ipvs.tcp_fin_timeout,
-        "idle time of an ipvs TCP connection after a FIN; 0 leaves it alone",
-    ),
-    flag(
-        "ipvs-udp-timeout",
-        |b| &mut b.config.ipvs.udp_timeout,
-        "idle time of an ipvs UDP flow; 0 leaves it alone",
-    ),
 ];
 
 /// The node and its kernel.

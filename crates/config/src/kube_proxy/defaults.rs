@@ -9,7 +9,7 @@
 
 use portolan_core::address::parse_ip;
 
-use super::{ClientConnection, KubeProxyConfiguration};
+use super::{ClientConnection, KubeProxyConfiguration, Userspace};
 use crate::bind::{self, HEALTHZ_PORT, METRICS_PORT};
 use crate::duration::GoDuration;
 
@@ -46,6 +46,13 @@ pub(crate) const LOG_FORMAT: &str = "text";
 /// No address of the node's is preferred.
 pub(crate) const BIND_ADDRESS: &str = "0.0.0.0";
 
+/// Service addresses are made the node's in userspace mode.
+pub(crate) const ADDRESSES: &str = "made";
+/// Idle time of a UDP client in userspace mode, as connection tracking has it for flows with answers.
+pub(crate) const UDP_TIMEOUT: GoDuration = GoDuration::from_secs(120);
+/// The same for one that asked once: a name is resolved within this time or asked for anew.
+pub(crate) const UDP_SINGLE_TIMEOUT: GoDuration = GoDuration::from_secs(10);
+
 /// Fills in what was left out.
 pub(crate) fn fill(config: &mut KubeProxyConfiguration) {
     addresses(config);
@@ -55,6 +62,7 @@ pub(crate) fn fill(config: &mut KubeProxyConfiguration) {
     or(&mut config.config_sync_period, CONFIG_SYNC_PERIOD);
     config.oom_score_adj.get_or_insert(OOM_SCORE_ADJ);
     sections(config);
+    fill_userspace(&mut config.userspace);
     let conntrack = &mut config.conntrack;
     conntrack.max_per_core.get_or_insert(MAX_PER_CORE);
     conntrack.min.get_or_insert(MIN_CONNECTIONS);
@@ -105,6 +113,19 @@ fn sections(config: &mut KubeProxyConfiguration) {
     ] {
         or(period, MIN_SYNC_PERIOD);
     }
+}
+
+fn fill_userspace(section: &mut Userspace) {
+    or_text(&mut section.addresses, ADDRESSES);
+    or(&mut section.udp_timeout, UDP_TIMEOUT);
+    or(&mut section.udp_single_timeout, UDP_SINGLE_TIMEOUT);
+}
+
+/// The section `userspace` that says nothing.
+pub(crate) fn userspace() -> Userspace {
+    let mut section = Userspace::default();
+    fill_userspace(&mut section);
+    section
 }
 
 fn or(value: &mut GoDuration, default: GoDuration) {

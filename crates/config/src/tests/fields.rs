@@ -39,6 +39,7 @@ pub(super) fn all_fields() -> BTreeSet<String> {
     let mut full = KubeProxyConfiguration::with_defaults();
     full.feature_gates.insert("any".to_owned(), true);
     full.windows_run_as_service = true;
+    full.userspace.max_sessions = 1;
     full.logging.vmodule.0.push(FileVerbosity { file_pattern: "f".to_owned(), verbosity: 1 });
     full.logging.options.text.split_stream = true;
     full.logging.options.json.split_stream = true;

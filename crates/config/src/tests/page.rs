@@ -18,7 +18,7 @@ enum Means {
 use Means::{Flag, Words};
 
 /// The fields, in the order of the page.
-const FIELDS: [(&str, Means); 60] = [
+const FIELDS: [(&str, Means); 65] = [
     ("mode", Flag("proxy-mode")),
     ("featureGates", Flag("feature-gates")),
     ("hostnameOverride", Flag("hostname-override")),
@@ -60,6 +60,11 @@ const FIELDS: [(&str, Means); 60] = [
     ("nftables.masqueradeAll", Words("as --masquerade-all; in modes nftables and auto")),
     ("nftables.syncPeriod", Words("as --iptables-sync-period; in modes nftables and auto")),
     ("nftables.minSyncPeriod", Words("as --iptables-min-sync-period; in modes nftables and auto")),
+    ("userspace.addresses", Flag("userspace-addresses")),
+    ("userspace.maxSessions", Flag("userspace-max-sessions")),
+    ("userspace.maxSessionsPerService", Flag("userspace-max-sessions-per-service")),
+    ("userspace.udpTimeout", Flag("udp-timeout")),
+    ("userspace.udpSingleTimeout", Flag("userspace-udp-single-timeout")),
     ("oomScoreAdj", Flag("oom-score-adj")),
     ("conntrack.maxPerCore", Flag("conntrack-max-per-core")),
     ("conntrack.min", Flag("conntrack-min")),
@@ -81,7 +86,7 @@ const FIELDS: [(&str, Means); 60] = [
     ("logging.options.text.infoBufferSize", Flag("log-text-info-buffer-size")),
     ("logging.options.json.splitStream", Flag("log-json-split-stream")),
     ("logging.options.json.infoBufferSize", Flag("log-json-info-buffer-size")),
-    ("portRange", Words("accepted; unused in kube-proxy too")),
+    ("portRange", Flag("proxy-port-range")),
     ("windowsRunAsService", Words("accepted; for Windows alone")),
     ("winkernel.networkName", Words("accepted; for Windows alone")),
     ("winkernel.sourceVip", Words("accepted; for Windows alone")),

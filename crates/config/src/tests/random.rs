@@ -68,6 +68,7 @@ prop_compose! {
         (established, period, udp) in (duration(), duration(), duration()),
         (bit, score, min) in (0..32, -1000..=1000, 0..=i32::MAX),
         (qps, burst) in (-1000.0_f32..1000.0, 0..1000),
+        (most, client) in (0..=i32::MAX, duration()),
         (all, liberal, flagz, verbosity) in (any::<bool>(), any::<bool>(), any::<bool>(), 0..10),
     ) -> Vec<String> {
         let sync = if mode == "ipvs" { "ipvs" } else { "iptables" };
@@ -79,6 +80,7 @@ prop_compose! {
             format!("--conntrack-min={min}"), format!("--kube-api-qps={qps}"), format!("--kube-api-burst={burst}"),
             format!("--masquerade-all={all}"), format!("--conntrack-tcp-be-liberal={liberal}"),
             format!("--feature-gates=ComponentFlagz={flagz}"), format!("-v={verbosity}"),
+            format!("--userspace-max-sessions-per-service={most}"), format!("--udp-timeout={client}"),
         ]
     }
 }
@@ -138,6 +140,7 @@ proptest! {
         }
         prop_assert_eq!((before.node(), before.sync, before.conntrack), (after.node(), after.sync, after.conntrack));
         prop_assert_eq!((before.source, before.mode, before.gates), (after.source, after.mode, after.gates));
+        prop_assert_eq!(before.userspace, after.userspace);
         prop_assert_eq!((before.healthz_address, before.metrics_address), (after.healthz_address, after.metrics_address));
     }
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 
-pub(super) const ROWS: [Row; 18] = [
+pub(super) const ROWS: [Row; 23] = [
     row(
         "mode",
         "\"\"",
@@ -167,5 +167,52 @@ pub(super) const ROWS: [Row; 18] = [
             "nftables: {minSyncPeriod: -2s}\nmode: nftables",
             "MinSyncPeriod: Invalid value: -2s: must be greater than or equal to 0",
         ),
+    ),
+    row(
+        "userspace.addresses",
+        "",
+        "userspace: {addresses: prepared}",
+        Sets(|c| c.userspace.addresses == ServiceAddresses::Prepared),
+        (
+            "userspace: {addresses: x}",
+            "KubeProxyUserspaceConfiguration.Addresses: Unsupported value: \"x\": supported values: \"made\", \"prepared\"",
+        ),
+    ),
+    row(
+        "userspace.maxSessions",
+        "",
+        "userspace: {maxSessions: 5000}",
+        Sets(|c| c.userspace.max_sessions == 5000),
+        (
+            "userspace: {maxSessions: -1}",
+            "KubeProxyUserspaceConfiguration.MaxSessions: Invalid value: -1: must be greater than or equal to 0",
+        ),
+    ),
+    row(
+        "userspace.maxSessionsPerService",
+        "",
+        "userspace: {maxSessionsPerService: 50}",
+        Sets(|c| c.userspace.max_sessions_per_service == 50),
+        (
+            "userspace: {maxSessionsPerService: -1}",
+            "KubeProxyUserspaceConfiguration.MaxSessionsPerService: Invalid value: -1: must be greater than or equal to 0",
+        ),
+    ),
+    row(
+        "userspace.udpTimeout",
+        "",
+        "userspace: {udpTimeout: 1m}",
+        Sets(|c| c.userspace.udp_timeout.as_secs() == 60),
+        (
+            "userspace: {udpTimeout: -1s}\nmode: ipvs",
+            "KubeProxyUserspaceConfiguration.UDPTimeout: Invalid value: -1s: must be greater than 0",
+        ),
+    ),
+    row(
+        "userspace.udpSingleTimeout",
+        "",
+        "userspace: {udpSingleTimeout: 3s}",
+        Sets(|c| c.userspace.udp_single_timeout.as_secs() == 3),
+        ("userspace: {udpSingleTimeout: 5}", "userspace.udpSingleTimeout: a number stands where text should"),
     ),
 ];

@@ -182,7 +182,7 @@ pub(super) const ROWS: [Row; 21] = [
         "portRange",
         "\"\"",
         "portRange: 1-2",
-        Notes("unused, in kube-proxy too"),
+        Notes("unused, in kube-proxy too: no ports are taken but those of Services"),
         ("portRange: 5", "portRange: a number stands where text should"),
     ),
     row(

@@ -2,7 +2,7 @@
 
 use super::*;
 
-pub(super) const ROWS: [Row; 24] = [
+pub(super) const ROWS: [Row; 30] = [
     row(
         "master",
         "",
@@ -213,5 +213,65 @@ pub(super) const ROWS: [Row; 24] = [
             &["--ipvs-udp-timeout=-1s", "--mode=ipvs"],
             "KubeProxyConfiguration.KubeProxyIPVSConfiguration.UDPTimeout: Invalid value: -1s: must be greater than or equal to 0",
         ),
+    ),
+    row(
+        "userspace-addresses",
+        "made",
+        &["--userspace-addresses=prepared"],
+        Sets(|c| c.userspace.addresses == ServiceAddresses::Prepared),
+        (
+            &["--userspace-addresses=Made"],
+            "KubeProxyConfiguration.KubeProxyUserspaceConfiguration.Addresses: Unsupported value: \"Made\": supported \
+                 values: \"made\", \"prepared\"",
+        ),
+    ),
+    row(
+        "userspace-max-sessions",
+        "0",
+        &["--userspace-max-sessions=5000"],
+        Sets(|c| c.userspace.max_sessions == 5000),
+        (
+            &["--userspace-max-sessions=-1"],
+            "KubeProxyConfiguration.KubeProxyUserspaceConfiguration.MaxSessions: Invalid value: -1: must be greater \
+                 than or equal to 0",
+        ),
+    ),
+    row(
+        "userspace-max-sessions-per-service",
+        "0",
+        &["--userspace-max-sessions-per-service=50"],
+        Sets(|c| c.userspace.max_sessions_per_service == 50),
+        (
+            &["--userspace-max-sessions-per-service=x"],
+            "invalid value \"x\" for --userspace-max-sessions-per-service: not a whole number from -2147483648 to 2147483647",
+        ),
+    ),
+    row(
+        "udp-timeout",
+        "2m0s",
+        &["--udp-timeout=250ms"],
+        Sets(|c| c.userspace.udp_timeout == Duration::from_millis(250)),
+        (
+            &["--udp-timeout=0", "--mode=nftables"],
+            "KubeProxyConfiguration.KubeProxyUserspaceConfiguration.UDPTimeout: Invalid value: 0s: must be greater than 0",
+        ),
+    ),
+    row(
+        "userspace-udp-single-timeout",
+        "10s",
+        &["--userspace-udp-single-timeout=3s"],
+        Sets(|c| c.userspace.udp_single_timeout == seconds(3)),
+        (
+            &["--userspace-udp-single-timeout=-1s"],
+            "KubeProxyConfiguration.KubeProxyUserspaceConfiguration.UDPSingleTimeout: Invalid value: -1s: must be \
+                 greater than 0",
+        ),
+    ),
+    row(
+        "proxy-port-range",
+        "",
+        &["--proxy-port-range=40000-41000"],
+        Notes("--proxy-port-range: unused, in kube-proxy too: no ports are taken but those of Services"),
+        ANYTHING,
     ),
 ];
