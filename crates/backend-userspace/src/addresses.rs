@@ -23,7 +23,8 @@ pub(crate) fn list(family: IpFamily) -> Result<Vec<InterfaceAddress>, NetlinkErr
     })?;
     all.retain(|found| !found.address.is_loopback() && IpFamily::of(found.address) == family);
     all.sort_unstable();
-    all.dedup_by_key(|found| found.address);
+    // A link-local address may be that of several interfaces, and is another on each.
+    all.dedup_by_key(|found| found.socket(0));
     Ok(all)
 }
 

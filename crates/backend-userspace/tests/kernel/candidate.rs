@@ -9,8 +9,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use portolan_backend_userspace::{Counters, UserspaceFactory};
 use portolan_core::{
-    ApplyReport, BackendError, BackendFactory, ChangeSet, IpFamily, NodePlan, ProbeFailure, ProxyBackend,
-    ProxyMode,
+    ApplyReport, BackendError, BackendFactory, ChangeSet, IpFamily, NodePlan, ProbeFailure, Protocol,
+    ProxyBackend, ProxyMode,
 };
 use portolan_testkit::conformance::{Candidate, Conformance};
 use portolan_testkit::netns::{Program, wait_until};
@@ -109,11 +109,12 @@ impl ProxyBackend for Limited<Box<dyn ProxyBackend>> {
     }
 }
 
-/// What a relay cannot do: see the crate's documentation. This kernel has no SCTP, nor has the mode.
+/// What a relay cannot do: see the crate's documentation.
 pub(crate) fn kit() -> Conformance<Relay> {
     Conformance::new(|_node| Relay::default())
         .listening_on_the_node()
-        .unmet([Need::Sctp, Need::ClientAddress])
+        .serving([Protocol::Tcp, Protocol::Udp])
+        .unmet([Need::ClientAddress])
         .adapted(adapt)
 }
 

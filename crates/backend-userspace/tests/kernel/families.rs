@@ -39,35 +39,50 @@ fn where_ipv6_is_switched_off_ipv4_is_served_and_ipv6_once_it_is_on() {
     });
 }
 
-/// Interfaces that lead elsewhere, with their numbers and link-local addresses.
-fn links(namespace: &Namespace) -> Vec<(u32, Ipv6Addr)> {
+/// An address that network plug-ins like to give to every interface that leads to a pod.
+const SHARED: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x99);
+
+/// Interfaces that lead elsewhere, with their numbers, names and link-local addresses.
+fn links(namespace: &Namespace) -> Vec<(u32, String, Ipv6Addr)> {
     // 2: eth0    inet6 fe80::1/64 scope link \ …
     let list = namespace.ip("-6 -oneline addr show scope link").unwrap();
     let link = |line: &str| {
         let mut words = line.split_whitespace();
         let number = words.next()?.strip_suffix(':')?.parse().ok()?;
-        Some((number, words.nth(2)?.split('/').next()?.parse().ok()?))
+        let name = words.next()?.to_owned();
+        Some((number, name, words.nth(1)?.split('/').next()?.parse().ok()?))
     };
     list.lines().filter_map(link).collect()
 }
 
+/// Whether somebody greets who connects to the node port at a link-local address, by the only way out.
+fn is_greeted(from: &Namespace, address: Ipv6Addr) -> bool {
+    let (interface, ..) = links(from)[0];
+    let to = SocketAddrV6::new(address, 30_080, 0, interface);
+    let greeting = || {
+        let mut stream = TcpStream::connect_timeout(&to.into(), Duration::from_secs(1)).ok()?;
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(b"\n").ok()?;
+        stream.read(&mut [0; 16]).ok().filter(|count| *count > 0)
+    };
+    from.run(greeting).unwrap().is_some()
+}
+
 #[test]
-fn node_ports_answer_on_link_local_addresses() {
+fn node_ports_answer_on_link_local_addresses_also_where_several_interfaces_have_the_same() {
     isolated(|| {
         let net = Topology::routed(1).unwrap();
         let _servers = net.serve(&[POD_PORT]).unwrap();
+        let own = links(net.node());
+        for (_, name, _) in &own {
+            net.node().ip(&format!("addr add {SHARED}/64 dev {name} nodad")).unwrap();
+        }
         let node = serving(net);
-        let [(interface, _)] = links(node.net.client())[..] else { panic!("one way out") };
-        let reached = links(node.net.node()).into_iter().filter(|(_, address)| {
-            let to = SocketAddrV6::new(*address, 30_080, 0, interface);
-            let greeting = || {
-                let mut stream = TcpStream::connect_timeout(&to.into(), Duration::from_secs(1)).ok()?;
-                stream.set_read_timeout(Some(PATIENCE)).unwrap();
-                stream.write_all(b"\n").ok()?;
-                stream.read(&mut [0; 16]).ok().filter(|count| *count > 0)
-            };
-            node.net.client().run(greeting).unwrap().is_some()
-        });
-        assert_eq!(reached.count(), 1, "the node's address on the link that both are on");
+        assert!(own.len() > 1, "one towards the client and one towards the pod");
+        for from in [node.net.client(), &node.net.pod(1).namespace] {
+            let reached = own.iter().filter(|(.., address)| is_greeted(from, *address));
+            assert_eq!(reached.count(), 1, "the node's address on the link that both are on");
+            assert!(is_greeted(from, SHARED));
+        }
     });
 }
