@@ -8,16 +8,14 @@ bash tests/setup.sh
 cargo build --locked -p portolan
 target="${CARGO_TARGET_DIR:-$PWD/target}"
 export PORTOLAN_BIN="$target/debug/portolan"
-# Virtual machines run test executables of other packages; what cargo prints tells where those are.
-export PORTOLAN_TESTS="$target/tests.json"
-cargo test --locked --workspace --no-run --message-format=json-render-diagnostics >"$PORTOLAN_TESTS"
-
+others=(--locked --workspace --exclude portolan-tests-vm)
 if cargo nextest --version >/dev/null 2>&1; then
-    cargo nextest run --locked --workspace -E 'not package(portolan-tests-vm)'
-    # An emulated machine takes a core to itself, and packets between namespaces get lost where none is left for them.
-    cargo nextest run --locked --workspace -E 'package(portolan-tests-vm)'
+    cargo nextest run "${others[@]}"
     cargo test --locked --workspace --doc
 else
     # Kernel tests share two cores: a few at a time.
-    cargo test --locked --workspace -- --test-threads=4
+    cargo test "${others[@]}" -- --test-threads=4
 fi
+# An emulated machine takes a core to itself, and packets between namespaces get lost where none is left for them: so
+# these come last.
+bash tests/vm/test.sh

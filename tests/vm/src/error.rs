@@ -52,7 +52,7 @@ pub enum VmError {
         program: String,
     },
     /// An environment variable that names files to test is not set, or names none.
-    #[error("{variable} {reason}; tests/run.sh builds what it names and sets it")]
+    #[error("{variable} {reason}; tests/vm/test.sh builds what it names and sets it")]
     NotBuilt {
         /// The variable.
         variable: &'static str,

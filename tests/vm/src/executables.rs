@@ -1,6 +1,6 @@
 //! Executables that others built, by the environment variables that name them.
 //!
-//! A test that built them itself would wait for the lock of the build that it is part of. So `tests/run.sh` builds
+//! A test that built them itself would wait for the lock of the build that it is part of. So `tests/vm/test.sh` builds
 //! first and says where things are, and without that a test fails and says what is missing.
 
 use std::env;

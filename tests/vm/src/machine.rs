@@ -15,8 +15,10 @@ use crate::VmError;
 use crate::outcome::{Outcome, ending, tail};
 
 /// What the kernel is told: to speak on the first serial line and little, to end the guest when it panics,
-/// to panic at any fault of its own, and to take the processor's random numbers rather than wait for others.
-const KERNEL_WORDS: &str = "console=ttyS0 loglevel=4 panic=-1 oops=panic random.trust_cpu=on";
+/// to panic at any fault of its own, to take the processor's random numbers rather than wait for others, and not to
+/// put off what waits for all its readers, as the end of each device and table does.
+const KERNEL_WORDS: &str =
+    "console=ttyS0 loglevel=4 panic=-1 oops=panic random.trust_cpu=on rcupdate.rcu_expedited=1";
 
 /// Everything that qemu can emulate but one instruction: after cmpxchg16b the flags of qemu 7.2's processor held
 /// parts of an address when several tests kept the host busy, and Linux 6.12 panicked in its allocator.
@@ -40,6 +42,8 @@ pub(crate) struct Machine<'a> {
     pub(crate) memory: u32,
     /// The number of CPUs.
     pub(crate) cpus: u32,
+    /// What its CPUs lack besides, by qemu's names.
+    pub(crate) lacking: &'a [String],
     /// How long it may run.
     pub(crate) patience: Duration,
 }
@@ -96,7 +100,9 @@ impl Machine<'_> {
         #[expect(clippy::disallowed_methods, reason = "this is where virtual machines are started")]
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", "--", "qemu-system-x86_64"]);
-        command.args(["-nodefaults", "-no-reboot", "-display", "none", "-accel", "tcg", "-cpu", CPU]);
+        command.args(["-nodefaults", "-no-reboot", "-display", "none", "-accel", "tcg"]);
+        let lacking = self.lacking.iter().map(|feature| format!(",-{feature}"));
+        command.arg("-cpu").arg(CPU.to_owned() + &lacking.collect::<String>());
         command.arg("-m").arg(self.memory.to_string()).arg("-smp").arg(self.cpus.to_string());
         command.arg("-kernel").arg(self.kernel).arg("-initrd").arg(self.image);
         command.arg("-append").arg(KERNEL_WORDS);

@@ -22,7 +22,8 @@ portolan-vm: runs a program of this host in a virtual machine with another kerne
     --copy PATH        a file or folder of this host, executables with their libraries; again for more
     --keep NAME        a variable of the environment to keep; again for more
     --memory MIB       512 unless told otherwise
-    --cpus NUMBER      2 unless told otherwise
+    --cpus NUMBER      1 unless told otherwise
+    --lacking FEATURE  a feature that the CPUs shall not have, such as avx2; again for more
     --seconds NUMBER   how long it may run, boot included; 600 unless told otherwise
 ";
 
@@ -76,6 +77,7 @@ fn apply(vm: Vm, option: &str, value: String) -> Result<Vm, String> {
         },
         "--memory" => vm.memory(number()?),
         "--cpus" => vm.cpus(number()?),
+        "--lacking" => vm.without_cpu_features([value]),
         "--seconds" => vm.patience(Duration::from_secs(number()?.into())),
         _ => return Err(format!("there is no option {option}\n\n{USAGE}")),
     })

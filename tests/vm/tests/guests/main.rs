@@ -7,5 +7,7 @@ mod ipvs;
 mod lacking;
 mod leftovers;
 mod machine;
+mod matrix;
 mod probes;
 mod proxy;
+mod sctp;

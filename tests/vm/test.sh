@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# Runs the tests in virtual machines, and prints which scenarios held in which mode on which kernel.
+#
+#   tests/vm/test.sh                     all
+#   tests/vm/test.sh matrix::ipvs        those whose names have this in them
+#
+# PORTOLAN_SCENARIOS names the scenarios that are played, if not those that kernels differ in: tests/vm/matrix.sh.
+#
+# What runs in guests is built for them, with the profile of that name.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+target="${CARGO_TARGET_DIR:-$PWD/target}"
+guest=(--locked --profile guest) options=() exact=()
+# Machines run this binary, and test executables of other packages; what cargo prints tells where those are.
+packages=(portolan portolan-ipvs portolan-leftovers portolan-backend-{iptables,ipvs,userspace} portolan-tests-{netns,vm})
+export PORTOLAN_BIN="$target/guest/portolan" PORTOLAN_TESTS="$target/guest/tests.json"
+mkdir -p "$target/guest"
+# A test of the binary's package, which is not run here, brings the binary, built once with all the others.
+cargo test "${guest[@]}" "${packages[@]/#/--package=}" --lib --test kernel --test ipvs --test whole --test guests \
+    --no-run --message-format=json-render-diagnostics >"$PORTOLAN_TESTS"
+
+# All scenarios take longer than a test may; and whoever names them names whole cells.
+[ -z "${PORTOLAN_SCENARIOS+set}" ] || options=(--profile matrix --test-threads "${GUESTS:-1}") exact=(--exact)
+rows="$target/vm/rows"
+rm -rf "$rows"
+failed=0
+if cargo nextest --version >/dev/null 2>&1; then
+    cargo nextest run --locked --cargo-profile guest "${packages[@]/#/--package=}" --lib --test kernel --test ipvs \
+        --test whole --test guests -E 'package(portolan-tests-vm)' "${options[@]}" -- "${exact[@]}" "$@" || failed=$?
+else
+    cargo test "${guest[@]}" -p portolan-tests-vm -- --test-threads="${GUESTS:-2}" "${exact[@]}" "$@" || failed=$?
+fi
+if [ -d "$rows" ]; then
+    printf '\n%-10s %-10s %-12s %8s %8s\n' kernel mode passed 'left out' seconds
+    cat "$rows"/*.row
+fi
+exit "$failed"
