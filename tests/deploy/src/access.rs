@@ -111,18 +111,66 @@ const SERVICE: [&str; 8] = [
     "--ambient-caps=+net_admin",
 ];
 
-fn serves(confinement: &[&str]) {
-    let mut node = Node::start_confined(&Confinement(confinement), &[], |api| {
+/// The container that relays: root with another one.
+const RELAYING: [&str; 4] =
+    ["setpriv", "--no-new-privs", "--bounding-set=-all,+net_admin,+net_bind_service", "--inh-caps=-all"];
+
+/// As the service with its drop-in for userspace mode.
+const RELAYING_SERVICE: [&str; 8] = [
+    "setpriv",
+    "--no-new-privs",
+    "--reuid=65534",
+    "--regid=65534",
+    "--clear-groups",
+    "--bounding-set=-all,+net_admin,+net_bind_service",
+    "--inh-caps=-all,+net_admin,+net_bind_service",
+    "--ambient-caps=+net_admin,+net_bind_service",
+];
+
+/// CAP_NET_ADMIN and CAP_NET_BIND_SERVICE, include/uapi/linux/capability.h.
+const NET_ADMIN: u64 = 1 << 12;
+const NET_BIND_SERVICE: u64 = 1 << 10;
+
+/// A node whose proxy is ready and has been seen to have just these capabilities.
+fn ready(confinement: &[&str], flags: &[&str], capabilities: u64) -> Node {
+    let mut node = Node::start_confined(&Confinement(confinement), flags, |api| {
         // Whoever runs the proxy must be able to read what leads it to the server.
         let readable = std::os::unix::fs::PermissionsExt::from_mode(0o644);
         std::fs::set_permissions(api.kubeconfig_file(), readable).unwrap();
     });
     node.wait_ready();
-    node.scale_to(3);
     let status = std::fs::read_to_string(format!("/proc/{}/status", node.proxy.id())).unwrap();
     let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:\t")).unwrap();
-    // CAP_NET_ADMIN is 12, include/uapi/linux/capability.h.
-    assert_eq!(u64::from_str_radix(effective, 16).unwrap(), 1 << 12, "{status}");
+    assert_eq!(u64::from_str_radix(effective, 16).unwrap(), capabilities, "{status}");
+    node
+}
+
+fn serves(confinement: &[&str]) {
+    ready(confinement, &[], NET_ADMIN).scale_to(3);
+}
+
+/// The cluster IPs of TCP and UDP are listened at, ports below 1024, and nothing is missing.
+fn relays(confinement: &[&str]) {
+    let flags = ["--mode=userspace", "--mode-fallback=false"];
+    let node = ready(confinement, &flags, NET_ADMIN | NET_BIND_SERVICE);
+    let metrics = node.metrics();
+    let figure = |what: &str| {
+        let line = format!("portolan_mode_current{{what=\"{what}\"}} ");
+        let value = metrics.lines().find_map(|text| text.strip_prefix(&line));
+        value.unwrap_or_else(|| panic!("{line} in {metrics}")).parse::<f64>().unwrap()
+    };
+    assert!(figure("listeners") >= 2.0, "{metrics}");
+    assert!(figure("unserved") < 1.0, "{metrics}");
+}
+
+#[test]
+fn the_rights_of_the_relaying_container_are_enough() {
+    isolated(|| relays(&RELAYING));
+}
+
+#[test]
+fn the_rights_of_the_systemd_service_that_relays_are_enough() {
+    isolated(|| relays(&RELAYING_SERVICE));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::files::{all_files, deployed, documents, list, string, text};
 
 /// What each overlay must consist of, by kind and name.
-const OVERLAYS: [(&str, &[&str]); 4] = [
+const OVERLAYS: [(&str, &[&str]); 5] = [
     (
         "kubeadm",
         &["ServiceAccount kube-proxy", "ClusterRoleBinding kubeadm:node-proxier", "DaemonSet kube-proxy"],
@@ -27,6 +27,15 @@ const OVERLAYS: [(&str, &[&str]); 4] = [
     ),
     (
         "hardened",
+        &[
+            "ServiceAccount kube-proxy",
+            "ClusterRole portolan",
+            "ClusterRoleBinding portolan",
+            "DaemonSet kube-proxy",
+        ],
+    ),
+    (
+        "userspace",
         &[
             "ServiceAccount kube-proxy",
             "ClusterRole portolan",
@@ -165,6 +174,16 @@ fn the_hardened_pod_has_one_capability_and_nothing_of_the_host() {
     for probe in ["livenessProbe", "readinessProbe"] {
         assert_eq!(container[probe]["httpGet"]["port"], 10256, "{probe}");
     }
+}
+
+#[test]
+fn the_relaying_pod_is_the_hardened_one_with_another_capability_and_more_memory() {
+    let (hardened, relaying) = (overlay("hardened"), overlay("userspace"));
+    let mut expected = daemon_set(&hardened).clone();
+    let container = expected.pointer_mut("/spec/template/spec/containers/0").unwrap();
+    container["securityContext"]["capabilities"]["add"] = json!(["NET_ADMIN", "NET_BIND_SERVICE"]);
+    container["resources"]["limits"]["memory"] = json!("1Gi");
+    assert_eq!(daemon_set(&relaying), &expected);
 }
 
 #[test]

@@ -81,3 +81,27 @@ fn the_service_has_the_capability_and_no_other() {
         assert!(unit.lines().any(|other| other == line), "{line}");
     }
 }
+
+/// The drop-in comes after the unit, as systemd reads them.
+#[test]
+fn the_drop_in_for_userspace_mode_adds_one_capability_and_little_exposure() {
+    let drop_in = text("deploy/systemd/userspace.conf");
+    let unit = format!("{}\n{drop_in}", text("deploy/systemd/portolan.service"));
+
+    assert_eq!(complaints(&unit), "");
+    exposure_is_at_most(EXPOSURE + 5, &unit).unwrap();
+    let settings: Vec<_> =
+        drop_in.lines().filter(|line| !line.is_empty() && !line.starts_with(['#', '['])).collect();
+    assert_eq!(
+        settings,
+        ["AmbientCapabilities=CAP_NET_BIND_SERVICE", "CapabilityBoundingSet=CAP_NET_BIND_SERVICE"]
+    );
+}
+
+#[test]
+fn the_service_may_open_as_many_files_as_relaying_takes() {
+    let unit = text("deploy/systemd/portolan.service");
+    let limit = unit.lines().find_map(|line| line.strip_prefix("LimitNOFILE=")).unwrap();
+
+    assert_eq!(limit.parse::<u32>().unwrap(), 1 << 20);
+}
