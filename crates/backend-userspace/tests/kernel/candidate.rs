@@ -13,10 +13,10 @@ use portolan_core::{
     ProxyBackend, ProxyMode,
 };
 use portolan_testkit::conformance::{Candidate, Conformance};
-use portolan_testkit::netns::{Program, wait_until};
+use portolan_testkit::netns::wait_until;
 use portolan_testkit::scenario::{Check, Expected, Need, Scenario, Seen, Sender, node_port};
 
-use crate::held::{open, ours, planned};
+use crate::held::{assert_no_rules, open, ours, planned};
 use crate::node::{LEAST, limit_to};
 
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -49,8 +49,7 @@ impl Candidate for Relay {
         let ours = ours(family);
         assert_eq!(ours, planned, "local routes");
         assert_eq!(self.counters.lock().unwrap().unserved(), 0, "places that could not be served");
-        let rules = Program::new("nft").args(["list", "ruleset"]).run().unwrap();
-        assert_eq!(rules.trim(), "", "no packet filter is touched");
+        assert_no_rules();
         let open = open().into_iter().filter(|(_, place)| IpFamily::of(place.ip()) == family);
         format!("{ours:#?}\n{:#?}", open.collect::<Vec<_>>())
     }

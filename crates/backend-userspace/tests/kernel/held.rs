@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 
 use portolan_core::{IpFamily, NodePlan, Protocol};
 use portolan_testkit::netns::Program;
@@ -34,6 +35,16 @@ fn socket(text: &str) -> SocketAddr {
         _ => <[u8; 16]>::try_from([word(0), word(8), word(16), word(24)].concat()).unwrap().into(),
     };
     SocketAddr::new(address, u16::from_str_radix(port, 16).unwrap())
+}
+
+/// Asserts that no packet filter is there, nor would be if it were looked for: where the kernel has none, nothing can be
+/// listed.
+#[track_caller]
+pub(crate) fn assert_no_rules() {
+    match Program::new("nft").args(["list", "ruleset"]).run() {
+        Ok(rules) => assert_eq!(rules.trim(), "", "a packet filter is touched"),
+        Err(error) => assert!(!Path::new("/sys/module/nf_tables").exists(), "{error}"),
+    }
 }
 
 /// The addresses that we made local in this thread's namespace.

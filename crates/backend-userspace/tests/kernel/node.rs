@@ -11,11 +11,11 @@ use portolan_core::event::Event;
 use portolan_core::node::NodeConfig;
 use portolan_core::{ApplyReport, BackendFactory, IpFamily, ProxyBackend, State};
 use portolan_testkit::block_on;
-use portolan_testkit::netns::{Namespace, Topology, list_ruleset, wait_until};
+use portolan_testkit::netns::{Namespace, Topology, wait_until};
 use portolan_testkit::objects::empty_lists;
 use portolan_testkit::scenario::Scenario;
 
-use crate::held::{ours, planned};
+use crate::held::{assert_no_rules, ours, planned};
 
 /// What the crate says it needs.
 pub(crate) const LEAST: [Capability; 2] = [Capability::CAP_NET_ADMIN, Capability::CAP_NET_BIND_SERVICE];
@@ -142,7 +142,7 @@ impl Node {
         assert_eq!(self.apply([]), 0, "the same plan once more");
         assert_eq!(self.compare_all(), 0, "compared with everything");
         assert!(self.is_intact());
-        assert_eq!(list_ruleset(self.net.node()).unwrap().trim(), "", "no packet filter is touched");
+        self.net.node().run(assert_no_rules).unwrap();
     }
 }
 
