@@ -3,12 +3,15 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 use std::collections::BTreeMap;
+use std::ops::{Deref, DerefMut};
 
 use portolan_backend_iptables::IptablesBackend;
 use portolan_backend_iptables::options::Options;
+use portolan_core::address::PerFamily;
 use portolan_core::event::{Change, Event};
 use portolan_core::node::NodeConfig;
-use portolan_core::{ApplyReport, BackendError, IpFamily, ProxyBackend, State};
+use portolan_core::{ApplyReport, IpFamily, ProxyBackend};
+use portolan_testkit::Process;
 use portolan_testkit::block_on;
 use portolan_testkit::world::{self, World};
 
@@ -25,10 +28,21 @@ mod kernel;
 #[path = "fake/model.rs"]
 mod model;
 
-/// A state, and a kernel and a backend per family.
-struct Node {
-    state: State,
-    backends: Vec<(IpFamily, IptablesBackend<Fake>)>,
+/// A process on a kernel for each family.
+struct Node(Process<IptablesBackend<Fake>>);
+
+impl Deref for Node {
+    type Target = Process<IptablesBackend<Fake>>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl DerefMut for Node {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.0
+    }
 }
 
 impl Node {
@@ -38,50 +52,26 @@ impl Node {
     }
 
     fn on(fake: impl Fn() -> Fake, config: NodeConfig, events: impl IntoIterator<Item = Event>) -> Self {
-        let mut state = State::new(config);
-        for event in portolan_testkit::objects::empty_lists().into_iter().chain(events) {
-            state.handle(event);
-        }
-        let backend = |family| (family, IptablesBackend::new(family, fake(), Options::default()));
-        Self { state, backends: IpFamily::ALL.map(backend).into() }
+        let backend = |family| IptablesBackend::new(family, fake(), Options::default());
+        Self(Process::start(config, events, backend))
     }
 
     /// The process dies and another one starts, knowing the same objects.
     fn restart(mut self) -> Self {
-        for (family, backend) in &mut self.backends {
-            self.state.forget_applied(*family);
-            *backend = IptablesBackend::new(*family, backend.tables().clone(), Options::default());
-        }
+        let mut fakes = PerFamily::from_fn(|family| self.fake(family));
+        self.0.restart(|family| {
+            IptablesBackend::new(family, std::mem::take(&mut fakes[family]), Options::default())
+        });
         self
-    }
-
-    fn handle(&mut self, events: impl IntoIterator<Item = Event>) -> &mut Self {
-        events.into_iter().for_each(|event| self.state.handle(event));
-        self
-    }
-
-    /// Applies one family, as the sync loop does.
-    fn try_apply(&mut self, family: IpFamily) -> Result<ApplyReport, BackendError> {
-        self.state.prepare();
-        let (_, backend) = self.backends.iter_mut().find(|(f, _)| *f == family).unwrap();
-        let (plan, changes) = (self.state.plan(family), self.state.changes(family));
-        let report = block_on(backend.apply(plan, changes))?;
-        self.state.committed(family);
-        Ok(report)
-    }
-
-    /// Applies IPv4, which must succeed.
-    fn apply(&mut self) -> ApplyReport {
-        self.try_apply(IpFamily::V4).unwrap()
     }
 
     fn fake(&mut self, family: IpFamily) -> Fake {
-        self.backends.iter_mut().find(|(f, _)| *f == family).unwrap().1.tables().clone()
+        self.backend(family).tables().clone()
     }
 
     fn each_kernel(&mut self, change: impl Fn(&mut kernel::Kernel)) {
-        for (_, backend) in &mut self.backends {
-            change(&mut backend.tables().kernel());
+        for family in IpFamily::ALL {
+            change(&mut self.fake(family).kernel());
         }
     }
 

@@ -2,13 +2,15 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on should stop")]
 
+use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use portolan_backend_nftables::NftablesBackend;
 use portolan_core::event::{Change, Event};
 use portolan_core::node::{NodeConfig, NodePortSelection};
-use portolan_core::{ApplyReport, BackendError, IpFamily, ProxyBackend, State};
+use portolan_core::{BackendError, IpFamily, ProxyBackend, State};
 use portolan_nft::{FakeTables, Features, TableId, Tables};
+use portolan_testkit::Process;
 use portolan_testkit::block_on;
 use portolan_testkit::view::View;
 use portolan_testkit::world::{self, World};
@@ -36,11 +38,24 @@ mod split;
 #[path = "fake/work.rs"]
 mod work;
 
-/// A state, a kernel, and a backend per family between them.
+/// A process and its kernel.
 struct Node {
-    state: State,
+    process: Process<NftablesBackend<FakeTables>>,
     tables: Arc<Mutex<FakeTables>>,
-    backends: Vec<(IpFamily, NftablesBackend<FakeTables>)>,
+}
+
+impl Deref for Node {
+    type Target = Process<NftablesBackend<FakeTables>>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.process
+    }
+}
+
+impl DerefMut for Node {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.process
+    }
 }
 
 impl Node {
@@ -56,49 +71,15 @@ impl Node {
         config: NodeConfig,
         events: impl IntoIterator<Item = Event>,
     ) -> Self {
-        let mut state = State::new(config);
-        for event in portolan_testkit::objects::empty_lists().into_iter().chain(events) {
-            state.handle(event);
-        }
-        let backend = |family| (family, NftablesBackend::new(family, Arc::clone(&tables)));
-        let backends = IpFamily::ALL.map(backend).into();
-        Self { state, tables, backends }
+        let process =
+            Process::start(config, events, |family| NftablesBackend::new(family, Arc::clone(&tables)));
+        Self { process, tables }
     }
 
     /// The process dies and another one starts, knowing the same objects.
-    fn restart(self) -> Self {
-        let mut state = self.state;
-        for family in IpFamily::ALL {
-            state.forget_applied(family);
-        }
-        let backend = |family| (family, NftablesBackend::new(family, Arc::clone(&self.tables)));
-        let backends = IpFamily::ALL.map(backend).into();
-        Self { state, tables: self.tables, backends }
-    }
-
-    fn handle(&mut self, events: impl IntoIterator<Item = Event>) -> &mut Self {
-        events.into_iter().for_each(|event| self.state.handle(event));
+    fn restart(mut self) -> Self {
+        self.process.restart(|family| NftablesBackend::new(family, Arc::clone(&self.tables)));
         self
-    }
-
-    /// Applies one family, as the sync loop does.
-    fn try_apply(&mut self, family: IpFamily) -> Result<ApplyReport, BackendError> {
-        self.state.prepare();
-        let (_, backend) = self.backends.iter_mut().find(|(f, _)| *f == family).unwrap();
-        let (plan, changes) = (self.state.plan(family), self.state.changes(family));
-        let report = block_on(backend.apply(plan, changes))?;
-        self.state.committed(family);
-        Ok(report)
-    }
-
-    /// Applies IPv4, which must succeed.
-    fn apply(&mut self) -> ApplyReport {
-        self.try_apply(IpFamily::V4).unwrap()
-    }
-
-    /// Applies both families, which must succeed.
-    fn apply_all(&mut self) -> usize {
-        IpFamily::ALL.map(|family| self.try_apply(family).unwrap().operations).iter().sum()
     }
 
     fn tables(&self) -> MutexGuard<'_, FakeTables> {
@@ -130,8 +111,8 @@ fn cleanup_removes_both_tables_and_is_content_without_them() {
     node.apply_all();
     assert_eq!(node.tables().tables().count(), 2);
     for _ in 0..2 {
-        for (_, backend) in &mut node.backends {
-            block_on(backend.cleanup()).unwrap();
+        for family in IpFamily::ALL {
+            block_on(node.backend(family).cleanup()).unwrap();
         }
         assert_eq!(node.tables().tables().count(), 0);
     }

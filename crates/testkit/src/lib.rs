@@ -1,4 +1,4 @@
-//! What the tests of several crates share: builders and random worlds of objects, the table of
+//! What the tests of several crates share: builders and random worlds of objects, what calls backends, the table of
 //! scenarios, a packet tracer, an independent reader of our tables, an in-process API server, and
 //! network namespaces.
 
@@ -8,6 +8,7 @@ pub mod fixtures;
 pub mod golden;
 pub mod netns;
 pub mod objects;
+mod process;
 mod runtime;
 pub mod scenario;
 pub mod shop;
@@ -16,4 +17,5 @@ pub mod upstream;
 pub mod view;
 pub mod world;
 
+pub use process::Process;
 pub use runtime::block_on;

@@ -159,7 +159,7 @@ fn a_line_that_counts_stands_above_the_one_that_takes_the_packets() {
     };
     let mut node = Node::on(Fake::default, config, cluster(2));
     let fake = node.fake(IpFamily::V4);
-    node.backends[0].1 = IptablesBackend::new(IpFamily::V4, fake.clone(), options);
+    *node.backend(IpFamily::V4) = IptablesBackend::new(IpFamily::V4, fake.clone(), options);
     node.apply();
     node.handle([web(1).node_port(30080).applied()]).apply();
     let kernel = fake.kernel();

@@ -121,7 +121,7 @@ fn canaries_tell_of_a_flush() {
     let mut node = Node::new(web());
     node.apply();
     let fake = node.fake(IpFamily::V4);
-    let intact = |node: &mut Node| block_on(node.backends[0].1.is_intact()).unwrap();
+    let intact = |node: &mut Node| block_on(node.backend(IpFamily::V4).is_intact()).unwrap();
     assert!(intact(&mut node));
     for table in ["mangle", "filter", "nat"] {
         fake.kernel().tables.remove(table);

@@ -115,7 +115,7 @@ fn counters_that_the_programs_do_not_know_are_done_without() {
     let mut node = Node::new(web(1));
     let fake = node.fake(IpFamily::V4);
     let counters = Counters { invalid_dropped: true, localhost_accepted: true };
-    node.backends[0].1 =
+    *node.backend(IpFamily::V4) =
         IptablesBackend::new(IpFamily::V4, fake.clone(), Options { counters, ..Options::default() });
     fake.kernel().refused = Some("--nfacct-name".into());
     node.apply();
@@ -129,10 +129,10 @@ fn changes_go_on_while_the_tables_cannot_be_read() {
     node.apply();
     let fake = node.fake(IpFamily::V4);
     fake.kernel().failures.push(out_of_memory);
-    let backend = &mut node.backends[0].1;
-    let (plan, everything) = (node.state.plan(IpFamily::V4), portolan_core::ChangeSet::complete());
-    let error = block_on(backend.apply(plan, &everything)).unwrap_err();
-    assert_eq!(error.retry(), Retry::Unchanged);
+    let everything = portolan_core::ChangeSet::complete();
+    let compared =
+        node.try_apply_by(IpFamily::V4, |backend, plan, _| block_on(backend.apply(plan, &everything)));
+    assert_eq!(compared.unwrap_err().retry(), Retry::Unchanged);
     let report = node.handle(web(2)).apply();
     assert_eq!(report.scope, portolan_core::backend::Scope::Partial);
     assert!(has(&mut node, 1) && has(&mut node, 2));

@@ -1,6 +1,5 @@
 //! Each kind of iptables as the kit knows it.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use async_trait::async_trait;
@@ -10,6 +9,7 @@ use portolan_core::backend::error_chain;
 use portolan_core::{BackendError, BackendFactory, IpFamily, ProbeFailure, ProxyBackend, ProxyMode};
 use portolan_testkit::conformance::{Candidate, Conformance};
 use portolan_testkit::scenario::Need;
+use portolan_testkit::upstream::rules_by_chain;
 
 use crate::node::{options, saved};
 
@@ -64,26 +64,12 @@ pub(crate) fn kit(variant: Variant) -> Conformance<Kind> {
     Conformance::new(start).unmet(UNMET)
 }
 
-/// Rules by table and chain; those of lists in any order.
+/// Rules by table and chain; those of lists in any order. Not `KUBE-FIREWALL`: that is the kubelet's as well, and stays
+/// when we need it no more.
 fn by_chain(saved: &str) -> String {
-    let mut chains = BTreeMap::<_, Vec<&str>>::new();
-    let mut table = "";
-    for line in saved.lines() {
-        if let Some(name) = line.strip_prefix('*') {
-            table = name;
-        } else if let Some((chain, policy)) = line.strip_prefix(':').and_then(|line| line.split_once(' ')) {
-            // A built-in chain without rules is as none: which of them are there depends on who has looked.
-            if policy == "-" {
-                chains.entry((table, chain)).or_default();
-            }
-        } else if let Some((chain, rule)) = line.strip_prefix("-A ").and_then(|line| line.split_once(' ')) {
-            // The kubelet's as well: it stays when we need it no more.
-            if !rule.ends_with("-j KUBE-FIREWALL") {
-                chains.entry((table, chain)).or_default().push(rule);
-            }
-        }
-    }
-    chains.retain(|(_, chain), _| *chain != "KUBE-FIREWALL");
+    let ours: Vec<_> = saved.lines().filter(|line| !line.contains("KUBE-FIREWALL")).collect();
+    let ours = ours.join("\n");
+    let mut chains = rules_by_chain(&ours);
     let mut text = String::new();
     for ((table, chain), rules) in &mut chains {
         if ["KUBE-SERVICES", "KUBE-EXTERNAL-SERVICES", "KUBE-NODEPORTS", "KUBE-PROXY-FIREWALL"]

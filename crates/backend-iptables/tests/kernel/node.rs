@@ -6,18 +6,16 @@ use portolan_backend_iptables::programs::{Programs, Variant};
 use portolan_backend_iptables::tables::Tables;
 use portolan_core::event::Event;
 use portolan_core::node::NodeConfig;
-use portolan_core::{ApplyReport, BackendError, IpFamily, ProxyBackend, State};
-use portolan_testkit::block_on;
+use portolan_core::{ApplyReport, BackendError, IpFamily, ProxyBackend};
 use portolan_testkit::netns::Namespace;
-use portolan_testkit::objects::empty_lists;
 use portolan_testkit::upstream::Xtables;
+use portolan_testkit::{Process, block_on};
 
-/// A network namespace, what the node in it is to serve, and what makes it do so.
+/// A network namespace, and the process that serves the node in it.
 pub(crate) struct Node<T> {
     pub(crate) namespace: Namespace,
-    pub(crate) state: State,
     variant: Variant,
-    backends: Vec<(IpFamily, IptablesBackend<T>)>,
+    process: Process<IptablesBackend<T>>,
 }
 
 impl Node<Programs> {
@@ -40,17 +38,16 @@ impl<T: Tables> Node<T> {
         options: Options,
         around: impl Fn(Programs) -> T,
     ) -> Self {
-        let mut state = State::new(config);
-        for event in empty_lists() {
-            state.handle(event);
-        }
-        let backends = backends(variant, options, around);
-        Self { namespace: namespace.clone(), state, variant, backends }
+        let backend = |family| {
+            let programs = Programs::of_variant(family, variant).unwrap();
+            IptablesBackend::new(family, around(programs), options)
+        };
+        let process = Process::start(config, [], backend);
+        Self { namespace: namespace.clone(), variant, process }
     }
 
     pub(crate) fn handle(&mut self, events: impl IntoIterator<Item = Event>) {
-        events.into_iter().for_each(|event| self.state.handle(event));
-        self.state.prepare();
+        self.process.handle(events);
     }
 
     /// Takes events in and makes the node follow them; returns how many operations that took.
@@ -59,33 +56,27 @@ impl<T: Tables> Node<T> {
         IpFamily::ALL.map(|family| self.try_apply(family).unwrap().operations).iter().sum()
     }
 
+    /// Programs run in the namespace of the thread that starts them.
     pub(crate) fn try_apply(&mut self, family: IpFamily) -> Result<ApplyReport, BackendError> {
-        let (plan, changes) = (self.state.plan(family), self.state.changes(family));
-        let (_, backend) = self.backends.iter_mut().find(|(f, _)| *f == family).unwrap();
-        // Programs run in the namespace of the thread that starts them.
-        let report = self.namespace.run(|| block_on(backend.apply(plan, changes))).unwrap()?;
-        self.state.committed(family);
-        Ok(report)
+        let Self { namespace, process, .. } = self;
+        namespace.run(|| process.try_apply(family)).unwrap()
     }
 
     /// Forgets what was applied, as after a failure or a start: everything is compared.
     pub(crate) fn forget(&mut self) {
-        for family in IpFamily::ALL {
-            self.state.forget_applied(family);
-        }
+        self.process.forget_applied();
     }
 
     pub(crate) fn is_intact(&mut self) -> bool {
-        let namespace = self.namespace.clone();
-        self.backends
-            .iter_mut()
-            .all(|(_, backend)| namespace.run(|| block_on(backend.is_intact())).unwrap().unwrap())
+        let Self { namespace, process, .. } = self;
+        let is_intact = |family| block_on(process.backend(family).is_intact()).unwrap();
+        namespace.run(|| IpFamily::ALL.into_iter().all(is_intact)).unwrap()
     }
 
     pub(crate) fn clean(&mut self) {
-        for (_, backend) in &mut self.backends {
-            self.namespace.run(|| block_on(backend.cleanup())).unwrap().unwrap();
-        }
+        let Self { namespace, process, .. } = self;
+        let clean = |family| block_on(process.backend(family).cleanup()).unwrap();
+        namespace.run(|| IpFamily::ALL.into_iter().for_each(clean)).unwrap();
         self.forget();
     }
 
@@ -103,18 +94,6 @@ impl<T: Tables> Node<T> {
         assert_eq!(self.apply([]), 0, "a complete comparison of the same plan");
         assert!(self.is_intact());
     }
-}
-
-fn backends<T: Tables>(
-    variant: Variant,
-    options: Options,
-    around: impl Fn(Programs) -> T,
-) -> Vec<(IpFamily, IptablesBackend<T>)> {
-    let backend = |family| {
-        let programs = Programs::of_variant(family, variant).unwrap();
-        (family, IptablesBackend::new(family, around(programs), options))
-    };
-    IpFamily::ALL.map(backend).into()
 }
 
 pub(crate) fn xtables(variant: Variant) -> Xtables {

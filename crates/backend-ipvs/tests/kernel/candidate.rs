@@ -1,6 +1,5 @@
 //! The mode as the kit for backends knows it: virtual servers, the device, sets and rules, read from the kernel.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 
@@ -10,6 +9,7 @@ use portolan_ipvs::{DEVICE, Links, Servers, Set, Sets};
 use portolan_testkit::conformance::{Candidate, Conformance};
 use portolan_testkit::netns::{Namespace, Program};
 use portolan_testkit::scenario::Need;
+use portolan_testkit::upstream::rules_by_chain;
 
 /// Nodes served with these options.
 #[derive(Default)]
@@ -68,27 +68,13 @@ fn members(family: IpFamily) -> String {
     text
 }
 
-/// All rules by table and chain, in the order in which packets meet them. A built-in chain without rules is as none:
-/// which of them are there depends on who has looked.
+/// All rules.
 fn rules(family: IpFamily) -> String {
     let save = if family == IpFamily::V4 { "iptables-save" } else { "ip6tables-save" };
     let saved = Program::new(save).run().unwrap();
-    let mut chains = BTreeMap::<_, Vec<&str>>::new();
-    let mut table = "";
-    for line in saved.lines() {
-        if let Some(name) = line.strip_prefix('*') {
-            table = name;
-        } else if let Some((chain, policy)) = line.strip_prefix(':').and_then(|line| line.split_once(' ')) {
-            if policy.starts_with('-') {
-                chains.entry((table, chain)).or_default();
-            }
-        } else if let Some((chain, rule)) = line.strip_prefix("-A ").and_then(|line| line.split_once(' ')) {
-            chains.entry((table, chain)).or_default().push(rule);
-        }
-    }
     let told =
         |((table, chain), rules): (_, Vec<&str>)| format!("{table} {chain}\n  {}\n", rules.join("\n  "));
-    chains.into_iter().map(told).collect()
+    rules_by_chain(&saved).into_iter().map(told).collect()
 }
 
 /// The kernel's own list of virtual servers and their endpoints.

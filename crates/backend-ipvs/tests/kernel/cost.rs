@@ -29,8 +29,7 @@ fn objects(number: u32, pods: [u32; 2]) -> [Event; 2] {
 
 /// Takes events in and makes the node follow them; all of them are about one family.
 fn apply(node: &mut Node<Ipvs>, events: impl IntoIterator<Item = Event>) -> ApplyReport {
-    events.into_iter().for_each(|event| node.state.handle(event));
-    node.state.prepare();
+    node.handle(events);
     node.try_apply(IpFamily::V4).unwrap()
 }
 

@@ -185,7 +185,8 @@ fn tables_of_others_are_left_alone() {
     node.apply_all();
     let mut node = node.restart();
     node.handle(web(&[])).apply_all();
-    for (_, backend) in &mut node.backends {
+    for family in IpFamily::ALL {
+        let backend = node.backend(family);
         block_on(backend.cleanup()).unwrap();
     }
     assert_eq!(node.tables().dump(&other).unwrap(), before);

@@ -113,7 +113,7 @@ fn ranges_that_changed_meanwhile_give_way_to_those_that_overlap_them() {
 
 /// Whether the backend of IPv4 takes its table for intact.
 fn is_intact(node: &mut Node) -> bool {
-    block_on(node.backends[0].1.is_intact()).unwrap()
+    block_on(node.backend(IpFamily::V4).is_intact()).unwrap()
 }
 
 #[test]

@@ -1,15 +1,16 @@
 //! A node that a candidate serves, inside this process.
 
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use portolan_core::backend::error_chain;
 use portolan_core::event::Event;
 use portolan_core::node::NodeConfig;
-use portolan_core::{ApplyReport, BackendError, IpFamily, ProxyBackend, State};
+use portolan_core::{ApplyReport, BackendError, BackendFactory, IpFamily, ProxyBackend};
 
 use super::Candidate;
 use crate::netns::{Namespace, Topology};
-use crate::objects::empty_lists;
+use crate::process::Process;
 use crate::runtime::block_on;
 use crate::scenario::kernel::ServedNode;
 
@@ -18,18 +19,16 @@ use crate::scenario::kernel::ServedNode;
 /// For tests of one's own beside those of the kit: it calls backends as the proxy does, in the node's
 /// namespace, one call at a time.
 pub struct Node<C> {
-    /// What the node is to serve.
-    pub state: State,
     namespace: Namespace,
     candidate: C,
-    backends: Vec<(IpFamily, Box<dyn ProxyBackend>)>,
+    process: Process<Box<dyn ProxyBackend>>,
     /// Families of which something is left to remove, as their backends said last.
     unfinished: BTreeSet<IpFamily>,
 }
 
-/// How often in a row a comparison may find that something has become removable: connections end one by one, and
-/// seldom do.
-const REMOVALS: usize = 3;
+/// For how long comparisons may find more and more that has become removable: connections end one by one, and those
+/// that were reset are forgotten after some seconds (ten for TCP, `tcp_timeouts` in net/netfilter/ipvs/ip_vs_proto_tcp.c).
+const REMOVALS: Duration = Duration::from_secs(15);
 
 impl<C: Candidate> Node<C> {
     /// A node in an empty cluster, not served yet. `start` is given `name`.
@@ -37,14 +36,9 @@ impl<C: Candidate> Node<C> {
     /// # Panics
     /// The mode cannot run here, by its own probe, or its backends cannot be made.
     pub fn new(name: &str, namespace: &Namespace, start: fn(&str) -> C, config: NodeConfig) -> Self {
-        let mut state = State::new(config);
-        for event in empty_lists() {
-            state.handle(event);
-        }
-        state.prepare();
         let candidate = start(name);
-        let backends = backends(&candidate, namespace);
-        Self { state, namespace: namespace.clone(), candidate, backends, unfinished: BTreeSet::new() }
+        let process = Process::start(config, [], maker(&candidate, namespace));
+        Self { namespace: namespace.clone(), candidate, process, unfinished: BTreeSet::new() }
     }
 
     /// Where the node is.
@@ -52,15 +46,17 @@ impl<C: Candidate> Node<C> {
         &self.namespace
     }
 
+    /// Takes events in, which the node does not follow yet.
+    pub fn handle(&mut self, events: impl IntoIterator<Item = Event>) {
+        self.process.handle(events);
+    }
+
     /// Takes events in and makes the node follow them; returns how many operations that took.
     ///
     /// # Panics
     /// A backend fails.
     pub fn apply(&mut self, events: impl IntoIterator<Item = Event>) -> usize {
-        for event in events {
-            self.state.handle(event);
-        }
-        self.state.prepare();
+        self.handle(events);
         let apply = |family| match self.try_apply(family) {
             Ok(report) => report.operations,
             Err(error) => panic!("{family}: {}", error_chain(&error)),
@@ -68,15 +64,15 @@ impl<C: Candidate> Node<C> {
         IpFamily::ALL.map(apply).iter().sum()
     }
 
-    /// Makes one family follow what is prepared.
+    /// Makes one family follow.
     ///
     /// # Errors
     /// The backend's. The changes are kept, as by the proxy.
     pub fn try_apply(&mut self, family: IpFamily) -> Result<ApplyReport, BackendError> {
-        let (plan, changes) = (self.state.plan(family), self.state.changes(family));
-        let backend = of(&mut self.backends, family);
-        let report = inside(&self.namespace, || block_on(backend.apply(plan, changes)))?;
-        self.state.committed(family);
+        let namespace = &self.namespace;
+        let report = self.process.try_apply_by(family, |backend, plan, changes| {
+            inside(namespace, || block_on(backend.apply(plan, changes)))
+        })?;
         if report.follow_up.is_some() {
             self.unfinished.insert(family);
         } else {
@@ -93,7 +89,7 @@ impl<C: Candidate> Node<C> {
     pub fn end_sync_period(&mut self) -> usize {
         let missed: Vec<_> = IpFamily::ALL.into_iter().filter(|family| !self.is_intact(*family)).collect();
         for family in missed {
-            self.state.forget_applied(family);
+            self.process.state.forget_applied(family);
         }
         self.apply([])
     }
@@ -103,7 +99,7 @@ impl<C: Candidate> Node<C> {
     /// # Panics
     /// It cannot tell.
     pub fn is_intact(&mut self, family: IpFamily) -> bool {
-        let backend = of(&mut self.backends, family);
+        let backend = self.process.backend(family);
         let intact = inside(&self.namespace, || block_on(backend.is_intact()));
         intact.unwrap_or_else(|error| panic!("{family}: {}", error_chain(&error)))
     }
@@ -113,9 +109,7 @@ impl<C: Candidate> Node<C> {
     /// # Panics
     /// A backend fails.
     pub fn compare_all(&mut self) -> usize {
-        for family in IpFamily::ALL {
-            self.state.forget_applied(family);
-        }
+        self.process.forget_applied();
         self.apply([])
     }
 
@@ -125,11 +119,8 @@ impl<C: Candidate> Node<C> {
     /// # Panics
     /// As [`new`](Self::new).
     pub fn restart(&mut self) {
-        self.backends.clear();
-        self.backends = backends(&self.candidate, &self.namespace);
-        for family in IpFamily::ALL {
-            self.state.forget_applied(family);
-        }
+        self.process.restart(maker(&self.candidate, &self.namespace));
+        self.unfinished.clear();
     }
 
     /// Has all removed that the mode may have left, by a process that did not write it.
@@ -138,7 +129,8 @@ impl<C: Candidate> Node<C> {
     /// A backend fails.
     pub fn clean(&mut self) {
         self.restart();
-        for (family, backend) in &mut self.backends {
+        for family in IpFamily::ALL {
+            let backend = self.process.backend(family);
             let cleaned = inside(&self.namespace, || block_on(backend.cleanup()));
             cleaned.unwrap_or_else(|error| panic!("{family}: {}", error_chain(&error)));
         }
@@ -160,8 +152,8 @@ impl<C: Candidate> Node<C> {
     pub fn assert_sound(&mut self) {
         let held = self.holds();
         for family in IpFamily::ALL {
-            let Self { state, namespace, candidate, .. } = self;
-            let plan = state.plan(family);
+            let Self { process, namespace, candidate, .. } = self;
+            let plan = process.state.plan(family);
             inside(namespace, || candidate.assert_serves(namespace, plan));
         }
         self.assert_idle("the same plan once more", |node| node.apply([]));
@@ -183,36 +175,42 @@ impl<C: Candidate> Node<C> {
     /// ([`ApplyReport::follow_up`]), that may have become possible meanwhile.
     #[track_caller]
     fn assert_idle(&mut self, what: &str, act: impl Fn(&mut Self) -> usize) {
-        for _ in 0..REMOVALS {
+        let deadline = Instant::now() + REMOVALS;
+        loop {
             let was_unfinished = !self.unfinished.is_empty();
             let operations = act(self);
             if operations == 0 {
                 return;
             }
             assert!(was_unfinished, "{what} takes {operations} operations");
+            assert!(
+                Instant::now() < deadline,
+                "{what} takes operations again and again, {operations} at last"
+            );
         }
-        panic!("{what} takes operations each of {REMOVALS} times");
     }
 }
 
-fn backends<C: Candidate>(candidate: &C, namespace: &Namespace) -> Vec<(IpFamily, Box<dyn ProxyBackend>)> {
-    let make = || {
-        let factory = candidate.factory();
-        if let Err(failure) = block_on(factory.probe()) {
-            panic!("{failure}");
-        }
-        let create = |family| match factory.create(family) {
-            Ok(backend) => (family, backend),
-            Err(error) => panic!("{family}: {}", error_chain(&error)),
-        };
-        IpFamily::ALL.map(create).into()
-    };
-    inside(namespace, make)
+/// Makes the backends of a process: one factory, which is asked first whether the mode can run.
+fn maker<C: Candidate>(
+    candidate: &C,
+    namespace: &Namespace,
+) -> impl FnMut(IpFamily) -> Box<dyn ProxyBackend> {
+    let mut factory = None;
+    move |family| {
+        inside(namespace, || {
+            let factory = factory.get_or_insert_with(|| probed(candidate));
+            factory.create(family).unwrap_or_else(|error| panic!("{family}: {}", error_chain(&error)))
+        })
+    }
 }
 
-fn of(backends: &mut [(IpFamily, Box<dyn ProxyBackend>)], family: IpFamily) -> &mut dyn ProxyBackend {
-    let found = backends.iter_mut().find(|(of, _)| *of == family);
-    &mut **found.map_or_else(|| panic!("no backend of {family}"), |(_, backend)| backend)
+fn probed(candidate: &impl Candidate) -> Box<dyn BackendFactory> {
+    let factory = candidate.factory();
+    if let Err(failure) = block_on(factory.probe()) {
+        panic!("{failure}");
+    }
+    factory
 }
 
 fn inside<T: Send>(namespace: &Namespace, work: impl FnOnce() -> T + Send) -> T {

@@ -1,5 +1,7 @@
 //! The two kinds of iptables.
 
+use std::collections::BTreeMap;
+
 use portolan_core::IpFamily;
 
 use crate::netns::{NetnsError, Program};
@@ -48,4 +50,23 @@ impl Xtables {
         };
         format!("{tables}-{kind}{action}")
     }
+}
+
+/// The rules that `iptables-save` printed, by table and chain and in the order in which packets meet them. A built-in
+/// chain without rules is as none: which of them are there depends on who has looked.
+pub fn rules_by_chain(saved: &str) -> BTreeMap<(&str, &str), Vec<&str>> {
+    let mut chains = BTreeMap::<_, Vec<&str>>::new();
+    let mut table = "";
+    for line in saved.lines() {
+        if let Some(name) = line.strip_prefix('*') {
+            table = name;
+        } else if let Some((chain, policy)) = line.strip_prefix(':').and_then(|line| line.split_once(' ')) {
+            if policy.starts_with('-') {
+                chains.entry((table, chain)).or_default();
+            }
+        } else if let Some((chain, rule)) = line.strip_prefix("-A ").and_then(|line| line.split_once(' ')) {
+            chains.entry((table, chain)).or_default().push(rule);
+        }
+    }
+    chains
 }

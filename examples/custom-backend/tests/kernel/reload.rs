@@ -140,11 +140,8 @@ fn a_port_that_another_program_has_is_an_error_that_names_it() {
         let taken = service("shop/taken", "10.96.0.82")
             .port("tcp", portolan_core::Protocol::Tcp, 80)
             .node_port(30999);
-        cluster.node.state.handle(taken.applied());
-        for event in pods("taken", [here(3)]) {
-            cluster.node.state.handle(event);
-        }
-        cluster.node.state.prepare();
+        cluster.node.handle([taken.applied()]);
+        cluster.node.handle(pods("taken", [here(3)]));
         let error = cluster.node.try_apply(IpFamily::V4).unwrap_err();
         let text = portolan_core::backend::error_chain(&error);
         assert!(text.contains("shop.taken.tcp") && text.contains("192.0.2.1:30999"), "{text}");
