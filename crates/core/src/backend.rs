@@ -67,8 +67,22 @@ impl fmt::Display for ProxyMode {
 ///   the last plan for which `apply` returned `Ok`; walk the whole plan only when
 ///   [`ChangeSet::is_complete`] says so.
 ///
-/// Calls come one at a time, so no lock is needed. A call may block its thread for as
-/// long as the kernel takes: the proxy runs backends on a thread of their own.
+/// # Who calls, when and where
+///
+/// [`BackendFactory::create`] makes a backend for each family that the node serves. From then on all calls come on
+/// one thread, that of `create`, inside its tokio runtime, and one at a time: no lock is needed. A call may block for
+/// as long as the kernel takes. Watches and health answers go on meanwhile; the other family waits, as it has the same
+/// thread. A future is always driven to its end, never dropped halfway.
+///
+/// 1. The first `apply` comes once all objects are known, and compares everything.
+/// 2. Another comes whenever the plan differs from the last that is in force; as soon as [`ApplyReport::follow_up`]
+///    asks for it, then with an empty change set perhaps; after a failure; and once an hour to compare everything.
+/// 3. `is_intact` comes between them.
+/// 4. When the process is to end, the `apply` that has begun is finished and the backend dropped. What is in force
+///    stays, so that connections go on until the next process takes over; a killed process has no other way, so
+///    `Drop` is no place to clean up.
+///
+/// `cleanup` is asked of a backend that was made for that and applies nothing. A panic ends the proxy.
 #[async_trait]
 pub trait ProxyBackend: Send {
     /// The `--mode` value that selects this backend.
@@ -76,13 +90,22 @@ pub trait ProxyBackend: Send {
 
     /// Makes the node match `plan` and says what that took.
     ///
-    /// # Errors
-    /// The plan is not in force, though parts of it may be. The caller keeps
-    /// the changes and passes them again, together with later ones, when
-    /// [`BackendError::retry`] allows; a backend must be able to go on from there.
+    /// `changes` is exact: replayed over the last plan for which this returned `Ok` it gives `plan`. What it names and
+    /// the plan has not is gone. A backend may look at more than it names, never at less.
     ///
-    /// Where [`Retry`] says that the kernel is as it was, the backend keeps what it knows of it: the next
-    /// call may name single changes even if this one was to compare everything.
+    /// # Errors
+    /// The plan is not in force, though parts of it may be: one object that is refused should not keep the others
+    /// from being served. The changes are kept and passed again together with later ones, when and how follows from
+    /// [`BackendError::retry`]:
+    ///
+    /// | [`Retry`] | the next `apply` | comes | what the backend knew |
+    /// |---|---|---|---|
+    /// | `CompareAll` | compares everything | after a pause that grows from one failure to the next, up to the sync period | is given up |
+    /// | `Unchanged` | has the same changes and new ones | likewise | still holds: the kernel is as it was |
+    /// | `SameChanges` | has the same changes and new ones | within a second or so, again and again | still holds |
+    /// | `Never` | has the same changes and new ones | a sync period later, in case the host has changed | still holds |
+    ///
+    /// Where it still holds, the next call may name single changes even if this one was to compare everything.
     async fn apply(&mut self, plan: &NodePlan, changes: &ChangeSet) -> Result<ApplyReport, BackendError>;
 
     /// Whether what the last successful apply left seems to be there still: a cheap look for something that
@@ -98,7 +121,10 @@ pub trait ProxyBackend: Send {
         Ok(true)
     }
 
-    /// Removes all this backend may ever have created in its family; serves `--cleanup`.
+    /// Removes all this backend may ever have created in its family; serves `--cleanup`. Earlier processes made it,
+    /// perhaps of an earlier version, so it is found by its names and not from memory. Nothing to remove is success.
+    ///
+    /// What the families share goes with the one that is cleaned last, in whichever order they are.
     ///
     /// # Errors
     /// Carries on past a failure and returns the first.
@@ -159,7 +185,8 @@ pub enum Scope {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BackendError {
-    /// The host lacks a feature or privilege; waiting will not help.
+    /// The host lacks a feature or privilege; waiting will not help. From [`BackendFactory::create`] it ends the
+    /// process, as every error does there; from `apply` it is tried again now and then.
     #[error("{mode} mode needs {missing}, which this host does not offer")]
     Unsupported {
         /// The mode that cannot run.
@@ -234,7 +261,7 @@ pub fn error_chain(error: &dyn Error) -> String {
 /// What helps after a failed apply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retry {
-    /// Nothing, until the host changes.
+    /// Nothing, until the host changes: the kernel is as it was.
     Never,
     /// The same changes once more: the kernel is as it was, and somebody has to let go of it.
     SameChanges,
@@ -275,12 +302,16 @@ pub enum FigureKind {
 }
 
 /// Knows one mode: whether it can run here, and how to start it.
+///
+/// Of each mode that a binary has one is made, when the configuration is known, whether the mode runs or not. It is
+/// asked from several threads at once; what it keeps for its backends (counters, say) goes behind a lock or atomics.
 #[async_trait]
 pub trait BackendFactory: Send + Sync {
     /// The `--mode` value.
     fn mode(&self) -> ProxyMode;
 
-    /// Finds out whether this host offers what the mode needs, leaving nothing behind.
+    /// Finds out whether this host offers what the mode needs, leaving nothing behind. Asked before the mode starts,
+    /// and of modes that do not run, to see whether they can have left something. It may block.
     ///
     /// # Errors
     /// Says what exactly is missing.
@@ -293,15 +324,19 @@ pub trait BackendFactory: Send + Sync {
         false
     }
 
-    /// Makes the backend for one family. Called once per family and run.
+    /// Makes the backend for one family, without writing anything yet. Called once per run for each family that the
+    /// node serves, one after the other on the thread that the backends will be called on, inside its runtime.
     ///
     /// # Errors
-    /// The resources that it needs from the start cannot be had.
+    /// The resources that it needs from the start cannot be had. The process ends with that.
     fn create(&self, family: IpFamily) -> Result<Box<dyn ProxyBackend>, BackendError>;
 
     /// Removes all that an earlier run in this mode may have left in one family, as
-    /// [`ProxyBackend::cleanup`] does. Asked of the modes that do not run, so one whose backends take a lot
-    /// to be made removes their traces without.
+    /// [`ProxyBackend::cleanup`] does, which is asked unless a mode does it in another way: one whose backends take
+    /// a lot to be made removes their traces without.
+    ///
+    /// Asked of every mode by `--cleanup`, without a probe: on a host that the mode cannot run on there is nothing
+    /// of it, which is success. And by a proxy in another mode, whose rules are in force by then, after a probe.
     ///
     /// # Errors
     /// Carries on past a failure and returns the first.
@@ -310,7 +345,8 @@ pub trait BackendFactory: Send + Sync {
     }
 
     /// Numbers of the mode's own about what its backends are doing, always the same ones. They become metrics
-    /// (`portolan_mode_current`, `portolan_mode_total`) and are read whenever those are.
+    /// (`portolan_mode_current`, `portolan_mode_total`) and are read whenever those are, on another thread than the
+    /// backends' and while one of them applies: it must not wait for that.
     fn figures(&self) -> Vec<Figure> {
         Vec::new()
     }
