@@ -1,18 +1,26 @@
 //! What earlier proxies and other modes left is removed, once our own rules are in force.
 //!
-//! In this order a new connection always finds rules that know its Service: the old ones, both, or ours.
+//! In this order a new connection always finds rules that know its Service: the old ones, both, or ours. Connections
+//! that were there before go on; where it is the ipvs mode that went, its virtual servers stay until they have ended.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use portolan_backend_iptables::programs::Programs;
 use portolan_core::backend::error_chain;
 use portolan_core::{BackendFactory, IpFamily, ProxyMode, Registry};
-use portolan_leftovers::{Outcome, Part, remove, remove_of_variant};
+use portolan_leftovers::{Outcome, Part, Variant, retire, retire_beside};
 use portolan_metrics::Metrics;
 use tokio::task::spawn_blocking;
+use tokio::time::sleep;
 use tracing::{debug, error, info, warn};
 
 use crate::mode::probe;
+
+/// How long to wait before it is looked again whether connections by old virtual servers have ended, first and at
+/// most.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// Whether what `mode` writes goes by kube-proxy's names. It then makes no difference whose it is: it is
 /// removed together with what kube-proxy left, in one way for both.
@@ -20,40 +28,36 @@ pub(crate) fn goes_by_kube_proxys_names(mode: &ProxyMode) -> bool {
     [ProxyMode::IPTABLES, ProxyMode::IPVS].contains(mode)
 }
 
-/// What may be left under kube-proxy's names that `mode` would not use itself. The ipvs mode shares most
-/// chains with the iptables mode, and puts what else it finds in iptables' tables in order by itself.
-fn foreign_parts(mode: &ProxyMode) -> Vec<Part> {
-    if *mode == ProxyMode::IPTABLES {
-        vec![Part::KubeProxyNftables, Part::Ipvs]
-    } else if *mode == ProxyMode::IPVS {
-        vec![Part::KubeProxyNftables]
-    } else {
-        Part::ALL.to_vec()
-    }
-}
-
-/// Removes all that is not `mode`'s, and says what became of it.
+/// Removes all that is not `mode`'s, and says what became of it. What connections use stays.
 fn remove_foreign(mode: &ProxyMode, families: &[IpFamily]) -> Vec<Outcome> {
-    let mut outcomes = remove(&foreign_parts(mode), families);
-    if goes_by_kube_proxys_names(mode) {
-        for family in families {
-            outcomes.extend(remove_of_other_variant(*family));
-        }
-    }
-    outcomes
+    let own = if *mode == ProxyMode::IPTABLES {
+        Part::Iptables
+    } else if *mode == ProxyMode::IPVS {
+        Part::Ipvs
+    } else {
+        return retire(&Part::ALL, families);
+    };
+    retire_beside(own, families, variant)
 }
 
-/// The rules are in the tables of the kind that the programs are of. The same chains in those of the other
-/// kind are left from when the host, or an image, had other programs.
-fn remove_of_other_variant(family: IpFamily) -> Vec<Outcome> {
-    match Programs::find(family) {
-        Ok(programs) => remove_of_variant(programs.variant().other(), &[family]),
+/// The kind of iptables that the rules of a family are written by. The same chains in tables of the other kind are
+/// left from when the host, or an image, had other programs.
+fn variant(family: IpFamily) -> Option<Variant> {
+    let found = Programs::find(family);
+    if let Err(problem) = &found {
         // The mode does not serve this family.
-        Err(problem) => {
-            debug!(%family, err = error_chain(&problem), "nothing is looked for of another iptables");
-            Vec::new()
-        }
+        debug!(%family, err = error_chain(problem), "nothing is looked for of iptables");
     }
+    found.ok().map(|programs| programs.variant())
+}
+
+/// What is still there after an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Left {
+    /// Nothing that another attempt would remove.
+    Nothing,
+    /// Virtual servers with connections.
+    InUse,
 }
 
 /// What the running proxy takes over from.
@@ -75,12 +79,29 @@ impl Takeover {
         for factory in self.registry.factories().filter(|factory| is_other(&factory.mode())) {
             self.clean_up_after(factory).await;
         }
-        let (mode, families) = (self.mode, self.families);
+        let mut pause = FIRST_PAUSE;
+        while self.remove_foreign().await == Left::InUse {
+            sleep(pause).await;
+            pause = (2 * pause).min(LONGEST_PAUSE);
+        }
+    }
+
+    async fn remove_foreign(&self) -> Left {
+        let (mode, families) = (self.mode.clone(), self.families.clone());
         match spawn_blocking(move || remove_foreign(&mode, &families)).await {
             Ok(outcomes) => {
                 report(&outcomes, Some(&self.metrics));
+                let lasting: usize = outcomes.iter().map(|outcome| outcome.lasting).sum();
+                if lasting == 0 {
+                    return Left::Nothing;
+                }
+                info!(lasting, "virtual servers of an earlier proxy stay as long as connections use them");
+                Left::InUse
             }
-            Err(crash) => error!(err = %crash, "removing what earlier proxies left has crashed"),
+            Err(crash) => {
+                error!(err = %crash, "removing what earlier proxies left has crashed");
+                Left::Nothing
+            }
         }
     }
 
@@ -103,7 +124,7 @@ impl Takeover {
 /// Logs and counts what became of leftovers; returns how many steps failed.
 pub(crate) fn report(outcomes: &[Outcome], metrics: Option<&Metrics>) -> usize {
     let mut failures = 0;
-    for Outcome { part, family, removed, kept, result } in outcomes {
+    for Outcome { part, family, removed, kept, result, .. } in outcomes {
         let of = part.to_string();
         let family = family.map_or_else(|| "both".to_owned(), |family| family.to_string());
         if *removed > 0 {

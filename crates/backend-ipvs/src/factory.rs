@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use portolan_core::backend::error_chain;
 use portolan_core::{BackendError, BackendFactory, IpFamily, ProbeFailure, ProxyBackend, ProxyMode};
-use portolan_host::{iptables, ipvs};
+use portolan_host::iptables;
 use portolan_ipvs::{DEVICE, IpvsError, Links, Servers, Sets};
 
 use crate::backend::remove_all;
@@ -12,6 +12,9 @@ use crate::{IpvsBackend, Options};
 
 /// A device that is made and deleted at once, to see whether that is possible.
 const TRIAL: &str = "portolan-trial";
+
+/// What a host lacks that has no virtual servers.
+const NO_IPVS: &str = "the kernel module ip_vs, which is neither loaded nor could be loaded";
 
 /// `--mode ipvs`.
 #[derive(Debug, Default)]
@@ -26,9 +29,7 @@ impl IpvsFactory {
     }
 
     fn find_missing(&self) -> Option<String> {
-        ipvs::probe()
-            .map_err(|missing| missing.to_string())
-            .and_then(|()| self.find_scheduler())
+        self.find_scheduler()
             .and_then(|()| find_sets())
             .and_then(|()| find_dummy())
             .and_then(|()| find_iptables())
@@ -37,13 +38,13 @@ impl IpvsFactory {
 
     fn find_scheduler(&self) -> Result<(), String> {
         let scheduler = self.options.scheduler();
-        let has = |servers: Option<Servers>| match servers {
-            Some(mut servers) => servers.has_scheduler(&scheduler),
-            None => Ok(false),
+        let has = |servers: Option<Servers>| {
+            servers.map(|mut servers| servers.has_scheduler(&scheduler)).transpose()
         };
         match Servers::load().and_then(has) {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(format!("the IPVS scheduler {scheduler} (module ip_vs_{scheduler})")),
+            Ok(Some(true)) => Ok(()),
+            Ok(None) => Err(NO_IPVS.to_owned()),
+            Ok(Some(false)) => Err(format!("the IPVS scheduler {scheduler} (module ip_vs_{scheduler})")),
             Err(error) => Err(unanswered("IPVS schedulers", &error)),
         }
     }

@@ -33,9 +33,19 @@ impl Servers {
 
     /// Makes the kernel load IPVS if it can: nothing if it has none.
     ///
+    /// Asked for the netlink family a kernel loads what brings it, but not Linux 5.10, whose module does not say
+    /// that it does. There the match of that name is asked about, whose module needs IPVS.
+    ///
     /// # Errors
     /// The kernel does not say.
     pub fn load() -> Result<Option<Self>, IpvsError> {
+        if let Some(servers) = Self::open_by(NetlinkSocket::load_generic_family)? {
+            return Ok(Some(servers));
+        }
+        if let Ok(mut socket) = NetlinkSocket::open(Protocol::Netfilter) {
+            // Whatever the answer, what there is to load is loaded by then.
+            let _ = socket.request(wire::GET_COMPATIBLE, flag::ACK, wire::write_match, |(): &mut (), _| {});
+        }
         Self::open_by(NetlinkSocket::load_generic_family)
     }
 

@@ -4,6 +4,7 @@
 //! system calls instead of a process that may be missing or of a version that the kernel does not know.
 
 mod change;
+mod grow;
 mod member;
 mod names;
 mod wire;
@@ -105,22 +106,25 @@ impl Sets {
         }
     }
 
-    /// Makes a set, empty, unless there is one of this name and type already. Gives whether it did.
+    /// Makes a set, empty, unless there is one of this name and type already, which is given as much room as it
+    /// would have. Gives whether anything had to be done.
     ///
     /// # Errors
     /// The kernel refuses: there is a set of this name and another type, or the type is unknown to it.
     pub fn create(&mut self, set: Set, family: IpFamily) -> Result<bool, IpvsError> {
-        let name = set.name(family);
-        let fill = |request: &mut MessageWriter<'_>| wire::write_creation(request, family, &name, set.kind());
+        let is_new = self.make(&set.name(family), set.kind(), family)?;
+        Ok(is_new || self.make_room(set, family)?)
+    }
+
+    fn make(&mut self, name: &str, kind: SetKind, family: IpFamily) -> Result<bool, IpvsError> {
+        let fill = |request: &mut MessageWriter<'_>| wire::write_creation(request, family, name, kind);
         // Without NLM_F_EXCL a set of the same type but of another size would be taken for the same by
         // some kernels and not by others.
         let made = self.socket.request(wire::CREATE, flag::ACK | flag::EXCL, fill, |(): &mut (), _| {});
         let Err(error) = made else { return Ok(true) };
         let action = || format!("make address set {name}");
         match error.errno() {
-            Some(libc::EEXIST) if self.kind(&name, family)?.as_deref() == Some(set.kind().as_str()) => {
-                Ok(false)
-            }
+            Some(libc::EEXIST) if self.kind(name, family)?.as_deref() == Some(kind.as_str()) => Ok(false),
             Some(errno) => Err(IpvsError::Refused { action: action(), source: Refusal::new(errno) }),
             None => Err(IpvsError::Send { action: action(), source: error }),
         }
@@ -157,8 +161,11 @@ impl Sets {
     /// # Errors
     /// The kernel refuses for another reason than that the set is used.
     pub fn destroy(&mut self, set: Set, family: IpFamily) -> Result<Destroyed, IpvsError> {
-        let name = set.name(family);
-        let fill = |request: &mut MessageWriter<'_>| wire::write_name(request, family, &name);
+        self.destroy_named(&set.name(family), family)
+    }
+
+    fn destroy_named(&mut self, name: &str, family: IpFamily) -> Result<Destroyed, IpvsError> {
+        let fill = |request: &mut MessageWriter<'_>| wire::write_name(request, family, name);
         // NLM_F_EXCL makes new kernels say when there is none, as old ones always do.
         let flags = flag::ACK | flag::EXCL;
         let Err(error) = self.socket.request(wire::DESTROY, flags, fill, |(): &mut (), _| {}) else {

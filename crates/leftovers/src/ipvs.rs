@@ -14,12 +14,12 @@ use std::time::{Duration, Instant};
 
 use portolan_core::{IpFamily, Protocol};
 use portolan_ipvs::{
-    DEVICE, Destroyed, InterfaceAddress, IpvsError, Link, Links, Member, ServerChange, ServerKey, Servers,
-    Set, Sets,
+    AddressChange, DEVICE, Destroyed, InterfaceAddress, IpvsError, Link, Links, Member, ServerChange,
+    ServerKey, Servers, Set, Sets,
 };
 
 use crate::outcome::Progress;
-use crate::{LeftoverError, Outcome, Part};
+use crate::{LeftoverError, Manner, Outcome, Part};
 
 /// How long in all it is waited for rules that are gone to let go of the sets: what a transaction removes from
 /// nf_tables is taken apart after it, in the background.
@@ -39,20 +39,25 @@ const SERVED: [(Set, Protocol); 7] = [
 ];
 
 /// Removes all of it, in these families.
-pub(crate) fn remove(families: &[IpFamily]) -> Vec<Outcome> {
-    let of_family = |family: &IpFamily, step: fn(IpFamily, &mut Progress) -> Result<(), LeftoverError>| {
-        Outcome::of(Part::Ipvs, Some(*family), |progress| step(*family, progress))
+pub(crate) fn remove(manner: Manner, families: &[IpFamily]) -> Vec<Outcome> {
+    let of_family = |family: &IpFamily, step: &dyn Fn(&mut Progress) -> Result<(), LeftoverError>| {
+        Outcome::of(Part::Ipvs, Some(*family), step)
     };
-    let mut outcomes: Vec<_> = families.iter().map(|family| of_family(family, remove_servers)).collect();
-    if outcomes.iter().all(|outcome| outcome.result.is_ok()) {
+    let servers =
+        |family: &IpFamily| of_family(family, &|progress| remove_servers(*family, manner, progress));
+    let mut outcomes: Vec<_> = families.iter().map(servers).collect();
+    if outcomes.iter().all(|outcome| outcome.result.is_ok() && outcome.lasting == 0) {
         outcomes.push(Outcome::of(Part::Ipvs, None, |progress| remove_device(families, progress)));
-        outcomes.extend(families.iter().map(|family| of_family(family, remove_sets)));
+        outcomes.extend(
+            families.iter().map(|family| of_family(family, &|progress| remove_sets(*family, progress))),
+        );
     }
     outcomes
 }
 
-/// Deletes the virtual servers that are kube-proxy's.
-fn remove_servers(family: IpFamily, progress: &mut Progress) -> Result<(), LeftoverError> {
+/// Deletes the virtual servers that are kube-proxy's, but for those that connections use if these are to last. Of
+/// the device's addresses then only those stay that such a server has.
+fn remove_servers(family: IpFamily, manner: Manner, progress: &mut Progress) -> Result<(), LeftoverError> {
     // A kernel without IPVS needs no further look.
     let Some(mut servers) = Servers::open()? else { return Ok(()) };
     let found = servers.list(family)?;
@@ -61,28 +66,78 @@ fn remove_servers(family: IpFamily, progress: &mut Progress) -> Result<(), Lefto
     }
     let mut links = Links::open()?;
     let device = links.find(DEVICE)?.filter(Link::is_dummy);
-    let addresses = links.addresses(family)?;
-    let on_device = |index| device.as_ref().is_some_and(|device| device.index == index);
-    let (virtual_ips, node_ips): (Vec<_>, Vec<_>) = addresses.iter().partition(|a| on_device(a.interface));
-    let all_of = |addresses: &[&InterfaceAddress]| -> HashSet<IpAddr> {
-        addresses.iter().map(|a| a.address).collect()
-    };
-    let (virtual_ips, node_ips) = (all_of(&virtual_ips), all_of(&node_ips));
+    let addresses = Addresses::read(&mut links, device.as_ref(), family)?;
     let served = match Sets::open()? {
         Some(mut sets) => Served::read(&mut sets, family)?,
         None => Served::default(),
     };
     let is_ours = |server: &ServerKey| {
-        virtual_ips.contains(&server.address) || node_ips.contains(&server.address) && served.has(server)
+        addresses.virtual_ips.contains(&server.address)
+            || addresses.node_ips.contains(&server.address) && served.has(server)
     };
-    let mut left = Left::of("virtual servers");
+    let (mut left, mut lasting) = (Left::of("virtual servers"), HashSet::new());
     for server in found.into_iter().map(|server| server.key).filter(is_ours) {
+        if manner == Manner::AfterConnections && quiesce(&mut servers, &server)? == Use::Connections {
+            progress.lasting += 1;
+            lasting.insert(server.address);
+            continue;
+        }
         match servers.change(&[ServerChange::Remove(server)]) {
             Ok(_) => progress.removed += 1,
             Err(error) => left.add(&server, error),
         }
     }
+    if let Some(device) = device.filter(|_| !lasting.is_empty()) {
+        let unused = addresses.virtual_ips.iter().filter(|ip| !lasting.contains(ip));
+        let unused: Vec<_> = unused.map(|ip| AddressChange::Remove(device.index, *ip)).collect();
+        links.change(&unused)?;
+    }
     left.into_result()
+}
+
+/// What a virtual server is used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Use {
+    /// For nothing.
+    Nothing,
+    /// For connections that it was asked for.
+    Connections,
+}
+
+/// Sees to it that a server gets nothing new if it has connections.
+fn quiesce(servers: &mut Servers, server: &ServerKey) -> Result<Use, LeftoverError> {
+    let destinations = servers.destinations(server)?;
+    if destinations.iter().all(|to| to.active == 0 && to.inactive == 0) {
+        return Ok(Use::Nothing);
+    }
+    let weighed = destinations.iter().filter(|to| to.weight > 0);
+    let changes: Vec<_> = weighed.map(|to| ServerChange::Weigh(*server, to.socket, 0)).collect();
+    servers.change(&changes)?;
+    Ok(Use::Connections)
+}
+
+/// The addresses of a family by whose they are.
+struct Addresses {
+    /// The device's.
+    virtual_ips: HashSet<IpAddr>,
+    /// All others.
+    node_ips: HashSet<IpAddr>,
+}
+
+impl Addresses {
+    fn read(links: &mut Links, device: Option<&Link>, family: IpFamily) -> Result<Self, LeftoverError> {
+        let addresses = links.addresses(family)?;
+        let is_on_device =
+            |found: &&InterfaceAddress| device.is_some_and(|link| link.index == found.interface);
+        let (on_device, others): (Vec<_>, Vec<_>) = addresses.iter().partition(is_on_device);
+        // The kernel's own come with the device and go with it.
+        let virtual_ips = on_device
+            .into_iter()
+            .filter(|found: &&InterfaceAddress| found.is_lasting())
+            .map(|found| found.address)
+            .collect();
+        Ok(Self { virtual_ips, node_ips: others.iter().map(|found| found.address).collect() })
+    }
 }
 
 /// Deletes the device, unless it has addresses of a family that is not to be touched.
@@ -109,6 +164,7 @@ fn remove_sets(family: IpFamily, progress: &mut Progress) -> Result<(), Leftover
     let Some(mut sets) = Sets::open()? else { return Ok(()) };
     let present = sets.names()?;
     let deadline = Instant::now() + PATIENCE;
+    sets.destroy_interim(family)?;
     let mut left = Left::of("address sets");
     for set in Set::ALL {
         let name = set.name(family);

@@ -17,6 +17,7 @@
 //! * What others still use stays, together with what it needs to keep its meaning, and is reported.
 //! * Looking changes nothing: no table is created by it, and no kernel module loaded but for `nf_tables`,
 //!   which has no other way to be asked.
+//! * Connections outlast what is [retired](retire); [`remove`] ends those by virtual servers.
 //! * A failure of one step does not keep the others from being done, and everything can be repeated.
 
 mod error;
@@ -92,17 +93,6 @@ impl fmt::Display for Variant {
     }
 }
 
-/// Removes the chains of the iptables and ipvs modes from the tables of one kind of iptables, and says what
-/// became of it in each family: for a mode that writes the same chains by the other kind.
-///
-/// Call it when the new rules are in force. It blocks as [`remove`] does.
-pub fn remove_of_variant(variant: Variant, families: &[IpFamily]) -> Vec<Outcome> {
-    families
-        .iter()
-        .map(|family| xtables::remove_of(variant, &[Part::Iptables, Part::Ipvs], *family))
-        .collect()
-}
-
 /// Removes these parts of these families, and says what became of each step.
 ///
 /// Call it when the new rules are in force. It blocks for as long as it takes to read and change the
@@ -111,6 +101,49 @@ pub fn remove_of_variant(variant: Variant, families: &[IpFamily]) -> Vec<Outcome
 /// The order of `parts` means nothing: rules go before the sets that they use. A part yields an outcome for
 /// each kind of object.
 pub fn remove(parts: &[Part], families: &[IpFamily]) -> Vec<Outcome> {
+    remove_in(Manner::AtOnce, parts, families)
+}
+
+/// The same, but what connections still use of the ipvs mode stays until they have ended: their virtual servers,
+/// which get nothing new any more, and the addresses of those. [`Outcome::lasting`] says how many there are; call it
+/// again later.
+///
+/// Translation by rules is remembered with a connection, so rules can go; a virtual server translates each packet.
+pub fn retire(parts: &[Part], families: &[IpFamily]) -> Vec<Outcome> {
+    remove_in(Manner::AfterConnections, parts, families)
+}
+
+/// Removes what a mode of ours has no use for that goes by kube-proxy's names, [`Part::Iptables`] or
+/// [`Part::Ipvs`], as [`retire`] does: what only the other one has, and all there is in tables of the kind of
+/// iptables that it does not write by. `variant` says by which it writes in a family; where that is not known no
+/// chains are looked for.
+///
+/// Call it when the mode's own rules are in force. It blocks as [`remove`] does.
+pub fn retire_beside(
+    mode: Part,
+    families: &[IpFamily],
+    variant: impl Fn(IpFamily) -> Option<Variant>,
+) -> Vec<Outcome> {
+    let mut outcomes: Vec<_> = families.iter().map(|family| own_table::remove(*family)).collect();
+    for (family, variant) in families.iter().filter_map(|family| Some((*family, variant(*family)?))) {
+        outcomes.extend(xtables::remove_beside(mode, variant, family));
+    }
+    if mode != Part::Ipvs {
+        outcomes.extend(ipvs::remove(Manner::AfterConnections, families));
+    }
+    outcomes
+}
+
+/// What becomes of connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Manner {
+    /// They end.
+    AtOnce,
+    /// What they use stays until they have ended.
+    AfterConnections,
+}
+
+fn remove_in(manner: Manner, parts: &[Part], families: &[IpFamily]) -> Vec<Outcome> {
     let mut outcomes = Vec::new();
     if parts.contains(&Part::KubeProxyNftables) {
         outcomes.extend(families.iter().map(|family| own_table::remove(*family)));
@@ -119,7 +152,7 @@ pub fn remove(parts: &[Part], families: &[IpFamily]) -> Vec<Outcome> {
         outcomes.extend(xtables::remove(parts, *family));
     }
     if parts.contains(&Part::Ipvs) {
-        outcomes.extend(ipvs::remove(families));
+        outcomes.extend(ipvs::remove(manner, families));
     }
     outcomes
 }

@@ -16,6 +16,8 @@ pub struct Outcome {
     pub removed: usize,
     /// What stayed though it is a leftover, each with the reason, in words for a log.
     pub kept: Vec<String>,
+    /// How many virtual servers stay because connections use them; there may be none a little later.
+    pub lasting: usize,
     /// Whether the step was carried out; nothing found is success.
     pub result: Result<(), LeftoverError>,
 }
@@ -29,7 +31,14 @@ impl Outcome {
     ) -> Self {
         let mut progress = Progress::default();
         let result = step(&mut progress);
-        Self { part, family, removed: progress.removed, kept: progress.kept, result }
+        Self {
+            part,
+            family,
+            removed: progress.removed,
+            kept: progress.kept,
+            lasting: progress.lasting,
+            result,
+        }
     }
 }
 
@@ -40,4 +49,6 @@ pub(crate) struct Progress {
     pub(crate) removed: usize,
     /// What stayed, with the reason.
     pub(crate) kept: Vec<String>,
+    /// Virtual servers that connections use.
+    pub(crate) lasting: usize,
 }

@@ -21,14 +21,23 @@ pub(crate) fn remove(parts: &[Part], family: IpFamily) -> Vec<Outcome> {
     if !parts.contains(&Part::Iptables) && !parts.contains(&Part::Ipvs) {
         return Vec::new();
     }
-    [Variant::Nft, Variant::Legacy].map(|variant| remove_of(variant, parts, family)).into()
+    [Variant::Nft, Variant::Legacy].map(|variant| remove_of(variant, parts, None, family)).into()
 }
 
-/// Removes the chains of these parts, which must be among those that have any, from one kind of table.
-pub(crate) fn remove_of(variant: Variant, parts: &[Part], family: IpFamily) -> Outcome {
+/// Removes all chains but those of a mode of ours that writes by this kind of iptables.
+pub(crate) fn remove_beside(mode: Part, variant: Variant, family: IpFamily) -> Vec<Outcome> {
+    [(variant, Some(mode)), (variant.other(), None)]
+        .map(|(variant, beside)| remove_of(variant, &[Part::Iptables, Part::Ipvs], beside, family))
+        .into()
+}
+
+/// Removes the chains of these parts, which must be among those that have any, from one kind of table; but for
+/// those of a mode that stays.
+fn remove_of(variant: Variant, parts: &[Part], beside: Option<Part>, family: IpFamily) -> Outcome {
     // What both have in common is in one transaction, so the outcome can only be that of one.
-    let part = if parts.contains(&Part::Iptables) { Part::Iptables } else { Part::Ipvs };
-    let wanted = Wanted { parts };
+    let iptables = parts.contains(&Part::Iptables) && beside != Some(Part::Iptables);
+    let part = if iptables { Part::Iptables } else { Part::Ipvs };
+    let wanted = Wanted { parts, beside };
     Outcome::of(part, Some(family), |progress| match variant {
         Variant::Nft => nf_tables::remove(family, wanted, progress),
         Variant::Legacy => legacy::remove(family, wanted, progress),

@@ -10,7 +10,7 @@ use std::fs;
 use std::net::{IpAddr, SocketAddr};
 
 use portolan_core::IpFamily;
-use portolan_leftovers::{LeftoverError, Outcome, Part, remove};
+use portolan_leftovers::{LeftoverError, Outcome, Part, remove, retire};
 use portolan_netlink::{NetlinkSocket, Protocol, flag, generic_header};
 use portolan_testkit::netns::{Program, isolated};
 use portolan_testkit::upstream::{Service, ipvs};
@@ -199,5 +199,18 @@ fn looking_loads_no_modules() {
         let before = modules();
         assert_done(&remove(&Part::ALL, &IpFamily::ALL));
         assert_eq!(modules(), before);
+    });
+}
+
+/// What a mode does that takes over.
+#[test]
+#[ignore = "needs IPVS and dummy devices: run by tests/vm"]
+fn what_no_connection_uses_is_retired_at_once() {
+    isolated(|| {
+        load_node();
+        let outcomes = retire(&[Part::Iptables, Part::Ipvs], &IpFamily::ALL);
+        assert_done(&outcomes);
+        assert!(outcomes.iter().all(|outcome| outcome.lasting == 0), "{outcomes:?}");
+        assert_eq!((total(&outcomes), servers()), (KUBE_PROXYS.len() + 1 + 2 * 17, foreign_servers()));
     });
 }

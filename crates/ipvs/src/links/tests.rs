@@ -1,8 +1,9 @@
 //! The kernel's own loopback, and addresses that come and go.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
-use portolan_testkit::netns::isolated;
+use portolan_testkit::netns::{isolated, wait_until};
 
 use super::*;
 
@@ -34,7 +35,9 @@ fn addresses_come_and_go_and_doing_it_twice_is_no_error() {
                 links.change(&[AddressChange::Add(device, ip)]).unwrap();
                 assert!(has(&mut links, ip));
             }
-            assert!(watch.has_changed(|found| found.address == ip).unwrap(), "{ip}");
+            // Of IPv6 it is told a little later, by a worker of the kernel's.
+            let mut is_told = || watch.has_changed(|found| found.address == ip).unwrap();
+            wait_until("the address is told of", Duration::from_secs(10), &mut is_told).unwrap();
             assert!(!watch.has_changed(|_| true).unwrap(), "it was told before");
             for _ in 0..2 {
                 links.change(&[AddressChange::Remove(device, ip)]).unwrap();

@@ -28,6 +28,17 @@ pub(super) const GET_DESTINATION: u8 = 8;
 pub(super) const SET_CONFIG: u8 = 12;
 pub(super) const GET_CONFIG: u8 = 13;
 
+/// `NFNL_MSG_COMPAT_GET` of `NFNL_SUBSYS_NFT_COMPAT`, linux/netfilter/nf_tables_compat.h: asks about an extension
+/// of iptables, and makes the kernel load its module (`nfnl_compat_get_rcu`, net/netfilter/nft_compat.c).
+pub(super) const GET_COMPATIBLE: u16 = 11 << 8;
+
+/// `NFTA_COMPAT_*` of that message.
+mod compatible {
+    pub(super) const NAME: u16 = 1;
+    pub(super) const REVISION: u16 = 2;
+    pub(super) const IS_TARGET: u16 = 3;
+}
+
 /// `IPVS_CMD_ATTR_*`
 mod command {
     pub(super) const SERVICE: u16 = 1;
@@ -64,6 +75,12 @@ mod destination {
 
 /// `IP_VS_CONN_F_MASQ`: network address translation.
 const TRANSLATED: u32 = 0;
+
+/// Asks about the match `ipvs` of iptables, whose module needs IPVS.
+pub(super) fn write_match(message: &mut MessageWriter<'_>) {
+    message.bytes(&[address::number(IpFamily::V4), 0, 0, 0]).text(compatible::NAME, "ipvs");
+    message.attribute(compatible::REVISION, &[0; 4]).attribute(compatible::IS_TARGET, &[0; 4]);
+}
 
 /// Writes which virtual server is meant.
 pub(super) fn write_key(message: &mut MessageWriter<'_>, key: &ServerKey) {

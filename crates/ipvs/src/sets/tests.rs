@@ -1,5 +1,7 @@
 //! Messages about sets byte by byte, and the kernel's own sets.
 
+use std::net::IpAddr;
+
 use portolan_core::Protocol::{Sctp, Tcp, Udp};
 use portolan_netlink::MessageIter;
 use portolan_testkit::netns::{Program, isolated};
@@ -124,10 +126,10 @@ fn a_thousand_elements_are_a_few_calls_and_one_that_is_refused_does_not_keep_the
 }
 
 #[test]
-fn a_set_of_another_size_is_taken_as_it_is_and_one_of_another_type_refused() {
+fn a_set_that_somebody_made_is_taken_with_what_is_in_it_and_one_of_another_type_refused() {
     isolated(|| {
         let ipset = |words: &str| Program::new("ipset").args(words.split(' ')).run().unwrap();
-        ipset("create KUBE-CLUSTER-IP hash:ip,port family inet hashsize 1024 maxelem 65536");
+        ipset("create KUBE-CLUSTER-IP hash:ip,port family inet hashsize 64 maxelem 2000000");
         ipset("add KUBE-CLUSTER-IP 10.96.0.10,6:80");
         ipset("create KUBE-IPVS-IPS hash:ip,port");
         let mut sets = Sets::load().unwrap();
@@ -135,5 +137,39 @@ fn a_set_of_another_size_is_taken_as_it_is_and_one_of_another_type_refused() {
         assert_eq!(sets.members(Set::ClusterIp, IpFamily::V4).unwrap().unwrap().len(), 1);
         let error = sets.create(Set::IpvsIps, IpFamily::V4).unwrap_err();
         assert_eq!(error.to_string(), "the kernel refused to make address set KUBE-IPVS-IPS");
+    });
+}
+
+/// As kube-proxy makes them, with rules that ask them.
+#[test]
+fn a_set_that_was_made_smaller_is_given_room_while_rules_use_it() {
+    isolated(|| {
+        let run = |words: &str| {
+            let mut words = words.split(' ');
+            Program::new(words.next().unwrap()).args(words).run().unwrap()
+        };
+        let mut sets = Sets::load().unwrap();
+        for family in IpFamily::ALL {
+            let (inet, ip, name) = match family {
+                IpFamily::V4 => ("inet", "10.96.0.10", "KUBE-CLUSTER-IP"),
+                IpFamily::V6 => ("inet6", "fd00:10:96::10", "KUBE-6-CLUSTER-IP"),
+            };
+            run(&format!("ipset create {name} hash:ip,port family {inet} hashsize 1024 maxelem 65536"));
+            run(&format!("ipset add {name} {ip},tcp:80"));
+            let iptables = if family == IpFamily::V4 { "iptables" } else { "ip6tables" };
+            run(&format!("{iptables} -A INPUT -m set --match-set {name} dst,dst -j ACCEPT"));
+            // Somebody was killed on the way.
+            run(&format!("ipset create {} hash:ip family {inet}", grow::interim(family)));
+
+            assert!(sets.create(Set::ClusterIp, family).unwrap());
+            assert!(!sets.create(Set::ClusterIp, family).unwrap(), "it has room by now");
+
+            let listed = run(&format!("ipset list {name}"));
+            assert!(listed.contains("maxelem 1048576") && listed.contains("References: 1"), "{listed}");
+            let ip: IpAddr = ip.parse().unwrap();
+            let member = Member::Socket(Tcp, (ip, 80).into());
+            assert_eq!(sets.members(Set::ClusterIp, family).unwrap(), Some([member].into()));
+        }
+        assert_eq!(run("ipset list -name").lines().count(), 2, "{}", run("ipset list -name"));
     });
 }

@@ -21,6 +21,7 @@ const fn command_number(command: u16) -> u16 {
 /// `IPSET_CMD_*`
 pub(super) const CREATE: u16 = command_number(2);
 pub(super) const DESTROY: u16 = command_number(3);
+pub(super) const SWAP: u16 = command_number(6);
 pub(super) const LIST: u16 = command_number(7);
 pub(super) const ADD: u16 = command_number(9);
 pub(super) const DELETE: u16 = command_number(10);
@@ -32,8 +33,9 @@ pub(super) const REFERENCED: i32 = 4096 + 4;
 
 /// `IPSET_PROTOCOL_MIN`: what all kernels speak that have sets.
 const PROTOCOL_VERSION: u8 = 6;
-/// `IPSET_FLAG_LIST_SETNAME`
+/// `IPSET_FLAG_LIST_SETNAME` and `IPSET_FLAG_LIST_HEADER`
 const NAMES_ONLY: u32 = 1 << 1;
+const HEADER_ONLY: u32 = 1 << 2;
 /// The length of `struct nfgenmsg`, linux/netfilter/nfnetlink.h.
 const HEADER_LEN: usize = 4;
 /// `NLA_F_NET_BYTEORDER`, linux/netlink.h.
@@ -42,13 +44,15 @@ const NETWORK_ORDER: u16 = 0x4000;
 /// What a hash begins with, and the most that may be in it. kube-proxy's limit of 65,536 would be met by
 /// clusters that this proxy serves; a higher one costs nothing until it is used.
 const HASH_SIZE: u32 = 1024;
-const MOST_ELEMENTS: u32 = 1 << 20;
+pub(super) const MOST_ELEMENTS: u32 = 1 << 20;
 
 /// `IPSET_ATTR_*` of commands.
 mod command {
     pub(super) const PROTOCOL: u16 = 1;
     pub(super) const NAME: u16 = 2;
     pub(super) const TYPE: u16 = 3;
+    /// `IPSET_ATTR_SETNAME2`, of two sets that change places.
+    pub(super) const SECOND_NAME: u16 = 3;
     pub(super) const REVISION: u16 = 4;
     pub(super) const FAMILY: u16 = 5;
     pub(super) const FLAGS: u16 = 6;
@@ -86,6 +90,18 @@ pub(super) fn write_name(request: &mut MessageWriter<'_>, family: IpFamily, name
 pub(super) fn write_names_only(request: &mut MessageWriter<'_>) {
     request.bytes(&[0; HEADER_LEN]).attribute(command::PROTOCOL, &[PROTOCOL_VERSION]);
     request.attribute(command::FLAGS, &NAMES_ONLY.to_be_bytes());
+}
+
+/// Writes a request for what a set is, without its elements.
+pub(super) fn write_header_only(request: &mut MessageWriter<'_>, family: IpFamily, name: &str) {
+    write_name(request, family, name);
+    request.attribute(command::FLAGS, &HEADER_ONLY.to_be_bytes());
+}
+
+/// Writes that two sets change places: each then has the other's name, and those who use it.
+pub(super) fn write_swap(request: &mut MessageWriter<'_>, family: IpFamily, names: [&str; 2]) {
+    write_name(request, family, names[0]);
+    request.text(command::SECOND_NAME, names[1]);
 }
 
 /// The oldest revision of a type that every `ipset` program can list: with the first the types with ports
@@ -158,6 +174,12 @@ pub(super) fn set_name(message: &Message<'_>) -> Option<String> {
 pub(super) fn kind_name(message: &Message<'_>) -> Option<String> {
     let name = message.attributes(HEADER_LEN).find_kind(command::TYPE)?;
     name.as_str().map(str::to_owned)
+}
+
+/// The most elements that the set may have that a message tells of.
+pub(super) fn limit(message: &Message<'_>) -> Option<u32> {
+    let data = message.attributes(HEADER_LEN).find_kind(command::DATA)?;
+    data.nested().find_kind(creation::MOST_ELEMENTS)?.as_be32()
 }
 
 /// The elements that a message lists, as far as they are of this kind.

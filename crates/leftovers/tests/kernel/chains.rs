@@ -1,7 +1,7 @@
 //! Chains, in both kinds of iptables.
 
 use portolan_core::IpFamily;
-use portolan_leftovers::{Part, Variant, remove, remove_of_variant};
+use portolan_leftovers::{Part, Variant, remove, retire_beside};
 use portolan_testkit::netns::isolated;
 use portolan_testkit::upstream::{Xtables, iptables};
 
@@ -65,8 +65,45 @@ fn go_and_those_of_the_other_kind_stay(variant: Variant, gone: Xtables, stays: X
     load_iptables_only(gone);
     load_iptables(stays);
     let others = saved(stays);
-    assert_eq!(count(&remove_of_variant(variant, &IpFamily::ALL)), IPTABLES);
+    let outcomes = retire_beside(Part::Iptables, &IpFamily::ALL, |_| Some(variant.other()));
+    assert_eq!(count(&outcomes), IPTABLES);
     assert_eq!((saved(gone), saved(stays)), (before, others));
+}
+
+/// Both modes have been in the tables of one kind; the one that stays has what it shares with the other.
+fn what_only_the_other_mode_has_goes(kind: Xtables, variant: Variant) {
+    const BOTH: [&str; 4] = ["KUBE-SERVICES", "KUBE-POSTROUTING", "KUBE-FORWARD", "KUBE-PROXY-FIREWALL"];
+    let has = |chain: &str| saved(kind).contains(&format!(":{chain} "));
+    let assert_gone = |names: &[&str]| {
+        let left = saved(kind).replace("KUBE-KUBELET-CANARY", "");
+        for name in names {
+            assert!(!left.contains(name), "{name}\n{left}");
+        }
+    };
+    load_foreign(kind);
+    load_iptables(kind);
+    load_ipvs(kind);
+    assert!(saved(kind).contains("KUBE-SEP-") && has("KUBE-NODE-PORT"));
+    assert!(count(&retire_beside(Part::Ipvs, &IpFamily::ALL, |_| Some(variant))) > 0);
+    assert!(BOTH.iter().all(|chain| has(chain)) && has("KUBE-NODE-PORT") && has("KUBE-IPVS-FILTER"));
+    assert_gone(&["KUBE-SEP-", "KUBE-NODEPORTS", "KUBE-EXTERNAL-SERVICES", "CANARY", "KUBE-IPVS-OUT-FILTER"]);
+
+    load_iptables(kind);
+    assert!(count(&retire_beside(Part::Iptables, &IpFamily::ALL, |_| Some(variant))) > 0);
+    assert!(
+        BOTH.iter().all(|chain| has(chain)) && saved(kind).contains("KUBE-SEP-") && has("KUBE-NODEPORTS")
+    );
+    assert_gone(&["KUBE-NODE-PORT", "KUBE-LOAD-BALANCER", "KUBE-IPVS-FILTER", "KUBE-SOURCE-RANGES"]);
+}
+
+#[test]
+fn beside_a_mode_that_stays_only_what_the_other_mode_has_goes_from_nf_tables() {
+    isolated(|| what_only_the_other_mode_has_goes(Xtables::Nft, Variant::Nft));
+}
+
+#[test]
+fn beside_a_mode_that_stays_only_what_the_other_mode_has_goes_from_legacy_tables() {
+    isolated(|| what_only_the_other_mode_has_goes(Xtables::Legacy, Variant::Legacy));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::*;
 use crate::Part;
 
-const ALL: Wanted<'_> = Wanted { parts: &[Part::Iptables, Part::Ipvs] };
+const ALL: Wanted<'_> = Wanted { parts: &[Part::Iptables, Part::Ipvs], beside: None };
 
 /// A table from lines like `POSTROUTING* KUBE-POSTROUTING FOREIGN`: a chain, built in if starred, and where its
 /// rules lead. A rule's identity is `chain>target`.
