@@ -1,7 +1,7 @@
 //! The tests that [`conformance_tests!`](crate::conformance_tests) makes, and the macros that it is made of.
 
-/// Makes the tests of a [`Conformance`], which a function of this module gives, in a module `conformance`: one of each
-/// scenario, by group and name, `random_clusters_come_to_what_a_fresh_start_makes`,
+/// Makes the tests of a [`Conformance`](crate::conformance::Conformance), which a function of this module gives, in a
+/// module `conformance`: one of each scenario, by group and name, `random_clusters_come_to_what_a_fresh_start_makes`,
 /// `every_declared_difference_is_of_a_scenario`, and `what_holds_is_what_the_table_says`.
 ///
 /// The table is the file `testdata/conformance.md` of the crate that the tests are of. It is to be there, if empty,
@@ -58,8 +58,8 @@ macro_rules! conformance_tests_with {
     };
 }
 
-/// Asserts that what a [`Conformance`] holds is what the table of the crate says that asks, which is
-/// `testdata/conformance.md`. `BLESS=1` writes it.
+/// Asserts that what a [`Conformance`](crate::conformance::Conformance) holds is what the table of the crate says that
+/// asks, which is `testdata/conformance.md`. `BLESS=1` writes it.
 #[macro_export]
 macro_rules! assert_table {
     ($kit:expr) => {{
