@@ -154,13 +154,15 @@ fn a_thousand_connections_that_say_nothing_keep_nobody_else_from_being_served() 
             .run(|| (0..SILENT).map(|_| TcpStream::connect(address).unwrap()).collect())
             .unwrap();
         let _: &Vec<TcpStream> = &silent;
-        let caller = Caller::from(node.net.client());
+        let relayed = || node.counters.tcp_sessions() >= SILENT;
+        wait_until("all are relayed", 4 * PATIENCE, relayed).unwrap();
+        let caller = Caller::from(node.net.client()).with_patience(PATIENCE);
         for _ in 0..10 {
             caller.connect_tcp(address).unwrap();
             caller.query_udp(address).unwrap();
         }
-        assert!(node.counters.tcp_sessions() >= SILENT, "{}", node.counters.tcp_sessions());
+        assert!(relayed(), "{}", node.counters.tcp_sessions());
         drop(silent);
-        wait_until("all have ended", PATIENCE, || node.counters.tcp_sessions() == 0).unwrap();
+        wait_until("all have ended", 4 * PATIENCE, || node.counters.tcp_sessions() == 0).unwrap();
     });
 }
