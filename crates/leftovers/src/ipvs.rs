@@ -140,7 +140,7 @@ impl Addresses {
     }
 }
 
-/// Deletes the device, unless it has addresses of a family that is not to be touched.
+/// Deletes the device, unless it has addresses of a family that is not to be touched; those of these families go then.
 fn remove_device(families: &[IpFamily], progress: &mut Progress) -> Result<(), LeftoverError> {
     let mut links = Links::open()?;
     let Some(device) = links.find(DEVICE)? else { return Ok(()) };
@@ -149,13 +149,22 @@ fn remove_device(families: &[IpFamily], progress: &mut Progress) -> Result<(), L
         return Err(LeftoverError::NotDummy { name: DEVICE, kind });
     }
     for family in IpFamily::ALL.into_iter().filter(|family| !families.contains(family)) {
-        let is_its = |address: &InterfaceAddress| address.interface == device.index && address.is_lasting();
-        if links.addresses(family)?.iter().any(is_its) {
+        if !Addresses::read(&mut links, Some(&device), family)?.virtual_ips.is_empty() {
             progress.kept.push(format!("interface {DEVICE}: it has addresses of {family}"));
-            return Ok(());
+            return remove_addresses(&mut links, &device, families);
         }
     }
     progress.removed += usize::from(links.delete(&device, DEVICE)?);
+    Ok(())
+}
+
+/// Takes addresses from the device, so that it goes with the last family whichever comes first.
+fn remove_addresses(links: &mut Links, device: &Link, families: &[IpFamily]) -> Result<(), LeftoverError> {
+    for family in families {
+        let ours = Addresses::read(links, Some(device), *family)?.virtual_ips;
+        let unused: Vec<_> = ours.into_iter().map(|ip| AddressChange::Remove(device.index, ip)).collect();
+        links.change(&unused)?;
+    }
     Ok(())
 }
 
