@@ -163,8 +163,8 @@ impl<C: Candidate> Conformance<C> {
     /// Plays the scenario of this name; within [`isolated`](crate::netns::isolated).
     ///
     /// # Panics
-    /// Something else becomes of a packet than the scenario says, or the backend breaks its contract
-    /// ([`Node::assert_sound`]). Or there is no such scenario.
+    /// Something else becomes of a packet than the scenario says, the backend breaks its contract
+    /// ([`Node::assert_sound`]), or cleanup leaves something. Or there is no such scenario.
     pub fn play(&self, name: &str) {
         let named = named(name);
         if let Standing::LeftOut(reason) = self.standing_to(&named) {
@@ -174,8 +174,11 @@ impl<C: Candidate> Conformance<C> {
         let scenario = self.adjusted(&named);
         let net = network(&scenario).unwrap_or_else(|error| panic!("{name}: {error}"));
         let node = Node::new("node", net.node(), self.start, scenario.config.clone());
+        let untouched = node.holds();
         let mut served = Served { net, node, listens: self.listens };
         run(name, &scenario, &mut served, &self.unmet);
+        served.node.clean();
+        assert_eq!(served.node.holds(), untouched, "{name}: cleanup leaves something");
     }
 
     /// Tries random clusters; within [`isolated`](crate::netns::isolated).
