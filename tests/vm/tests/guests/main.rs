@@ -11,3 +11,4 @@ mod matrix;
 mod probes;
 mod proxy;
 mod sctp;
+mod takeover;
