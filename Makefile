@@ -29,12 +29,14 @@ deny: ## licences, sources and banned dependencies; installs cargo-deny if it is
 	@cargo deny --version >/dev/null 2>&1 || cargo install cargo-deny --locked --quiet
 	cargo deny --log-level error check bans licenses sources
 
-bless: ## rewrite golden rulesets; read the diff
+bless: ## rewrite what is kept beside tests and made by them: rulesets, listings, tables; read the diff
 	BLESS=1 cargo test -p portolan-backend-nftables --test fake
 	BLESS=1 cargo test -p portolan-backend-iptables --test goldens as_they_were_read
 	BLESS=1 cargo test -p portolan-core --test api
-	BLESS=1 cargo test -p portolan-backend-userspace --test kernel what_is_left_out
-	BLESS=1 cargo test -p portolan-custom-backend --lib
+	BLESS=1 cargo test -p portolan-config -p portolan-metrics
+	BLESS=1 cargo test -p portolan-tests-netns --lib what_holds_is
+	for mode in iptables ipvs userspace; do BLESS=1 cargo test -p portolan-backend-$$mode --test kernel what_holds_is || exit; done
+	BLESS=1 cargo test -p portolan-custom-backend what_holds_is
 
 bench: ## loads, changes and connections on this kernel, as a table and JSON (root)
 	@bash tests/bench/run.sh
