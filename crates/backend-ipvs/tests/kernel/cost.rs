@@ -65,7 +65,7 @@ fn a_change_of_one_endpoint_is_a_message_for_each_that_comes_or_goes_however_man
         let began = Instant::now();
         let report = apply(&mut node, []);
         println!("restart: {:?}, {} messages", began.elapsed(), report.messages);
-        // The rules, of which there are as many whatever the services, and nothing else.
-        assert!(report.messages < 100, "{report:?}");
+        // Everything is there, and the endpoint that was replaced may go.
+        assert!(report.messages <= 1, "{report:?}");
     });
 }
