@@ -66,6 +66,7 @@ pub fn parse_ip(text: &str) -> Result<IpAddr, AddressError> {}
 pub fn parse_cidr(text: &str) -> Result<IpNet, AddressError> {}
 
 // crate::backend
+pub use error::{BackendError, Retry, error_chain};
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ProxyMode(_);
 impl ProxyMode {
@@ -111,26 +112,6 @@ pub enum Scope {
     Full,
     Partial,
 }
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum BackendError {
-    Unsupported { mode: ProxyMode, missing: String },
-    Refused { action: String, source: Box<dyn std::error::Error + Send + Sync> },
-    Busy { object: String, source: Box<dyn std::error::Error + Send + Sync> },
-    Unread { object: String, source: Box<dyn std::error::Error + Send + Sync> },
-    Io { action: String, source: Box<dyn std::error::Error + Send + Sync> },
-}
-impl BackendError {
-    pub fn retry(&self) -> Retry {}
-}
-pub fn error_chain(error: &dyn Error) -> String {}
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Retry {
-    Never,
-    SameChanges,
-    Unchanged,
-    CompareAll,
-}
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct ProbeFailure {
     pub mode: ProxyMode,
@@ -155,6 +136,28 @@ pub trait BackendFactory: Send + Sync {
     fn create(&self, family: IpFamily) -> Result<Box<dyn ProxyBackend>, BackendError>;
     async fn cleanup(&self, family: IpFamily) -> Result<(), BackendError> {}
     fn figures(&self) -> Vec<Figure> {}
+}
+
+// crate::backend::error
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BackendError {
+    Unsupported { mode: ProxyMode, missing: String },
+    Refused { action: String, source: Box<dyn Error + Send + Sync> },
+    Busy { object: String, source: Box<dyn Error + Send + Sync> },
+    Unread { object: String, source: Box<dyn Error + Send + Sync> },
+    Io { action: String, source: Box<dyn Error + Send + Sync> },
+}
+impl BackendError {
+    pub fn retry(&self) -> Retry {}
+}
+pub fn error_chain(error: &dyn Error) -> String {}
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retry {
+    Never,
+    SameChanges,
+    Unchanged,
+    CompareAll,
 }
 
 // crate::changes

@@ -2,11 +2,13 @@
 //!
 //! Its pods are those of a [`Topology`], all on this node.
 
+use std::net::SocketAddr;
+
 use portolan_core::event::Event;
 use portolan_core::node::NodeConfig;
 use portolan_core::{IpFamily, Protocol};
 
-use crate::netns::Topology;
+use crate::netns::{NODE_V4, Topology};
 use crate::objects::{SliceBuilder, service, slice};
 use crate::scenario::Scenario;
 
@@ -35,6 +37,34 @@ pub fn web() -> Event {
         .external_ip("203.0.113.81")
         .external_ip("2001:db8:113::81")
         .applied()
+}
+
+/// The same for a folder of manifests: a Service of TCP with a cluster IP in each family and a node port.
+pub const WEB_MANIFEST: &str = "
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: shop}
+spec:
+  type: NodePort
+  clusterIP: 10.96.0.80
+  clusterIPs: [10.96.0.80, 'fd00:10:96::80']
+  ipFamilies: [IPv4, IPv6]
+  ports:
+  - {name: http, port: 80, protocol: TCP, targetPort: 8080, nodePort: 30080}
+";
+
+/// Where [`WEB_MANIFEST`] answers to a client: its cluster IPs, and its node port at the node's IPv4 address.
+pub fn web_manifest_sockets() -> [SocketAddr; 3] {
+    let (ipv4, ipv6) = ([10, 96, 0, 80], [0xfd00, 0x10, 0x96, 0, 0, 0, 0, 0x80]);
+    [(ipv4, PORT).into(), (ipv6, PORT).into(), (NODE_V4, NODE_PORT).into()]
+}
+
+/// The slices of [`WEB_MANIFEST`], with these pods in them.
+///
+/// # Panics
+/// There is no such pod.
+pub fn web_slice_manifests(network: &Topology, numbers: &[usize]) -> String {
+    IpFamily::ALL.map(|family| network.slice("web", family, ("TCP", POD_PORT), numbers)).concat()
 }
 
 /// Its slices, with these pods in them.

@@ -1,6 +1,6 @@
 //! The real binary in the node, from manifests or an API server that is not there, to packets.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use portolan_core::IpFamily;
@@ -8,43 +8,20 @@ use portolan_testkit::netns::{
     Caller, LongConnection, ManifestFolder, NODE_V4, NODE_V6, NetnsError, Portolan, Prober, Program,
     Topology, Transport, http_get, isolated, list_ruleset, wait_until,
 };
-use portolan_testkit::shop::{POD_PORT, PORT};
+use portolan_testkit::shop::{POD_PORT, WEB_MANIFEST, web_manifest_sockets, web_slice_manifests};
 
 use crate::modes::{Mode, in_each_mode};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const HEALTH: &str = "127.0.0.1:10256";
 
-const SERVICE: &str = "
-apiVersion: v1
-kind: Service
-metadata: {name: web, namespace: shop}
-spec:
-  type: NodePort
-  clusterIP: 10.96.0.80
-  clusterIPs: [10.96.0.80, 'fd00:10:96::80']
-  ipFamilies: [IPv4, IPv6]
-  ports:
-  - {name: http, port: 80, protocol: TCP, targetPort: 8080, nodePort: 30080}
-";
-
-/// The slices of [`SERVICE`] with these pods in them.
-fn slices(net: &Topology, numbers: &[usize]) -> String {
-    IpFamily::ALL.map(|family| net.slice("web", family, ("TCP", POD_PORT), numbers)).concat()
-}
-
-fn vips() -> [SocketAddr; 3] {
-    let address = |text: &str, port| SocketAddr::new(text.parse::<IpAddr>().unwrap(), port);
-    [address("10.96.0.80", PORT), address("fd00:10:96::80", PORT), address("192.0.2.1", 30080)]
-}
-
-/// A network with servers, a folder with [`SERVICE`] and pods 1 and 2, and the proxy running on it.
+/// A network with servers, a folder with [`WEB_MANIFEST`] and pods 1 and 2, and the proxy running on it.
 fn running(mode: Mode) -> (Topology, Vec<portolan_testkit::netns::EchoServer>, ManifestFolder, Portolan) {
     let net = Topology::routed(3).unwrap();
     let servers = net.serve(&[POD_PORT]).unwrap();
     let folder = ManifestFolder::create().unwrap();
-    folder.write("service.yaml", SERVICE).unwrap();
-    folder.write("slices.yaml", &slices(&net, &[1, 2])).unwrap();
+    folder.write("service.yaml", WEB_MANIFEST).unwrap();
+    folder.write("slices.yaml", &web_slice_manifests(&net, &[1, 2])).unwrap();
     let mut proxy = Portolan::start(net.node(), Portolan::flags_in(mode.name(), &folder)).unwrap();
     proxy.wait_synced(PATIENCE).unwrap();
     (net, servers, folder, proxy)
@@ -60,12 +37,12 @@ in_each_mode!(
 fn manifests_are_served_and_their_changes_followed_under_traffic(mode: Mode) {
     let (net, _servers, folder, mut proxy) = running(mode);
     let client = Caller::from(net.client());
-    let probers = vips().map(|to| Prober::start(&client, Transport::Tcp, to).unwrap());
+    let probers = web_manifest_sockets().map(|to| Prober::start(&client, Transport::Tcp, to).unwrap());
     for prober in &probers {
         prober.wait_for_pod("pod1", PATIENCE).unwrap();
         prober.wait_for_pod("pod2", PATIENCE).unwrap();
     }
-    folder.write("slices.yaml", &slices(&net, &[2, 3])).unwrap();
+    folder.write("slices.yaml", &web_slice_manifests(&net, &[2, 3])).unwrap();
     for prober in &probers {
         prober.wait_for_pod("pod3", PATIENCE).unwrap();
     }
@@ -81,7 +58,7 @@ fn manifests_are_served_and_their_changes_followed_under_traffic(mode: Mode) {
         let report = prober.stop();
         assert_eq!(report.tally.failed(), 0, "{} {:?}", report.tally, report.first_failures);
     }
-    let answers = client.many_tcp(vips()[0], 60).unwrap();
+    let answers = client.many_tcp(web_manifest_sockets()[0], 60).unwrap();
     assert_eq!(answers.answers_of("pod1"), 0, "{answers}");
     assert_eq!(answers.successes(), 60, "{answers}");
     mode.assert_reloads(net.node());
@@ -90,8 +67,8 @@ fn manifests_are_served_and_their_changes_followed_under_traffic(mode: Mode) {
 fn killing_and_restarting_the_proxy_loses_no_connection(mode: Mode) {
     let (net, _servers, folder, mut proxy) = running(mode);
     let client = Caller::from(net.client());
-    let probers = vips().map(|to| Prober::start(&client, Transport::Tcp, to).unwrap());
-    let stream = LongConnection::open(&client, vips()[0]).unwrap();
+    let probers = web_manifest_sockets().map(|to| Prober::start(&client, Transport::Tcp, to).unwrap());
+    let stream = LongConnection::open(&client, web_manifest_sockets()[0]).unwrap();
     let wait = || {
         for prober in &probers {
             prober.wait_for_attempts(100, PATIENCE).unwrap();
@@ -102,7 +79,7 @@ fn killing_and_restarting_the_proxy_loses_no_connection(mode: Mode) {
     proxy.kill().unwrap();
     wait();
     // What changed while nobody looked is made up for.
-    folder.write("slices.yaml", &slices(&net, &[1, 2, 3])).unwrap();
+    folder.write("slices.yaml", &web_slice_manifests(&net, &[1, 2, 3])).unwrap();
     proxy = Portolan::start(net.node(), Portolan::flags_in(mode.name(), &folder)).unwrap();
     proxy.wait_synced(PATIENCE).unwrap();
     for prober in &probers {
@@ -143,19 +120,19 @@ fn rules_of_iptables_that_others_flush_are_back_within_a_sync_period() {
         };
         proxy.wait_until("the rules are back", PATIENCE, are_back).unwrap();
         let client = Caller::from(net.client());
-        for to in vips() {
+        for to in web_manifest_sockets() {
             client.connect_tcp(to).unwrap_or_else(|error| panic!("{to}: {error}"));
         }
         assert!(proxy.log().unwrap().contains("rules were removed by others and are written again"));
     });
 }
 
-/// Asks for [`SERVICE`] behind a load balancer that keeps clients' addresses, under this policy.
+/// Asks for [`WEB_MANIFEST`] behind a load balancer that keeps clients' addresses, under this policy.
 fn balanced(policy: &str) -> String {
     let kind = format!(
         "type: LoadBalancer\n  externalTrafficPolicy: {policy}\n  healthCheckNodePort: {HEALTH_CHECK}"
     );
-    SERVICE.replace("type: NodePort", &kind)
+    WEB_MANIFEST.replace("type: NodePort", &kind)
 }
 
 /// Port of the health check of [`balanced`].
@@ -178,9 +155,9 @@ fn load_balancers_learn_whether_this_node_has_endpoints(mode: Mode) {
 
     let ready = "conditions: {ready: true}";
     let terminating = "conditions: {ready: false, serving: true, terminating: true}";
-    folder.write("slices.yaml", &slices(&net, &[1, 2]).replace(ready, terminating)).unwrap();
+    folder.write("slices.yaml", &web_slice_manifests(&net, &[1, 2]).replace(ready, terminating)).unwrap();
     wait("terminating endpoints do not count", Some(503));
-    let answer = Caller::from(net.client()).connect_tcp(vips()[2]).unwrap();
+    let answer = Caller::from(net.client()).connect_tcp(web_manifest_sockets()[2]).unwrap();
     assert!(["pod1", "pod2"].contains(&answer.pod.as_str()), "they still receive traffic: {answer:?}");
 
     folder.write("service.yaml", &balanced("Cluster")).unwrap();
@@ -240,7 +217,7 @@ fn an_api_server_that_is_not_there_leaves_the_kernel_as_it_was(mode: Mode) {
     let health = proxy.get(HEALTH.parse().unwrap(), "/healthz").unwrap();
     assert_eq!(health.status, 503, "{}", health.body);
     assert_eq!(mode.listed(net.node()), before);
-    let answer = Caller::from(net.client()).connect_tcp(vips()[0]).unwrap();
+    let answer = Caller::from(net.client()).connect_tcp(web_manifest_sockets()[0]).unwrap();
     assert!(["pod1", "pod2"].contains(&answer.pod.as_str()));
 }
 
@@ -267,7 +244,8 @@ fn a_service_of_sctp_is_served_without_a_socket_of_sctp() {
         };
         let before = sockets();
         assert!(before > 2, "{before}: a netlink socket and two servers at least");
-        let sctp = SERVICE.replace("TCP", "SCTP").replace("name: web", "name: sig").replace("30080", "30868");
+        let sctp =
+            WEB_MANIFEST.replace("TCP", "SCTP").replace("name: web", "name: sig").replace("30080", "30868");
         let sctp = sctp.replace("10.96.0.80", "10.96.0.81").replace("96::80", "96::81");
         folder.write("sctp.yaml", &sctp).unwrap();
         let is_served = || list_ruleset(net.node()).unwrap().contains("10.96.0.81 . sctp . 80");

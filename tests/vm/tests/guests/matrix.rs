@@ -16,33 +16,22 @@ use crate::ipvs::with_ipvs;
 
 /// What is played: each takes something of the kernel that changed over the years, or that modes leave to different
 /// parts of it.
-const SCENARIOS: [&str; 12] = [
+const SCENARIOS: [&str; 6] = [
     // Elements and destinations that come and go one by one, with the flows that end by that.
     "lifecycle::endpoints_that_change_are_followed_one_by_one",
     // Refusals by ICMP errors and resets, in rules that come and go.
     "unserved::refusals_end_with_the_first_endpoint_and_begin_after_the_last",
-    // Drops in silence.
-    "internal_policy::local_drops_where_no_endpoint_is_here",
-    // Packets that nobody translates the sender of.
-    "external_policy::local_leads_clients_to_endpoints_here_and_shows_them_as_they_are",
-    // Who is masqueraded, by the sender's address and by the interface that a packet came by.
-    "detection::cluster_cidr_tells_pods_on_a_bridge",
-    "detection::another_bridge_interface_takes_pods_for_others",
     // Packets that go back to where they came from, past br_netfilter.
     "hairpin::a_pod_on_a_bridge_reaches_itself_by_every_address",
-    // Concatenated sets of ranges.
+    // Concatenated sets of ranges, and drops in silence.
     "ranges::ranges_are_followed",
-    // Which addresses are the node's.
-    "node_ports::an_address_that_comes_later_answers_if_it_is_within_the_ranges",
     // Three protocols on one port.
     "ports::each_protocol_on_one_port_has_endpoints_of_its_own",
-    // Entries that packets make.
-    "affinity::a_client_stays_with_its_endpoint_by_the_cluster_ip",
-    // Entries that end by themselves.
+    // Entries that packets make, and that end by themselves.
     "affinity::a_client_is_forgotten_when_its_time_is_over",
 ];
 
-/// Twelve scenarios are less than a minute of a core, which machines may have to share.
+/// Six scenarios are half a minute of a core, which machines may have to share.
 const PATIENCE: Duration = Duration::from_secs(220);
 
 /// Where the table is played in a mode.
@@ -75,7 +64,7 @@ const IPVS: Mode = Mode {
     package: "portolan-backend-ipvs",
     target: "kernel",
     prefix: "conformance::",
-    left_out: 2,
+    left_out: 1,
 };
 
 /// Played where the kernel has nothing of what the others stand on.

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use portolan_core::IpFamily;
 use portolan_testkit::netns::{
-    Caller, ManifestFolder, NODE_V4, Namespace, Portolan, Prober, Program, Topology, Transport,
-    assert_ruleset_reloads,
+    Caller, ManifestFolder, Namespace, Portolan, Prober, Program, Topology, Transport, assert_ruleset_reloads,
 };
+use portolan_testkit::shop::{WEB_MANIFEST, web_manifest_sockets, web_slice_manifests};
 use portolan_tests_vm::{Kernel, Vm, in_guest, proxy};
 
 use crate::ipvs;
@@ -15,19 +15,7 @@ use crate::ipvs;
 /// Emulated processors are some twenty times slower than real ones, and share what there is with other tests.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-const OBJECTS: &str = "
-apiVersion: v1
-kind: Service
-metadata: {name: web, namespace: shop}
-spec:
-  type: NodePort
-  clusterIP: 10.96.0.80
-  clusterIPs: [10.96.0.80, 'fd00:10:96::80']
-  ipFamilies: [IPv4, IPv6]
-  sessionAffinity: None
-  ports:
-  - {name: http, port: 80, protocol: TCP, targetPort: 8080, nodePort: 30080}
----
+const STICKY: &str = "
 apiVersion: v1
 kind: Service
 metadata: {name: sticky, namespace: shop}
@@ -40,8 +28,7 @@ spec:
 
 /// The pods of both Services, by number.
 fn slices(net: &Topology, pods: &[usize]) -> String {
-    let web = IpFamily::ALL.map(|family| net.slice("web", family, ("TCP", 8080), pods));
-    web.concat() + &net.slice("sticky", IpFamily::V4, ("UDP", 8080), pods)
+    web_slice_manifests(net, pods) + &net.slice("sticky", IpFamily::V4, ("UDP", 8080), pods)
 }
 
 fn machine(kernel: Kernel) -> Vm {
@@ -59,7 +46,8 @@ fn serves_on(release: &str, mode: &str, rules: impl Fn(&Namespace) -> String) ->
     let net = Topology::routed(3).unwrap();
     let _servers = net.serve(&[8080]).unwrap();
     let folder = ManifestFolder::create().unwrap();
-    folder.write("services.yaml", OBJECTS).unwrap();
+    folder.write("web.yaml", WEB_MANIFEST).unwrap();
+    folder.write("sticky.yaml", STICKY).unwrap();
     folder.write("slices.yaml", &slices(&net, &[1, 2])).unwrap();
     let start = || {
         let mut proxy = Portolan::start(net.node(), Portolan::flags_in(mode, &folder)).unwrap();
@@ -68,15 +56,16 @@ fn serves_on(release: &str, mode: &str, rules: impl Fn(&Namespace) -> String) ->
     };
     let proxy = start();
     let client = Caller::from(net.client()).with_patience(Duration::from_secs(20));
-    let to = |text: &str| text.parse::<SocketAddr>().unwrap();
-    let vips = [to("10.96.0.80:80"), to("[fd00:10:96::80]:80"), SocketAddr::new(NODE_V4.into(), 30080)];
-    let probers: Vec<_> =
-        vips.into_iter().map(|to| Prober::start(&client, Transport::Tcp, to).unwrap()).collect();
+    let probers: Vec<_> = web_manifest_sockets()
+        .into_iter()
+        .map(|to| Prober::start(&client, Transport::Tcp, to).unwrap())
+        .collect();
     for prober in &probers {
         prober.wait_for_pod("pod1", PATIENCE).unwrap();
         prober.wait_for_pod("pod2", PATIENCE).unwrap();
     }
-    let sticky: Vec<_> = (0..8).map(|_| client.query_udp(to("10.96.0.81:80")).unwrap().pod).collect();
+    let sticky_at: SocketAddr = "10.96.0.81:80".parse().unwrap();
+    let sticky: Vec<_> = (0..8).map(|_| client.query_udp(sticky_at).unwrap().pod).collect();
     assert!(sticky.iter().all(|pod| *pod == sticky[0]), "{sticky:?}");
     folder.write("slices.yaml", &slices(&net, &[2, 3])).unwrap();
     for prober in &probers {

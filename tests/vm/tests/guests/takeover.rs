@@ -1,14 +1,14 @@
 //! Changing to and from the ipvs mode by the real binary: new connections are made all the while, those that were
 //! there before go on, and the node has nothing of the mode that went but virtual servers that connections use.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use portolan_core::IpFamily;
 use portolan_testkit::netns::{
-    Caller, LongConnection, ManifestFolder, NODE_V4, Namespace, Portolan, Prober, Program, Topology,
-    Transport, wait_until,
+    Caller, LongConnection, ManifestFolder, Namespace, Portolan, Prober, Program, Topology, Transport,
+    wait_until,
 };
+use portolan_testkit::shop::{POD_PORT, WEB_MANIFEST, web_manifest_sockets, web_slice_manifests};
 use portolan_testkit::upstream::{Xtables, ipvs as kube_proxys};
 use portolan_tests_vm::{Kernel, Vm, in_guest, proxy};
 
@@ -16,19 +16,6 @@ use crate::ipvs;
 
 /// Emulated processors are some twenty times slower than real ones, and share what there is with other tests.
 const PATIENCE: Duration = Duration::from_secs(120);
-
-const OBJECTS: &str = "
-apiVersion: v1
-kind: Service
-metadata: {name: web, namespace: shop}
-spec:
-  type: NodePort
-  clusterIP: 10.96.0.80
-  clusterIPs: [10.96.0.80, 'fd00:10:96::80']
-  ipFamilies: [IPv4, IPv6]
-  ports:
-  - {name: http, port: 80, protocol: TCP, targetPort: 8080, nodePort: 30080}
-";
 
 /// Both kinds of iptables, each under its own name.
 fn machine() -> Vm {
@@ -120,19 +107,13 @@ struct Stage {
     _servers: Vec<portolan_testkit::netns::EchoServer>,
 }
 
-fn vips() -> [SocketAddr; 3] {
-    let node_port = SocketAddr::new(NODE_V4.into(), 30080);
-    ["10.96.0.80:80".parse().unwrap(), "[fd00:10:96::80]:80".parse().unwrap(), node_port]
-}
-
 impl Stage {
     fn new() -> Self {
         let net = Topology::routed(2).unwrap();
-        let servers = net.serve(&[8080]).unwrap();
+        let servers = net.serve(&[POD_PORT]).unwrap();
         let folder = ManifestFolder::create().unwrap();
-        folder.write("services.yaml", OBJECTS).unwrap();
-        let slices = IpFamily::ALL.map(|family| net.slice("web", family, ("TCP", 8080), &[1, 2]));
-        folder.write("slices.yaml", &slices.concat()).unwrap();
+        folder.write("services.yaml", WEB_MANIFEST).unwrap();
+        folder.write("slices.yaml", &web_slice_manifests(&net, &[1, 2])).unwrap();
         Self { net, folder, probers: Vec::new(), _servers: servers }
     }
 
@@ -143,7 +124,8 @@ impl Stage {
     /// Begins to make connections, which all pods answer.
     fn probe(&mut self) {
         let client = self.client();
-        self.probers = vips().map(|to| Prober::start(&client, Transport::Tcp, to).unwrap()).into();
+        self.probers =
+            web_manifest_sockets().map(|to| Prober::start(&client, Transport::Tcp, to).unwrap()).into();
         self.wait_for_pods();
     }
 
@@ -155,7 +137,10 @@ impl Stage {
     }
 
     fn connect(&self) -> Vec<LongConnection> {
-        vips().into_iter().map(|to| LongConnection::open(&self.client(), to).unwrap()).collect()
+        web_manifest_sockets()
+            .into_iter()
+            .map(|to| LongConnection::open(&self.client(), to).unwrap())
+            .collect()
     }
 
     /// Another mode takes over; what was connected stays so.
