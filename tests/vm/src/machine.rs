@@ -15,10 +15,11 @@ use crate::VmError;
 use crate::outcome::{Outcome, ending, tail};
 
 /// What the kernel is told: to speak on the first serial line and little, to end the guest when it panics,
-/// to panic at any fault of its own, to take the processor's random numbers rather than wait for others, and not to
-/// put off what waits for all its readers, as the end of each device and table does.
-const KERNEL_WORDS: &str =
-    "console=ttyS0 loglevel=4 panic=-1 oops=panic random.trust_cpu=on rcupdate.rcu_expedited=1";
+/// to panic at any fault of its own, to take the processor's random numbers rather than wait for others, not to put
+/// off what waits for all its readers, as the end of each device and table does, and to believe that the timer works:
+/// on a host that keeps qemu waiting it misses the ticks by which it would find out, and panics.
+const KERNEL_WORDS: &str = "console=ttyS0 loglevel=4 panic=-1 oops=panic random.trust_cpu=on \
+                            rcupdate.rcu_expedited=1 no_timer_check";
 
 /// Everything that qemu can emulate but one instruction: after cmpxchg16b the flags of qemu 7.2's processor held
 /// parts of an address when several tests kept the host busy, and Linux 6.12 panicked in its allocator.
