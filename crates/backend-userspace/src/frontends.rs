@@ -1,7 +1,8 @@
 //! The places where this node answers, kept equal to the plan and to the node's addresses.
 //!
 //! Two call in here: the backend, when the plan changes, and a task of the relay's, when the node's addresses
-//! do or something is left to do: what failed is due again, or the last connection of a Service that is gone has ended. They take turns (a mutex), and neither waits for clients.
+//! do or something is left to do: what failed is due again, or the last connection of a Service that is gone has
+//! ended. They take turns (a mutex), and neither waits for clients.
 //!
 //! Holds: a socket is open exactly where a service port with somebody to lead to answers, but for places
 //! that failed, which are known as such; before a socket is closed and after it is opened its address is

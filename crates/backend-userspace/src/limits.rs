@@ -51,6 +51,7 @@ pub(crate) struct Limits {
     most_of_service: usize,
     most_descriptors: usize,
     most_udp: usize,
+    most_pipes: usize,
     shares: Mutex<HashMap<ObjectName, Weak<Share>>>,
     complaint: Quiet,
 }
@@ -60,20 +61,22 @@ impl Limits {
     /// descriptors and ports allow.
     pub(crate) fn new(counters: Arc<Counters>, most_sessions: usize, most_of_service: usize) -> Self {
         let or_any = |most| if most == 0 { usize::MAX } else { most };
+        let descriptors = host::descriptors();
         Self {
             counters,
             most_sessions: or_any(most_sessions),
             most_of_service: or_any(most_of_service),
-            most_descriptors: host::descriptors().of_sessions,
+            most_descriptors: descriptors.of_sessions,
             most_udp: host::ports() / 2,
+            most_pipes: descriptors.of_pipes / 2,
             shares: Mutex::default(),
             complaint: Quiet::default(),
         }
     }
 
     /// How many pipes may be open besides.
-    pub(crate) fn most_pipes() -> usize {
-        host::descriptors().of_pipes / 2
+    pub(crate) fn most_pipes(&self) -> usize {
+        self.most_pipes
     }
 
     /// What the ports of a Service have together, in both families.

@@ -42,7 +42,7 @@ impl Relay {
         let mut builder = Builder::new_multi_thread();
         let runtime =
             builder.worker_threads(threads).thread_name("relay").enable_io().enable_time().build()?;
-        let (pipes, epoch) = (Pipes::new(Limits::most_pipes()), Instant::now());
+        let (pipes, epoch) = (Pipes::new(limits.most_pipes()), Instant::now());
         Ok(Arc::new(Self { runtime: Some(runtime), limits, pipes, udp_timeouts, epoch }))
     }
 

@@ -20,6 +20,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use portolan_core::IpFamily;
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use tokio::sync::oneshot;
@@ -77,11 +78,12 @@ struct Place {
 impl Place {
     /// Takes what has come in and passes it on.
     fn forward_waiting(&mut self) {
+        let family = IpFamily::of(self.site.address.ip());
         for _ in 0..BATCHES {
             let is_empty = BATCH.with_borrow_mut(|batch| {
                 let socket = Arc::clone(&self.socket);
                 // An error is no more than late news of an answer that a client did not want.
-                let received = socket.try_io(Interest::READABLE, || batch.receive(&socket));
+                let received = socket.try_io(Interest::READABLE, || batch.receive(&socket, family));
                 if received.is_ok() {
                     self.forward(batch);
                 }

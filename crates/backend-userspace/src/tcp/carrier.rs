@@ -4,6 +4,7 @@
 //! must not wait for that: they are served by copying.
 
 use std::io;
+use std::os::fd::AsRawFd;
 
 use nix::fcntl::{SpliceFFlags, splice};
 use nix::sys::socket::{MsgFlags, recv, send};
@@ -11,7 +12,6 @@ use tokio::io::Interest;
 use tokio::net::TcpStream;
 
 use super::pipe::{Ends, Pipes};
-use std::os::fd::AsRawFd;
 
 /// How much is copied at once.
 const COPIED: usize = 16 << 10;

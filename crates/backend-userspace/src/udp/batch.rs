@@ -10,6 +10,7 @@ use std::ops::Range;
 use std::os::fd::AsRawFd;
 
 use nix::sys::socket::{MsgFlags, MultiHeaders, RecvMsg, SockaddrStorage, recvmmsg, sendmmsg};
+use portolan_core::IpFamily;
 use tokio::net::UdpSocket;
 
 use crate::hops::Hops;
@@ -59,9 +60,12 @@ impl Batch {
     }
 
     /// Takes what clients sent to a socket that has their hops told ([`have_told`](crate::hops::have_told)), at least
-    /// one datagram.
-    pub(super) fn receive(&mut self, socket: &UdpSocket) -> io::Result<()> {
-        let headers = if socket.local_addr()?.is_ipv4() { &mut self.from_v4 } else { &mut self.from_v6 };
+    /// one datagram. All of them are of this family.
+    pub(super) fn receive(&mut self, socket: &UdpSocket, family: IpFamily) -> io::Result<()> {
+        let headers = match family {
+            IpFamily::V4 => &mut self.from_v4,
+            IpFamily::V6 => &mut self.from_v6,
+        };
         receive(socket, headers, &mut self.buffers, &mut self.received)
     }
 

@@ -7,14 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use portolan_core::IpFamily;
+use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use tokio::task::JoinHandle;
 
 use super::batch::{BATCH, Batch};
-use portolan_core::IpFamily;
-use socket2::SockRef;
-
 use crate::hops::Hops;
 use crate::limits;
 use crate::relay::{Relay, UdpTimeouts};
@@ -123,8 +122,8 @@ impl Session {
 
     /// Whether it has been silent for too long.
     pub(super) fn is_over(&self, now: u64, timeouts: UdpTimeouts) -> bool {
-        let limit = if self.sent > 1 { timeouts.idle } else { timeouts.single.min(timeouts.idle) };
-        let silent = Duration::from_millis(now.saturating_sub(self.way.last.load(Ordering::Relaxed)));
+        let limit = if self.is_single() { timeouts.single.min(timeouts.idle) } else { timeouts.idle };
+        let silent = Duration::from_millis(now.saturating_sub(self.last_used()));
         silent >= limit
     }
 
