@@ -158,7 +158,7 @@ impl<K: Kernel> IpvsBackend<K> {
         round: &mut Round,
     ) -> Result<Rules, KernelError> {
         let tables = rules::tables(self.family, node);
-        let there = Rules { wanted: self.wanted_rules(node), printed: present };
+        let there = Rules { wanted: rules::input(&tables, &Written::default()), printed: present };
         if there.printed.is(&tables) || known == Some(&there) {
             return Ok(there);
         }

@@ -166,7 +166,7 @@ fn what_others_flush_is_noticed_and_made_again() {
         assert!(node.is_intact(IpFamily::V4));
         damage(&mut node.kernels.v4.state());
         assert!(!node.is_intact(IpFamily::V4));
-        node.state.forget_applied(IpFamily::V4);
+        node.process.state.forget_applied(IpFamily::V4);
         node.apply([]);
         assert_eq!(node.held(IpFamily::V4), before);
     }

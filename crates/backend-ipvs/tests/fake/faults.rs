@@ -43,11 +43,11 @@ fn a_refused_virtual_server_costs_its_service_alone_is_named_and_tried_again() {
         assert_eq!(served, ["10.96.0.1", "10.96.0.3", "10.96.0.4"]);
         // Meanwhile others change, and get what they want.
         node.handle(shop(5));
-        node.state.forget_applied(IpFamily::V4);
+        node.process.state.forget_applied(IpFamily::V4);
         node.try_apply(IpFamily::V4).unwrap_err();
         assert_eq!(node.held(IpFamily::V4).0.len(), 4);
         node.kernels.v4.state().refuse = None;
-        node.state.forget_applied(IpFamily::V4);
+        node.process.state.forget_applied(IpFamily::V4);
         node.try_apply(IpFamily::V4).unwrap();
         assert_eq!(node.held(IpFamily::V4).0.len(), 5);
     }
@@ -80,7 +80,7 @@ fn a_refused_change_of_a_running_proxy_is_told_and_made_up_for() {
     let text = error_chain(&node.try_apply(IpFamily::V4).unwrap_err());
     assert!(text.contains("for shop/s5:http") && text.contains("not permitted"), "{text}");
     node.kernels.v4.state().refuse = None;
-    node.state.forget_applied(IpFamily::V4);
+    node.process.state.forget_applied(IpFamily::V4);
     node.try_apply(IpFamily::V4).unwrap();
     assert_eq!(node.held(IpFamily::V4).0.len(), 5);
 }

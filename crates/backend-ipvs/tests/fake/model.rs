@@ -84,7 +84,7 @@ proptest! {
         prop_assert_eq!(settle(&mut node), 0);
         for family in IpFamily::ALL {
             prop_assert!(node.is_intact(family));
-            node.state.forget_applied(family);
+            node.process.state.forget_applied(family);
         }
         prop_assert_eq!(settle(&mut node), 0);
         let mut node = node.restart();

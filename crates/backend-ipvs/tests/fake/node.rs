@@ -9,10 +9,9 @@ use portolan_backend_ipvs::{Change, IpvsBackend, Options};
 use portolan_core::address::PerFamily;
 use portolan_core::event::Event;
 use portolan_core::node::NodeConfig;
-use portolan_core::{ApplyReport, BackendError, IpFamily, ProxyBackend, State};
+use portolan_core::{ApplyReport, BackendError, IpFamily, ProxyBackend};
 use portolan_ipvs::{Member, ServerKey, ServerSettings, Set};
-use portolan_testkit::block_on;
-use portolan_testkit::objects::empty_lists;
+use portolan_testkit::{Process, block_on};
 
 use crate::kernel::FakeKernel;
 
@@ -28,23 +27,22 @@ pub(crate) type Held = (
 );
 
 pub(crate) struct Node {
-    pub(crate) state: State,
+    pub(crate) process: Process<IpvsBackend<FakeKernel>>,
     pub(crate) kernels: PerFamily<FakeKernel>,
     options: Options,
-    backends: PerFamily<IpvsBackend<FakeKernel>>,
     now: Arc<Mutex<Instant>>,
 }
 
-fn backends(
+fn maker(
     kernels: &PerFamily<FakeKernel>,
     options: &Options,
     now: &Arc<Mutex<Instant>>,
-) -> PerFamily<IpvsBackend<FakeKernel>> {
-    PerFamily::from_fn(|family| {
+) -> impl FnMut(IpFamily) -> IpvsBackend<FakeKernel> {
+    |family| {
         let now = Arc::clone(now);
         let clock = Arc::new(move || *now.lock().unwrap());
         IpvsBackend::new(family, options.clone(), kernels[family].clone()).with_clock(clock)
-    })
+    }
 }
 
 impl Node {
@@ -57,27 +55,22 @@ impl Node {
         events: impl IntoIterator<Item = Event>,
         options: Options,
     ) -> Self {
-        let mut state = State::new(config);
-        empty_lists().into_iter().chain(events).for_each(|event| state.handle(event));
         let kernels = PerFamily::from_fn(|_| FakeKernel::default());
         for family in IpFamily::ALL {
             kernels[family].state().elsewhere = OWN[family].iter().map(|ip| ip.parse().unwrap()).collect();
         }
         let now = Arc::new(Mutex::new(Instant::now()));
-        let backends = backends(&kernels, &options, &now);
-        Self { state, kernels, options, backends, now }
+        let process = Process::start(config, events, maker(&kernels, &options, &now));
+        Self { process, kernels, options, now }
     }
 
     pub(crate) fn restart(mut self) -> Self {
-        for family in IpFamily::ALL {
-            self.state.forget_applied(family);
-        }
-        let backends = backends(&self.kernels, &self.options, &self.now);
-        Self { backends, ..self }
+        self.process.restart(maker(&self.kernels, &self.options, &self.now));
+        self
     }
 
     pub(crate) fn handle(&mut self, events: impl IntoIterator<Item = Event>) {
-        events.into_iter().for_each(|event| self.state.handle(event));
+        self.process.handle(events);
     }
 
     pub(crate) fn pass(&mut self, time: Duration) {
@@ -92,24 +85,18 @@ impl Node {
     }
 
     pub(crate) fn try_apply(&mut self, family: IpFamily) -> Result<ApplyReport, BackendError> {
-        self.state.prepare();
-        let (plan, changes) = (self.state.plan(family), self.state.changes(family));
-        let report = block_on(self.backends[family].apply(plan, changes))?;
-        self.state.committed(family);
-        Ok(report)
+        self.process.try_apply(family)
     }
 
     /// Makes the node follow these events, in both families; gives what was changed of IPv4.
     pub(crate) fn apply(&mut self, events: impl IntoIterator<Item = Event>) -> Vec<Change> {
         self.handle(events);
-        for family in IpFamily::ALL {
-            self.try_apply(family).unwrap();
-        }
+        self.process.apply_all();
         std::mem::take(&mut self.kernels.v4.state().log)
     }
 
     pub(crate) fn is_intact(&mut self, family: IpFamily) -> bool {
-        block_on(self.backends[family].is_intact()).unwrap()
+        block_on(self.process.backend(family).is_intact()).unwrap()
     }
 
     pub(crate) fn held(&self, family: IpFamily) -> Held {
