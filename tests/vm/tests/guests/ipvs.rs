@@ -28,6 +28,17 @@ const MODULES: [&str; 3] = ["ip_vs", "dummy", "br_netfilter"];
 /// Emulated processors are slow, and share what there is with other tests.
 const PATIENCE: Duration = Duration::from_secs(200);
 
+/// The programs of these kinds of iptables, `nft` or `legacy`, by their own names.
+pub(crate) fn iptables_of(kinds: &[&str]) -> Vec<String> {
+    let of =
+        |program: &str, kind: &str| ["", "-save", "-restore"].map(|end| format!("{program}-{kind}{end}"));
+    kinds
+        .iter()
+        .flat_map(|kind| ["iptables", "ip6tables"].map(|program| of(program, kind)))
+        .flatten()
+        .collect()
+}
+
 /// A machine with all that the ipvs mode asks for.
 pub(crate) fn with_ipvs(vm: Vm) -> Vm {
     vm.modules(MODULES).network_programs().programs(PROGRAMS).copy(EXTENSIONS)

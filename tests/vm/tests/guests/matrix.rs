@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use portolan_tests_vm::{Kernel, Outcome, Vm, VmError, test_executable};
 
-use crate::ipvs::with_ipvs;
+use crate::ipvs::{iptables_of, with_ipvs};
 
 /// What is played: each takes something of the kernel that changed over the years, or that modes leave to different
 /// parts of it.
@@ -79,22 +79,12 @@ const USERSPACE: Mode = Mode {
 /// What the others stand on.
 const FILTERS: [&str; 6] = ["nf_tables", "x_tables", "ip_tables", "ip6_tables", "ip_vs", "nf_conntrack"];
 
-/// The kind of iptables that is played, by its own names.
-const OF_IPTABLES: [&str; 6] = [
-    "iptables-nft",
-    "iptables-nft-restore",
-    "iptables-nft-save",
-    "ip6tables-nft",
-    "ip6tables-nft-restore",
-    "ip6tables-nft-save",
-];
-
 /// A machine for every mode. With AVX2, Linux 5.10 has a bug of its own, which
 /// [`linux_5_10_takes_neighbours_for_members_of_a_set_of_ranges`] shows.
 fn machine(kernel: Kernel, mode: &Mode) -> Vm {
     let vm = match mode.name {
         "userspace" => Vm::new(kernel).network_programs().modules(["br_netfilter"]).without(FILTERS),
-        _ => with_ipvs(Vm::new(kernel)).programs(OF_IPTABLES).variable("PORTOLAN_SCTP", "required"),
+        _ => with_ipvs(Vm::new(kernel)).programs(iptables_of(&["nft"])).variable("PORTOLAN_SCTP", "required"),
     };
     let vm = vm.memory(1024).patience(PATIENCE);
     if kernel == Kernel::Bullseye { vm.without_cpu_features(["avx2"]) } else { vm }

@@ -21,13 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 fn machine() -> Vm {
     let binary = proxy().unwrap();
     let vm = ipvs::with_ipvs(Vm::new(Kernel::Bookworm)).copy(&binary).variable("PORTOLAN_BIN", binary);
-    let kinds = ["iptables", "ip6tables"].into_iter().flat_map(|program| {
-        let of_kind = move |kind: &'static str| {
-            ["", "-save", "-restore"].map(|suffix| format!("{program}-{kind}{suffix}"))
-        };
-        ["nft", "legacy"].into_iter().flat_map(of_kind)
-    });
-    vm.programs(kinds).memory(1024).patience(2 * PATIENCE)
+    vm.programs(ipvs::iptables_of(&["nft", "legacy"])).memory(1024).patience(2 * PATIENCE)
 }
 
 /// A mode, and by which kind of iptables it writes if it does.
