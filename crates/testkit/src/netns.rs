@@ -34,6 +34,7 @@ mod manifests;
 mod namespace;
 mod nft;
 mod portolan;
+mod ports;
 mod probe;
 mod program;
 mod refusal;

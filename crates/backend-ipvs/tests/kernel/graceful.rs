@@ -10,19 +10,20 @@ use portolan_core::{IpFamily, Protocol};
 use portolan_testkit::conformance::Node;
 use portolan_testkit::netns::{EchoServer, Namespace, POD_CIDR_V4, Topology, isolated};
 use portolan_testkit::objects::{service, slice};
+use socket2::SockRef;
 
 use crate::candidate::{Ipvs, listed};
 
-const VIP: &str = "10.96.0.80:80";
+pub(crate) const VIP: &str = "10.96.0.80:80";
 
 /// A Service on a node with two pods.
-struct Web {
-    net: Topology,
-    node: Node<Ipvs>,
+pub(crate) struct Web {
+    pub(crate) net: Topology,
+    pub(crate) node: Node<Ipvs>,
 }
 
 impl Web {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let config = NodeConfig {
             detect_local: DetectLocal::ClusterCidr(vec![POD_CIDR_V4.parse().unwrap()]),
             ..NodeConfig::new("node1")
@@ -33,7 +34,7 @@ impl Web {
         Self { net, node }
     }
 
-    fn serve_by(&mut self, pods: &[usize]) -> usize {
+    pub(crate) fn serve_by(&mut self, pods: &[usize]) -> usize {
         let bare = slice("shop/web-4", "web").port("http", Protocol::Tcp, 8080);
         let slice = pods.iter().fold(bare, |s, pod| s.on("node1", &self.net.pod(*pod).ipv4.to_string()));
         self.node.apply([slice.applied()])
@@ -69,16 +70,24 @@ impl Web {
 }
 
 /// Both ends of one connection.
-struct Connection {
+pub(crate) struct Connection {
     client: TcpStream,
     server: TcpStream,
 }
 
 impl Connection {
     fn open(client: &Namespace, pod: &Namespace) -> Self {
+        Self::open_by(client, pod, || TcpStream::connect(VIP).unwrap())
+    }
+
+    pub(crate) fn open_by(
+        client: &Namespace,
+        pod: &Namespace,
+        connect: impl FnOnce() -> TcpStream + Send,
+    ) -> Self {
         let at: SocketAddr = "0.0.0.0:8080".parse().unwrap();
         let listener = pod.run(|| TcpListener::bind(at).unwrap()).unwrap();
-        let client = client.run(|| TcpStream::connect(VIP).unwrap()).unwrap();
+        let client = client.run(connect).unwrap();
         let (server, _) = listener.accept().unwrap();
         for end in [&client, &server] {
             end.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
@@ -86,12 +95,25 @@ impl Connection {
         Self { client, server }
     }
 
-    fn assert_alive(&mut self) {
+    pub(crate) fn assert_alive(&mut self) {
+        self.exchange().unwrap();
+    }
+
+    pub(crate) fn is_alive(&mut self) -> bool {
+        self.exchange().is_ok()
+    }
+
+    fn exchange(&mut self) -> std::io::Result<()> {
         let mut byte = [0];
-        self.client.write_all(b"x").unwrap();
-        self.server.read_exact(&mut byte).unwrap();
-        self.server.write_all(b"y").unwrap();
-        self.client.read_exact(&mut byte).unwrap();
+        self.client.write_all(b"x")?;
+        self.server.read_exact(&mut byte)?;
+        self.server.write_all(b"y")?;
+        self.client.read_exact(&mut byte)
+    }
+
+    /// The client has had enough, and its port is free at once.
+    pub(crate) fn reset(self) {
+        SockRef::from(&self.client).set_linger(Some(Duration::ZERO)).unwrap();
     }
 
     /// A reset, which is what comes of unread data, is forgotten after ten seconds; two minutes are what an

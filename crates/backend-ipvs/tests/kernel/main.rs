@@ -5,6 +5,7 @@
 mod candidate;
 mod cost;
 mod graceful;
+mod limits;
 mod settings;
 
 use candidate::kit;

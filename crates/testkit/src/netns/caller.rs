@@ -2,10 +2,12 @@
 
 use std::io::{self, ErrorKind, Read};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::ports::FreshPorts;
 use super::{Namespace, NetnsError, Tally, refusal, sctp};
 
 /// Shorter than the kernel's first repetition of a lost SYN, which comes after one second: a connection that
@@ -85,13 +87,20 @@ pub struct Caller {
     namespace: Namespace,
     source: Option<IpAddr>,
     source_port: u16,
+    fresh_ports: Option<Arc<FreshPorts>>,
     patience: Duration,
 }
 
 impl From<&Namespace> for Caller {
     /// A caller that leaves the source address to the kernel.
     fn from(namespace: &Namespace) -> Self {
-        Self { namespace: namespace.clone(), source: None, source_port: 0, patience: PATIENCE }
+        Self {
+            namespace: namespace.clone(),
+            source: None,
+            source_port: 0,
+            fresh_ports: None,
+            patience: PATIENCE,
+        }
     }
 }
 
@@ -108,6 +117,14 @@ impl Caller {
     #[must_use]
     pub fn with_source_port(mut self, port: u16) -> Self {
         self.source_port = port;
+        self
+    }
+
+    /// Makes each connection of TCP from a port that neither this caller nor any that is cloned from it used lately, for
+    /// whoever asks several addresses at once and counts every single answer.
+    #[must_use]
+    pub fn with_fresh_ports(mut self) -> Self {
+        self.fresh_ports = Some(Arc::default());
         self
     }
 
@@ -189,8 +206,10 @@ impl Caller {
     /// A connection from the current thread's namespace, with this caller's source address and time limits.
     pub(super) fn open_tcp(&self, to: SocketAddr) -> io::Result<Socket> {
         let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
-        if let Some(source) = self.source {
-            socket.bind(&SocketAddr::new(source, 0).into())?;
+        match (&self.fresh_ports, self.source) {
+            (Some(ports), _) => ports.bind(&socket, self.source_towards(to).ip())?,
+            (None, Some(source)) => socket.bind(&SocketAddr::new(source, 0).into())?,
+            (None, None) => {}
         }
         refusal::connect(&socket, to, self.patience)?;
         socket.set_read_timeout(Some(self.patience))?;

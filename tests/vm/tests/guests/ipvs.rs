@@ -70,7 +70,12 @@ fn virtual_servers_and_the_device_are_made_read_and_removed_on_every_kernel() {
 #[test]
 fn connections_outlive_their_endpoints_and_a_change_costs_what_it_changes() {
     assert_passed(
-        &run(Kernel::Bookworm, "portolan-backend-ipvs", "kernel", &["graceful::", "cost::", "settings::"]),
-        6,
+        &run(
+            Kernel::Bookworm,
+            "portolan-backend-ipvs",
+            "kernel",
+            &["graceful::", "limits::", "cost::", "settings::"],
+        ),
+        8,
     );
 }
