@@ -26,7 +26,7 @@ fmt: ## format the code
 	cargo fmt --all
 
 deny: ## licences, sources and banned dependencies; installs cargo-deny if it is missing
-	@cargo deny --version >/dev/null 2>&1 || cargo install cargo-deny --locked --quiet
+	@cargo deny --version >/dev/null 2>&1 || cargo install cargo-deny --locked --quiet --debug
 	cargo deny --log-level error check bans licenses sources
 
 bless: ## rewrite what is kept beside tests and made by them: rulesets, listings, tables; read the diff
