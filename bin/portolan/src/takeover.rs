@@ -9,8 +9,9 @@ use std::time::Duration;
 use portolan_backend_iptables::programs::Programs;
 use portolan_core::backend::error_chain;
 use portolan_core::{BackendFactory, IpFamily, ProxyMode, Registry};
-use portolan_leftovers::{Outcome, Part, Variant, retire, retire_beside};
+use portolan_leftovers::{Outcome, Part, Variant, retire, retire_beside, retire_lasting};
 use portolan_metrics::Metrics;
+use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 use tracing::{debug, error, info, warn};
@@ -79,16 +80,20 @@ impl Takeover {
         for factory in self.registry.factories().filter(|factory| is_other(&factory.mode())) {
             self.clean_up_after(factory).await;
         }
+        let mode = self.mode.clone();
+        let mut left = self.removed(move |families| remove_foreign(&mode, families)).await;
         let mut pause = FIRST_PAUSE;
-        while self.remove_foreign().await == Left::InUse {
+        while left == Left::InUse {
             sleep(pause).await;
             pause = (2 * pause).min(LONGEST_PAUSE);
+            left = self.removed(retire_lasting).await;
         }
     }
 
-    async fn remove_foreign(&self) -> Left {
-        let (mode, families) = (self.mode.clone(), self.families.clone());
-        match spawn_blocking(move || remove_foreign(&mode, &families)).await {
+    /// Removes something, beside the runtime, and says what is left.
+    async fn removed(&self, remove: impl FnOnce(&[IpFamily]) -> Vec<Outcome> + Send + 'static) -> Left {
+        let families = self.families.clone();
+        match spawn_blocking(move || remove(&families)).await {
             Ok(outcomes) => {
                 report(&outcomes, Some(&self.metrics));
                 let lasting: usize = outcomes.iter().map(|outcome| outcome.lasting).sum();
@@ -113,12 +118,19 @@ impl Takeover {
             return;
         }
         for family in &self.families {
-            if let Err(problem) = factory.cleanup(*family).await {
+            if let Err(problem) = cleaned_up(factory, *family).await {
                 self.metrics.leftovers.failed(mode.as_str());
-                warn!(%mode, %family, err = error_chain(&problem), "what this mode left cannot be removed");
+                warn!(%mode, %family, err = problem, "what this mode left cannot be removed");
             }
         }
     }
+}
+
+/// Has a mode clean up beside the runtime, which has watches and probes to answer meanwhile; an error is in words.
+async fn cleaned_up(factory: &Arc<dyn BackendFactory>, family: IpFamily) -> Result<(), String> {
+    let factory = Arc::clone(factory);
+    let outcome = spawn_blocking(move || Handle::current().block_on(factory.cleanup(family))).await;
+    outcome.map_err(|crash| crash.to_string())?.map_err(|problem| error_chain(&problem))
 }
 
 /// Logs and counts what became of leftovers; returns how many steps failed.

@@ -105,8 +105,8 @@ pub fn remove(parts: &[Part], families: &[IpFamily]) -> Vec<Outcome> {
 }
 
 /// The same, but what connections still use of the ipvs mode stays until they have ended: their virtual servers,
-/// which get nothing new any more, and the addresses of those. [`Outcome::lasting`] says how many there are; call it
-/// again later.
+/// which get nothing new any more, and the addresses of those. [`Outcome::lasting`] says how many there are: call
+/// [`retire_lasting`] later.
 ///
 /// Translation by rules is remembered with a connection, so rules can go; a virtual server translates each packet.
 pub fn retire(parts: &[Part], families: &[IpFamily]) -> Vec<Outcome> {
@@ -129,9 +129,15 @@ pub fn retire_beside(
         outcomes.extend(xtables::remove_beside(mode, variant, family));
     }
     if mode != Part::Ipvs {
-        outcomes.extend(ipvs::remove(Manner::AfterConnections, families));
+        outcomes.extend(retire_lasting(families));
     }
     outcomes
+}
+
+/// Removes what [`retire`] or [`retire_beside`] left because connections used it, if these have ended; else call it
+/// again later. It reads every virtual server of the node, and no rules.
+pub fn retire_lasting(families: &[IpFamily]) -> Vec<Outcome> {
+    ipvs::remove(Manner::AfterConnections, families)
 }
 
 /// What becomes of connections.
