@@ -1,11 +1,13 @@
-//! The image's recipe. No registry is within a test's reach, so that it builds is not shown here; what it must
-//! hold is.
+//! The image's recipe. No registry is within a test's reach, so that it builds is not shown here; that cargo finds
+//! all it reads is, and what the image must hold.
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
 
 use portolan_testkit::netns::{Portolan, Program};
 
-use crate::files::text;
+use crate::files::{repository, text};
 
 /// The Debian packages that the recipe unpacks.
 fn packages() -> BTreeSet<String> {
@@ -41,10 +43,33 @@ fn the_image_has_every_library_that_the_binary_links() {
 
 #[test]
 fn the_image_has_every_library_that_its_programs_link() {
-    for program in ["/usr/sbin/xtables-nft-multi", "/usr/sbin/xtables-legacy-multi", "/usr/sbin/ipset"] {
+    for program in ["/usr/sbin/xtables-nft-multi", "/usr/sbin/xtables-legacy-multi"] {
         let missing: Vec<_> = linked_by(program).difference(&packages()).cloned().collect();
         assert!(missing.is_empty(), "{program} needs {missing:?}");
     }
+}
+
+/// What the build copies from the repository, all of it by its own name.
+fn sources() -> BTreeSet<String> {
+    let recipe = text("deploy/Containerfile");
+    let lines = recipe.lines().filter_map(|line| line.strip_prefix("COPY "));
+    let copied = lines.filter(|line| !line.starts_with("--from"));
+    copied.flat_map(|line| line.split_whitespace()).filter(|word| *word != "./").map(str::to_owned).collect()
+}
+
+/// A workspace with a member that is not there is one that cargo does not build at all.
+#[test]
+fn cargo_finds_every_package_in_what_the_image_is_built_from() {
+    let copy = tempfile::tempdir().unwrap();
+    for source in sources() {
+        symlink(repository().join(&source), copy.path().join(&source)).unwrap();
+    }
+    let cargo = std::env::var_os("CARGO").map_or_else(|| PathBuf::from("cargo"), PathBuf::from);
+    let manifest = copy.path().join("Cargo.toml");
+    let manifest = manifest.to_str().unwrap();
+    let metadata = ["metadata", "--no-deps", "--offline", "--locked", "--format-version=1", "--manifest-path"];
+    let found = Program::new(cargo).args(metadata).args([manifest]).run().unwrap();
+    assert!(found.contains("\"name\":\"portolan\""), "{found}");
 }
 
 #[test]
