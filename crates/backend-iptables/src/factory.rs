@@ -1,13 +1,15 @@
-//! Makes iptables backends, and finds out whether the programs work here.
+//! Makes iptables backends, and finds out whether the programs work here. Sets the one sysctl that they need.
 
 use std::fs;
 
 use async_trait::async_trait;
 use portolan_core::backend::error_chain;
+use portolan_core::node::{NodeConfig, NodePortSelection};
 use portolan_core::{BackendError, BackendFactory, IpFamily, ProbeFailure, ProxyBackend, ProxyMode};
 use portolan_host::{Host, iptables};
 
 use crate::backend::IptablesBackend;
+use crate::localnet;
 use crate::nfacct;
 use crate::options::Options;
 use crate::programs::{self, Programs};
@@ -40,6 +42,26 @@ impl IptablesFactory {
     /// A factory that has looked at nothing yet.
     pub fn new(settings: Settings) -> Self {
         Self { settings }
+    }
+
+    /// Whether node ports answer on loopback addresses, as far as can be told without the Node: its own
+    /// addresses, which `primary` stands for, are none of them.
+    fn serves_loopback(&self, node: &NodeConfig) -> bool {
+        let options =
+            Options { localhost_node_ports: self.settings.localhost_node_ports, ..Options::default() };
+        let addresses = node.settings(IpFamily::V4, None, []).node_port_addresses;
+        node.node_port_addresses != NodePortSelection::Primary
+            && options.serves_loopback(IpFamily::V4, &addresses)
+    }
+
+    fn prepare(&self, host: &Host, node: &NodeConfig) -> Result<(), BackendError> {
+        if !self.serves_loopback(node) {
+            return Ok(());
+        }
+        localnet::route(host).map_err(|error| BackendError::Refused {
+            action: "let node ports answer on loopback addresses".to_owned(),
+            source: Box::new(error),
+        })
     }
 
     /// What rules depend on, on this host.
@@ -75,6 +97,10 @@ impl BackendFactory for IptablesFactory {
         true
     }
 
+    async fn prepare_host(&self, node: &NodeConfig) -> Result<(), BackendError> {
+        self.prepare(&Host::new(), node)
+    }
+
     fn create(&self, family: IpFamily) -> Result<Box<dyn ProxyBackend>, BackendError> {
         let programs = Programs::find(family)
             .map_err(|error| BackendError::Unsupported { mode: self.mode(), missing: error_chain(&error) })?;
@@ -96,4 +122,47 @@ impl BackendFactory for IptablesFactory {
 fn is_liberal() -> bool {
     let setting = fs::read_to_string(BE_LIBERAL);
     setting.is_ok_and(|text| !matches!(text.trim(), "" | "0"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &str = "proc/sys/net/ipv4/conf/all/route_localnet";
+
+    /// What the sysctl holds when a host that had `0` there was prepared.
+    fn prepared(localhost_node_ports: bool, selection: NodePortSelection) -> String {
+        let root = tempfile::tempdir().unwrap();
+        let file = root.path().join(FILE);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(&file, "0\n").unwrap();
+        let node = NodeConfig { node_port_addresses: selection, ..NodeConfig::new("node1") };
+        let factory = IptablesFactory::new(Settings { localhost_node_ports });
+        factory.prepare(&Host::at(root.path()), &node).unwrap();
+        fs::read_to_string(file).unwrap().trim().to_owned()
+    }
+
+    fn cidrs(texts: &[&str]) -> NodePortSelection {
+        NodePortSelection::Cidrs(texts.iter().map(|text| text.parse().unwrap()).collect())
+    }
+
+    #[test]
+    fn a_host_is_prepared_for_node_ports_on_loopback_where_they_answer_there() {
+        for addresses in [cidrs(&[]), cidrs(&["0.0.0.0/0"]), cidrs(&["127.0.0.0/8"]), cidrs(&["fd00::/8"])] {
+            assert_eq!(prepared(true, addresses.clone()), "1", "{addresses:?}");
+            assert_eq!(prepared(false, addresses.clone()), "0", "{addresses:?}");
+        }
+        for addresses in [cidrs(&["192.0.2.0/24"]), NodePortSelection::Primary] {
+            assert_eq!(prepared(true, addresses.clone()), "0", "{addresses:?}");
+        }
+    }
+
+    #[test]
+    fn a_host_that_cannot_be_prepared_has_the_sysctl_named() {
+        let root = tempfile::tempdir().unwrap();
+        let node = NodeConfig { node_port_addresses: cidrs(&[]), ..NodeConfig::new("node1") };
+        let error = IptablesFactory::default().prepare(&Host::at(root.path()), &node).unwrap_err();
+        let said = error_chain(&error);
+        assert!(said.contains("cannot set /proc/sys/net/ipv4/conf/all/route_localnet to 1"), "{said}");
+    }
 }

@@ -32,6 +32,7 @@ mod compare;
 pub mod digest;
 mod edit;
 pub mod factory;
+mod localnet;
 pub mod names;
 mod nfacct;
 pub mod options;

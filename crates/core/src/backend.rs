@@ -21,6 +21,7 @@ use async_trait::async_trait;
 
 use crate::address::IpFamily;
 use crate::changes::ChangeSet;
+use crate::node::NodeConfig;
 use crate::plan::NodePlan;
 
 pub use error::{BackendError, Retry, error_chain};
@@ -232,6 +233,20 @@ pub trait BackendFactory: Send + Sync {
     /// one that forwards in other ways must not have its flows cut.
     fn leaves_flows(&self) -> bool {
         false
+    }
+
+    /// Makes the settings of the host that the mode needs and that take more than `CAP_NET_ADMIN`: sysctls. Writes no
+    /// rules, sets or devices. Serves `--init-only`, which runs before a proxy that can no longer write them.
+    ///
+    /// Called once, after a successful `probe`, by a process that ends then: on its main thread, inside its runtime. It
+    /// may block. No backend is made, so the same settings are a backend's to make, too, in the proxy that runs
+    /// without; what is as wanted already is not written, by either. `node` is what is known without the API server.
+    ///
+    /// # Errors
+    /// A setting is not as wanted and cannot be made; the error names it. The others are made; each that cannot be is
+    /// logged, and the first returned. The process ends with that.
+    async fn prepare_host(&self, _node: &NodeConfig) -> Result<(), BackendError> {
+        Ok(())
     }
 
     /// Makes the backend for one family, without writing anything yet. Called once per run for each family that the

@@ -133,6 +133,7 @@ pub trait BackendFactory: Send + Sync {
     fn mode(&self) -> ProxyMode;
     async fn probe(&self) -> Result<(), ProbeFailure>;
     fn leaves_flows(&self) -> bool {}
+    async fn prepare_host(&self, _node: &NodeConfig) -> Result<(), BackendError> {}
     fn create(&self, family: IpFamily) -> Result<Box<dyn ProxyBackend>, BackendError>;
     async fn cleanup(&self, family: IpFamily) -> Result<(), BackendError> {}
     fn figures(&self) -> Vec<Figure> {}
