@@ -1,13 +1,14 @@
-//! Makes ipvs backends, and finds out whether they can work here.
+//! Makes ipvs backends, finds out whether they can work here, and makes the settings that they need.
 
 use async_trait::async_trait;
 use portolan_core::backend::error_chain;
+use portolan_core::node::NodeConfig;
 use portolan_core::{BackendError, BackendFactory, IpFamily, ProbeFailure, ProxyBackend, ProxyMode};
-use portolan_host::iptables;
+use portolan_host::{Host, iptables};
 use portolan_ipvs::{DEVICE, IpvsError, Links, Servers, Sets};
 
 use crate::backend::remove_all;
-use crate::kernel::Netlink;
+use crate::kernel::{KernelError, Netlink, settings};
 use crate::{IpvsBackend, Options};
 
 /// A device that is made and deleted at once, to see whether that is possible.
@@ -98,6 +99,14 @@ impl BackendFactory for IpvsFactory {
 
     fn leaves_flows(&self) -> bool {
         true
+    }
+
+    /// Loads IPVS, without which its sysctls are not there.
+    async fn prepare_host(&self, _node: &NodeConfig) -> Result<(), BackendError> {
+        let lacking = || BackendError::Unsupported { mode: self.mode(), missing: NO_IPVS.to_owned() };
+        let mut servers = Servers::load().map_err(KernelError::from)?.ok_or_else(lacking)?;
+        settings::set_timeouts(&mut servers, self.options.timeouts);
+        Ok(settings::make_all(&Host::new(), self.options.strict_arp).map_err(KernelError::from)?)
     }
 
     fn create(&self, family: IpFamily) -> Result<Box<dyn ProxyBackend>, BackendError> {

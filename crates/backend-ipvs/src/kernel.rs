@@ -2,7 +2,7 @@
 
 mod errors;
 mod netlink;
-mod settings;
+pub(crate) mod settings;
 
 use std::collections::HashSet;
 

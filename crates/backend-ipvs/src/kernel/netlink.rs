@@ -15,7 +15,8 @@ use portolan_ipvs::{
     ServerChange, ServerKey, Servers, Set, SetChange, Sets,
 };
 
-use super::{Kernel, KernelError, settings};
+use super::settings::{self, Settings};
+use super::{Kernel, KernelError};
 use crate::Options;
 use crate::changes::Change;
 use crate::surroundings::HostAddresses;
@@ -31,6 +32,7 @@ pub struct Netlink {
     watch: AddressWatch,
     programs: Programs,
     device: u32,
+    settings: Settings,
     /// What is done once in a run.
     is_prepared: bool,
 }
@@ -51,6 +53,7 @@ impl Netlink {
             watch: AddressWatch::open(family)?,
             programs: Programs::find(family)?,
             device: 0,
+            settings: Settings::default(),
             is_prepared: false,
         })
     }
@@ -90,25 +93,13 @@ impl Netlink {
             (true, true) => self.links.carry_out(&addresses)?,
         })
     }
-
-    /// Failing to set them changes nothing else, and so is only told.
-    fn set_timeouts(&mut self) {
-        let wanted = self.options.timeouts;
-        if wanted == portolan_ipvs::Timeouts::default() {
-            return;
-        }
-        if let Err(error) = self.servers.set_timeouts(wanted) {
-            let error = portolan_core::backend::error_chain(&error);
-            tracing::error!(error, "time-outs of IPVS were not set");
-        }
-    }
 }
 
 impl Kernel for Netlink {
     fn prepare(&mut self) -> Result<usize, KernelError> {
-        let mut made = settings::make(&Host::new(), self.options.strict_arp)?;
+        let mut made = self.settings.make(&Host::new(), self.options.strict_arp)?;
         if !self.is_prepared {
-            self.set_timeouts();
+            settings::set_timeouts(&mut self.servers, self.options.timeouts);
             settings::warn_of_bridges();
             self.is_prepared = true;
         }

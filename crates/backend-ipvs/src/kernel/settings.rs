@@ -1,48 +1,163 @@
-//! The kernel's settings that the mode needs.
+//! The kernel's settings that the mode needs: sysctls as kube-proxy sets them, and time-outs of IPVS.
+//!
+//! The running backend makes them with every complete comparison, and `--init-only` before it, by the same code. A
+//! value that is as wanted is not written, so where somebody has made them nothing more than reading is needed.
+//!
+//! What cannot be made is judged by whether Services are served without it, except by `--init-only`, for which it is
+//! an error, as for kube-proxy. Nothing is ever set back.
 
+use std::collections::BTreeSet;
+
+use portolan_core::backend::error_chain;
 use portolan_host::{Host, HostError, Outcome};
+use portolan_ipvs::{Servers, Timeouts};
 
-/// Sysctls below `/proc/sys`, as kube-proxy sets them. They are never set back.
-///
-/// Connection tracking sees what IPVS does; connections whose endpoint is gone end with their next packet; a
-/// client that is to stay with an endpoint which gets nothing new any more is given another.
-const ALWAYS: [(&str, i64); 4] = [
-    ("net/ipv4/vs/conntrack", 1),
-    ("net/ipv4/vs/expire_nodest_conn", 1),
-    ("net/ipv4/vs/expire_quiescent_template", 1),
-    ("net/ipv4/ip_forward", 1),
+/// A sysctl below `/proc/sys`.
+#[derive(Debug, Clone, Copy)]
+struct Setting {
+    path: &'static str,
+    value: i64,
+    weight: Weight,
+}
+
+/// What a setting is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Weight {
+    /// Services are not served without it.
+    Needed,
+    /// They are, but for this.
+    Useful(&'static str),
+}
+
+impl Setting {
+    const fn needed(path: &'static str) -> Self {
+        Self { path, value: 1, weight: Weight::Needed }
+    }
+
+    const fn useful(path: &'static str, value: i64, without: &'static str) -> Self {
+        Self { path, value, weight: Weight::Useful(without) }
+    }
+}
+
+/// In every configuration. Connection tracking has to see what IPVS does, or nothing is masqueraded.
+const ALWAYS: [Setting; 4] = [
+    Setting::needed("net/ipv4/vs/conntrack"),
+    Setting::useful(
+        "net/ipv4/vs/expire_nodest_conn",
+        1,
+        "connections whose endpoint is gone last until they time out",
+    ),
+    Setting::useful(
+        "net/ipv4/vs/expire_quiescent_template",
+        1,
+        "clients with session affinity stay with an endpoint that gets nothing new any more",
+    ),
+    Setting::needed("net/ipv4/ip_forward"),
 ];
 
+/// What is said of both settings of [`STRICT_ARP`].
+const LAX_ARP: &str = "other hosts on the link may take this node for the one that has a Service's address";
+
 /// Answers for an address only where the address is, so that the device's addresses are not announced.
-const STRICT_ARP: [(&str, i64); 2] =
-    [("net/ipv4/conf/all/arp_ignore", 1), ("net/ipv4/conf/all/arp_announce", 2)];
+const STRICT_ARP: [Setting; 2] = [
+    Setting::useful("net/ipv4/conf/all/arp_ignore", 1, LAX_ARP),
+    Setting::useful("net/ipv4/conf/all/arp_announce", 2, LAX_ARP),
+];
 
 /// Whether a client that uses a port again is given an endpoint anew. Before Linux 5.9 that cost a second for
 /// each such connection, so it is switched off there (f719e3754ee2 of Linux).
-const REUSE: &str = "net/ipv4/vs/conn_reuse_mode";
+const REUSE: Setting = Setting::useful(
+    "net/ipv4/vs/conn_reuse_mode",
+    0,
+    "connections from a port that was used before take a second",
+);
 const REUSE_IS_CHEAP: (u32, u32) = (5, 9);
 
 /// Whether netfilter sees what a bridge passes on between its own ports, by either family.
 const BRIDGE: [&str; 2] =
     ["/proc/sys/net/bridge/bridge-nf-call-iptables", "/proc/sys/net/bridge/bridge-nf-call-ip6tables"];
 
-/// Makes them. Gives how many had another value.
-pub(super) fn make(host: &Host, strict_arp: bool) -> Result<usize, HostError> {
+/// Makes them in a proxy that runs, and remembers what it has said.
+#[derive(Debug, Default)]
+pub(crate) struct Settings {
+    told: BTreeSet<&'static str>,
+}
+
+impl Settings {
+    /// Makes those that differ. Gives how many did.
+    ///
+    /// Each that cannot be made is told once, and whatever comes of that.
+    ///
+    /// # Errors
+    /// The first that cannot be made and without which Services are not served.
+    pub(super) fn make(&mut self, host: &Host, strict_arp: bool) -> Result<usize, HostError> {
+        let Made { count, failed } = make(host, strict_arp);
+        let mut missing = None;
+        for (setting, error) in failed {
+            if self.told.insert(setting.path) {
+                tell(&setting, &error);
+            }
+            if setting.weight == Weight::Needed {
+                missing.get_or_insert(error);
+            }
+        }
+        missing.map_or(Ok(count), Err)
+    }
+}
+
+/// Makes them once, all of them.
+///
+/// # Errors
+/// The first that cannot be made. Each is told.
+pub(crate) fn make_all(host: &Host, strict_arp: bool) -> Result<(), HostError> {
+    let Made { count: _, failed } = make(host, strict_arp);
+    for (setting, error) in &failed {
+        tell(setting, error);
+    }
+    failed.into_iter().next().map_or(Ok(()), |(_, error)| Err(error))
+}
+
+/// What came of it.
+struct Made {
+    /// How many had another value, and now have the one wanted.
+    count: usize,
+    failed: Vec<(Setting, HostError)>,
+}
+
+fn make(host: &Host, strict_arp: bool) -> Made {
     let strict = if strict_arp { &STRICT_ARP[..] } else { &[] };
-    let reuse = release().filter(|release| *release < REUSE_IS_CHEAP).map(|_| (REUSE, 0));
-    let mut made = 0;
-    for (path, value) in ALWAYS.iter().chain(strict).copied().chain(reuse) {
-        let tuned = host.set_sysctl(path, value);
+    let reuse = release().filter(|release| *release < REUSE_IS_CHEAP).map(|_| REUSE);
+    let mut made = Made { count: 0, failed: Vec::new() };
+    for setting in ALWAYS.iter().chain(strict).copied().chain(reuse) {
+        let tuned = host.set_sysctl(setting.path, setting.value);
         match tuned.outcome {
             Outcome::Kept => {}
             Outcome::Set { from, to } => {
                 tracing::info!(sysctl = tuned.sysctl, from, to, "sysctl was set");
-                made += 1;
+                made.count += 1;
             }
-            Outcome::Failed(error) => return Err(error),
+            Outcome::Failed(error) => made.failed.push((setting, error)),
         }
     }
-    Ok(made)
+    made
+}
+
+fn tell(setting: &Setting, error: &HostError) {
+    let err = error_chain(error);
+    match setting.weight {
+        Weight::Needed => tracing::error!(err, "Services are not served without this setting"),
+        Weight::Useful(without) => tracing::warn!(err, without, "Services are served without this setting"),
+    }
+}
+
+/// Sets the time-outs of IPVS that are configured. Failing to changes nothing else, and so is only told.
+pub(crate) fn set_timeouts(servers: &mut Servers, wanted: Timeouts) {
+    if wanted == Timeouts::default() {
+        return;
+    }
+    if let Err(error) = servers.set_timeouts(wanted) {
+        tracing::error!(error = error_chain(&error), "time-outs of IPVS were not set");
+    }
 }
 
 /// Says so if pods on one bridge would not reach each other through a Service.
@@ -68,13 +183,4 @@ fn parse(release: &str) -> Option<(u32, u32)> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn versions_are_compared_by_number() {
-        assert_eq!(parse("5.10.0-32-cloud-amd64\n"), Some((5, 10)));
-        assert!(parse("5.10.0").unwrap() > REUSE_IS_CHEAP && parse("4.19").unwrap() < REUSE_IS_CHEAP);
-        assert_eq!(parse("unknown"), None);
-    }
-}
+mod tests;
