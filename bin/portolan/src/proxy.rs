@@ -56,7 +56,8 @@ pub(crate) struct Start {
 /// How much is to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Extent {
-    /// Only what needs privileges beyond `CAP_NET_ADMIN` (`--init-only`), and then end.
+    /// Only what needs privileges beyond `CAP_NET_ADMIN` (`--init-only`): settings of connection tracking and of the
+    /// mode, and then end.
     Privileged,
     /// Forward packets.
     Everything,
@@ -90,11 +91,10 @@ async fn serve(config: &Config, registry: &Registry, start: Start) -> anyhow::Re
         }
     };
     let host = Host::new();
-    tuning::apply(&host, config);
     if start.extent == Extent::Privileged {
-        info!("what needs privileges is done");
-        return Ok(());
+        return prepare_host(&host, config, ready.factory.as_ref()).await;
     }
+    tuning::apply(&host, config);
     tuning::apply_oom_score(&host, config);
     let families = served_families(config, &host)?;
     let Ready { metrics, source, events, factory } = ready;
@@ -105,6 +105,20 @@ async fn serve(config: &Config, registry: &Registry, start: Start) -> anyhow::Re
     let mut parts = Parts::new();
     let sync = setup.start(source, reread, &mut parts)?;
     wait(&mut signals, sync, &mut parts, &setup.events).await
+}
+
+/// Makes the settings of the host, as `--init-only` asks: all that can be made, whatever becomes of the others.
+///
+/// # Errors
+/// One is not as wanted, and cannot be made.
+async fn prepare_host(host: &Host, config: &Config, factory: &dyn BackendFactory) -> anyhow::Result<()> {
+    let tracking = tuning::require(host, config).context("cannot set up connection tracking");
+    let mode = factory.mode();
+    let prepared = factory.prepare_host(&config.node()).await;
+    let prepared = prepared.with_context(|| format!("cannot prepare the host for {mode} mode"));
+    tracking.and(prepared)?;
+    info!(%mode, "what needs privileges is done");
+    Ok(())
 }
 
 /// What had to be found out before anything starts.

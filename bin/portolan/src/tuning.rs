@@ -3,20 +3,42 @@
 
 use portolan_config::Config;
 use portolan_core::backend::error_chain;
-use portolan_host::{Host, Outcome, Tuned};
+use portolan_host::{Host, HostError, Outcome, Tuned};
 use portolan_sync::DETAIL;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 /// Sets what `config` asks for. What cannot be set is a warning: in a container without privileges that
 /// is the rule, and forwarding does not depend on it.
 pub(crate) fn apply(host: &Host, config: &Config) {
+    for problem in failures(host, config) {
+        warn!(err = error_chain(&problem), "cannot be set");
+    }
+}
+
+/// The same for `--init-only`, which is there to set it.
+///
+/// # Errors
+/// The first that cannot be set; the others are set, and each that cannot be is logged.
+pub(crate) fn require(host: &Host, config: &Config) -> Result<(), HostError> {
+    let mut first = None;
+    for problem in failures(host, config) {
+        error!(err = error_chain(&problem), "cannot be set");
+        first.get_or_insert(problem);
+    }
+    first.map_or(Ok(()), Err)
+}
+
+/// Sets what connection tracking is to be like. Gives what cannot be set.
+fn failures(host: &Host, config: &Config) -> Vec<HostError> {
+    let mut failures = Vec::new();
     for Tuned { sysctl, outcome } in host.tune_conntrack(&config.conntrack) {
         match outcome {
             Outcome::Kept => {}
             Outcome::Set { from, to } => info!(sysctl, from, to, "changed"),
-            Outcome::Failed(problem) => warn!(sysctl, err = error_chain(&problem), "cannot be set"),
+            Outcome::Failed(problem) => failures.push(problem),
         }
     }
+    failures
 }
 
 /// Sets the process's own score. kube-proxy mentions a failure at `-v 2` only.
