@@ -6,11 +6,12 @@ use portolan_core::{
     ApplyReport, BackendError, ChangeSet, IpFamily, NodePlan, ProxyBackend, ProxyMode, ServicePort,
     ServicePortName,
 };
-use portolan_host::{Host, Outcome};
+use portolan_host::Host;
 
 use crate::compare::{Comparison, Differences, MOST_DELETIONS};
 use crate::digest::Digester;
 use crate::edit::{Edit, Rules};
+use crate::localnet;
 use crate::names::{Chain, Fixed, Table};
 use crate::options::{Counters, Options};
 use crate::render::{Context, LARGE};
@@ -18,9 +19,6 @@ use crate::session::{Failure, Refusals, Session};
 use crate::tables::Tables;
 use crate::unit::{Groups, Unit, removal_rank};
 use crate::writer::Writer;
-
-/// Lets packets for loopback addresses be routed, without which node ports do not answer there.
-const ROUTE_LOCALNET: &str = "net/ipv4/conf/all/route_localnet";
 
 /// When so many lines have come to the top of the lists, the most important ones are put there again.
 const MANY_LINES: usize = 100;
@@ -284,12 +282,7 @@ fn endpoints(port: &ServicePort) -> usize {
 }
 
 fn route_localnet(host: Option<&Host>) {
-    let Some(host) = host else { return };
-    match host.set_sysctl(ROUTE_LOCALNET, 1).outcome {
-        Outcome::Kept => {}
-        Outcome::Set { .. } => tracing::info!("set {ROUTE_LOCALNET} so that node ports answer on loopback"),
-        Outcome::Failed(error) => {
-            tracing::warn!(error = error_chain(&error), "node ports may not answer on loopback addresses");
-        }
+    if let Some(Err(error)) = host.map(localnet::route) {
+        tracing::warn!(error = error_chain(&error), "node ports may not answer on loopback addresses");
     }
 }
