@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use portolan_backend_iptables::options::{INVALID_DROPPED, LOCALHOST_ACCEPTED};
 use portolan_config::Config;
 use portolan_core::backend::{Figure, FigureKind, error_chain};
 use portolan_core::{BackendFactory, IpFamily, ProxyMode};
@@ -52,13 +53,26 @@ impl Numbers {
         for family in &self.families {
             self.metrics.sync.lag(&family.to_string(), self.health.lag(*family));
         }
-        for Figure { what, kind, value } in self.factory.figures() {
+        self.fetch_figures();
+        self.metrics.render().map_err(|problem| error_chain(&problem))
+    }
+
+    /// What the mode tells of itself. Kube-proxy has metrics of its own for some of that.
+    fn fetch_figures(&self) {
+        let mut figures = self.factory.figures();
+        if self.factory.mode() == ProxyMode::IPTABLES {
+            let mut take = |name| {
+                let at = figures.iter().position(|figure| figure.what == name)?;
+                Some(figures.swap_remove(at).value)
+            };
+            self.metrics.iptables.packets_counted(take(INVALID_DROPPED), take(LOCALHOST_ACCEPTED));
+        }
+        for Figure { what, kind, value } in figures {
             match kind {
                 FigureKind::Current => self.metrics.mode.current(what, value),
                 FigureKind::Total => self.metrics.mode.total(what, value),
             }
         }
-        self.metrics.render().map_err(|problem| error_chain(&problem))
     }
 }
 

@@ -1,5 +1,7 @@
 //! The backend itself: complete comparisons, single changes, and what to do when a program says no.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use portolan_core::backend::{Scope, error_chain};
 use portolan_core::{
@@ -13,6 +15,7 @@ use crate::digest::Digester;
 use crate::edit::{Edit, Rules};
 use crate::localnet;
 use crate::names::{Chain, Fixed, Table};
+use crate::nfacct::Counting;
 use crate::options::{Counters, Options};
 use crate::render::{Context, LARGE};
 use crate::session::{Failure, Refusals, Session};
@@ -38,6 +41,8 @@ pub struct IptablesBackend<T> {
     digester: Digester,
     /// Whose sysctls are set.
     host: Option<Host>,
+    /// Told which counters the rules name.
+    counting: Arc<Counting>,
     /// What the tables hold; unknown at first and after any failure.
     loaded: Option<Loaded>,
 }
@@ -52,13 +57,20 @@ struct Loaded {
 impl<T: Tables> IptablesBackend<T> {
     /// A backend that knows nothing of the tables yet.
     pub fn new(family: IpFamily, tables: T, options: Options) -> Self {
-        Self { tables, family, options, digester: Digester::default(), host: None, loaded: None }
+        let (digester, counting) = (Digester::default(), Arc::default());
+        Self { tables, family, options, digester, host: None, counting, loaded: None }
     }
 
     /// Also sets the sysctl of this host that lets node ports answer on loopback addresses.
     #[must_use]
     pub fn with_host(self, host: Host) -> Self {
         Self { host: Some(host), ..self }
+    }
+
+    /// Tells `counting` which counters the rules in force name.
+    #[must_use]
+    pub(crate) fn with_counting(self, counting: Arc<Counting>) -> Self {
+        Self { counting, ..self }
     }
 
     /// Whoever keeps the tables.
@@ -79,6 +91,7 @@ impl<T: Tables> IptablesBackend<T> {
         let writer = Writer { digester: &self.digester, cx: &cx, plan };
         let mut session = Session::new(&mut self.tables, writer, Refusals::LeaveOut);
         session.base(&found.base)?;
+        self.counting.set(self.family, self.options.counters);
         if self.options.serves_loopback(self.family, &plan.node.node_port_addresses) {
             route_localnet(self.host.as_ref());
         }

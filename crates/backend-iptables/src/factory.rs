@@ -1,16 +1,17 @@
 //! Makes iptables backends, and finds out whether the programs work here. Sets the one sysctl that they need.
 
 use std::fs;
+use std::sync::Arc;
 
 use async_trait::async_trait;
-use portolan_core::backend::error_chain;
+use portolan_core::backend::{Figure, error_chain};
 use portolan_core::node::{NodeConfig, NodePortSelection};
 use portolan_core::{BackendError, BackendFactory, IpFamily, ProbeFailure, ProxyBackend, ProxyMode};
 use portolan_host::{Host, iptables};
 
 use crate::backend::IptablesBackend;
 use crate::localnet;
-use crate::nfacct;
+use crate::nfacct::{self, Counting};
 use crate::options::Options;
 use crate::programs::{self, Programs};
 
@@ -36,12 +37,13 @@ impl Default for Settings {
 #[derive(Debug, Default)]
 pub struct IptablesFactory {
     settings: Settings,
+    counting: Arc<Counting>,
 }
 
 impl IptablesFactory {
     /// A factory that has looked at nothing yet.
     pub fn new(settings: Settings) -> Self {
-        Self { settings }
+        Self { settings, counting: Arc::default() }
     }
 
     /// Whether node ports answer on loopback addresses, as far as can be told without the Node: its own
@@ -110,7 +112,14 @@ impl BackendFactory for IptablesFactory {
             variant = %programs.variant(),
             "rules are written by iptables"
         );
-        Ok(Box::new(IptablesBackend::new(family, programs, self.options()).with_host(Host::new())))
+        let backend = IptablesBackend::new(family, programs, self.options());
+        Ok(Box::new(backend.with_host(Host::new()).with_counting(Arc::clone(&self.counting))))
+    }
+
+    /// Packets that counters of nfacct have counted, by [their names](crate::options); those that rules in
+    /// force do not count with are left out.
+    fn figures(&self) -> Vec<Figure> {
+        self.counting.figures()
     }
 
     /// Without the programs: those that wrote the rules may be gone.

@@ -7,6 +7,8 @@ use prometheus::{
     GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
 };
 
+use crate::told::Told;
+
 /// Why metrics cannot be defined or shown.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -121,6 +123,12 @@ impl<'a> Definition<'a> {
     ) -> Result<IntCounterVec, MetricsError> {
         let described = self.describe("counter", labels, &[]);
         self.publish(definitions, IntCounterVec::new(self.opts(), labels), described)
+    }
+
+    /// A number that only grows, and somebody else counts; absent at first.
+    pub(crate) fn told(self, definitions: &Definitions) -> Result<Told, MetricsError> {
+        let described = self.describe("counter", &[], &[]);
+        self.publish(definitions, Told::with_opts(self.opts()), described)
     }
 
     /// A number that comes and goes.

@@ -4,6 +4,7 @@ use prometheus::{GaugeVec, IntCounterVec};
 
 use crate::definition::{Definition, Definitions, MetricsError, number};
 use crate::sync::IP_FAMILY;
+use crate::told::Told;
 
 /// About the iptables mode; nothing is shown in any other.
 #[derive(Clone, Debug)]
@@ -12,14 +13,15 @@ pub struct IptablesMetrics {
     last: GaugeVec,
     restore_failures: IntCounterVec,
     partial_restore_failures: IntCounterVec,
-    invalid_dropped: IntCounterVec,
-    localhost_accepted: IntCounterVec,
+    invalid_dropped: Told,
+    localhost_accepted: Told,
 }
 
 impl IptablesMetrics {
     pub(crate) fn define(definitions: &Definitions) -> Result<Self, MetricsError> {
         let gauges = |name, help| Definition::alpha(name, help).gauges(definitions, &["table", IP_FAMILY[0]]);
-        let counters = |name, help, labels| Definition::alpha(name, help).counters(definitions, labels);
+        let counters = |name, help| Definition::alpha(name, help).counters(definitions, IP_FAMILY);
+        let told = |name, help| Definition::alpha(name, help).told(definitions);
         Ok(Self {
             rules: gauges(
                 "kubeproxy_sync_proxy_rules_iptables_total",
@@ -32,22 +34,18 @@ impl IptablesMetrics {
             restore_failures: counters(
                 "kubeproxy_sync_proxy_rules_iptables_restore_failures_total",
                 "Failed runs of iptables-restore",
-                IP_FAMILY,
             )?,
             partial_restore_failures: counters(
                 "kubeproxy_sync_proxy_rules_iptables_partial_restore_failures_total",
                 "Failed runs of iptables-restore with changed rules only, after each of which all are written",
-                IP_FAMILY,
             )?,
-            invalid_dropped: counters(
+            invalid_dropped: told(
                 "kubeproxy_iptables_ct_state_invalid_dropped_packets_total",
                 "Packets dropped because connection tracking took them for invalid",
-                &[],
             )?,
-            localhost_accepted: counters(
+            localhost_accepted: told(
                 "kubeproxy_iptables_localhost_nodeports_accepted_packets_total",
                 "Packets to node ports on loopback addresses",
-                &[],
             )?,
         })
     }
@@ -76,14 +74,10 @@ impl IptablesMetrics {
         self.partial_restore_failures.with_label_values(&[family]).inc();
     }
 
-    /// The kernel has counted so many packets so far: dropped as invalid, and sent to node
-    /// ports on loopback addresses. Never called where it cannot count them (`nfacct`).
-    pub fn packets_counted(&self, invalid_dropped: u64, localhost_accepted: u64) {
-        for (counter, total) in
-            [(&self.invalid_dropped, invalid_dropped), (&self.localhost_accepted, localhost_accepted)]
-        {
-            let counter = counter.with_label_values::<&str>(&[]);
-            counter.inc_by(total.saturating_sub(counter.get()));
-        }
+    /// The kernel has counted so many packets so far: dropped as invalid, and sent to node ports on loopback
+    /// addresses. `None` where it does not count them (`nfacct`): the metric is then absent.
+    pub fn packets_counted(&self, invalid_dropped: Option<u64>, localhost_accepted: Option<u64>) {
+        self.invalid_dropped.tell(invalid_dropped);
+        self.localhost_accepted.tell(localhost_accepted);
     }
 }

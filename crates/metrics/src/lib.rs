@@ -25,6 +25,7 @@ mod probes;
 mod process;
 mod source;
 mod sync;
+mod told;
 
 use std::sync::Arc;
 

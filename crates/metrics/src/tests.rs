@@ -43,7 +43,7 @@ fn observed() -> Metrics {
     metrics.iptables.rules("IPv4", "nat", 90, 8);
     metrics.iptables.restore_failed("IPv4");
     metrics.iptables.partial_restore_failed("IPv4");
-    metrics.iptables.packets_counted(6, 7);
+    metrics.iptables.packets_counted(Some(6), Some(7));
     metrics.features([("ComponentFlagz", "BETA", true), ("NFTablesProxyMode", "", false)]);
     metrics
 }
