@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
 use portolan_config::{Config, Source};
 use portolan_conntrack::Conntrack;
 use portolan_core::node::DetectLocal;
-use portolan_core::{BackendError, BackendFactory, IpFamily, PerFamily, Registry, State};
+use portolan_core::{BackendError, BackendFactory, IpFamily, PerFamily, ProxyMode, Registry, State};
 use portolan_health::Health;
 use portolan_health::service_health::ServiceHealth;
 use portolan_health::status::Status;
@@ -162,7 +162,8 @@ impl Setup<'_> {
         observer: Observer,
     ) -> impl FnOnce() -> Result<SyncLoop, BackendError> + Send + use<> {
         let (factory, families) = (Arc::clone(self.factory), self.families.clone());
-        let (node, settings) = (self.config.node(), sync_settings(self.config, self.started));
+        let settings = sync_settings(self.config, &factory.mode(), self.started);
+        let node = self.config.node();
         move || {
             let backends = families.iter().map(|family| Ok((*family, factory.create(*family)?)));
             let backends = backends.collect::<Result<Vec<_>, BackendError>>()?;
@@ -177,11 +178,31 @@ impl Setup<'_> {
 }
 
 /// A folder of manifests need not have a Node, so nobody waits for one there.
-fn sync_settings(config: &Config, started: SystemTime) -> SyncSettings {
+fn sync_settings(config: &Config, mode: &ProxyMode, started: SystemTime) -> SyncSettings {
     let node_wait = match (&config.source, config.node().detect_local) {
         (Source::Manifests(_), _) => None,
         (Source::Api(_), DetectLocal::NodeCidr) => Some(NodeWait::POD_CIDR),
         (Source::Api(_), _) => Some(NodeWait::ADDRESS),
     };
-    SyncSettings { node_wait, ..SyncSettings::new(config.sync.min, config.sync.max, started) }
+    let settings = SyncSettings::new(config.sync.min, config.sync.max, started);
+    SyncSettings { node_wait, full_period: full_period(mode, &settings), ..settings }
+}
+
+/// How often everything is compared. Whether others took away one of many virtual servers, or a member of a set, shows
+/// only then, so it is as often in the ipvs mode as kube-proxy does it there.
+fn full_period(mode: &ProxyMode, settings: &SyncSettings) -> Duration {
+    if *mode == ProxyMode::IPVS { settings.sync_period } else { settings.full_period }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_is_compared_in_each_period_in_ipvs_mode_and_every_hour_in_others() {
+        let half_a_minute = Duration::from_secs(30);
+        let settings = SyncSettings::new(Duration::ZERO, half_a_minute, SystemTime::UNIX_EPOCH);
+        assert_eq!(full_period(&ProxyMode::IPVS, &settings), half_a_minute);
+        assert_eq!(full_period(&ProxyMode::NFTABLES, &settings), Duration::from_secs(3600));
+    }
 }
