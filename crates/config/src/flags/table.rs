@@ -155,7 +155,7 @@ static NODE: [Flag; 14] = [
     flag(
         "conntrack-tcp-be-liberal",
         |b| &mut b.config.conntrack.tcp_be_liberal,
-        "count packets outside the TCP window as part of their connection",
+        "count packets outside the TCP window as part of their connection; the rule of mode iptables against them goes after a restart",
     ),
     flag(
         "conntrack-udp-timeout",
