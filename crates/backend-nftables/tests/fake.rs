@@ -35,6 +35,8 @@ mod model;
 mod scenarios;
 #[path = "fake/split.rs"]
 mod split;
+#[path = "fake/timed.rs"]
+mod timed;
 #[path = "fake/work.rs"]
 mod work;
 

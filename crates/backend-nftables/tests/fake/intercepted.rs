@@ -1,5 +1,8 @@
 //! Tables that let a test see, or do, something at the very moment of a commit or a reading.
 
+use std::collections::VecDeque;
+use std::time::Duration;
+
 use portolan_nft::{Commit, DumpedSet, NftError, Table, TableDump, Transaction};
 
 use super::*;
@@ -15,6 +18,8 @@ pub(crate) struct Intercepted {
     pub(crate) before_commit: OnCommit,
     /// Called after each commit that was taken.
     pub(crate) after_commit: OnCommit,
+    /// How long the kernel took for the next commits that are taken; no time for those beyond.
+    pub(crate) took: VecDeque<Duration>,
     /// Called with what is read of one set, before the reader gets it.
     pub(crate) reading: OnReading,
     /// The same with what is read of a whole table.
@@ -30,6 +35,7 @@ impl Intercepted {
             tables,
             before_commit: Box::new(|_, _| {}),
             after_commit: Box::new(|_, _| {}),
+            took: VecDeque::new(),
             reading: Box::new(|_| {}),
             reading_all: Box::new(|_| {}),
             is_unsteady: false,
@@ -40,7 +46,10 @@ impl Intercepted {
 impl Tables for Intercepted {
     fn commit(&mut self, transaction: &Transaction) -> Result<Commit, NftError> {
         (self.before_commit)(&mut self.tables, transaction);
-        let commit = self.tables.commit(transaction)?;
+        let mut commit = self.tables.commit(transaction)?;
+        if let Some(took) = self.took.pop_front() {
+            commit.kernel = took;
+        }
         (self.after_commit)(&mut self.tables, transaction);
         Ok(commit)
     }
