@@ -30,10 +30,12 @@ const MAX_UNUSED_CLASSES: usize = 64;
 /// only rule.
 const CANARY: &str = "nat-prerouting";
 
+/// Tells the time: the system's, or a test's.
+pub type Clock = Arc<dyn Fn() -> Instant + Send + Sync>;
+
 /// Keeps one family's table equal to the plan.
 ///
 /// The families may share one [`Tables`], as they do in the kernel.
-#[derive(Debug)]
 pub struct NftablesBackend<T> {
     tables: Arc<Mutex<T>>,
     layout: Layout,
@@ -41,6 +43,8 @@ pub struct NftablesBackend<T> {
     loaded: Option<Loaded>,
     /// The most elements in one transaction.
     limit: usize,
+    /// For what is said of long loads.
+    clock: Clock,
 }
 
 /// What a complete comparison starts from.
@@ -52,7 +56,8 @@ struct Found {
 impl<T: Tables> NftablesBackend<T> {
     /// A backend that knows nothing of the kernel's state yet.
     pub fn new(family: IpFamily, tables: Arc<Mutex<T>>) -> Self {
-        Self { tables, layout: Layout::new(family), loaded: None, limit: MAX_ELEMENTS }
+        let (layout, clock) = (Layout::new(family), Arc::new(Instant::now));
+        Self { tables, layout, loaded: None, limit: MAX_ELEMENTS, clock }
     }
 
     /// Adds and removes at most this many elements in one transaction, two at least.
@@ -61,6 +66,12 @@ impl<T: Tables> NftablesBackend<T> {
     #[must_use]
     pub fn with_transaction_limit(self, elements: usize) -> Self {
         Self { limit: elements, ..self }
+    }
+
+    /// The same by another clock.
+    #[must_use]
+    pub fn with_clock(self, clock: Clock) -> Self {
+        Self { clock, ..self }
     }
 
     fn tables(&self) -> MutexGuard<'_, T> {
@@ -81,19 +92,19 @@ impl<T: Tables> NftablesBackend<T> {
     fn load(&mut self, plan: &NodePlan) -> Result<ApplyReport, BackendError> {
         let mut report = ApplyReport { scope: Scope::Full, ..ApplyReport::default() };
         let table = self.layout.table();
-        let mut progress = Progress::new(plan.service_ports.len(), Instant::now());
+        let mut progress = Progress::new(plan.service_ports.len(), (self.clock)());
         let Found { dump, owner_persist } = self.read()?;
         // From here on what was known may no longer hold.
         self.loaded = None;
         refuse_foreign_owner(dump.as_ref())?;
-        progress.read(&table, dump.as_ref(), Instant::now());
+        progress.read(&table, dump.as_ref(), (self.clock)());
         let mut load = Load::begin(&self.layout, self.limit, plan, dump, owner_persist);
         for (before, name) in plan.names_by_importance().into_iter().enumerate() {
             load.add(name, &plan.service_ports[name]);
             let full = load.full_batches();
             if !full.is_empty() {
                 self.commit(full, &mut report)?;
-                progress.committed(&table, before + 1, Instant::now());
+                progress.committed(&table, before + 1, (self.clock)());
             }
         }
         let Finished { mut loaded, transactions, purges } = load.finish();

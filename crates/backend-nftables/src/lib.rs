@@ -51,5 +51,5 @@ pub mod slots;
 mod sticky;
 mod structure;
 
-pub use backend::NftablesBackend;
+pub use backend::{Clock, NftablesBackend};
 pub use factory::NftablesFactory;

@@ -1,6 +1,7 @@
-//! What is told of the time that commits take.
+//! What is told of the time that commits take: the longest in the report, and where a long load is in the log.
 
-use std::time::Duration;
+use std::io;
+use std::time::{Duration, Instant};
 
 use portolan_core::ApplyReport;
 use portolan_core::Protocol::Tcp;
@@ -13,6 +14,21 @@ use super::*;
 const SERVICES: u32 = 12;
 /// Three Services fill a transaction.
 const LIMIT: usize = 12;
+
+/// Where all families' time is kept; it passes when a test says so.
+#[derive(Clone, Default)]
+struct Passed(Arc<Mutex<Duration>>);
+
+impl Passed {
+    fn pass(&self, time: Duration) {
+        *self.0.lock().unwrap() += time;
+    }
+
+    fn clock(&self) -> portolan_backend_nftables::Clock {
+        let (began, passed) = (Instant::now(), self.clone());
+        Arc::new(move || began + *passed.0.lock().unwrap())
+    }
+}
 
 fn web(number: u32, endpoints: std::ops::Range<u32>) -> [Event; 2] {
     let pods = slice(&format!("ns/web{number}-1"), &format!("web{number}")).port("", Tcp, 8080);
@@ -33,11 +49,12 @@ fn empty() -> Arc<Mutex<Intercepted>> {
 /// A process that knows some Services and has applied nothing.
 fn process(
     tables: &Arc<Mutex<Intercepted>>,
+    time: &Passed,
     events: impl IntoIterator<Item = Event>,
 ) -> Process<NftablesBackend<Intercepted>> {
     Process::start(config(), events, |family| {
         let backend = NftablesBackend::new(family, Arc::clone(tables));
-        backend.with_transaction_limit(LIMIT)
+        backend.with_transaction_limit(LIMIT).with_clock(time.clock())
     })
 }
 
@@ -55,10 +72,19 @@ fn apply_in(
     report
 }
 
+/// The lines that `work` logs.
+fn logged(work: impl FnOnce()) -> Vec<String> {
+    let (reader, writer) = io::pipe().unwrap();
+    let subscriber = tracing_subscriber::fmt().without_time().with_target(false).with_ansi(false);
+    // Whoever collects is gone after the work, and with it the only end that is written to.
+    tracing::subscriber::with_default(subscriber.with_writer(Arc::new(writer)).finish(), work);
+    io::read_to_string(reader).unwrap().lines().map(|line| line.trim().to_owned()).collect()
+}
+
 #[test]
 fn the_longest_transaction_reported_is_one_commit_and_not_all_of_them() {
     let tables = empty();
-    let mut process = process(&tables, webs());
+    let mut process = process(&tables, &Passed::default(), webs());
     let load = apply_in(&mut process, &tables, &[3, 4, 9, 5]);
     assert_eq!(load.longest_transaction, Duration::from_millis(9));
 
@@ -66,4 +92,32 @@ fn the_longest_transaction_reported_is_one_commit_and_not_all_of_them() {
     process.handle(web(1, 1..15));
     let change = apply_in(&mut process, &tables, &[2, 1]);
     assert_eq!(change.longest_transaction, Duration::from_millis(2));
+}
+
+#[test]
+fn a_load_in_several_transactions_says_how_far_it_is() {
+    let (tables, time) = (empty(), Passed::default());
+    let kernel = time.clone();
+    tables.lock().unwrap().after_commit = Box::new(move |_, _| kernel.pass(Duration::from_millis(600)));
+    let mut process = process(&tables, &time, webs());
+    let lines = logged(|| _ = apply_in(&mut process, &tables, &[0; 4]));
+    assert_eq!(
+        lines,
+        [
+            "INFO loading service ports table=ip portolan loaded=6 of=12 since=1.2s",
+            "INFO loading service ports table=ip portolan loaded=12 of=12 since=2.4s",
+        ],
+        "nothing after 0.6 s, nor 0.6 s after the last word"
+    );
+}
+
+#[test]
+fn a_table_that_takes_long_to_read_back_is_told_of_with_its_size() {
+    let (tables, time) = (empty(), Passed::default());
+    apply_in(&mut process(&tables, &time, webs()), &tables, &[0; 4]);
+    let kernel = time.clone();
+    tables.lock().unwrap().reading_all = Box::new(move |_| kernel.pass(Duration::from_secs(3)));
+    let mut process = process(&tables, &time, webs());
+    let lines = logged(|| _ = apply_in(&mut process, &tables, &[]));
+    assert_eq!(lines, ["INFO the table is read back table=ip portolan elements=48 took=3s"]);
 }
