@@ -45,6 +45,16 @@ impl Host {
         Tuned { sysctl, outcome }
     }
 
+    /// What the sysctl at `path` below `/proc/sys` holds.
+    ///
+    /// # Errors
+    /// There is none, it cannot be read, or it holds no whole number.
+    pub fn sysctl(&self, path: &str) -> Result<i64, HostError> {
+        let name = format!("/proc/sys/{path}");
+        let text = fs::read_to_string(self.path(&name));
+        number(&name, &text.map_err(|source| HostError::Unreadable { file: name.clone(), source })?)
+    }
+
     /// Sets how readily the kernel kills this process when memory is short: from -1000, never, to 1000.
     ///
     /// # Errors
@@ -77,17 +87,22 @@ impl Host {
     fn number_to_set(&self, name: &str, wanted: i64) -> Result<i64, HostError> {
         let text = fs::read_to_string(self.path(name))
             .map_err(|source| HostError::of_read_before_write(name, wanted, source))?;
-        text.trim().parse().map_err(|_not_a_number| HostError::Unexpected {
-            file: name.to_owned(),
-            found: text.trim().to_owned(),
-            expected: "a whole number",
-        })
+        number(name, &text)
     }
 
     fn write_number(&self, name: &str, value: i64) -> Result<(), HostError> {
         write_existing(&self.path(name), &value.to_string())
             .map_err(|source| HostError::of_write(name, value, source))
     }
+}
+
+/// The number that the file `name` holds.
+fn number(name: &str, text: &str) -> Result<i64, HostError> {
+    text.trim().parse().map_err(|_not_a_number| HostError::Unexpected {
+        file: name.to_owned(),
+        found: text.trim().to_owned(),
+        expected: "a whole number",
+    })
 }
 
 /// Writes in one call, for the kernel takes each for a whole value, and never makes a file.

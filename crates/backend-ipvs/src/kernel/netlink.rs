@@ -97,10 +97,11 @@ impl Netlink {
 
 impl Kernel for Netlink {
     fn prepare(&mut self) -> Result<usize, KernelError> {
-        let mut made = self.settings.make(&Host::new(), self.options.strict_arp)?;
+        let host = Host::new();
+        let mut made = self.settings.make(&host, self.options.strict_arp)?;
         if !self.is_prepared {
             settings::set_timeouts(&mut self.servers, self.options.timeouts);
-            settings::warn_of_bridges();
+            settings::warn_of_bridges(&host);
             self.is_prepared = true;
         }
         made += self.prepare_device()?;

@@ -74,8 +74,7 @@ const REUSE: Setting = Setting::useful(
 const REUSE_IS_CHEAP: (u32, u32) = (5, 9);
 
 /// Whether netfilter sees what a bridge passes on between its own ports, by either family.
-const BRIDGE: [&str; 2] =
-    ["/proc/sys/net/bridge/bridge-nf-call-iptables", "/proc/sys/net/bridge/bridge-nf-call-ip6tables"];
+const BRIDGE: [&str; 2] = ["net/bridge/bridge-nf-call-iptables", "net/bridge/bridge-nf-call-ip6tables"];
 
 /// Makes them in a proxy that runs, and remembers what it has said.
 #[derive(Debug, Default)]
@@ -161,15 +160,19 @@ pub(crate) fn set_timeouts(servers: &mut Servers, wanted: Timeouts) {
 }
 
 /// Says so if pods on one bridge would not reach each other through a Service.
-pub(super) fn warn_of_bridges() {
-    for file in BRIDGE {
-        if std::fs::read_to_string(file).is_ok_and(|value| value.trim() == "0") {
-            tracing::warn!(
-                file,
-                "pods on one bridge do not reach each other through Services while this setting is 0"
-            );
-        }
+pub(super) fn warn_of_bridges(host: &Host) {
+    for sysctl in passed_by(host) {
+        tracing::warn!(
+            sysctl,
+            "pods on one bridge do not reach each other through Services while this setting is 0"
+        );
     }
+}
+
+/// Those of [`BRIDGE`] by which netfilter does not see it. Without the module that has them nobody can tell whether
+/// there will be bridges, and nothing is said.
+fn passed_by(host: &Host) -> impl Iterator<Item = &'static str> {
+    BRIDGE.into_iter().filter(|sysctl| host.sysctl(sysctl).is_ok_and(|value| value == 0))
 }
 
 /// The kernel's version, if it can be told.

@@ -90,6 +90,16 @@ fn what_is_no_number_is_quoted_and_left() {
 }
 
 #[test]
+fn a_sysctl_is_read_as_the_number_that_it_holds() {
+    let (_root, host) = host_with("net/ipv4/ip_forward", "1\n");
+    assert_eq!(host.sysctl("net/ipv4/ip_forward").unwrap(), 1);
+    let missing = host.sysctl("net/other").unwrap_err().to_string();
+    assert_eq!(missing, "cannot read /proc/sys/net/other");
+    let (_root, host) = host_with("net/names", "cubic reno\n");
+    assert!(matches!(host.sysctl("net/names"), Err(HostError::Unexpected { .. })));
+}
+
+#[test]
 fn the_oom_score_is_the_processs_own() {
     let (root, host) = host_with("net/other", "1");
     fs::create_dir_all(root.path().join("proc/self")).unwrap();

@@ -118,3 +118,15 @@ fn whoever_wants_all_settings_is_told_of_any_that_cannot_be_made() {
         assert!(others.map(|other| fake.value(other)).all(|value| value != "0"), "{path}");
     }
 }
+
+#[test]
+fn bridges_that_netfilter_does_not_look_into_are_told_of() {
+    let fake = Fake::new();
+    let told = |fake: &Fake| passed_by(&fake.host()).collect::<Vec<_>>();
+    assert!(told(&fake).is_empty(), "there are no such settings");
+    fake.set(BRIDGE[0], "1\n");
+    fake.set(BRIDGE[1], "0\n");
+    assert_eq!(told(&fake), BRIDGE[1..]);
+    fake.set(BRIDGE[0], "0\n");
+    assert_eq!(told(&fake), BRIDGE);
+}
