@@ -25,7 +25,7 @@ use portolan_sync::{Stopped, SyncThread};
 use tokio::runtime;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::logging::VerbosityHandle;
 use crate::node_address::{check_single_family, log_notes};
@@ -116,6 +116,9 @@ async fn prepare_host(host: &Host, config: &Config, factory: &dyn BackendFactory
     let mode = factory.mode();
     let prepared = factory.prepare_host(&config.node()).await;
     let prepared = prepared.with_context(|| format!("cannot prepare the host for {mode} mode"));
+    if let (Err(_), Err(problem)) = (&tracking, &prepared) {
+        error!(err = format!("{problem:#}"), "nor can this be set");
+    }
     tracking.and(prepared)?;
     info!(%mode, "what needs privileges is done");
     Ok(())

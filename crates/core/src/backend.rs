@@ -243,8 +243,8 @@ pub trait BackendFactory: Send + Sync {
     /// without; what is as wanted already is not written, by either. `node` is what is known without the API server.
     ///
     /// # Errors
-    /// A setting is not as wanted and cannot be made; the error names it. The others are made; each that cannot be is
-    /// logged, and the first returned. The process ends with that.
+    /// A setting is not as wanted and cannot be made; the error names it. Carries on past a failure and returns the
+    /// first. The process ends with that.
     async fn prepare_host(&self, _node: &NodeConfig) -> Result<(), BackendError> {
         Ok(())
     }

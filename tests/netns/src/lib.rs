@@ -23,6 +23,8 @@ mod fallback;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
+mod init_only;
+#[cfg(test)]
 mod model;
 #[cfg(test)]
 mod modes;

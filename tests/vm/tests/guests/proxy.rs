@@ -4,8 +4,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use portolan_core::IpFamily;
+use portolan_ipvs::Servers;
 use portolan_testkit::netns::{
-    Caller, ManifestFolder, Namespace, Portolan, Prober, Program, Topology, Transport, assert_ruleset_reloads,
+    Caller, EchoServer, ManifestFolder, Namespace, NetnsError, Portolan, Prober, Program, Topology,
+    Transport, assert_ruleset_reloads,
 };
 use portolan_testkit::shop::{WEB_MANIFEST, web_manifest_sockets, web_slice_manifests};
 use portolan_tests_vm::{Kernel, Vm, in_guest, proxy};
@@ -120,5 +122,113 @@ fn the_proxy_serves_by_virtual_servers() {
         assert!(served.contains("TCP  0A600050:0050 rr"), "{served}");
         assert!(served.contains("10.96.0.80/32") && served.contains("fd00:10:96::80/128"), "{served}");
         assert!(!left.contains("TCP  ") && !left.contains("kube-ipvs0"), "{left}");
+    });
+}
+
+/// A node for virtual servers whose proxy is started again and again: `--init-only` at first, and then where it may
+/// only read settings.
+struct Prepared {
+    net: Topology,
+    folder: ManifestFolder,
+    _servers: Vec<EchoServer>,
+}
+
+impl Prepared {
+    fn new() -> Self {
+        let net = Topology::routed(2).unwrap();
+        let servers = net.serve(&[8080]).unwrap();
+        let folder = ManifestFolder::create().unwrap();
+        folder.write("web.yaml", WEB_MANIFEST).unwrap();
+        folder.write("slices.yaml", &web_slice_manifests(&net, &[1, 2])).unwrap();
+        Self { net, folder, _servers: servers }
+    }
+
+    fn start(&self, more: &[&str]) -> Portolan {
+        let strict = ["--ipvs-strict-arp=true", "--ipvs-udp-timeout=77s", "--conntrack-max-per-core=0"];
+        let flags = Portolan::flags_in("ipvs", &self.folder).into_iter();
+        let more = strict.iter().chain(more).map(|flag| (*flag).to_owned());
+        Portolan::start(self.net.node(), flags.chain(more)).unwrap()
+    }
+
+    /// Runs it to its end: how that was, and what it logged.
+    fn init_only(&self) -> (Option<i32>, String) {
+        let mut proxy = self.start(&["--init-only"]);
+        let code = match proxy.wait_until("it ends", PATIENCE, |_| false).unwrap_err() {
+            NetnsError::Ended { status, .. } => status.code(),
+            other => panic!("{other}"),
+        };
+        (code, proxy.log().unwrap())
+    }
+
+    /// What a proxy logs that serves where it may only read settings.
+    fn serve(&self) -> String {
+        let mut proxy = self.start(&[]);
+        proxy.wait_synced(PATIENCE).unwrap();
+        let client = Caller::from(self.net.client()).with_patience(Duration::from_secs(20));
+        for to in web_manifest_sockets() {
+            client.connect_tcp(to).unwrap();
+        }
+        let log = proxy.log().unwrap();
+        assert!(proxy.terminate(PATIENCE).unwrap().success());
+        log
+    }
+
+    fn value(&self, sysctl: &str) -> String {
+        let read = || std::fs::read_to_string(format!("/proc/sys/net/ipv4/{sysctl}")).unwrap();
+        self.net.node().run(read).unwrap().trim().to_owned()
+    }
+}
+
+/// As a container without privileges has them.
+fn forbid_to_write_sysctls() {
+    let mount = |words: &str| Program::new("mount").args(words.split(' ')).run().unwrap();
+    mount("-o bind /proc/sys /proc/sys");
+    mount("-o remount,bind,ro /proc/sys");
+    std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap_err();
+}
+
+#[test]
+fn init_only_prepares_a_host_for_virtual_servers_that_may_only_read_settings() {
+    in_guest(ipvs::with_ipvs(machine(Kernel::Bookworm)), || {
+        let node = Prepared::new();
+        let (code, log) = node.init_only();
+        assert_eq!(code, Some(0), "{log}");
+        for sysctl in ["vs/conntrack", "vs/expire_nodest_conn", "vs/expire_quiescent_template", "ip_forward"]
+        {
+            assert_eq!(node.value(sysctl), "1", "{sysctl}: {log}");
+        }
+        assert_eq!(
+            (node.value("conf/all/arp_ignore"), node.value("conf/all/arp_announce")),
+            ("1".into(), "2".into())
+        );
+        let timeouts = node.net.node().run(|| Servers::load().unwrap().unwrap().timeouts().unwrap());
+        assert_eq!(timeouts.unwrap().udp, Duration::from_secs(77), "{log}");
+        let servers = virtual_servers(node.net.node());
+        assert!(!servers.contains("TCP  ") && !servers.contains("kube-ipvs0"), "{servers}");
+
+        forbid_to_write_sysctls();
+        let log = node.serve();
+        assert!(!log.contains("cannot set /proc/sys"), "{log}");
+    });
+}
+
+#[test]
+fn virtual_servers_serve_without_the_settings_that_they_do_not_need() {
+    in_guest(ipvs::with_ipvs(machine(Kernel::Bookworm)), || {
+        let node = Prepared::new();
+        let needed = [("net/ipv4/vs/conntrack", "1"), ("net/ipv4/ip_forward", "1")];
+        node.net.node().sysctl(&needed).unwrap();
+        forbid_to_write_sysctls();
+        let (code, log) = node.init_only();
+        assert_eq!(code, Some(1), "{log}");
+        let useful = ["vs/expire_nodest_conn", "vs/expire_quiescent_template", "conf/all/arp_ignore"];
+        let serving = node.serve();
+        for sysctl in useful {
+            let naming = format!("cannot set /proc/sys/net/ipv4/{sysctl} to ");
+            assert!(log.contains(&naming), "{sysctl}: {log}");
+            let told = serving.lines().filter(|line| line.starts_with('W') && line.contains(&naming));
+            // Once by each family.
+            assert_eq!(told.filter(|line| line.contains("--init-only")).count(), 2, "{sysctl}: {serving}");
+        }
     });
 }
