@@ -38,8 +38,9 @@ pub(crate) fn compare(
     let mut changes = Changes::new(plan.family);
     let mut present = Present::read(kernel, addresses)?;
     present.given_up = before.map(|before| before.here.elsewhere.clone()).unwrap_or_default();
-    compare_members(&loaded, &present, &mut changes);
-    compare_addresses(&loaded, &present, &mut changes);
+    present.members.iter().for_each(|(set, members)| loaded.fill.has(*set, members.len()));
+    compare_members(&mut loaded, &present, &mut changes);
+    compare_addresses(&mut loaded, &present, &mut changes);
     compare_servers(
         servers,
         &present,
@@ -112,29 +113,42 @@ fn collect(plan: &NodePlan, loaded: &mut Loaded) -> Vec<(ServerKey, Serving)> {
     servers
 }
 
-fn compare_members(loaded: &Loaded, present: &Present, changes: &mut Changes) {
-    for (set, member) in loaded.members.iter().filter(|(set, member)| !present.has(*set, member)) {
+fn compare_members(loaded: &mut Loaded, present: &Present, changes: &mut Changes) {
+    let Loaded { members: wanted, fill, .. } = loaded;
+    for (set, member) in wanted.iter().filter(|(set, member)| !present.has(*set, member)) {
+        fill.comes(*set);
         changes.member_in(*set, *member);
     }
     for (set, members) in present.members.iter().filter(|(set, _)| **set != Set::IpvsIps) {
-        for member in members.iter().filter(|member| !loaded.members.has(&(*set, **member))) {
+        for member in members.iter().filter(|member| !wanted.has(&(*set, **member))) {
+            fill.goes(*set);
             changes.member_out(*set, *member);
         }
     }
 }
 
 /// An address and its element in the filter's set belong together: where one is missing both are written.
-fn compare_addresses(loaded: &Loaded, present: &Present, changes: &mut Changes) {
+fn compare_addresses(loaded: &mut Loaded, present: &Present, changes: &mut Changes) {
+    let Loaded { addresses: wanted, fill, .. } = loaded;
     let known = |ip| present.has(Set::IpvsIps, &Member::Ip(ip));
-    for ip in loaded.addresses.iter() {
-        if !present.addresses.on_device.contains(ip) || !known(*ip) {
+    for ip in wanted.iter() {
+        let (is_known, is_there) = (known(*ip), present.addresses.on_device.contains(ip));
+        if !is_known {
+            fill.comes(Set::IpvsIps);
+        }
+        if !is_known || !is_there {
             changes.address_in(*ip);
         }
     }
     let filtered = present.members.get(&Set::IpvsIps).into_iter().flatten();
     let filtered = filtered.filter_map(|member| if let Member::Ip(ip) = member { Some(*ip) } else { None });
     let all: HashSet<_> = present.addresses.on_device.iter().copied().chain(filtered).collect();
-    all.into_iter().filter(|ip| !loaded.addresses.has(ip)).for_each(|ip| changes.address_out(ip));
+    for ip in all.into_iter().filter(|ip| !wanted.has(ip)) {
+        if known(ip) {
+            fill.goes(Set::IpvsIps);
+        }
+        changes.address_out(ip);
+    }
 }
 
 /// What servers are compared into.

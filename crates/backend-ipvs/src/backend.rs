@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use portolan_core::backend::Scope;
-use portolan_core::plan::{NodePlan, NodeSettings, ServicePort};
+use portolan_core::plan::{NodePlan, NodeSettings};
 use portolan_core::{ApplyReport, BackendError, ChangeSet, IpFamily, ProxyBackend, ProxyMode};
 use portolan_ipvs::{Carried, IpvsError, Sent, ServerChange};
 use portolan_leftovers::Part;
@@ -17,7 +17,7 @@ use crate::kernel::{Kernel, KernelError};
 use crate::refused;
 use crate::rules::{self, Reader, Rules, Written};
 use crate::state::{Loaded, Turn};
-use crate::surroundings::{HostAddresses, own_servers};
+use crate::surroundings::HostAddresses;
 use crate::wanted::Wanted;
 
 /// Tells the time: the system's, or a test's.
@@ -72,6 +72,7 @@ impl<K: Kernel> IpvsBackend<K> {
         let mut round = Round::new(Scope::Full);
         round.report.operations += self.kernel.prepare()?;
         let (mut loaded, mut changes) = adopt::compare(plan, &self.options, &mut self.kernel, before, now)?;
+        self.fit_sets(&mut loaded, &mut round);
         let present = read_rules(&mut self.kernel)?;
         let first = if present.translates() { changes.take_additions() } else { changes.take_members_in() };
         self.carry_out(&first, &mut round)?;
@@ -107,6 +108,7 @@ impl<K: Kernel> IpvsBackend<K> {
             let present = read_rules(&mut self.kernel)?;
             loaded.rules = self.write_rules(&plan.node, present, Some(&loaded.rules), &mut round)?;
         }
+        self.fit_sets(&mut loaded, &mut round);
         self.carry_out(&todo.in_order(), &mut round)?;
         self.end(loaded, plan, round, now)
     }
@@ -175,6 +177,22 @@ impl<K: Kernel> IpvsBackend<K> {
         Ok(Rules { wanted: there.wanted, printed: read_rules(&mut self.kernel)? })
     }
 
+    /// Gives sets the room that they need for what is about to come.
+    ///
+    /// Where that fails the kernel refuses what finds none, by name, and all else goes on.
+    fn fit_sets(&mut self, loaded: &mut Loaded, round: &mut Round) {
+        for (set, room) in loaded.fill.unfit() {
+            match self.kernel.fit(set, room) {
+                Ok(was_replaced) => round.report.operations += usize::from(was_replaced),
+                Err(error) => {
+                    let (set, most) = (set.name(self.family), room.most());
+                    let error = portolan_core::backend::error_chain(&error);
+                    tracing::warn!(error, set, most, "the room of an address set was not changed");
+                }
+            }
+        }
+    }
+
     fn carry_out(&mut self, changes: &[Change], round: &mut Round) -> Result<(), KernelError> {
         if changes.is_empty() {
             return Ok(());
@@ -198,7 +216,7 @@ impl<K: Kernel> IpvsBackend<K> {
         let node_ports_move = |old: &NodeSettings| old.node_port_addresses != plan.node.node_port_addresses;
         let is_load = changes.is_complete()
             || changes.old_node().is_some_and(node_ports_move)
-            || touches_node(&loaded, plan, changes)
+            || loaded.own_servers_move(plan, changes)
             || self.has_moved(&loaded)?;
         if is_load { self.load(plan, Some(&loaded)) } else { self.update(loaded, plan, changes) }
     }
@@ -223,16 +241,6 @@ impl<K: Kernel> IpvsBackend<K> {
         }
         Ok(read_rules(&mut self.kernel)? == loaded.rules.printed)
     }
-}
-
-/// Whether somebody else may have to get or give up an address of the node itself, which is decided by looking
-/// at all.
-fn touches_node(loaded: &Loaded, plan: &NodePlan, changes: &ChangeSet) -> bool {
-    changes.service_ports().any(|(name, old)| {
-        let own = |port: &Arc<ServicePort>| own_servers(name, port, &loaded.here);
-        let new = plan.service_ports.get(name).map(own).unwrap_or_default();
-        old.map(own).unwrap_or_default() != new
-    })
 }
 
 fn read_rules(kernel: &mut impl Kernel) -> Result<Written, KernelError> {

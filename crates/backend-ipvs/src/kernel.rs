@@ -6,7 +6,7 @@ pub(crate) mod settings;
 
 use std::collections::HashSet;
 
-use portolan_ipvs::{Carried, Destination, Member, Server, ServerKey, Set};
+use portolan_ipvs::{Carried, Destination, Member, Room, Server, ServerKey, Set};
 
 use crate::changes::Change;
 use crate::surroundings::HostAddresses;
@@ -60,6 +60,13 @@ pub trait Kernel: Send {
     /// # Errors
     /// It cannot be read.
     fn members(&mut self, set: Set) -> Result<HashSet<Member>, KernelError>;
+
+    /// Sees to it that a set that there is has just this room, with what is in it and while rules use it. Gives
+    /// whether it had another.
+    ///
+    /// # Errors
+    /// It is as it was.
+    fn fit(&mut self, set: Set, room: Room) -> Result<bool, KernelError>;
 
     /// Carries changes out, in this order, whatever becomes of the others. What is refused is said by its place
     /// in the list.

@@ -25,13 +25,14 @@
 //! # Modules
 //!
 //! `wanted` says what a service port takes, `state` what a change of it takes, `graceful` when an endpoint may
-//! go that has connections, `refused` whom a refusal concerns: these are pure. `adopt` compares everything. `rules`
+//! go that has connections, `fill` how much room sets need, `refused` whom a refusal concerns: these are pure. `adopt` compares everything. `rules`
 //! writes the rules. [`Kernel`] is what all of it is carried out by.
 
 mod adopt;
 mod backend;
 mod changes;
 mod factory;
+mod fill;
 mod graceful;
 mod kernel;
 mod options;

@@ -2,15 +2,18 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Instant;
 
-use portolan_core::Protocol;
+use portolan_core::plan::{NodePlan, ServicePort};
+use portolan_core::{ChangeSet, Protocol};
 use portolan_ipvs::{Member, ServerChange, ServerKey, Set};
 
 use crate::changes::Changes;
+use crate::fill::Fill;
 use crate::graceful::Graceful;
 use crate::rules::Rules;
-use crate::surroundings::Surroundings;
+use crate::surroundings::{Surroundings, own_servers};
 use crate::tally::Tally;
 use crate::wanted::{NOTHING_NEW, Serving, Wanted};
 
@@ -20,6 +23,7 @@ pub(crate) struct Loaded {
     pub(crate) here: Surroundings,
     pub(crate) addresses: Tally<IpAddr>,
     pub(crate) members: Tally<(Set, Member)>,
+    pub(crate) fill: Fill,
     pub(crate) graceful: Graceful,
     /// The rules, as they were wanted and as the program prints them.
     pub(crate) rules: Rules,
@@ -55,9 +59,13 @@ impl Turn {
     /// Writes down what that takes.
     pub(crate) fn finish(self, loaded: &mut Loaded, changes: &mut Changes, now: Instant) {
         let members = loaded.members.settle();
+        let addresses = loaded.addresses.settle();
+        members.came.iter().for_each(|(set, _)| loaded.fill.comes(*set));
+        addresses.came.iter().for_each(|_| loaded.fill.comes(Set::IpvsIps));
+        members.went.iter().for_each(|(set, _)| loaded.fill.goes(*set));
+        addresses.went.iter().for_each(|_| loaded.fill.goes(Set::IpvsIps));
         members.came.into_iter().for_each(|(set, member)| changes.member_in(set, member));
         members.went.into_iter().for_each(|(set, member)| changes.member_out(set, member));
-        let addresses = loaded.addresses.settle();
         addresses.came.into_iter().for_each(|ip| changes.address_in(ip));
         addresses.went.into_iter().for_each(|ip| changes.address_out(ip));
         for (key, turn) in self.servers {
@@ -137,9 +145,20 @@ impl Loaded {
             here,
             addresses: Tally::default(),
             members: Tally::default(),
+            fill: Fill::default(),
             graceful: Graceful::default(),
             rules: Rules::default(),
             sample: None,
         }
+    }
+
+    /// Whether somebody else may have to get or give up an address of the node itself, which is decided by looking
+    /// at all.
+    pub(crate) fn own_servers_move(&self, plan: &NodePlan, changes: &ChangeSet) -> bool {
+        changes.service_ports().any(|(name, old)| {
+            let own = |port: &Arc<ServicePort>| own_servers(name, port, &self.here);
+            let new = plan.service_ports.get(name).map(own).unwrap_or_default();
+            old.map(own).unwrap_or_default() != new
+        })
     }
 }

@@ -4,9 +4,9 @@
 //! system calls instead of a process that may be missing or of a version that the kernel does not know.
 
 mod change;
-mod grow;
 mod member;
 mod names;
+mod room;
 mod wire;
 
 use std::collections::HashSet;
@@ -18,6 +18,7 @@ use portolan_netlink::{Message, MessageWriter, NetlinkError, NetlinkSocket, Prot
 pub use change::SetChange;
 pub use member::Member;
 pub use names::{Set, SetKind};
+pub use room::Room;
 
 use crate::IpvsError;
 use crate::error::Refusal;
@@ -106,18 +107,17 @@ impl Sets {
         }
     }
 
-    /// Makes a set, empty, unless there is one of this name and type already, which is given as much room as it
-    /// would have. Gives whether anything had to be done.
+    /// Makes a set as kube-proxy would, empty, unless there is one of this name and type already, whatever its
+    /// room. Gives whether it was made.
     ///
     /// # Errors
     /// The kernel refuses: there is a set of this name and another type, or the type is unknown to it.
     pub fn create(&mut self, set: Set, family: IpFamily) -> Result<bool, IpvsError> {
-        let is_new = self.make(&set.name(family), set.kind(), family)?;
-        Ok(is_new || self.make_room(set, family)?)
+        self.make(&set.name(family), set.kind(), family, Room::Usual)
     }
 
-    fn make(&mut self, name: &str, kind: SetKind, family: IpFamily) -> Result<bool, IpvsError> {
-        let fill = |request: &mut MessageWriter<'_>| wire::write_creation(request, family, name, kind);
+    fn make(&mut self, name: &str, kind: SetKind, family: IpFamily, room: Room) -> Result<bool, IpvsError> {
+        let fill = |request: &mut MessageWriter<'_>| wire::write_creation(request, family, name, kind, room);
         // Without NLM_F_EXCL a set of the same type but of another size would be taken for the same by
         // some kernels and not by others.
         let made = self.socket.request(wire::CREATE, flag::ACK | flag::EXCL, fill, |(): &mut (), _| {});

@@ -11,7 +11,7 @@ use portolan_backend_iptables::tables::Tables;
 use portolan_core::IpFamily;
 use portolan_host::Host;
 use portolan_ipvs::{
-    AddressChange, AddressWatch, Carried, DEVICE, Destination, InterfaceAddress, Links, Member, Server,
+    AddressChange, AddressWatch, Carried, DEVICE, Destination, InterfaceAddress, Links, Member, Room, Server,
     ServerChange, ServerKey, Servers, Set, SetChange, Sets,
 };
 
@@ -147,6 +147,10 @@ impl Kernel for Netlink {
 
     fn members(&mut self, set: Set) -> Result<HashSet<Member>, KernelError> {
         Ok(self.sets.members(set, self.family)?.unwrap_or_default())
+    }
+
+    fn fit(&mut self, set: Set, room: Room) -> Result<bool, KernelError> {
+        Ok(self.sets.fit(set, self.family, room)?)
     }
 
     fn carry_out(&mut self, changes: &[Change]) -> Result<Carried, KernelError> {

@@ -8,7 +8,7 @@ use portolan_ipvs::{ServerChange, Set, SetChange};
 use portolan_testkit::objects::{service, slice};
 use portolan_testkit::world::config;
 
-use crate::kernel::Refuse;
+use crate::kernel::{FULL, Refuse};
 use crate::node::Node;
 
 /// Service `number` with one pod.
@@ -55,8 +55,6 @@ fn a_refused_virtual_server_costs_its_service_alone_is_named_and_tried_again() {
 
 #[test]
 fn a_full_set_is_named_with_the_service_that_found_no_room() {
-    // IPSET_ERR_HASH_FULL.
-    const FULL: i32 = 4352;
     let refuse: Refuse = (
         |change| {
             matches!(change, Change::Set(SetChange::Add(Set::ClusterIp, _, member))

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use portolan_backend_ipvs::{Change, HostAddresses, Kernel, KernelError};
 use portolan_ipvs::{
-    Carried, Destination, IpvsError, Member, Sent, Server, ServerChange, ServerKey, ServerSettings, Set,
-    SetChange,
+    Carried, Destination, IpvsError, Member, Room, Sent, Server, ServerChange, ServerKey, ServerSettings,
+    Set, SetChange, SetKind,
 };
 
 /// Which changes are refused, and with what error.
@@ -19,6 +19,12 @@ pub(crate) type Refuse = (fn(&Change) -> bool, i32);
 pub(crate) struct State {
     pub(crate) servers: BTreeMap<ServerKey, (ServerSettings, BTreeMap<SocketAddr, Destination>)>,
     pub(crate) members: HashMap<Set, HashSet<Member>>,
+    /// The sets that have another room than the usual one.
+    pub(crate) rooms: HashMap<Set, Room>,
+    /// The sets that were given another, since the last time somebody asked.
+    pub(crate) fitted: Vec<(Set, Room)>,
+    /// Gives no set another.
+    pub(crate) fail_fit: bool,
     pub(crate) device: Option<BTreeSet<IpAddr>>,
     pub(crate) elsewhere: HashSet<IpAddr>,
     /// Those that somebody last asked for.
@@ -47,6 +53,9 @@ impl FakeKernel {
     }
 }
 
+/// `IPSET_ERR_HASH_FULL`, linux/netfilter/ipset/ip_set_hash.h.
+pub(crate) const FULL: i32 = 4352;
+
 fn unanswered() -> KernelError {
     let source =
         portolan_netlink::NetlinkError::Receive { source: io::Error::from_raw_os_error(libc::ENOBUFS) };
@@ -70,6 +79,11 @@ impl State {
         }
         if let Some((_, errno)) = self.refuse.filter(|(is_refused, _)| is_refused(change)) {
             return Ok(Err(errno));
+        }
+        if let Change::Set(SetChange::Add(set, _, member)) = change
+            && self.is_full(*set, member)
+        {
+            return Ok(Err(FULL));
         }
         let is_done = match change {
             Change::Server(change) => self.change_server(change),
@@ -97,6 +111,13 @@ impl State {
         }
         self.log.push(change.clone());
         Ok(Ok(()))
+    }
+
+    /// Whether an element finds no room.
+    fn is_full(&self, set: Set, member: &Member) -> bool {
+        let most = self.rooms.get(&set).unwrap_or(&Room::Usual).most() as usize;
+        let is_too_many = |members: &HashSet<Member>| members.len() >= most && !members.contains(member);
+        set.kind() != SetKind::Port && self.members.get(&set).is_some_and(is_too_many)
     }
 
     fn change_server(&mut self, change: &ServerChange) -> bool {
@@ -192,6 +213,21 @@ impl Kernel for FakeKernel {
 
     fn members(&mut self, set: Set) -> Result<HashSet<Member>, KernelError> {
         Ok(self.state().members.get(&set).cloned().unwrap_or_default())
+    }
+
+    fn fit(&mut self, set: Set, room: Room) -> Result<bool, KernelError> {
+        let mut state = self.state();
+        let had = state.rooms.get(&set).copied().unwrap_or(Room::Usual);
+        if set.kind() == SetKind::Port || had == room {
+            return Ok(false);
+        }
+        if state.fail_fit {
+            return Err(unanswered());
+        }
+        assert!(state.members[&set].len() <= room.most() as usize, "{set:?} has more than {room:?} holds");
+        state.rooms.insert(set, room);
+        state.fitted.push((set, room));
+        Ok(true)
     }
 
     fn carry_out(&mut self, changes: &[Change]) -> Result<Carried, KernelError> {

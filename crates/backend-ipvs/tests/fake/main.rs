@@ -7,3 +7,4 @@ mod faults;
 mod kernel;
 mod model;
 mod node;
+mod room;

@@ -134,42 +134,99 @@ fn a_set_that_somebody_made_is_taken_with_what_is_in_it_and_one_of_another_type_
         ipset("create KUBE-IPVS-IPS hash:ip,port");
         let mut sets = Sets::load().unwrap();
         assert!(!sets.create(Set::ClusterIp, IpFamily::V4).unwrap());
+        assert!(sets.fit(Set::ClusterIp, IpFamily::V4, Room::Usual).unwrap());
         assert_eq!(sets.members(Set::ClusterIp, IpFamily::V4).unwrap().unwrap().len(), 1);
+        made_by_kube_proxy(Set::ClusterIp, IpFamily::V4).unwrap();
         let error = sets.create(Set::IpvsIps, IpFamily::V4).unwrap_err();
         assert_eq!(error.to_string(), "the kernel refused to make address set KUBE-IPVS-IPS");
     });
 }
 
-/// As kube-proxy makes them, with rules that ask them.
+fn run(words: &str) -> Result<String, String> {
+    let mut words = words.split(' ');
+    Program::new(words.next().unwrap()).args(words).run().map_err(|error| error.to_string())
+}
+
+/// How kube-proxy makes a set before each of its syncs, all of which fail where this does.
+fn made_by_kube_proxy(set: Set, family: IpFamily) -> Result<String, String> {
+    let (name, kind) = (set.name(family), set.kind());
+    let inet = if family == IpFamily::V4 { "inet" } else { "inet6" };
+    let size = match kind {
+        SetKind::Port => "range 0-65535".to_owned(),
+        _ => format!("family {inet} hashsize 1024 maxelem 65536"),
+    };
+    run(&format!("ipset create {name} {} {size} -exist", kind.as_str()))
+}
+
 #[test]
-fn a_set_that_was_made_smaller_is_given_room_while_rules_use_it() {
+fn kube_proxy_takes_every_set_for_its_own_but_one_that_had_to_be_larger() {
     isolated(|| {
-        let run = |words: &str| {
-            let mut words = words.split(' ');
-            Program::new(words.next().unwrap()).args(words).run().unwrap()
-        };
+        let mut sets = Sets::load().unwrap();
+        for family in IpFamily::ALL {
+            for set in Set::ALL {
+                assert!(sets.create(*set, family).unwrap());
+                made_by_kube_proxy(*set, family).unwrap();
+                let is_sized = set.kind() != SetKind::Port;
+                assert_eq!(sets.fit(*set, family, Room::Large).unwrap(), is_sized);
+                assert_eq!(made_by_kube_proxy(*set, family).is_err(), is_sized);
+                assert_eq!(sets.fit(*set, family, Room::Usual).unwrap(), is_sized);
+                made_by_kube_proxy(*set, family).unwrap();
+            }
+        }
+        assert_eq!(sets.names().unwrap().len(), 2 * Set::ALL.len());
+    });
+}
+
+#[test]
+fn a_set_is_given_other_room_while_rules_use_it() {
+    isolated(|| {
         let mut sets = Sets::load().unwrap();
         for family in IpFamily::ALL {
             let (inet, ip, name) = match family {
                 IpFamily::V4 => ("inet", "10.96.0.10", "KUBE-CLUSTER-IP"),
                 IpFamily::V6 => ("inet6", "fd00:10:96::10", "KUBE-6-CLUSTER-IP"),
             };
-            run(&format!("ipset create {name} hash:ip,port family {inet} hashsize 1024 maxelem 65536"));
-            run(&format!("ipset add {name} {ip},tcp:80"));
+            made_by_kube_proxy(Set::ClusterIp, family).unwrap();
+            run(&format!("ipset add {name} {ip},tcp:80")).unwrap();
             let iptables = if family == IpFamily::V4 { "iptables" } else { "ip6tables" };
-            run(&format!("{iptables} -A INPUT -m set --match-set {name} dst,dst -j ACCEPT"));
+            run(&format!("{iptables} -A INPUT -m set --match-set {name} dst,dst -j ACCEPT")).unwrap();
             // Somebody was killed on the way.
-            run(&format!("ipset create {} hash:ip family {inet}", grow::interim(family)));
-
-            assert!(sets.create(Set::ClusterIp, family).unwrap());
-            assert!(!sets.create(Set::ClusterIp, family).unwrap(), "it has room by now");
-
-            let listed = run(&format!("ipset list {name}"));
-            assert!(listed.contains("maxelem 1048576") && listed.contains("References: 1"), "{listed}");
-            let ip: IpAddr = ip.parse().unwrap();
-            let member = Member::Socket(Tcp, (ip, 80).into());
-            assert_eq!(sets.members(Set::ClusterIp, family).unwrap(), Some([member].into()));
+            run(&format!("ipset create {} hash:ip family {inet}", room::interim(family))).unwrap();
+            for (room, maxelem) in [(Room::Large, "maxelem 1048576"), (Room::Usual, "maxelem 65536")] {
+                assert!(sets.fit(Set::ClusterIp, family, room).unwrap());
+                assert!(!sets.fit(Set::ClusterIp, family, room).unwrap(), "it has it by now");
+                let listed = run(&format!("ipset list {name}")).unwrap();
+                assert!(listed.contains(maxelem) && listed.contains("References: 1"), "{listed}");
+                let member = Member::Socket(Tcp, (ip.parse::<IpAddr>().unwrap(), 80).into());
+                assert_eq!(sets.members(Set::ClusterIp, family).unwrap(), Some([member].into()));
+            }
         }
-        assert_eq!(run("ipset list -name").lines().count(), 2, "{}", run("ipset list -name"));
+        let names = run("ipset list -name").unwrap();
+        assert_eq!(names.lines().count(), 2, "{names}");
+    });
+}
+
+#[test]
+fn a_set_holds_what_its_room_says_and_all_of_it_comes_into_a_larger_one() {
+    isolated(|| {
+        let mut sets = Sets::load().unwrap();
+        sets.create(Set::ClusterIp, IpFamily::V4).unwrap();
+        let add = |n: u32| {
+            let ip = std::net::Ipv4Addr::from(0x0a60_0000 + n);
+            SetChange::Add(Set::ClusterIp, IpFamily::V4, Member::Socket(Tcp, (ip, 80).into()))
+        };
+        let most: Vec<_> = (0..Room::Usual.most()).map(add).collect();
+        sets.change(&most).unwrap();
+        let few: Vec<_> = (0..100).map(|n| add(Room::Usual.most() + n)).collect();
+        // Which of a few is refused depends on where it hashes to: the kernel counts in parts.
+        let refused = sets.carry_out(&few).unwrap().refused;
+        assert_eq!(refused.first().unwrap().1.errno(), Some(4352));
+        let began = std::time::Instant::now();
+        assert!(sets.fit(Set::ClusterIp, IpFamily::V4, Room::Large).unwrap());
+        println!("a full set was given more room in {:?}", began.elapsed());
+        sets.change(&few).unwrap();
+        assert_eq!(sets.members(Set::ClusterIp, IpFamily::V4).unwrap().unwrap().len(), most.len() + 100);
+        sets.fit(Set::ClusterIp, IpFamily::V4, Room::Usual).unwrap_err();
+        assert_eq!(sets.members(Set::ClusterIp, IpFamily::V4).unwrap().unwrap().len(), most.len() + 100);
     });
 }

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use portolan_core::{IpFamily, Protocol};
 use portolan_netlink::{Attribute, AttributeIter, Message, MessageWriter};
 
-use super::{Member, SetKind};
+use super::{Member, Room, SetKind};
 use crate::address;
 
 /// `NFNL_SUBSYS_IPSET`, linux/netfilter/nfnetlink.h.
@@ -41,10 +41,8 @@ const HEADER_LEN: usize = 4;
 /// `NLA_F_NET_BYTEORDER`, linux/netlink.h.
 const NETWORK_ORDER: u16 = 0x4000;
 
-/// What a hash begins with, and the most that may be in it. kube-proxy's limit of 65,536 would be met by
-/// clusters that this proxy serves; a higher one costs nothing until it is used.
+/// What a hash begins with, as kube-proxy's do.
 const HASH_SIZE: u32 = 1024;
-pub(super) const MOST_ELEMENTS: u32 = 1 << 20;
 
 /// `IPSET_ATTR_*` of commands.
 mod command {
@@ -114,7 +112,13 @@ fn revision(kind: SetKind) -> u8 {
 }
 
 /// Writes what makes a set.
-pub(super) fn write_creation(request: &mut MessageWriter<'_>, family: IpFamily, name: &str, kind: SetKind) {
+pub(super) fn write_creation(
+    request: &mut MessageWriter<'_>,
+    family: IpFamily,
+    name: &str,
+    kind: SetKind,
+    room: Room,
+) {
     write_name(request, family, name);
     request.text(command::TYPE, kind.as_str()).attribute(command::REVISION, &[revision(kind)]);
     request.attribute(command::FAMILY, &[address::number(family)]);
@@ -124,7 +128,7 @@ pub(super) fn write_creation(request: &mut MessageWriter<'_>, family: IpFamily, 
             data.attribute(creation::PORT_TO | NETWORK_ORDER, &u16::MAX.to_be_bytes());
         } else {
             data.attribute(creation::HASH_SIZE | NETWORK_ORDER, &HASH_SIZE.to_be_bytes());
-            data.attribute(creation::MOST_ELEMENTS | NETWORK_ORDER, &MOST_ELEMENTS.to_be_bytes());
+            data.attribute(creation::MOST_ELEMENTS | NETWORK_ORDER, &room.most().to_be_bytes());
         }
     });
 }

@@ -1,8 +1,9 @@
-//! Room for more elements in a set that is in use.
+//! How many elements a set has room for, which is settled when it is made.
 //!
-//! kube-proxy makes its sets for 65,536 elements, which a set keeps for as long as it lives; a larger cluster would
-//! find them full. So a larger set is filled beside such a one, and then they change places: rules ask the larger
-//! one from then on, and at no moment one that lacks anything.
+//! kube-proxy makes its sets for 65,536 elements, with `ipset create … -exist`, and the kernel takes a set that
+//! is there for the same only if it has just that room. So ours have it too, and the way back to kube-proxy is
+//! open, until one has to hold more. Then a larger set is filled beside it, and the two change places: rules ask
+//! the larger one from then on, and at no moment one that lacks anything. The way back is the same.
 
 use portolan_core::IpFamily;
 use portolan_netlink::{Message, MessageWriter, flag};
@@ -11,7 +12,32 @@ use super::{Destroyed, Member, Set, SetKind, Sets, wire};
 use crate::IpvsError;
 use crate::sent::{Request, send_all};
 
-/// What the larger set is called until it takes the other's place.
+/// For how many elements a set is made, unless it is one of ports, which always has room for all of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Room {
+    /// For as many as kube-proxy's hold: 65,536.
+    Usual,
+    /// For more than that: 1,048,576.
+    Large,
+}
+
+impl Room {
+    /// The smallest that so many elements fit in; the largest if they fit in none.
+    pub fn of(elements: usize) -> Self {
+        if elements <= Self::Usual.most() as usize { Self::Usual } else { Self::Large }
+    }
+
+    /// The most elements that find room. It costs nothing until it is used.
+    pub const fn most(self) -> u32 {
+        match self {
+            // kube-proxy's `maxelem`.
+            Self::Usual => 1 << 16,
+            Self::Large => 1 << 20,
+        }
+    }
+}
+
+/// What a set is called that is to take another's place.
 pub(super) fn interim(family: IpFamily) -> &'static str {
     match family {
         IpFamily::V4 => "KUBE-PORTOLAN-INTERIM",
@@ -42,17 +68,19 @@ impl Request for Interim {
 }
 
 impl Sets {
-    /// Gives a set that there is as much room as those that are made here have. Gives whether it had less.
-    pub(super) fn make_room(&mut self, set: Set, family: IpFamily) -> Result<bool, IpvsError> {
+    /// Sees to it that a set has just this room, with all that is in it and also while rules use it. Gives
+    /// whether it had another. To find that it has it takes one question, whatever is in it.
+    ///
+    /// # Errors
+    /// There is no such set, the kernel refuses, or more is in it than that. The set then is as it was.
+    pub fn fit(&mut self, set: Set, family: IpFamily, room: Room) -> Result<bool, IpvsError> {
         let name = set.name(family);
-        // An earlier attempt may have ended half-way.
-        if set.kind() == SetKind::Port
-            || self.limit(&name, family)?.is_none_or(|most| most >= wire::MOST_ELEMENTS)
-        {
+        if set.kind() == SetKind::Port || self.limit(&name, family)? == Some(room.most()) {
             return Ok(false);
         }
+        // An earlier attempt may have ended half-way.
         self.destroy_interim(family)?;
-        self.make(interim(family), set.kind(), family)?;
+        self.make(interim(family), set.kind(), family, room)?;
         let members = self.members(set, family)?.unwrap_or_default();
         let members: Vec<_> = members.into_iter().map(|member| Interim(family, member)).collect();
         send_all(&mut self.socket, 0, &members)?.all()?;
@@ -61,7 +89,7 @@ impl Sets {
         Ok(true)
     }
 
-    /// Removes what an attempt to make room has left that did not come to its end.
+    /// Removes what an attempt to change a set's room has left that did not come to its end.
     ///
     /// # Errors
     /// The kernel refuses.
