@@ -15,6 +15,8 @@ mod cluster;
 #[cfg(test)]
 mod continuity;
 #[cfg(test)]
+mod counted;
+#[cfg(test)]
 mod drop_in;
 #[cfg(test)]
 mod events;

@@ -2,6 +2,7 @@
 
 use portolan_backend_iptables::programs::Programs;
 use portolan_backend_iptables::{IptablesFactory, Settings};
+use portolan_core::backend::Figure;
 use portolan_core::{BackendFactory, IpFamily, State};
 use portolan_testkit::block_on;
 use portolan_testkit::netns::{Program, Topology, isolated};
@@ -29,6 +30,7 @@ fn a_backend_of_the_factory_serves_loopback_and_its_cleanup_leaves_nothing_of_ou
         let in_node = |work: &(dyn Fn() + Sync)| net.node().run(work).unwrap();
         in_node(&|| block_on(factory.probe()).unwrap());
         in_node(&|| {
+            assert_eq!(factory.figures(), [], "no rules, nothing to count with");
             for family in IpFamily::ALL {
                 let mut backend = factory.create(family).unwrap();
                 let report = block_on(backend.apply(state.plan(family), state.changes(family))).unwrap();
@@ -40,7 +42,11 @@ fn a_backend_of_the_factory_serves_loopback_and_its_cleanup_leaves_nothing_of_ou
                 assert_eq!(report.operations, 0);
             }
             let saved = kind.save(IpFamily::V4).unwrap();
-            println!("counters of nfacct: {}", saved.matches("--nfacct-name").count());
+            let figures = factory.figures();
+            println!("counters of nfacct: {}, {figures:?}", saved.matches("--nfacct-name").count());
+            let named = |figure: &Figure| saved.contains(&format!("--nfacct-name  {} ", figure.what));
+            assert_eq!(figures.len(), if saved.contains("--nfacct-name") { 2 } else { 0 }, "{saved}");
+            assert!(figures.iter().all(|figure| figure.value == 0 && named(figure)), "{figures:?}: {saved}");
         });
         let setting = Program::new("cat").args(["/proc/sys/net/ipv4/conf/all/route_localnet"]);
         assert_eq!(net.node().run_program(&setting).unwrap(), "1\n");
