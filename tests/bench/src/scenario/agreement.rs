@@ -23,7 +23,7 @@ use crate::report::{Seen, Unit};
 use crate::seen::{Moment, Record, Recorded, Sight, packet};
 use crate::stage::Stage;
 
-pub(super) use means::{PROGRAMMING, SYNC, TRANSACTION, means};
+pub(super) use means::{Changed, PROGRAMMING, SYNC, TRANSACTION, means};
 
 const SIZES: [Size; 2] = [Size::new(1_000, 2), Size::new(10_000, 2)];
 /// How many times the fastest of one may be that of another.

@@ -53,7 +53,7 @@ fn at(bench: &Bench, stage: &Stage, size: Size, sheet: &mut Sheet<'_>) -> anyhow
     let share = time.as_secs_f64() / took.as_secs_f64();
     sheet.figure("CPU", Seen::Outside, share, Unit::Ratio, Some(SHARE));
     sheet.count("syncs", after.growth(&before, &format!("{}_count", agreement::SYNC)));
-    agreement::means(bench, sheet, "", &lags, &before, &after);
+    agreement::means(bench, sheet, "", agreement::Changed::Slices, &lags, [&before, &after]);
     let expected = if bench.mode.has_elements() { sent.len() } else { sent.len() / PROBED as usize / 2 };
     sheet.expect(lags.len() >= expected, || {
         format!("only {} of {} updates were seen to come into force", lags.len(), sent.len())

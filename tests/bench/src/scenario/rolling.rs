@@ -54,7 +54,7 @@ fn roll(
     let after = proxy.page()?;
     if notices.is_some() {
         sheet.percentiles("", &samples, [None; 2]);
-        agreement::means(bench, sheet, "", &samples, &before, &after);
+        agreement::means(bench, sheet, "", agreement::Changed::Slices, &samples, [&before, &after]);
     } else if let Some(mean) = after.mean(&before, agreement::PROGRAMMING) {
         sheet.inside("mean", mean, None);
     }

@@ -68,7 +68,8 @@ impl Step<'_> {
         let after = self.proxy.page()?;
         let suffix = way.suffix(&self.bench.mode);
         sheet.percentiles(suffix, &samples, TARGETS);
-        agreement::means(self.bench, sheet, suffix, &samples, &before, &after);
+        let pages = [&before, &after];
+        agreement::means(self.bench, sheet, suffix, agreement::Changed::Slices, &samples, pages);
         Ok(())
     }
 

@@ -47,7 +47,8 @@ fn at(bench: &Bench, stage: &Stage, size: Size, findings: &mut Findings) -> anyh
             let after = proxy.page()?;
             let (mut sheet, suffix) = (findings.sheet(scenario, size), way.suffix(&bench.mode));
             sheet.percentiles(suffix, &samples, [None, target]);
-            agreement::means(bench, &mut sheet, suffix, &samples, &before, &after);
+            let pages = [&before, &after];
+            agreement::means(bench, &mut sheet, suffix, agreement::Changed::Services, &samples, pages);
         }
     }
     proxy.end()

@@ -34,5 +34,5 @@ fn changes_and_restarts_are_seen_by_packets_where_the_kernel_tells_nothing() {
 
 #[test]
 fn a_proxy_that_relays_is_measured_like_any_other() {
-    isolated(|| keeps_its_shape("userspace", &["step", "agreement", "restart", "connect"], 20));
+    isolated(|| keeps_its_shape("userspace", &["step", "agreement", "restart", "connect", "shape"], 20));
 }
