@@ -1,7 +1,10 @@
 //! Joins what the sync loop does with metrics, health and load balancers' checks.
 
+use std::error::Error;
+use std::iter;
 use std::time::{Duration, Instant, SystemTime};
 
+use portolan_backend_iptables::programs::ProgramError;
 use portolan_core::backend::{Holding, Scope, error_chain};
 use portolan_core::event::{Change, Event, Node, Object};
 use portolan_core::plan::NodePortAddresses;
@@ -48,19 +51,26 @@ impl Observer {
     fn failed(&mut self, family: IpFamily, problem: &BackendError, scope: Scope) {
         let label = family.to_string();
         self.metrics.sync.failed(&label);
-        if self.mode == ProxyMode::NFTABLES {
-            self.metrics.sync.nftables_sync_failed(&label);
-        } else if self.mode == ProxyMode::IPTABLES {
-            self.metrics.iptables.restore_failed(&label);
-            if scope == Scope::Partial {
-                self.metrics.iptables.partial_restore_failed(&label);
-            }
-        }
+        self.failed_in_mode(&label, problem, scope);
         let new = Failing { since: Instant::now(), is_told: false };
         let failing = self.failing[family].get_or_insert(new);
         if !failing.is_told && failing.since.elapsed() >= FAILING_FOR {
             failing.is_told = true;
             self.events.record(reports::sync_failing(&family.to_string(), &error_chain(problem)));
+        }
+    }
+
+    fn failed_in_mode(&self, label: &str, problem: &BackendError, scope: Scope) {
+        let Metrics { sync, iptables, .. } = &self.metrics;
+        if self.mode == ProxyMode::NFTABLES {
+            sync.nftables_sync_failed(label);
+        } else if self.mode == ProxyMode::IPTABLES {
+            iptables.restore_failed(label);
+            if scope == Scope::Partial {
+                iptables.partial_restore_failed(label);
+            }
+        } else if self.mode == ProxyMode::IPVS && is_of_programs(problem) {
+            iptables.restore_failed(label);
         }
     }
 
@@ -80,6 +90,12 @@ impl Observer {
             self.events.record(reports::sync_recovered(&family.to_string()));
         }
     }
+}
+
+/// Whether it was a program of iptables that failed.
+fn is_of_programs(problem: &BackendError) -> bool {
+    let mut chain = iter::successors(Some(problem as &(dyn Error + 'static)), |error| (*error).source());
+    chain.any(<dyn Error>::is::<ProgramError>)
 }
 
 /// Number of objects that a change is about.
@@ -124,6 +140,8 @@ impl SyncObserver for Observer {
         self.metrics.sync.attempted(&label, scope, attempt.took);
         if self.mode == ProxyMode::IPTABLES {
             self.metrics.iptables.attempted(&label);
+        } else if self.mode == ProxyMode::IPVS {
+            self.metrics.iptables.attempted_to_restore(&label);
         }
         match attempt.result {
             Ok(report) => {
@@ -184,3 +202,6 @@ impl SyncObserver for Observer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

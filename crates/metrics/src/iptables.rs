@@ -1,4 +1,4 @@
-//! About the iptables mode, in kube-proxy's words. `family` is `IPv4` or `IPv6` everywhere.
+//! About rules of iptables, in kube-proxy's words. `family` is `IPv4` or `IPv6` everywhere.
 
 use prometheus::{GaugeVec, IntCounterVec};
 
@@ -6,7 +6,7 @@ use crate::definition::{Definition, Definitions, MetricsError, number};
 use crate::sync::IP_FAMILY;
 use crate::told::Told;
 
-/// About the iptables mode; nothing is shown in any other.
+/// About the iptables mode, and the rules of the ipvs mode; nothing is shown in any other.
 #[derive(Clone, Debug)]
 pub struct IptablesMetrics {
     rules: GaugeVec,
@@ -56,12 +56,16 @@ impl IptablesMetrics {
         self.last.with_label_values(&[table, family]).set(number(written));
     }
 
-    /// A sync in this mode ended. Shows what may go wrong as 0 while it does not, so that the first
+    /// A sync in the iptables mode ended. Shows what may go wrong as 0 while it does not, so that the first
     /// failure is an increase.
     pub fn attempted(&self, family: &str) {
-        for counters in [&self.restore_failures, &self.partial_restore_failures] {
-            counters.with_label_values(&[family]).inc_by(0);
-        }
+        self.attempted_to_restore(family);
+        self.partial_restore_failures.with_label_values(&[family]).inc_by(0);
+    }
+
+    /// A sync in a mode ended that always writes all of its rules, if any: likewise.
+    pub fn attempted_to_restore(&self, family: &str) {
+        self.restore_failures.with_label_values(&[family]).inc_by(0);
     }
 
     /// `iptables-restore` failed.

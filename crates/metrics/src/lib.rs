@@ -73,7 +73,7 @@ pub struct Metrics {
     pub config: ConfigMetrics,
     /// About what other modes, and kube-proxy itself, left on this node.
     pub leftovers: LeftoverMetrics,
-    /// About the iptables mode.
+    /// About the iptables mode, and the rules of the ipvs mode.
     pub iptables: IptablesMetrics,
 }
 

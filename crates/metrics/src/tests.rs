@@ -157,6 +157,15 @@ fn a_labelled_metric_is_absent_until_it_is_observed() {
 }
 
 #[test]
+fn rules_that_are_always_written_as_a_whole_are_never_partly_restored() {
+    let metrics = new_metrics();
+    metrics.iptables.attempted_to_restore("IPv4");
+    let text = metrics.render().unwrap();
+    assert!(text.contains("rules_iptables_restore_failures_total{ip_family=\"IPv4\"} 0"), "{text}");
+    assert!(!text.contains("partial_restore_failures"), "{text}");
+}
+
+#[test]
 fn a_search_that_removed_nothing_is_shown_and_one_that_failed_is_counted_apart() {
     let metrics = new_metrics();
     metrics.flows.failed("IPv6");

@@ -1,0 +1,89 @@
+//! What an observer shows of attempts that fail, mode by mode.
+
+use portolan_config::{Environment, Invocation};
+use portolan_health::{HealthState, SystemClock};
+use portolan_metrics::Build;
+
+use super::*;
+
+fn observer(mode: ProxyMode) -> Observer {
+    let environment = Environment { hostname: &|| Ok("n1".to_owned()), modes: &[] };
+    let Invocation::Run(config) = portolan_config::parse(["portolan".into()], &environment).unwrap() else {
+        panic!("nothing was asked for but to run");
+    };
+    Observer {
+        metrics: Metrics::new(&Build { git_version: "v1".into(), version: "1" }).unwrap(),
+        health: Health::new(HealthState::new(Duration::from_secs(30)), SystemClock),
+        service_health: ServiceHealth::default(),
+        events: EventRecorder::nowhere(),
+        mode,
+        families: 1,
+        family_check: FamilyCheck::new(&config, &[IpFamily::V4]),
+        in_force: None,
+        failing: PerFamily::default(),
+    }
+}
+
+fn attempt(observer: &mut Observer, scope: Scope, result: Result<&ApplyReport, &BackendError>) {
+    let attempt = Attempt { scope, took: Duration::ZERO, cause: Cause::Changes, result };
+    observer.attempted(IpFamily::V4, &attempt);
+}
+
+/// The values of `kubeproxy_sync_proxy_rules_NAME_failures_total`, where shown.
+fn failures(observer: &Observer, names: [&str; 3]) -> [Option<u64>; 3] {
+    let page = observer.metrics.render().unwrap();
+    names.map(|name| {
+        let series = format!("kubeproxy_sync_proxy_rules_{name}_failures_total{{ip_family=\"IPv4\"}} ");
+        page.lines().find_map(|line| line.strip_prefix(&series)?.parse().ok())
+    })
+}
+
+const SHOWN: [&str; 3] = ["iptables_restore", "iptables_partial_restore", "nftables_sync"];
+
+fn refused(source: impl Error + Send + Sync + 'static) -> BackendError {
+    BackendError::Refused { action: "load the rules".into(), source: Box::new(source) }
+}
+
+fn of_programs() -> BackendError {
+    refused(ProgramError::Locked { complaint: "somebody has it".into() })
+}
+
+fn of_others() -> BackendError {
+    refused(std::io::Error::other("no more sets"))
+}
+
+#[test]
+fn failures_of_the_iptables_mode_are_counted_and_those_about_changes_twice() {
+    let mut observer = observer(ProxyMode::IPTABLES);
+    assert_eq!(failures(&observer, SHOWN), [None; 3]);
+    attempt(&mut observer, Scope::Partial, Ok(&ApplyReport::default()));
+    assert_eq!(failures(&observer, SHOWN), [Some(0), Some(0), None]);
+    attempt(&mut observer, Scope::Full, Err(&of_programs()));
+    assert_eq!(failures(&observer, SHOWN), [Some(1), Some(0), None]);
+    attempt(&mut observer, Scope::Partial, Err(&of_programs()));
+    assert_eq!(failures(&observer, SHOWN), [Some(2), Some(1), None]);
+}
+
+#[test]
+fn of_the_ipvs_mode_those_are_counted_that_programs_of_iptables_are_the_cause_of() {
+    let mut observer = observer(ProxyMode::IPVS);
+    attempt(&mut observer, Scope::Full, Ok(&ApplyReport::default()));
+    assert_eq!(failures(&observer, SHOWN), [Some(0), None, None]);
+    for scope in [Scope::Full, Scope::Partial] {
+        attempt(&mut observer, scope, Err(&of_others()));
+    }
+    assert_eq!(failures(&observer, SHOWN), [Some(0), None, None]);
+    for scope in [Scope::Full, Scope::Partial] {
+        attempt(&mut observer, scope, Err(&of_programs()));
+    }
+    assert_eq!(failures(&observer, SHOWN), [Some(2), None, None]);
+}
+
+#[test]
+fn failures_of_other_modes_are_none_of_iptables() {
+    for (mode, shown) in [(ProxyMode::NFTABLES, Some(1)), (ProxyMode::USERSPACE, None)] {
+        let mut observer = observer(mode);
+        attempt(&mut observer, Scope::Partial, Err(&of_programs()));
+        assert_eq!(failures(&observer, SHOWN), [None, None, shown]);
+    }
+}
