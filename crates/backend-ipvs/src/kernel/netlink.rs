@@ -100,6 +100,8 @@ impl Kernel for Netlink {
         let host = Host::new();
         let mut made = self.settings.make(&host, self.options.strict_arp)?;
         if !self.is_prepared {
+            // A run that was killed while a set was given other room may have left it.
+            self.sets.destroy_interim(self.family)?;
             settings::set_timeouts(&mut self.servers, self.options.timeouts);
             settings::warn_of_bridges(&host);
             self.is_prepared = true;
