@@ -9,20 +9,23 @@
 //! Holds: what was admitted is counted until its [`Session`] is dropped, by its Service and its client too.
 
 mod host;
+mod limit;
 mod share;
 
 use std::collections::HashMap;
+use std::io;
 use std::net::IpAddr;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use portolan_core::ObjectName;
+use portolan_core::{ObjectName, ServicePortName};
 use tracing::warn;
 
 use crate::counters::Counters;
 use crate::listen::Transport;
 use crate::quiet::Quiet;
 
+pub(crate) use limit::Limit;
 pub(crate) use share::{Session, Share};
 
 /// What a TCP connection takes: its own socket and the endpoint's.
@@ -32,15 +35,38 @@ const UDP_DESCRIPTORS: usize = 1;
 /// How many times what is free somebody may have.
 const SHARE: usize = 3;
 
-/// Why there is no place for a session.
+/// Who gets no session, and what there are too few of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Full {
     /// Nobody gets one.
-    Process,
-    /// What is free is for other Services.
-    Service,
+    Process(Limit),
+    /// This Service has all that it may have; what is free, if anything is, is for other Services.
+    Service(Limit),
     /// What is free is for other clients.
-    Client,
+    Client(Limit),
+}
+
+/// Why a session that there was a place for does not begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unreached {
+    /// No endpoint takes it.
+    NoEndpoint,
+    /// There is no file descriptor for its endpoint, in spite of all counting.
+    NoDescriptor(Limit),
+}
+
+/// What is free, and the limit that has the least.
+#[derive(Debug, Clone, Copy)]
+struct Free {
+    sessions: usize,
+    limit: Limit,
+}
+
+impl Free {
+    /// This, or less where another limit has less.
+    fn or_less(self, sessions: usize, limit: Limit) -> Self {
+        if sessions < self.sessions { Self { sessions, limit } } else { self }
+    }
 }
 
 /// Says how many sessions there may be, and counts them.
@@ -53,7 +79,17 @@ pub(crate) struct Limits {
     most_udp: usize,
     most_pipes: usize,
     shares: Mutex<HashMap<ObjectName, Weak<Share>>>,
-    complaint: Quiet,
+    complaints: Complaints,
+}
+
+/// What was said of late. Each is said apart from the others: one limit must not keep another from being told.
+#[derive(Debug, Default)]
+struct Complaints {
+    sessions: Quiet,
+    descriptors: Quiet,
+    ports: Quiet,
+    listeners: Quiet,
+    accepting: Quiet,
 }
 
 impl Limits {
@@ -70,7 +106,7 @@ impl Limits {
             most_udp: host::ports() / 2,
             most_pipes: descriptors.of_pipes / 2,
             shares: Mutex::default(),
-            complaint: Quiet::default(),
+            complaints: Complaints::default(),
         }
     }
 
@@ -104,13 +140,15 @@ impl Limits {
         let free = self.free(transport);
         let of_service = self.most_of_service.saturating_sub(share.sessions());
         let mut held = share.held(transport);
-        let for_service = room(held.sessions(), free).min(of_service);
-        if free == 0 {
-            Err(Full::Process)
-        } else if for_service == 0 {
-            Err(Full::Service)
-        } else if room(held.sessions_of(client), for_service.min(free)) == 0 {
-            Err(Full::Client)
+        let for_service = Free { sessions: of_service, limit: Limit::OfService }
+            .or_less(room(held.sessions(), free.sessions), free.limit);
+        let for_client = for_service.or_less(free.sessions, free.limit);
+        if free.sessions == 0 {
+            Err(Full::Process(free.limit))
+        } else if for_service.sessions == 0 {
+            Err(Full::Service(for_service.limit))
+        } else if room(held.sessions_of(client), for_client.sessions) == 0 {
+            Err(Full::Client(for_client.limit))
         } else {
             held.add(client);
             drop(held);
@@ -121,59 +159,77 @@ impl Limits {
     }
 
     /// How many more sessions there may be, whoever asks.
-    fn free(&self, transport: Transport) -> usize {
+    fn free(&self, transport: Transport) -> Free {
         let (tcp, udp) = (self.counters.tcp_sessions(), self.counters.udp_sessions());
         let used = TCP_DESCRIPTORS * tcp + UDP_DESCRIPTORS * udp + self.counters.listeners();
         let by_descriptors = self.most_descriptors.saturating_sub(used) / TCP_DESCRIPTORS;
-        let by_number = self.most_sessions.saturating_sub(tcp + udp).min(by_descriptors);
+        let by_number = self.most_sessions.saturating_sub(tcp + udp);
+        let free =
+            Free { sessions: by_descriptors, limit: Limit::Descriptors }.or_less(by_number, Limit::Sessions);
         match transport {
-            Transport::Tcp => by_number,
-            Transport::Udp => by_number.min(self.most_udp.saturating_sub(udp)),
+            Transport::Tcp => free,
+            Transport::Udp => free.or_less(self.most_udp.saturating_sub(udp), Limit::Ports),
         }
     }
 
     /// Counts a session that there was no place for, and says so now and then.
     pub(crate) fn refuse(&self, full: Full, share: &Share, client: IpAddr) {
-        self.counters.count_refused(full != Full::Process);
+        const NEAR: &str = "near, what is left is for others";
+        self.counters.count_refused(!matches!(full, Full::Process(_)));
         let service = share.service();
         let has = share.sessions();
         match full {
-            Full::Process => self.complain(),
-            Full::Service if share.is_complaint_due() => {
-                warn!(%service, has, "the Service gets no more sessions, what is left is for others");
+            Full::Process(limit) => self.complain(limit),
+            Full::Service(limit) if share.is_complaint_due() => {
+                let how = if limit == Limit::OfService { "reached" } else { NEAR };
+                warn!(%service, has, "the Service gets no more sessions: the limit of {limit} is {how}");
             }
-            Full::Client if share.is_complaint_due() => {
-                warn!(%service, has, %client, "the client gets no more sessions, what is left is for others");
+            Full::Client(limit) if share.is_client_complaint_due() => {
+                warn!(%service, has, %client, "the client gets no more sessions: the limit of {limit} is {NEAR}");
             }
-            Full::Service | Full::Client => {}
+            Full::Service(_) | Full::Client(_) => {}
         }
     }
 
-    fn complain(&self) {
-        if self.complaint.is_due() {
+    /// Says which limit keeps everybody from more sessions, and how many there are.
+    fn complain(&self, limit: Limit) {
+        let complaint = match limit {
+            Limit::Sessions | Limit::OfService => &self.complaints.sessions,
+            Limit::Descriptors | Limit::HostDescriptors => &self.complaints.descriptors,
+            Limit::Ports => &self.complaints.ports,
+        };
+        if complaint.is_due() {
             let (tcp, udp) = (self.counters.tcp_sessions(), self.counters.udp_sessions());
-            let Self { most_sessions, most_descriptors, most_udp, .. } = *self;
-            warn!(
-                tcp,
-                udp,
-                most_sessions,
-                most_descriptors,
-                most_udp,
-                "no more sessions are taken: raise the limit of open files (RLIMIT_NOFILE)"
-            );
+            warn!(tcp, udp, "no more sessions are taken: the limit of {limit} is reached");
         }
     }
 
-    /// The process ran out of descriptors in spite of all counting.
-    pub(crate) fn out_of_descriptors(&self) {
-        self.counters.count_refused(false);
-        self.complain();
+    /// Counts a session that does not begin, and says so if that is for want of descriptors.
+    pub(crate) fn give_up(&self, why: Unreached) {
+        match why {
+            Unreached::NoEndpoint => self.counters.count_failed(),
+            Unreached::NoDescriptor(limit) => {
+                self.counters.count_refused(false);
+                self.complain(limit);
+            }
+        }
+    }
+
+    /// A connection waits that cannot be accepted. It is tried again, so nobody is refused by that.
+    pub(crate) fn not_accepted(&self, service: &ServicePortName, error: &io::Error) {
+        match Limit::of_descriptors(error) {
+            Some(limit) => self.complain(limit),
+            None if self.complaints.accepting.is_due() => {
+                warn!("connections to {service} wait: they cannot be accepted: {error}");
+            }
+            None => {}
+        }
     }
 
     /// There were no descriptors for sockets at so many places.
-    pub(crate) fn no_place_for_listeners(&self, places: usize) {
-        if self.complaint.is_due() {
-            warn!(places, "not all services are served: raise the limit of open files (RLIMIT_NOFILE)");
+    pub(crate) fn no_place_for_listeners(&self, places: usize, limit: Limit) {
+        if self.complaints.listeners.is_due() {
+            warn!(places, "not all services are served: the limit of {limit} is reached");
         }
     }
 

@@ -9,6 +9,7 @@ use portolan_core::{IpFamily, ServicePortName};
 use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 
 use crate::filter::Guard;
+use crate::limits::Limit;
 use crate::{holder, hops};
 
 /// How many connections may wait to be accepted; the kernel takes less where `net.core.somaxconn` says so.
@@ -91,9 +92,12 @@ impl ListenError {
         Self::Other { service: service.clone(), place: Place { address, transport }, source }
     }
 
-    /// Whether the process has no file descriptors left, which says nothing about this place.
-    pub(crate) fn is_out_of_descriptors(&self) -> bool {
-        matches!(self, Self::Other { source, .. } if is_out_of_descriptors(source))
+    /// The limit on file descriptors that was reached, if one was, which says nothing about this place.
+    pub(crate) fn limit_reached(&self) -> Option<Limit> {
+        match self {
+            Self::Other { source, .. } => Limit::of_descriptors(source),
+            _ => None,
+        }
     }
 }
 
@@ -110,11 +114,6 @@ pub(crate) fn identify(errors: &mut [ListenError]) {
             *holder = holders.remove(place);
         }
     }
-}
-
-/// Whether the process, or the host, has no file descriptors left.
-pub(crate) fn is_out_of_descriptors(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(nix::libc::EMFILE | nix::libc::ENFILE))
 }
 
 /// Listens for connections.

@@ -20,6 +20,7 @@ use tokio::time::{sleep, timeout};
 use tracing::debug;
 
 use crate::hops::Hops;
+use crate::limits::{Limit, Unreached};
 use crate::listen::{Transport, keep_alive};
 use crate::site::Site;
 
@@ -44,8 +45,7 @@ pub(crate) async fn serve(listener: Arc<TcpListener>, site: Arc<Site>, mut stop:
             // The connection was gone before it was accepted.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
-                debug!("cannot accept a connection to {}: {error}", site.balancer.name());
-                site.relay.limits.out_of_descriptors();
+                site.relay.limits.not_accepted(site.balancer.name(), &error);
                 sleep(BREATH).await;
             }
         }
@@ -86,15 +86,12 @@ fn take(client: TcpStream, address: SocketAddr, site: &Arc<Site>) {
 async fn connect(client: SocketAddr, hops: Hops, site: &Site) -> Option<TcpStream> {
     let found = match hops.after_one() {
         Some(left) => try_endpoints(client, left, site).await,
-        None => None,
+        None => Err(Unreached::NoEndpoint),
     };
-    if found.is_none() {
-        site.relay.limits.counters().count_failed();
-    }
-    found
+    found.map_err(|why| site.relay.limits.give_up(why)).ok()
 }
 
-async fn try_endpoints(client: SocketAddr, hops: Hops, site: &Site) -> Option<TcpStream> {
+async fn try_endpoints(client: SocketAddr, hops: Hops, site: &Site) -> Result<TcpStream, Unreached> {
     let origin = site.origin(client.ip());
     let count = site.balancer.count(site.via, origin);
     let (mut failed, mut refused) = (Vec::new(), 0);
@@ -102,10 +99,14 @@ async fn try_endpoints(client: SocketAddr, hops: Hops, site: &Site) -> Option<Tc
         if failed.len() >= count {
             failed.clear();
         }
-        let endpoint = site.balancer.choose(client.ip(), site.via, origin, &failed, Instant::now())?;
+        let endpoint = site.balancer.choose(client.ip(), site.via, origin, &failed, Instant::now());
+        let endpoint = endpoint.ok_or(Unreached::NoEndpoint)?;
         match timeout(patience, reach(endpoint, hops, site)).await {
-            Ok(Ok(stream)) => return prepared(stream),
+            Ok(Ok(stream)) => return prepared(stream).ok_or(Unreached::NoEndpoint),
             Ok(Err(error)) => {
+                if let Some(limit) = Limit::of_descriptors(&error) {
+                    return Err(Unreached::NoDescriptor(limit));
+                }
                 debug!("{} did not get {client} to {endpoint}: {error}", site.balancer.name());
                 refused += 1;
             }
@@ -116,7 +117,7 @@ async fn try_endpoints(client: SocketAddr, hops: Hops, site: &Site) -> Option<Tc
         }
         failed.push(endpoint);
     }
-    None
+    Err(Unreached::NoEndpoint)
 }
 
 async fn reach(endpoint: SocketAddr, hops: Hops, site: &Site) -> io::Result<TcpStream> {

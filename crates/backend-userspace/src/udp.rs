@@ -29,8 +29,8 @@ use tracing::debug;
 
 use crate::balancer::Known;
 use crate::hops::Hops;
-use crate::limits::{self, Full};
-use crate::listen::{Transport, is_out_of_descriptors};
+use crate::limits::{self, Full, Limit, Unreached};
+use crate::listen::Transport;
 use crate::site::Site;
 
 use batch::{BATCH, Batch};
@@ -132,10 +132,9 @@ impl Place {
             return None;
         }
         let permit = self.admit(client.ip())?;
-        let Some(way) = hops.after_one().and_then(|left| self.reach(client, left, failed)) else {
-            self.site.relay.limits.counters().count_failed();
-            return None;
-        };
+        let left = hops.after_one().ok_or(Unreached::NoEndpoint);
+        let way = left.and_then(|left| self.reach(client, left, failed));
+        let way = way.map_err(|why| self.site.relay.limits.give_up(why)).ok()?;
         let ticket = self.order.begin(&self.sessions, client, self.site.relay.clock());
         Some(Session::new(way, &self.socket, client, permit, ticket, &self.site.relay))
     }
@@ -149,7 +148,7 @@ impl Place {
             Err(full) => full,
         };
         // Who has too many alone makes no others go.
-        let again = (full != Full::Client && self.evict())
+        let again = (!matches!(full, Full::Client(_)) && self.evict())
             .then(|| limits.admit(Transport::Udp, share, client).ok())
             .flatten();
         if again.is_none() {
@@ -166,19 +165,19 @@ impl Place {
     }
 
     /// The way to the endpoint whose turn it is, or to the next ones where there is none.
-    fn reach(&self, client: SocketAddr, hops: Hops, failed: &mut Vec<SocketAddr>) -> Option<Way> {
+    fn reach(&self, client: SocketAddr, hops: Hops, failed: &mut Vec<SocketAddr>) -> Result<Way, Unreached> {
         let (site, ip) = (&self.site, client.ip());
         let origin = site.origin(ip);
         loop {
-            let endpoint = site.balancer.choose(ip, site.via, origin, failed, Instant::now())?;
+            let endpoint = site.balancer.choose(ip, site.via, origin, failed, Instant::now());
+            let endpoint = endpoint.ok_or(Unreached::NoEndpoint)?;
             if !site.surroundings.is_served(endpoint, Transport::Udp) {
                 match Way::open(endpoint, hops, site.relay.clock()) {
-                    Ok(way) => return Some(way),
-                    Err(error) if is_out_of_descriptors(&error) => {
-                        site.relay.limits.out_of_descriptors();
-                        return None;
-                    }
+                    Ok(way) => return Ok(way),
                     Err(error) => {
+                        if let Some(limit) = Limit::of_descriptors(&error) {
+                            return Err(Unreached::NoDescriptor(limit));
+                        }
                         debug!("{} did not get {client} to {endpoint}: {error}", site.balancer.name());
                     }
                 }

@@ -140,9 +140,9 @@ impl Frontends {
             }
             Err(error) => {
                 let is_new = self.failed.insert(place);
-                if error.is_out_of_descriptors() {
+                if let Some(limit) = error.limit_reached() {
                     // One word for all places that it keeps from being served.
-                    self.relay.limits.no_place_for_listeners(self.failed.len());
+                    self.relay.limits.no_place_for_listeners(self.failed.len(), limit);
                     return Err(None);
                 }
                 Err(is_new.then_some(error))

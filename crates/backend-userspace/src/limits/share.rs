@@ -18,6 +18,7 @@ pub(crate) struct Share {
     tcp: Mutex<Held>,
     udp: Mutex<Held>,
     complaint: Quiet,
+    client_complaint: Quiet,
 }
 
 /// Sessions of one protocol, and whose they are.
@@ -29,7 +30,13 @@ pub(super) struct Held {
 
 impl Share {
     pub(super) fn new(service: ObjectName) -> Self {
-        Self { service, tcp: Mutex::default(), udp: Mutex::default(), complaint: Quiet::default() }
+        Self {
+            service,
+            tcp: Mutex::default(),
+            udp: Mutex::default(),
+            complaint: Quiet::default(),
+            client_complaint: Quiet::default(),
+        }
     }
 
     pub(super) fn service(&self) -> &ObjectName {
@@ -49,8 +56,14 @@ impl Share {
         [Transport::Tcp, Transport::Udp].map(|transport| self.held(transport).sessions).iter().sum()
     }
 
+    /// Whether to say again that the Service has too many.
     pub(super) fn is_complaint_due(&self) -> bool {
         self.complaint.is_due()
+    }
+
+    /// The same of its clients.
+    pub(super) fn is_client_complaint_due(&self) -> bool {
+        self.client_complaint.is_due()
     }
 }
 

@@ -39,8 +39,8 @@ fn sessions_beyond_the_limit_are_refused_until_one_ends() {
     let share = service(&limits, "web");
     let admit = |transport| limits.admit(transport, &share, client(1));
     let (first, _second) = (admit(Transport::Tcp).unwrap(), admit(Transport::Udp).unwrap());
-    assert_eq!(admit(Transport::Tcp).unwrap_err(), Full::Process);
-    assert_eq!(admit(Transport::Udp).unwrap_err(), Full::Process);
+    assert_eq!(admit(Transport::Tcp).unwrap_err(), Full::Process(Limit::Sessions));
+    assert_eq!(admit(Transport::Udp).unwrap_err(), Full::Process(Limit::Sessions));
     drop(first);
     assert!(admit(Transport::Udp).is_ok());
     assert_eq!(limits.counters().accepted(), 3);
@@ -54,7 +54,8 @@ fn sessions_end_where_descriptors_do() {
     limits.counters().listener_opened();
     let both = [1, 2].map(|number| limits.admit(Transport::Tcp, &share, client(number)));
     assert!(both.iter().all(Result::is_ok));
-    assert_eq!(limits.admit(Transport::Udp, &share, client(3)).unwrap_err(), Full::Process);
+    let full = limits.admit(Transport::Udp, &share, client(3)).unwrap_err();
+    assert_eq!(full, Full::Process(Limit::Descriptors));
 }
 
 #[test]
@@ -63,7 +64,8 @@ fn udp_leaves_ports_to_others_and_tcp_needs_none_of_them() {
     let share = service(&limits, "dns");
     let both = [1, 2].map(|number| limits.admit(Transport::Udp, &share, client(number)));
     assert!(both.iter().all(Result::is_ok));
-    assert_eq!(limits.admit(Transport::Udp, &share, client(3)).unwrap_err(), Full::Process);
+    let full = limits.admit(Transport::Udp, &share, client(3)).unwrap_err();
+    assert_eq!(full, Full::Process(Limit::Ports));
     assert!(limits.admit(Transport::Tcp, &share, client(3)).is_ok());
 }
 
@@ -71,9 +73,9 @@ fn udp_leaves_ports_to_others_and_tcp_needs_none_of_them() {
 fn the_busiest_service_leaves_a_quarter_and_the_next_leaves_some_as_well() {
     let limits = limits(1000, 0);
     let (first, full) = fill(&limits, &service(&limits, "busy"));
-    assert_eq!((first.len(), full), (750, Full::Service));
+    assert_eq!((first.len(), full), (750, Full::Service(Limit::Sessions)));
     let (second, full) = fill(&limits, &service(&limits, "busy-too"));
-    assert_eq!((second.len(), full), (188, Full::Service));
+    assert_eq!((second.len(), full), (188, Full::Service(Limit::Sessions)));
     assert!(limits.admit(Transport::Tcp, &service(&limits, "quiet"), client(1)).is_ok());
 }
 
@@ -84,7 +86,7 @@ fn one_client_does_not_take_all_that_its_service_may_have() {
     let admit = |number| limits.admit(Transport::Tcp, &share, client(number));
     let greedy: Vec<_> = std::iter::repeat_with(|| admit(1)).map_while(Result::ok).collect();
     assert_eq!(greedy.len(), 693);
-    assert_eq!(admit(1).unwrap_err(), Full::Client);
+    assert_eq!(admit(1).unwrap_err(), Full::Client(Limit::Sessions));
     let _other = admit(2).unwrap();
     drop(greedy);
     assert!(admit(1).is_ok());
@@ -97,7 +99,7 @@ fn a_service_has_its_limit_with_all_its_ports_and_another_its_own() {
     let admit = |transport, number| limits.admit(transport, &service(&limits, "web"), client(number));
     let _three = [admit(Transport::Tcp, 1), admit(Transport::Udp, 2), admit(Transport::Tcp, 3)];
     assert_eq!(share.sessions(), 3);
-    assert_eq!(admit(Transport::Udp, 4).unwrap_err(), Full::Service);
+    assert_eq!(admit(Transport::Udp, 4).unwrap_err(), Full::Service(Limit::OfService));
     assert!(limits.admit(Transport::Tcp, &service(&limits, "other"), client(1)).is_ok());
 }
 

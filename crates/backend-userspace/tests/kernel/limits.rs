@@ -1,16 +1,20 @@
 //! Too many at once.
 
+use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
+use std::os::fd::AsRawFd;
 use std::thread;
 use std::time::Duration;
 
 use nix::sys::resource::{Resource, setrlimit};
 use portolan_backend_userspace::Options;
 use portolan_testkit::netns::{Caller, Topology, isolated, wait_until};
+use portolan_testkit::objects::ServiceBuilder;
 use portolan_testkit::scenario::{POD_PORT, Scenario, here, pods, service_at, web};
 use socket2::{Domain, Socket, Type};
 
+use crate::log::Log;
 use crate::node::{LEAST, Node};
 
 const VIP: &str = "10.96.0.80:80";
@@ -43,6 +47,7 @@ fn greeting(mut stream: TcpStream, patience: Duration) -> Result<TcpStream, Erro
 #[test]
 fn a_connection_too_many_is_reset_and_counted_and_the_next_one_after_an_end_is_served() {
     isolated(|| {
+        let log = Log::begin();
         let (node, _servers) = limited(Options { max_sessions: 2, ..Options::default() });
         let client = node.net.client();
         let address = VIP.parse().unwrap();
@@ -50,13 +55,19 @@ fn a_connection_too_many_is_reset_and_counted_and_the_next_one_after_an_end_is_s
             .run(|| {
                 let first = greeted(address).unwrap();
                 let _second = greeted(address).unwrap();
-                assert_eq!(greeted(address).unwrap_err(), ErrorKind::ConnectionReset);
-                assert_eq!((node.counters.tcp_sessions(), node.counters.refused_by_limit()), (2, 1));
+                for _ in 0..2 {
+                    assert_eq!(greeted(address).unwrap_err(), ErrorKind::ConnectionReset);
+                }
+                assert_eq!((node.counters.tcp_sessions(), node.counters.refused_by_limit()), (2, 2));
                 drop(first);
                 wait_until("a place is free", PATIENCE, || node.counters.tcp_sessions() == 1).unwrap();
                 greeted(address).unwrap();
             })
             .unwrap();
+        log.assert_said_once(
+            "no more sessions are taken: the limit of sessions (--userspace-max-sessions) is reached",
+        );
+        assert_eq!(log.count("the limit of"), 1, "{}", log.text());
     });
 }
 
@@ -65,32 +76,58 @@ fn a_connection_too_many_is_reset_and_counted_and_the_next_one_after_an_end_is_s
 #[test]
 fn a_process_without_descriptors_left_serves_again_once_it_has_some() {
     isolated(|| {
-        const CLIENTS: usize = 60;
-        const LEFT: usize = 20;
+        const CLIENTS: u8 = 4;
+        const WORDS: &str = "no more sessions are taken: the limit of open files of this process (RLIMIT_NOFILE: \
+            LimitNOFILE=, ulimit -n) is reached";
+        let log = Log::begin();
         let (node, _servers) = limited(Options::default());
         let address = VIP.parse().unwrap();
-        let client = Caller::from(node.net.client()).with_patience(Duration::from_millis(300));
-        node.net
+        let caller = Caller::from(node.net.client()).with_patience(Duration::from_millis(300));
+        let streams: Vec<_> = node
+            .net
             .client()
             .run(|| {
                 let socket = || Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-                let sockets: Vec<_> = std::iter::repeat_with(socket).take(CLIENTS).collect();
-                let open = std::fs::read_dir("/proc/self/fd").unwrap().count();
-                let limit = u64::try_from(open + LEFT).unwrap();
-                setrlimit(Resource::RLIMIT_NOFILE, limit, limit).unwrap();
-                let streams = sockets.into_iter().map(|socket| connected(socket, address));
-                // None asks before all are there.
-                let streams: Vec<_> = streams.collect();
-                let outcomes = streams.into_iter().map(|stream| greeting(stream, Duration::from_millis(100)));
-                let outcomes: Vec<_> = outcomes.collect();
-                assert!(outcomes.iter().any(Result::is_err));
-                drop(outcomes);
-                wait_until("all have ended", PATIENCE, || node.counters.tcp_sessions() == 0).unwrap();
+                std::iter::repeat_with(socket).take(CLIENTS.into()).collect()
             })
             .unwrap();
-        wait_until("a client is served", PATIENCE, || client.connect_tcp(address).is_ok()).unwrap();
-        assert!(node.counters.refused_by_limit() + node.counters.failed() > 0);
+        let asking = node.net.client().run(|| UdpSocket::bind("0.0.0.0:0").unwrap()).unwrap();
+        let mut taken = all_descriptors();
+
+        // A connection waits, which is nobody's loss yet; a datagram does not.
+        let streams: Vec<_> = streams.into_iter().map(|socket| connected(socket, address)).collect();
+        wait_until("it is told", PATIENCE, || log.count(WORDS) == 1).unwrap();
+        assert_eq!((node.counters.accepted(), node.counters.refused_by_limit()), (0, 0));
+        asking.send_to(b"who?", address).unwrap();
+        wait_until("a datagram is refused", PATIENCE, || node.counters.refused_by_limit() == 1).unwrap();
+        assert_eq!((node.counters.accepted(), node.counters.failed()), (1, 0));
+
+        // With a single one each is accepted and has no way to the endpoint.
+        drop(taken.pop());
+        for stream in &streams {
+            let end = (&*stream).read(&mut [0; 64]).map_err(|error| error.kind());
+            assert_eq!(end, Err(ErrorKind::ConnectionReset));
+        }
+        assert_eq!((node.counters.accepted(), node.counters.failed()), (1 + u64::from(CLIENTS), 0));
+        assert_eq!(
+            (node.counters.refused_by_limit(), node.counters.refused_by_share()),
+            (1 + u64::from(CLIENTS), 0)
+        );
+
+        drop(taken);
+        wait_until("a client is served", PATIENCE, || caller.connect_tcp(address).is_ok()).unwrap();
+        assert_eq!((node.counters.refused_by_limit(), node.counters.failed()), (1 + u64::from(CLIENTS), 0));
+        assert_eq!(log.count(WORDS), 1, "{}", log.text());
     });
+}
+
+/// Takes every descriptor that this process may have, few as they are from now on.
+fn all_descriptors() -> Vec<File> {
+    let open = || File::open("/dev/null");
+    let highest = open().unwrap().as_raw_fd();
+    let limit = u64::try_from(highest + 10).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, limit, limit).unwrap();
+    std::iter::repeat_with(open).map_while(Result::ok).collect()
 }
 
 /// A connection that is made, if only by the kernel.
@@ -102,6 +139,7 @@ fn connected(socket: Socket, address: SocketAddr) -> TcpStream {
 #[test]
 fn one_service_does_not_take_the_places_of_another() {
     isolated(|| {
+        let log = Log::begin();
         let (mut node, _servers) = limited(Options { max_sessions_per_service: 3, ..Options::default() });
         node.apply([service_at("other", 90).applied()].into_iter().chain(pods("other", [here(1)])));
         let (busy, other) = (VIP.parse().unwrap(), "10.96.0.90:80".parse().unwrap());
@@ -109,11 +147,82 @@ fn one_service_does_not_take_the_places_of_another() {
             .client()
             .run(|| {
                 let _held: Vec<_> = (0..3).map(|_| greeted(busy).unwrap()).collect();
-                assert_eq!(greeted(busy).unwrap_err(), ErrorKind::ConnectionReset);
+                for _ in 0..2 {
+                    assert_eq!(greeted(busy).unwrap_err(), ErrorKind::ConnectionReset);
+                }
                 greeted(other).unwrap();
             })
             .unwrap();
-        assert_eq!((node.counters.refused_by_limit(), node.counters.refused_by_share()), (1, 1));
+        assert_eq!((node.counters.refused_by_limit(), node.counters.refused_by_share()), (2, 2));
+        log.assert_said_once(
+            "the Service gets no more sessions: the limit of sessions of one Service \
+             (--userspace-max-sessions-per-service) is reached service=shop/web has=3",
+        );
+        assert_eq!(log.count("the limit of"), 1, "{}", log.text());
+    });
+}
+
+/// Of thirteen a client gets nine, and its Service one more; three are left for other Services.
+#[test]
+fn what_is_left_for_other_clients_and_services_is_told_with_the_limit_that_is_near() {
+    isolated(|| {
+        let log = Log::begin();
+        let (node, _servers) = limited(Options { max_sessions: 13, ..Options::default() });
+        let address = VIP.parse().unwrap();
+        node.net.client().ip("addr add 192.0.2.50/32 dev lo").unwrap();
+        node.net
+            .client()
+            .run(|| {
+                let _held: Vec<_> = (0..9).map(|_| greeted(address).unwrap()).collect();
+                assert_eq!(greeted(address).unwrap_err(), ErrorKind::ConnectionReset);
+                let _tenth = greeted_from("192.0.2.50:0", address).unwrap();
+                let refused = greeted_from("192.0.2.50:0", address).unwrap_err();
+                assert_eq!(refused, ErrorKind::ConnectionReset);
+            })
+            .unwrap();
+        assert_eq!((node.counters.refused_by_limit(), node.counters.refused_by_share()), (2, 2));
+        let near = "the limit of sessions (--userspace-max-sessions) is near, what is left is for others \
+                    service=shop/web";
+        log.assert_said_once(&format!("the client gets no more sessions: {near} has=9 client="));
+        log.assert_said_once(&format!("the Service gets no more sessions: {near} has=10"));
+    });
+}
+
+/// The same from a certain address.
+fn greeted_from(source: &str, address: SocketAddr) -> Result<TcpStream, ErrorKind> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&source.parse::<SocketAddr>().unwrap().into()).unwrap();
+    greeting(connected(socket, address), PATIENCE)
+}
+
+#[test]
+fn udp_that_has_its_half_of_the_ports_is_told_so_and_tcp_goes_on() {
+    isolated(|| {
+        let log = Log::begin();
+        let net = Topology::routed(1).unwrap();
+        // Four ports, so two sessions.
+        net.node().sysctl(&[("net/ipv4/ip_local_port_range", "50000 50003")]).unwrap();
+        let _servers = net.serve(&[POD_PORT]).unwrap();
+        let mut node = Node::with(net, Scenario::new().config, Options::default(), &LEAST);
+        let services = [web(), service_at("other", 90)].map(ServiceBuilder::applied);
+        node.apply(services.into_iter().chain(pods("web", [here(1)])).chain(pods("other", [here(1)])));
+        let (busy, other): (_, SocketAddr) = (VIP.parse().unwrap(), "10.96.0.90:80".parse().unwrap());
+        let caller = Caller::from(node.net.client());
+        for _ in 0..2 {
+            caller.query_udp(busy).unwrap();
+        }
+        let asking = node.net.client().run(|| UdpSocket::bind("0.0.0.0:0").unwrap()).unwrap();
+        for refused in 1..=2 {
+            asking.send_to(b"who?", other).unwrap();
+            let told = || node.counters.refused_by_limit() == refused;
+            wait_until("a datagram is refused", PATIENCE, told).unwrap();
+        }
+        caller.connect_tcp(other).unwrap();
+        assert_eq!((node.counters.udp_sessions(), node.counters.refused_by_share()), (2, 0));
+        log.assert_said_once(
+            "no more sessions are taken: the limit of ports for UDP (half of net.ipv4.ip_local_port_range) is reached",
+        );
+        assert_eq!(log.count("the limit of"), 1, "{}", log.text());
     });
 }
 

@@ -10,6 +10,7 @@ mod held;
 mod hops;
 mod lifecycle;
 mod limits;
+mod log;
 mod model;
 mod node;
 mod privileges;

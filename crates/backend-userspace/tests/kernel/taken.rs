@@ -1,46 +1,17 @@
 //! Ports and addresses that somebody else has.
 
-use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use portolan_testkit::netns::{Caller, Topology, isolated, wait_until};
 use portolan_testkit::scenario::{POD_PORT, here, pods, web};
 
+use crate::log::Log;
 use crate::node::Node;
 
 const NODE_PORT: &str = "192.0.2.1:30080";
 /// A place that failed is tried again every five seconds in the long run.
 const PATIENCE: Duration = Duration::from_secs(8);
-
-/// What is logged in this process from now on; it is the test's own.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Log {
-    fn begin() -> Self {
-        let log = Self::default();
-        let writer = log.clone();
-        tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).init();
-        log
-    }
-
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-}
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
 
 #[test]
 fn a_port_that_another_program_has_is_named_and_served_once_it_is_free() {
