@@ -1,13 +1,16 @@
 //! Lines that the real programs or the kernel turn down, and programs that are stopped half-way.
 
+use std::fs::File;
 use std::io::{self, Write};
+use std::ops::Range;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use portolan_backend_iptables::names::{Chain, Table};
 use portolan_backend_iptables::programs::{ProgramError, Programs, Variant};
 use portolan_backend_iptables::tables::Tables;
-use portolan_core::backend::error_chain;
+use portolan_core::backend::{Retry, error_chain};
 use portolan_core::event::Event;
 use portolan_core::{BackendError, IpFamily, Protocol};
 use portolan_testkit::netns::Namespace;
@@ -84,17 +87,30 @@ fn faulty(variant: Variant) -> (Node<Faulty>, Arc<Mutex<Fault>>) {
     (Node::with(&namespace, variant, config(), options(), around), fault)
 }
 
-/// Rules that are refused at three stages: read, checked by an extension, loaded into the kernel.
-const BAD: [&str; 3] = ["FROBNICATE", "DNAT --to-destination 10.244.1.7:99999", "MASQUERADE"];
+/// How long a lock may be waited for: the five seconds that programs are told, and what they take themselves.
+const WAIT: Range<Duration> = Duration::from_secs(4)..Duration::from_secs(20);
+
+/// The rule that leads to the endpoint, as a program that stopped at it names it.
+const AT_ENDPOINT: &str = " by `-A KUBE-SEP-SZV52YZVLRLM3WUC ";
+
+/// Rules that are refused at three stages: read, checked by an extension, loaded into the kernel. With which rule is
+/// named for it by iptables-nft and by iptables-legacy: none where the program names the line that ends the table. The
+/// kernel checks what is masqueraded along the way from its hooks, so it is the first rule on that way.
+const BAD: [(&str, [&str; 2]); 3] = [
+    ("FROBNICATE", ["", AT_ENDPOINT]),
+    ("DNAT --to-destination 10.244.1.7:99999", [AT_ENDPOINT, AT_ENDPOINT]),
+    ("MASQUERADE", [" by `-I KUBE-SERVICES ", ""]),
+];
 
 fn a_service_whose_rule_is_turned_down_is_named_and_all_others_are_served(variant: Variant) {
-    for bad in BAD {
+    for (bad, [by_nft, by_legacy]) in BAD {
         let (mut node, fault) = faulty(variant);
         let good = "DNAT --to-destination 10.244.1.7:8080";
         *fault.lock().unwrap() = Fault::Replaced(good.into(), bad.into());
         node.handle((1..12).flat_map(web));
         let text = error_chain(&node.try_apply(IpFamily::V4).unwrap_err());
-        assert!(text.contains("serve shop/web-7:http tcp"), "{bad}: {text}");
+        let named = if variant == Variant::Nft { by_nft } else { by_legacy };
+        assert!(text.contains(&format!("serve shop/web-7:http tcp{named}")), "{bad}: {text}");
         let saved = node.saved(IpFamily::V4);
         for number in 1..12 {
             let endpoint = format!("--to-destination 10.244.1.{number}:8080");
@@ -150,6 +166,57 @@ fn a_table_that_iptables_cannot_show_is_not_taken_for_an_empty_one() {
         node.forget();
         let text = error_chain(&node.try_apply(IpFamily::V4).unwrap_err());
         assert!(text.contains("table nat has rules in it that iptables did not write"), "{text}");
+    });
+}
+
+/// Has the lock of the tables that iptables-legacy waits for, as another program would, until it is dropped.
+fn lock() -> File {
+    let lock = File::create("/run/xtables.lock").unwrap();
+    lock.lock().unwrap();
+    lock
+}
+
+#[test]
+fn a_lock_that_others_hold_is_waited_for_a_while_and_then_a_reason_to_try_again_soon() {
+    portolan_testkit::netns::isolated(|| {
+        let (mut node, _) = faulty(Variant::Legacy);
+        node.apply(web(1));
+        let before = node.saved(IpFamily::V4);
+        let held = lock();
+        node.handle(web(2));
+        let start = Instant::now();
+        let error = node.try_apply(IpFamily::V4).unwrap_err();
+        let waited = start.elapsed();
+        assert!(WAIT.contains(&waited), "{waited:?}");
+        assert_eq!(error.retry(), Retry::SameChanges);
+        let text = error_chain(&error);
+        assert!(text.contains("the lock of iptables") && text.contains("xtables lock"), "{text}");
+        assert_eq!(node.saved(IpFamily::V4), before);
+        drop(held);
+        node.apply([]);
+        assert!(node.saved(IpFamily::V4).contains("--to-destination 10.244.1.2:8080"));
+        node.assert_sound();
+    });
+}
+
+#[test]
+fn a_lock_that_is_let_go_in_time_delays_a_change_and_nothing_else() {
+    portolan_testkit::netns::isolated(|| {
+        let (mut node, _) = faulty(Variant::Legacy);
+        node.apply(web(1));
+        let held = lock();
+        node.handle(web(2));
+        let start = Instant::now();
+        let holder = thread::spawn(move || {
+            thread::sleep(Duration::from_secs(1));
+            drop(held);
+        });
+        let report = node.try_apply(IpFamily::V4).unwrap();
+        assert!(start.elapsed() >= Duration::from_secs(1));
+        assert!(report.operations > 0);
+        holder.join().unwrap();
+        node.apply([]);
+        node.assert_sound();
     });
 }
 
