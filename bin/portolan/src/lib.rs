@@ -16,6 +16,7 @@
 //! they report, and ends when one of them does. Whatever ends it, rules stay.
 
 mod cleanup;
+mod families;
 mod limits;
 mod logging;
 mod mode;

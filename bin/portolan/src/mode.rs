@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use portolan_config::ModeSelection;
-use portolan_core::{BackendFactory, ProbeFailure, ProxyMode, Registry};
+use portolan_core::{BackendFactory, IpFamily, ProbeFailure, ProxyMode, Registry};
 use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
 
@@ -85,9 +85,28 @@ pub(crate) async fn choose<'a>(
 /// # Errors
 /// What is missing.
 pub(crate) async fn probe(factory: &Arc<dyn BackendFactory>) -> Result<(), ProbeFailure> {
-    let (asked, runtime) = (Arc::clone(factory), Handle::current());
-    let answer = spawn_blocking(move || runtime.block_on(asked.probe())).await;
-    answer.unwrap_or_else(|crash| {
+    let asked = Arc::clone(factory);
+    answer(factory, move |runtime| runtime.block_on(asked.probe())).await
+}
+
+/// Asks a mode whether it can serve this family here, in the same way.
+///
+/// # Errors
+/// What is missing.
+pub(crate) async fn probe_family(
+    factory: &Arc<dyn BackendFactory>,
+    family: IpFamily,
+) -> Result<(), ProbeFailure> {
+    let asked = Arc::clone(factory);
+    answer(factory, move |runtime| runtime.block_on(asked.probe_family(family))).await
+}
+
+async fn answer(
+    factory: &Arc<dyn BackendFactory>,
+    ask: impl FnOnce(&Handle) -> Result<(), ProbeFailure> + Send + 'static,
+) -> Result<(), ProbeFailure> {
+    let runtime = Handle::current();
+    spawn_blocking(move || ask(&runtime)).await.unwrap_or_else(|crash| {
         Err(ProbeFailure { mode: factory.mode(), missing: format!("an answer about the host: {crash}") })
     })
 }

@@ -30,7 +30,7 @@ pub(crate) fn check_single_family(config: &Config, served: &[IpFamily]) -> Resul
     Ok(())
 }
 
-/// Checks the families of a node with both, once.
+/// Checks the families of a node once it is known which comes first.
 pub(crate) struct FamilyCheck {
     config: Option<Config>,
     served: Vec<IpFamily>,
@@ -39,8 +39,7 @@ pub(crate) struct FamilyCheck {
 impl FamilyCheck {
     /// Waits for the Node object.
     pub(crate) fn new(config: &Config, served: &[IpFamily]) -> Self {
-        let config = (served.len() > 1).then(|| config.clone());
-        Self { config, served: served.to_vec() }
+        Self { config: Some(config.clone()), served: served.to_vec() }
     }
 
     /// This is the Node object.
@@ -49,6 +48,13 @@ impl FamilyCheck {
         let Some(first) = first else { return };
         let Some(config) = self.config.take() else { return };
         let primary = IpFamily::of(config.bind_address.unwrap_or(first));
+        if !self.served.contains(&primary) {
+            return error!(family = %primary, "the family that comes first on this node is not served");
+        }
+        // Of a node with one family all else is known from the start.
+        if self.served.len() < 2 {
+            return;
+        }
         match config.check_families(&self.served, primary) {
             Ok(notes) => log_notes(&notes),
             // With both families no setting makes forwarding impossible.

@@ -28,13 +28,13 @@ use tokio::time::timeout;
 use tracing::{error, info, warn};
 
 use crate::logging::VerbosityHandle;
-use crate::node_address::{check_single_family, log_notes};
+use crate::node_address::log_notes;
 use crate::reload::Reread;
 use crate::selection::{LAST_WORDS, choose_mode};
 use crate::setup::Setup;
 use crate::signals::Signals;
 use crate::source::{AnySource, Requests};
-use crate::{VERSION, limits, service_manager, tuning};
+use crate::{VERSION, families, limits, service_manager, tuning};
 
 /// How long the apply that is going on may take to finish when we are asked to end. Far
 /// below the 30 s that the kubelet grants, far above any transaction.
@@ -83,21 +83,20 @@ pub(crate) fn run(config: &Config, registry: &Registry, start: Start) -> anyhow:
 async fn serve(config: &Config, registry: &Registry, start: Start) -> anyhow::Result<()> {
     let mut signals = Signals::listen().context("cannot wait for signals")?;
     announce(config);
+    let host = Host::new();
     let ready = tokio::select! {
-        ready = prepare(config, registry, start.program.as_deref()) => ready?,
+        ready = prepare(config, registry, start.program.as_deref(), &host) => ready?,
         signal = signals.received() => {
             info!(signal, "stopping before the start");
             return Ok(());
         }
     };
-    let host = Host::new();
     if start.extent == Extent::Privileged {
         return prepare_host(&host, config, ready.factory.as_ref()).await;
     }
     tuning::apply(&host, config);
     tuning::apply_oom_score(&host, config);
-    let families = served_families(config, &host)?;
-    let Ready { metrics, source, events, factory } = ready;
+    let Ready { metrics, source, events, factory, families } = ready;
     let Start { started, verbosity, reread, .. } = start;
     let health = new_health(config);
     let setup =
@@ -130,9 +129,10 @@ struct Ready<'a> {
     source: AnySource,
     events: EventRecorder,
     factory: &'a Arc<dyn BackendFactory>,
+    families: Vec<IpFamily>,
 }
 
-/// Finds out where to ask for Services and which mode can run. Others have a say in that, such as programs for
+/// Finds out where to ask for Services, which mode can run, and for which families. Others have a say in that, such as programs for
 /// credentials, and may take their time; whoever waits here can still be asked to end.
 ///
 /// # Errors
@@ -141,6 +141,7 @@ async fn prepare<'a>(
     config: &Config,
     registry: &'a Registry,
     program: Option<&OsStr>,
+    host: &Host,
 ) -> anyhow::Result<Ready<'a>> {
     let metrics = Metrics::new(&Build { git_version: config.reported_version.clone(), version: VERSION })?;
     metrics.features(config.gates.iter());
@@ -148,7 +149,8 @@ async fn prepare<'a>(
     let source = AnySource::new(&config.source, &config.node().node_name, program, requests).await?;
     let events = source.events();
     let factory = choose_mode(config, registry, &events, &metrics).await?;
-    Ok(Ready { metrics, source, events, factory })
+    let families = families::served(config, host, factory).await?;
+    Ok(Ready { metrics, source, events, factory, families })
 }
 
 /// Says at the start what runs, and what is special about its configuration.
@@ -161,19 +163,6 @@ fn announce(config: &Config) {
         }
     }
     log_notes(&config.notes);
-}
-
-/// The families to serve.
-///
-/// # Errors
-/// The configuration is for another family than the only one there is.
-fn served_families(config: &Config, host: &Host) -> anyhow::Result<Vec<IpFamily>> {
-    let families = host.families();
-    if let Some(because) = families.without_ipv6 {
-        info!(because, "IPv6 is left out");
-    }
-    check_single_family(config, &families.served)?;
-    Ok(families.served)
 }
 
 /// Nobody has seen the Node yet, so no load balancer should count on it; but a folder of

@@ -79,8 +79,9 @@ impl IptablesFactory {
 
 /// Whether one family's programs are there and list a chain.
 fn try_family(family: IpFamily) -> Result<(), String> {
-    Programs::find(family).map_err(|error| error_chain(&error))?;
-    iptables::probe(family).map_err(|missing| missing.to_string())
+    iptables::probe(family).map_err(|missing| missing.to_string())?;
+    let found = Programs::find(family);
+    found.map(drop).map_err(|error| format!("programs of iptables that will do: {}", error_chain(&error)))
 }
 
 #[async_trait]
@@ -95,6 +96,10 @@ impl BackendFactory for IptablesFactory {
         try_family(IpFamily::V6).map_err(|_missing| ProbeFailure { mode: self.mode(), missing })
     }
 
+    async fn probe_family(&self, family: IpFamily) -> Result<(), ProbeFailure> {
+        try_family(family).map_err(|missing| ProbeFailure { mode: self.mode(), missing })
+    }
+
     fn leaves_flows(&self) -> bool {
         true
     }
@@ -104,8 +109,10 @@ impl BackendFactory for IptablesFactory {
     }
 
     fn create(&self, family: IpFamily) -> Result<Box<dyn ProxyBackend>, BackendError> {
-        let programs = Programs::find(family)
-            .map_err(|error| BackendError::Unsupported { mode: self.mode(), missing: error_chain(&error) })?;
+        let programs = Programs::find(family).map_err(|error| BackendError::Io {
+            action: "run iptables".to_owned(),
+            source: Box::new(error),
+        })?;
         tracing::info!(
             family = %family,
             version = %programs.version(),

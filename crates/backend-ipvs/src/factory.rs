@@ -1,6 +1,7 @@
 //! Makes ipvs backends, finds out whether they can work here, and makes the settings that they need.
 
 use async_trait::async_trait;
+use portolan_backend_iptables::programs::Programs;
 use portolan_core::backend::error_chain;
 use portolan_core::node::NodeConfig;
 use portolan_core::{BackendError, BackendFactory, IpFamily, ProbeFailure, ProxyBackend, ProxyMode};
@@ -83,6 +84,13 @@ fn find_iptables() -> Result<(), String> {
     iptables::probe(IpFamily::V6).map_err(|_other| missing.to_string())
 }
 
+/// Whether one family's programs are there and list a chain.
+fn try_family(family: IpFamily) -> Result<(), String> {
+    iptables::probe(family).map_err(|missing| missing.to_string())?;
+    let found = Programs::find(family);
+    found.map(drop).map_err(|error| format!("programs of iptables that will do: {}", error_chain(&error)))
+}
+
 fn unanswered(what: &str, error: &IpvsError) -> String {
     format!("an answer of the kernel about {what}: {}", error_chain(error))
 }
@@ -95,6 +103,10 @@ impl BackendFactory for IpvsFactory {
 
     async fn probe(&self) -> Result<(), ProbeFailure> {
         self.find_missing().map_or(Ok(()), |missing| Err(ProbeFailure { mode: self.mode(), missing }))
+    }
+
+    async fn probe_family(&self, family: IpFamily) -> Result<(), ProbeFailure> {
+        try_family(family).map_err(|missing| ProbeFailure { mode: self.mode(), missing })
     }
 
     fn leaves_flows(&self) -> bool {

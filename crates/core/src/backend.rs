@@ -228,6 +228,17 @@ pub trait BackendFactory: Send + Sync {
     /// Says what exactly is missing.
     async fn probe(&self) -> Result<(), ProbeFailure>;
 
+    /// Finds out whether this host offers what the mode needs for one family, leaving nothing behind. Asked of the mode
+    /// that is to run, after its `probe`, for each family that the host has. One that it cannot serve is left out as if
+    /// the host had it not, and no backend is made for it. It may block. Every family can be served, unless a mode says
+    /// otherwise.
+    ///
+    /// # Errors
+    /// Says what exactly is missing. The other family is served alone, unless this one comes first on the node.
+    async fn probe_family(&self, _family: IpFamily) -> Result<(), ProbeFailure> {
+        Ok(())
+    }
+
     /// Whether the kernel's connection tracking remembers for this mode where a flow goes. The proxy then
     /// removes UDP flows that contradict a new plan, for every backend alike. No, unless a mode says so:
     /// one that forwards in other ways must not have its flows cut.

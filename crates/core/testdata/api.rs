@@ -132,6 +132,7 @@ pub enum FigureKind {
 pub trait BackendFactory: Send + Sync {
     fn mode(&self) -> ProxyMode;
     async fn probe(&self) -> Result<(), ProbeFailure>;
+    async fn probe_family(&self, _family: IpFamily) -> Result<(), ProbeFailure> {}
     fn leaves_flows(&self) -> bool {}
     async fn prepare_host(&self, _node: &NodeConfig) -> Result<(), BackendError> {}
     fn create(&self, family: IpFamily) -> Result<Box<dyn ProxyBackend>, BackendError>;

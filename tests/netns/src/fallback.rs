@@ -108,12 +108,7 @@ impl Binary {
         match (mode, self) {
             ("nftables", _) if lacking.has_rights() => None,
             ("nftables", _) => Some("the privilege to change nftables, CAP_NET_ADMIN"),
-            ("iptables", Self::Product) if !lacking.has_programs() => {
-                Some("there is no program iptables in PATH")
-            }
-            ("iptables", Self::Recording) if !lacking.has_programs() => {
-                Some("the program iptables, which is not in PATH")
-            }
+            ("iptables", _) if !lacking.has_programs() => Some("the program iptables, which is not in PATH"),
             ("iptables", _) if !lacking.has_rights() => Some("a working /"),
             ("ipvs", _) if !Path::new("/proc/net/ip_vs").exists() => Some("the kernel module ip_vs"),
             ("userspace", Self::Product) if !lacking.has_rights() => {

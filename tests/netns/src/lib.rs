@@ -23,6 +23,8 @@ mod events;
 #[cfg(test)]
 mod fallback;
 #[cfg(test)]
+mod families;
+#[cfg(test)]
 mod harness;
 #[cfg(test)]
 mod init_only;
