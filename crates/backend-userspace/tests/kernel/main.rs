@@ -8,6 +8,7 @@ mod detection;
 mod families;
 mod held;
 mod hops;
+mod idle;
 mod lifecycle;
 mod limits;
 mod log;
