@@ -16,6 +16,7 @@ pub struct Counters {
     udp_sessions: AtomicUsize,
     listeners: AtomicUsize,
     unserved: AtomicUsize,
+    unsupported: AtomicUsize,
     accepted: AtomicU64,
     refused_by_limit: AtomicU64,
     refused_by_share: AtomicU64,
@@ -44,6 +45,8 @@ readings! {
     /// Addresses and ports that should be served and are not, because somebody else has the port or the
     /// address is not this node's. They are tried again all the time.
     unserved: usize;
+    /// Service ports that are not served because this mode has no SCTP.
+    unsupported: usize;
     /// Sessions that were begun so far.
     accepted: u64;
     /// Sessions that were not begun because there were too many already.
@@ -72,6 +75,7 @@ impl Counters {
             current("udp_sessions", self.udp_sessions()),
             current("listeners", self.listeners()),
             current("unserved", self.unserved()),
+            current("unsupported", self.unsupported()),
             total("sessions", self.accepted()),
             total("refused_by_limit", self.refused_by_limit()),
             total("refused_by_share", self.refused_by_share()),
@@ -117,6 +121,10 @@ impl Counters {
 
     pub(crate) fn listener_closed(&self) {
         self.listeners.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_unsupported(&self, ports: usize) {
+        self.unsupported.store(ports, Ordering::Relaxed);
     }
 
     /// The number of failed frontends of one family changed.

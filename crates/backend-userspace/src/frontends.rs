@@ -23,7 +23,6 @@ use portolan_core::plan::NodeSettings;
 use portolan_core::{IpFamily, ServicePort, ServicePortName};
 use portolan_netlink::NetlinkError;
 use tokio::sync::Notify;
-use tracing::warn;
 
 use crate::balancer::Balancer;
 use crate::claims::{Claims, transport_of, virtual_addresses, virtual_places};
@@ -55,7 +54,7 @@ pub(crate) struct Frontends {
     draining: Draining,
     /// Wakes who looks after what failed or is draining.
     unfinished: Arc<Notify>,
-    /// Service ports of SCTP, of which it was said that they are not served.
+    /// Service ports of SCTP, which are not served.
     unsupported: HashSet<ServicePortName>,
 }
 
@@ -124,9 +123,9 @@ impl Frontends {
         self.routes.as_mut().map_or(Ok(true), LocalRoutes::are_intact)
     }
 
-    /// The names of all service ports that are served.
+    /// The names of all service ports that are known, whether they are served or cannot be.
     pub(crate) fn names(&self) -> impl Iterator<Item = &ServicePortName> {
-        self.ports.keys()
+        self.ports.keys().chain(&self.unsupported)
     }
 
     /// Follows these changes; `all` compares every place besides.
@@ -196,7 +195,9 @@ impl Frontends {
         new: Option<&Arc<ServicePort>>,
         touched: &mut HashSet<Place>,
     ) {
-        self.unsupported.retain(|other| other != name || new.is_some());
+        if new.is_none() && self.unsupported.remove(name) {
+            self.relay.unsupported.remove(name);
+        }
         let Some(loaded) = self.ports.get(name) else { return };
         if new == Some(&loaded.port) {
             return;
@@ -222,7 +223,7 @@ impl Frontends {
     ) {
         let Some(transport) = transport_of(name) else {
             if self.unsupported.insert(name.clone()) {
-                warn!("service port {name} is not served: userspace mode has no SCTP");
+                self.relay.unsupported.add(name);
             }
             return;
         };
@@ -273,10 +274,22 @@ impl Frontends {
     /// Closes all sockets and gives all addresses back, those of earlier runs too.
     pub(crate) async fn clean(&mut self) -> Result<(), NetlinkError> {
         self.ports.clear();
+        self.forget_unsupported();
         self.claims = Claims::default();
         let all = self.sockets.keys().chain(&self.failed).copied().collect();
         self.settle(all).await;
         self.draining.clear();
         self.routes.as_mut().map_or(Ok(()), |routes| routes.remove_all().map(drop))
+    }
+
+    fn forget_unsupported(&mut self) {
+        self.unsupported.drain().for_each(|name| self.relay.unsupported.remove(&name));
+    }
+}
+
+impl Drop for Frontends {
+    /// Another backend of this family tells it anew.
+    fn drop(&mut self) {
+        self.forget_unsupported();
     }
 }

@@ -59,7 +59,7 @@
 //!   followed it would connect to itself without end. In circles of several nodes packets lose a hop at each
 //!   (`hops`), as they would at a router, so that they end there too.
 //! * Each UDP client takes a port of the host. No more than half of `net.ipv4.ip_local_port_range` are taken.
-//! * SCTP is not served; that is logged, once for each service port.
+//! * SCTP is not served; that is logged, once for each service port, and counted.
 //! * The host answers ARP for load-balancer addresses of its own network, as in the IPVS mode;
 //!   `net.ipv4.conf.all.arp_ignore=1` stops that.
 //! * When Portolan ends, the connections that go through it end.
@@ -85,6 +85,7 @@ mod second_chance;
 mod site;
 mod tcp;
 mod udp;
+mod unsupported;
 
 pub use backend::UserspaceBackend;
 pub use counters::Counters;

@@ -11,6 +11,7 @@ use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::limits::Limits;
 use crate::tcp::Pipes;
+use crate::unsupported::Unsupported;
 
 /// How long a client of UDP is remembered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +28,7 @@ pub(crate) struct Relay {
     runtime: Option<Runtime>,
     pub(crate) limits: Limits,
     pub(crate) pipes: Pipes,
+    pub(crate) unsupported: Unsupported,
     pub(crate) udp_timeouts: UdpTimeouts,
     /// Time is counted from here where it must fit into an atomic number.
     pub(crate) epoch: Instant,
@@ -43,7 +45,8 @@ impl Relay {
         let runtime =
             builder.worker_threads(threads).thread_name("relay").enable_io().enable_time().build()?;
         let (pipes, epoch) = (Pipes::new(limits.most_pipes()), Instant::now());
-        Ok(Arc::new(Self { runtime: Some(runtime), limits, pipes, udp_timeouts, epoch }))
+        let unsupported = Unsupported::new(Arc::clone(limits.counters()));
+        Ok(Arc::new(Self { runtime: Some(runtime), limits, pipes, unsupported, udp_timeouts, epoch }))
     }
 
     /// Where to start relays; nothing once the process ends.

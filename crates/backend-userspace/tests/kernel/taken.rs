@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::time::Duration;
 
 use portolan_testkit::netns::{Caller, Topology, isolated, wait_until};
-use portolan_testkit::scenario::{POD_PORT, here, pods, web};
+use portolan_testkit::scenario::{POD_PORT, gone, here, pods, service_at, web};
 
 use crate::log::Log;
 use crate::node::Node;
@@ -64,18 +64,33 @@ fn a_program_at_all_addresses_keeps_us_from_its_port_on_each() {
     });
 }
 
+/// Both families have the Service, and it is one to whoever reads the log.
 #[test]
 fn sctp_is_told_once_for_each_service_port() {
     isolated(|| {
+        const WORDS: &str = "service port shop/web:sctp is not served: userspace mode has no SCTP";
         let log = Log::begin();
         let mut node = Node::new(Topology::routed(1).unwrap());
-        let told = || log.text().lines().filter(|line| line.contains("SCTP")).count();
         node.apply([web().applied()]);
-        // One for each family.
-        assert_eq!(told(), 2, "{}", log.text());
         node.apply(pods("web", [here(1)]));
         node.compare_all();
-        assert_eq!(told(), 2, "{}", log.text());
-        assert!(log.text().contains("shop/web:sctp"));
+        log.assert_said_once("SCTP");
+        log.assert_said_once(WORDS);
+        assert_eq!(node.counters.unsupported(), 1);
+
+        node.apply([service_at("other", 90).applied()]);
+        log.assert_said_once("service port shop/other:sctp is not served: userspace mode has no SCTP");
+        assert_eq!((log.count("SCTP"), node.counters.unsupported()), (2, 2));
+
+        // Unnoticed until everything is compared.
+        node.state.handle(gone("web"));
+        node.compare_all();
+        assert_eq!((log.count("SCTP"), node.counters.unsupported()), (2, 1));
+        node.apply([web().applied()]);
+        assert_eq!((log.count(WORDS), node.counters.unsupported()), (2, 2));
+        node.apply([gone("other")]);
+        assert_eq!(node.counters.unsupported(), 1);
+        node.clean();
+        assert_eq!(node.counters.unsupported(), 0);
     });
 }
