@@ -1,7 +1,8 @@
 //! Makes the kernel follow plans of one family.
 
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use async_trait::async_trait;
 use portolan_core::backend::Scope;
@@ -14,7 +15,6 @@ use crate::Options;
 use crate::adopt;
 use crate::changes::{Change, Changes};
 use crate::kernel::{Kernel, KernelError};
-use crate::refused;
 use crate::rules::{self, Reader, Rules, Written};
 use crate::state::{Loaded, Turn};
 use crate::surroundings::HostAddresses;
@@ -58,6 +58,11 @@ impl<K: Kernel> IpvsBackend<K> {
         Self { clock, ..self }
     }
 
+    /// What the kernel refuses of what service ports need, as it was logged; nothing if it has all of it.
+    pub fn refusal(&self) -> Option<&str> {
+        self.loaded.as_ref()?.refusals.text()
+    }
+
     /// The kernel, for tests to look into.
     pub fn kernel(&mut self) -> &mut K {
         &mut self.kernel
@@ -72,6 +77,7 @@ impl<K: Kernel> IpvsBackend<K> {
         let mut round = Round::new(Scope::Full);
         round.report.operations += self.kernel.prepare()?;
         let (mut loaded, mut changes) = adopt::compare(plan, &self.options, &mut self.kernel, before, now)?;
+        loaded.refusals = before.map(|before| before.refusals.clone()).unwrap_or_default();
         self.fit_sets(&mut loaded, &mut round);
         let present = read_rules(&mut self.kernel)?;
         let first = if present.translates() { changes.take_additions() } else { changes.take_members_in() };
@@ -113,20 +119,19 @@ impl<K: Kernel> IpvsBackend<K> {
         self.end(loaded, plan, round, now)
     }
 
-    /// Remembers what the kernel now has, unless it refused something: then nothing is believed of it, and
-    /// everything is compared when it is tried again.
+    /// Remembers what the kernel now has, and says when to look again.
     fn end(
         &mut self,
-        loaded: Loaded,
+        mut loaded: Loaded,
         plan: &NodePlan,
         round: Round,
         now: Instant,
     ) -> Result<ApplyReport, KernelError> {
         let Round { mut report, refused } = round;
-        if let Some(refusal) = refused::judge(refused, plan, &loaded.here) {
-            return Err(refusal);
-        }
-        report.follow_up = loaded.graceful.next_look(now);
+        let unwanted = loaded.refusals.note(refused, (plan, &loaded.here), report.scope, now)?;
+        report.failed_removals += unwanted;
+        let looks = [loaded.graceful.next_look(now), loaded.refusals.next_try(now)];
+        report.follow_up = looks.into_iter().flatten().min();
         self.loaded = Some(loaded);
         Ok(report)
     }
@@ -199,8 +204,10 @@ impl<K: Kernel> IpvsBackend<K> {
         }
         let began = Instant::now();
         let Carried { sent: Sent { messages, bytes, calls }, refused } = self.kernel.carry_out(changes)?;
+        // The kernel lets others in after each call, all of which take about as long.
+        let each = began.elapsed() / u32::try_from(calls.max(1)).unwrap_or(u32::MAX);
         let report = &mut round.report;
-        report.longest_transaction = report.longest_transaction.max(longest(began.elapsed(), calls));
+        report.longest_transaction = report.longest_transaction.max(each);
         report.operations += changes.len();
         report.messages += messages;
         report.bytes += bytes;
@@ -217,6 +224,7 @@ impl<K: Kernel> IpvsBackend<K> {
         let is_load = changes.is_complete()
             || changes.old_node().is_some_and(node_ports_move)
             || loaded.own_servers_move(plan, changes)
+            || loaded.refusals.are_due((self.clock)())
             || self.has_moved(&loaded)?;
         if is_load { self.load(plan, Some(&loaded)) } else { self.update(loaded, plan, changes) }
     }
@@ -229,12 +237,14 @@ impl<K: Kernel> IpvsBackend<K> {
     /// Whether everything that others might remove at once is there, and the node has the addresses that it had.
     fn look(&mut self, loaded: &Loaded) -> Result<bool, KernelError> {
         let HostAddresses { on_device, elsewhere } = self.kernel.addresses()?;
-        let has_addresses =
-            on_device.len() == loaded.addresses.len() && on_device.iter().all(|ip| loaded.addresses.has(ip));
+        let is_known = |ip: &IpAddr| loaded.refusals.concern_address(ip);
+        let has_addresses = on_device.iter().all(|ip| loaded.addresses.has(ip) || is_known(ip))
+            && loaded.addresses.iter().all(|ip| on_device.contains(ip) || is_known(ip));
         if !has_addresses || elsewhere != loaded.here.elsewhere {
             return Ok(false);
         }
         if let Some(sample) = &loaded.sample
+            && !loaded.refusals.concern_server(sample)
             && !self.kernel.has_server(sample)?
         {
             return Ok(false);
@@ -247,11 +257,6 @@ fn read_rules(kernel: &mut impl Kernel) -> Result<Written, KernelError> {
     let mut reader = Reader::default();
     kernel.saved_rules(&mut |line| reader.line(line))?;
     Ok(reader.finish())
-}
-
-/// The kernel lets others in after each call, all of which take about as long.
-fn longest(elapsed: Duration, calls: usize) -> Duration {
-    elapsed / u32::try_from(calls.max(1)).unwrap_or(u32::MAX)
 }
 
 #[async_trait]

@@ -12,12 +12,13 @@ use portolan_ipvs::{Member, ServerChange, ServerKey, Set};
 use crate::changes::Changes;
 use crate::fill::Fill;
 use crate::graceful::Graceful;
+use crate::refused::Refusals;
 use crate::rules::Rules;
 use crate::surroundings::{Surroundings, own_servers};
 use crate::tally::Tally;
 use crate::wanted::{NOTHING_NEW, Serving, Wanted};
 
-/// What the kernel has, after a success.
+/// What the kernel has after a success, but for what it refused.
 #[derive(Debug)]
 pub(crate) struct Loaded {
     pub(crate) here: Surroundings,
@@ -25,6 +26,7 @@ pub(crate) struct Loaded {
     pub(crate) members: Tally<(Set, Member)>,
     pub(crate) fill: Fill,
     pub(crate) graceful: Graceful,
+    pub(crate) refusals: Refusals,
     /// The rules, as they were wanted and as the program prints them.
     pub(crate) rules: Rules,
     /// One of the virtual servers, to see whether somebody removed all.
@@ -147,6 +149,7 @@ impl Loaded {
             members: Tally::default(),
             fill: Fill::default(),
             graceful: Graceful::default(),
+            refusals: Refusals::default(),
             rules: Rules::default(),
             sample: None,
         }

@@ -54,10 +54,6 @@ impl<T: Copy + Eq + Hash + Ord> Tally<T> {
         self.counts.keys()
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.counts.len()
-    }
-
     /// What has changed since the last time, in order.
     pub(crate) fn settle(&mut self) -> Net<T> {
         let mut net = Net { came: Vec::new(), went: Vec::new() };

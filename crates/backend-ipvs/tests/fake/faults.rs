@@ -1,7 +1,9 @@
 //! What becomes of an apply that the kernel does not carry out altogether.
 
+use std::time::Duration;
+
 use portolan_backend_ipvs::Change;
-use portolan_core::backend::{Retry, error_chain};
+use portolan_core::backend::{Retry, Scope, error_chain};
 use portolan_core::event::Event;
 use portolan_core::{IpFamily, Protocol};
 use portolan_ipvs::{ServerChange, Set, SetChange};
@@ -23,6 +25,13 @@ fn node() -> Node {
     Node::new(config(), (1..=4).flat_map(shop))
 }
 
+const SECOND: Duration = Duration::from_secs(1);
+
+fn is_second_or_sixth(change: &Change) -> bool {
+    is_second(change)
+        || matches!(change, Change::Server(ServerChange::Add(key, _)) if key.address.to_string() == "10.96.0.6")
+}
+
 /// Of a Service that cannot be served: `shop/s2`.
 fn is_second(change: &Change) -> bool {
     matches!(change, Change::Server(ServerChange::Add(key, _) | ServerChange::AddDestination(key, ..))
@@ -34,23 +43,68 @@ fn a_refused_virtual_server_costs_its_service_alone_is_named_and_tried_again() {
     for errno in [libc::EINVAL, libc::ENOENT, libc::ENOMEM] {
         let mut node = node();
         node.kernels.v4.state().refuse = Some((is_second, errno));
-        let error = node.try_apply(IpFamily::V4).unwrap_err();
-        let text = error_chain(&error);
+        let report = node.try_apply(IpFamily::V4).unwrap();
+        assert_eq!((report.follow_up, report.failed_removals), (Some(SECOND), 0));
+        let text = node.refusal().unwrap();
         assert!(text.contains("for shop/s2:http") && !text.contains("other"), "{text}");
-        assert_eq!(error.retry(), Retry::CompareAll);
         let served: Vec<_> =
             node.held(IpFamily::V4).0.into_keys().map(|key| key.address.to_string()).collect();
         assert_eq!(served, ["10.96.0.1", "10.96.0.3", "10.96.0.4"]);
-        // Meanwhile others change, and get what they want.
+        // Meanwhile others change, and get what they want, for what it costs.
         node.handle(shop(5));
-        node.process.state.forget_applied(IpFamily::V4);
-        node.try_apply(IpFamily::V4).unwrap_err();
+        assert_eq!(node.try_apply(IpFamily::V4).unwrap().scope, Scope::Partial);
         assert_eq!(node.held(IpFamily::V4).0.len(), 4);
         node.kernels.v4.state().refuse = None;
-        node.process.state.forget_applied(IpFamily::V4);
-        node.try_apply(IpFamily::V4).unwrap();
+        node.pass(SECOND);
+        let report = node.try_apply(IpFamily::V4).unwrap();
+        assert_eq!((report.scope, report.follow_up, node.refusal()), (Scope::Full, None, None));
         assert_eq!(node.held(IpFamily::V4).0.len(), 5);
     }
+}
+
+#[test]
+fn what_is_refused_again_and_again_is_tried_at_growing_intervals_up_to_a_minute() {
+    let mut node = node();
+    node.kernels.v4.state().refuse = Some((is_second, libc::EINVAL));
+    let mut pauses = Vec::new();
+    for _ in 0..8 {
+        let pause = node.try_apply(IpFamily::V4).unwrap().follow_up.unwrap();
+        pauses.push(pause.as_secs());
+        node.pass(pause);
+    }
+    assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60]);
+    // A change of it is refused as well, and puts nothing off.
+    node.try_apply(IpFamily::V4).unwrap();
+    node.pass(10 * SECOND);
+    let pods = slice("shop/s2-4", "s2").port("http", Protocol::Tcp, 8080).on("n2", "10.244.1.99");
+    node.handle([pods.applied()]);
+    let scopes = [0, 49, 1].map(|seconds| {
+        node.pass(seconds * SECOND);
+        node.try_apply(IpFamily::V4).unwrap().scope
+    });
+    assert_eq!(scopes, [Scope::Partial, Scope::Partial, Scope::Full]);
+    // Somebody else is news.
+    node.kernels.v4.state().refuse = Some((is_second_or_sixth, libc::EINVAL));
+    node.handle(shop(6));
+    assert_eq!(node.try_apply(IpFamily::V4).unwrap().follow_up, Some(SECOND));
+    assert!(node.refusal().unwrap().contains("for shop/s6:http"));
+}
+
+#[test]
+fn a_node_is_intact_without_what_the_kernel_does_not_take() {
+    let mut node = node();
+    let is_first = |change: &Change| match change {
+        Change::Server(ServerChange::Add(key, _) | ServerChange::AddDestination(key, ..)) => {
+            key.address.to_string() == "10.96.0.1"
+        }
+        Change::AddAddress(ip) => ip.to_string() == "10.96.0.1",
+        _ => false,
+    };
+    node.kernels.v4.state().refuse = Some((is_first, libc::EINVAL));
+    node.try_apply(IpFamily::V4).unwrap();
+    assert!(node.is_intact(IpFamily::V4));
+    node.kernels.v4.state().device.as_mut().unwrap().remove(&"10.96.0.2".parse().unwrap());
+    assert!(!node.is_intact(IpFamily::V4), "that one was there");
 }
 
 #[test]
@@ -64,18 +118,21 @@ fn a_full_set_is_named_with_the_service_that_found_no_room() {
     );
     let mut node = node();
     node.kernels.v4.state().refuse = Some(refuse);
-    let text = error_chain(&node.try_apply(IpFamily::V4).unwrap_err());
+    node.try_apply(IpFamily::V4).unwrap();
+    let text = node.refusal().unwrap();
     assert!(text.contains(":http, and what 2 other service ports need"), "{text}");
     assert_eq!(node.held(IpFamily::V4).0.len(), 4, "all of them have their virtual servers");
 }
 
 #[test]
-fn a_refused_change_of_a_running_proxy_is_told_and_made_up_for() {
+fn a_proxy_that_may_change_nothing_has_failed_and_makes_up_for_it_when_it_may() {
     let mut node = node();
     node.apply([]);
     node.kernels.v4.state().refuse = Some((|_| true, libc::EPERM));
     node.handle(shop(5));
-    let text = error_chain(&node.try_apply(IpFamily::V4).unwrap_err());
+    let error = node.try_apply(IpFamily::V4).unwrap_err();
+    assert_eq!(error.retry(), Retry::CompareAll);
+    let text = error_chain(&error);
     assert!(text.contains("for shop/s5:http") && text.contains("not permitted"), "{text}");
     node.kernels.v4.state().refuse = None;
     node.process.state.forget_applied(IpFamily::V4);
@@ -91,7 +148,9 @@ fn a_refusal_to_remove_what_no_service_has_any_more_names_the_object() {
     node.handle([Event::Service(portolan_core::event::Change::Deleted(
         portolan_testkit::objects::object_name("shop/s3"),
     ))]);
-    let text = error_chain(&node.try_apply(IpFamily::V4).unwrap_err());
+    let report = node.try_apply(IpFamily::V4).unwrap();
+    assert_eq!((report.failed_removals, report.follow_up), (1, Some(SECOND)));
+    let text = node.refusal().unwrap();
     assert!(text.contains("10.96.0.3") && !text.contains("for shop"), "{text}");
 }
 

@@ -95,6 +95,11 @@ impl Node {
         std::mem::take(&mut self.kernels.v4.state().log)
     }
 
+    /// What the backend of IPv4 says of what was refused.
+    pub(crate) fn refusal(&mut self) -> Option<String> {
+        self.process.backend(IpFamily::V4).refusal().map(str::to_owned)
+    }
+
     pub(crate) fn is_intact(&mut self, family: IpFamily) -> bool {
         block_on(self.process.backend(family).is_intact()).unwrap()
     }

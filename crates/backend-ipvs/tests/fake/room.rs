@@ -1,7 +1,7 @@
 //! Sets that have to hold more than kube-proxy's do.
 
 use portolan_backend_ipvs::Change;
-use portolan_core::backend::{Scope, error_chain};
+use portolan_core::backend::Scope;
 use portolan_core::event::Event;
 use portolan_core::{IpFamily, Protocol};
 use portolan_ipvs::{Member, Room, Set};
@@ -116,7 +116,8 @@ fn a_set_that_cannot_be_given_more_room_costs_those_who_find_none_and_nobody_els
     node.apply([]);
     node.kernels.v4.state().fail_fit = true;
     node.handle([one_more()]);
-    let text = error_chain(&node.try_apply(IpFamily::V4).unwrap_err());
+    node.try_apply(IpFamily::V4).unwrap();
+    let text = node.refusal().unwrap();
     assert!(text.contains("for shop/one:http") && !text.contains("other"), "{text}");
     let is_served = node.held(IpFamily::V4).0.keys().any(|key| key.address.to_string() == "198.18.1.1");
     assert!(is_served, "all but the element is there");
