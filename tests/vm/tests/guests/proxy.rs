@@ -232,3 +232,23 @@ fn virtual_servers_serve_without_the_settings_that_they_do_not_need() {
         }
     });
 }
+
+#[test]
+fn without_ip6tables_virtual_servers_are_of_ipv4_alone() {
+    in_guest(ipvs::with_ipvs(machine(Kernel::Bookworm)), || {
+        let node = Prepared::new();
+        while let Some(program) = portolan_host::programs::find("ip6tables") {
+            std::fs::remove_file(program).unwrap();
+        }
+        let mut proxy = node.start(&[]);
+        let health = "127.0.0.1:10256".parse().unwrap();
+        let is_healthy =
+            |proxy: &Portolan| proxy.get(health, "/healthz").is_ok_and(|reply| reply.status == 200);
+        proxy.wait_until("it is healthy", PATIENCE, is_healthy).unwrap();
+        let served = virtual_servers(node.net.node());
+        assert!(served.contains("10.96.0.80/32") && !served.contains("fd00:10:96::80"), "{served}");
+        let log = proxy.log().unwrap();
+        assert!(log.contains("the program ip6tables, which is not in PATH"), "{log}");
+        assert!(proxy.terminate(PATIENCE).unwrap().success());
+    });
+}
