@@ -42,6 +42,12 @@ fn connections(node: &Node, pod: &str, active: u32) {
     destinations.insert(socket(pod), Destination { socket: socket(pod), weight: 0, active, inactive: 0 });
 }
 
+/// How often the kernel was asked what it has, and how often rules were loaded.
+fn asked(node: &Node) -> (usize, usize) {
+    let state = node.kernels.v4.state();
+    (state.reads, state.loads)
+}
+
 #[test]
 fn a_service_comes_with_its_sets_first_and_its_address_last() {
     let mut node = Node::new(config(), []);
@@ -49,6 +55,7 @@ fn a_service_comes_with_its_sets_first_and_its_address_last() {
     let settings = ServerSettings { scheduler: "rr".into(), flags: 0, timeout: Duration::ZERO };
     let member = Member::Socket(Protocol::Tcp, (key(Protocol::Tcp).address, 80).into());
     let address = key(Protocol::Tcp).address;
+    let before = asked(&node);
     let wanted = [
         Change::Set(SetChange::Add(Set::ClusterIp, IpFamily::V4, member)),
         server(ServerChange::Add(key(Protocol::Tcp), settings)),
@@ -57,6 +64,7 @@ fn a_service_comes_with_its_sets_first_and_its_address_last() {
         Change::AddAddress(address),
     ];
     assert_eq!(node.apply([web(Protocol::Tcp), pods(Protocol::Tcp, &[ONE])]), wanted);
+    assert_eq!(asked(&node), before, "nothing is listed for it, and no rule is written");
     assert_eq!(node.apply([]), []);
 }
 
@@ -65,10 +73,13 @@ fn one_endpoint_is_one_change() {
     let tcp = key(Protocol::Tcp);
     let mut node = Node::new(config(), [web(Protocol::Tcp), pods(Protocol::Tcp, &[ONE])]);
     node.apply([]);
+    let before = asked(&node);
     let joins = [server(ServerChange::AddDestination(tcp, socket(TWO), 1))];
     assert_eq!(node.apply([pods(Protocol::Tcp, &[ONE, TWO])]), joins);
     let leaves = [server(ServerChange::Weigh(tcp, socket(ONE), 0))];
     assert_eq!(node.apply([pods(Protocol::Tcp, &[TWO])]), leaves);
+    assert_eq!(asked(&node), before);
+    assert!(before.0 > 0 && before.1 == 1, "the first load did both");
 }
 
 #[test]

@@ -41,6 +41,8 @@ pub(crate) struct State {
     pub(crate) fail_rules: bool,
     /// How often rules were loaded.
     pub(crate) loads: usize,
+    /// How often it was asked for addresses, servers, endpoints, elements or rules.
+    pub(crate) reads: usize,
 }
 
 /// A handle on it.
@@ -185,6 +187,7 @@ impl Kernel for FakeKernel {
 
     fn addresses(&mut self) -> Result<HostAddresses, KernelError> {
         let mut state = self.state();
+        state.reads += 1;
         let now = state.elsewhere.clone();
         state.seen = now;
         let on_device = state.device.iter().flatten().copied().collect();
@@ -197,22 +200,28 @@ impl Kernel for FakeKernel {
     }
 
     fn servers(&mut self) -> Result<Vec<Server>, KernelError> {
-        let state = self.state();
+        let mut state = self.state();
+        state.reads += 1;
         let servers = state.servers.iter();
         Ok(servers.map(|(key, (settings, _))| Server { key: *key, settings: settings.clone() }).collect())
     }
 
     fn destinations(&mut self, server: &ServerKey) -> Result<Vec<Destination>, KernelError> {
-        let state = self.state();
+        let mut state = self.state();
+        state.reads += 1;
         Ok(state.servers.get(server).map(|(_, to)| to.values().copied().collect()).unwrap_or_default())
     }
 
     fn has_server(&mut self, server: &ServerKey) -> Result<bool, KernelError> {
-        Ok(self.state().servers.contains_key(server))
+        let mut state = self.state();
+        state.reads += 1;
+        Ok(state.servers.contains_key(server))
     }
 
     fn members(&mut self, set: Set) -> Result<HashSet<Member>, KernelError> {
-        Ok(self.state().members.get(&set).cloned().unwrap_or_default())
+        let mut state = self.state();
+        state.reads += 1;
+        Ok(state.members.get(&set).cloned().unwrap_or_default())
     }
 
     fn fit(&mut self, set: Set, room: Room) -> Result<bool, KernelError> {
@@ -242,7 +251,8 @@ impl Kernel for FakeKernel {
     }
 
     fn saved_rules(&mut self, each_line: &mut dyn FnMut(&str)) -> Result<(), KernelError> {
-        let state = self.state();
+        let mut state = self.state();
+        state.reads += 1;
         let tables: BTreeSet<_> = state.chains.keys().map(|(table, _)| table).collect();
         for table in tables {
             each_line(&format!("*{table}"));

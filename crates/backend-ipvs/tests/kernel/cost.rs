@@ -43,6 +43,8 @@ fn a_change_of_one_endpoint_is_a_message_for_each_that_comes_or_goes_however_man
         let began = Instant::now();
         let report = apply(&mut node, all);
         println!("{SERVICES} services x 2, cold: {:?}, {} messages", began.elapsed(), report.messages);
+        // The server, its two endpoints, the address, and what two sets say of it; and the lines of the rules.
+        assert!(report.messages <= 6 * SERVICES as usize + 100, "{report:?}");
 
         let [_, changed] = objects(77, [154, 20_000]);
         let began = Instant::now();
