@@ -67,7 +67,8 @@ fn cargo_finds_every_package_in_what_the_image_is_built_from() {
     let cargo = std::env::var_os("CARGO").map_or_else(|| PathBuf::from("cargo"), PathBuf::from);
     let manifest = copy.path().join("Cargo.toml");
     let manifest = manifest.to_str().unwrap();
-    let metadata = ["metadata", "--no-deps", "--offline", "--locked", "--format-version=1", "--manifest-path"];
+    let metadata =
+        ["metadata", "--no-deps", "--offline", "--locked", "--format-version=1", "--manifest-path"];
     let found = Program::new(cargo).args(metadata).args([manifest]).run().unwrap();
     assert!(found.contains("\"name\":\"portolan\""), "{found}");
 }
