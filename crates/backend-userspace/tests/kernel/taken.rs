@@ -28,7 +28,7 @@ fn a_port_that_another_program_has_is_named_and_served_once_it_is_free() {
         node.apply([web().applied()].into_iter().chain(pods("web", [here(1)])));
 
         assert_eq!(node.counters.unserved(), 2);
-        let caller = Caller::from(node.net.client());
+        let caller = Caller::from(node.net.client()).with_patience(PATIENCE);
         for elsewhere in ["10.96.0.80:80", "10.244.0.1:30080", "[2001:db8:2::1]:30080"] {
             assert_eq!(caller.connect_tcp(elsewhere.parse().unwrap()).unwrap().pod, "pod1");
         }
@@ -45,7 +45,8 @@ fn a_port_that_another_program_has_is_named_and_served_once_it_is_free() {
         wait_until("the node port is served", PATIENCE, || node.counters.unserved() == 0).unwrap();
         assert_eq!(caller.connect_tcp(address).unwrap().pod, "pod1");
         assert_eq!(caller.query_udp(address).unwrap().pod, "pod1");
-        assert!(log.text().contains(&format!("shop/web:tcp is served at tcp {NODE_PORT} now")));
+        let told = format!("shop/web:tcp is served at tcp {NODE_PORT} now");
+        wait_until("that is told", PATIENCE, || log.text().contains(&told)).unwrap();
     });
 }
 
