@@ -15,6 +15,7 @@
 //! ([`portolan_config`]), picks one of the [`Modes`], starts the parts, joins what
 //! they report, and ends when one of them does. Whatever ends it, rules stay.
 
+mod aside;
 mod cleanup;
 mod families;
 mod limits;

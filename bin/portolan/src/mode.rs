@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use portolan_config::ModeSelection;
 use portolan_core::{BackendFactory, IpFamily, ProbeFailure, ProxyMode, Registry};
-use tokio::runtime::Handle;
-use tokio::task::spawn_blocking;
+
+use crate::aside::aside;
 
 /// What is missing of a mode that kube-proxy's users know, in a binary of somebody's own.
 const NO_BACKEND: &str = "a backend that this binary does not have";
@@ -86,7 +86,7 @@ pub(crate) async fn choose<'a>(
 /// What is missing.
 pub(crate) async fn probe(factory: &Arc<dyn BackendFactory>) -> Result<(), ProbeFailure> {
     let asked = Arc::clone(factory);
-    answer(factory, move |runtime| runtime.block_on(asked.probe())).await
+    answer(factory, async move { asked.probe().await }).await
 }
 
 /// Asks a mode whether it can serve this family here, in the same way.
@@ -98,15 +98,14 @@ pub(crate) async fn probe_family(
     family: IpFamily,
 ) -> Result<(), ProbeFailure> {
     let asked = Arc::clone(factory);
-    answer(factory, move |runtime| runtime.block_on(asked.probe_family(family))).await
+    answer(factory, async move { asked.probe_family(family).await }).await
 }
 
 async fn answer(
     factory: &Arc<dyn BackendFactory>,
-    ask: impl FnOnce(&Handle) -> Result<(), ProbeFailure> + Send + 'static,
+    question: impl Future<Output = Result<(), ProbeFailure>> + Send + 'static,
 ) -> Result<(), ProbeFailure> {
-    let runtime = Handle::current();
-    spawn_blocking(move || ask(&runtime)).await.unwrap_or_else(|crash| {
+    aside(question).await.unwrap_or_else(|crash| {
         Err(ProbeFailure { mode: factory.mode(), missing: format!("an answer about the host: {crash}") })
     })
 }

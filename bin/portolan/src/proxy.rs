@@ -132,8 +132,8 @@ struct Ready<'a> {
     families: Vec<IpFamily>,
 }
 
-/// Finds out where to ask for Services, which mode can run, and for which families. Others have a say in that, such as programs for
-/// credentials, and may take their time; whoever waits here can still be asked to end.
+/// Finds out where to ask for Services, which mode can run, and for which families. Others have a say in that, such as
+/// programs for credentials, and may take their time; whoever waits here can still be asked to end.
 ///
 /// # Errors
 /// It cannot be found out, or no mode can run.

@@ -15,9 +15,9 @@ use portolan_source::{
     Answered, ApiServer, ApiSource, ClientObserver, EventRecorder, ManifestSource, SourceError,
     SourceMetrics, Timing,
 };
-use tokio::runtime::Handle;
 use tokio::sync::mpsc;
-use tokio::task::spawn_blocking;
+
+use crate::aside::aside;
 
 /// Measures requests to the API server.
 #[derive(Debug)]
@@ -69,10 +69,11 @@ impl AnySource {
                     burst: access.burst,
                     agent: program.map(agent).unwrap_or_default(),
                 };
-                let (runtime, node_name) = (Handle::current(), node_name.to_string());
-                let source = spawn_blocking(move || {
-                    runtime.block_on(ApiSource::new(&server, &node_name, Timing::default(), observer))
-                });
+                let node_name = node_name.to_string();
+                let source =
+                    aside(
+                        async move { ApiSource::new(&server, &node_name, Timing::default(), observer).await },
+                    );
                 Ok(Self::Api(Box::new(source.await.context("the API server cannot be made out")??)))
             }
         }

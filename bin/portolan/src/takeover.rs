@@ -11,11 +11,11 @@ use portolan_core::backend::error_chain;
 use portolan_core::{BackendFactory, IpFamily, ProxyMode, Registry};
 use portolan_leftovers::{Outcome, Part, Variant, retire, retire_beside, retire_lasting};
 use portolan_metrics::Metrics;
-use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 use tracing::{debug, error, info, warn};
 
+use crate::aside::aside;
 use crate::mode::probe;
 
 /// How long to wait before it is looked again whether connections by old virtual servers have ended, first and at
@@ -126,10 +126,10 @@ impl Takeover {
     }
 }
 
-/// Has a mode clean up beside the runtime, which has watches and probes to answer meanwhile; an error is in words.
+/// Has a mode clean up beside the runtime; an error is in words.
 async fn cleaned_up(factory: &Arc<dyn BackendFactory>, family: IpFamily) -> Result<(), String> {
     let factory = Arc::clone(factory);
-    let outcome = spawn_blocking(move || Handle::current().block_on(factory.cleanup(family))).await;
+    let outcome = aside(async move { factory.cleanup(family).await }).await;
     outcome.map_err(|crash| crash.to_string())?.map_err(|problem| error_chain(&problem))
 }
 
