@@ -4,10 +4,10 @@ use std::fs;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use portolan_core::backend::{Figure, error_chain};
+use portolan_core::backend::Figure;
 use portolan_core::node::{NodeConfig, NodePortSelection};
 use portolan_core::{BackendError, BackendFactory, IpFamily, ProbeFailure, ProxyBackend, ProxyMode};
-use portolan_host::{Host, iptables};
+use portolan_host::Host;
 
 use crate::backend::IptablesBackend;
 use crate::localnet;
@@ -77,13 +77,6 @@ impl IptablesFactory {
     }
 }
 
-/// Whether one family's programs are there and list a chain.
-fn try_family(family: IpFamily) -> Result<(), String> {
-    iptables::probe(family).map_err(|missing| missing.to_string())?;
-    let found = Programs::find(family);
-    found.map(drop).map_err(|error| format!("programs of iptables that will do: {}", error_chain(&error)))
-}
-
 #[async_trait]
 impl BackendFactory for IptablesFactory {
     fn mode(&self) -> ProxyMode {
@@ -92,12 +85,12 @@ impl BackendFactory for IptablesFactory {
 
     /// One family is enough, as for kube-proxy: the other may be switched off in the kernel.
     async fn probe(&self) -> Result<(), ProbeFailure> {
-        let Err(missing) = try_family(IpFamily::V4) else { return Ok(()) };
-        try_family(IpFamily::V6).map_err(|_missing| ProbeFailure { mode: self.mode(), missing })
+        let Err(missing) = Programs::probe(IpFamily::V4) else { return Ok(()) };
+        Programs::probe(IpFamily::V6).map_err(|_missing| ProbeFailure { mode: self.mode(), missing })
     }
 
     async fn probe_family(&self, family: IpFamily) -> Result<(), ProbeFailure> {
-        try_family(family).map_err(|missing| ProbeFailure { mode: self.mode(), missing })
+        Programs::probe(family).map_err(|missing| ProbeFailure { mode: self.mode(), missing })
     }
 
     fn leaves_flows(&self) -> bool {
@@ -142,6 +135,8 @@ fn is_liberal() -> bool {
 
 #[cfg(test)]
 mod tests {
+    use portolan_core::backend::error_chain;
+
     use super::*;
 
     const FILE: &str = "proc/sys/net/ipv4/conf/all/route_localnet";

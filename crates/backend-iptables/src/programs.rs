@@ -20,6 +20,7 @@ use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use portolan_core::backend::error_chain;
 use portolan_core::{BackendError, IpFamily};
 use portolan_host::{iptables, programs::find};
 use portolan_leftovers::Part;
@@ -70,6 +71,16 @@ impl Programs {
     /// One is missing, does not run, or is too old.
     pub fn find(family: IpFamily) -> Result<Self, ProgramError> {
         Self::called(family, iptables::program(family))
+    }
+
+    /// Whether one family's programs are there, list a chain, and will do.
+    ///
+    /// # Errors
+    /// What is missing, as a phrase behind "the host lacks".
+    pub fn probe(family: IpFamily) -> Result<(), String> {
+        iptables::probe(family).map_err(|missing| missing.to_string())?;
+        let found = Self::find(family);
+        found.map(drop).map_err(|error| format!("programs of iptables that will do: {}", error_chain(&error)))
     }
 
     /// Finds the programs of this kind by the names that say which they are, such as `ip6tables-legacy`.

@@ -84,13 +84,6 @@ fn find_iptables() -> Result<(), String> {
     iptables::probe(IpFamily::V6).map_err(|_other| missing.to_string())
 }
 
-/// Whether one family's programs are there and list a chain.
-fn try_family(family: IpFamily) -> Result<(), String> {
-    iptables::probe(family).map_err(|missing| missing.to_string())?;
-    let found = Programs::find(family);
-    found.map(drop).map_err(|error| format!("programs of iptables that will do: {}", error_chain(&error)))
-}
-
 fn unanswered(what: &str, error: &IpvsError) -> String {
     format!("an answer of the kernel about {what}: {}", error_chain(error))
 }
@@ -106,7 +99,7 @@ impl BackendFactory for IpvsFactory {
     }
 
     async fn probe_family(&self, family: IpFamily) -> Result<(), ProbeFailure> {
-        try_family(family).map_err(|missing| ProbeFailure { mode: self.mode(), missing })
+        Programs::probe(family).map_err(|missing| ProbeFailure { mode: self.mode(), missing })
     }
 
     fn leaves_flows(&self) -> bool {
