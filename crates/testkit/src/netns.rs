@@ -38,6 +38,7 @@ mod ports;
 mod probe;
 mod program;
 mod refusal;
+mod repeated;
 mod sctp;
 mod stream;
 mod tally;

@@ -11,7 +11,7 @@ use portolan_testkit::netns::{isolated, wait_until};
 
 use crate::layout::{address, tables};
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn affinity() -> Arc<Set> {
     let map = Set::map("affinity", [Selector::CtOriginalSaddr], [Selector::Daddr]);

@@ -8,11 +8,11 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::ports::FreshPorts;
-use super::{Namespace, NetnsError, Tally, refusal, sctp};
+use super::{Namespace, NetnsError, Tally, refusal, repeated, sctp};
 
-/// Shorter than the kernel's first repetition of a lost SYN, which comes after one second: a connection that
-/// lost its first packet counts as failed rather than as slow.
-const PATIENCE: Duration = Duration::from_millis(900);
+/// How long a step may take on a busy machine. It does not hide a lost packet: a connection whose SYN had to be
+/// repeated counts as failed, and a datagram is sent once.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How many connections [`Caller::many_tcp`] keeps going at once.
 const AT_ONCE: u32 = 4;
@@ -88,19 +88,14 @@ pub struct Caller {
     source: Option<IpAddr>,
     source_port: u16,
     fresh_ports: Option<Arc<FreshPorts>>,
-    patience: Duration,
+    /// [`PATIENCE`] and no repeated SYN unless given.
+    patience: Option<Duration>,
 }
 
 impl From<&Namespace> for Caller {
     /// A caller that leaves the source address to the kernel.
     fn from(namespace: &Namespace) -> Self {
-        Self {
-            namespace: namespace.clone(),
-            source: None,
-            source_port: 0,
-            fresh_ports: None,
-            patience: PATIENCE,
-        }
+        Self { namespace: namespace.clone(), source: None, source_port: 0, fresh_ports: None, patience: None }
     }
 }
 
@@ -128,11 +123,16 @@ impl Caller {
         self
     }
 
-    /// Waits this long for each step (connecting, reading) instead of 900 ms.
+    /// Waits this long for each step (connecting, reading), also for the answer to a repeated SYN. Without it,
+    /// answers are awaited for ten seconds, and a repeated SYN is a failure.
     #[must_use]
     pub fn with_patience(mut self, patience: Duration) -> Self {
-        self.patience = patience;
+        self.patience = Some(patience);
         self
+    }
+
+    fn patience(&self) -> Duration {
+        self.patience.unwrap_or(PATIENCE)
     }
 
     /// Where the questions come from.
@@ -211,15 +211,18 @@ impl Caller {
             (None, Some(source)) => socket.bind(&SocketAddr::new(source, 0).into())?,
             (None, None) => {}
         }
-        refusal::connect(&socket, to, self.patience)?;
-        socket.set_read_timeout(Some(self.patience))?;
-        socket.set_write_timeout(Some(self.patience))?;
+        refusal::connect(&socket, to, self.patience())?;
+        if self.patience.is_none() && repeated::was_repeated(&socket)? {
+            return Err(ErrorKind::TimedOut.into());
+        }
+        socket.set_read_timeout(Some(self.patience()))?;
+        socket.set_write_timeout(Some(self.patience()))?;
         Ok(socket)
     }
 
     fn greeting_sctp(&self, to: SocketAddr) -> io::Result<String> {
-        let mut socket = sctp::connect(self.source_towards(to), to, self.patience)?;
-        socket.set_read_timeout(Some(self.patience))?;
+        let mut socket = sctp::connect(self.source_towards(to), to, self.patience())?;
+        socket.set_read_timeout(Some(self.patience()))?;
         // An association that is aborted is gone at both ends, and nobody waits for the other's good-bye.
         socket.set_linger(Some(Duration::ZERO))?;
         read_line(&mut socket)
@@ -238,7 +241,7 @@ impl Caller {
         let socket = UdpSocket::bind(self.source_towards(to))?;
         // Only a connected socket is told of ICMP errors.
         socket.connect(to)?;
-        socket.set_read_timeout(Some(self.patience))?;
+        socket.set_read_timeout(Some(self.patience()))?;
         socket.send(b"who are you?\n")?;
         let mut buffer = [0; 512];
         let length = socket.recv(&mut buffer)?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{Namespace, NetnsError};
 
 /// For each step; these servers sit on the same machine.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What a server answered.
 #[derive(Clone, Debug, PartialEq, Eq)]

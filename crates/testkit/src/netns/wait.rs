@@ -33,12 +33,12 @@ pub fn wait_until(what: &str, patience: Duration, mut holds: impl FnMut() -> boo
 /// its own time, and packets to the address are not the host's before.
 ///
 /// # Errors
-/// [`NetnsError::Deadline`] when it has none after ten seconds; `ip` cannot be run.
+/// [`NetnsError::Deadline`] when it has none after a minute; `ip` cannot be run.
 pub fn wait_until_local(address: &str) -> Result<(), NetnsError> {
     let list = Program::new("ip").args(["-6", "route", "show", "table", "local"]);
     let route = format!("local {address} ");
     let mut failed = Ok(());
-    wait_until(&format!("{address} has a local route"), Duration::from_secs(10), || match list.run() {
+    wait_until(&format!("{address} has a local route"), Duration::from_secs(60), || match list.run() {
         Ok(routes) => routes.contains(&route),
         Err(error) => {
             failed = Err(error);

@@ -9,7 +9,7 @@ use portolan_testkit::netns::{
 
 /// A busy machine loses a SYN now and then, and the next comes after a second. Whether anybody is reached
 /// at all is the question here.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn assert_reaches(from: &Namespace, pod: &Pod, to: SocketAddr, as_whom: impl Into<IpAddr>) {
     let caller = Caller::from(from).with_patience(PATIENCE);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use portolan_testkit::netns::{Namespace, NetnsError, Program, Topology, isolated, wait_until};
 
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn shell(script: &str) -> Program {
     Program::new("sh").args(["-c", script])

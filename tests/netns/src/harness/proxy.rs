@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use portolan_testkit::netns::{Namespace, NetnsError, Portolan, isolated};
 
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn stand_in(node: &Namespace, script: &str) -> Portolan {
     Portolan::start_binary(Path::new("/bin/sh"), node, ["-c", script]).unwrap()

@@ -20,7 +20,7 @@ pub(super) const BYSTANDER: &str = "bystander";
 /// The first port that datagrams and associations come from; below those that the kernel chooses on its own.
 const FIRST_SOURCE_PORT: u16 = 10_000;
 /// How long the kernel may take to put an address to use.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A topology with everything in it that a scenario asks.
 #[derive(Debug)]
