@@ -35,6 +35,8 @@ mod modes;
 #[cfg(test)]
 mod reload;
 #[cfg(test)]
+mod soak;
+#[cfg(test)]
 mod stage;
 #[cfg(test)]
 mod startup;
