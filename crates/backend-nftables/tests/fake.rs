@@ -15,6 +15,8 @@ use portolan_testkit::block_on;
 use portolan_testkit::view::View;
 use portolan_testkit::world::{self, World};
 
+#[path = "fake/addresses.rs"]
+mod addresses;
 #[path = "fake/adoption.rs"]
 mod adoption;
 #[path = "fake/affinity.rs"]

@@ -98,7 +98,7 @@ impl State {
             Some(new) if new.service != old.service => self.detach(&owner, &name.name),
             Some(_) => {}
         }
-        self.dirty.insert(owner);
+        self.dirty.reselect(owner);
     }
 
     /// Links a slice that is about to be stored with its Service.
@@ -116,7 +116,7 @@ impl State {
                 slices.insert(at, Arc::clone(slice));
             }
         }
-        self.dirty.insert(owner);
+        self.dirty.reselect(owner);
     }
 
     fn detach(&mut self, owner: &ObjectName, slice: &Name) {
