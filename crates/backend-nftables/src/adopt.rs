@@ -110,15 +110,16 @@ impl Existing {
 
     /// The slots that a service port was left with: those that its addresses share, or of the first that has any.
     pub(crate) fn slots(&self, name: &ServicePortName, port: &ServicePort) -> SlotLists {
-        let owner = owner(name);
-        let shared = self.sticky.get(&owner).filter(|_| shares_slots(port));
+        let owner = shares_slots(port).then(|| owner(name));
+        let shared = owner.as_ref().and_then(|owner| Some((owner, self.sticky.get(owner)?)));
         let frontends = Frontend::all(name, port, shared.is_none());
         let of = |list: List| {
             let maps = frontends.iter().flat_map(|frontend| {
                 frontend.slot_maps().filter(|(_, l)| *l == list).map(move |(map, _)| (frontend, map))
             });
             let found = maps.map(|(frontend, map)| self.slots_in(frontend, map));
-            let mut found = shared.map(|present| present.slots(list, &owner)).into_iter().chain(found);
+            let mut found =
+                shared.map(|(owner, present)| present.slots(list, owner)).into_iter().chain(found);
             found.find(|slots| slots.count() > 0).unwrap_or_default()
         };
         SlotLists { cluster: of(List::Cluster), local: of(List::Local) }

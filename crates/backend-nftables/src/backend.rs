@@ -1,5 +1,6 @@
 //! The backend itself: first loads, later changes, and what to do when the kernel says no.
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -124,7 +125,9 @@ impl<T: Tables> NftablesBackend<T> {
         changes: &ChangeSet,
     ) -> Result<ApplyReport, BackendError> {
         let mut report = ApplyReport::default();
-        let unused = if loaded.unused_count() > MAX_UNUSED_CLASSES { loaded.unused() } else { Vec::new() };
+        let is_sweep = loaded.unused_count() > MAX_UNUSED_CLASSES;
+        let unused: HashSet<Class> =
+            if is_sweep { loaded.unused() } else { Vec::new() }.into_iter().collect();
         let mut edits = Edits::default();
         let mut batches = Batches::new(&self.layout, self.limit);
         let mut sticky = Vec::new();

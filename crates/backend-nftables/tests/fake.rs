@@ -27,6 +27,8 @@ mod changes;
 mod comparison;
 #[path = "fake/golden.rs"]
 mod golden;
+#[path = "fake/hostile.rs"]
+mod hostile;
 #[path = "fake/intercepted.rs"]
 mod intercepted;
 #[path = "fake/leftovers.rs"]

@@ -141,19 +141,29 @@ pub struct Contest {
     pub loser: ServicePortName,
 }
 
-/// What one Service claims in one family: each of its ports claims the same addresses.
+/// The ports of a Service. A manifest may list one twice; the first counts.
+pub(crate) fn ports_of(service: &Service) -> impl Iterator<Item = (&ServicePortSpec, ServicePortName)> {
+    let mut seen = HashSet::new();
+    let is_only = service.ports.len() == 1;
+    let ports = service.ports.iter();
+    ports.filter(move |spec| is_only || seen.insert((&spec.name, spec.protocol))).map(|spec| {
+        let (service, port) = (service.name.clone(), spec.name.clone());
+        (spec, ServicePortName { service, port, protocol: spec.protocol })
+    })
+}
+
+/// What each port of one Service claims in one family: the same addresses.
 #[derive(Debug)]
-pub(crate) struct Claimant<'a> {
-    service: &'a Service,
+pub(crate) struct Claimant {
     /// As in [`Claim`].
     created: u64,
     /// Each once, with its strongest kind.
     addresses: Vec<(IpAddr, ClaimKind)>,
 }
 
-impl<'a> Claimant<'a> {
+impl Claimant {
     /// Nothing for a Service without a cluster IP of this family.
-    pub(crate) fn new(service: &'a Service, family: IpFamily) -> Option<Self> {
+    pub(crate) fn new(service: &Service, family: IpFamily) -> Option<Self> {
         let cluster_ip = service.cluster_ips[family]?;
         let created = service
             .created
@@ -168,18 +178,7 @@ impl<'a> Claimant<'a> {
             let mut seen = HashSet::with_capacity(addresses.len());
             addresses.retain(|(ip, _)| seen.insert(*ip));
         }
-        Some(Self { service, created, addresses })
-    }
-
-    /// The Service's ports. A manifest may list one twice; the first counts.
-    pub(crate) fn ports(&self) -> impl Iterator<Item = (&'a ServicePortSpec, ServicePortName)> {
-        let mut seen = HashSet::new();
-        let is_only = self.service.ports.len() == 1;
-        let ports = self.service.ports.iter();
-        ports.filter(move |spec| is_only || seen.insert((&spec.name, spec.protocol))).map(|spec| {
-            let service = self.service.name.clone();
-            (spec, ServicePortName { service, port: spec.name.clone(), protocol: spec.protocol })
-        })
+        Some(Self { created, addresses })
     }
 
     /// What one of the ports claims, each frontend once.
@@ -199,7 +198,7 @@ impl<'a> Claimant<'a> {
 pub(crate) fn claims_of(service: &Service, family: IpFamily) -> Vec<(Frontend, Claim)> {
     let Some(claimant) = Claimant::new(service, family) else { return Vec::new() };
     let mut claims = Vec::with_capacity(service.ports.len() * (claimant.addresses.len() + 1));
-    for (spec, owner) in claimant.ports() {
+    for (spec, owner) in ports_of(service) {
         let of_port = claimant.frontends(spec);
         claims.extend(of_port.map(|(frontend, kind)| (frontend, claimant.claim(kind, &owner))));
     }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use crate::address::{IpFamily, PerFamily, Protocol};
-use crate::claims::{ClaimKind, Claimant, Claims, Frontend};
+use crate::claims::{ClaimKind, Claimant, Claims, Frontend, ports_of};
 use crate::event::{EndpointSlice, Service, ServicePortSpec, ServiceType, TrafficPolicy};
 use crate::health_check::health_check_port;
 use crate::name::ServicePortName;
@@ -42,13 +42,12 @@ pub(crate) fn service_ports(
     surroundings: Surroundings<'_>,
     planned: Option<&HashMap<ServicePortName, Arc<ServicePort>>>,
 ) -> Vec<(ServicePortName, ServicePort)> {
-    let Some(claimant) = Claimant::new(service, surroundings.family) else { return Vec::new() };
+    let claimant = if planned.is_none() { Claimant::new(service, surroundings.family) } else { None };
     let mut ports: Vec<(ServicePortName, ServicePort)> = Vec::with_capacity(service.ports.len());
-    for (spec, name) in claimant.ports() {
-        let addresses = match planned {
-            Some(planned) => planned.get(&name).map(|port| Addresses::of(port)),
-            None => Some(Addresses::granted(&claimant, spec, &name, surroundings.claims)),
-        };
+    for (spec, name) in ports_of(service) {
+        let before = planned.and_then(|planned| planned.get(&name)).map(|port| Addresses::of(port));
+        let granted = |claimant| Addresses::granted(claimant, spec, &name, surroundings.claims);
+        let addresses = before.or_else(|| claimant.as_ref().map(granted));
         let Some(addresses) = addresses else { continue };
         let port = addresses.into_port(service, spec);
         if port.has_frontend() {
@@ -86,12 +85,7 @@ impl Addresses {
     }
 
     /// Those of its claims that nobody else has a better one to.
-    fn granted(
-        claimant: &Claimant<'_>,
-        spec: &ServicePortSpec,
-        name: &ServicePortName,
-        claims: &Claims,
-    ) -> Self {
+    fn granted(claimant: &Claimant, spec: &ServicePortSpec, name: &ServicePortName, claims: &Claims) -> Self {
         let (mut cluster_ip, mut node_port) = (None, None);
         let (mut balanced, mut external) = (Vec::new(), Vec::new());
         for (frontend, kind) in claimant.frontends(spec) {

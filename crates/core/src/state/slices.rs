@@ -120,8 +120,9 @@ impl State {
     }
 
     fn detach(&mut self, owner: &ObjectName, slice: &Name) {
-        if let Some(entry) = self.services.get_mut(owner) {
-            entry.slices.retain(|other| other.name.name != *slice);
+        let Some(entry) = self.services.get_mut(owner) else { return };
+        if let Ok(at) = entry.slices.binary_search_by(|other| other.name.name.cmp(slice)) {
+            entry.slices.remove(at);
         }
     }
 }
