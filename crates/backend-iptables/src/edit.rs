@@ -1,6 +1,6 @@
 //! How the chains and lines of one service port change.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use portolan_core::ServicePortName;
 use portolan_core::plan::ServicePort;
@@ -63,9 +63,10 @@ impl<'p> Edit<'p> {
             port.map(|port| Sketch::of(digester, cx, name, port)).unwrap_or_default()
         };
         let (before, after) = (sketch(old), sketch(new));
-        let write = after.chains.iter().filter(|chain| !before.chains.contains(chain));
-        let is_left = |chain: &Chain| after.chains.iter().any(|(left, _)| left == chain);
-        let gone = before.chains.iter().map(|(chain, _)| *chain).filter(|chain| !is_left(chain));
+        let had: HashMap<_, _> = before.chains.iter().copied().collect();
+        let has: HashSet<_> = after.chains.iter().map(|(chain, _)| chain).collect();
+        let write = after.chains.iter().filter(|(chain, contents)| had.get(chain) != Some(contents));
+        let gone = before.chains.iter().map(|(chain, _)| *chain).filter(|chain| !has.contains(chain));
         Self {
             name,
             old,
@@ -93,14 +94,7 @@ impl<'p> Edit<'p> {
         let Sketch { chains, lines } = sketch;
         let is_different = |(chain, wanted): &(Chain, Contents)| found.remove(chain).as_ref() != Some(wanted);
         let write = chains.into_iter().filter(is_different).map(|(chain, _)| chain).collect();
-        let mut is_missing = |line: &Line| match missing.get_mut(line) {
-            Some(count) if *count > 0 => {
-                *count -= 1;
-                true
-            }
-            _ => false,
-        };
-        let insert = lines.into_iter().filter(|line| is_missing(line)).collect();
+        let insert = lines.into_iter().filter(|line| take(missing, line)).collect();
         Self {
             name,
             old: None,
@@ -184,31 +178,27 @@ impl<'p> Edit<'p> {
     /// Tells the rules of chains that are written anew.
     pub(crate) fn rules(&self, cx: &Context<'_>, tell: &mut impl FnMut(Chain, &Rule<'_>)) {
         if let Some(port) = self.new.filter(|_| !self.write.is_empty()) {
-            own_chains(cx, self.name, port, &mut OfChains { chains: &self.write, tell });
+            let chains = self.write.iter().copied().collect();
+            own_chains(cx, self.name, port, &mut OfChains { chains, tell });
         }
     }
 
     /// Tells the lines to be put into this table's lists, the last first: each goes to the top, and a line
-    /// that counts packets must come to stand above the one that takes them.
+    /// that counts packets must come to stand above the one that takes them. Each comes in the words after its
+    /// chain's name, as a rule lives only as long as it is rendered.
     pub(crate) fn inserted(
         &self,
         (digester, cx): (&Digester, &Context<'_>),
         table: Table,
-        tell: &mut impl FnMut(Chain, &Rule<'_>),
+        mut tell: impl FnMut(Chain, &str),
     ) {
-        let Some(port) = self.new else { return };
-        let count = self.insert.iter().filter(|line| line.table == table).count();
-        // They are few, and a rule lives only as long as it is told.
-        for wanted in (0..count).rev() {
-            let mut place = 0;
-            let mut tell_wanted = |chain: Chain, rule: &Rule<'_>| {
-                if place == wanted {
-                    tell(chain, rule);
-                }
-                place += 1;
-            };
-            let lines = self.insert.clone();
-            dispatch(cx, self.name, port, &mut OfLines { digester, table, lines, tell: &mut tell_wanted });
+        let Some(port) = self.new.filter(|_| self.inserts_into(table)) else { return };
+        let mut told = Vec::with_capacity(self.insert.len());
+        let mut keep = |chain: Chain, rule: &Rule<'_>| told.push((chain, rule.to_string()));
+        let lines = counted(&self.insert);
+        dispatch(cx, self.name, port, &mut OfLines { digester, table, lines, tell: &mut keep });
+        for (chain, rule) in told.iter().rev() {
+            tell(*chain, rule);
         }
     }
 
@@ -220,7 +210,7 @@ impl<'p> Edit<'p> {
         tell: &mut impl FnMut(Chain, &Rule<'_>),
     ) {
         if let Some(port) = self.old.filter(|_| self.deletes_from(table)) {
-            let lines = self.delete.clone();
+            let lines = counted(&self.delete);
             dispatch(cx, self.name, port, &mut OfLines { digester, table, lines, tell });
         }
     }
@@ -228,19 +218,31 @@ impl<'p> Edit<'p> {
 
 /// Those of `lines` that `others` lack. A line that is there twice is two.
 fn without(lines: &[Line], others: &[Line]) -> Vec<Line> {
-    let mut others = others.to_vec();
-    let is_left = |line: &&Line| take(&mut others, line).is_none();
-    lines.iter().filter(is_left).copied().collect()
+    let mut others = counted(others);
+    lines.iter().filter(|line| !take(&mut others, line)).copied().collect()
 }
 
-fn take(lines: &mut Vec<Line>, line: &Line) -> Option<Line> {
-    let place = lines.iter().position(|other| other == line)?;
-    Some(lines.swap_remove(place))
+/// How often each line is there.
+fn counted(lines: &[Line]) -> HashMap<Line, u32> {
+    let mut counts = HashMap::with_capacity(lines.len());
+    lines.iter().for_each(|line| *counts.entry(*line).or_default() += 1);
+    counts
+}
+
+/// Takes a line out, if it is there.
+fn take(lines: &mut HashMap<Line, u32>, line: &Line) -> bool {
+    match lines.get_mut(line) {
+        Some(count) if *count > 0 => {
+            *count -= 1;
+            true
+        }
+        _ => false,
+    }
 }
 
 /// Passes on the rules of some chains.
 struct OfChains<'a, F> {
-    chains: &'a [Chain],
+    chains: HashSet<Chain>,
     tell: &'a mut F,
 }
 
@@ -258,7 +260,7 @@ impl<F: FnMut(Chain, &Rule<'_>)> Sink for OfChains<'_, F> {
 struct OfLines<'a, F> {
     digester: &'a Digester,
     table: Table,
-    lines: Vec<Line>,
+    lines: HashMap<Line, u32>,
     tell: &'a mut F,
 }
 
@@ -268,7 +270,7 @@ impl<F: FnMut(Chain, &Rule<'_>)> Sink for OfLines<'_, F> {
     fn rule(&mut self, table: Table, chain: Chain, rule: &Rule<'_>) {
         let Chain::Fixed(list) = chain else { return };
         let line = Line { table, list, digest: self.digester.rule(chain, rule) };
-        if table == self.table && take(&mut self.lines, &line).is_some() {
+        if table == self.table && take(&mut self.lines, &line) {
             (self.tell)(chain, rule);
         }
     }

@@ -71,8 +71,8 @@ impl<W: Write> Input<W> {
         self.line(format_args!("-A {chain}{rule}"));
     }
 
-    /// Puts a rule at the top of a chain.
-    pub fn insert(&mut self, chain: Chain, rule: &Rule<'_>) {
+    /// Puts a rule at the top of a chain, by itself or by the words after the chain's name.
+    pub fn insert(&mut self, chain: Chain, rule: impl fmt::Display) {
         self.written.rules += 1;
         self.line(format_args!("-I {chain}{rule}"));
     }

@@ -82,7 +82,7 @@ impl Writer<'_> {
                 edit.rules(self.cx, &mut |chain, rule| input.append(chain, rule));
             }
             (Step::Lead, Phase::Refuse | Phase::Translate, Unit::Port(edit)) => {
-                edit.inserted(by, table, &mut |chain, rule| input.insert(chain, rule));
+                edit.inserted(by, table, |chain, rule| input.insert(chain, rule));
             }
             (Step::Lead, Phase::Refuse | Phase::Translate, Unit::List(of, list)) if *of == table => {
                 self.list((*of, *list), refused, input);

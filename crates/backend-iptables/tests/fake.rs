@@ -23,6 +23,8 @@ mod changes;
 mod comparison;
 #[path = "fake/failures.rs"]
 mod failures;
+#[path = "fake/hostile.rs"]
+mod hostile;
 #[path = "fake/kernel.rs"]
 mod kernel;
 #[path = "fake/model.rs"]

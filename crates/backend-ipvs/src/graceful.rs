@@ -72,12 +72,11 @@ impl Graceful {
         now: Instant,
     ) -> Vec<SocketAddr> {
         let Some(endpoints) = self.servers.get_mut(server) else { return Vec::new() };
+        let seen: HashMap<_, _> = seen.iter().map(|destination| (destination.socket, destination)).collect();
         let mut gone = Vec::new();
         endpoints.retain(|endpoint, look| {
             // Somebody else has removed it.
-            let Some(destination) = seen.iter().find(|destination| destination.socket == *endpoint) else {
-                return false;
-            };
+            let Some(destination) = seen.get(endpoint) else { return false };
             if is_idle(destination) {
                 gone.push(*endpoint);
                 return false;

@@ -73,14 +73,14 @@ impl Writer<'_> {
 
     fn external_ips(&mut self) {
         let set = if self.is_local() { Set::ExternalIpLocal } else { Set::ExternalIp };
-        for ip in &self.port.external_ips {
+        for ip in &*self.port.external_ips {
             self.vip(*ip);
             self.member(set, *ip);
         }
     }
 
     fn load_balancer_ips(&mut self) {
-        for ip in &self.port.load_balancer_ips {
+        for ip in &*self.port.load_balancer_ips {
             self.vip(*ip);
             self.member(Set::LoadBalancer, *ip);
             if self.is_local() {

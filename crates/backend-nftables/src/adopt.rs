@@ -17,7 +17,7 @@ use crate::affinity::{owner, shape};
 use crate::class::{Class, NotAClass};
 use crate::commit::vip_of;
 use crate::edits::Edits;
-use crate::frontend::{Frontend, List, Value, address as address_of};
+use crate::frontend::{Frontend, List, Value, shares_slots};
 use crate::layout::{Container, Feature, Layout};
 use crate::loaded::SlotLists;
 use crate::slots::{Slots, Target};
@@ -108,14 +108,18 @@ impl Existing {
         self.classes.iter().copied()
     }
 
-    /// The slots that a service port was left with: those of its first address that has any.
+    /// The slots that a service port was left with: those that its addresses share, or of the first that has any.
     pub(crate) fn slots(&self, name: &ServicePortName, port: &ServicePort) -> SlotLists {
-        let frontends = Frontend::all(name, port);
+        let owner = shares_slots(port).then(|| owner(name));
+        let shared = owner.as_ref().and_then(|owner| Some((owner, self.sticky.get(owner)?)));
+        let frontends = Frontend::all(name, port, shared.is_none());
         let of = |list: List| {
             let maps = frontends.iter().flat_map(|frontend| {
                 frontend.slot_maps().filter(|(_, l)| *l == list).map(move |(map, _)| (frontend, map))
             });
-            let mut found = maps.map(|(frontend, map)| self.slots_in(frontend, map));
+            let found = maps.map(|(frontend, map)| self.slots_in(frontend, map));
+            let mut found =
+                shared.map(|(owner, present)| present.slots(list, owner)).into_iter().chain(found);
             found.find(|slots| slots.count() > 0).unwrap_or_default()
         };
         SlotLists { cluster: of(List::Cluster), local: of(List::Local) }
@@ -185,16 +189,10 @@ fn value(container: Container, element: &Element, family: Family) -> Option<Valu
             element.split_prefix(family).map(|(_, _, bits)| Value::Prefix(bits))
         }
         (_, ElementValue::None) => Some(Value::Member),
-        (_, ElementValue::Data(data)) => target(data).map(Value::Target),
+        (_, ElementValue::Data(data)) => Target::parse(data).map(Value::Target),
         (_, ElementValue::Verdict(Verdict::Goto(chain))) => {
             Some(chain.parse().map_or_else(|NotAClass| Value::Chain(Arc::clone(chain)), Value::Class))
         }
         _ => None,
     }
-}
-
-fn target(data: &[u8]) -> Option<Target> {
-    let (address, port) = data.split_at_checked(data.len().checked_sub(4)?)?;
-    let address = address_of(address)?;
-    Some(Target { address, port: u16::from_be_bytes(port.get(..2)?.try_into().ok()?) })
 }

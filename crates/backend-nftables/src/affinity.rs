@@ -1,4 +1,8 @@
-//! Session affinity: what a service port with it has for itself in the table.
+//! What a service port with session affinity, or with many addresses, has for itself in the table.
+//!
+//! Addresses from outside the cluster, where there are many, share one chain `external/…` that draws from a map of
+//! the service port's own, `endpoints/…` (and `local-endpoints/…` under the Local policy). All of them lead there
+//! whatever endpoints there are, and if there are none the chain refuses.
 //!
 //! A client's endpoint is not known before one is drawn, and a rule cannot both draw and
 //! remember. So the drawn one is learned a moment later, from the translated packet:
@@ -24,14 +28,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
+use portolan_core::event::TrafficPolicy;
 use portolan_core::plan::NodeSettings;
 use portolan_core::{Endpoint, ServicePort, ServicePortName};
 use portolan_nft::{Bytes, MatchOp, Rule, Selector, Set, SetTimeout, Statement};
 
-use crate::delivery::{self, Kind, Remembered};
-use crate::frontend::{List, address, counts};
+use crate::delivery::{self, Kind, Remembered, SlotMaps};
+use crate::frontend::{List, address, counts, shares_slots, unserved};
 use crate::layout::condition::{is_protocol, to_port};
+use crate::layout::{ENDPOINTS, LOCAL_ENDPOINTS};
+use crate::loaded::SlotLists;
 
 /// The most clients remembered for one service port and target port. Each costs the kernel some
 /// 150 bytes; without a bound, forged sources could fill its memory.
@@ -42,53 +50,91 @@ const MAX_CLIENTS: u32 = 1 << 18;
 const MAX_OWNER: usize = 255 - "affinity-local-endpoints/".len();
 
 /// What one service port has for itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Sticky {
     /// The sets of endpoints that may be learned, with their elements, sorted.
     pub(crate) known: Vec<(Arc<Set>, Vec<Bytes>)>,
     /// The maps of clients, with the addresses that they may lead to.
     pub(crate) memories: Vec<(Arc<Set>, BTreeSet<IpAddr>)>,
+    /// The maps of slots that its addresses share, with their elements.
+    pub(crate) slots: Vec<(Arc<Set>, BTreeMap<Bytes, Bytes>)>,
     /// The chains with their rules.
     pub(crate) chains: BTreeMap<Arc<str>, Vec<Rule>>,
 }
 
 impl Sticky {
-    /// What `port` needs; nothing without affinity or while it serves nobody.
-    pub(crate) fn of(name: &ServicePortName, port: &ServicePort, settings: &NodeSettings) -> Option<Self> {
-        let timeout = port.session_affinity?;
-        let owner = owner(name);
-        let mut chains = BTreeMap::new();
-        for kind in Kind::ALL {
-            if let Some(counts) = counts(kind, port) {
-                let remembered = remembered(name, port, kind, &owner);
-                let rules = delivery::rules(kind, counts, &remembered, settings);
-                chains.insert(Arc::from(chain_name(kind, &owner)), rules);
-            }
-        }
-        if chains.is_empty() {
+    /// Whether a port may need anything.
+    pub(crate) fn concerns(port: &ServicePort) -> bool {
+        port.session_affinity.is_some() || shares_slots(port)
+    }
+
+    /// What `port` needs, whose endpoints are in these slots.
+    pub(crate) fn of(
+        name: &ServicePortName,
+        port: &ServicePort,
+        slots: &SlotLists,
+        settings: &NodeSettings,
+    ) -> Option<Self> {
+        if !Self::concerns(port) {
             return None;
         }
-        let (mut known, mut memories, mut learn) = (Vec::new(), Vec::new(), Vec::new());
+        let owner = owner(name);
+        let mut own = Self::default();
+        for kind in Kind::ALL {
+            let shares_slots = kind == Kind::External && shares_slots(port);
+            if !shares_slots && port.session_affinity.is_none() {
+                continue;
+            }
+            let rules = match counts(kind, port) {
+                Some(counts) => {
+                    let maps = if shares_slots { own_maps(&owner) } else { SlotMaps::shared(kind) };
+                    let remembered = remembered(name, port, kind, &owner);
+                    delivery::rules(kind, counts, &maps, &remembered, settings)
+                }
+                None if shares_slots => vec![Rule::new([Statement::Goto(unserved(kind, port).into())])],
+                None => continue,
+            };
+            own.chains.insert(Arc::from(chain_name(kind, &owner)), rules);
+        }
+        if shares_slots(port) {
+            let is_local = port.external_traffic_policy == TrafficPolicy::Local;
+            for list in [Some(List::Cluster), is_local.then_some(List::Local)].into_iter().flatten() {
+                let elements = slots.of(list).iter().map(|(slot, target)| (slot_key(slot), target.bytes()));
+                own.slots.push((Arc::new(slot_map(list, &owner)), elements.collect()));
+            }
+        }
+        if let Some(timeout) = port.session_affinity {
+            own.learn(port, &owner, timeout);
+        }
+        (!own.chains.is_empty()).then_some(own)
+    }
+
+    /// Learns which endpoint a client got; nothing while nobody is served.
+    fn learn(&mut self, port: &ServicePort, owner: &str, timeout: Duration) {
+        if Kind::ALL.into_iter().all(|kind| counts(kind, port).is_none()) {
+            return;
+        }
+        let mut learn = Vec::new();
         for list in [List::Cluster, List::Local] {
             let endpoints = list.of(port);
             if endpoints.is_empty() {
                 continue;
             }
-            let guard = Arc::new(known_set(list, &owner));
+            let guard = Arc::new(known_set(list, owner));
             for (target_port, addresses) in by_port(endpoints) {
-                let memory = Arc::new(memory_map(list, target_port, &owner));
+                let memory = Arc::new(memory_map(list, target_port, owner));
                 learn.push(learn_rule(&guard, &memory, target_port, timeout));
-                memories.push((memory, addresses));
+                self.memories.push((memory, addresses));
             }
-            known.push((guard, endpoints.iter().map(known_key).collect()));
+            self.known.push((guard, endpoints.iter().map(known_key).collect()));
         }
-        chains.insert(Arc::from(learn_chain(&owner)), learn);
-        Some(Self { known, memories, chains })
+        self.chains.insert(Arc::from(learn_chain(owner)), learn);
     }
 
     /// Its sets and maps.
     pub(crate) fn sets(&self) -> impl Iterator<Item = &Arc<Set>> {
-        self.known.iter().map(|(set, _)| set).chain(self.memories.iter().map(|(set, _)| set))
+        let slots = self.slots.iter().map(|(set, _)| set);
+        self.known.iter().map(|(set, _)| set).chain(self.memories.iter().map(|(set, _)| set)).chain(slots)
     }
 }
 
@@ -139,6 +185,9 @@ pub(crate) fn learn_chain(owner: &str) -> String {
 pub(crate) fn shape(name: &str) -> Option<Set> {
     let (kind, owner) = name.split_once('/')?;
     for list in [List::Local, List::Cluster] {
+        if kind == slots_prefix(list) {
+            return Some(slot_map(list, owner));
+        }
         let Some(rest) = kind.strip_prefix(prefix(list)).and_then(|rest| rest.strip_prefix('-')) else {
             continue;
         };
@@ -150,6 +199,30 @@ pub(crate) fn shape(name: &str) -> Option<Set> {
         }
     }
     None
+}
+
+fn slots_prefix(list: List) -> &'static str {
+    match list {
+        List::Cluster => ENDPOINTS,
+        List::Local => LOCAL_ENDPOINTS,
+    }
+}
+
+/// The map of the slots that all addresses of a service port share.
+pub(crate) fn slot_map(list: List, owner: &str) -> Set {
+    // Any modulus will do: the type of a slot is the same for all.
+    let slot = Selector::NumgenRandom { modulus: 2 };
+    Set::map(format!("{}/{owner}", slots_prefix(list)), [slot], [Selector::Daddr, Selector::ThDport])
+}
+
+fn own_maps(owner: &str) -> SlotMaps {
+    let [all, outside] = [List::Cluster, List::Local].map(|list| slot_map(list, owner).name);
+    SlotMaps::own(all, outside)
+}
+
+/// The key of a slot in such a map.
+pub(crate) fn slot_key(slot: u32) -> Bytes {
+    *Bytes::new().push_u32_host(slot)
 }
 
 fn known_set(list: List, owner: &str) -> Set {
@@ -184,6 +257,9 @@ fn by_port(endpoints: &[Endpoint]) -> BTreeMap<u16, BTreeSet<IpAddr>> {
 
 /// Sends clients to the endpoints that they had.
 fn remembered(name: &ServicePortName, port: &ServicePort, kind: Kind, owner: &str) -> Remembered {
+    if port.session_affinity.is_none() {
+        return Remembered::default();
+    }
     let of = |list: List| -> Vec<Vec<Statement>> {
         target_ports(list.of(port))
             .into_iter()
@@ -200,7 +276,7 @@ fn remembered(name: &ServicePortName, port: &ServicePort, kind: Kind, owner: &st
     }
 }
 
-fn learn_rule(known: &Set, memory: &Set, port: u16, timeout: std::time::Duration) -> Rule {
+fn learn_rule(known: &Set, memory: &Set, port: u16, timeout: Duration) -> Rule {
     let is_known = Statement::InSet { key: known.key.clone(), op: MatchOp::Eq, set: Arc::clone(&known.name) };
     let learn = Statement::UpdateMap {
         map: Arc::clone(&memory.name),

@@ -1,5 +1,6 @@
 //! The backend itself: first loads, later changes, and what to do when the kernel says no.
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -17,7 +18,7 @@ use crate::commit::{Batches, MAX_ELEMENTS};
 use crate::edits::Edits;
 use crate::layout::Layout;
 use crate::load::{Finished, Load, Progress};
-use crate::loaded::Loaded;
+use crate::loaded::{Loaded, SlotLists};
 use crate::sticky::{Present, Purge};
 
 mod tidy;
@@ -124,7 +125,9 @@ impl<T: Tables> NftablesBackend<T> {
         changes: &ChangeSet,
     ) -> Result<ApplyReport, BackendError> {
         let mut report = ApplyReport::default();
-        let unused = if loaded.unused_count() > MAX_UNUSED_CLASSES { loaded.unused() } else { Vec::new() };
+        let is_sweep = loaded.unused_count() > MAX_UNUSED_CLASSES;
+        let unused: HashSet<Class> =
+            if is_sweep { loaded.unused() } else { Vec::new() }.into_iter().collect();
         let mut edits = Edits::default();
         let mut batches = Batches::new(&self.layout, self.limit);
         let mut sticky = Vec::new();
@@ -135,8 +138,9 @@ impl<T: Tables> NftablesBackend<T> {
         loaded.change(wanted, &mut edits);
         for change in loaded.take_sticky() {
             // The node's settings have changed already, above, whatever becomes of the service port.
-            let of = |port: Option<Arc<ServicePort>>| -> Option<Sticky> {
-                Sticky::of(&change.name, port?.as_ref(), &plan.node)
+            let of = |loaded: Option<(Arc<ServicePort>, SlotLists)>| -> Option<Sticky> {
+                let (port, slots) = loaded?;
+                Sticky::of(&change.name, &port, &slots, &plan.node)
             };
             let edit = Present::of(of(change.old)).turn_into(of(change.new), self.layout.family());
             sticky.push(edit);
@@ -225,8 +229,9 @@ fn resettle(
         }
     }
     for (name, port) in loaded.sticky_ports() {
-        let of = |settings| Present::of(Sticky::of(name, port, settings));
-        let edit = of(old).turn_into(Sticky::of(name, port, new), layout.family());
+        // Their slots follow from the endpoints alone.
+        let of = |settings| Sticky::of(name, port, &SlotLists::default(), settings);
+        let edit = Present::of(of(old)).turn_into(of(new), layout.family());
         edit.switch(batches);
     }
     for ((set, old), (_, new)) in layout.ranges(old).into_iter().zip(layout.ranges(new)) {

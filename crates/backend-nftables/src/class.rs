@@ -7,7 +7,7 @@ use std::sync::Arc;
 use portolan_core::plan::NodeSettings;
 use portolan_nft::Rule;
 
-use crate::delivery::{self, Counts, Kind, Remembered};
+use crate::delivery::{self, Counts, Kind, Remembered, SlotMaps};
 
 /// One class; its chain is called after it, `cluster-3` or `external-3-local-1`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -26,7 +26,8 @@ impl Class {
 
     /// What its chain does.
     pub fn rules(self, settings: &NodeSettings) -> Vec<Rule> {
-        delivery::rules(self.kind, self.counts, &Remembered::default(), settings)
+        let maps = SlotMaps::shared(self.kind);
+        delivery::rules(self.kind, self.counts, &maps, &Remembered::default(), settings)
     }
 }
 

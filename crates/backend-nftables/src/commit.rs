@@ -201,11 +201,7 @@ fn element(
     match value {
         Value::Member => Element::key(key),
         Value::Prefix(bits) => ranged(key, *bits, family),
-        Value::Target(target) => {
-            let mut data = Bytes::new();
-            data.push_addr(target.address).push_port(target.port);
-            Element::data(key, data)
-        }
+        Value::Target(target) => Element::data(key, target.bytes()),
         Value::Class(class) => {
             let chain = chain_names.entry(*class).or_insert_with(|| class.chain());
             Element::verdict(key, Verdict::Goto(Arc::clone(chain)))

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use portolan_core::plan::NodeSettings;
 use portolan_nft::{MatchOp, Rule, Selector, Statement};
 
+use crate::layout::Container;
 use crate::layout::condition::{from_local_pod, is_local};
-use crate::layout::{ENDPOINTS, LOCAL_ENDPOINTS, NODEPORT_ENDPOINTS, NODEPORT_LOCAL_ENDPOINTS};
 
 /// What kind of frontend is served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -44,6 +44,36 @@ pub struct Counts {
     pub outside: Option<u32>,
 }
 
+/// The maps that slots are drawn from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SlotMaps {
+    /// What stands before the slot's number in their keys.
+    key: Vec<Selector>,
+    /// The one for everybody.
+    all: Arc<str>,
+    /// The one for those who are not on this node, where these are kept apart.
+    outside: Arc<str>,
+}
+
+impl SlotMaps {
+    /// Those that all frontends of a kind share.
+    pub fn shared(kind: Kind) -> Self {
+        let vip = vec![Selector::Daddr, Selector::L4Proto, Selector::ThDport];
+        let (key, all, outside) = match kind {
+            Kind::Cluster | Kind::External => (vip, Container::Endpoints, Container::LocalEndpoints),
+            Kind::NodePort => {
+                (vip[1..].into(), Container::NodePortEndpoints, Container::NodePortLocalEndpoints)
+            }
+        };
+        Self { key, all: all.name().into(), outside: outside.name().into() }
+    }
+
+    /// Those of these names, which one service port has for itself.
+    pub fn own(all: Arc<str>, outside: Arc<str>) -> Self {
+        Self { key: Vec::new(), all, outside }
+    }
+}
+
 /// Rules that are tried before a slot is drawn, one list for each map of slots.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Remembered {
@@ -58,13 +88,16 @@ pub struct Remembered {
 /// Under the external Local policy a client on another host keeps its address and goes to this
 /// node's endpoints, or nowhere. What is on this node did not choose a node, so the policy
 /// is not about it: it may go to any endpoint.
-pub fn rules(kind: Kind, counts: Counts, remembered: &Remembered, settings: &NodeSettings) -> Vec<Rule> {
+pub fn rules(
+    kind: Kind,
+    counts: Counts,
+    maps: &SlotMaps,
+    remembered: &Remembered,
+    settings: &NodeSettings,
+) -> Vec<Rule> {
     let mark = Statement::MarkOr(settings.masquerade_mark);
-    let (slots, outside_slots) = match kind {
-        Kind::Cluster | Kind::External => (ENDPOINTS, LOCAL_ENDPOINTS),
-        Kind::NodePort => (NODEPORT_ENDPOINTS, NODEPORT_LOCAL_ENDPOINTS),
-    };
-    let all = |condition: &[Statement]| deliver(kind, slots, counts.all, condition, &remembered.all);
+    let all =
+        |condition: &[Statement]| deliver((&maps.key, &maps.all), counts.all, condition, &remembered.all);
     let Some(outside) = counts.outside else {
         let marking = match kind {
             Kind::Cluster => cluster_marking(mark, settings),
@@ -80,7 +113,7 @@ pub fn rules(kind: Kind, counts: Counts, remembered: &Remembered, settings: &Nod
     let from_node = is_local(Selector::FibSaddrType);
     rules.push(Rule::new([from_node.clone(), mark]));
     rules.extend(all(&[from_node]));
-    rules.extend(deliver(kind, outside_slots, outside, &[], &remembered.outside));
+    rules.extend(deliver((&maps.key, &maps.outside), outside, &[], &remembered.outside));
     rules
 }
 
@@ -99,8 +132,7 @@ fn cluster_marking(mark: Statement, settings: &NodeSettings) -> Option<Rule> {
 /// Should the slot be gone because the VIP shrank after this packet read its verdict, the last
 /// rule sends it to slot 0, which every VIP with slots has.
 fn deliver(
-    kind: Kind,
-    map: &'static str,
+    map: (&[Selector], &Arc<str>),
     count: u32,
     condition: &[Statement],
     remembered: &[Vec<Statement>],
@@ -110,20 +142,14 @@ fn deliver(
         return vec![rule(vec![Statement::Drop])];
     }
     let mut rules: Vec<Rule> = remembered.iter().cloned().map(rule).collect();
-    rules.push(rule(vec![pick(kind, map, count)]));
+    rules.push(rule(vec![pick(map, count)]));
     if count > 1 {
-        rules.push(rule(vec![pick(kind, map, 1)]));
+        rules.push(rule(vec![pick(map, 1)]));
     }
     rules
 }
 
-fn pick(kind: Kind, map: &'static str, modulus: u32) -> Statement {
+fn pick((key, map): (&[Selector], &Arc<str>), modulus: u32) -> Statement {
     let slot = Selector::NumgenRandom { modulus };
-    let key = match kind {
-        Kind::Cluster | Kind::External => {
-            vec![Selector::Daddr, Selector::L4Proto, Selector::ThDport, slot]
-        }
-        Kind::NodePort => vec![Selector::L4Proto, Selector::ThDport, slot],
-    };
-    Statement::DnatMap { key, map: Arc::from(map) }
+    Statement::DnatMap { key: [key, &[slot]].concat(), map: Arc::clone(map) }
 }

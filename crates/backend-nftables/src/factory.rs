@@ -19,6 +19,7 @@ use crate::backend::NftablesBackend;
 use crate::class::Class;
 use crate::delivery::{Counts, Kind};
 use crate::layout::{Layout, nft_family};
+use crate::loaded::SlotLists;
 
 /// The table that the probe makes and removes within one transaction.
 const PROBE_TABLE: &str = "portolan-probe";
@@ -94,8 +95,8 @@ fn rehearsal() -> Transaction {
     for rule in class.rules(&settings) {
         transaction.add_rule(class.chain(), rule);
     }
-    let (name, port) = service_with_affinity();
-    if let Some(sticky) = Sticky::of(&name, &port, &settings) {
+    let (name, port) = service_with_all();
+    if let Some(sticky) = Sticky::of(&name, &port, &SlotLists::default(), &settings) {
         for set in sticky.sets() {
             transaction.add_set(Arc::clone(set));
         }
@@ -111,7 +112,8 @@ fn rehearsal() -> Transaction {
 }
 
 /// A service port whose chains use whatever affinity needs.
-fn service_with_affinity() -> (ServicePortName, ServicePort) {
+/// One with affinity, and with as many addresses as have slots of their own.
+fn service_with_all() -> (ServicePortName, ServicePort) {
     let name = ServicePortName {
         service: ObjectName::new("probe", "probe"),
         port: Name::default(),
@@ -121,6 +123,7 @@ fn service_with_affinity() -> (ServicePortName, ServicePort) {
     let endpoints: Arc<[Endpoint]> = [Endpoint { address, port: 80, locality: Locality::Local }].into();
     let port = ServicePort {
         cluster_ip: Some(address),
+        external_ips: (2..8).map(|last| IpAddr::from([192, 0, 2, last])).collect(),
         session_affinity: Some(Duration::from_secs(1)),
         cluster_endpoints: endpoints,
         ..ServicePort::new(80)

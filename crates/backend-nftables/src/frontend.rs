@@ -59,8 +59,27 @@ impl List {
     }
 }
 
+/// The most addresses from outside the cluster that have slots for themselves.
+///
+/// A service port with more has one chain and one set of slots for all of them (`affinity.rs`), so that a change of
+/// its endpoints costs the same however many addresses it has. Those cost the kernel some kilobytes, which a few
+/// addresses do not.
+const MOST_WITH_SLOTS: usize = 4;
+
+/// Whether the addresses of a service port from outside the cluster share a chain and slots.
+pub fn shares_slots(port: &ServicePort) -> bool {
+    port.load_balancer_ips.len() + port.external_ips.len() > MOST_WITH_SLOTS
+}
+
+/// What decides the elements of addresses that share slots: where it is equal, not one of them changes.
+pub fn shared_heads(port: &ServicePort) -> Option<impl PartialEq> {
+    let learns = port.session_affinity.is_some() && counts(Kind::External, port).is_some();
+    let addresses = (&port.load_balancer_ips, &port.external_ips);
+    shares_slots(port).then_some((port.port, addresses, learns, &port.source_ranges))
+}
+
 /// One address and port that leads to a service port.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Frontend {
     /// What kind of traffic comes here.
     pub kind: Kind,
@@ -72,30 +91,34 @@ pub struct Frontend {
     is_local: bool,
     /// Whether source ranges are in force here.
     is_load_balancer: bool,
+    /// Whether its slots are those that all addresses of the service port share.
+    shares_slots: bool,
 }
 
 impl Frontend {
-    /// All frontends of a service port.
-    pub fn all(name: &ServicePortName, port: &ServicePort) -> Vec<Self> {
+    /// The frontends of a service port; without its addresses from outside the cluster unless `external`.
+    pub fn all(name: &ServicePortName, port: &ServicePort, external: bool) -> Vec<Self> {
         let is_local = port.external_traffic_policy == TrafficPolicy::Local;
         let vip = |kind, is_load_balancer| {
             move |address: &IpAddr| {
                 let mut key = Bytes::new();
                 key.push_addr(*address);
                 push_port(&mut key, name.protocol, port.port);
-                Self { kind, key, all: List::Cluster, is_local, is_load_balancer }
+                let shares_slots = kind == Kind::External && shares_slots(port);
+                Self { kind, key, all: List::Cluster, is_local, is_load_balancer, shares_slots }
             }
         };
         let node_port = port.node_port.map(|number| {
             let mut key = Bytes::new();
             push_port(&mut key, name.protocol, number);
-            Self { kind: Kind::NodePort, key, all: List::Cluster, is_local, is_load_balancer: false }
+            let (kind, all) = (Kind::NodePort, List::Cluster);
+            Self { kind, key, all, is_local, is_load_balancer: false, shares_slots: false }
         });
         let cluster = port.cluster_ip.iter().map(vip(Kind::Cluster, false));
         cluster
             .map(|frontend| Self { all: List::internal(port), is_local: false, ..frontend })
-            .chain(port.load_balancer_ips.iter().map(vip(Kind::External, true)))
-            .chain(port.external_ips.iter().map(vip(Kind::External, false)))
+            .chain(port.load_balancer_ips.iter().filter(|_| external).map(vip(Kind::External, true)))
+            .chain(port.external_ips.iter().filter(|_| external).map(vip(Kind::External, false)))
             .chain(node_port)
             .collect()
     }
@@ -106,7 +129,8 @@ impl Frontend {
             Kind::Cluster | Kind::External => (Container::Endpoints, Container::LocalEndpoints),
             Kind::NodePort => (Container::NodePortEndpoints, Container::NodePortLocalEndpoints),
         };
-        [(all, self.all)].into_iter().chain(self.is_local.then_some((outside, List::Local)))
+        let maps = [Some((all, self.all)), self.is_local.then_some((outside, List::Local))];
+        maps.into_iter().flatten().filter(|_| !self.shares_slots)
     }
 
     /// The element of one of its slots in `map`.
@@ -123,7 +147,8 @@ impl Frontend {
 
     /// The class it is in; none when nobody serves it or it has chains of its own.
     pub fn class(&self, port: &ServicePort) -> Option<Class> {
-        let counts = counts(self.kind, port).filter(|_| port.session_affinity.is_none())?;
+        let has_own_chain = self.shares_slots || port.session_affinity.is_some();
+        let counts = counts(self.kind, port).filter(|_| !has_own_chain)?;
         Some(Class { kind: self.kind, counts })
     }
 
@@ -153,16 +178,21 @@ impl Frontend {
         let is_node_port = self.kind == Kind::NodePort;
         let value = match self.class(port) {
             Some(class) => Value::Class(class),
-            None if counts(self.kind, port).is_some() => {
+            None if self.shares_slots || counts(self.kind, port).is_some() => {
                 Value::Chain(affinity::chain_name(self.kind, &affinity::owner(name)).into())
             }
-            // Only a cluster IP can lack local endpoints altogether: external addresses lead those on
-            // this node to all endpoints, so they have a class as long as there are any.
-            None if port.unserved == Unserved::Drop && !is_node_port => Value::Chain(IGNORE.into()),
-            None => Value::Chain(REFUSE.into()),
+            None => Value::Chain(unserved(self.kind, port).into()),
         };
         (if is_node_port { Container::NodePorts } else { Container::Services }, self.key, value)
     }
+}
+
+/// The chain for a frontend of this kind that nobody serves.
+///
+/// Only a cluster IP can lack local endpoints altogether: external addresses lead those on this node to all
+/// endpoints, so they have slots as long as there are any.
+pub fn unserved(kind: Kind, port: &ServicePort) -> &'static str {
+    if port.unserved == Unserved::Drop && kind != Kind::NodePort { IGNORE } else { REFUSE }
 }
 
 /// How many slots a frontend of this kind has; nothing when there is no endpoint for anybody.

@@ -16,6 +16,9 @@
 //! | `nodeport-ips` | address ranges | where node ports answer, if not everywhere |
 //! | `service-cidrs` | address ranges | where cluster IPs come from |
 //!
+//! A service port with session affinity, or with many addresses, has chains and maps for itself besides
+//! (`affinity.rs`).
+//!
 //! A VIP or node port that nobody serves leads to `refuse`; to `ignore`, if others must serve it.
 //!
 //! The way of a connection's first packet through the chains:

@@ -1,7 +1,8 @@
 //! Lays a plan out as flat nftables maps and commits the difference.
 //!
 //! Services and endpoints are elements; the rules are a page long and stay as they
-//! are while the cluster changes. Only a service with session affinity has chains and maps
+//! are while the cluster changes. Only a service with session affinity, or with more than
+//! four addresses from outside the cluster, has chains and maps
 //! of its own (`affinity.rs`). Per family there is one table, `ip portolan` and
 //! `ip6 portolan`. One packet's way from a pod to a cluster IP:
 //!

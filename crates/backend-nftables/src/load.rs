@@ -103,7 +103,9 @@ impl<'a> Load<'a> {
         let first = self.sticky.len();
         for change in self.loaded.take_sticky() {
             let present = self.existing.take_sticky(&change.name);
-            let wanted = change.new.and_then(|port| Sticky::of(&change.name, &port, self.settings));
+            let wanted = change.new;
+            let wanted =
+                wanted.and_then(|(port, slots)| Sticky::of(&change.name, &port, &slots, self.settings));
             self.sticky.push(present.turn_into(wanted, self.layout.family()));
         }
         self.loaded.hooked.hook(&mut self.batches);

@@ -9,10 +9,11 @@ use portolan_core::plan::Locality;
 use portolan_core::{Endpoint, ServicePort, ServicePortName};
 use portolan_nft::Bytes;
 
+use crate::affinity::Sticky;
 use crate::class::Class;
 use crate::counted::Counted;
 use crate::edits::Edits;
-use crate::frontend::{Frontend, Item, List, Value};
+use crate::frontend::{Frontend, Item, List, Value, shared_heads};
 use crate::hooked::Hooked;
 use crate::layout::{Container, Feature};
 use crate::slots::SlotChange;
@@ -44,19 +45,21 @@ pub(crate) struct Loaded {
     pub(crate) stale_chains: Vec<Arc<str>>,
 }
 
-/// A service port with affinity that changed; as it is loaded, and as it shall be.
+/// A service port that may have something for itself, and that changed; as it is loaded, and as it shall be.
 #[derive(Debug)]
 pub(crate) struct StickyChange {
     pub(crate) name: ServicePortName,
-    pub(crate) old: Option<Arc<ServicePort>>,
-    pub(crate) new: Option<Arc<ServicePort>>,
+    pub(crate) old: Option<(Arc<ServicePort>, SlotLists)>,
+    pub(crate) new: Option<(Arc<ServicePort>, SlotLists)>,
 }
 
 /// One service port on its way from what is loaded to what is wanted.
 struct PortChange<'a> {
     name: &'a ServicePortName,
     /// What is loaded, and the frontends that stay.
-    old: Option<(Arc<ServicePort>, Vec<Frontend>)>,
+    old: Option<(Arc<ServicePort>, HashSet<Frontend>)>,
+    /// Whether its addresses from outside the cluster stay as they are, and are not even looked at.
+    keeps_external: bool,
     wanted: Option<&'a Arc<ServicePort>>,
     slots: SlotLists,
 }
@@ -97,7 +100,7 @@ impl Loaded {
         wanted: &Arc<ServicePort>,
         edits: &mut Edits,
     ) {
-        self.take(PortChange { name, old: None, wanted: Some(wanted), slots }, edits);
+        self.take(PortChange { name, old: None, keeps_external: false, wanted: Some(wanted), slots }, edits);
     }
 
     /// Lets go of the addresses that a service port no longer has.
@@ -108,11 +111,17 @@ impl Loaded {
         edits: &mut Edits,
     ) -> PortChange<'a> {
         let Some(loaded) = self.ports.remove(name) else {
-            return PortChange { name, old: None, wanted, slots: SlotLists::default() };
+            let slots = SlotLists::default();
+            return PortChange { name, old: None, keeps_external: false, wanted, slots };
         };
         let (port, slots) = loaded.unpack();
-        let wanted_frontends = wanted.map(|port| Frontend::all(name, port)).unwrap_or_default();
-        let mut frontends = Frontend::all(name, &port);
+        let keeps_external = wanted.is_some_and(|wanted| {
+            let heads = shared_heads(&port);
+            heads.is_some() && heads == shared_heads(wanted)
+        });
+        let wanted_frontends = wanted.map(|port| Frontend::all(name, port, !keeps_external));
+        let wanted_frontends: HashSet<_> = wanted_frontends.into_iter().flatten().collect();
+        let frontends = Frontend::all(name, &port, !keeps_external);
         for frontend in &frontends {
             for head in frontend.heads(name, &port) {
                 self.hooked.remove(head.0);
@@ -120,27 +129,29 @@ impl Loaded {
             }
             self.leave(frontend.class(&port));
         }
-        frontends.retain(|frontend| {
-            let stays = wanted_frontends.contains(frontend);
-            if !stays {
-                slots.items(frontend).for_each(|item| edits.remove(item));
-            }
-            stays
-        });
-        PortChange { name, old: Some((port, frontends)), wanted, slots }
+        let (kept, gone): (HashSet<_>, HashSet<_>) =
+            frontends.into_iter().partition(|frontend| wanted_frontends.contains(frontend));
+        for frontend in gone {
+            slots.items(&frontend).for_each(|item| edits.remove(item));
+        }
+        PortChange { name, old: Some((port, kept)), keeps_external, wanted, slots }
     }
 
     /// Fills the addresses that it has now, and keeps account of it.
     fn take(&mut self, change: PortChange<'_>, edits: &mut Edits) {
-        let PortChange { name, old, wanted, mut slots } = change;
-        let (old, kept) = old.map_or((None, Vec::new()), |(port, frontends)| (Some(port), frontends));
+        let PortChange { name, old, keeps_external, wanted, mut slots } = change;
+        let (old, kept) = old.map_or_else(Default::default, |(port, kept)| (Some(port), kept));
         self.recount(old.as_deref(), wanted.map(AsRef::as_ref), edits);
-        if [old.as_ref(), wanted].into_iter().flatten().any(|port| port.session_affinity.is_some()) {
-            self.sticky.push(StickyChange { name: name.clone(), old, new: wanted.cloned() });
+        let is_sticky = [old.as_ref(), wanted].into_iter().flatten().any(|port| Sticky::concerns(port));
+        let old = old.filter(|_| is_sticky).map(|port| (port, slots.clone()));
+        let lists = [List::Cluster, List::Local];
+        let changes = lists.map(|list| slots.of_mut(list).assign(wanted.map_or(&[], |port| list.of(port))));
+        if is_sticky {
+            let new = wanted.map(|port| (Arc::clone(port), slots.clone()));
+            self.sticky.push(StickyChange { name: name.clone(), old, new });
         }
         let Some(port) = wanted else { return };
-        let changes = [List::Cluster, List::Local].map(|list| slots.of_mut(list).assign(list.of(port)));
-        for frontend in Frontend::all(name, port) {
+        for frontend in Frontend::all(name, port, !keeps_external) {
             if kept.contains(&frontend) {
                 change_slots(&frontend, &changes, edits);
             } else {
@@ -205,10 +216,10 @@ impl Loaded {
         self.ports.reserve(ports);
     }
 
-    /// All service ports with affinity. Costs a look at every service port.
+    /// All service ports that may have something for themselves. Costs a look at every service port.
     pub(crate) fn sticky_ports(&self) -> impl Iterator<Item = (&ServicePortName, &Arc<ServicePort>)> {
         let ports = self.ports.iter().map(|(name, loaded)| (name, &loaded.port));
-        ports.filter(|(_, port)| port.session_affinity.is_some())
+        ports.filter(|(_, port)| Sticky::concerns(port))
     }
 
     /// All class chains.

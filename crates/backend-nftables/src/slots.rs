@@ -7,6 +7,7 @@
 use std::net::IpAddr;
 
 use portolan_core::Endpoint;
+use portolan_nft::Bytes;
 
 mod order;
 
@@ -19,6 +20,20 @@ pub struct Target {
     pub address: IpAddr,
     /// The endpoint's port.
     pub port: u16,
+}
+
+impl Target {
+    /// As the data of an element.
+    pub fn bytes(&self) -> Bytes {
+        *Bytes::new().push_addr(self.address).push_port(self.port)
+    }
+
+    /// From the data of an element, where a port fills four bytes.
+    pub fn parse(data: &[u8]) -> Option<Self> {
+        let (address, port) = data.split_at_checked(data.len().checked_sub(4)?)?;
+        let address = crate::frontend::address(address)?;
+        Some(Self { address, port: u16::from_be_bytes(port.get(..2)?.try_into().ok()?) })
+    }
 }
 
 impl From<&Endpoint> for Target {

@@ -1,16 +1,18 @@
-//! Brings what services with affinity have for themselves up to date.
+//! Brings what service ports have for themselves up to date.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use portolan_nft::{
-    Bytes, Chain, DumpedChain, DumpedSet, Element, ElementValue, Family, Operation, Rule, Set, TableDump,
+    Bytes, Chain, DumpedChain, DumpedSet, Element, ElementValue, Family, Operation, Rule, Set, SetData,
+    TableDump,
 };
 
-use crate::affinity::{Sticky, known_address, owner_of, shape};
+use crate::affinity::{Sticky, known_address, owner_of, shape, slot_key, slot_map};
 use crate::commit::Batches;
-use crate::frontend::address;
+use crate::frontend::{List, address};
+use crate::slots::{Slots, Target};
 
 /// What there is of one service port: known from what we wrote, or read back.
 #[derive(Debug, Default)]
@@ -26,6 +28,8 @@ enum Contents {
     Known(Vec<Bytes>),
     /// Where clients may have been led.
     Memory(BTreeSet<IpAddr>),
+    /// Where slots lead.
+    Slots(BTreeMap<Bytes, Bytes>),
 }
 
 #[derive(Debug)]
@@ -40,8 +44,11 @@ pub(crate) struct StickyEdit {
     new_sets: Vec<Arc<Set>>,
     pub(crate) new_chains: Vec<(Arc<str>, Vec<Rule>)>,
     rewritten: Vec<(Arc<str>, Vec<Rule>)>,
-    known: Vec<(Arc<Set>, Vec<Bytes>)>,
-    unknown: Vec<(Arc<Set>, Vec<Bytes>)>,
+    /// Elements that come, in sets and in maps of slots.
+    new: Vec<(Arc<Set>, Vec<Element>)>,
+    /// Slots that lead elsewhere; what they led to goes first.
+    replaced: Vec<(Arc<Set>, Vec<Bytes>)>,
+    gone: Vec<(Arc<Set>, Vec<Bytes>)>,
     gone_sets: Vec<Arc<str>>,
     /// Chains that nothing leads to afterwards; emptied at once, deleted later.
     pub(crate) gone_chains: Vec<Arc<str>>,
@@ -73,7 +80,9 @@ impl Present {
         let Some(sticky) = sticky else { return Self::default() };
         let known = sticky.known.into_iter().map(|(set, keys)| (set, Contents::Known(keys)));
         let memories = sticky.memories.into_iter().map(|(set, to)| (set, Contents::Memory(to)));
-        let sets = known.chain(memories).map(|(set, contents)| (Arc::clone(&set.name), contents));
+        let slots = sticky.slots.into_iter().map(|(set, elements)| (set, Contents::Slots(elements)));
+        let sets =
+            known.chain(memories).chain(slots).map(|(set, contents)| (Arc::clone(&set.name), contents));
         let chains = sticky.chains.into_iter().map(|(name, rules)| (name, Rules::Written(rules)));
         Self { sets: sets.collect(), chains: chains.collect() }
     }
@@ -97,6 +106,16 @@ impl Present {
         owners
     }
 
+    /// The slots of one list that the addresses of this owner share.
+    pub(crate) fn slots(&self, list: List, owner: &str) -> Slots {
+        let found = match self.sets.get(&slot_map(list, owner).name) {
+            Some(Contents::Slots(found)) => Some(found),
+            _ => None,
+        };
+        let target = |slot| Target::parse(found?.get(&slot_key(slot))?);
+        Slots::new((0..).map_while(target).collect())
+    }
+
     /// The steps that make it `wanted`.
     pub(crate) fn turn_into(mut self, wanted: Option<Sticky>, family: Family) -> StickyEdit {
         let mut edit = StickyEdit::default();
@@ -107,6 +126,9 @@ impl Present {
             let mut left = BTreeSet::new();
             for (set, keys) in wanted.known {
                 left.extend(self.fill(&mut edit, set, &keys));
+            }
+            for (map, elements) in wanted.slots {
+                self.refill(&mut edit, map, &elements);
             }
             for (map, allowed) in wanted.memories {
                 self.confine(&mut edit, map, allowed, &left);
@@ -129,9 +151,23 @@ impl Present {
         };
         let (new, gone) = (only_in(keys, &present), only_in(&present, keys));
         let left = gone.iter().filter_map(known_address).collect();
-        edit.known.push((Arc::clone(&set), new));
-        edit.unknown.push((set, gone));
+        edit.new.push((Arc::clone(&set), new.into_iter().map(Element::key).collect()));
+        edit.gone.push((set, gone));
         left
+    }
+
+    fn refill(&mut self, edit: &mut StickyEdit, map: Arc<Set>, wanted: &BTreeMap<Bytes, Bytes>) {
+        let present = match self.sets.remove(&map.name) {
+            Some(Contents::Slots(present)) => present,
+            _ => BTreeMap::new(),
+        };
+        let gone = present.keys().filter(|slot| !wanted.contains_key(*slot)).copied().collect();
+        let changed = wanted.iter().filter(|(slot, target)| present.get(*slot) != Some(target));
+        let replaced = changed.clone().map(|(slot, _)| *slot).filter(|slot| present.contains_key(slot));
+        edit.replaced.push((Arc::clone(&map), replaced.collect()));
+        let new = changed.map(|(slot, target)| Element::data(*slot, *target)).collect();
+        edit.new.push((Arc::clone(&map), new));
+        edit.gone.push((map, gone));
     }
 
     /// What was read of a map is old by the time it is used: until the change is in force, clients are
@@ -171,6 +207,13 @@ impl Contents {
             });
             return Self::Memory(to.collect());
         }
+        if set.set.as_ref().is_some_and(|set| matches!(set.data, SetData::Value(_))) {
+            let slots = set.elements.iter().filter_map(|element| match element.value {
+                ElementValue::Data(data) => Some((element.key, data)),
+                _ => None,
+            });
+            return Self::Slots(slots.collect());
+        }
         let mut keys: Vec<Bytes> = set.elements.iter().map(|element| element.key).collect();
         keys.sort_unstable();
         Self::Known(keys)
@@ -192,8 +235,11 @@ impl StickyEdit {
         for set in &self.new_sets {
             batches.push(Operation::AddSet(Arc::clone(set)));
         }
-        for (set, keys) in &self.known {
-            batches.current().add_elements(set, keys.iter().map(|key| Element::key(*key)));
+        for (map, slots) in &self.replaced {
+            batches.current().delete_elements(map, slots.iter().map(|slot| Element::key(*slot)));
+        }
+        for (set, elements) in &self.new {
+            batches.current().add_elements(set, elements.iter().cloned());
         }
         for (chain, rules) in &self.new_chains {
             batches.add_chain(Chain::regular(Arc::clone(chain)), rules.clone());
@@ -209,7 +255,7 @@ impl StickyEdit {
 
     /// Takes away what nothing leads to any more.
     pub(crate) fn release(&self, batches: &mut Batches<'_>) {
-        for (set, keys) in &self.unknown {
+        for (set, keys) in &self.gone {
             batches.current().delete_elements(set, keys.iter().map(|key| Element::key(*key)));
         }
         for chain in &self.gone_chains {

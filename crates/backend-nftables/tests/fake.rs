@@ -15,6 +15,8 @@ use portolan_testkit::block_on;
 use portolan_testkit::view::View;
 use portolan_testkit::world::{self, World};
 
+#[path = "fake/addresses.rs"]
+mod addresses;
 #[path = "fake/adoption.rs"]
 mod adoption;
 #[path = "fake/affinity.rs"]
@@ -25,6 +27,8 @@ mod changes;
 mod comparison;
 #[path = "fake/golden.rs"]
 mod golden;
+#[path = "fake/hostile.rs"]
+mod hostile;
 #[path = "fake/intercepted.rs"]
 mod intercepted;
 #[path = "fake/leftovers.rs"]

@@ -10,14 +10,14 @@
 //! that no Service can take another one's cluster IP by naming it; then the older
 //! Service wins; then the smaller name. When the winner goes, the next takes over.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::SystemTime;
 
 use crate::address::{IpFamily, Protocol};
-use crate::event::Service;
+use crate::event::{Service, ServicePortSpec};
 use crate::name::ServicePortName;
 use crate::room::Room;
 
@@ -66,8 +66,8 @@ pub struct Claim {
 pub struct Claims {
     /// The claim that counts, of each frontend that has any.
     winners: HashMap<Frontend, Claim>,
-    /// The claims besides it, sorted, of the few frontends that have several.
-    losers: HashMap<Frontend, Vec<Claim>>,
+    /// The claims besides it, of the few frontends that have several.
+    losers: HashMap<Frontend, BTreeSet<Claim>>,
 }
 
 impl Claims {
@@ -99,9 +99,7 @@ impl Claims {
         };
         let loser = if claim < *winner { std::mem::replace(winner, claim) } else { claim };
         let contest = Contest { frontend, winner: winner.owner.clone(), loser: loser.owner.clone() };
-        let others = self.losers.entry(frontend).or_default();
-        let at = others.partition_point(|other| *other < loser);
-        others.insert(at, loser);
+        self.losers.entry(frontend).or_default().insert(loser);
         (contest.winner != contest.loser).then_some(contest)
     }
 
@@ -114,14 +112,12 @@ impl Claims {
             }
             return None;
         };
-        let heir = if winner.get() == claim {
-            // There is one at least, or the entry would be gone.
-            winner.insert(others.remove(0));
-            Some(winner.get().owner.clone())
-        } else {
-            others.retain(|other| other != claim);
-            None
-        };
+        let next = if winner.get() == claim { others.pop_first() } else { None };
+        let heir = next.as_ref().map(|next| next.owner.clone());
+        match next {
+            Some(next) => _ = winner.insert(next),
+            None => _ = others.remove(claim),
+        }
         if others.is_empty() {
             self.losers.remove(frontend);
         }
@@ -145,52 +141,68 @@ pub struct Contest {
     pub loser: ServicePortName,
 }
 
-/// All that `service` claims in `family`, each frontend of a port once.
-pub fn claims_of(service: &Service, family: IpFamily) -> Vec<(Frontend, Claim)> {
-    let Some(cluster_ip) = service.cluster_ips[family] else { return Vec::new() };
-    let created = service
-        .created
-        .and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok())
-        .map_or(u64::MAX, |age| u64::try_from(age.as_nanos()).unwrap_or(u64::MAX));
-    let mut claims = Vec::with_capacity(service.ports.len());
-    for spec in &service.ports {
-        let owner = ServicePortName {
-            service: service.name.clone(),
-            port: spec.name.clone(),
-            protocol: spec.protocol,
-        };
-        let vips = std::iter::once((cluster_ip, ClaimKind::ClusterIp))
-            .chain(service.load_balancer_ips.iter().map(|ip| (*ip, ClaimKind::LoadBalancerIp)))
-            .chain(service.external_ips.iter().map(|ip| (*ip, ClaimKind::ExternalIp)))
-            .filter(|(ip, _)| IpFamily::of(*ip) == family)
-            .map(|(ip, kind)| (Frontend::Vip(ip, spec.protocol, spec.port), kind));
-        let node_port =
-            spec.node_port.map(|port| (Frontend::NodePort(spec.protocol, port), ClaimKind::NodePort));
-        let first = claims.len();
-        // A manifest may list one port twice; its claims are made once, so that one removal takes them back.
-        if claims.iter().any(|(_, claim): &(Frontend, Claim)| claim.owner == owner) {
-            continue;
-        }
-        for (frontend, kind) in vips.chain(node_port) {
-            // The kinds come strongest first, so an address named twice keeps its stronger claim.
-            if claims[first..].iter().all(|(seen, _)| *seen != frontend) {
-                claims.push((frontend, Claim { kind, created, owner: owner.clone() }));
-            }
-        }
-    }
-    claims
+/// The ports of a Service. A manifest may list one twice; the first counts.
+pub(crate) fn ports_of(service: &Service) -> impl Iterator<Item = (&ServicePortSpec, ServicePortName)> {
+    let mut seen = HashSet::new();
+    let is_only = service.ports.len() == 1;
+    let ports = service.ports.iter();
+    ports.filter(move |spec| is_only || seen.insert((&spec.name, spec.protocol))).map(|spec| {
+        let (service, port) = (service.name.clone(), spec.name.clone());
+        (spec, ServicePortName { service, port, protocol: spec.protocol })
+    })
 }
 
-/// The frontends that `claims` grants to `owner`, with their kinds.
-pub fn granted<'a>(
-    service: &'a Service,
-    family: IpFamily,
-    claims: &'a Claims,
-) -> impl Iterator<Item = (ServicePortName, ClaimKind, Frontend)> + 'a {
-    claims_of(service, family)
-        .into_iter()
-        .filter(|(frontend, claim)| claims.is_owner(frontend, &claim.owner))
-        .map(|(frontend, claim)| (claim.owner, claim.kind, frontend))
+/// What each port of one Service claims in one family: the same addresses.
+#[derive(Debug)]
+pub(crate) struct Claimant {
+    /// As in [`Claim`].
+    created: u64,
+    /// Each once, with its strongest kind.
+    addresses: Vec<(IpAddr, ClaimKind)>,
+}
+
+impl Claimant {
+    /// Nothing for a Service without a cluster IP of this family.
+    pub(crate) fn new(service: &Service, family: IpFamily) -> Option<Self> {
+        let cluster_ip = service.cluster_ips[family]?;
+        let created = service
+            .created
+            .and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok())
+            .map_or(u64::MAX, |age| u64::try_from(age.as_nanos()).unwrap_or(u64::MAX));
+        let balanced = service.load_balancer_ips.iter().map(|ip| (*ip, ClaimKind::LoadBalancerIp));
+        let external = service.external_ips.iter().map(|ip| (*ip, ClaimKind::ExternalIp));
+        let mut addresses = vec![(cluster_ip, ClaimKind::ClusterIp)];
+        addresses.extend(balanced.chain(external).filter(|(ip, _)| IpFamily::of(*ip) == family));
+        if addresses.len() > 1 {
+            // The kinds come strongest first, so an address named twice keeps its stronger claim.
+            let mut seen = HashSet::with_capacity(addresses.len());
+            addresses.retain(|(ip, _)| seen.insert(*ip));
+        }
+        Some(Self { created, addresses })
+    }
+
+    /// What one of the ports claims, each frontend once.
+    pub(crate) fn frontends(&self, spec: &ServicePortSpec) -> impl Iterator<Item = (Frontend, ClaimKind)> {
+        let (protocol, number) = (spec.protocol, spec.port);
+        let vips = self.addresses.iter().map(move |(ip, kind)| (Frontend::Vip(*ip, protocol, number), *kind));
+        let node_port = spec.node_port;
+        vips.chain(node_port.map(|port| (Frontend::NodePort(protocol, port), ClaimKind::NodePort)))
+    }
+
+    fn claim(&self, kind: ClaimKind, owner: &ServicePortName) -> Claim {
+        Claim { kind, created: self.created, owner: owner.clone() }
+    }
+}
+
+/// All that `service` claims in `family`, each frontend of a port once.
+pub(crate) fn claims_of(service: &Service, family: IpFamily) -> Vec<(Frontend, Claim)> {
+    let Some(claimant) = Claimant::new(service, family) else { return Vec::new() };
+    let mut claims = Vec::with_capacity(service.ports.len() * (claimant.addresses.len() + 1));
+    for (spec, owner) in ports_of(service) {
+        let of_port = claimant.frontends(spec);
+        claims.extend(of_port.map(|(frontend, kind)| (frontend, claimant.claim(kind, &owner))));
+    }
+    claims
 }
 
 #[cfg(test)]

@@ -110,9 +110,9 @@ pub struct ServicePort {
     /// The cluster IP; absent when another service port already answers there.
     pub cluster_ip: Option<IpAddr>,
     /// Load-balancer addresses that are short-cut here, sorted.
-    pub load_balancer_ips: Box<[IpAddr]>,
+    pub load_balancer_ips: Arc<[IpAddr]>,
     /// External IPs, sorted.
-    pub external_ips: Box<[IpAddr]>,
+    pub external_ips: Arc<[IpAddr]>,
     /// The node port.
     pub node_port: Option<u16>,
     /// Where load balancers ask this node about the Service, if they are to (type LoadBalancer with the
@@ -157,8 +157,8 @@ impl ServicePort {
         Self {
             port,
             cluster_ip: None,
-            load_balancer_ips: Box::default(),
-            external_ips: Box::default(),
+            load_balancer_ips: Arc::default(),
+            external_ips: Arc::default(),
             node_port: None,
             health_check_node_port: None,
             source_ranges: Box::default(),
@@ -174,7 +174,7 @@ impl ServicePort {
 
     /// Addresses that are reached from outside the cluster: load-balancer, then external ones.
     pub fn external_addresses(&self) -> impl Iterator<Item = IpAddr> {
-        self.load_balancer_ips.iter().chain(&self.external_ips).copied()
+        self.load_balancer_ips.iter().chain(&*self.external_ips).copied()
     }
 
     /// Whether anything but the cluster IP leads here.
@@ -212,7 +212,7 @@ impl fmt::Debug for ServicePort {
             write!(f, " cluster {ip}")?;
         }
         for (kind, ips) in [("lb", &self.load_balancer_ips), ("external", &self.external_ips)] {
-            for ip in ips {
+            for ip in &**ips {
                 write!(f, " {kind} {ip}")?;
             }
         }

@@ -4,11 +4,13 @@
 //! (KEP-1669): one for the Cluster policy, narrowed by the control plane's hints
 //! (KEP-2433, KEP-3015), one for the Local policy, which hints do not touch.
 
+use std::cmp::Reverse;
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use crate::address::Protocol;
-use crate::event::{EndpointSlice, Hints, SliceEndpoint};
+use crate::event::{Conditions, EndpointSlice, Hints, SliceEndpoint};
 use crate::name::Name;
 use crate::plan::{Endpoint, Locality, Unserved};
 
@@ -107,21 +109,12 @@ pub(crate) fn lingering(
 /// How many distinct addresses of ready endpoints on this node there are among `slices`,
 /// whatever port they serve: what a load balancer's health check is told.
 ///
-/// Merged as for traffic, so that the two agree where slices do not.
+/// As [`Offers::merge`] has it, an address that any slice calls ready and of this node is both.
 pub(crate) fn count_ready_here(slices: &[&EndpointSlice], here: Here<'_>) -> usize {
-    let mut ports: Vec<(&Name, Protocol)> =
-        slices.iter().flat_map(|slice| &slice.ports).map(|port| (&port.name, port.protocol)).collect();
-    ports.sort_unstable();
-    ports.dedup();
-    let mut addresses: Vec<IpAddr> = ports
-        .into_iter()
-        .flat_map(|(name, protocol)| merge(slices, name, protocol))
-        .filter(|candidate| candidate.is_ready() && candidate.is_local(here))
-        .map(|candidate| candidate.endpoint.address)
-        .collect();
-    addresses.sort_unstable();
-    addresses.dedup();
-    addresses.len()
+    let serving = slices.iter().filter(|slice| !slice.ports.is_empty());
+    let ready = serving.flat_map(|slice| &slice.endpoints).filter(|endpoint| endpoint.conditions.ready);
+    let here = ready.filter(|endpoint| locality(endpoint, here) == Locality::Local);
+    here.map(|endpoint| endpoint.address).collect::<HashSet<_>>().len()
 }
 
 impl Candidate<'_> {
@@ -139,11 +132,26 @@ impl Candidate<'_> {
     }
 
     fn locality(&self, here: Here<'_>) -> Locality {
-        match &self.endpoint.node {
-            None => Locality::Unknown,
-            Some(node) if node == here.node => Locality::Local,
-            Some(_) => Locality::Remote,
-        }
+        locality(self.endpoint, here)
+    }
+
+    fn key(&self) -> (IpAddr, u16) {
+        (self.endpoint.address, self.port)
+    }
+
+    /// Which of two entries for one address and port is believed: the one of the higher rank.
+    ///
+    /// Entries of equal rank differ in nothing that any decision is made by.
+    fn rank(&self, here: Here<'_>) -> impl Ord {
+        let Conditions { ready, serving, terminating } = self.endpoint.conditions;
+        let locality = match self.locality(here) {
+            Locality::Local => 2,
+            Locality::Remote => 1,
+            Locality::Unknown => 0,
+        };
+        // An endpoint without hints lets everybody use all endpoints, which is never wrong.
+        let hints = self.endpoint.hints.as_deref().map(|hints| (&hints.zones, &hints.nodes));
+        (ready, ready && locality == 2, !terminating, serving, locality, Reverse(hints))
     }
 
     fn at(&self, here: Here<'_>) -> Endpoint {
@@ -187,34 +195,48 @@ impl Nearness {
     }
 }
 
-/// All endpoints that the slices of one Service give for one of its ports, sorted
-/// by address and port, each once.
-///
-/// Where slices disagree about an endpoint, the later one is believed, unless it
-/// says that the endpoint is terminating: a pod that was replaced and got the same
-/// address is the running one. `slices` come sorted by name, so that "later" does
-/// not depend on the order of events.
-pub(crate) fn merge<'a>(
-    slices: &[&'a EndpointSlice],
-    port_name: &Name,
-    protocol: Protocol,
-) -> Vec<Candidate<'a>> {
-    let mut candidates: Vec<Candidate<'a>> = slices
-        .iter()
-        .flat_map(|slice| {
-            slice.ports.iter().filter(|port| port.name == *port_name && port.protocol == protocol).flat_map(
-                |port| slice.endpoints.iter().map(|endpoint| Candidate { port: port.port, endpoint }),
-            )
-        })
-        .collect();
-    // Stable, so that equal addresses stay in the order of their slices.
-    candidates.sort_by_key(|candidate| (candidate.endpoint.address, candidate.port));
-    candidates.dedup_by(|later, kept| {
-        let same = (later.endpoint.address, later.port) == (kept.endpoint.address, kept.port);
-        if same && !later.endpoint.conditions.terminating {
-            *kept = *later;
+fn locality(endpoint: &SliceEndpoint, here: Here<'_>) -> Locality {
+    match &endpoint.node {
+        None => Locality::Unknown,
+        Some(node) if node == here.node => Locality::Local,
+        Some(_) => Locality::Remote,
+    }
+}
+
+/// The slices of one Service in one family, by the ports that they have endpoints for.
+#[derive(Debug)]
+pub(crate) struct Offers<'a>(HashMap<(&'a Name, Protocol), Vec<(u16, &'a [SliceEndpoint])>>);
+
+impl<'a> Offers<'a> {
+    /// What these slices offer.
+    pub(crate) fn of(slices: &[&'a EndpointSlice]) -> Self {
+        let mut offers: HashMap<_, Vec<_>> = HashMap::new();
+        for slice in slices {
+            for port in &slice.ports {
+                let of_port = offers.entry((&port.name, port.protocol)).or_default();
+                of_port.push((port.port, &*slice.endpoints));
+            }
         }
-        same
-    });
-    candidates
+        Self(offers)
+    }
+
+    /// All endpoints of one port, sorted by address and port, each once.
+    ///
+    /// Slices may disagree about an endpoint, as while the control plane moves it from one to another, or where two
+    /// controllers write. What counts is, in this order, independent of the slices' names:
+    ///
+    /// 1. The endpoint is ready if any of them calls it ready.
+    /// 2. A pod that runs counts before one that terminates: it was replaced and its successor got its address.
+    /// 3. The endpoint serves if any of those that are left say so.
+    pub(crate) fn merge(&self, name: &Name, protocol: Protocol, here: Here<'_>) -> Vec<Candidate<'a>> {
+        let offers = self.0.get(&(name, protocol)).map_or(&[][..], |offers| offers);
+        let mut candidates = Vec::with_capacity(offers.iter().map(|(_, endpoints)| endpoints.len()).sum());
+        for (port, endpoints) in offers {
+            candidates.extend(endpoints.iter().map(|endpoint| Candidate { port: *port, endpoint }));
+        }
+        candidates
+            .sort_unstable_by(|a, b| a.key().cmp(&b.key()).then_with(|| b.rank(here).cmp(&a.rank(here))));
+        candidates.dedup_by_key(|candidate| candidate.key());
+        candidates
+    }
 }

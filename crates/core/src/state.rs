@@ -40,11 +40,31 @@ pub struct State {
     service_cidrs: BTreeMap<Name, ServiceCidr>,
     families: PerFamily<FamilyState>,
     /// Services to decide anew at the next [`State::prepare`].
-    dirty: HashSet<ObjectName>,
+    dirty: Dirty,
     /// Ports that those Services had and have no more, which plans may still hold.
     former_ports: HashMap<ObjectName, Vec<(Name, Protocol)>>,
     listed: Listed,
     contests: Vec<Contest>,
+}
+
+/// Services that must be decided anew, and whether their addresses must be, too.
+#[derive(Debug, Default)]
+struct Dirty(HashMap<ObjectName, bool>);
+
+impl Dirty {
+    /// The Service, or what it may claim, has changed.
+    fn readdress(&mut self, service: ObjectName) {
+        self.0.insert(service, true);
+    }
+
+    /// What its addresses lead to has changed.
+    fn reselect(&mut self, service: ObjectName) {
+        self.0.entry(service).or_insert(false);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
 }
 
 /// Which initial lists have come.
@@ -68,7 +88,7 @@ impl State {
             node: None,
             service_cidrs: BTreeMap::new(),
             families,
-            dirty: HashSet::new(),
+            dirty: Dirty::default(),
             former_ports: HashMap::new(),
             listed: Listed::default(),
             contests: Vec::new(),
@@ -113,8 +133,8 @@ impl State {
     /// Brings the plans and change sets up to date with all events so far.
     pub fn prepare(&mut self) {
         while !self.dirty.is_empty() {
-            for name in std::mem::take(&mut self.dirty) {
-                self.resolve(&name);
+            for (name, is_readdressed) in std::mem::take(&mut self.dirty).0 {
+                self.resolve(&name, is_readdressed);
             }
         }
     }
@@ -184,8 +204,8 @@ impl State {
         }
     }
 
-    /// Decides one Service anew in both families.
-    fn resolve(&mut self, name: &ObjectName) {
+    /// Decides one Service anew in both families; its addresses only if they may be others.
+    fn resolve(&mut self, name: &ObjectName, is_readdressed: bool) {
         let former = self.former_ports.remove(name).unwrap_or_default();
         let Some(entry) = self.services.get(name) else { return };
         let zone = self.node.as_ref().and_then(|node| node.zone.as_ref());
@@ -197,8 +217,10 @@ impl State {
                 entry.slices.iter().map(|slice| &**slice).filter(|slice| slice.family == family).collect();
             let service = entry.service.as_deref().filter(|service| service.cluster_ips[family].is_some());
             let surroundings = Surroundings { family, claims: &state.claims, here, node_ips };
-            let ports = service
-                .map_or_else(Vec::new, |service| resolve::service_ports(service, &slices, surroundings));
+            let planned = (!is_readdressed).then_some(&state.plan.service_ports);
+            let ports = service.map_or_else(Vec::new, |service| {
+                resolve::service_ports(service, &slices, surroundings, planned)
+            });
             state.set_health_check(name, service.and_then(|service| health_check(service, &slices, here)));
             let present = entry.service.iter().flat_map(|service| &service.ports);
             let present = present.map(|port| (&port.name, port.protocol));

@@ -210,12 +210,6 @@ pub struct Contest {
     pub winner: ServicePortName,
     pub loser: ServicePortName,
 }
-pub fn claims_of(service: &Service, family: IpFamily) -> Vec<(Frontend, Claim)> {}
-pub fn granted<'a>(
-    service: &'a Service,
-    family: IpFamily,
-    claims: &'a Claims,
-) -> impl Iterator<Item = (ServicePortName, ClaimKind, Frontend)> + 'a {}
 
 // crate::event
 #[derive(Debug, Clone, PartialEq)]
@@ -477,8 +471,8 @@ pub enum NodePortAddresses {
 pub struct ServicePort {
     pub port: u16,
     pub cluster_ip: Option<IpAddr>,
-    pub load_balancer_ips: Box<[IpAddr]>,
-    pub external_ips: Box<[IpAddr]>,
+    pub load_balancer_ips: Arc<[IpAddr]>,
+    pub external_ips: Arc<[IpAddr]>,
     pub node_port: Option<u16>,
     pub health_check_node_port: Option<u16>,
     pub source_ranges: Box<[IpNet]>,

@@ -1,8 +1,10 @@
 //! The loop: takes in events, applies what is due.
 
+use std::collections::HashMap;
 use std::future::poll_fn;
 use std::task::Poll;
 
+use portolan_core::claims::{Contest, Frontend};
 use portolan_core::event::Event;
 use portolan_core::{FlowCleaner, IpFamily, ProxyBackend, State};
 use tokio::sync::{mpsc, watch};
@@ -161,13 +163,13 @@ impl SyncLoop {
                 self.observer.node(node);
             }
         }
-        for contest in self.state.take_contests() {
-            warn!(
-                address = %contest.frontend,
-                answers = %contest.winner,
-                ignored = %contest.loser,
-                "two Services claim one address"
-            );
+        // Two Services may share tens of thousands of addresses, which is one thing to say.
+        let mut conflicts: HashMap<_, (Frontend, usize)> = HashMap::new();
+        for Contest { frontend, winner, loser } in self.state.take_contests() {
+            conflicts.entry((winner, loser)).or_insert((frontend, 0)).1 += 1;
+        }
+        for ((winner, loser), (address, addresses)) in conflicts {
+            warn!(%address, addresses, answers = %winner, ignored = %loser, "two Services claim one address");
         }
         self.follow();
     }

@@ -6,6 +6,7 @@ pub mod api_server;
 pub mod conformance;
 pub mod fixtures;
 pub mod golden;
+pub mod hostile;
 pub mod netns;
 pub mod objects;
 mod process;

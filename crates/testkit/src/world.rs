@@ -151,7 +151,10 @@ fn family() -> impl Strategy<Value = IpFamily> {
 fn service() -> impl Strategy<Value = Service> {
     let spec = (port_name(), protocol(), 80_u16..83, proptest::option::of(30080_u16..30083))
         .prop_map(|(name, protocol, port, node_port)| ServicePortSpec { name, protocol, port, node_port });
-    let outsides = || proptest::collection::vec((family(), 1_u8..4).prop_map(|(f, l)| outside(f, l)), 0..3);
+    let few = || proptest::collection::vec((family(), 1_u8..4).prop_map(|(f, l)| outside(f, l)), 0..3);
+    // Some backends serve many addresses of one Service in another way than a few.
+    let many = || (family(), 5_u8..9).prop_map(|(f, count)| (1..count).map(|l| outside(f, l)).collect());
+    let outsides = || prop_oneof![6 => few(), 1 => many()];
     // Now and then a cluster IP belongs to another Service as well, which only manifests can do.
     let cluster_ips =
         (proptest::option::of(1_u8..6), proptest::option::of(1_u8..6)).prop_map(|(v4, v6)| PerFamily {

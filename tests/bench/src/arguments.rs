@@ -15,8 +15,8 @@ portolan-bench compare BEFORE.json AFTER.json
 portolan-bench draw REPORT.json FOLDER
 
   --mode MODE        the proxy's mode; nftables unless said otherwise
-  --scenario NAME... only these: cold step vip agreement churn rolling restart memory growth connect forget
-                     shape; or all
+  --scenario NAME... only these: cold step vip addresses agreement churn rolling restart memory growth
+                     connect forget shape; or all
   --quick            the smallest size and few repetitions of each
   --small            very small sizes for debug builds, and checks of what a change costs
   --markdown         the table as Markdown

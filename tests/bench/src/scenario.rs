@@ -3,6 +3,7 @@
 //! A scenario does and takes down; what it should come to stands in the targets beside the figures, and
 //! what must agree is compared by [`agreement`].
 
+mod addresses;
 mod agreement;
 mod churn;
 mod cold;
@@ -78,10 +79,12 @@ pub(crate) struct Scenario {
 }
 
 /// All scenarios, in the order in which they are run.
-pub(crate) const SCENARIOS: [Scenario; 12] = [
+pub(crate) const SCENARIOS: [Scenario; 13] = [
     Scenario { name: "cold", run: cold::run, is_usual: |_| true },
     Scenario { name: "step", run: step::run, is_usual: |_| true },
     Scenario { name: "vip", run: vip::run, is_usual: |_| true },
+    // A relay would have to listen at each of them.
+    Scenario { name: "addresses", run: addresses::run, is_usual: |bench| !bench.mode.relays() },
     Scenario { name: "agreement", run: agreement::run, is_usual: |_| true },
     Scenario { name: "churn", run: churn::run, is_usual: |_| true },
     Scenario { name: "rolling", run: rolling::run, is_usual: |_| true },

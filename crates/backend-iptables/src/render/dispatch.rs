@@ -57,7 +57,7 @@ fn cluster_ip(port: &Port<'_>, sink: &mut impl Sink) {
 }
 
 fn external_ips(port: &Port<'_>, sink: &mut impl Sink) {
-    for address in &port.plan.external_ips {
+    for address in &*port.plan.external_ips {
         let body = port.at(*address);
         if port.is_served() {
             let chain = port.chain(Kind::External);
@@ -69,7 +69,7 @@ fn external_ips(port: &Port<'_>, sink: &mut impl Sink) {
 
 fn load_balancer_ips(port: &Port<'_>, sink: &mut impl Sink) {
     let (kind, is_guarded) = if port.is_guarded() { (Kind::Firewall, true) } else { (Kind::External, false) };
-    for address in &port.plan.load_balancer_ips {
+    for address in &*port.plan.load_balancer_ips {
         let body = port.at(*address);
         if port.is_served() {
             let chain = port.chain(kind);

@@ -4,6 +4,7 @@
 
 mod changes;
 mod faults;
+mod hostile;
 mod kernel;
 mod model;
 mod node;

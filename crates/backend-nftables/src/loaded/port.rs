@@ -41,7 +41,7 @@ impl LoadedPort {
 }
 
 impl SlotLists {
-    pub(super) fn of(&self, list: List) -> &Slots {
+    pub(crate) fn of(&self, list: List) -> &Slots {
         match list {
             List::Cluster => &self.cluster,
             List::Local => &self.local,

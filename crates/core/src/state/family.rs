@@ -76,8 +76,9 @@ impl FamilyState {
         known: impl Iterator<Item = (&'a Name, Protocol)>,
         ports: Vec<(ServicePortName, ServicePort)>,
     ) {
+        let wanted: HashSet<_> = ports.iter().map(|(name, _)| (&name.port, name.protocol)).collect();
         for (port, protocol) in known {
-            if !ports.iter().any(|(wanted, _)| wanted.port == *port && wanted.protocol == protocol) {
+            if !wanted.contains(&(port, protocol)) {
                 let (service, port) = (service.clone(), port.clone());
                 self.set(ServicePortName { service, port, protocol }, None);
             }

@@ -1,11 +1,12 @@
 //! Services coming, changing and going: what they claim, and which others must then be decided anew.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::State;
 use crate::address::IpFamily;
 use crate::claims::claims_of;
-use crate::event::{EndpointSlice, Service, ServicePortSpec};
+use crate::event::{EndpointSlice, Service};
 use crate::name::ObjectName;
 use crate::room::Room;
 
@@ -52,28 +53,46 @@ impl State {
                 service.map(|service| claims_of(service, family)).unwrap_or_default()
             };
             let (old, new) = (claims(entry.service.as_deref()), claims(service.as_ref()));
-            for (frontend, claim) in old.iter().filter(|claim| !new.contains(claim)) {
-                let heir = state.claims.remove(frontend, claim);
-                self.dirty.extend(heir.map(|heir| heir.service));
+            let (gone, new) = difference(old, new);
+            for (frontend, claim) in gone {
+                if let Some(heir) = state.claims.remove(&frontend, &claim) {
+                    self.dirty.readdress(heir.service);
+                }
             }
-            for (frontend, claim) in new.into_iter().filter(|claim| !old.contains(claim)) {
+            for (frontend, claim) in new {
                 let contest = state.claims.add(frontend, claim);
                 if let Some(contest) = contest {
-                    self.dirty.insert(contest.loser.service.clone());
+                    self.dirty.readdress(contest.loser.service.clone());
                     self.contests.push(contest);
                 }
             }
         }
-        let has = |old: &ServicePortSpec| {
-            let is_it = |new: &ServicePortSpec| new.name == old.name && new.protocol == old.protocol;
-            service.as_ref().is_some_and(|service| service.ports.iter().any(is_it))
-        };
-        let former = entry.service.iter().flat_map(|service| &service.ports).filter(|port| !has(port));
-        let mut former = former.map(|port| (port.name.clone(), port.protocol)).peekable();
-        if former.peek().is_some() {
-            self.former_ports.entry(name.clone()).or_default().extend(former);
+        if let Some(old) = &entry.service {
+            let new = service.iter().flat_map(|service| &service.ports);
+            let present: HashSet<_> = new.map(|port| (&port.name, port.protocol)).collect();
+            let former = old.ports.iter().filter(|port| !present.contains(&(&port.name, port.protocol)));
+            let mut former = former.map(|port| (port.name.clone(), port.protocol)).peekable();
+            if former.peek().is_some() {
+                self.former_ports.entry(name.clone()).or_default().extend(former);
+            }
         }
         entry.service = service.map(Box::new);
-        self.dirty.insert(name.clone());
+        self.dirty.readdress(name.clone());
     }
+}
+
+/// What of `old` is not in `new`, and what of `new` is not in `old`.
+fn difference<T: Ord>(mut old: Vec<T>, mut new: Vec<T>) -> (Vec<T>, Vec<T>) {
+    if old == new {
+        return (Vec::new(), Vec::new());
+    }
+    if !old.is_empty() && !new.is_empty() {
+        old.sort_unstable();
+        new.sort_unstable();
+        let kept: Vec<bool> = old.iter().map(|item| new.binary_search(item).is_ok()).collect();
+        new.retain(|item| old.binary_search(item).is_err());
+        let mut kept = kept.into_iter();
+        old.retain(|_| kept.next() != Some(true));
+    }
+    (old, new)
 }

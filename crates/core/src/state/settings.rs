@@ -14,7 +14,7 @@ impl State {
         let allow_external_ips = self.config.allow_external_ips;
         let old = std::mem::replace(&mut self.config, NodeConfig { node_name, allow_external_ips, ..config });
         if old.node_ips(self.node.as_ref()) != self.config.node_ips(self.node.as_ref()) {
-            self.dirty.extend(self.services.keys().cloned());
+            self.services.keys().cloned().for_each(|name| self.dirty.reselect(name));
         }
         self.resettle();
     }
@@ -29,7 +29,7 @@ impl State {
         let place =
             |node: Option<&Node>| (node.and_then(|node| node.zone.clone()), self.config.node_ips(node));
         if place(old.as_ref()) != place(self.node.as_ref()) {
-            self.dirty.extend(self.services.keys().cloned());
+            self.services.keys().cloned().for_each(|name| self.dirty.reselect(name));
         }
         self.resettle();
     }

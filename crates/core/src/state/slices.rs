@@ -98,7 +98,7 @@ impl State {
             Some(new) if new.service != old.service => self.detach(&owner, &name.name),
             Some(_) => {}
         }
-        self.dirty.insert(owner);
+        self.dirty.reselect(owner);
     }
 
     /// Links a slice that is about to be stored with its Service.
@@ -116,12 +116,13 @@ impl State {
                 slices.insert(at, Arc::clone(slice));
             }
         }
-        self.dirty.insert(owner);
+        self.dirty.reselect(owner);
     }
 
     fn detach(&mut self, owner: &ObjectName, slice: &Name) {
-        if let Some(entry) = self.services.get_mut(owner) {
-            entry.slices.retain(|other| other.name.name != *slice);
+        let Some(entry) = self.services.get_mut(owner) else { return };
+        if let Ok(at) = entry.slices.binary_search_by(|other| other.name.name.cmp(slice)) {
+            entry.slices.remove(at);
         }
     }
 }

@@ -145,5 +145,5 @@ fn a_node_that_stays_where_it_is_has_no_service_decided_anew() {
     assert!(state.dirty.is_empty(), "{:?}", state.dirty);
     node.zone = Some("zb".into());
     state.handle(applied(&node));
-    assert_eq!(state.dirty.len(), 1, "the zone decides about hints");
+    assert_eq!(state.dirty.0.len(), 1, "the zone decides about hints");
 }

@@ -85,8 +85,11 @@ fn slices_that_disagree_count_as_they_do_for_traffic() {
     let rows = [
         ("the running one wins over the terminating", ["1@n1", "1@n1/serving"], 1),
         ("in either order", ["1@n1/serving", "1@n1"], 1),
-        ("a pod that moved away is not here any more", ["1@n1", "1@n2"], 0),
-        ("one that became unready", ["1@n1", "1@n1/unready"], 0),
+        ("of this node in one", ["1@n1", "1@n2"], 1),
+        ("of this node in the other", ["1@n2", "1@n1"], 1),
+        ("ready in one", ["1@n1", "1@n1/unready"], 1),
+        ("ready in the other", ["1@n1/unready", "1@n1"], 1),
+        ("ready elsewhere, and here not", ["1@n1/unready", "1@n2"], 0),
     ];
     for (rule, [first, second], count) in rows {
         let mut state = state_of([balanced().applied(), say("ns/web-1", first), say("ns/web-2", second)]);

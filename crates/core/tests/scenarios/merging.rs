@@ -49,7 +49,18 @@ fn of_two_entries_for_one_address_the_running_one_counts() {
             ("n1", Conditions::READY),
             "[10.244.0.1:80 local]",
         ),
-        ("the later even if it is not ready", ("n1", Conditions::READY), ("n1", conditions("unready")), "[]"),
+        (
+            "the ready one if the later is not ready",
+            ("n1", Conditions::READY),
+            ("n1", conditions("unready")),
+            "[10.244.0.1:80 local]",
+        ),
+        (
+            "the ready one if the earlier is not ready",
+            ("n1", conditions("unready")),
+            ("n1", Conditions::READY),
+            "[10.244.0.1:80 local]",
+        ),
     ];
     for (rule, first, second, expected) in cases {
         let slices = [entry("ns/web-1", first.0, first.1), entry("ns/web-2", second.0, second.1)];
@@ -117,9 +128,51 @@ fn slices_add_up_to_one_list_with_each_endpoint_once() {
 fn slices_that_disagree_about_readiness_are_settled_per_endpoint() {
     let say =
         |first: &str, second: &str| merged(&[("ns/a", &[("p", 1)], first), ("ns/b", &[("p", 1)], second)]);
-    assert_eq!(say("1 2/unready", "1/unready 2"), "2:1", "the later is believed");
-    assert_eq!(say("1 2/serving", "1/serving 2"), "1:1 2:1", "unless it says that the endpoint terminates");
-    assert_eq!(say("1/serving 2/serving", "1/gone"), "1:1 2:1", "of two that terminate the earlier");
+    let both = |first: &str, second: &str| {
+        let merged = say(first, second);
+        assert_eq!(say(second, first), merged, "whichever slice has the greater name");
+        merged
+    };
+    assert_eq!(both("1 2/unready", "1/unready 2"), "1:1 2:1", "ready in one is ready");
+    assert_eq!(both("1 2/serving", "1/serving 2"), "1:1 2:1", "a running pod counts, not the one before it");
+    assert_eq!(both("1/serving 2/serving", "1/gone"), "1:1 2:1", "of two that terminate the one that serves");
+    assert_eq!(both("1/serving", "1/unready"), "", "a running pod that is not ready is none that terminates");
+    assert_eq!(both("1 2/serving", "2/gone"), "1:1", "nobody is a last resort where somebody is ready");
+}
+
+#[test]
+fn what_slices_say_about_an_address_counts_in_no_order_of_their_names() {
+    let states = ["ready", "leaving", "serving", "answering", "contrary", "gone", "unready"];
+    let entries = || states.into_iter().flat_map(|state| ["@n1", "@n2", ""].map(|node| (state, node)));
+    let web = || web().external_ip("203.0.113.1").external_local().applied();
+    let plan = |first: (&str, &str), second: (&str, &str)| {
+        let of = |name: &str, (state, node): (&str, &str)| {
+            with_endpoints(slice(name, "web").port("", Tcp, 80), &format!("1{node}/{state}")).applied()
+        };
+        let state = state_of([web(), of("ns/web-1", first), of("ns/web-2", second)]);
+        planned(&state, V4, "ns/web", "").unwrap().clone()
+    };
+    for (a, b) in entries().flat_map(|a| entries().map(move |b| (a, b))) {
+        let port = plan(a, b);
+        assert_eq!(port, plan(b, a), "{a:?} and {b:?}");
+        let ready: Vec<_> = [a, b].into_iter().filter(|(state, _)| conditions(state).ready).collect();
+        if !ready.is_empty() {
+            let is_here = ready.iter().any(|(_, node)| *node == "@n1");
+            assert_eq!(port.cluster_endpoints.len(), 1, "{a:?} and {b:?}");
+            assert_eq!(port.local_endpoints.len(), usize::from(is_here), "{a:?} and {b:?}");
+        }
+    }
+}
+
+#[test]
+fn hints_that_one_slice_lacks_narrow_nothing_whichever_that_is() {
+    let of =
+        |name: &str, words: &str| with_endpoints(slice(name, "web").port("", Tcp, 8080), words).applied();
+    for names in [["ns/web-1", "ns/web-2"], ["ns/web-2", "ns/web-1"]] {
+        let slices = [of(names[0], "1@n1~za"), of(names[1], "1@n1"), of("ns/web-3", "2@n2~zb")];
+        let state = state_of([in_zone("za"), web().applied()].into_iter().chain(slices));
+        assert_eq!(lists(planned(&state, V4, "ns/web", "")).0, "1 2");
+    }
 }
 
 #[test]

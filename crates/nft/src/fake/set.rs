@@ -138,11 +138,10 @@ impl FakeSet {
         let mut before = self.elements.range(..=(end(element), Some(MAX))).rev().map(|(_, found)| found);
         let meets = |found: &&Element| self.overlap(found, element);
         match self.head(element) {
-            // They do not meet each other, so of those that begin early enough the last ends last.
-            _ if !self.set.is_concatenated() => before.next().filter(meets),
-            // In the order of their keys no other head lies between those of one.
-            Some(head) if self.wide == 0 => {
-                before.take_while(|found| found.key.starts_with(&head)).find(meets)
+            // They do not meet each other, so of those that begin early enough the last ends last; and in the order
+            // of their keys no other head lies between those of one.
+            head if !self.set.is_concatenated() || (self.wide == 0 && head.is_some()) => {
+                before.next().filter(meets)
             }
             _ => self.elements.values().find(meets),
         }

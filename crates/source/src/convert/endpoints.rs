@@ -10,6 +10,7 @@ use portolan_core::address::{IpFamily, parse_ip};
 use portolan_core::event::{Conditions, EndpointSlice, SliceEndpoint, SlicePort};
 use portolan_core::name::{Name, ObjectName};
 
+use super::slice::bound;
 use super::{Converter, Report, text, timestamp};
 use crate::decode::Malformed;
 use crate::wire::{self, Subset, SubsetAddress};
@@ -50,14 +51,16 @@ impl Converter {
                         continue;
                     }
                     let slice_name = format!("{}/{index}/{family}", name.name);
-                    slices.push(EndpointSlice {
+                    let mut slice = EndpointSlice {
                         name: ObjectName { namespace: Name::clone(&name.namespace), name: slice_name.into() },
                         service: Name::clone(&name.name),
                         family,
                         ports: ports.clone(),
                         endpoints,
                         trigger_time,
-                    });
+                    };
+                    bound(&mut slice, &mut report);
+                    slices.push(slice);
                 }
             }
             self.problems = problems;

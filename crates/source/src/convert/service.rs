@@ -1,5 +1,6 @@
 //! Services: which are proxied, and on which addresses.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -34,7 +35,7 @@ impl Converter {
             None => Converted::NotProxied(name.clone()),
             Some(cluster_ips) => {
                 let spec = &wire.spec;
-                Converted::Proxied(Service {
+                let mut service = Service {
                     name: name.clone(),
                     created: timestamp(wire.metadata.creation_timestamp.as_ref()),
                     service_type: service_type(text(spec.service_type.as_ref()), &mut report),
@@ -51,7 +52,9 @@ impl Converter {
                     external_traffic_policy: policy(spec.external_traffic_policy.as_ref()),
                     health_check_node_port: spec.health_check_node_port.filter(|port| *port != 0),
                     session_affinity: session_affinity(spec, &mut report),
-                })
+                };
+                bound(&mut service, &mut report);
+                Converted::Proxied(service)
             }
         };
         self.problems = problems;
@@ -64,6 +67,7 @@ impl Converter {
         report: &mut Report<'_>,
     ) -> Vec<ServicePortSpec> {
         let mut converted: Vec<ServicePortSpec> = Vec::with_capacity(ports.len());
+        let mut seen = HashSet::with_capacity(ports.len());
         for (index, port) in ports.iter().enumerate() {
             let field = || format!("spec.ports[{index}]");
             if port.port == 0 {
@@ -75,7 +79,7 @@ impl Converter {
             };
             let name = self.intern(text(port.name.as_ref()).unwrap_or_default());
             // The API refuses this; a file may say it, and then endpoints could not be told apart.
-            if converted.iter().any(|other| other.name == name && other.protocol == protocol) {
+            if !seen.insert((name.clone(), protocol)) {
                 report.skip(
                     field(),
                     format!("a {protocol} port named {name:?} stands before it; that one counts"),
@@ -86,6 +90,38 @@ impl Converter {
             converted.push(ServicePortSpec { name, protocol, port: port.port, node_port });
         }
         converted
+    }
+}
+
+/// The most combinations of ports and addresses of one Service, and of ports, load-balancer addresses and source
+/// ranges.
+///
+/// Every port answers at every address, so that one object of 1.5 MB, which is what an API server takes, could ask
+/// for hundreds of millions of rules.
+const MOST_COMBINATIONS: usize = 1 << 18;
+
+/// Leaves out addresses of a Service that has too many for its ports and source ranges, the last first.
+fn bound(service: &mut Service, report: &mut Report<'_>) {
+    let ports = service.ports.len().max(1);
+    let addresses = MOST_COMBINATIONS / ports;
+    let balanced = match service.load_balancer_source_ranges.len() {
+        0 => addresses,
+        // The addresses themselves may join the ranges, so that n of them have n × (ranges + n) combinations.
+        ranges => (ranges.pow(2).saturating_add(4 * addresses).isqrt() - ranges) / 2,
+    };
+    shorten(&mut service.load_balancer_ips, balanced, "status.loadBalancer.ingress", report);
+    let external = addresses - service.load_balancer_ips.len();
+    shorten(&mut service.external_ips, external, "spec.externalIPs", report);
+}
+
+fn shorten(list: &mut Vec<IpAddr>, length: usize, field: &str, report: &mut Report<'_>) {
+    if list.len() > length {
+        let all = list.len();
+        report.skip(field, format!(
+            "only the first {length} of {all} addresses are served: a Service may have {MOST_COMBINATIONS} \
+             combinations of ports, addresses and source ranges"
+        ));
+        list.truncate(length);
     }
 }
 

@@ -1,5 +1,7 @@
 //! EndpointSlices.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use portolan_core::address::{IpFamily, parse_ip};
@@ -27,14 +29,18 @@ impl Converter {
         let mut problems = std::mem::take(&mut self.problems);
         let mut report = Report::new(KIND, &name, &mut problems);
         let converted = match (service, slice_family(wire.address_type.as_ref(), &mut report)) {
-            (Some(service), Some(family)) => Converted::Proxied(EndpointSlice {
-                name: name.clone(),
-                service: self.intern(service),
-                family,
-                ports: self.slice_ports(wire, &mut report),
-                endpoints: self.slice_endpoints(wire, family, &mut report),
-                trigger_time: timestamp(wire.metadata.annotations.trigger_time.as_ref()),
-            }),
+            (Some(service), Some(family)) => {
+                let mut slice = EndpointSlice {
+                    name: name.clone(),
+                    service: self.intern(service),
+                    family,
+                    ports: self.slice_ports(wire, &mut report),
+                    endpoints: self.slice_endpoints(wire, family, &mut report),
+                    trigger_time: timestamp(wire.metadata.annotations.trigger_time.as_ref()),
+                };
+                bound(&mut slice, &mut report);
+                Converted::Proxied(slice)
+            }
             _ => Converted::NotProxied(name.clone()),
         };
         self.problems = problems;
@@ -42,7 +48,8 @@ impl Converter {
     }
 
     fn slice_ports(&self, wire: &wire::EndpointSlice<'_>, report: &mut Report<'_>) -> Vec<SlicePort> {
-        let mut ports = Vec::with_capacity(wire.ports.len());
+        let mut ports: Vec<SlicePort> = Vec::with_capacity(wire.ports.len());
+        let mut first = HashMap::with_capacity(wire.ports.len());
         for (index, port) in wire.ports.iter().enumerate() {
             // The API server turns an absent name into an empty one; a nil that came through it means "all ports",
             // which no Service port can refer to.
@@ -64,8 +71,11 @@ impl Converter {
                 continue;
             };
             let port = SlicePort { name: self.intern(name), protocol, port: number };
-            if let Some(fault) = repetition(&ports, &port) {
-                report.skip(format!("ports[{index}]"), fault);
+            match first.entry((port.name.clone(), port.protocol)) {
+                Entry::Vacant(entry) => _ = entry.insert(port.port),
+                Entry::Occupied(entry) => {
+                    report.skip(format!("ports[{index}]"), repetition(*entry.get(), &port));
+                }
             }
             ports.push(port);
         }
@@ -120,15 +130,31 @@ impl Converter {
 
 /// What to say of a port that has the name and protocol of an earlier one. Both count: their
 /// endpoints are those of one Service port, and an endpoint that is named twice counts once.
-fn repetition(ports: &[SlicePort], port: &SlicePort) -> Option<String> {
-    let earlier = ports.iter().find(|other| other.name == port.name && other.protocol == port.protocol)?;
-    let (protocol, name) = (port.protocol, &port.name);
-    let effect = if earlier.port == port.port {
+fn repetition(earlier: u16, port: &SlicePort) -> String {
+    let SlicePort { protocol, name, port } = port;
+    let effect = if earlier == *port {
         "which changes nothing".to_owned()
     } else {
-        format!("so that connections go to {} and to {} alike", earlier.port, port.port)
+        format!("so that connections go to {earlier} and to {port} alike")
     };
-    Some(format!("a {protocol} port named {name:?} stands before it, {effect}"))
+    format!("a {protocol} port named {name:?} stands before it, {effect}")
+}
+
+/// The most combinations of ports and endpoints of one slice, which a slice of 1.5 MB could have millions of.
+/// A thousand endpoints, the most that an API server takes, may still have 131 ports.
+const MOST_COMBINATIONS: usize = 1 << 17;
+
+/// Leaves out endpoints of a slice that has too many for its ports, the last first.
+pub(super) fn bound(slice: &mut EndpointSlice, report: &mut Report<'_>) {
+    let length = MOST_COMBINATIONS / slice.ports.len().max(1);
+    let all = slice.endpoints.len();
+    if all > length {
+        report.skip("endpoints", format!(
+            "only the first {length} of {all} are used: a slice may have {MOST_COMBINATIONS} combinations of \
+             ports and endpoints"
+        ));
+        slice.endpoints.truncate(length);
+    }
 }
 
 /// The family of a slice; nothing for FQDN, which no proxy handles.

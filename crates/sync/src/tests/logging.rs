@@ -106,6 +106,8 @@ async fn a_contested_address_is_logged_with_both_services() {
     rig.pass(secs(1)).await;
     assert_eq!(
         lines.take(),
-        ["WARN two Services claim one address address=tcp 10.96.0.1:80 answers=ns/a ignored=ns/b"]
+        [
+            "WARN two Services claim one address address=tcp 10.96.0.1:80 addresses=1 answers=ns/a ignored=ns/b"
+        ]
     );
 }

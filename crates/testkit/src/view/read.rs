@@ -39,8 +39,9 @@ const SORTS: [Sort; 2] = [
 impl View {
     pub(super) fn read(dump: &TableDump, remains: Remains) -> Result<Self, Flaw> {
         let mut view = Self::default();
+        let mut owners = BTreeSet::new();
         for sort in &SORTS {
-            view.read_served(dump, sort, remains)?;
+            owners.extend(view.read_served(dump, sort, remains)?);
         }
         for element in elements(dump, "hairpin")? {
             let (from, to) = element.key.split_at(element.key.len() / 2);
@@ -57,12 +58,19 @@ impl View {
         }
         view.read_restricted(dump, remains)?;
         if remains == Remains::Refused {
-            view.refuse_unused(dump)?;
+            refuse_unused(dump, &owners)?;
         }
         Ok(view)
     }
 
-    fn read_served(&mut self, dump: &TableDump, sort: &Sort, remains: Remains) -> Result<(), Flaw> {
+    /// Returns the service ports that have something for themselves.
+    fn read_served(
+        &mut self,
+        dump: &TableDump,
+        sort: &Sort,
+        remains: Remains,
+    ) -> Result<BTreeSet<String>, Flaw> {
+        let mut owners = BTreeSet::new();
         let mut slots = read_slots(dump, sort.endpoints, sort.vips)?;
         let mut local_slots = read_slots(dump, sort.local, sort.vips)?;
         let mut learning = BTreeMap::new();
@@ -74,7 +82,9 @@ impl View {
         for element in elements(dump, sort.dispatch)? {
             let key = frontend_key(&element.key, sort.vips)?;
             let chain = target(&element).ok_or_else(|| Flaw(format!("{key} leads nowhere")))?;
-            match chain.as_str() {
+            let owner = chain.split_once('/').map(|(_, owner)| owner.to_owned());
+            owners.extend(owner.clone());
+            match led_on(dump, &chain).as_str() {
                 "refuse" => {
                     self.rejected.insert(key);
                     continue;
@@ -85,9 +95,14 @@ impl View {
                 }
                 _ => {}
             }
-            let mut found =
-                [&mut slots, &mut local_slots].map(|slots| slots.remove(&key).unwrap_or_default());
-            let (kind, counts, owner) = class(dump, &key, &chain)?;
+            let (kind, counts) = class(dump, &key, &chain)?;
+            let mut found = match &owner {
+                Some(owner) if draws_from(dump, &chain, &format!("{}/{owner}", sort.endpoints)) => {
+                    let of = |map: &str| read_own_slots(dump, &format!("{map}/{owner}"));
+                    [of(sort.endpoints)?, of(sort.local)?]
+                }
+                _ => [&mut slots, &mut local_slots].map(|slots| slots.remove(&key).unwrap_or_default()),
+            };
             for (found, count) in found.iter_mut().zip(counts) {
                 let count = count.unwrap_or(0);
                 if remains == Remains::Overlooked {
@@ -110,19 +125,20 @@ impl View {
             let outside = counts[1].map(|_| outside);
             let learns = learning.remove(&key);
             // A client's choice that is learned in the wrong place for a moment leads nobody astray.
-            let owner = owner.filter(|_| remains == Remains::Refused);
+            let learns_of = |owner: &String| dump.chain(&format!("affinity/{owner}")).is_some();
+            let owner = owner.filter(|owner| remains == Remains::Refused && learns_of(owner));
             let affinity = owner.map(|owner| affinity(dump, &key, owner, learns.as_deref())).transpose()?;
             self.served.insert(key, Served { kind, endpoints, outside, affinity });
         }
         if remains == Remains::Overlooked {
-            return Ok(());
+            return Ok(owners);
         }
         if let Some((key, slots)) = slots.first_key_value().or(local_slots.first_key_value()) {
             return Err(Flaw(format!("{key} has slots but no verdict: {slots:?}")));
         }
         match learning.first_key_value() {
             Some((key, chain)) => Err(Flaw(format!("{key} is learned in {chain} but not served"))),
-            None => Ok(()),
+            None => Ok(owners),
         }
     }
 
@@ -146,32 +162,60 @@ impl View {
         }
         Ok(())
     }
+}
 
-    /// What one service has for itself must be in use.
-    fn refuse_unused(&self, dump: &TableDump) -> Result<(), Flaw> {
-        let owners: BTreeSet<&str> =
-            self.served.values().filter_map(|s| Some(s.affinity.as_ref()?.owner.as_str())).collect();
-        let sets = dump.sets.iter().map(|set| &*set.name);
-        let chains = dump.chains.iter().map(|chain| &*chain.chain.name);
-        let owned = sets.chain(chains).filter_map(|name| Some((name, name.split_once('/')?.1)));
-        for (name, owner) in owned {
-            if !owners.contains(owner) {
-                return Err(Flaw(format!("{name} is of no service with affinity")));
-            }
+/// What a service port has for itself must be in use.
+fn refuse_unused(dump: &TableDump, owners: &BTreeSet<String>) -> Result<(), Flaw> {
+    let sets = dump.sets.iter().map(|set| &*set.name);
+    let chains = dump.chains.iter().map(|chain| &*chain.chain.name);
+    let owned = sets.chain(chains).filter_map(|name| Some((name, name.split_once('/')?.1)));
+    for (name, owner) in owned {
+        if !owners.contains(owner) {
+            return Err(Flaw(format!("{name} is of no service port that leads there")));
         }
-        Ok(())
+    }
+    Ok(())
+}
+
+/// Where a chain leads that does nothing but lead on; itself otherwise.
+fn led_on(dump: &TableDump, chain: &str) -> String {
+    let rules = dump.chain(chain).map(|chain| &chain.rules[..]);
+    let only = match rules {
+        Some([rule]) => &rule.expressions[..],
+        _ => &[],
+    };
+    match only {
+        [Expr::Verdict(Verdict::Goto(next))] => next.to_string(),
+        _ => chain.to_owned(),
     }
 }
 
-/// What a frontend's verdict says: the kind, the numbers of slots, and whose chain it is.
-type Class = (String, [Option<u32>; 2], Option<String>);
+/// Whether a rule of a chain looks into this map.
+fn draws_from(dump: &TableDump, chain: &str, map: &str) -> bool {
+    let rules = dump.chain(chain).into_iter().flat_map(|chain| &chain.rules);
+    let is_it = |expression: &Expr| matches!(expression, Expr::Lookup { set, .. } if **set == *map);
+    rules.flat_map(|rule| &rule.expressions).any(is_it)
+}
+
+/// The slots of a map that one service port has for itself; none where there is no such map.
+fn read_own_slots(dump: &TableDump, map: &str) -> Result<BTreeMap<u32, SocketAddr>, Flaw> {
+    let found = dump.set(map).into_iter().flat_map(|set| set.elements.iter());
+    let slots = found.map(|element| match element.value {
+        ElementValue::Data(data) => Ok((u32::from_ne_bytes(fixed(&element.key)?), endpoint(&data)?)),
+        _ => Err(Flaw(format!("{map} has an element without data"))),
+    });
+    slots.collect()
+}
+
+/// What a frontend's verdict says: the kind, and the numbers of slots.
+type Class = (String, [Option<u32>; 2]);
 
 fn class(dump: &TableDump, key: &str, chain: &str) -> Result<Class, Flaw> {
     let found = dump.chain(chain).filter(|chain| !chain.rules.is_empty());
     let found = found.ok_or_else(|| Flaw(format!("{key} goes to {chain}, which does nothing")))?;
-    if let Some((kind, owner)) = chain.split_once('/') {
+    if let Some((kind, _)) = chain.split_once('/') {
         // Such a chain's name does not tell how many slots it draws from; its rules do.
-        return Ok((kind.to_owned(), drawn(found), Some(owner.to_owned())));
+        return Ok((kind.to_owned(), drawn(found)));
     }
     let parse = || {
         let (kind, counts) = chain.split_once('-')?;
@@ -179,7 +223,7 @@ fn class(dump: &TableDump, key: &str, chain: &str) -> Result<Class, Flaw> {
             Some((all, outside)) => (all, Some(outside.parse().ok()?)),
             None => (counts, None),
         };
-        Some((kind.to_owned(), [Some(all.parse().ok()?), outside], None))
+        Some((kind.to_owned(), [Some(all.parse().ok()?), outside]))
     };
     parse().ok_or_else(|| Flaw(format!("{key} goes to {chain}")))
 }

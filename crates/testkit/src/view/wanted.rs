@@ -35,7 +35,7 @@ impl View {
             self.want_frontend(name, port, node_port_key(protocol, number), "nodeport");
         }
         if !port.source_ranges.is_empty() {
-            for ip in &port.load_balancer_ips {
+            for ip in &*port.load_balancer_ips {
                 self.restricted.insert(vip(*ip), port.source_ranges.iter().map(range).collect());
             }
         }

@@ -323,3 +323,37 @@ fn session_affinity_has_three_hours_unless_told_otherwise() {
         assert_eq!(reported.len(), problems, "{rule}: {reported:?}");
     }
 }
+
+/// So many different addresses.
+fn many(count: u32) -> Vec<String> {
+    (0..count).map(|i| std::net::Ipv4Addr::from(0xcb00_0000 + i).to_string()).collect()
+}
+
+fn ports(count: u16) -> Vec<Value> {
+    (1..=count).map(|port| json!({"name": format!("p{port}"), "protocol": "TCP", "port": port})).collect()
+}
+
+#[test]
+fn addresses_of_a_service_are_bounded_by_its_ports_and_source_ranges() {
+    let ranges: Vec<String> = (0..100).map(|i| format!("10.{i}.0.0/16")).collect();
+    let cases = [
+        ("50,000 addresses and five ports", 5, 50_000, 0, &[][..], (50_000, 0), 0),
+        ("as many as ports leave room for", 1024, 1_000, 0, &[], (256, 0), 1),
+        ("load-balancer addresses come first", 1024, 1_000, 200, &[], (56, 200), 1),
+        ("source ranges count for load-balancer addresses", 1024, 100, 200, &ranges, (100, 2), 1),
+    ];
+    for (rule, port_count, external, balanced, ranges, served, named) in cases {
+        let ingress: Vec<Value> = many(balanced).iter().map(|ip| json!({"ip": ip})).collect();
+        let (service, problems) = proxied(&json!({
+            "spec": {
+                "type": "LoadBalancer", "ports": ports(port_count), "externalIPs": many(external),
+                "loadBalancerSourceRanges": ranges,
+            },
+            "status": {"loadBalancer": {"ingress": ingress}},
+        }));
+        assert_eq!((service.external_ips.len(), service.load_balancer_ips.len()), served, "{rule}");
+        assert_eq!(texts(&service.external_ips), many(external)[..served.0], "{rule}: the first ones");
+        assert_eq!(service.ports.len(), usize::from(port_count), "{rule}: all ports");
+        assert_eq!(problems.len(), named, "{rule}: {problems:?}");
+    }
+}

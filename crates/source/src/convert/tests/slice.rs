@@ -175,3 +175,16 @@ fn trigger_time_is_read_to_the_nanosecond_and_nonsense_is_none() {
     let (slice, problems) = with("yesterday");
     assert_eq!((slice.trigger_time, problems.len()), (None, 0));
 }
+
+#[test]
+fn endpoints_of_a_slice_are_bounded_by_its_ports() {
+    let endpoints: Vec<Value> =
+        (0..1000).map(|i| json!({"addresses": [format!("10.244.{}.{}", i / 250, i % 250)]})).collect();
+    for (ports, served, named) in [(131, 1000, 0), (1024, 128, 1), (20_000, 6, 1)] {
+        let ports: Vec<Value> =
+            (0..ports).map(|i| json!({"name": format!("p{i}"), "port": i % 60_000 + 1})).collect();
+        let (slice, problems) = proxied_slice(&json!({"ports": ports, "endpoints": endpoints}));
+        assert_eq!((slice.ports.len(), slice.endpoints.len()), (ports.len(), served));
+        assert_eq!(problems.len(), named, "{problems:?}");
+    }
+}

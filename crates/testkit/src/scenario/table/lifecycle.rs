@@ -1,6 +1,6 @@
 //! Services that come, change and go.
 
-use portolan_core::Protocol::Tcp;
+use portolan_core::Protocol::{Tcp, Udp};
 
 use super::{all_are_refused, all_reach};
 use crate::objects::{ServiceBuilder, service};
@@ -8,7 +8,8 @@ use crate::scenario::Scenario;
 use crate::scenario::check::from;
 use crate::scenario::objects::{away, gone, here, pods, pods_on, service_at, web};
 use crate::scenario::packet::{
-    CLIENT, NODE_ITSELF, POD, WEB, cluster_ip, everywhere, external, external_ip, load_balancer_ip, node_port,
+    CLIENT, NODE_ITSELF, POD, WEB, cluster_ip, everywhere, external, external_ip, load_balancer_ip,
+    node_port, vip,
 };
 
 /// [`web`] without the addresses of a load balancer.
@@ -67,11 +68,33 @@ pub(in crate::scenario) fn a_service_whose_type_changes_answers_as_its_type_says
         .expect_all(by_tcp([1]))
 }
 
+/// [`web`] with so many addresses that a mode may serve them in another way than a few.
+fn with_many_addresses() -> ServiceBuilder {
+    (201..=208).fold(web(), |web, last| {
+        web.external_ip(&format!("203.0.113.{last}")).external_ip(&format!("2001:db8:113::{last}"))
+    })
+}
+
 pub(in crate::scenario) fn addresses_that_a_service_loses_are_left_alone() -> Scenario {
+    let many = || {
+        let to = [external_ip(WEB), load_balancer_ip(WEB), vip("external IP", 201), vip("external IP", 208)];
+        from([CLIENT]).to(to).by([Tcp, Udp])
+    };
     Scenario::new()
         .given(web())
         .given(pods("web", [here(1)]))
         .expect_all(all_reach(&[1]))
+        .given(with_many_addresses())
+        .expect(many().reaches([1]).as_the_node())
+        .given(pods("web", [here(1), away(2)]))
+        .expect(many().reaches([1, 2]).as_the_node())
+        .given(pods("web", []))
+        .expect(many().is_refused())
+        .given(pods("web", [here(1)]))
+        .expect(many().reaches([1]).as_the_node())
+        .given(web())
+        .expect_all(all_reach(&[1]))
+        .expect(from([CLIENT]).to([vip("external IP", 201)]).by([Tcp]).passes_untouched())
         .given(without_load_balancer())
         .expect(from([CLIENT]).to([cluster_ip(WEB), node_port(WEB)]).by([Tcp]).reaches([1]).as_the_node())
         .expect(
