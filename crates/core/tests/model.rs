@@ -10,6 +10,7 @@ use portolan_core::name::ServicePortName;
 use portolan_core::plan::{NodeSettings, ServicePort, Unserved};
 use portolan_core::state::Committed;
 use portolan_core::{HealthCheck, NodeConfig, NodePlan, ObjectName, State};
+use portolan_testkit::random;
 use portolan_testkit::world::{self, World};
 use proptest::prelude::*;
 
@@ -123,7 +124,7 @@ fn steps() -> impl Strategy<Value = Vec<(Event, Option<NodeConfig>, Fate, Fate)>
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(random::cases(400))]
 
     #[test]
     fn what_is_reached_step_by_step_equals_what_is_made_from_scratch(

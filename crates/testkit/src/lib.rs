@@ -9,6 +9,7 @@ pub mod golden;
 pub mod netns;
 pub mod objects;
 mod process;
+pub mod random;
 mod runtime;
 pub mod scenario;
 pub mod shop;
