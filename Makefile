@@ -1,5 +1,5 @@
 # `make` alone lists what there is.
-.PHONY: help demo test vm matrix check fmt doc deny bless bench
+.PHONY: help demo test model vm matrix check fmt doc deny bless bench
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -10,6 +10,9 @@ demo: ## show services reaching their endpoints, in namespaces of its own (root)
 
 test: ## install what is missing, then all tests: unit, model, API server, kernel (root)
 	@bash tests/run.sh
+
+model: ## every property test with many random inputs: make model CASES=100000 (root for those of the kernel)
+	@CASES=$(or $(CASES),100000) bash tests/model.sh
 
 vm: ## scenarios in one kernel: make vm KERNEL=bullseye MODE=ipvs SCENARIO=hairpin::a_pod_reaches_itself_and_others
 	@KERNELS=$(or $(KERNEL),bookworm) MODES=$(or $(MODE),nftables) bash tests/vm/matrix.sh $(or $(SCENARIO),hairpin::)

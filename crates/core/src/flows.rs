@@ -73,11 +73,11 @@ impl FlowCheck {
     pub fn after(plan: &NodePlan, changes: &ChangeSet) -> Self {
         let mut check = Self::default();
         let is_udp = |name: &ServicePortName| name.protocol == Protocol::Udp;
-        let changed = || {
+        let pairs = || {
             let udp = changes.service_ports().filter(|(name, _)| is_udp(name));
             udp.map(|(name, old)| (old, plan.service_ports.get(name)))
         };
-        for (old, new) in changed() {
+        for (old, new) in pairs() {
             if needs_check(old.map(AsRef::as_ref), new.map(AsRef::as_ref)) {
                 new.into_iter().flat_map(|new| frontends(new)).for_each(|frontend| check.ask(frontend, None));
                 old.into_iter().flat_map(|old| frontends(old)).for_each(|frontend| check.ask(frontend, old));
@@ -85,9 +85,7 @@ impl FlowCheck {
         }
         if !check.is_empty() {
             // An address may have passed to a service port that itself calls for no check.
-            for (_, new) in changed() {
-                new.into_iter().for_each(|new| check.own(new));
-            }
+            pairs().filter_map(|(_, new)| new).for_each(|new| check.own(new));
         }
         if changes.is_complete() {
             for (_, port) in plan.service_ports.iter().filter(|(name, _)| is_udp(name)) {
@@ -138,8 +136,9 @@ impl FlowCheck {
             }
             Frontend::NodePort(_, number) => {
                 let new = || NodePort { owner: None, before: Some(Vec::new()) };
-                let before = &mut self.node_ports.entry(number).or_insert_with(new).before;
-                before.iter_mut().for_each(|before| before.extend(owner.cloned()));
+                if let Some(before) = &mut self.node_ports.entry(number).or_insert_with(new).before {
+                    before.extend(owner.cloned());
+                }
             }
         }
     }

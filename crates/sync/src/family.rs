@@ -78,9 +78,9 @@ impl FamilySync {
         self.schedule.is_full_due(Instant::now(), !state.changes(self.family).is_empty())
     }
 
-    /// When to search for stale flows, or remove some.
+    /// When to search for stale flows, or remove some: not while another plan than the newest is programmed.
     fn next_flows(&self, state: &State) -> Option<Instant> {
-        self.flows.as_ref()?.next(self.is_in_force(state), Instant::now())
+        self.flows.as_ref()?.next(Instant::now()).filter(|_| self.is_in_force(state))
     }
 
     /// When to look whether the rules are there still: not when everything is to be compared anyway.
@@ -119,8 +119,7 @@ impl FamilySync {
         }
         // Even if one apply follows another without a pause.
         if is_due(self.next_flows(state)) {
-            let is_programmed = self.is_in_force(state);
-            let ended = self.flows.as_mut().and_then(|flows| flows.act(state, is_programmed, Instant::now()));
+            let ended = self.flows.as_mut().and_then(|flows| flows.act(state, Instant::now()));
             self.report_flows(ended, observer);
         }
         applies

@@ -5,9 +5,9 @@
 //! which judges each flow by the plan that it has by then and removes it, a few at a time between
 //! two applies: no plan can change between the judgement and the removal.
 //!
-//! A search begins when the newest plan is programmed, and looks for what all plans since the last one made
-//! stale. So what a search leaves because a later plan wants it is found again by the search after that plan's
-//! end. Only where the plan that wants it is not programmed, and may never be, the flow is kept in mind.
+//! Searches begin, and flows are removed, while the newest plan is programmed: one that is not may never be. A
+//! search looks for what all plans since the last one made stale. So what is left because a later plan wants it is
+//! found again after that plan.
 //!
 //! A search that fails is repeated when the back-off allows it.
 
@@ -60,8 +60,6 @@ struct Removal {
     /// How long the search and the removal have taken so far.
     took: Duration,
     found: Vec<StaleFlow>,
-    /// Those that a plan wants which is not programmed.
-    held: Vec<StaleFlow>,
     removed: usize,
 }
 
@@ -96,23 +94,22 @@ impl FlowCleaning {
         self.asked.merge(check);
     }
 
-    /// When there is something to do, given whether the newest plan is programmed; possibly in the past.
-    pub(crate) fn next(&self, is_programmed: bool, now: Instant) -> Option<Instant> {
-        let can_remove = |removal: &Removal| is_programmed || !removal.found.is_empty();
-        match &self.removal {
-            Some(removal) => can_remove(removal).then_some(now),
-            None if self.running.is_some() || self.asked.is_empty() || !is_programmed => None,
-            None => Some(self.retry.unwrap_or(now)),
+    /// When there is something to do, as long as the newest plan is programmed; possibly in the past.
+    pub(crate) fn next(&self, now: Instant) -> Option<Instant> {
+        if self.removal.is_some() {
+            return Some(now);
         }
+        let can_search = self.running.is_none() && !self.asked.is_empty();
+        can_search.then(|| self.retry.unwrap_or(now))
     }
 
-    /// Does the next step: begins a search, or removes some of what one found.
-    pub(crate) fn act(&mut self, state: &State, is_programmed: bool, now: Instant) -> Option<Ended> {
+    /// Does the next step: begins a search, or removes some of what one found. The plan of `state` is programmed.
+    pub(crate) fn act(&mut self, state: &State, now: Instant) -> Option<Ended> {
         let Some(removal) = self.removal.take() else {
             self.search(state);
             return None;
         };
-        self.remove(removal, state, is_programmed, now)
+        self.remove(removal, state, now)
     }
 
     /// Begins to search beside the loop.
@@ -143,42 +140,30 @@ impl FlowCleaning {
     }
 
     /// Takes back the cleaner and what it found.
-    pub(crate) fn searched(&mut self, searched: Searched, now: Instant) -> Option<Ended> {
-        let Searched { cleaner, check, took, result } = searched;
+    pub(crate) fn searched(&mut self, search: Searched, now: Instant) -> Option<Ended> {
+        let Searched { cleaner, check, took, result } = search;
         self.running = None;
         self.cleaner = Some(cleaner);
         match result {
             Ok(found) => {
-                self.removal = Some(Removal { check, took, found, held: Vec::new(), removed: 0 });
+                self.removal = Some(Removal { check, took, found, removed: 0 });
                 None
             }
             Err(error) => Some(self.failed(check, took, error, now)),
         }
     }
 
-    /// Removes some flows that no plan wants any more.
-    fn remove(
-        &mut self,
-        mut removal: Removal,
-        state: &State,
-        is_programmed: bool,
-        now: Instant,
-    ) -> Option<Ended> {
-        if is_programmed {
-            removal.found.append(&mut removal.held);
-        }
+    /// Removes some of the flows that the plan does not want.
+    fn remove(&mut self, mut removal: Removal, state: &State, now: Instant) -> Option<Ended> {
         let rest = removal.found.len().saturating_sub(REMOVED_AT_ONCE);
-        let some = removal.found.split_off(rest).into_iter();
-        let (wanted, stale): (Vec<_>, Vec<_>) = some.partition(|flow| flow.is_wanted(state, self.family));
-        if !is_programmed {
-            removal.held.extend(wanted);
-        }
-        match self.cleaner.as_mut().map_or(Ok(0), |cleaner| cleaner.remove(self.family, &stale)) {
+        let mut some = removal.found.split_off(rest);
+        some.retain(|flow| !flow.is_wanted(state, self.family));
+        match self.cleaner.as_mut().map_or(Ok(0), |cleaner| cleaner.remove(self.family, &some)) {
             Ok(removed) => removal.removed += removed,
             Err(error) => return Some(self.failed(removal.check, removal.took, error, now)),
         }
         removal.took += now.elapsed();
-        if !removal.found.is_empty() || !removal.held.is_empty() {
+        if !removal.found.is_empty() {
             self.removal = Some(removal);
             return None;
         }

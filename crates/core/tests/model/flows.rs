@@ -120,7 +120,6 @@ pub(crate) struct Cleaned {
     asked: FlowCheck,
     searching: Option<FlowCheck>,
     found: Vec<StaleFlow>,
-    held: Vec<StaleFlow>,
 }
 
 impl Cleaned {
@@ -148,27 +147,22 @@ impl Cleaned {
                     self.found.push(StaleFlow { flow: *flow, is_by_node_port, handle: Box::default() });
                 }
             }
-            Step::Remove(count) => self.remove(*count, state, family),
+            Step::Remove(count) if is_programmed => self.remove(*count, state, family),
+            Step::Remove(_) => {}
         }
     }
 
     fn is_idle(&self) -> bool {
-        self.searching.is_none() && self.found.is_empty() && self.held.is_empty()
+        self.searching.is_none() && self.found.is_empty()
     }
 
     fn remove(&mut self, count: usize, state: &State, family: IpFamily) {
-        let is_programmed = state.changes(family).is_empty();
-        if is_programmed {
-            self.found.append(&mut self.held);
-        }
         let rest = self.found.len().saturating_sub(count);
         for stale in self.found.split_off(rest) {
             if !stale.is_wanted(state, family) {
                 let is_new = allowed(state.plan(family)).any(|flow| flow == stale.flow);
                 assert!(!is_new, "{:?} follows the plan", stale.flow);
                 self.tracked.remove(&stale.flow);
-            } else if !is_programmed {
-                self.held.push(stale);
             }
         }
     }
