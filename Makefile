@@ -1,5 +1,5 @@
 # `make` alone lists what there is.
-.PHONY: help demo test soak vm matrix check fmt doc deny bless bench
+.PHONY: help demo test soak model vm matrix check fmt doc deny bless bench
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -13,6 +13,9 @@ test: ## install what is missing, then all tests: unit, model, API server, kerne
 
 soak: ## random changes, faults, restarts and foreign edits in each mode: make soak MINUTES=10 MODE=iptables (root)
 	@bash tests/soak.sh $(or $(MINUTES),10) $(MODE)
+
+model: ## every property test with many random inputs: make model CASES=100000 (root for those of the kernel)
+	@CASES=$(or $(CASES),100000) bash tests/model.sh
 
 vm: ## scenarios in one kernel: make vm KERNEL=bullseye MODE=ipvs SCENARIO=hairpin::a_pod_reaches_itself_and_others
 	@KERNELS=$(or $(KERNEL),bookworm) MODES=$(or $(MODE),nftables) bash tests/vm/matrix.sh $(or $(SCENARIO),hairpin::)

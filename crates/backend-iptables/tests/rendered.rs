@@ -13,8 +13,10 @@ use portolan_backend_iptables::rule::{Body, Rule, Target, parse, words};
 use portolan_core::event::Event;
 use portolan_core::node::NodeConfig;
 use portolan_core::{IpFamily, NodePlan, State};
+use portolan_testkit::random;
 use portolan_testkit::world::{any_config, events};
 use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
 
 #[path = "rendered/print.rs"]
 mod print;
@@ -22,15 +24,14 @@ mod print;
 /// Asserts something of the rules of any plan.
 fn for_any_plan(check: impl Fn(&Context<'_>, &NodePlan) -> Result<(), TestCaseError>) {
     let worlds = (any_config(), any_options(), any::<bool>(), events(1..20));
-    let outcome =
-        proptest::test_runner::TestRunner::default().run(&worlds, |(config, options, is_large, events)| {
-            let state = state(config, events);
-            for family in IpFamily::ALL {
-                let plan = state.plan(family);
-                check(&Context { family, node: &plan.node, options: &options, is_large }, plan)?;
-            }
-            Ok(())
-        });
+    let outcome = TestRunner::new(random::cases(256)).run(&worlds, |(config, options, is_large, events)| {
+        let state = state(config, events);
+        for family in IpFamily::ALL {
+            let plan = state.plan(family);
+            check(&Context { family, node: &plan.node, options: &options, is_large }, plan)?;
+        }
+        Ok(())
+    });
     outcome.unwrap_or_else(|error| panic!("{error}"));
 }
 

@@ -1,14 +1,12 @@
 //! A check from its first message to its last.
 
-use std::fmt::Display;
-use std::net::IpAddr;
-
-use portolan_core::flows::FlowError;
+use portolan_core::flows::{FlowError, StaleFlow};
 use portolan_core::{FlowCheck, FlowCleaner, IpFamily};
 use portolan_netlink::{Message, NetlinkError};
+use std::fmt::Display;
 
 use crate::cost;
-use crate::entry::{Entry, Handle};
+use crate::entry::Entry;
 use crate::error::ConntrackError;
 use crate::filter::Filter;
 use crate::own::OwnAddresses;
@@ -51,9 +49,8 @@ enum Filtering {
 /// What one list brought.
 #[derive(Debug, Default)]
 struct Listed {
-    stale: Vec<Handle>,
-    /// Stale if they were sent to an address of this node.
-    by_node_port: Vec<(IpAddr, Handle)>,
+    /// Those by node port only if they were sent to an address of this node.
+    stale: Vec<StaleFlow>,
     /// The kernel showed an entry that the filter does not admit.
     is_unfiltered: bool,
 }
@@ -69,26 +66,26 @@ impl Conntrack {
         self.flows_read
     }
 
-    fn clean(&mut self, family: IpFamily, check: &FlowCheck) -> Result<usize, FlowError> {
+    fn find(&mut self, family: IpFamily, check: &FlowCheck) -> Result<Vec<StaleFlow>, FlowError> {
         let entries = self.count()?;
+        let mut stale = Vec::new();
         if entries == 0 {
-            return Ok(0);
+            return Ok(stale);
         }
-        let mut removed = 0;
         if self.filtering == Filtering::Trusted {
             for filter in Filter::covering(check, family, cost::narrow_lists(entries)) {
                 let Some(listed) = self.list_filtered(family, check, filter)? else {
                     self.filtering = Filtering::Useless;
                     break;
                 };
-                removed += self.remove(family, listed)?;
+                stale.extend(listed.stale);
             }
         }
         if self.filtering == Filtering::Useless {
             let listed = self.list(family, check, Filter::Nothing).map_err(failed_list(Filter::Nothing))?;
-            removed += self.remove(family, listed)?;
+            stale = listed.stale;
         }
-        Ok(removed)
+        own_only(stale)
     }
 
     fn count(&mut self) -> Result<u32, FlowError> {
@@ -121,16 +118,14 @@ impl Conntrack {
         listed
     }
 
-    /// Deletes what a list found stale, and returns how many of them were still there.
-    fn remove(&mut self, family: IpFamily, listed: Listed) -> Result<usize, FlowError> {
-        let mut stale = listed.stale;
-        stale.append(&mut own_only(listed.by_node_port)?);
-        let action = || format!("remove {} stale UDP flows", stale.len());
+    fn delete(&mut self, family: IpFamily, flows: &[StaleFlow]) -> Result<usize, FlowError> {
+        let handles: Vec<_> = flows.iter().map(|flow| &*flow.handle).collect();
+        let action = || format!("remove {} stale UDP flows", flows.len());
         let table = self.table().map_err(|error| failed(action(), error.into()))?;
-        let refusals = table.delete(family, &stale).map_err(|error| failed(action(), error.into()))?;
+        let refusals = table.delete(family, &handles).map_err(|error| failed(action(), error.into()))?;
         match ConntrackError::of_refusals(&refusals) {
             Some(left) => Err(failed(action(), left)),
-            None => Ok(stale.len().saturating_sub(refusals.len())),
+            None => Ok(flows.len().saturating_sub(refusals.len())),
         }
     }
 
@@ -139,6 +134,14 @@ impl Conntrack {
             Some(table) => Ok(table),
             closed => Ok(closed.insert(Table::open()?)),
         }
+    }
+
+    /// Gives the socket up after a failure.
+    fn close_if_failed<T>(&mut self, result: Result<T, FlowError>) -> Result<T, FlowError> {
+        if result.is_err() {
+            self.table = None;
+        }
+        result
     }
 }
 
@@ -149,15 +152,20 @@ impl Default for Conntrack {
 }
 
 impl FlowCleaner for Conntrack {
-    fn remove_stale(&mut self, family: IpFamily, check: &FlowCheck) -> Result<usize, FlowError> {
+    fn find_stale(&mut self, family: IpFamily, check: &FlowCheck) -> Result<Vec<StaleFlow>, FlowError> {
         if check.is_empty() {
+            return Ok(Vec::new());
+        }
+        let result = self.find(family, check);
+        self.close_if_failed(result)
+    }
+
+    fn remove(&mut self, family: IpFamily, flows: &[StaleFlow]) -> Result<usize, FlowError> {
+        if flows.is_empty() {
             return Ok(0);
         }
-        let result = self.clean(family, check);
-        if result.is_err() {
-            self.table = None;
-        }
-        result
+        let result = self.delete(family, flows);
+        self.close_if_failed(result)
     }
 }
 
@@ -167,28 +175,25 @@ impl Listed {
         let is_admitted = entry.as_ref().is_some_and(|entry| filter.admits(&entry.flow));
         self.is_unfiltered |= !is_admitted && filter != Filter::Nothing;
         let Some(entry) = entry.filter(|entry| check.is_stale(&entry.flow)) else { return };
-        if check.is_by_node_port(&entry.flow) {
-            self.by_node_port.push((entry.flow.destination.ip(), entry.handle()));
-        } else {
-            self.stale.push(entry.handle());
-        }
+        let is_by_node_port = check.is_by_node_port(&entry.flow);
+        self.stale.push(StaleFlow { flow: entry.flow, is_by_node_port, handle: entry.handle() });
     }
 }
 
 /// Leaves out the flows of other hosts that pass with the number of one of our node ports.
-fn own_only(flows: Vec<(IpAddr, Handle)>) -> Result<Vec<Handle>, FlowError> {
-    if flows.is_empty() {
-        return Ok(Vec::new());
+fn own_only(flows: Vec<StaleFlow>) -> Result<Vec<StaleFlow>, FlowError> {
+    if !flows.iter().any(|stale| stale.is_by_node_port) {
+        return Ok(flows);
     }
     let unknown = |error: NetlinkError| failed("ask routing for this node's addresses", error.into());
     let mut own = OwnAddresses::open().map_err(unknown)?;
-    let mut stale = Vec::new();
-    for (destination, handle) in flows {
-        if own.has(destination).map_err(unknown)? {
-            stale.push(handle);
+    let mut kept = Vec::with_capacity(flows.len());
+    for stale in flows {
+        if !stale.is_by_node_port || own.has(stale.flow.destination.ip()).map_err(unknown)? {
+            kept.push(stale);
         }
     }
-    Ok(stale)
+    Ok(kept)
 }
 
 fn failed_list(filter: Filter) -> impl FnOnce(NetlinkError) -> FlowError {

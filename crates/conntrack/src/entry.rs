@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use portolan_core::flows::Flow;
-use portolan_netlink::{Attribute, AttributeIter, Message, MessageWriter};
+use portolan_netlink::{Attribute, AttributeIter, HEADER_LEN, Message, MessageWriter};
 
 use crate::wire::{self, entry, ip, message, protocol, tuple};
 
@@ -14,17 +14,6 @@ pub(crate) struct Entry<'a> {
     original: &'a [u8],
     zone: Option<&'a [u8]>,
     id: &'a [u8],
-}
-
-/// What names one entry of the table and no later one: the kernel's own bytes, given back as they came.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Handle {
-    /// The original tuple. Holds the zone too, where that is the zone of one direction only.
-    original: Box<[u8]>,
-    /// The zone of both directions, unless it is the default one.
-    zone: Option<Box<[u8]>>,
-    /// Differs for an entry that is made anew with the same tuple.
-    id: Box<[u8]>,
 }
 
 impl<'a> Entry<'a> {
@@ -50,24 +39,23 @@ impl<'a> Entry<'a> {
         Some(Self { flow, original, zone, id })
     }
 
-    /// What to delete it by.
-    pub(crate) fn handle(&self) -> Handle {
-        Handle { original: self.original.into(), zone: self.zone.map(Into::into), id: self.id.into() }
-    }
-}
-
-impl Handle {
-    /// Writes the attributes of a request to delete the entry.
+    /// What names this entry of the table and no later one, as the attributes of a request to delete it: the
+    /// kernel's own bytes, given back as they came.
     ///
-    /// The tuple is always there: without one the kernel would delete every entry.
-    pub(crate) fn write(&self, request: &mut MessageWriter<'_>) {
-        request.nest(entry::ORIGINAL, |original| {
-            original.bytes(&self.original);
+    /// The original tuple is always there: without one the kernel would delete every entry. It holds the zone too,
+    /// where that is the zone of one direction only. The number differs for an entry that is made anew with the same
+    /// tuple.
+    pub(crate) fn handle(&self) -> Box<[u8]> {
+        let mut message = Vec::new();
+        let mut writer = MessageWriter::new(&mut message, message::DELETE, 0, 0);
+        writer.nest(entry::ORIGINAL, |original| {
+            original.bytes(self.original);
         });
-        if let Some(zone) = &self.zone {
-            request.attribute(entry::ZONE, zone);
+        if let Some(zone) = self.zone {
+            writer.attribute(entry::ZONE, zone);
         }
-        request.attribute(entry::ID, &self.id);
+        writer.attribute(entry::ID, self.id);
+        message.split_off(HEADER_LEN).into()
     }
 }
 

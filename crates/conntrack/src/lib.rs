@@ -4,7 +4,7 @@
 //! carries it out over ctnetlink, the netlink subsystem of connection tracking. No program is
 //! started, nothing is kept between two calls but the sockets, and what is not UDP is never touched.
 //!
-//! # One call
+//! # One search
 //!
 //! 1. Ask how many entries there are. None: done.
 //! 2. List entries, filtered by the kernel, as narrowly as pays:
@@ -18,7 +18,9 @@
 //!    send. So several narrow lists cost less than a wide one only up to a number that grows with the
 //!    table (`cost`).
 //! 3. Judge every flow listed, and of those to a node port ask routing whether the address is ours.
-//! 4. Delete the stale ones by original tuple, zone and number, many in one call.
+//!
+//! That is [`find_stale`]. The caller judges what was found once more, by the newest plan, and has it deleted by
+//! [`remove`]: by original tuple, zone and number, many in one netlink message.
 //!
 //! # What always holds
 //!
@@ -33,6 +35,8 @@
 //!   flows it may lack are found by the next check of everything.
 //!
 //! [`FlowCleaner`]: portolan_core::FlowCleaner
+//! [`find_stale`]: portolan_core::FlowCleaner::find_stale
+//! [`remove`]: portolan_core::FlowCleaner::remove
 
 mod cleaner;
 mod cost;

@@ -7,7 +7,6 @@ use portolan_netlink::{
     Message, MessageWriter, NetlinkError, NetlinkSocket, Protocol, Refusal, Steadiness, TooLong, flag,
 };
 
-use crate::entry::Handle;
 use crate::filter::Filter;
 use crate::wire::{self, message};
 
@@ -67,11 +66,11 @@ impl Table {
         }
     }
 
-    /// Deletes entries, each whatever becomes of the others, and gives the kernel's refusals.
-    pub(crate) fn delete(
+    /// Deletes entries by their handles, each whatever becomes of the others, and gives the kernel's refusals.
+    pub(crate) fn delete<H: AsRef<[u8]>>(
         &mut self,
         family: IpFamily,
-        handles: &[Handle],
+        handles: &[H],
     ) -> Result<Vec<Refusal>, NetlinkError> {
         let mut refusals = Vec::new();
         for some in handles.chunks(DELETIONS_PER_CALL) {
@@ -79,7 +78,7 @@ impl Table {
             for handle in some {
                 let fill = |request: &mut MessageWriter<'_>| {
                     request.bytes(&wire::header(Some(family)));
-                    handle.write(request);
+                    request.bytes(handle.as_ref());
                 };
                 batch.add(message::DELETE, flag::REQUEST, fill).map_err(unsendable)?;
             }

@@ -26,7 +26,7 @@ impl ChangeSet {
     /// Whether the backend must compare the whole plan with what is loaded.
     ///
     /// True for the first plan, and when a full resync was asked for. The
-    /// service ports are then not listed one by one.
+    /// service ports that are listed are then not all that may differ.
     pub fn is_complete(&self) -> bool {
         self.complete
     }
@@ -52,6 +52,15 @@ impl ChangeSet {
         self.node.as_ref()
     }
 
+    /// Notes that nothing is known of the kernel's state any more. What was applied to it, and is not in the plan
+    /// any more, stays listed: the flows that it brought about are still there.
+    pub(crate) fn forget_applied(&mut self) {
+        self.complete = true;
+        self.node = None;
+        // What is new may have been applied in part.
+        self.service_ports.retain(|_, old| old.is_some());
+    }
+
     /// Notes that `name` went from `old` to `new`, keeping what it was when last applied.
     pub(crate) fn record(
         &mut self,
@@ -59,7 +68,8 @@ impl ChangeSet {
         old: Option<Arc<ServicePort>>,
         new: Option<&Arc<ServicePort>>,
     ) {
-        if self.complete {
+        // A first plan has many ports, and everything is compared with what the plan has anyway.
+        if self.complete && old.is_none() {
             return;
         }
         match self.service_ports.entry(name.clone()) {

@@ -19,6 +19,9 @@
 //!
 //! A plan does not know the node's addresses, so of a flow to a node port's number this module says
 //! only that it would be stale if it were sent to this node ([`FlowCheck::is_by_node_port`]).
+//!
+//! Plans change while a search through connection tracking goes on. What it finds is therefore judged
+//! once more, by the newest plan, before it is removed ([`StaleFlow::is_wanted`]).
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -30,6 +33,7 @@ use crate::changes::ChangeSet;
 use crate::claims::Frontend;
 use crate::name::ServicePortName;
 use crate::plan::{Endpoint, NodePlan, ServicePort};
+use crate::state::State;
 
 /// One UDP flow as connection tracking remembers it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -47,100 +51,121 @@ pub struct Flow {
 /// The addresses whose flows must be looked at, and what a flow to them may look like.
 #[derive(Debug, Clone, Default)]
 pub struct FlowCheck {
-    vips: HashMap<SocketAddr, Wanted>,
-    node_ports: HashMap<u16, Wanted>,
+    /// Each with the service port that owns it, if any does.
+    vips: HashMap<SocketAddr, Option<Arc<ServicePort>>>,
+    node_ports: HashMap<u16, NodePort>,
 }
 
-/// Where flows to one frontend may lead.
+/// A node port in question.
 #[derive(Debug, Clone)]
-struct Wanted {
-    /// They may stay. Sorted.
-    keep: Arc<[SocketAddr]>,
-    /// The endpoints that it led to before; unknown when everything is compared. Sorted.
-    before: Option<Arc<[SocketAddr]>>,
+struct NodePort {
+    /// The service port that owns it, if any does.
+    owner: Option<Arc<ServicePort>>,
+    /// The service ports that owned it before, as they were then; unknown when everything is compared.
+    before: Option<Vec<Arc<ServicePort>>>,
 }
 
 impl FlowCheck {
     /// What to check after `plan` came into force, which differs by `changes` from the one before.
     ///
     /// Costs what changed; nothing to check when no UDP frontend lost an endpoint or got its first.
-    /// Everything that `plan` serves is checked when nothing is known of the plan before.
+    /// Everything that `plan` serves is checked when nothing is known of what the kernel held before.
     pub fn after(plan: &NodePlan, changes: &ChangeSet) -> Self {
         let mut check = Self::default();
-        let udp_ports = || changes.service_ports().filter(|(name, _)| name.protocol == Protocol::Udp);
-        for (name, old) in udp_ports() {
-            let wanted = plan.service_ports.get(name);
-            if needs_check(old.map(AsRef::as_ref), wanted.map(AsRef::as_ref)) {
-                let before = old.map_or_else(Arc::default, |old| keepers(old));
-                check.lose(old.map(AsRef::as_ref), &before);
-                check.want(wanted.map(AsRef::as_ref), Some(&before));
+        let is_udp = |name: &ServicePortName| name.protocol == Protocol::Udp;
+        let pairs = || {
+            let udp = changes.service_ports().filter(|(name, _)| is_udp(name));
+            udp.map(|(name, old)| (old, plan.service_ports.get(name)))
+        };
+        for (old, new) in pairs() {
+            if needs_check(old.map(AsRef::as_ref), new.map(AsRef::as_ref)) {
+                new.into_iter().flat_map(|new| frontends(new)).for_each(|frontend| check.ask(frontend, None));
+                old.into_iter().flat_map(|old| frontends(old)).for_each(|frontend| check.ask(frontend, old));
             }
         }
-        // An address may have passed from one service port to another, whichever came first above.
-        for (name, _) in udp_ports() {
-            check.rewant(plan.service_ports.get(name).map(AsRef::as_ref));
+        if !check.is_empty() {
+            // An address may have passed to a service port that itself calls for no check.
+            pairs().filter_map(|(_, new)| new).for_each(|new| check.own(new));
         }
         if changes.is_complete() {
-            check.want_all(plan);
+            for (_, port) in plan.service_ports.iter().filter(|(name, _)| is_udp(name)) {
+                check.ask_for_all(port);
+            }
         }
         check
     }
 
-    /// Also looks for what an `earlier` check was to find and may have left, because it failed.
+    /// Also looks for what a `later` check looks for.
     ///
-    /// What both are about is judged as this check says. What this one is not about counts as served by
-    /// nobody, so that the later of the two must be the one that is added to.
-    pub fn make_up_for(&mut self, earlier: Self) {
-        for (vip, wanted) in earlier.vips {
-            make_up(self.vips.entry(vip), wanted);
-        }
-        for (port, wanted) in earlier.node_ports {
-            make_up(self.node_ports.entry(port), wanted);
-        }
-    }
-
-    /// Looks at all flows to anything that `plan` serves.
-    fn want_all(&mut self, plan: &NodePlan) {
-        let is_udp = |name: &ServicePortName| name.protocol == Protocol::Udp;
-        for (_, port) in plan.service_ports.iter().filter(|(name, _)| is_udp(name)) {
-            self.want(Some(port), None);
-        }
-    }
-
-    fn lose(&mut self, old: Option<&ServicePort>, before: &Arc<[SocketAddr]>) {
-        for frontend in old.into_iter().flat_map(frontends) {
-            self.put(frontend, Wanted { keep: Arc::default(), before: Some(Arc::clone(before)) });
-        }
-    }
-
-    fn want(&mut self, wanted: Option<&ServicePort>, before: Option<&Arc<[SocketAddr]>>) {
-        let Some(port) = wanted else { return };
-        let keep = keepers(port);
-        for frontend in frontends(port) {
-            self.put(frontend, Wanted { keep: Arc::clone(&keep), before: before.cloned() });
-        }
-    }
-
-    /// Lets flows to addresses that are checked lead to their present endpoints.
-    fn rewant(&mut self, wanted: Option<&ServicePort>) {
-        let Some(port) = wanted else { return };
-        // Gathered only where it is asked for: most changes leave nothing to check.
-        let mut keep = None;
-        for frontend in frontends(port) {
-            let known = match frontend {
-                Frontend::Vip(ip, _, port) => self.vips.get_mut(&SocketAddr::new(ip, port)),
-                Frontend::NodePort(_, port) => self.node_ports.get_mut(&port),
-            };
-            if let Some(known) = known {
-                known.keep = Arc::clone(keep.get_or_insert_with(|| keepers(port)));
+    /// What neither of them serves any more may still count as served: see [`renew`](Self::renew).
+    pub fn merge(&mut self, later: Self) {
+        self.vips.extend(later.vips);
+        for (number, later) in later.node_ports {
+            match self.node_ports.entry(number) {
+                Entry::Occupied(mut known) => known.get_mut().merge(later),
+                Entry::Vacant(entry) => {
+                    entry.insert(later);
+                }
             }
         }
     }
 
-    fn put(&mut self, frontend: Frontend, wanted: Wanted) {
+    /// Judges flows by the plan of `state` from now on, whichever came before.
+    pub fn renew(&mut self, state: &State, family: IpFamily) {
+        for (vip, owner) in &mut self.vips {
+            *owner = state.owner(family, &udp_vip(*vip)).cloned();
+        }
+        for (number, node_port) in &mut self.node_ports {
+            node_port.owner = state.owner(family, &Frontend::NodePort(Protocol::Udp, *number)).cloned();
+        }
+    }
+
+    /// Takes translated flows to node ports for ours wherever they lead, as a check of everything does. What
+    /// is kept of a check then grows with its addresses alone.
+    pub fn forget_endpoints(&mut self) {
+        for node_port in self.node_ports.values_mut() {
+            node_port.before = None;
+        }
+    }
+
+    /// Looks at the flows to `frontend`, which `owner` has lost, or had already.
+    fn ask(&mut self, frontend: Frontend, owner: Option<&Arc<ServicePort>>) {
         match frontend {
-            Frontend::Vip(ip, _, port) => put(self.vips.entry(SocketAddr::new(ip, port)), wanted),
-            Frontend::NodePort(_, port) => put(self.node_ports.entry(port), wanted),
+            Frontend::Vip(ip, _, port) => {
+                self.vips.entry(SocketAddr::new(ip, port)).or_default();
+            }
+            Frontend::NodePort(_, number) => {
+                let new = || NodePort { owner: None, before: Some(Vec::new()) };
+                if let Some(before) = &mut self.node_ports.entry(number).or_insert_with(new).before {
+                    before.extend(owner.cloned());
+                }
+            }
+        }
+    }
+
+    /// Looks at all flows to what `owner` has, whoever had it before.
+    fn ask_for_all(&mut self, owner: &Arc<ServicePort>) {
+        for frontend in frontends(owner) {
+            let owner = Some(Arc::clone(owner));
+            match frontend {
+                Frontend::Vip(ip, _, port) => _ = self.vips.insert(SocketAddr::new(ip, port), owner),
+                Frontend::NodePort(_, number) => {
+                    self.node_ports.insert(number, NodePort { owner, before: None });
+                }
+            }
+        }
+    }
+
+    /// Lets flows to addresses that are checked lead to the endpoints of `port` if it has these addresses.
+    fn own(&mut self, port: &Arc<ServicePort>) {
+        for frontend in frontends(port) {
+            let owner = match frontend {
+                Frontend::Vip(ip, _, port) => self.vips.get_mut(&SocketAddr::new(ip, port)),
+                Frontend::NodePort(_, port) => self.node_ports.get_mut(&port).map(|known| &mut known.owner),
+            };
+            if let Some(owner) = owner {
+                *owner = Some(Arc::clone(port));
+            }
         }
     }
 
@@ -160,16 +185,16 @@ impl FlowCheck {
     ///
     /// Where [`is_by_node_port`](Self::is_by_node_port), that holds only if the destination is this node.
     pub fn is_stale(&self, flow: &Flow) -> bool {
-        if let Some(wanted) = self.vips.get(&flow.destination) {
-            return !wanted.keeps(flow);
+        if let Some(owner) = self.vips.get(&flow.destination) {
+            return !keeps(owner.as_ref(), flow);
         }
-        if let Some(wanted) = self.node_ports.get(&flow.destination.port()) {
+        if let Some(node_port) = self.node_ports.get(&flow.destination.port()) {
             // The destination may be any host's, or another proxy's. What passes by untouched is
             // harmless to forget; what somebody else translates is not ours to judge.
             let is_translated = flow.reply_source != flow.destination;
             let is_untouched = !is_translated && flow.reply_destination == flow.source;
-            let is_ours = is_translated && wanted.had(flow);
-            return (is_untouched || is_ours) && !wanted.keeps(flow);
+            let is_ours = is_translated && node_port.had(flow);
+            return (is_untouched || is_ours) && !keeps(node_port.owner.as_ref(), flow);
         }
         false
     }
@@ -182,48 +207,18 @@ impl FlowCheck {
     }
 }
 
-impl Wanted {
-    fn keeps(&self, flow: &Flow) -> bool {
-        self.keep.binary_search(&flow.reply_source).is_ok()
-    }
-
+impl NodePort {
+    /// Whether the flow leads to where new ones once led.
     fn had(&self, flow: &Flow) -> bool {
-        self.before.as_ref().is_none_or(|before| before.binary_search(&flow.reply_source).is_ok())
+        self.before.as_ref().is_none_or(|before| before.iter().any(|port| keeps(Some(port), flow)))
     }
 
-    /// Adds what another service port says of the same frontend: whoever held it first, flows to
-    /// the endpoints of both may be there.
-    fn add(&mut self, other: Self) {
-        self.keep = other.keep;
-        self.add_before(other.before);
-    }
-
-    fn add_before(&mut self, others: Option<Arc<[SocketAddr]>>) {
-        let (Some(mine), Some(others)) = (&self.before, others) else {
-            self.before = None;
-            return;
-        };
-        if !Arc::ptr_eq(mine, &others) {
-            self.before = Some(sorted(mine.iter().chain(others.iter()).copied().collect()));
-        }
-    }
-}
-
-fn put<K>(entry: Entry<'_, K, Wanted>, wanted: Wanted) {
-    match entry {
-        Entry::Occupied(mut known) => known.get_mut().add(wanted),
-        Entry::Vacant(room) => {
-            room.insert(wanted);
-        }
-    }
-}
-
-fn make_up<K>(entry: Entry<'_, K, Wanted>, earlier: Wanted) {
-    match entry {
-        Entry::Occupied(mut known) => known.get_mut().add_before(earlier.before),
-        Entry::Vacant(room) => {
-            room.insert(Wanted { keep: Arc::default(), ..earlier });
-        }
+    fn merge(&mut self, later: Self) {
+        self.owner = later.owner;
+        self.before = self.before.take().zip(later.before).map(|(mut before, later)| {
+            before.extend(later);
+            before
+        });
     }
 }
 
@@ -236,13 +231,59 @@ pub struct Destination {
     pub port: u16,
 }
 
+/// A flow that a check found stale.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StaleFlow {
+    /// The flow.
+    pub flow: Flow,
+    /// Whether it is in question for its destination port alone, and was sent to an address of this node.
+    pub is_by_node_port: bool,
+    /// What the cleaner that found it names it by. Must not name a flow that is begun anew between the same ends.
+    pub handle: Box<[u8]>,
+}
+
+impl StaleFlow {
+    /// Whether the plan of `state` would have the flow as it is, though an earlier one would not.
+    ///
+    /// Costs the same however much the plan serves.
+    pub fn is_wanted(&self, state: &State, family: IpFamily) -> bool {
+        let by_node_port = || {
+            let number = self.flow.destination.port();
+            let owner = state.owner(family, &Frontend::NodePort(Protocol::Udp, number));
+            owner.filter(|_| self.is_by_node_port)
+        };
+        let owner = state.owner(family, &udp_vip(self.flow.destination)).or_else(by_node_port);
+        keeps(owner, &self.flow)
+    }
+}
+
 /// Forgets flows.
 pub trait FlowCleaner: Send {
-    /// Removes every UDP flow of `family` that is stale by `check`, and returns how many there were.
+    /// Finds every UDP flow of `family` that is stale by `check`.
+    ///
+    /// May take as long as a walk through all tracked flows does.
+    ///
+    /// # Errors
+    /// Some may not have been found. Asking again is safe.
+    fn find_stale(&mut self, family: IpFamily, check: &FlowCheck) -> Result<Vec<StaleFlow>, FlowError>;
+
+    /// Removes flows that this cleaner found, and returns how many of them were still there.
+    ///
+    /// Called where plans are applied, for a few flows at a time: it should take no longer than the kernel needs
+    /// to remove them.
+    ///
+    /// # Errors
+    /// Some may be left. Finding and removing again is safe.
+    fn remove(&mut self, family: IpFamily, flows: &[StaleFlow]) -> Result<usize, FlowError>;
+
+    /// Finds and removes all at once, for a plan that does not change meanwhile.
     ///
     /// # Errors
     /// Some may be left. Asking again is safe.
-    fn remove_stale(&mut self, family: IpFamily, check: &FlowCheck) -> Result<usize, FlowError>;
+    fn remove_stale(&mut self, family: IpFamily, check: &FlowCheck) -> Result<usize, FlowError> {
+        let found = self.find_stale(family, check)?;
+        self.remove(family, &found)
+    }
 }
 
 /// Stale flows could not be looked for, or removed.
@@ -258,26 +299,20 @@ pub struct FlowError {
 
 /// Whether going from `old` to `new` leaves flows behind that should not be.
 fn needs_check(old: Option<&ServicePort>, new: Option<&ServicePort>) -> bool {
-    let served = |port: Option<&ServicePort>| -> Vec<Frontend> {
-        port.into_iter().flat_map(|port| frontends(port).filter(|f| is_served(port, *f))).collect()
-    };
-    let (before, now) = (served(old), served(new));
-    let lost_address = before.iter().any(|frontend| !now.contains(frontend)) || leaves_lingering(old, new);
-    let first_endpoint = now.iter().any(|frontend| !before.contains(frontend));
-    let lost_endpoint = || {
-        let kept = new.map_or_else(Arc::default, keepers);
-        old.is_some_and(|old| keepers(old).iter().any(|endpoint| kept.binary_search(endpoint).is_err()))
-    };
-    lost_address || first_endpoint || lost_endpoint()
+    let is_kept = |endpoint| new.is_some_and(|new| has_endpoint(new, endpoint));
+    let lost_endpoint = || old.is_some_and(|old| endpoints(old).any(|endpoint| !is_kept(endpoint)));
+    // Flows may be on every address, even where no new ones would have had an endpoint.
+    let had_flows = |old: &ServicePort| endpoints(old).next().is_some();
+    let is_lost = |frontend| !new.is_some_and(|new| has_frontend(new, frontend));
+    let lost_address = || old.is_some_and(|old| had_flows(old) && frontends(old).any(is_lost));
+    let was_served =
+        |frontend| old.is_some_and(|old| has_frontend(old, frontend) && is_served(old, frontend));
+    let is_first = |new: &ServicePort, frontend| is_served(new, frontend) && !was_served(frontend);
+    let first_endpoint = || new.is_some_and(|new| frontends(new).any(|frontend| is_first(new, frontend)));
+    lost_endpoint() || lost_address() || first_endpoint()
 }
 
-/// Whether an address goes that nobody new was led from, but where endpoints still answered old flows.
-fn leaves_lingering(old: Option<&ServicePort>, new: Option<&ServicePort>) -> bool {
-    let Some(old) = old.filter(|old| !old.lingering_endpoints.is_empty()) else { return false };
-    let stays = |frontend: &Frontend| new.is_some_and(|new| frontends(new).any(|other| other == *frontend));
-    frontends(old).any(|frontend| !stays(&frontend))
-}
-
+/// Whether new flows to `frontend`, which is one of `port`, have an endpoint to go to.
 fn is_served(port: &ServicePort, frontend: Frontend) -> bool {
     let is_cluster_ip = matches!(frontend, Frontend::Vip(ip, ..) if port.cluster_ip == Some(ip));
     if is_cluster_ip { !port.internal_endpoints().is_empty() } else { !port.cluster_endpoints.is_empty() }
@@ -290,18 +325,39 @@ fn frontends(port: &ServicePort) -> impl Iterator<Item = Frontend> {
     vips.chain(port.node_port.map(|number| Frontend::NodePort(Protocol::Udp, number)))
 }
 
-/// All endpoints that may have flows: they receive new ones, or answer the ones they have.
-fn keepers(port: &ServicePort) -> Arc<[SocketAddr]> {
-    let chosen = port.cluster_endpoints.iter().chain(port.local_endpoints.iter());
-    let mut all: Vec<SocketAddr> = chosen.map(Endpoint::socket_address).collect();
-    all.extend(&port.lingering_endpoints);
-    sorted(all)
+/// The same as a search through [`frontends`], at the logarithm of its cost.
+fn has_frontend(port: &ServicePort, frontend: Frontend) -> bool {
+    let is_external = |ip| {
+        port.load_balancer_ips.binary_search(&ip).is_ok() || port.external_ips.binary_search(&ip).is_ok()
+    };
+    match frontend {
+        Frontend::Vip(ip, _, number) => {
+            number == port.port && (port.cluster_ip == Some(ip) || is_external(ip))
+        }
+        Frontend::NodePort(_, number) => port.node_port == Some(number),
+    }
 }
 
-fn sorted(mut endpoints: Vec<SocketAddr>) -> Arc<[SocketAddr]> {
-    endpoints.sort_unstable();
-    endpoints.dedup();
-    endpoints.into()
+/// All endpoints that may have flows: they receive new ones, or answer the ones they have.
+fn endpoints(port: &ServicePort) -> impl Iterator<Item = SocketAddr> {
+    let chosen = port.cluster_endpoints.iter().chain(port.local_endpoints.iter());
+    chosen.map(Endpoint::socket_address).chain(port.lingering_endpoints.iter().copied())
+}
+
+/// The same as a search through [`endpoints`], at the logarithm of its cost.
+fn has_endpoint(port: &ServicePort, wanted: SocketAddr) -> bool {
+    let is_in = |list: &[Endpoint]| list.binary_search_by_key(&wanted, Endpoint::socket_address).is_ok();
+    is_in(&port.cluster_endpoints)
+        || is_in(&port.local_endpoints)
+        || port.lingering_endpoints.binary_search(&wanted).is_ok()
+}
+
+fn keeps(owner: Option<&Arc<ServicePort>>, flow: &Flow) -> bool {
+    owner.is_some_and(|port| has_endpoint(port, flow.reply_source))
+}
+
+fn udp_vip(address: SocketAddr) -> Frontend {
+    Frontend::Vip(address.ip(), Protocol::Udp, address.port())
 }
 
 #[cfg(test)]

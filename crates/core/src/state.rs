@@ -6,15 +6,16 @@
 //! the node itself and the list after a lost watch.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use crate::address::{IpFamily, PerFamily, Protocol};
 use crate::changes::ChangeSet;
-use crate::claims::Contest;
+use crate::claims::{Contest, Frontend};
 use crate::event::{Change, Event, Node, Object, ServiceCidr};
 use crate::health_check::health_check;
 use crate::name::{Name, ObjectName};
 use crate::node::NodeConfig;
-use crate::plan::NodePlan;
+use crate::plan::{NodePlan, ServicePort};
 use crate::resolve::{self, Surroundings};
 use crate::selection::Here;
 
@@ -144,6 +145,12 @@ impl State {
         &self.families[family].plan
     }
 
+    /// The service port that answers on `frontend`, in the plan as of the last [`State::prepare`].
+    pub fn owner(&self, family: IpFamily, frontend: &Frontend) -> Option<&Arc<ServicePort>> {
+        let family = &self.families[family];
+        family.plan.service_ports.get(family.claims.owner(frontend)?)
+    }
+
     /// How that plan differs from the last one that was applied.
     pub fn changes(&self, family: IpFamily) -> &ChangeSet {
         &self.families[family].changes
@@ -161,7 +168,7 @@ impl State {
 
     /// Nothing is known of what the kernel holds; the next apply must compare everything.
     pub fn forget_applied(&mut self, family: IpFamily) {
-        self.families[family].changes = ChangeSet::complete();
+        self.families[family].changes.forget_applied();
     }
 
     /// Addresses that turned out to be claimed by two service ports since the last call.

@@ -341,7 +341,9 @@ pub struct Flow {
 pub struct FlowCheck {}
 impl FlowCheck {
     pub fn after(plan: &NodePlan, changes: &ChangeSet) -> Self {}
-    pub fn make_up_for(&mut self, earlier: Self) {}
+    pub fn merge(&mut self, later: Self) {}
+    pub fn renew(&mut self, state: &State, family: IpFamily) {}
+    pub fn forget_endpoints(&mut self) {}
     pub fn is_empty(&self) -> bool {}
     pub fn destinations(&self) -> impl Iterator<Item = Destination> {}
     pub fn is_stale(&self, flow: &Flow) -> bool {}
@@ -352,12 +354,31 @@ pub struct Destination {
     pub ip: Option<IpAddr>,
     pub port: u16,
 }
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StaleFlow {
+    pub flow: Flow,
+    pub is_by_node_port: bool,
+    pub handle: Box<[u8]>,
+}
+impl StaleFlow {
+    pub fn is_wanted(&self, state: &State, family: IpFamily) -> bool {}
+}
 pub trait FlowCleaner: Send {
+    fn find_stale(
+        &mut self,
+        family: IpFamily,
+        check: &FlowCheck,
+    ) -> Result<Vec<StaleFlow>, FlowError>;
+    fn remove(
+        &mut self,
+        family: IpFamily,
+        flows: &[StaleFlow],
+    ) -> Result<usize, FlowError>;
     fn remove_stale(
         &mut self,
         family: IpFamily,
         check: &FlowCheck,
-    ) -> Result<usize, FlowError>;
+    ) -> Result<usize, FlowError> {}
 }
 #[derive(Debug, thiserror::Error)]
 pub struct FlowError {
@@ -540,6 +561,11 @@ impl State {
     pub fn is_ready(&self) -> bool {}
     pub fn prepare(&mut self) {}
     pub fn plan(&self, family: IpFamily) -> &NodePlan {}
+    pub fn owner(
+        &self,
+        family: IpFamily,
+        frontend: &Frontend,
+    ) -> Option<&Arc<ServicePort>> {}
     pub fn changes(&self, family: IpFamily) -> &ChangeSet {}
     pub fn committed(&mut self, family: IpFamily) -> Committed {}
     pub fn without_local_endpoints(&self, family: IpFamily) -> WithoutLocalEndpoints {}

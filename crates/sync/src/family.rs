@@ -10,7 +10,7 @@ use tracing::{info, trace, warn};
 
 use crate::DETAIL;
 use crate::failures::Failures;
-use crate::flows::{self, FlowCleaning, touches_flows};
+use crate::flows::{Ended, FlowCleaning, Searched};
 use crate::observer::{Attempt, Cause, FlowAttempt, SyncObserver};
 use crate::programming::latencies;
 use crate::schedule::Schedule;
@@ -26,7 +26,7 @@ pub(crate) struct FamilySync {
     comparisons: Failures,
     /// Those of looks whether the rules are there still.
     looks: Failures,
-    /// Who removes stale flows, if anybody.
+    /// What removes stale flows, if anything does.
     pub(crate) flows: Option<FlowCleaning>,
     started: SystemTime,
     /// Whether any apply has succeeded.
@@ -66,24 +66,21 @@ impl FamilySync {
 
     /// When there is something to do next; possibly in the past.
     pub(crate) fn next(&self, state: &State) -> Option<Instant> {
-        let others = [self.next_check(state), self.next_look(state)].into_iter().flatten();
+        let others = [self.next_flows(state), self.next_look(state)].into_iter().flatten();
         self.next_apply(state).into_iter().chain(others).min()
     }
 
     fn next_apply(&self, state: &State) -> Option<Instant> {
-        let changes = state.changes(self.family);
-        let would_touch_flows = || self.is_full_due(state) || touches_flows(changes);
-        let must_wait = self.flows.as_ref().is_some_and(FlowCleaning::is_running) && would_touch_flows();
-        self.schedule.next(!changes.is_empty()).filter(|_| !must_wait)
+        self.schedule.next(!state.changes(self.family).is_empty())
     }
 
     fn is_full_due(&self, state: &State) -> bool {
         self.schedule.is_full_due(Instant::now(), !state.changes(self.family).is_empty())
     }
 
-    /// When to repeat a failed check of flows: not while another plan than the present one is in force.
-    fn next_check(&self, state: &State) -> Option<Instant> {
-        self.flows.as_ref().and_then(FlowCleaning::owed).filter(|_| self.is_in_force(state))
+    /// When to search for stale flows, or remove some: not while another plan than the newest is programmed.
+    fn next_flows(&self, state: &State) -> Option<Instant> {
+        self.flows.as_ref()?.next(Instant::now()).filter(|_| self.is_in_force(state))
     }
 
     /// When to look whether the rules are there still: not when everything is to be compared anyway.
@@ -113,28 +110,30 @@ impl FamilySync {
 
     /// Does what is due by now. Returns whether that was an apply.
     pub(crate) async fn act(&mut self, state: &mut State, observer: &mut dyn SyncObserver) -> bool {
-        let now = Instant::now();
-        let is_due = |next: Option<Instant>| next.is_some_and(|next| next <= now);
-        if is_due(self.next_apply(state)) {
+        let is_due = |next: Option<Instant>| next.is_some_and(|next| next <= Instant::now());
+        let applies = is_due(self.next_apply(state));
+        if applies {
             self.apply(state, observer).await;
-            return true;
-        }
-        if is_due(self.next_check(state)) {
-            let check = self.flows.as_mut().map(|flows| flows.check_all(state.plan(self.family)));
-            self.start_check(check, now);
-        }
-        if is_due(self.next_look(state)) {
+        } else if is_due(self.next_look(state)) {
             self.look(state, observer).await;
         }
-        false
+        // Even if one apply follows another without a pause.
+        if is_due(self.next_flows(state)) {
+            let ended = self.flows.as_mut().and_then(|flows| flows.act(state, Instant::now()));
+            self.report_flows(ended, observer);
+        }
+        applies
     }
 
-    /// Takes note that a check of flows has ended.
-    pub(crate) fn check_ended(&mut self, ended: flows::Ended, observer: &mut dyn SyncObserver) {
-        let result = ended.result.as_ref().copied();
-        observer.flows_checked(self.family, &FlowAttempt { took: ended.took, result });
-        if let Some(flows) = &mut self.flows {
-            flows.ended(ended, Instant::now());
+    /// Takes note that a search for stale flows has ended.
+    pub(crate) fn searched(&mut self, searched: Searched, observer: &mut dyn SyncObserver) {
+        let ended = self.flows.as_mut().and_then(|flows| flows.searched(searched, Instant::now()));
+        self.report_flows(ended, observer);
+    }
+
+    fn report_flows(&self, ended: Option<Ended>, observer: &mut dyn SyncObserver) {
+        if let Some(Ended { took, result }) = ended {
+            observer.flows_checked(self.family, &FlowAttempt { took, result: result.as_ref().copied() });
         }
     }
 
@@ -155,12 +154,12 @@ impl FamilySync {
         match result {
             Ok(report) => {
                 if is_comparison {
-                    self.forget_applied(state);
+                    state.forget_applied(self.family);
                 }
                 self.schedule.succeeded(now, scope == Scope::Full, report.follow_up);
                 self.recovered(scope, now);
                 self.log_success(state, &report, scope, took);
-                self.succeed(state, observer, now);
+                self.succeed(state, observer);
             }
             Err(error)
                 if is_comparison && leaves_rules(&error) && !state.changes(self.family).is_complete() =>
@@ -181,12 +180,12 @@ impl FamilySync {
     }
 
     /// The present plan is in force.
-    fn succeed(&mut self, state: &mut State, observer: &mut dyn SyncObserver, now: Instant) {
-        let (plan, changes) = (state.plan(self.family), state.changes(self.family));
-        let check = self.flows.as_mut().and_then(|flows| flows.check(plan, changes, now));
+    fn succeed(&mut self, state: &mut State, observer: &mut dyn SyncObserver) {
+        if let Some(flows) = &mut self.flows {
+            flows.ask(FlowCheck::after(state.plan(self.family), state.changes(self.family)));
+        }
         let committed = state.committed(self.family);
         self.report_in_force(state, committed, observer);
-        self.start_check(check, now);
     }
 
     fn recovered(&mut self, scope: Scope, now: Instant) {
@@ -200,19 +199,10 @@ impl FamilySync {
     fn fail(&mut self, state: &mut State, error: &BackendError, now: Instant) {
         let retry = error.retry();
         if retry == Retry::CompareAll {
-            self.forget_applied(state);
+            state.forget_applied(self.family);
         }
         let wait = self.schedule.failed(now, retry);
         self.failures.rules_failed(self.family, error, wait, now);
-    }
-
-    /// The next apply compares everything; what flows the changes so far would have left is kept in mind.
-    fn forget_applied(&mut self, state: &mut State) {
-        let changes = state.changes(self.family);
-        if let Some(flows) = self.flows.as_mut().filter(|_| !changes.is_complete()) {
-            flows.miss(state.plan(self.family), changes);
-        }
-        state.forget_applied(self.family);
     }
 
     /// Has the backend look whether the rules are there still, and everything compared if they are not.
@@ -227,16 +217,10 @@ impl FamilySync {
                     warn!(family = %self.family, "rules were removed by others and are written again");
                     self.is_repairing = true;
                     observer.found_damaged(self.family);
-                    self.forget_applied(state);
+                    state.forget_applied(self.family);
                 }
             }
             Err(error) => self.looks.look_failed(self.family, &error, now),
-        }
-    }
-
-    fn start_check(&mut self, check: Option<FlowCheck>, now: Instant) {
-        if let (Some(flows), Some(check)) = (&mut self.flows, check) {
-            flows.start(check, now);
         }
     }
 

@@ -1,24 +1,23 @@
 //! Removing the UDP flows of one family that its last plan made stale.
 //!
-//! A look through connection tracking can take as long as an apply of everything, so it
-//! happens on a thread beside the loop: other families are applied meanwhile, and a loop
-//! that is asked to stop does not wait for it.
+//! A search through connection tracking can take as long as an apply of everything, so it
+//! happens on a thread beside the loop. No apply waits for it. What it finds comes back to the loop,
+//! which judges each flow by the plan that it has by then and removes it, a few at a time between
+//! two applies: no plan can change between the judgement and the removal.
 //!
-//! Always holds: flows are judged by the plan that is in force. While they are, no service
-//! port of UDP is applied to this family, because a flow that the next plan wants would
-//! be taken for a stale one. All else that calls for no search of its own is.
+//! Searches begin, and flows are removed, while the newest plan is programmed: one that is not may never be. A
+//! search looks for what all plans since the last one made stale. So what is left because a later plan wants it is
+//! found again after that plan.
 //!
-//! A failure leaves nobody knowing which flows went, so after one everything is compared, when the
-//! back-off allows it and the plan in force is the present one. What the plan does not serve any more it
-//! does not know, so the checks that failed, or waited meanwhile, are kept and made up for.
+//! A search that fails is repeated when the back-off allows it.
 
 use std::panic::resume_unwind;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use portolan_core::flows::FlowError;
-use portolan_core::{ChangeSet, FlowCheck, FlowCleaner, IpFamily, NodePlan, Protocol};
+use portolan_core::flows::{FlowError, StaleFlow};
+use portolan_core::{FlowCheck, FlowCleaner, IpFamily, State};
 use tokio::task::{JoinError, JoinHandle, spawn_blocking};
 use tokio::time::Instant;
 use tracing::info;
@@ -28,24 +27,44 @@ use crate::backoff::Backoff;
 use crate::failures::Failures;
 use crate::settings::SyncSettings;
 
-/// The stale flows of one family and who removes them.
+/// How many flows are removed before the loop looks at other things again.
+const REMOVED_AT_ONCE: usize = 128;
+
+/// The stale flows of one family and what removes them.
 pub(crate) struct FlowCleaning {
     family: IpFamily,
-    /// There unless a check is going on.
-    idle: Option<Box<dyn FlowCleaner>>,
-    running: Option<JoinHandle<Ended>>,
+    /// There unless a search is running.
+    cleaner: Option<Box<dyn FlowCleaner>>,
+    running: Option<JoinHandle<Searched>>,
+    /// What the last search found.
+    removal: Option<Removal>,
+    /// What the next search looks for.
+    asked: FlowCheck,
+    /// When the next search may begin, after one that failed.
+    retry: Option<Instant>,
     backoff: Backoff,
     failures: Failures,
-    /// When everything may be compared, because a check has failed.
-    owed: Option<Instant>,
-    /// What the next check of everything has to make up for.
-    missed: FlowCheck,
 }
 
-/// A check that has ended, with who made it.
-pub(crate) struct Ended {
+/// A search that has ended, with what made it.
+pub(crate) struct Searched {
     cleaner: Box<dyn FlowCleaner>,
     check: FlowCheck,
+    took: Duration,
+    result: Result<Vec<StaleFlow>, FlowError>,
+}
+
+/// Flows on their way out.
+struct Removal {
+    check: FlowCheck,
+    /// How long the search and the removal have taken so far.
+    took: Duration,
+    found: Vec<StaleFlow>,
+    removed: usize,
+}
+
+/// How a search and the removal of what it found went.
+pub(crate) struct Ended {
     pub(crate) took: Duration,
     /// How many flows were removed.
     pub(crate) result: Result<usize, FlowError>,
@@ -60,115 +79,115 @@ impl FlowCleaning {
     ) -> Self {
         Self {
             family,
-            idle: Some(cleaner),
+            cleaner: Some(cleaner),
             running: None,
+            removal: None,
+            asked: FlowCheck::default(),
+            retry: None,
             backoff: Backoff::new(settings.sync_period, chance),
             failures: Failures::default(),
-            owed: None,
-            missed: FlowCheck::default(),
         }
     }
 
-    /// What to check once `plan` is in force, which differs by `changes` from the one before;
-    /// nothing yet while a failed check waits for its retry, which will cover this one too.
-    pub(crate) fn check(&mut self, plan: &NodePlan, changes: &ChangeSet, now: Instant) -> Option<FlowCheck> {
-        match self.owed {
-            None if changes.is_complete() => Some(self.check_all(plan)),
-            None => Some(FlowCheck::after(plan, changes)),
-            Some(due) => {
-                self.miss(plan, changes);
-                (due <= now).then(|| self.check_all(plan))
-            }
+    /// Has the next search look for this, too.
+    pub(crate) fn ask(&mut self, check: FlowCheck) {
+        self.asked.merge(check);
+    }
+
+    /// When there is something to do, as long as the newest plan is programmed; possibly in the past.
+    pub(crate) fn next(&self, now: Instant) -> Option<Instant> {
+        if self.removal.is_some() {
+            return Some(now);
         }
+        let can_search = self.running.is_none() && !self.asked.is_empty();
+        can_search.then(|| self.retry.unwrap_or(now))
     }
 
-    /// A check of all that `plan` serves, and of what earlier ones missed.
-    pub(crate) fn check_all(&mut self, plan: &NodePlan) -> FlowCheck {
-        let mut check = FlowCheck::after(plan, &ChangeSet::complete());
-        check.make_up_for(std::mem::take(&mut self.missed));
-        check
-    }
-
-    /// Keeps what `changes` would have called for: the next check is one of everything, and to
-    /// that they are not known.
-    pub(crate) fn miss(&mut self, plan: &NodePlan, changes: &ChangeSet) {
-        let mut check = FlowCheck::after(plan, changes);
-        check.make_up_for(std::mem::take(&mut self.missed));
-        self.missed = check;
-    }
-
-    /// When everything must be compared because a check has failed.
-    pub(crate) fn owed(&self) -> Option<Instant> {
-        self.owed
-    }
-
-    /// Whether a check is going on.
-    pub(crate) fn is_running(&self) -> bool {
-        self.running.is_some()
-    }
-
-    /// Begins to remove what is stale by `check`, beside the loop.
-    pub(crate) fn start(&mut self, check: FlowCheck, now: Instant) {
-        self.owed = None;
-        if check.is_empty() {
-            self.recovered(now);
-            return;
-        }
-        let Some(mut cleaner) = self.idle.take() else {
-            // Not met as long as applies wait as they should; nothing is lost even so.
-            (self.owed, self.missed) = (Some(now), check);
-            return;
+    /// Does the next step: begins a search, or removes some of what one found. The plan of `state` is programmed.
+    pub(crate) fn act(&mut self, state: &State, now: Instant) -> Option<Ended> {
+        let Some(removal) = self.removal.take() else {
+            self.search(state);
+            return None;
         };
+        self.remove(removal, state, now)
+    }
+
+    /// Begins to search beside the loop.
+    fn search(&mut self, state: &State) {
+        let Some(mut cleaner) = self.cleaner.take() else { return };
         let family = self.family;
+        let mut check = std::mem::take(&mut self.asked);
+        check.renew(state, family);
+        self.retry = None;
         self.running = Some(spawn_blocking(move || {
             let began = Instant::now();
-            let result = cleaner.remove_stale(family, &check);
-            Ended { cleaner, took: began.elapsed(), check, result }
+            let result = cleaner.find_stale(family, &check);
+            Searched { cleaner, took: began.elapsed(), check, result }
         }));
     }
 
-    /// Waits for the check that is going on; for ever if there is none.
+    /// Waits for the search that is running; for ever if there is none.
     ///
     /// A panic over there becomes one here.
-    pub(crate) fn poll_ended(&mut self, context: &mut Context<'_>) -> Poll<Ended> {
+    pub(crate) fn poll_searched(&mut self, context: &mut Context<'_>) -> Poll<Searched> {
         let Some(task) = &mut self.running else { return Poll::Pending };
         match ready!(Pin::new(task).poll(context)).map_err(JoinError::try_into_panic) {
-            Ok(ended) => Poll::Ready(ended),
+            Ok(searched) => Poll::Ready(searched),
             Err(Ok(panic)) => resume_unwind(panic),
             // The runtime is going down, and this loop with it.
             Err(Err(_cancelled)) => Poll::Pending,
         }
     }
 
-    /// Takes back the cleaner, and plans a retry if it failed.
-    pub(crate) fn ended(&mut self, ended: Ended, now: Instant) {
+    /// Takes back the cleaner and what it found.
+    pub(crate) fn searched(&mut self, search: Searched, now: Instant) -> Option<Ended> {
+        let Searched { cleaner, check, took, result } = search;
         self.running = None;
-        self.idle = Some(ended.cleaner);
-        let family = self.family;
-        match ended.result {
-            Ok(removed) => {
-                self.recovered(now);
-                if removed > 0 {
-                    info!(target: DETAIL, %family, removed, took = ?ended.took, "stale UDP flows are removed");
-                }
+        self.cleaner = Some(cleaner);
+        match result {
+            Ok(found) => {
+                self.removal = Some(Removal { check, took, found, removed: 0 });
+                None
             }
-            Err(error) => {
-                let wait = self.backoff.fail().retry;
-                (self.owed, self.missed) = (Some(now + wait), ended.check);
-                self.failures.flows_failed(family, &error, wait, now);
-            }
+            Err(error) => Some(self.failed(check, took, error, now)),
         }
     }
 
-    fn recovered(&mut self, now: Instant) {
-        self.backoff.reset();
-        self.failures.flows_recovered(self.family, now);
+    /// Removes some of the flows that the plan does not want.
+    fn remove(&mut self, mut removal: Removal, state: &State, now: Instant) -> Option<Ended> {
+        let rest = removal.found.len().saturating_sub(REMOVED_AT_ONCE);
+        let mut some = removal.found.split_off(rest);
+        some.retain(|flow| !flow.is_wanted(state, self.family));
+        match self.cleaner.as_mut().map_or(Ok(0), |cleaner| cleaner.remove(self.family, &some)) {
+            Ok(removed) => removal.removed += removed,
+            Err(error) => return Some(self.failed(removal.check, removal.took, error, now)),
+        }
+        removal.took += now.elapsed();
+        if !removal.found.is_empty() {
+            self.removal = Some(removal);
+            return None;
+        }
+        Some(self.succeeded(&removal, now))
     }
-}
 
-/// Whether flows that are judged by the plan in force could be wanted by the next one, or
-/// that one could call for a search of its own.
-pub(crate) fn touches_flows(changes: &ChangeSet) -> bool {
-    let is_udp = || changes.service_ports().any(|(name, _)| name.protocol == Protocol::Udp);
-    changes.is_complete() || is_udp()
+    fn succeeded(&mut self, removal: &Removal, now: Instant) -> Ended {
+        let (family, removed, took) = (self.family, removal.removed, removal.took);
+        self.backoff.reset();
+        self.failures.flows_recovered(family, now);
+        if removed > 0 {
+            info!(target: DETAIL, %family, removed, took = ?took, "stale UDP flows are removed");
+        }
+        Ended { took, result: Ok(removed) }
+    }
+
+    /// Plans a retry.
+    fn failed(&mut self, mut check: FlowCheck, took: Duration, error: FlowError, now: Instant) -> Ended {
+        let wait = self.backoff.fail().retry;
+        self.retry = Some(now + wait);
+        check.merge(std::mem::take(&mut self.asked));
+        check.forget_endpoints();
+        self.asked = check;
+        self.failures.flows_failed(self.family, &error, wait, now);
+        Ended { took, result: Err(error) }
+    }
 }

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{error, warn};
 
 use crate::family::FamilySync;
-use crate::flows::{Ended, FlowCleaning};
+use crate::flows::{FlowCleaning, Searched};
 use crate::node_wait::{Gate, NodeNeed, Passage};
 use crate::observer::SyncObserver;
 use crate::settings::{Configuration, SyncSettings};
@@ -101,8 +101,8 @@ impl SyncLoop {
 
     /// Also has `cleaner` remove the flows of `family` that a new plan makes stale.
     ///
-    /// It is called on a thread beside the loop's, after the rules are in force and never
-    /// twice at once. Each family has a cleaner of its own, so that none waits for another.
+    /// It searches on a thread beside the loop's, after the rules are in force, and removes on the
+    /// loop's; never both at once. Each family has a cleaner of its own, so that none waits for another.
     #[must_use]
     pub fn with_flow_cleaner(mut self, family: IpFamily, cleaner: Box<dyn FlowCleaner>) -> Self {
         if let Some(sync) = self.families.iter_mut().find(|sync| sync.family == family) {
@@ -124,8 +124,8 @@ impl SyncLoop {
             tokio::select! {
                 biased;
                 () = stop.asked() => return Stopped::Asked,
-                (family, ended) = check_ended(&mut self.families) => {
-                    family.check_ended(ended, &mut *self.observer);
+                (family, searched) = searched(&mut self.families) => {
+                    family.searched(searched, &mut *self.observer);
                 }
                 configuration = configured_anew(&mut self.configurations) => self.reconfigure(configuration),
                 count = events.recv_many(&mut batch, BATCH) => {
@@ -259,19 +259,19 @@ async fn sleep_or_wait(until: Option<Instant>) {
     }
 }
 
-/// Waits until the flows of a family have been checked.
-async fn check_ended(families: &mut [FamilySync]) -> (&mut FamilySync, Ended) {
-    let (index, ended) = poll_fn(|context| {
+/// Waits until a search for stale flows of a family has ended.
+async fn searched(families: &mut [FamilySync]) -> (&mut FamilySync, Searched) {
+    let (index, searched) = poll_fn(|context| {
         let mut running = families
             .iter_mut()
             .enumerate()
             .filter_map(|(index, family)| Some((index, family.flows.as_mut()?)));
-        let ended = running.find_map(|(index, flows)| match flows.poll_ended(context) {
-            Poll::Ready(ended) => Some((index, ended)),
+        let searched = running.find_map(|(index, flows)| match flows.poll_searched(context) {
+            Poll::Ready(searched) => Some((index, searched)),
             Poll::Pending => None,
         });
-        ended.map_or(Poll::Pending, Poll::Ready)
+        searched.map_or(Poll::Pending, Poll::Ready)
     })
     .await;
-    (&mut families[index], ended)
+    (&mut families[index], searched)
 }

@@ -7,6 +7,7 @@ mod following;
 mod logging;
 mod looking;
 mod notes;
+mod racing;
 mod rig;
 mod telling;
 mod timing;

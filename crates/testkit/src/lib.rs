@@ -10,6 +10,7 @@ pub mod hostile;
 pub mod netns;
 pub mod objects;
 mod process;
+pub mod random;
 mod runtime;
 pub mod scenario;
 pub mod shop;

@@ -1,5 +1,6 @@
 //! Random clusters, failures and restarts: the rules come to be those made from scratch.
 
+use portolan_testkit::random;
 use proptest::prelude::*;
 
 use super::*;
@@ -62,7 +63,7 @@ fn meddle(node: &mut Node, place: u8) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(random::cases(200))]
 
     #[test]
     fn whatever_happens_the_rules_come_to_be_those_of_a_fresh_start(steps in steps(), limit in 1..40_usize) {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use portolan_core::IpFamily;
 use portolan_core::event::Event;
+use portolan_testkit::random;
 use portolan_testkit::world::{self, World};
 use proptest::prelude::*;
 
@@ -46,7 +47,7 @@ fn settle(node: &mut Node) -> usize {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(random::cases(400))]
 
     #[test]
     fn whatever_happens_the_kernel_comes_to_hold_what_the_plan_takes(

@@ -1,6 +1,7 @@
 //! Random clusters, random failures, random restarts: the tables always come to serve the plan.
 
 use portolan_nft::TableDump;
+use portolan_testkit::random;
 use proptest::prelude::*;
 
 use super::*;
@@ -42,7 +43,7 @@ fn settle(node: &mut Node) -> usize {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(random::cases(300))]
 
     #[test]
     fn whatever_happens_the_tables_come_to_serve_the_plan(steps in steps()) {

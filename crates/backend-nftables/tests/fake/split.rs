@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use portolan_nft::TableDump;
+use portolan_testkit::random;
 use proptest::prelude::*;
 
 use super::intercepted::Intercepted;
@@ -65,7 +66,7 @@ fn assert_between(seen: &View, old: &View, new: &View) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(random::cases(150))]
 
     #[test]
     fn between_two_transactions_of_one_change_every_packet_has_an_endpoint(

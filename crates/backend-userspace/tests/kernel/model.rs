@@ -15,7 +15,7 @@ use portolan_core::plan::{NodePortAddresses, Unserved};
 use portolan_core::{IpFamily, NodePlan, Protocol, ServicePort};
 use portolan_testkit::netns::{Namespace, Topology, isolated, wait_until};
 use portolan_testkit::objects::ip;
-use portolan_testkit::world;
+use portolan_testkit::{random, world};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 
@@ -145,8 +145,7 @@ fn whatever_happens_the_sockets_come_to_be_those_of_the_plan() {
     isolated(|| {
         let net = Topology::routed(1).unwrap();
         let node = RefCell::new(Some(Node::with(net, world::config(), Options::default(), &LEAST)));
-        let config =
-            Config { cases: 25, failure_persistence: None, max_shrink_iters: 60, ..Config::default() };
+        let config = Config { max_shrink_iters: 60, ..random::cases(25) };
         let outcome = TestRunner::new(config).run(&steps(), |(config, steps)| {
             let (after, outcome) = play(node.take().unwrap(), config, steps);
             node.replace(Some(after));

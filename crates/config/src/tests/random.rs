@@ -86,8 +86,6 @@ prop_compose! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
-
     #[test]
     fn no_file_makes_the_reader_panic(text in prop_oneof![soup(), "\\PC*"]) {
         let _ = crate::file::parse(&text);

@@ -7,9 +7,9 @@ use std::net::{IpAddr, SocketAddr};
 use portolan_core::flows::Flow;
 use portolan_core::{FlowCheck, FlowCleaner, IpFamily};
 use portolan_testkit::netns::isolated;
-use portolan_testkit::world;
+use portolan_testkit::{random, world};
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestRunner};
+use proptest::test_runner::TestRunner;
 
 use crate::cluster::{Cluster, NODE, become_node};
 use crate::flows::{TCP, Tracked, UDP, forget_all, track_where_free, tracked};
@@ -98,13 +98,12 @@ fn what_goes_is_what_the_decision_says() {
     isolated(|| {
         become_node();
         let removed = [Cell::new(0), Cell::new(0)];
-        let config = Config { cases: 64, failure_persistence: None, ..Config::default() };
         let flows = proptest::collection::vec(flow(), 1..200);
         let events = (
             proptest::collection::vec(world::event(), 10..40),
             proptest::collection::vec(world::event(), 3..15),
         );
-        TestRunner::new(config)
+        TestRunner::new(random::cases(64))
             .run(&(flows, events), |(flows, (before, then))| {
                 forget_all();
                 let mut cluster = Cluster::new();

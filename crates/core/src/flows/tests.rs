@@ -134,17 +134,21 @@ fn what_a_failed_check_was_about_is_looked_at_again_once_nobody_serves_it() {
     };
     let mut changes = ChangeSet::default();
     changes.record(&name("gone"), Some(moved(former, Some(30_054))), None);
-    let failed = FlowCheck::after(&plan, &changes);
+    let mut failed = FlowCheck::after(&plan, &changes);
 
-    let mut check = FlowCheck::after(&plan, &ChangeSet::complete());
+    let check = FlowCheck::after(&plan, &ChangeSet::complete());
     let [lost, kept] = [("10.96.0.11:53", "10.244.0.1:5353"), ("10.96.0.10:53", "10.244.0.2:5353")];
     assert!(!check.is_stale(&flow(lost.0, lost.1)), "not ours any more");
-    check.make_up_for(failed);
+    failed.merge(check);
 
-    assert!(check.is_stale(&flow(lost.0, lost.1)));
-    assert!(check.is_stale(&flow("192.0.2.1:30054", lost.1)));
-    assert!(!check.is_stale(&flow("192.0.2.1:30054", "172.17.0.2:99")), "somebody else's");
-    assert!(!check.is_stale(&flow(kept.0, kept.1)));
+    let foreign = flow("192.0.2.1:30054", "172.17.0.2:99");
+    assert!(failed.is_stale(&flow(lost.0, lost.1)));
+    assert!(failed.is_stale(&flow("192.0.2.1:30054", lost.1)));
+    assert!(!failed.is_stale(&foreign), "somebody else's");
+    assert!(!failed.is_stale(&flow(kept.0, kept.1)));
+
+    failed.forget_endpoints();
+    assert!(failed.is_stale(&foreign), "as when everything is compared");
 }
 
 #[test]
@@ -152,13 +156,12 @@ fn an_address_that_failed_checks_were_about_and_that_is_served_again_is_judged_b
     let mut plan = plan();
     let mut changes = ChangeSet::default();
     changes.record(&name("first"), Some(service_port("10.244.0.1:5353")), None);
-    let first = FlowCheck::after(&plan, &changes);
+    let mut check = FlowCheck::after(&plan, &changes);
     plan.service_ports.insert(name("second"), service_port("10.244.0.2:5353"));
     let mut changes = ChangeSet::default();
     changes.record(&name("second"), None, plan.service_ports.get(&name("second")));
 
-    let mut check = FlowCheck::after(&plan, &changes);
-    check.make_up_for(first);
+    check.merge(FlowCheck::after(&plan, &changes));
 
     for destination in ["10.96.0.10:53", "192.0.2.1:30053"] {
         assert!(check.is_stale(&flow(destination, "10.244.0.1:5353")), "{destination}");

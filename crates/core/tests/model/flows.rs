@@ -6,9 +6,10 @@ use std::net::{IpAddr, SocketAddr};
 use portolan_core::address::{IpFamily, Protocol};
 use portolan_core::changes::ChangeSet;
 use portolan_core::event::{Change, Event};
-use portolan_core::flows::{Flow, FlowCheck};
+use portolan_core::flows::{Flow, FlowCheck, StaleFlow};
 use portolan_core::plan::{Endpoint, NodePlan, ServicePort};
-use portolan_testkit::objects::ip;
+use portolan_core::{NodeConfig, State};
+use portolan_testkit::objects::{empty_lists, ip, service, slice};
 use portolan_testkit::world;
 use proptest::prelude::*;
 
@@ -16,6 +17,34 @@ use proptest::prelude::*;
 pub(crate) fn steps() -> impl Strategy<Value = Vec<(Event, bool)>> {
     let event = world::event().prop_map(only_udp);
     proptest::collection::vec((event, prop::bool::weighted(0.6)), 1..40)
+}
+
+/// What happens while searches for stale flows take their time.
+#[derive(Debug, Clone)]
+pub(crate) enum Step {
+    Event(Box<Event>),
+    /// The plan comes into force.
+    Apply,
+    /// Applying it fails, so that nothing is known of the kernel.
+    Fail,
+    /// A search begins if it may.
+    Search,
+    /// The kernel shows the search what there is.
+    List,
+    /// So many of the flows found are judged again and removed.
+    Remove(usize),
+}
+
+pub(crate) fn slow_steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        6 => world::event().prop_map(|event| Step::Event(Box::new(only_udp(event)))),
+        5 => Just(Step::Apply),
+        1 => Just(Step::Fail),
+        3 => Just(Step::Search),
+        3 => Just(Step::List),
+        4 => (1_usize..20).prop_map(Step::Remove),
+    ];
+    proptest::collection::vec(step, 1..80)
 }
 
 fn only_udp(mut event: Event) -> Event {
@@ -68,9 +97,131 @@ impl Tracked {
                     .is_some_and(|port| endpoints(port, flow.destination).is_empty());
             assert!(is_harmless, "{flow:?} contradicts the plan and was left");
         }
+        assert_nobodys_are_untouched(plan, &self.0);
         self.0.extend(fresh);
         self.0.extend(untouched(plan));
     }
+}
+
+/// A translated flow was ours, and went with the Service that had its address.
+fn assert_nobodys_are_untouched(plan: &NodePlan, flows: &HashSet<Flow>) {
+    for flow in flows.iter().filter(|flow| owner(plan, flow.destination).is_none()) {
+        assert_eq!(
+            flow.reply_source, flow.destination,
+            "{flow:?} was left though no Service has its address"
+        );
+    }
+}
+
+/// The flows of one family, and a cleaner that takes its time, in the way of the sync loop.
+#[derive(Debug, Default)]
+pub(crate) struct Cleaned {
+    tracked: HashSet<Flow>,
+    asked: FlowCheck,
+    searching: Option<FlowCheck>,
+    found: Vec<StaleFlow>,
+}
+
+impl Cleaned {
+    pub(crate) fn take(&mut self, step: &Step, state: &mut State, family: IpFamily) {
+        let is_programmed = state.changes(family).is_empty();
+        match step {
+            Step::Event(_) => {}
+            Step::Apply => {
+                self.asked.merge(FlowCheck::after(state.plan(family), state.changes(family)));
+                state.committed(family);
+                self.tracked.extend(allowed(state.plan(family)));
+                self.tracked.extend(untouched(state.plan(family)));
+            }
+            Step::Fail => state.forget_applied(family),
+            Step::Search if is_programmed && self.is_idle() => {
+                let mut check = std::mem::take(&mut self.asked);
+                check.renew(state, family);
+                self.searching = Some(check);
+            }
+            Step::Search => {}
+            Step::List => {
+                let Some(check) = self.searching.take() else { return };
+                for flow in self.tracked.iter().filter(|flow| check.is_stale(flow)) {
+                    let is_by_node_port = check.is_by_node_port(flow);
+                    self.found.push(StaleFlow { flow: *flow, is_by_node_port, handle: Box::default() });
+                }
+            }
+            Step::Remove(count) if is_programmed => self.remove(*count, state, family),
+            Step::Remove(_) => {}
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.searching.is_none() && self.found.is_empty()
+    }
+
+    fn remove(&mut self, count: usize, state: &State, family: IpFamily) {
+        let rest = self.found.len().saturating_sub(count);
+        for stale in self.found.split_off(rest) {
+            if !stale.is_wanted(state, family) {
+                let is_new = allowed(state.plan(family)).any(|flow| flow == stale.flow);
+                assert!(!is_new, "{:?} follows the plan", stale.flow);
+                self.tracked.remove(&stale.flow);
+            }
+        }
+    }
+
+    /// What must hold once the plan is programmed and the last search is over.
+    pub(crate) fn settle(&mut self, state: &mut State, family: IpFamily) {
+        self.take(&Step::Apply, state, family);
+        for _ in 0..2 {
+            for step in [Step::List, Step::Remove(usize::MAX), Step::Search] {
+                self.take(&step, state, family);
+            }
+        }
+        let plan = state.plan(family);
+        assert_nobodys_are_untouched(plan, &self.tracked);
+        let complete = FlowCheck::after(plan, &ChangeSet::complete());
+        for flow in self.tracked.iter().filter(|flow| complete.is_stale(flow)) {
+            let is_untouched = flow.reply_source == flow.destination;
+            let is_served = owner(plan, flow.destination)
+                .is_some_and(|port| !endpoints(port, flow.destination).is_empty());
+            assert!(is_untouched && !is_served, "{flow:?} contradicts the plan and was left");
+        }
+        for flow in allowed(plan) {
+            assert!(self.tracked.contains(&flow), "{flow:?} follows the plan and was removed");
+        }
+    }
+}
+
+/// Plays steps of one family that come into force one by one, and none of which leaves a stale flow.
+fn follow(steps: impl IntoIterator<Item = Vec<Event>>) {
+    let mut state = State::new(NodeConfig::new("n1"));
+    empty_lists().into_iter().for_each(|event| state.handle(event));
+    let mut tracked = Tracked::default();
+    for events in steps {
+        events.into_iter().for_each(|event| state.handle(event));
+        state.prepare();
+        tracked.follow(state.plan(IpFamily::V6), state.changes(IpFamily::V6));
+        state.committed(IpFamily::V6);
+    }
+}
+
+#[test]
+fn a_cluster_ip_that_lost_its_local_endpoint_to_another_node_takes_no_flow_to_its_next_owner() {
+    let pod = |node| {
+        let slice = slice("default/a-1", "a").port("", Protocol::Udp, 8080).family(IpFamily::V6);
+        slice.on(node, "fd00:10:244::6").applied()
+    };
+    let old = service("default/a", "fd00:10:96::1").port("", Protocol::Udp, 82);
+    let old = old.load_balancer_ip("2001:db8:113::1").internal_local().applied();
+    let new = service("default/b", "fd00:10:96::1").port("", Protocol::Udp, 82).created(0).applied();
+    follow([vec![pod("n1"), old], vec![pod("n2")], vec![new]]);
+}
+
+#[test]
+fn a_cluster_ip_that_became_local_without_local_endpoints_takes_no_flow_to_its_next_owner() {
+    let slice = slice("shop/c-1", "c").port("", Protocol::Udp, 8080).family(IpFamily::V6);
+    let pod = slice.on("n2", "fd00:10:244::1").applied();
+    let old = || service("shop/c", "fd00:10:96::4").port("", Protocol::Udp, 81);
+    let new = service("default/a", "fd00:10:96::4").port("", Protocol::Udp, 81).applied();
+    follow([vec![pod, old().applied()], vec![old().node_port(30080).internal_local().applied()], vec![new]]);
 }
 
 /// Whether a cleaner that looks only at the destinations named would meet the flow.

@@ -60,6 +60,22 @@ fn changes_stay_until_their_family_is_committed() {
     assert!(state.changes(V6).is_complete());
 }
 
+/// The flows that it brought about are still there.
+#[test]
+fn what_was_applied_and_goes_while_nothing_is_known_of_the_kernel_stays_listed() {
+    let web = |name: &str| service(&format!("ns/{name}"), "10.96.0.1").port("", Tcp, 80);
+    let mut state = state_of([web("applied").applied()]);
+    assert_eq!(changed(&state, V4), [""; 0], "a first plan lists nothing");
+    commit(&mut state);
+    happen(&mut state, [service("ns/failed", "10.96.0.2").port("", Tcp, 80).applied()]);
+    state.forget_applied(V4);
+    happen(&mut state, [deleted_service("ns/applied"), deleted_service("ns/failed")]);
+    assert!(state.changes(V4).is_complete());
+    assert_eq!(changed(&state, V4), ["ns/applied tcp", "ns/failed tcp"], "it may have been written in part");
+    commit(&mut state);
+    assert!(state.changes(V4).is_empty());
+}
+
 #[test]
 fn nothing_is_ready_before_all_lists_have_come() {
     let mut state = State::new(NodeConfig::new("n1"));

@@ -11,8 +11,9 @@ use portolan_nft::{
     Selector, Set, SetTimeout, Statement, Table, TableDump, TableId, Tables, Transaction, Verdict,
 };
 use portolan_testkit::netns::isolated;
+use portolan_testkit::random;
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestRunner};
+use proptest::test_runner::TestRunner;
 
 use crate::layout::sorted;
 
@@ -232,8 +233,7 @@ fn check(transactions: &[Vec<Step>]) -> Result<(), TestCaseError> {
 #[test]
 fn the_fake_refuses_and_does_what_the_kernel_refuses_and_does() {
     isolated(|| {
-        let config = Config { cases: 40, failure_persistence: None, ..Config::default() };
-        let mut runner = TestRunner::new(config);
+        let mut runner = TestRunner::new(random::cases(40));
         if let Err(reason) = runner.run(&steps(), |transactions| check(&transactions)) {
             panic!("{reason}");
         }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use portolan_core::IpFamily::{V4, V6};
 use portolan_core::backend::Retry;
 use portolan_core::event::{Change, Event};
-use portolan_core::flows::FlowError;
+use portolan_core::flows::{Flow, FlowError, StaleFlow};
 use portolan_core::{FlowCheck, FlowCleaner, IpFamily, PerFamily, Protocol};
 use portolan_testkit::objects::{empty_lists, service, service_cidr, slice};
 use tokio::time::Instant;
@@ -35,8 +35,12 @@ const LASTING: u16 = 7;
 #[derive(Default)]
 struct Script {
     searches: Vec<Search>,
-    /// Used up one by one; after that nothing is found.
-    results: VecDeque<Result<usize, &'static str>>,
+    /// What searches find, used up one by one; after that nothing.
+    results: VecDeque<Result<Vec<Flow>, &'static str>>,
+    /// The same of removals; after that they succeed.
+    removals: VecDeque<Result<(), &'static str>>,
+    /// The flows of each call that removed some.
+    removed: Vec<Vec<Flow>>,
     /// Keeps the next search waiting until its sender is gone.
     gate: Option<Receiver<()>>,
 }
@@ -48,22 +52,45 @@ struct Scripted {
 }
 
 impl FlowCleaner for Scripted {
-    fn remove_stale(&mut self, _: IpFamily, check: &FlowCheck) -> Result<usize, FlowError> {
+    fn find_stale(&mut self, _: IpFamily, check: &FlowCheck) -> Result<Vec<StaleFlow>, FlowError> {
         let (gate, result) = {
             let mut script = self.script.lock().unwrap();
             let mut ports: Vec<_> = check.destinations().map(|destination| destination.port).collect();
             ports.sort_unstable();
             script.searches.push(Search { at: self.start.elapsed().as_millis(), ports });
-            (script.gate.take(), script.results.pop_front().unwrap_or(Ok(0)))
+            (script.gate.take(), script.results.pop_front().unwrap_or(Ok(Vec::new())))
         };
         if let Some(gate) = gate {
             let _ = gate.recv();
         }
-        result.map_err(|action| FlowError {
-            action: action.into(),
-            source: Box::new(io::Error::other("not permitted")),
-        })
+        let stale = |flow| StaleFlow { flow, is_by_node_port: false, handle: Box::default() };
+        result.map(|flows| flows.into_iter().map(stale).collect()).map_err(failure)
     }
+
+    fn remove(&mut self, _: IpFamily, flows: &[StaleFlow]) -> Result<usize, FlowError> {
+        let mut script = self.script.lock().unwrap();
+        script.removals.pop_front().unwrap_or(Ok(())).map_err(failure)?;
+        if !flows.is_empty() {
+            script.removed.push(flows.iter().map(|stale| stale.flow).collect());
+        }
+        Ok(flows.len())
+    }
+}
+
+fn failure(action: &str) -> FlowError {
+    FlowError { action: action.into(), source: Box::new(io::Error::other("not permitted")) }
+}
+
+/// A flow to a VIP that leads to a pod.
+fn flow(vip: &str, pod: &str) -> Flow {
+    let source = "198.51.100.1:40000".parse().unwrap();
+    let [destination, reply_source] = [vip, pod].map(|end| end.parse().unwrap());
+    Flow { source, destination, reply_source, reply_destination: source }
+}
+
+/// So many flows to what no Service has.
+fn flows(count: usize) -> Vec<Flow> {
+    vec![flow("10.96.9.9:9", "10.244.9.9:9"); count]
 }
 
 impl Scripted {
@@ -72,7 +99,16 @@ impl Scripted {
     }
 
     fn script(&self, results: impl IntoIterator<Item = Result<usize, &'static str>>) {
-        self.script.lock().unwrap().results.extend(results);
+        self.script.lock().unwrap().results.extend(results.into_iter().map(|result| result.map(flows)));
+    }
+
+    /// What the next search finds.
+    fn find(&self, flows: impl IntoIterator<Item = Flow>) {
+        self.script.lock().unwrap().results.push_back(Ok(flows.into_iter().collect()));
+    }
+
+    fn removed(&self) -> Vec<Flow> {
+        std::mem::take(&mut self.script.lock().unwrap().removed).concat()
     }
 
     /// Holds the next search until the sender is dropped.
@@ -185,14 +221,13 @@ async fn every_complete_comparison_ends_with_a_look_at_all_flows() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failed_search_is_repeated_for_all_flows_with_growing_pauses_until_it_succeeds() {
+async fn a_failed_search_is_repeated_with_growing_pauses_until_it_succeeds() {
     let (mut rig, cleaners) = ready().await;
     cleaners.v4.script([Err("list flows"); 10]);
     rig.send(udp("dns", 53, 7)).await;
     rig.pass(secs(600)).await;
     let searches = cleaners.v4.searches();
-    assert_eq!(searches[0].ports, [53]);
-    assert!(searches[1..].iter().all(|search| search.ports == [LASTING, 53]), "{searches:?}");
+    assert!(searches.iter().all(|search| search.ports == [53]), "{searches:?}");
     let waits: Vec<_> = searches.windows(2).map(|pair| pair[1].at - pair[0].at).collect();
     assert_eq!(waits, [100, 200, 400, 800, 1_600, 3_200, 6_400, 12_800, 25_600, 30_000]);
     assert_eq!(rig.times(V4), [0], "the rules were written once");
@@ -200,7 +235,7 @@ async fn a_failed_search_is_repeated_for_all_flows_with_growing_pauses_until_it_
     cleaners.v4.script([Err("list flows")]);
     rig.send(udp("dns", 54, 7)).await;
     rig.pass(secs(1)).await;
-    assert_eq!(cleaners.v4.searches(), [only_ports(600_000, &[53, 54]), everything(600_100, &[53, 54])]);
+    assert_eq!(cleaners.v4.searches(), [only_ports(600_000, &[53, 54]), only_ports(600_100, &[53, 54])]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -217,7 +252,7 @@ async fn changes_do_not_hasten_the_repetition_of_a_failed_search() {
     assert_eq!(cleaners.v4.searches(), [], "the seventh search is due at 6.3 s");
     rig.pass(secs(5)).await;
     // The address that the Service has, and the ten that it had before.
-    assert_eq!(cleaners.v4.searches(), [everything(6_300, &[53; 11])]);
+    assert_eq!(cleaners.v4.searches(), [only_ports(6_300, &[53; 11])]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -231,11 +266,9 @@ async fn a_failed_search_is_not_repeated_while_the_rules_do_not_follow() {
     rig.send([v4("web", 1)]).await;
     rig.pass(secs(60)).await;
     assert_eq!(rig.times(V4), [0, 50, 150, 350, 750, 1_550]);
-    assert_eq!(cleaners.v4.searches(), [everything(1_550, &[53])]);
+    assert_eq!(cleaners.v4.searches(), [only_ports(1_550, &[53])]);
 }
 
-/// A search for everything asks for what is served. These addresses are not, and their flows stay
-/// unless somebody remembers them.
 #[tokio::test(start_paused = true)]
 async fn what_a_failed_search_was_for_is_searched_for_again_after_its_service_is_gone() {
     let (mut rig, cleaners) = ready().await;
@@ -249,7 +282,7 @@ async fn what_a_failed_search_was_for_is_searched_for_again_after_its_service_is
     rig.pass(secs(60)).await;
     assert_eq!(
         cleaners.v4.searches(),
-        [only_ports(1_000, &[53]), everything(1_100, &[53, 123]), everything(1_300, &[53, 123])]
+        [only_ports(1_000, &[53]), only_ports(1_100, &[53, 123]), only_ports(1_300, &[53, 123])]
     );
 }
 
@@ -275,47 +308,155 @@ async fn what_was_to_be_searched_for_survives_that_everything_is_compared() {
     assert_eq!(searches[0].ports, [LASTING, 53], "the hourly comparison went in between");
 }
 
+/// A complete comparison asks for what is served. This address is not any more, nor in any change set.
 #[tokio::test(start_paused = true)]
-async fn a_long_search_holds_up_neither_the_other_family_nor_tcp_but_udp_of_its_own() {
+async fn a_service_that_goes_after_a_failed_apply_is_searched_for() {
     let (mut rig, cleaners) = ready().await;
-    let gate = cleaners.v4.hold();
     rig.send(udp("dns", 53, 7)).await;
-    until(|| cleaners.v4.searches().len() == 1).await;
-    assert_eq!(rig.calls(V4).len(), 1);
-
+    rig.pass(secs(1)).await;
+    cleaners.v4.searches();
+    rig.script(V4, [Outcome::bad(Retry::CompareAll)]);
     rig.send([v4("web", 1)]).await;
-    until(|| rig.calls(V4).len() == 1).await;
-    rig.send(udp_at("dns6", "fd00::9", 53, "fd01::9")).await;
-    until(|| cleaners.v6.searches().len() == 1).await;
+    rig.pass(millis(50)).await;
+    rig.send([gone("dns")]).await;
+    rig.pass(secs(10)).await;
+    assert_eq!(cleaners.v4.searches(), [everything(1_100, &[53])]);
+}
 
-    rig.send(udp("ntp", 123, 8)).await;
-    let began = std::time::Instant::now();
-    until(|| began.elapsed() > millis(20)).await;
-    assert_eq!(rig.times(V4), [], "its flows could be taken for stale");
-    drop(gate);
-    rig.pass(millis(1)).await;
-    assert_eq!(rig.times(V4).len(), 1);
-    assert_eq!(cleaners.v4.searches()[0].ports, [123]);
+/// Begins a search that does not end before its sender is dropped.
+async fn searching(rig: &mut Rig, cleaner: &Scripted) -> Sender<()> {
+    let gate = cleaner.hold();
+    rig.send(udp("dns", 53, 7)).await;
+    until(|| cleaner.searches().len() == 1).await;
+    assert_eq!(rig.calls(V4).len(), 1);
+    gate
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_calls_for_a_search_of_everything_waits_for_the_one_that_is_going_on() {
+async fn applies_do_not_wait_for_a_search() {
     let (mut rig, cleaners) = ready().await;
-    let gate = cleaners.v4.hold();
-    rig.send(udp("dns", 53, 7)).await;
-    until(|| cleaners.v4.searches().len() == 1).await;
-    rig.calls(V4);
-    // The kernel turns down a Service of TCP, which has nothing to do with flows.
+    let gate = searching(&mut rig, &cleaners.v4).await;
+
+    rig.send([v4("web", 1)]).await;
+    until(|| rig.calls(V4).len() == 1).await;
+    rig.send(udp("ntp", 123, 8)).await;
+    until(|| rig.calls(V4).len() == 1).await;
+    rig.send(udp("ntp", 123, 9)).await;
+    until(|| rig.calls(V4).len() == 1).await;
+    rig.send([gone("dns")]).await;
+    until(|| rig.calls(V4).len() == 1).await;
+    rig.send(udp_at("dns6", "fd00::9", 53, "fd01::9")).await;
+    until(|| cleaners.v6.searches().len() == 1).await;
+    assert_eq!((rig.now(), cleaners.v4.searches()), (0, vec![]));
+
+    drop(gate);
+    until(|| cleaners.v4.searches() == [only_ports(0, &[53, 123, 123])]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_retry_of_a_failed_apply_does_not_wait_for_a_search() {
+    let (mut rig, cleaners) = ready().await;
+    let gate = searching(&mut rig, &cleaners.v4).await;
     rig.script(V4, [Outcome::bad(Retry::CompareAll)]);
     rig.send([v4("web", 1)]).await;
     until(|| rig.calls(V4).len() == 1).await;
-    tokio::time::advance(secs(10)).await;
-    let began = std::time::Instant::now();
-    until(|| began.elapsed() > millis(20)).await;
-    assert_eq!(rig.times(V4), []);
+    tokio::time::advance(millis(100)).await;
+    until(|| rig.calls(V4) == [Call { at: 100, changes: Changes::All(3) }]).await;
     drop(gate);
-    until(|| cleaners.v4.searches() == [everything(10_000, &[53])]).await;
-    assert_eq!(rig.times(V4), [10_000]);
+    until(|| cleaners.v4.searches() == [everything(100, &[53])]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_hourly_comparison_does_not_wait_for_a_search() {
+    let (mut rig, cleaners) = ready().await;
+    let gate = searching(&mut rig, &cleaners.v4).await;
+    tokio::time::advance(secs(3_601)).await;
+    until(|| rig.calls(V4) == [Call { at: 3_601_000, changes: Changes::All(2) }]).await;
+    drop(gate);
+    until(|| cleaners.v4.searches() == [everything(3_601_000, &[53])]).await;
+}
+
+/// Before the gate opens a pod returns, another takes the place of a third, and a Service goes.
+#[tokio::test(start_paused = true)]
+async fn a_flow_is_judged_by_the_plan_at_the_time_of_its_removal() {
+    let (mut rig, cleaners) = ready().await;
+    let [back, other, gone_for_good] = [
+        ("10.96.1.7:53", "10.244.0.7:8053"),
+        ("10.96.1.7:53", "10.244.0.8:8053"),
+        ("10.96.1.9:5", "10.244.0.9:8053"),
+    ]
+    .map(|(vip, pod)| flow(vip, pod));
+    cleaners.v4.find([back, other, gone_for_good]);
+    let gate = cleaners.v4.hold();
+    // The Service comes without a pod of its own.
+    let [vip, pod] = udp("dns", 53, 7);
+    rig.send([vip]).await;
+    rig.send(udp("ntp", 5, 9)).await;
+    until(|| cleaners.v4.searches().len() == 1).await;
+    rig.send([pod, gone("ntp")]).await;
+    until(|| rig.calls(V4).iter().any(|call| call.changes == only(&["dns", "ntp"]))).await;
+    assert_eq!(cleaners.v4.removed(), []);
+    drop(gate);
+    until(|| cleaners.v4.searches().len() == 1).await;
+    assert_eq!(cleaners.v4.removed(), [other, gone_for_good]);
+}
+
+/// What wants a flow again waits for its retry, and may be taken back before that.
+#[tokio::test(start_paused = true)]
+async fn nothing_is_removed_while_a_plan_is_not_programmed() {
+    for is_taken_back in [true, false] {
+        let (mut rig, cleaners) = ready().await;
+        let [vip, pod] = udp("dns", 53, 7);
+        let [wanted, stale] = [("10.96.1.7:53", "10.244.0.7:8053"), ("10.96.1.7:53", "10.244.0.9:8053")]
+            .map(|(vip, pod)| flow(vip, pod));
+        cleaners.v4.find([wanted, stale]);
+        let gate = cleaners.v4.hold();
+        rig.send(udp_at("dns", "10.96.1.7", 53, "10.244.0.8")).await;
+        until(|| cleaners.v4.searches().len() == 1).await;
+        rig.calls(V4);
+        rig.script(V4, [Outcome::bad(Retry::SameChanges)]);
+        rig.send([vip, pod]).await;
+        until(|| rig.calls(V4).len() == 1).await;
+        drop(gate);
+        rig.pass(millis(50)).await;
+        assert_eq!(cleaners.v4.removed(), []);
+        if is_taken_back {
+            let slice = portolan_testkit::objects::object_name("ns/dns-10.244.0.7");
+            rig.send([Event::EndpointSlice(Change::Deleted(slice))]).await;
+        }
+        rig.pass(secs(1)).await;
+        assert_eq!(rig.times(V4), [100]);
+        assert_eq!(cleaners.v4.removed(), if is_taken_back { vec![wanted, stale] } else { vec![stale] });
+    }
+}
+
+/// Flows are removed on the thread that applies, so it must not be all of them at once.
+#[tokio::test(start_paused = true)]
+async fn many_flows_are_removed_in_parts_between_which_changes_are_applied() {
+    let (mut rig, cleaners) = ready().await;
+    cleaners.v4.find(flows(1_000));
+    rig.send(udp("dns", 53, 7)).await;
+    rig.pass(secs(1)).await;
+    let parts: Vec<_> = std::mem::take(&mut cleaners.v4.script.lock().unwrap().removed);
+    assert_eq!(parts.concat().len(), 1_000);
+    assert!(parts.iter().all(|part| part.len() <= 128));
+    assert_eq!(rig.notes.take().last().map(String::as_str), Some("flows IPv4 Ok(1000)"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_removal_is_made_up_for_by_another_search() {
+    let (mut rig, cleaners) = ready().await;
+    cleaners.v4.find(flows(300));
+    cleaners.v4.find(flows(172));
+    cleaners.v4.script.lock().unwrap().removals.extend([Ok(()), Err("remove flows")]);
+    rig.send(udp("dns", 53, 7)).await;
+    rig.pass(secs(1)).await;
+    assert_eq!(cleaners.v4.searches(), [only_ports(0, &[53]), only_ports(100, &[53])]);
+    assert_eq!(cleaners.v4.removed().len(), 300);
+    let notes = rig.notes.take();
+    let told: Vec<_> = notes.iter().filter(|note| note.starts_with("flows")).collect();
+    assert_eq!(told.len(), 2, "{notes:?}");
+    assert_eq!(told[1], "flows IPv4 Ok(172)");
 }
 
 /// Flows to addresses that are none of our Services' may be another proxy's.
@@ -326,21 +467,6 @@ async fn more_addresses_for_services_start_no_search() {
     rig.pass(secs(60)).await;
     assert_eq!((rig.times(V4).len(), rig.times(V6).len()), (1, 1));
     assert_eq!((cleaners.v4.searches(), cleaners.v6.searches()), (vec![], vec![]));
-}
-
-#[tokio::test(start_paused = true)]
-async fn the_hourly_comparison_waits_for_a_search_that_is_going_on() {
-    let (mut rig, cleaners) = ready().await;
-    let gate = cleaners.v4.hold();
-    rig.send(udp("dns", 53, 7)).await;
-    until(|| cleaners.v4.searches().len() == 1).await;
-    rig.calls(V4);
-    tokio::time::advance(secs(3_601)).await;
-    until(|| !rig.calls(V6).is_empty()).await;
-    assert_eq!(rig.times(V4), []);
-    drop(gate);
-    until(|| cleaners.v4.searches().len() == 1).await;
-    assert_eq!(rig.calls(V4), [Call { at: 3_601_000, changes: Changes::All(2) }]);
 }
 
 #[tokio::test(start_paused = true)]

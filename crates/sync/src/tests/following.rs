@@ -12,6 +12,7 @@ use portolan_core::plan::{NodeSettings, ServicePort};
 use portolan_core::{
     ApplyReport, BackendError, ChangeSet, IpFamily, NodePlan, PerFamily, ProxyBackend, ProxyMode, State,
 };
+use portolan_testkit::random;
 use portolan_testkit::world::{self, World};
 use proptest::prelude::*;
 use tokio::sync::mpsc;
@@ -127,7 +128,7 @@ async fn play(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(random::cases(200))]
 
     #[test]
     fn whatever_fails_the_kernel_ends_up_with_the_plan_made_from_what_is_left(

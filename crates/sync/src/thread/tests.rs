@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use portolan_core::event::Change;
-use portolan_core::flows::FlowError;
+use portolan_core::flows::{FlowError, StaleFlow};
 use portolan_core::{
     ApplyReport, ChangeSet, FlowCheck, FlowCleaner, IpFamily, NodeConfig, NodePlan, Protocol, ProxyBackend,
     ProxyMode, State,
@@ -101,10 +101,14 @@ struct Cleaner {
 }
 
 impl FlowCleaner for Cleaner {
-    fn remove_stale(&mut self, _: IpFamily, _: &FlowCheck) -> Result<usize, FlowError> {
+    fn find_stale(&mut self, _: IpFamily, _: &FlowCheck) -> Result<Vec<StaleFlow>, FlowError> {
         self.began.blocking_send(std::thread::current().name().map(str::to_owned)).unwrap();
         // No sender is left when the test is over or wants a panic.
-        self.proceed.recv().map(|()| 0).map_err(|error| panic!("no {error}"))
+        self.proceed.recv().map(|()| Vec::new()).map_err(|error| panic!("no {error}"))
+    }
+
+    fn remove(&mut self, _: IpFamily, flows: &[StaleFlow]) -> Result<usize, FlowError> {
+        Ok(flows.len())
     }
 }
 

@@ -9,6 +9,7 @@ use proptest::test_runner::{Config, TestRunner};
 
 use super::{Candidate, Node};
 use crate::netns::{Namespace, Program};
+use crate::random;
 use crate::world::{self, World};
 
 #[derive(Debug, Clone)]
@@ -35,7 +36,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 /// # Panics
 /// Something does not hold; the smallest steps to it are printed.
 pub(super) fn check<C: Candidate>(start: fn(&str) -> C, cases: u32) {
-    let config = Config { cases, failure_persistence: None, max_shrink_iters: 40, ..Config::default() };
+    let config = Config { max_shrink_iters: 40, ..random::cases(cases) };
     // What a case that failed has left is not met by those that look for a smaller one.
     let case = Cell::new(0);
     let outcome = TestRunner::new(config).run(&steps(), |steps| {

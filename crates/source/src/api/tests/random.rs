@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use portolan_testkit::api_server::{Refusal, StreamedLists};
+use portolan_testkit::random;
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::Config;
@@ -146,7 +147,7 @@ async fn agree_after(steps: Vec<Step>) {
 }
 
 proptest! {
-    #![proptest_config(Config { cases: 48, max_shrink_iters: 200, ..Config::default() })]
+    #![proptest_config(Config { max_shrink_iters: 200, ..random::cases(48) })]
 
     #[test]
     fn downstream_agrees_with_the_server_after_any_changes_and_faults(
