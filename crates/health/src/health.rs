@@ -40,6 +40,18 @@ impl Health {
         state.updated(family, now);
     }
 
+    /// See [`HealthState::failed`].
+    pub fn failed(&self, family: IpFamily) {
+        let (mut state, now) = self.lock();
+        state.failed(family, now);
+    }
+
+    /// See [`HealthState::removed`].
+    pub fn removed(&self, family: IpFamily) {
+        let (mut state, now) = self.lock();
+        state.removed(family, now);
+    }
+
     /// See [`HealthState::set_node`].
     pub fn set_node(&self, node: NodeEligibility) {
         self.lock().0.set_node(node);
@@ -54,6 +66,11 @@ impl Health {
     pub fn is_healthy(&self) -> bool {
         let (state, now) = self.lock();
         state.is_healthy(now)
+    }
+
+    /// See [`HealthState::is_programmed`].
+    pub fn is_programmed(&self, family: IpFamily) -> bool {
+        self.lock().0.is_programmed(family)
     }
 
     /// See [`HealthState::lag`].

@@ -1,4 +1,4 @@
-//! The health server (kube-proxy's port 10256): `/healthz` and `/livez`, nothing else.
+//! The health server (kube-proxy's port 10256): its `/healthz` and `/livez`, and our `/readyz`.
 
 use std::sync::Arc;
 
@@ -26,6 +26,7 @@ pub fn router(health: Health, answered: Answered) -> Router {
     Router::new()
         .route("/healthz", any(async |State(probes): State<Probes>| probes.answer(Probe::Healthz)))
         .route("/livez", any(async |State(probes): State<Probes>| probes.answer(Probe::Livez)))
+        .route("/readyz", any(async |State(probes): State<Probes>| probes.answer(Probe::Readyz)))
         .fallback(not_found)
         .with_state(Probes { health, answered })
 }

@@ -16,6 +16,8 @@ pub enum Probe {
     Healthz,
     /// `/livez`: does the proxy work, or should it be restarted?
     Livez,
+    /// `/readyz`: does the proxy do its work on this node, so that a rollout may go on?
+    Readyz,
 }
 
 /// One answer.
@@ -48,6 +50,9 @@ struct Body {
 struct FamilyBody {
     last_updated: String,
     healthy: bool,
+    /// Only on `/readyz`: why not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
 }
 
 impl HealthState {
@@ -55,35 +60,58 @@ impl HealthState {
     /// [`Probe::Healthz`] tells. It says nothing of the node itself.
     pub fn is_healthy(&self, now: Moment) -> bool {
         let mut families = self.families(now).peekable();
-        families.peek().is_some() && families.all(|(_, family)| family.synced && !family.late)
+        families.peek().is_some() && families.all(|(_, family)| family.is_healthy())
     }
 
     /// The answer to `probe` at this moment.
     pub fn report(&self, probe: Probe, now: Moment) -> Report {
-        let healthy_in = |family: &FamilyStatus| !family.late && (probe == Probe::Livez || family.synced);
         let families: Vec<_> = self.families(now).collect();
         let healthy = match probe {
-            Probe::Healthz => self.is_healthy(now),
-            Probe::Livez => families.iter().all(|(_, family)| !family.late),
+            Probe::Healthz | Probe::Readyz => self.is_healthy(now),
+            Probe::Livez => families.iter().all(|(_, family)| !family.is_late),
         };
-        let eligible = self.node() == NodeEligibility::Eligible;
-        let ok = healthy && (eligible || probe == Probe::Livez);
-        let last = families.iter().map(|(_, family)| family.last_updated.wall).max();
-        let status = families.iter().map(|(family, status)| {
-            let body =
-                FamilyBody { last_updated: rfc3339(status.last_updated.wall), healthy: healthy_in(status) };
-            (family.to_string(), body)
-        });
+        let eligible = (probe == Probe::Healthz).then_some(self.node() == NodeEligibility::Eligible);
+        let ok = healthy && eligible != Some(false);
+        let last = families.iter().filter_map(|(_, family)| family.programmed).map(|last| last.wall).max();
+        let status = families.iter().map(|(family, status)| (family.to_string(), status.body(probe)));
         let body = Body {
             // Clients from before the field below existed take this for the current time.
             last_updated: if ok { rfc3339(now.wall) } else { last.map_or(NEVER.into(), rfc3339) },
             current_time: rfc3339(now.wall),
-            node_eligible: (probe == Probe::Healthz).then_some(eligible),
+            node_eligible: eligible,
             healthy,
             status: status.collect(),
         };
         // Strings and booleans always have a JSON form.
         Report { ok, body: serde_json::to_string(&body).unwrap_or_default() }
+    }
+}
+
+impl FamilyStatus {
+    fn is_healthy(&self) -> bool {
+        self.programmed.is_some() && !self.is_late
+    }
+
+    fn body(&self, probe: Probe) -> FamilyBody {
+        FamilyBody {
+            last_updated: self.programmed.map_or(NEVER.into(), |last| rfc3339(last.wall)),
+            healthy: if probe == Probe::Livez { !self.is_late } else { self.is_healthy() },
+            reason: if probe == Probe::Readyz { self.reason() } else { None },
+        }
+    }
+
+    /// Why the family is not healthy. Errors are left to the log: anyone may ask the health server.
+    fn reason(&self) -> Option<String> {
+        let failing = if self.is_failing { "; syncs fail and are retried, see the log" } else { "" };
+        let waited = self.waiting.unwrap_or_default().as_secs();
+        let reason = match (self.programmed, self.waiting) {
+            (Some(_), _) if !self.is_late => return None,
+            (Some(_), _) if self.is_removed => "rules that another process removed are missing".to_owned(),
+            (Some(_), _) => format!("rules are out of date: a change has waited for {waited}s"),
+            (None, Some(_)) => "the initial sync has not completed".to_owned(),
+            (None, None) => "waiting for Services, EndpointSlices and this node's Node object".to_owned(),
+        };
+        Some(reason + failing)
     }
 }
 

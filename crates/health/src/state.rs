@@ -12,10 +12,13 @@ use crate::clock::Moment;
 /// period, counted from the oldest change that waits; a sync of that family clears it,
 /// and a family that does not take part counts for nothing.
 ///
-/// One deviation, on purpose: `/healthz` is 503 until every family has been synced
-/// once. kube-proxy answers 200 from the start of its loop on, before any rule
+/// One deviation, on purpose: `/healthz` is 503 until the initial sync of every family
+/// has completed. kube-proxy answers 200 from the start of its loop on, before any rule
 /// exists, so a load balancer may send connections to a node that still refuses
-/// them. `/livez` is 200 meanwhile: a restart would help nobody.
+/// them. `/livez` is 200 meanwhile: a restart would not help.
+///
+/// `/readyz` is `/healthz` without the node: a node that is about to be deleted still
+/// forwards, and its pod must not hold up a rollout.
 #[derive(Debug, Clone)]
 pub struct HealthState {
     late_after: Duration,
@@ -34,10 +37,15 @@ pub enum NodeEligibility {
 
 #[derive(Debug, Clone, Copy)]
 struct FamilyHealth {
-    last_updated: Moment,
-    synced: bool,
+    started: Instant,
+    /// When the kernel last had all rules of the family; `None` before the initial sync has completed.
+    programmed: Option<Moment>,
+    /// Whether another process has removed the rules since then.
+    is_removed: bool,
     /// Since when the oldest change waits.
     queued: Option<Instant>,
+    /// Whether the last sync failed.
+    is_failing: bool,
 }
 
 impl HealthState {
@@ -57,7 +65,13 @@ impl HealthState {
 
     /// From now on `family` takes part.
     pub fn started(&mut self, family: IpFamily, now: Moment) {
-        self.families[family] = Some(FamilyHealth { last_updated: now, synced: false, queued: None });
+        self.families[family] = Some(FamilyHealth {
+            started: now.monotonic,
+            programmed: None,
+            is_removed: false,
+            queued: None,
+            is_failing: false,
+        });
     }
 
     /// A change of `family` waits to be written.
@@ -67,17 +81,51 @@ impl HealthState {
         }
     }
 
-    /// All changes of `family` so far are in force.
-    pub fn updated(&mut self, family: IpFamily, now: Moment) {
+    /// A sync of `family` failed. What the kernel has may differ from the plan, so something waits from now on
+    /// even if no change does.
+    pub fn failed(&mut self, family: IpFamily, now: Moment) {
+        self.queued(family, now);
         if let Some(health) = &mut self.families[family] {
-            *health = FamilyHealth { last_updated: now, synced: true, queued: None };
+            health.is_failing = true;
         }
     }
 
-    /// How old the oldest change of `family` is that is not in force; zero if all are.
+    /// Another process has removed rules of `family`; they wait to be written again.
+    pub fn removed(&mut self, family: IpFamily, now: Moment) {
+        self.queued(family, now);
+        if let Some(health) = &mut self.families[family] {
+            health.is_removed = true;
+        }
+    }
+
+    /// All changes of `family` so far are programmed.
+    pub fn updated(&mut self, family: IpFamily, now: Moment) {
+        if let Some(health) = &mut self.families[family] {
+            let started = health.started;
+            *health = FamilyHealth {
+                started,
+                programmed: Some(now),
+                is_removed: false,
+                queued: None,
+                is_failing: false,
+            };
+        }
+    }
+
+    /// Whether the kernel has the rules of `family`, perhaps without the latest changes: not before the initial
+    /// sync has completed, and not while rules that another process removed are missing.
+    pub fn is_programmed(&self, family: IpFamily) -> bool {
+        self.families[family].is_some_and(|health| health.programmed.is_some() && !health.is_removed)
+    }
+
+    /// How old the oldest change of `family` is that is not programmed; zero if all are. Before the initial
+    /// sync has completed it is the time since the start: nothing is known of older changes.
     pub fn lag(&self, family: IpFamily, now: Moment) -> Duration {
-        let queued = self.families[family].and_then(|health| health.queued);
-        queued.map_or(Duration::ZERO, |since| now.monotonic.saturating_duration_since(since))
+        let waiting = self.families[family].and_then(|health| match health.programmed {
+            None => Some(health.started),
+            Some(_) => health.queued,
+        });
+        waiting.map_or(Duration::ZERO, |since| now.monotonic.saturating_duration_since(since))
     }
 
     /// What the Node object says.
@@ -90,13 +138,13 @@ impl HealthState {
         self.node
     }
 
-    /// The families that take part, with when each was last in force and whether it is late.
+    /// The families that take part, as they are at this moment.
     pub(crate) fn families(&self, now: Moment) -> impl Iterator<Item = (IpFamily, FamilyStatus)> {
         self.families.iter().filter_map(move |(family, health)| {
-            let health = health.as_ref()?;
-            let waits = |since| now.monotonic.saturating_duration_since(since);
-            let late = health.queued.is_some_and(|since| waits(since) >= self.late_after);
-            Some((family, FamilyStatus { last_updated: health.last_updated, synced: health.synced, late }))
+            let FamilyHealth { programmed, is_removed, queued, is_failing, .. } = (*health)?;
+            let waiting = queued.map(|since| now.monotonic.saturating_duration_since(since));
+            let is_late = waiting.is_some_and(|waiting| waiting >= self.late_after);
+            Some((family, FamilyStatus { programmed, is_removed, waiting, is_late, is_failing }))
         })
     }
 }
@@ -104,12 +152,16 @@ impl HealthState {
 /// One family, seen at one moment.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct FamilyStatus {
-    /// When it was last in force; before that, when it began to take part.
-    pub(crate) last_updated: Moment,
-    /// Whether it has ever been in force.
-    pub(crate) synced: bool,
-    /// Whether a change has waited too long.
-    pub(crate) late: bool,
+    /// When the kernel last had all its rules; `None` before the initial sync has completed.
+    pub(crate) programmed: Option<Moment>,
+    /// Whether another process has removed rules since then.
+    pub(crate) is_removed: bool,
+    /// For how long the oldest change has waited, if one waits.
+    pub(crate) waiting: Option<Duration>,
+    /// Whether that is too long.
+    pub(crate) is_late: bool,
+    /// Whether the last sync failed.
+    pub(crate) is_failing: bool,
 }
 
 #[cfg(test)]

@@ -88,10 +88,25 @@ async fn probes_are_answered_from_health_and_counted() {
     assert_eq!(*counted.lock().unwrap(), [(Probe::Healthz, 503), (Probe::Livez, 200), (Probe::Healthz, 200)]);
 }
 
+/// As the cluster's autoscaler leaves a node: no load balancer's traffic, and no reason to hold up a rollout.
 #[tokio::test]
-async fn the_health_server_knows_two_paths() {
+async fn a_node_that_is_about_to_be_deleted_stays_ready() {
+    let health = health();
+    let router = probes::router(health.clone(), Arc::new(|_, _| ()));
+    health.started(IpFamily::V4);
+    assert_eq!(ask(&router, Method::GET, "/readyz").await.status, 503);
+    health.updated(IpFamily::V4);
+    health.set_node(NodeEligibility::Ineligible);
+    let statuses = [("/healthz", 503), ("/livez", 200), ("/readyz", 200)];
+    for (path, status) in statuses {
+        assert_eq!(ask(&router, Method::GET, path).await.status, status, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn the_health_server_knows_three_paths() {
     let router = probes::router(health(), Arc::new(|_, _| panic!("counted")));
-    for path in ["/", "/healthz/", "/healthz/ping", "/readyz", "/metrics", "/proxyMode"] {
+    for path in ["/", "/healthz/", "/healthz/ping", "/readyz/", "/metrics", "/proxyMode"] {
         let expected = answer(404, "text/plain; charset=utf-8", "404 page not found\n");
         assert_eq!(ask(&router, Method::GET, path).await, expected, "{path}");
     }

@@ -16,6 +16,8 @@ mod dashboard;
 #[cfg(test)]
 mod files;
 #[cfg(test)]
+mod firewall;
+#[cfg(test)]
 mod image;
 #[cfg(test)]
 mod kustomize;
@@ -29,5 +31,7 @@ mod prometheus;
 mod queries;
 #[cfg(test)]
 mod rules;
+#[cfg(test)]
+mod strict;
 #[cfg(test)]
 mod unit;

@@ -3,10 +3,10 @@
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use super::*;
-use crate::report::Probe;
+use crate::report::{Probe, Report};
 
 use IpFamily::{V4, V6};
-use Step::{Eligible, Ineligible, Queued, Started, Updated};
+use Step::{Eligible, Failed, Ineligible, Queued, Removed, Started, Updated};
 
 const SYNC_PERIOD: Duration = Duration::from_secs(30);
 
@@ -15,6 +15,8 @@ enum Step {
     Started(IpFamily),
     Queued(IpFamily),
     Updated(IpFamily),
+    Failed(IpFamily),
+    Removed(IpFamily),
     Eligible,
     Ineligible,
 }
@@ -44,6 +46,8 @@ fn after(steps: &[(f64, Step)]) -> (HealthState, Time) {
             Started(family) => state.started(family, now),
             Queued(family) => state.queued(family, now),
             Updated(family) => state.updated(family, now),
+            Failed(family) => state.failed(family, now),
+            Removed(family) => state.removed(family, now),
             Eligible => state.set_node(NodeEligibility::Eligible),
             Ineligible => state.set_node(NodeEligibility::Ineligible),
         }
@@ -103,6 +107,17 @@ fn probes_follow_syncs_and_the_node() {
             false,
             false,
         ),
+        ("a sync without changes has just failed", then(&[(10.0, Failed(V4))]), 69.9, true, true),
+        (
+            "syncs without changes keep failing",
+            then(&[(10.0, Failed(V4)), (60.0, Failed(V4))]),
+            70.0,
+            false,
+            false,
+        ),
+        ("rules have just been removed", then(&[(10.0, Removed(V4))]), 69.9, true, true),
+        ("removed rules stay missing", then(&[(10.0, Removed(V4)), (60.0, Failed(V4))]), 70.0, false, false),
+        ("removed rules are back", then(&[(10.0, Removed(V4)), (11.0, Updated(V4))]), 71.0, true, true),
     ];
     for (case, steps, second, healthz, livez) in cases {
         let (state, time) = after(&steps);
@@ -164,6 +179,130 @@ fn before_anything_has_started_there_is_no_status() {
         "{\"lastUpdated\":\"0001-01-01T00:00:00Z\",\"currentTime\":\"2023-11-14T22:13:20Z\",\
          \"nodeEligible\":false,\"healthy\":false}"
     );
+}
+
+/// kube-proxy shows the start of its loop there, before any rule exists.
+#[test]
+fn before_the_initial_sync_no_time_is_shown_as_that_of_an_update() {
+    let (state, time) = after(&[(0.0, Started(V4)), (0.0, Eligible), (1.0, Queued(V4))]);
+    let never = "0001-01-01T00:00:00Z";
+    let family =
+        |healthy| format!("\"status\":{{\"IPv4\":{{\"lastUpdated\":\"{never}\",\"healthy\":{healthy}}}}}}}");
+    let now = "\"currentTime\":\"2023-11-14T22:13:29Z\"";
+    assert_eq!(
+        state.report(Probe::Healthz, time.at(9.0)).body,
+        format!(
+            "{{\"lastUpdated\":\"{never}\",{now},\"nodeEligible\":true,\"healthy\":false,{}",
+            family(false)
+        )
+    );
+    assert_eq!(
+        state.report(Probe::Livez, time.at(9.0)).body,
+        format!("{{\"lastUpdated\":\"2023-11-14T22:13:29Z\",{now},\"healthy\":true,{}", family(true))
+    );
+}
+
+#[test]
+fn readiness_is_health_without_the_node_and_says_why_not() {
+    const WAITS: &str = "waiting for Services, EndpointSlices and this node's Node object";
+    const BEGINS: &str = "the initial sync has not completed";
+    const FAILS: &str = "; syncs fail and are retried, see the log";
+    let synced = [(0.0, Started(V4)), (1.0, Updated(V4))];
+    let then = |steps: &[(f64, Step)]| synced.iter().chain(steps).copied().collect::<Vec<_>>();
+    let cases = [
+        ("the API server is away", vec![(0.0, Started(V4))], 1e4, Some(WAITS.to_owned())),
+        (
+            "the first rules are written",
+            vec![(0.0, Started(V4)), (5.0, Queued(V4))],
+            6.0,
+            Some(BEGINS.into()),
+        ),
+        (
+            "the first rules are rejected",
+            vec![(0.0, Started(V4)), (5.0, Queued(V4)), (6.0, Failed(V4))],
+            7.0,
+            Some(format!("{BEGINS}{FAILS}")),
+        ),
+        ("synced", then(&[]), 9.0, None),
+        ("the node is about to be deleted", then(&[(2.0, Eligible), (3.0, Ineligible)]), 9.0, None),
+        ("a sync has failed once", then(&[(10.0, Queued(V4)), (11.0, Failed(V4))]), 69.9, None),
+        (
+            "a change waits for too long",
+            then(&[(10.0, Queued(V4))]),
+            75.0,
+            Some("rules are out of date: a change has waited for 65s".into()),
+        ),
+        (
+            "syncs keep failing",
+            then(&[(10.0, Queued(V4)), (11.0, Failed(V4))]),
+            75.0,
+            Some(format!("rules are out of date: a change has waited for 65s{FAILS}")),
+        ),
+        (
+            "removed rules cannot be written again",
+            then(&[(10.0, Removed(V4)), (11.0, Failed(V4))]),
+            75.0,
+            Some(format!("rules that another process removed are missing{FAILS}")),
+        ),
+        (
+            "syncs work again",
+            then(&[(10.0, Removed(V4)), (11.0, Failed(V4)), (80.0, Updated(V4))]),
+            81.0,
+            None,
+        ),
+    ];
+    for (case, steps, second, reason) in cases {
+        let (state, time) = after(&steps);
+        let report = state.report(Probe::Readyz, time.at(second));
+        let body: serde_json::Value = serde_json::from_str(&report.body).unwrap();
+        let expected = reason.clone().map_or(serde_json::Value::Null, Into::into);
+        assert_eq!(body["status"]["IPv4"]["reason"], expected, "{case}");
+        assert_eq!((report.ok, &body["healthy"]), (reason.is_none(), &reason.is_none().into()), "{case}");
+    }
+}
+
+#[test]
+fn each_family_has_its_own_reason_and_one_is_enough() {
+    let (state, time) = after(&[(0.0, Started(V4)), (0.0, Started(V6)), (1.0, Updated(V4))]);
+    assert_eq!(
+        state.report(Probe::Readyz, time.at(2.0)),
+        Report {
+            ok: false,
+            body: "{\"lastUpdated\":\"2023-11-14T22:13:21Z\",\"currentTime\":\"2023-11-14T22:13:22Z\",\
+                   \"healthy\":false,\"status\":{\
+                   \"IPv4\":{\"lastUpdated\":\"2023-11-14T22:13:21Z\",\"healthy\":true},\
+                   \"IPv6\":{\"lastUpdated\":\"0001-01-01T00:00:00Z\",\"healthy\":false,\
+                   \"reason\":\"waiting for Services, EndpointSlices and this node's Node object\"}}}"
+                .into(),
+        }
+    );
+}
+
+#[test]
+fn rules_are_programmed_from_the_initial_sync_on_and_not_while_they_are_removed() {
+    let cases = [
+        ("nothing has started", vec![], false),
+        ("started", vec![(0.0, Started(V4))], false),
+        ("a change waits", vec![(0.0, Started(V4)), (1.0, Queued(V4))], false),
+        ("synced", vec![(0.0, Started(V4)), (1.0, Updated(V4))], true),
+        ("late", vec![(0.0, Started(V4)), (1.0, Updated(V4)), (2.0, Queued(V4)), (3.0, Failed(V4))], true),
+        ("removed", vec![(0.0, Started(V4)), (1.0, Updated(V4)), (2.0, Removed(V4))], false),
+        ("back", vec![(0.0, Started(V4)), (1.0, Updated(V4)), (2.0, Removed(V4)), (3.0, Updated(V4))], true),
+        ("the other family", vec![(0.0, Started(V4)), (0.0, Started(V6)), (1.0, Updated(V6))], false),
+    ];
+    for (case, steps, programmed) in cases {
+        assert_eq!(after(&steps).0.is_programmed(V4), programmed, "{case}");
+    }
+}
+
+#[test]
+fn before_the_initial_sync_lag_counts_from_the_start() {
+    let (mut state, time) = after(&[(0.0, Started(V4))]);
+    assert_eq!(state.lag(V4, time.at(3600.0)), Duration::from_secs(3600));
+    state.queued(V4, time.at(3590.0));
+    assert_eq!(state.lag(V4, time.at(3600.0)), Duration::from_secs(3600));
+    state.updated(V4, time.at(3600.0));
+    assert_eq!(state.lag(V4, time.at(3601.0)), Duration::ZERO);
 }
 
 #[test]
