@@ -33,12 +33,15 @@ const NEVER: &str = "0001-01-01T00:00:00Z";
 /// Fields in the order in which kube-proxy writes them.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Body {
+struct Body<'a> {
     last_updated: String,
     current_time: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     node_eligible: Option<bool>,
     healthy: bool,
+    /// Not kube-proxy's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     status: BTreeMap<String, FamilyBody>,
 }
@@ -51,8 +54,8 @@ struct FamilyBody {
 }
 
 impl HealthState {
-    /// Whether this node's rules are up to date, as `healthy` in the body for
-    /// [`Probe::Healthz`] tells. It says nothing of the node itself.
+    /// Whether this node's rules are up to date with the Services that are known. It says
+    /// nothing of the node itself.
     pub fn is_healthy(&self, now: Moment) -> bool {
         let mut families = self.families(now).peekable();
         families.peek().is_some() && families.all(|(_, family)| family.synced && !family.late)
@@ -63,7 +66,7 @@ impl HealthState {
         let healthy_in = |family: &FamilyStatus| !family.late && (probe == Probe::Livez || family.synced);
         let families: Vec<_> = self.families(now).collect();
         let healthy = match probe {
-            Probe::Healthz => self.is_healthy(now),
+            Probe::Healthz => self.is_healthy(now) && self.incomplete().is_none(),
             Probe::Livez => families.iter().all(|(_, family)| !family.late),
         };
         let eligible = self.node() == NodeEligibility::Eligible;
@@ -80,6 +83,7 @@ impl HealthState {
             current_time: rfc3339(now.wall),
             node_eligible: (probe == Probe::Healthz).then_some(eligible),
             healthy,
+            reason: self.incomplete().filter(|_| probe == Probe::Healthz),
             status: status.collect(),
         };
         // Strings and booleans always have a JSON form.

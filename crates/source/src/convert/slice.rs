@@ -1,16 +1,20 @@
 //! EndpointSlices.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use portolan_core::address::{IpFamily, parse_ip};
 use portolan_core::event::{Conditions, EndpointSlice, Hints, SliceEndpoint, SlicePort};
 use portolan_core::name::Name;
 
-use super::{Converted, Converter, Origin, Report, family, text, timestamp};
+use super::{Converted, Converter, Origin, Report, text, timestamp};
 use crate::decode::Malformed;
 use crate::wire::{self, ForName, Text};
 
 const KIND: &str = "EndpointSlice";
+
+const SERVICE_LABEL: &str = "metadata.labels[kubernetes.io/service-name]";
 
 impl Converter {
     /// Converts an EndpointSlice.
@@ -23,9 +27,14 @@ impl Converter {
     ) -> Result<Converted<EndpointSlice>, Malformed> {
         let name = self.object_name(KIND, &wire.metadata)?;
         let labels = &wire.metadata.labels;
-        let service = text(labels.service_name.as_ref()).filter(|_| labels.headless.is_none());
+        let service = text(labels.service_name.as_ref());
         let mut problems = std::mem::take(&mut self.problems);
         let mut report = Report::new(KIND, &name, &mut problems);
+        // Of an API server only slices with the label are asked for.
+        if service.is_none() && self.origin == Origin::Manifest {
+            report.skip_valid(SERVICE_LABEL, "is missing, so the slice belongs to no Service");
+        }
+        let service = service.filter(|_| labels.headless.is_none());
         let converted = match (service, slice_family(wire.address_type.as_ref(), &mut report)) {
             (Some(service), Some(family)) => Converted::Proxied(EndpointSlice {
                 name: name.clone(),
@@ -43,6 +52,7 @@ impl Converter {
 
     fn slice_ports(&self, wire: &wire::EndpointSlice<'_>, report: &mut Report<'_>) -> Vec<SlicePort> {
         let mut ports = Vec::with_capacity(wire.ports.len());
+        let mut seen = HashMap::with_capacity(wire.ports.len());
         for (index, port) in wire.ports.iter().enumerate() {
             // The API server turns an absent name into an empty one; a nil that came through it means "all ports",
             // which no Service port can refer to.
@@ -54,9 +64,16 @@ impl Converter {
                     continue;
                 }
             };
-            let Some(number) = port.port.filter(|port| *port != 0) else {
-                report.skip(format!("ports[{index}].port"), "is missing or 0");
-                continue;
+            let number = match port.port {
+                Some(0) => {
+                    report.skip(format!("ports[{index}].port"), "0 is no port");
+                    continue;
+                }
+                Some(number) => number,
+                None => {
+                    report.skip_valid(format!("ports[{index}].port"), "is missing");
+                    continue;
+                }
             };
             let Some(protocol) =
                 report.protocol(|| format!("ports[{index}].protocol"), port.protocol.as_ref())
@@ -64,8 +81,13 @@ impl Converter {
                 continue;
             };
             let port = SlicePort { name: self.intern(name), protocol, port: number };
-            if let Some(fault) = repetition(&ports, &port) {
-                report.skip(format!("ports[{index}]"), fault);
+            match seen.entry((Name::clone(&port.name), protocol)) {
+                Entry::Occupied(first) => {
+                    report.skip(format!("ports[{index}]"), repetition(*first.get(), &port))
+                }
+                Entry::Vacant(first) => {
+                    first.insert(number);
+                }
             }
             ports.push(port);
         }
@@ -120,25 +142,29 @@ impl Converter {
 
 /// What to say of a port that has the name and protocol of an earlier one. Both count: their
 /// endpoints are those of one Service port, and an endpoint that is named twice counts once.
-fn repetition(ports: &[SlicePort], port: &SlicePort) -> Option<String> {
-    let earlier = ports.iter().find(|other| other.name == port.name && other.protocol == port.protocol)?;
+fn repetition(first: u16, port: &SlicePort) -> String {
     let (protocol, name) = (port.protocol, &port.name);
-    let effect = if earlier.port == port.port {
+    let effect = if first == port.port {
         "which changes nothing".to_owned()
     } else {
-        format!("so that connections go to {} and to {} alike", earlier.port, port.port)
+        format!("so that connections go to {first} and to {} alike", port.port)
     };
-    Some(format!("a {protocol} port named {name:?} stands before it, {effect}"))
+    format!("a {protocol} port named {name:?} stands before it, {effect}")
 }
 
 /// The family of a slice; nothing for FQDN, which no proxy handles.
 fn slice_family(address_type: Option<&Text<'_>>, report: &mut Report<'_>) -> Option<IpFamily> {
-    let name = text(address_type).unwrap_or_default();
-    let found = family(name);
-    if found.is_none() {
-        report.skip("addressType", format!("{name:?} is no IP family, so the slice is ignored"));
+    const FIELD: &str = "addressType";
+    let Some(name) = text(address_type) else {
+        report.skip(FIELD, "is missing");
+        return None;
+    };
+    if name == "FQDN" {
+        report.skip_valid(FIELD, "names are not proxied, so the slice is ignored");
+        return None;
     }
-    found
+    let words = [("IPv4", Some(IpFamily::V4)), ("IPv6", Some(IpFamily::V6))];
+    report.word(FIELD, address_type, &words, None)
 }
 
 fn conditions(wire: &wire::Conditions) -> Conditions {
