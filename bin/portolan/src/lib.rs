@@ -42,11 +42,12 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-use portolan_config::{ConfigError, Environment, Invocation};
+use portolan_config::{ConfigError, Environment, Invocation, Logging};
 use portolan_core::ProxyMode;
 use tracing::error;
 
 use crate::logging::VerbosityHandle;
+use crate::node_address::log_notes;
 use crate::proxy::{Extent, Start};
 
 pub use modes::Modes;
@@ -73,7 +74,12 @@ pub fn run(modes: &Modes, args: impl IntoIterator<Item = OsString>) -> ExitCode 
     };
     match parse(&args, &names) {
         Ok(Invocation::Help(text) | Invocation::Version(text)) => output::print(&text),
-        Ok(Invocation::WriteConfig { path, yaml }) => output::write(&path, &yaml),
+        Ok(Invocation::WriteConfig { path, yaml, notes, logging }) => {
+            // Standard output may be where the configuration goes.
+            logging::start(Logging { split_stream: false, ..logging });
+            log_notes(&notes);
+            output::write(&path, &yaml)
+        }
         Ok(Invocation::Run(config)) => {
             logged(&config, |verbosity| start(&config, verbosity, Extent::Everything))
         }
@@ -98,9 +104,11 @@ fn reread(args: &[OsString], modes: &[ProxyMode]) -> Result<Option<Config>, Conf
     })
 }
 
-/// Runs `work` with logging, and logs why it failed.
+/// Runs `work` with logging, after the notes about the configuration, and logs why it failed.
 fn logged(config: &Config, work: impl FnOnce(VerbosityHandle) -> anyhow::Result<()>) -> ExitCode {
-    match work(logging::start(config.logging)) {
+    let verbosity = logging::start(config.logging);
+    log_notes(&config.notes);
+    match work(verbosity) {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {
             error!(err = format!("{problem:#}"), "portolan ends with an error");

@@ -28,7 +28,6 @@ use tokio::time::timeout;
 use tracing::{error, info, warn};
 
 use crate::logging::VerbosityHandle;
-use crate::node_address::log_notes;
 use crate::reload::Reread;
 use crate::selection::{LAST_WORDS, choose_mode};
 use crate::setup::Setup;
@@ -162,7 +161,6 @@ fn announce(config: &Config) {
             info!("FLAG: --{name}={value:?}");
         }
     }
-    log_notes(&config.notes);
 }
 
 /// Nobody has seen the Node yet, so no load balancer should count on it; but a folder of

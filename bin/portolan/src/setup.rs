@@ -26,7 +26,7 @@ use crate::proxy::Parts;
 use crate::reload::{Configz, Reload, Reread, configuration};
 use crate::servers::{Servers, never};
 use crate::source::AnySource;
-use crate::takeover::Takeover;
+use crate::takeover::{Takeover, earlier_rules};
 use crate::{reports, service_manager};
 
 /// Events that may wait while the sync thread is busy. A source that is ahead of it by
@@ -63,6 +63,9 @@ impl Setup<'_> {
         let service_health = self.servers(parts, self.status(source.metrics(), configz.clone()));
         self.events.record(reports::starting());
 
+        let earlier =
+            earlier_rules(self.registry.clone(), self.factory.mode(), self.host.families_to_clean_up());
+        let source = source.cautious(&self.health, earlier);
         let (sender, events) = mpsc::channel(EVENTS);
         parts.spawn(async move { source.run(sender).await.context("the source failed") });
         let (in_force, is_in_force) = oneshot::channel();

@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use portolan_config::Source;
 use portolan_core::Event;
 use portolan_core::name::Name;
+use portolan_health::Health;
 use portolan_metrics::ClientMetrics;
 use portolan_source::{
     Answered, ApiServer, ApiSource, ClientObserver, EventRecorder, ManifestSource, SourceError,
@@ -18,6 +19,9 @@ use portolan_source::{
 use tokio::sync::mpsc;
 
 use crate::aside::aside;
+
+/// Reasons that `/healthz` gives in full.
+const MAX_REASONS: usize = 3;
 
 /// Measures requests to the API server.
 #[derive(Debug)]
@@ -79,6 +83,23 @@ impl AnySource {
         }
     }
 
+    /// Has a folder of manifests that cannot be read at the start keep what `earlier` processes wrote, if there is
+    /// anything, and `health` say why.
+    pub(crate) fn cautious(
+        self,
+        health: &Health,
+        earlier: impl Future<Output = bool> + Send + 'static,
+    ) -> Self {
+        let Self::Manifests(source) = self else { return self };
+        let health = health.clone();
+        let tell = move |unread: &[String]| {
+            let reason =
+                (!unread.is_empty()).then(|| format!("manifests cannot be read: {}", in_short(unread)));
+            health.set_incomplete(reason);
+        };
+        Self::Manifests(source.keeping(earlier).telling(tell))
+    }
+
     /// Takes reports to the cluster, if there is one.
     pub(crate) fn events(&self) -> EventRecorder {
         match self {
@@ -108,6 +129,15 @@ impl AnySource {
                 Ok(())
             }
         }
+    }
+}
+
+/// The first few of many reasons.
+fn in_short(reasons: &[String]) -> String {
+    let first = reasons.iter().take(MAX_REASONS).map(String::as_str).collect::<Vec<_>>().join("; ");
+    match reasons.len().checked_sub(MAX_REASONS) {
+        Some(more @ 1..) => format!("{first}; and {more} more"),
+        _ => first,
     }
 }
 

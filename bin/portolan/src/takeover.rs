@@ -52,6 +52,33 @@ fn variant(family: IpFamily) -> Option<Variant> {
     found.ok().map(|programs| programs.variant())
 }
 
+/// Whether any mode has rules of an earlier process in effect; `running` is the mode of this one.
+pub(crate) async fn earlier_rules(registry: Registry, running: ProxyMode, families: Vec<IpFamily>) -> bool {
+    for factory in registry.factories() {
+        let mode = factory.mode();
+        for family in families.iter().copied() {
+            let asked = Arc::clone(factory);
+            let answer = aside(async move { asked.is_forwarding(family).await }).await;
+            let is_forwarding = match answer {
+                Ok(Ok(is_forwarding)) => is_forwarding,
+                Ok(Err(problem)) => {
+                    debug!(%mode, %family, err = error_chain(&problem), "Cannot look for earlier rules");
+                    mode == running
+                }
+                Err(crash) => {
+                    error!(%mode, %family, err = %crash, "Looking for earlier rules crashed");
+                    true
+                }
+            };
+            if is_forwarding {
+                debug!(%mode, %family, "Rules of an earlier process are in effect");
+                return true;
+            }
+        }
+    }
+    false
+}
+
 /// What is still there after an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Left {

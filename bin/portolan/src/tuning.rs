@@ -11,7 +11,12 @@ use tracing::{error, info, warn};
 /// is the rule, and forwarding does not depend on it.
 pub(crate) fn apply(host: &Host, config: &Config) {
     for problem in failures(host, config) {
-        warn!(err = error_chain(&problem), "cannot be set");
+        let err = error_chain(&problem);
+        if matches!(problem, HostError::ReadOnly { .. }) {
+            warn!(err, "Failed to set sysctl; a privileged init container with --init-only can");
+        } else {
+            warn!(err, "Failed to set sysctl");
+        }
     }
 }
 
@@ -22,7 +27,7 @@ pub(crate) fn apply(host: &Host, config: &Config) {
 pub(crate) fn require(host: &Host, config: &Config) -> Result<(), HostError> {
     let mut first = None;
     for problem in failures(host, config) {
-        error!(err = error_chain(&problem), "cannot be set");
+        error!(err = error_chain(&problem), "Failed to set sysctl");
         first.get_or_insert(problem);
     }
     first.map_or(Ok(()), Err)

@@ -45,6 +45,41 @@ fn faults_in_the_command_line_are_one_line_on_standard_error_and_exit_1() {
     }
 }
 
+/// A configuration file with these fields.
+fn config_file(fields: &str) -> tempfile::NamedTempFile {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let head = "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\n";
+    std::fs::write(file.path(), format!("{head}{fields}\n")).unwrap();
+    file
+}
+
+#[test]
+fn a_check_of_a_file_names_unknown_fields_and_gates_and_keeps_standard_output_clean() {
+    let typos = config_file(
+        "mod: iptables\nClusterCIDR: 10.244.0.0/16\nfeatureGates: {Bogus: true, LoggingAlphaOptions: true}\n\
+         logging: {options: {text: {splitStream: true}}}",
+    );
+    for to in ["-", "/dev/stdout"] {
+        let (written, notes) =
+            said(&["--config", typos.path().to_str().unwrap(), "--write-config-to", to], 0);
+        assert!(written.starts_with("apiVersion: kubeproxy.config.k8s.io/v1alpha1\n"), "{written}");
+        assert!(!written.contains("strict decoding"), "{written}");
+        let levels: Vec<_> = notes.lines().map(|line| &line[..1]).collect();
+        assert_eq!(levels, ["I", "W"], "{notes}");
+        let words = ["strict decoding", "\\\"mod\\\"", "\\\"ClusterCIDR\\\"", "featureGates.Bogus"];
+        assert!(words.iter().all(|word| notes.contains(word)), "{notes}");
+    }
+}
+
+#[test]
+fn a_refused_file_names_its_unknown_fields_too() {
+    let file = config_file("mod: iptables\noomScoreAdj: -2000");
+    let (_, lines) = said(&["--config", file.path().to_str().unwrap()], 1);
+    let [note, fault] = lines.lines().collect::<Vec<_>>()[..] else { panic!("{lines}") };
+    assert!(note.starts_with("portolan: --config: ") && note.ends_with("unknown field \"mod\""), "{lines}");
+    assert!(fault.contains("OOMScoreAdj: Invalid value: -2000"), "{lines}");
+}
+
 #[test]
 fn version_and_help_go_to_standard_output() {
     let version = format!("Kubernetes v1.36.2+portolan.{}\n", env!("CARGO_PKG_VERSION"));

@@ -11,9 +11,11 @@ use portolan_host::Host;
 
 use crate::backend::IptablesBackend;
 use crate::localnet;
+use crate::names::{Chain, Fixed, Table};
 use crate::nfacct::{self, Counting};
 use crate::options::Options;
 use crate::programs::{self, Programs};
+use crate::tables::Tables as _;
 
 /// Whether connection tracking takes packets that fit no window; they are then not to be dropped.
 const BE_LIBERAL: &str = "/proc/sys/net/netfilter/nf_conntrack_tcp_be_liberal";
@@ -101,11 +103,17 @@ impl BackendFactory for IptablesFactory {
         self.prepare(&Host::new(), node)
     }
 
-    fn create(&self, family: IpFamily) -> Result<Box<dyn ProxyBackend>, BackendError> {
-        let programs = Programs::find(family).map_err(|error| BackendError::Io {
-            action: "run iptables".to_owned(),
+    /// kube-proxy's rules count, too: they have the same canaries.
+    async fn is_forwarding(&self, family: IpFamily) -> Result<bool, BackendError> {
+        let has_canary = programs(family)?.has_chain(Table::Nat, Chain::Fixed(Fixed::Canary));
+        has_canary.map_err(|error| BackendError::Unread {
+            object: "table nat of iptables".to_owned(),
             source: Box::new(error),
-        })?;
+        })
+    }
+
+    fn create(&self, family: IpFamily) -> Result<Box<dyn ProxyBackend>, BackendError> {
+        let programs = programs(family)?;
         tracing::info!(
             family = %family,
             version = %programs.version(),
@@ -126,6 +134,11 @@ impl BackendFactory for IptablesFactory {
     async fn cleanup(&self, family: IpFamily) -> Result<(), BackendError> {
         programs::clean(family)
     }
+}
+
+fn programs(family: IpFamily) -> Result<Programs, BackendError> {
+    Programs::find(family)
+        .map_err(|error| BackendError::Io { action: "run iptables".to_owned(), source: Box::new(error) })
 }
 
 fn is_liberal() -> bool {

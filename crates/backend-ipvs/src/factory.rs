@@ -114,6 +114,12 @@ impl BackendFactory for IpvsFactory {
         Ok(settings::make_all(&Host::new(), self.options.strict_arp).map_err(KernelError::from)?)
     }
 
+    /// By the device, which both families share and which is asked for without loading IPVS.
+    async fn is_forwarding(&self, _family: IpFamily) -> Result<bool, BackendError> {
+        let device = Links::open().and_then(|mut links| links.find(DEVICE)).map_err(KernelError::from)?;
+        Ok(device.is_some())
+    }
+
     fn create(&self, family: IpFamily) -> Result<Box<dyn ProxyBackend>, BackendError> {
         let kernel = Netlink::open(family, self.options.clone())?;
         Ok(Box::new(IpvsBackend::new(family, self.options.clone(), kernel)))

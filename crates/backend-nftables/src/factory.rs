@@ -58,6 +58,10 @@ impl BackendFactory for NftablesFactory {
         true
     }
 
+    async fn is_forwarding(&self, family: IpFamily) -> Result<bool, BackendError> {
+        self.create(family)?.is_intact().await
+    }
+
     fn create(&self, family: IpFamily) -> Result<Box<dyn ProxyBackend>, BackendError> {
         let mut shared = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
         let tables = if let Some(tables) = &*shared {

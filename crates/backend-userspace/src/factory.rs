@@ -119,6 +119,11 @@ impl BackendFactory for UserspaceFactory {
         ProxyMode::USERSPACE
     }
 
+    /// It forwards in the process, and ends with it.
+    async fn is_forwarding(&self, _family: IpFamily) -> Result<bool, BackendError> {
+        Ok(false)
+    }
+
     async fn probe(&self) -> Result<(), ProbeFailure> {
         let failure = |missing: String| ProbeFailure { mode: self.mode(), missing };
         if self.options.addresses == Addresses::Made {

@@ -5,6 +5,7 @@ use std::io;
 use portolan_core::IpFamily;
 use portolan_core::address::AddressError;
 
+use crate::note::Note;
 use crate::validation::faults::Faults;
 
 /// What is wrong with the configuration as a whole or with one setting of it.
@@ -77,8 +78,13 @@ pub enum ConfigError {
         reason: String,
     },
     /// Settings are impossible or at odds with each other: all of them, each with its path.
-    #[error("{0}")]
-    Invalid(Faults),
+    #[error("{faults}")]
+    Invalid {
+        /// What is wrong.
+        faults: Faults,
+        /// What else there is to say about how the configuration was read.
+        notes: Vec<Note>,
+    },
     /// Pods are told by ranges that are all of a family which is not served.
     #[error("cluster is {primary}-primary, but clusterCIDR has only ranges of the other family: {cidrs}")]
     ClusterCidrFamily {

@@ -73,6 +73,10 @@ pub enum Invocation {
         path: PathBuf,
         /// What, as YAML.
         yaml: String,
+        /// What standard error should say about the configuration.
+        notes: Vec<Note>,
+        /// How it should be said.
+        logging: Logging,
     },
     /// `--cleanup`: remove everything any mode may have left.
     Cleanup(Box<Config>),
@@ -104,12 +108,17 @@ pub fn parse(
         VersionFlag::No | VersionFlag::Report(_) => {}
     }
     let Settled { config: given, mut notes } = settle::settle(&bound)?;
-    let checked = validation::check(&given, environment.modes).map_err(ConfigError::Invalid)?;
+    let checked = match validation::check(&given, environment.modes) {
+        Ok(checked) => checked,
+        // A misspelt field is often why another one is missing.
+        Err(faults) => return Err(ConfigError::Invalid { faults, notes }),
+    };
+    notes.extend(notes::of(&given, &checked.gates, &bound));
     if !bound.write_config_to.is_empty() {
         let path = PathBuf::from(&bound.write_config_to);
-        return Ok(Invocation::WriteConfig { path, yaml: given.effective().to_yaml() });
+        let yaml = given.effective().to_yaml();
+        return Ok(Invocation::WriteConfig { path, yaml, notes, logging: checked.logging });
     }
-    notes.extend(notes::of(&given, &checked.gates, &bound));
     let name = node_name(&given.hostname_override, environment)?;
     let config = Box::new(Config::new(&bound, given, checked, name, notes)?);
     Ok(match (bound.cleanup, bound.init_only) {

@@ -280,6 +280,19 @@ pub trait BackendFactory: Send + Sync {
         self.create(family)?.cleanup().await
     }
 
+    /// Whether this mode has something in the kernel that forwards packets of one family although the process which
+    /// wrote it has ended. Looking changes nothing and makes nothing.
+    ///
+    /// Asked of every mode, without a probe, when a process starts without knowing all Services: if an earlier process
+    /// left rules, nothing is written until all are known. It may block. A mode that cannot tell says yes, which takes
+    /// nothing down.
+    ///
+    /// # Errors
+    /// It cannot be found out. That means yes for the mode that is to run, and no for others.
+    async fn is_forwarding(&self, _family: IpFamily) -> Result<bool, BackendError> {
+        Ok(true)
+    }
+
     /// Numbers of the mode's own about what its backends are doing, always the same ones. They become metrics
     /// (`portolan_mode_current`, `portolan_mode_total`) and are read whenever those are, on another thread than the
     /// backends' and while one of them applies: it must not wait for that.

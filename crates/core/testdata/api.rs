@@ -137,6 +137,7 @@ pub trait BackendFactory: Send + Sync {
     async fn prepare_host(&self, _node: &NodeConfig) -> Result<(), BackendError> {}
     fn create(&self, family: IpFamily) -> Result<Box<dyn ProxyBackend>, BackendError>;
     async fn cleanup(&self, family: IpFamily) -> Result<(), BackendError> {}
+    async fn is_forwarding(&self, _family: IpFamily) -> Result<bool, BackendError> {}
     fn figures(&self) -> Vec<Figure> {}
 }
 

@@ -57,6 +57,11 @@ impl Health {
         self.lock().0.set_node(node);
     }
 
+    /// See [`HealthState::set_incomplete`].
+    pub fn set_incomplete(&self, reason: Option<String>) {
+        self.lock().0.set_incomplete(reason);
+    }
+
     /// See [`HealthState::set_sync_period`].
     pub fn set_sync_period(&self, sync_period: Duration) {
         self.lock().0.set_sync_period(sync_period);

@@ -35,12 +35,15 @@ const NEVER: &str = "0001-01-01T00:00:00Z";
 /// Fields in the order in which kube-proxy writes them.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Body {
+struct Body<'a> {
     last_updated: String,
     current_time: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     node_eligible: Option<bool>,
     healthy: bool,
+    /// Not kube-proxy's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     status: BTreeMap<String, FamilyBody>,
 }
@@ -56,8 +59,8 @@ struct FamilyBody {
 }
 
 impl HealthState {
-    /// Whether this node's rules are up to date, as `healthy` in the body for
-    /// [`Probe::Healthz`] tells. It says nothing of the node itself.
+    /// Whether this node's rules are up to date with the Services that are known. It says
+    /// nothing of the node itself.
     pub fn is_healthy(&self, now: Moment) -> bool {
         let mut families = self.families(now).peekable();
         families.peek().is_some() && families.all(|(_, family)| family.is_healthy())
@@ -67,7 +70,8 @@ impl HealthState {
     pub fn report(&self, probe: Probe, now: Moment) -> Report {
         let families: Vec<_> = self.families(now).collect();
         let healthy = match probe {
-            Probe::Healthz | Probe::Readyz => self.is_healthy(now),
+            Probe::Healthz => self.is_healthy(now) && self.incomplete().is_none(),
+            Probe::Readyz => self.is_healthy(now),
             Probe::Livez => families.iter().all(|(_, family)| !family.is_late),
         };
         let eligible = (probe == Probe::Healthz).then_some(self.node() == NodeEligibility::Eligible);
@@ -80,6 +84,7 @@ impl HealthState {
             current_time: rfc3339(now.wall),
             node_eligible: eligible,
             healthy,
+            reason: self.incomplete().filter(|_| probe == Probe::Healthz),
             status: status.collect(),
         };
         // Strings and booleans always have a JSON form.

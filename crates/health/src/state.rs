@@ -24,6 +24,8 @@ pub struct HealthState {
     late_after: Duration,
     families: PerFamily<Option<FamilyHealth>>,
     node: NodeEligibility,
+    /// Why not all Services are known.
+    incomplete: Option<String>,
 }
 
 /// Whether load balancers may send traffic to this node.
@@ -55,7 +57,19 @@ impl HealthState {
             late_after: 2 * sync_period,
             families: PerFamily::default(),
             node: NodeEligibility::Ineligible,
+            incomplete: None,
         }
+    }
+
+    /// Why not all Services are known, if so: `/healthz` is 503 with that reason. Those that are known are served, and
+    /// load balancers that ask about one of them are answered as without it.
+    pub fn set_incomplete(&mut self, reason: Option<String>) {
+        self.incomplete = reason;
+    }
+
+    /// Why not all Services are known, if so.
+    pub fn incomplete(&self) -> Option<&str> {
+        self.incomplete.as_deref()
     }
 
     /// From now on changes are late after twice this period.

@@ -23,8 +23,7 @@ pub enum HostError {
     },
     /// The file is there, and this process may not write it.
     #[error(
-        "cannot set {file} to {wanted}: it can only be read here, as in a container without privileges or in a network \
-         namespace of its own; set it on the host, or run with --init-only in a privileged init container"
+        "cannot set {file} to {wanted}: it is read-only here; set it on the host or in a privileged container"
     )]
     ReadOnly {
         /// The file.

@@ -6,6 +6,8 @@
 //! Two failures are kept apart. An object of the wrong *shape* is [`Malformed`] and
 //! yields nothing; an entry with a bad *value* (an address nobody can parse, an
 //! unknown protocol) is left out and the rest of the object counts, as in kube-proxy.
+//! Objects of an API server have passed its validation; those of files have not, so
+//! that a source of files refuses an object for an invalid entry as a server does.
 
 use std::collections::HashSet;
 use std::fmt::Display;
@@ -49,6 +51,9 @@ pub struct Problem {
     pub field: String,
     /// What is wrong with it.
     pub reason: String,
+    /// Whether the API server refuses objects with such an entry. Otherwise the entry is valid and means nothing
+    /// here.
+    pub is_invalid: bool,
 }
 
 /// Where objects come from, which decides what may be missing in them.
@@ -69,6 +74,9 @@ pub struct Converter {
     origin: Origin,
     problems: Vec<Problem>,
 }
+
+/// Where an object of a file lives that names no namespace, as for `kubectl`.
+pub(crate) const DEFAULT_NAMESPACE: &str = "default";
 
 /// Below this many different hints a sweep is not worth its walk.
 const SMALLEST_HINTS_SWEEP: usize = 256;
@@ -113,7 +121,7 @@ impl Converter {
     fn object_name(&self, kind: &'static str, meta: &Meta<'_>) -> Result<ObjectName, Malformed> {
         let namespace = match (text(meta.namespace.as_ref()), self.origin) {
             (Some(namespace), _) => namespace,
-            (None, Origin::Manifest) => "default",
+            (None, Origin::Manifest) => DEFAULT_NAMESPACE,
             (None, Origin::Api) => return Err(nameless(kind, meta, "metadata.namespace")),
         };
         let name = text(meta.name.as_ref()).ok_or_else(|| nameless(kind, meta, "metadata.name"))?;
@@ -127,13 +135,7 @@ impl Converter {
 }
 
 fn nameless(kind: &'static str, meta: &Meta<'_>, field: &str) -> Malformed {
-    let owned = |field: Option<&Text<'_>>| text(field).map(Box::from);
-    let name = Identity {
-        namespace: owned(meta.namespace.as_ref()),
-        name: owned(meta.name.as_ref()),
-        version: owned(meta.resource_version.as_ref()),
-    };
-    Malformed { kind, name, field: field.to_owned(), reason: "is missing".to_owned() }
+    Malformed { kind, name: Identity::from(meta), field: field.to_owned(), reason: "is missing".to_owned() }
 }
 
 /// The text of a field, unless it is absent or empty, which Kubernetes does not tell apart.
@@ -150,16 +152,44 @@ struct Report<'a> {
     kind: &'static str,
     object: &'a dyn Display,
     problems: &'a mut Vec<Problem>,
+    /// Whether no entry makes the object invalid.
+    is_lenient: bool,
 }
 
 impl<'a> Report<'a> {
     fn new(kind: &'static str, object: &'a dyn Display, problems: &'a mut Vec<Problem>) -> Self {
-        Self { kind, object, problems }
+        Self { kind, object, problems, is_lenient: false }
     }
 
+    /// The same for an object that is better taken in part than not at all.
+    fn lenient(self) -> Self {
+        Self { is_lenient: true, ..self }
+    }
+
+    /// Leaves out an entry that the API server refuses.
     fn skip(&mut self, field: impl Into<String>, reason: impl Into<String>) {
-        let (field, reason) = (field.into(), reason.into());
-        self.problems.push(Problem { kind: self.kind, object: self.object.to_string(), field, reason });
+        self.report(field.into(), reason.into(), !self.is_lenient);
+    }
+
+    /// Leaves out an entry that is valid and means nothing here.
+    fn skip_valid(&mut self, field: impl Into<String>, reason: impl Into<String>) {
+        self.report(field.into(), reason.into(), false);
+    }
+
+    fn report(&mut self, field: String, reason: String, is_invalid: bool) {
+        let object = self.object.to_string();
+        self.problems.push(Problem { kind: self.kind, object, field, reason, is_invalid });
+    }
+
+    /// One of the words that a field can hold, or its default when it is absent or, after a report, unknown.
+    fn word<T: Copy>(&mut self, field: &str, given: Option<&Text<'_>>, known: &[(&str, T)], default: T) -> T {
+        let Some(given) = text(given) else { return default };
+        if let Some((_, value)) = known.iter().find(|(word, _)| *word == given) {
+            return *value;
+        }
+        let words: Vec<_> = known.iter().map(|(word, _)| *word).collect();
+        self.skip(field, format!("unsupported value {given:?} (want {})", words.join(" or ")));
+        default
     }
 
     /// Addresses of a list; blank entries are left out in silence.

@@ -8,6 +8,8 @@ use std::fmt;
 use serde::de::Deserialize;
 use serde_json::Value;
 
+use crate::wire::{Meta, Text};
+
 /// An object that does not have the shape Kubernetes gives its kind.
 ///
 /// Nothing is known of it beyond its name; the state it had before stays in force.
@@ -45,6 +47,20 @@ impl fmt::Display for Identity {
     }
 }
 
+impl From<&Meta<'_>> for Identity {
+    fn from(meta: &Meta<'_>) -> Self {
+        let owned = |field: &Option<Text<'_>>| {
+            let text = field.as_deref().filter(|text| !text.is_empty());
+            text.map(Box::from)
+        };
+        Self {
+            namespace: owned(&meta.namespace),
+            name: owned(&meta.name),
+            version: owned(&meta.resource_version),
+        }
+    }
+}
+
 impl Identity {
     /// Reads `metadata` as far as it is text; any other shape counts as absent.
     pub(crate) fn of(object: &Value) -> Self {
@@ -75,11 +91,37 @@ fn malformed(
     name: Identity,
     error: &serde_path_to_error::Error<serde_json::Error>,
 ) -> Malformed {
-    Malformed { kind, name, field: error.path().to_string(), reason: error.inner().to_string() }
+    Malformed { kind, name, field: error.path().to_string(), reason: json_reason(error.inner()) }
+}
+
+/// What is wrong with JSON text, without its place, which the caller knows better, and without Rust's types.
+pub(crate) fn json_reason(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let place = format!(" at line {} column {}", error.line(), error.column());
+    plain_reason(text.strip_suffix(&place).unwrap_or(&text))
+}
+
+/// The message of a deserializer, with what it expected in words.
+pub(crate) fn plain_reason(message: &str) -> String {
+    // What was found comes first and may hold any text.
+    let Some((found, expected)) = message.rsplit_once(", expected ") else { return message.to_owned() };
+    let expected = match expected {
+        "u8" => "a number from 0 to 255",
+        "u16" => "a number from 0 to 65535",
+        "i32" => "a whole number of 32 bits",
+        "a sequence" => "a list",
+        "a map" => "an object",
+        "a boolean" => "true or false",
+        named if named.starts_with("struct ") => "an object",
+        other => other,
+    };
+    format!("{found}, expected {expected}")
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::wire;
 
@@ -89,7 +131,41 @@ mod tests {
         let error = object_from_json::<wire::Service<'_>>("Service", json).unwrap_err();
         assert_eq!(error.name.to_string(), "shop/cart");
         assert_eq!(error.field, "spec.ports[0].port");
-        assert!(error.reason.contains("eighty"), "{error}");
+        assert_eq!(error.reason, "invalid type: string \"eighty\", expected a number from 0 to 65535");
+    }
+
+    #[test]
+    fn errors_name_no_types_of_rust_and_no_place_in_a_copy_of_the_object() {
+        let reason = |patch: serde_json::Value| {
+            let json = serde_json::to_vec(&patch).unwrap();
+            let error = object_from_json::<wire::Service<'_>>("Service", &json).unwrap_err();
+            format!("{}: {}", error.field, error.reason)
+        };
+        let cases = [
+            (json!({"spec": "x"}), "spec: invalid type: string \"x\", expected an object"),
+            (json!({"spec": {"ports": {}}}), "spec.ports: invalid type: map, expected a list"),
+            (json!({"spec": {"ports": [{}]}}), "spec.ports[0]: missing field `port`"),
+            (
+                json!({"spec": {"ports": [{"port": 70000}]}}),
+                "spec.ports[0].port: invalid value: integer `70000`, expected a number from 0 to 65535",
+            ),
+            (
+                json!({"spec": {"ports": [{"port": -1}]}}),
+                "spec.ports[0].port: invalid value: integer `-1`, expected a number from 0 to 65535",
+            ),
+            (
+                json!({"spec": {"sessionAffinityConfig": {"clientIP": {"timeoutSeconds": ", expected u16"}}}}),
+                "spec.sessionAffinityConfig.clientIP.timeoutSeconds: invalid type: string \", expected u16\", \
+                 expected a whole number of 32 bits",
+            ),
+            (
+                json!({"spec": {"clusterIP": 7}}),
+                "spec.clusterIP: invalid type: integer `7`, expected a string",
+            ),
+        ];
+        for (object, expected) in cases {
+            assert_eq!(reason(object), expected);
+        }
     }
 
     #[test]

@@ -143,7 +143,9 @@ impl FamilySync {
         let is_comparison = self.is_full_due(state);
         let changes = if is_comparison { &everything } else { state.changes(self.family) };
         let scope = if changes.is_complete() { Scope::Full } else { Scope::Partial };
-        trace!(family = %self.family, ?scope, service_ports = changes.len(), "applying");
+        let service_ports =
+            if changes.is_complete() { state.plan(self.family).service_ports.len() } else { changes.len() };
+        trace!(family = %self.family, ?scope, service_ports, "applying");
         let began = Instant::now();
         let result = self.backend.apply(state.plan(self.family), changes).await;
         let now = Instant::now();

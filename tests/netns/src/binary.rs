@@ -30,6 +30,7 @@ fn running(mode: Mode) -> (Topology, Vec<portolan_testkit::netns::EchoServer>, M
 in_each_mode!(
     manifests_are_served_and_their_changes_followed_under_traffic,
     killing_and_restarting_the_proxy_loses_no_connection,
+    a_restart_beside_a_broken_manifest_keeps_what_is_served_and_says_so,
     load_balancers_learn_whether_this_node_has_endpoints,
     an_api_server_that_is_not_there_leaves_the_kernel_as_it_was,
 );
@@ -94,6 +95,50 @@ fn killing_and_restarting_the_proxy_loses_no_connection(mode: Mode) {
         assert_eq!(report.tally.failed(), 0, "{} {:?}", report.tally, report.first_failures);
     }
     assert_eq!(stream.close().broken, None);
+}
+
+fn a_restart_beside_a_broken_manifest_keeps_what_is_served_and_says_so(mode: Mode) {
+    let (net, _servers, folder, proxy) = running(mode);
+    let client = Caller::from(net.client());
+    let probers = web_manifest_sockets().map(|to| Prober::start(&client, Transport::Tcp, to).unwrap());
+    assert!(proxy.terminate(PATIENCE).unwrap().success());
+    let rules = mode.listed(net.node());
+
+    folder.write("service.yaml", &format!("{WEB_MANIFEST}\n---\nkind: [")).unwrap();
+    let mut proxy = Portolan::start(net.node(), Portolan::flags_in(mode.name(), &folder)).unwrap();
+    let says = |proxy: &Portolan, word: &str| {
+        proxy
+            .get(HEALTH.parse().unwrap(), "/healthz")
+            .is_ok_and(|answer| answer.status == 503 && answer.body.contains(word))
+    };
+    let reason = "service.yaml: document ";
+    proxy.wait_until("the reason is on /healthz", PATIENCE, |proxy| says(proxy, reason)).unwrap();
+    for prober in &probers {
+        prober.wait_for_attempts(100, PATIENCE).unwrap();
+    }
+    assert!(says(&proxy, reason));
+    assert_eq!(mode.listed(net.node()), rules);
+    let log = proxy.log().unwrap();
+    assert!(log.contains("existing rules remain in effect"), "{log}");
+    assert!(!log.contains("last good content"), "a new process has none: {log}");
+
+    folder.write("service.yaml", WEB_MANIFEST).unwrap();
+    proxy.wait_synced(PATIENCE).unwrap();
+    for prober in probers {
+        prober.wait_for_attempts(100, PATIENCE).unwrap();
+        let report = prober.stop();
+        assert_eq!(report.tally.failed(), 0, "{} {:?}", report.tally, report.first_failures);
+    }
+    // What others wrote is gone now: nothing can be lost, so what can be read is served.
+    assert!(proxy.terminate(PATIENCE).unwrap().success());
+    let mut cleanup = Portolan::start(net.node(), ["--cleanup"]).unwrap();
+    assert_eq!(exit_code(&mut cleanup), Some(0), "{}", cleanup.log().unwrap());
+    folder.write("other.yaml", "kind: [").unwrap();
+    let mut proxy = Portolan::start(net.node(), Portolan::flags_in(mode.name(), &folder)).unwrap();
+    for to in web_manifest_sockets() {
+        wait_until("what can be read is served", PATIENCE, || client.connect_tcp(to).is_ok()).unwrap();
+    }
+    proxy.wait_until("the reason is on /healthz", PATIENCE, |proxy| says(proxy, "other.yaml")).unwrap();
 }
 
 /// In nftables mode that takes nothing, where the kernel lets us own our tables.

@@ -29,6 +29,9 @@ fn a_backend_of_the_factory_serves_loopback_and_its_cleanup_leaves_nothing_of_ou
         let kind = xtables(Programs::find(IpFamily::V4).unwrap().variant());
         let in_node = |work: &(dyn Fn() + Sync)| net.node().run(work).unwrap();
         in_node(&|| block_on(factory.probe()).unwrap());
+        let other = IptablesFactory::new(Settings::default());
+        let is_forwarding = || IpFamily::ALL.map(|family| block_on(other.is_forwarding(family)).unwrap());
+        in_node(&|| assert_eq!(is_forwarding(), [false; 2]));
         in_node(&|| {
             assert_eq!(factory.figures(), [], "no rules, nothing to count with");
             for family in IpFamily::ALL {
@@ -48,6 +51,7 @@ fn a_backend_of_the_factory_serves_loopback_and_its_cleanup_leaves_nothing_of_ou
             assert_eq!(figures.len(), if saved.contains("--nfacct-name") { 2 } else { 0 }, "{saved}");
             assert!(figures.iter().all(|figure| figure.value == 0 && named(figure)), "{figures:?}: {saved}");
         });
+        in_node(&|| assert_eq!(is_forwarding(), [true; 2]));
         let setting = Program::new("cat").args(["/proc/sys/net/ipv4/conf/all/route_localnet"]);
         assert_eq!(net.node().run_program(&setting).unwrap(), "1\n");
         in_node(&|| {

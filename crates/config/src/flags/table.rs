@@ -43,7 +43,7 @@ static PROCESS: [Flag; 6] = [
     kept(
         "write-config-to",
         |b| &mut b.write_config_to,
-        "write the configuration in force to this file, and exit",
+        "write the configuration in force to this file, or to standard output for -, and exit",
     ),
     kept("cleanup", |b| &mut b.cleanup, "remove what any mode may have left in the kernel, and exit"),
     kept(

@@ -128,6 +128,39 @@ fn what_a_strict_reader_would_refuse_is_said_once_and_passed_over() {
 }
 
 #[test]
+fn a_file_that_is_only_checked_has_the_same_notes_as_one_that_runs() {
+    let file = file("mod: iptables\nClusterCIDR: 10.244.0.0/16\nfeatureGates: {Bogus: true}");
+    let expected = [
+        "--config: Using lenient decoding as strict decoding failed: strict decoding error: unknown field \"mod\", \
+         unknown field \"ClusterCIDR\"",
+        "featureGates.Bogus: no such feature gate is known; it is ignored",
+    ];
+    let said = |args: &[&str]| {
+        let path = file.path().to_str().unwrap();
+        let notes = match parse_args(&[&["--config", path], args].concat()).unwrap() {
+            Invocation::Run(config) | Invocation::Cleanup(config) | Invocation::InitOnly(config) => {
+                config.notes
+            }
+            Invocation::WriteConfig { notes, .. } => notes,
+            other => panic!("{other:?}"),
+        };
+        notes.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    for args in [&[][..], &["--write-config-to=x"], &["--cleanup"], &["--init-only"]] {
+        assert_eq!(said(args), expected, "{args:?}");
+    }
+}
+
+#[test]
+fn a_file_with_faults_keeps_its_note_about_unknown_fields() {
+    let file = file("mod: iptables\noomScoreAdj: -2000");
+    let error = parse_args(&["--config", file.path().to_str().unwrap()]).unwrap_err();
+    let ConfigError::Invalid { faults, notes } = error else { panic!("{error:?}") };
+    assert!(faults.to_string().contains("OOMScoreAdj"), "{faults}");
+    assert!(notes[0].message.ends_with("unknown field \"mod\""), "{notes:?}");
+}
+
+#[test]
 fn only_the_first_of_several_documents_counts_and_the_log_says_so() {
     let config = load(&raw(&format!("---\n{HEAD}mode: ipvs\n---\nmode: iptables\n")), &[]).unwrap();
     assert_eq!(config.mode, ModeSelection::Explicit(ProxyMode::IPVS));

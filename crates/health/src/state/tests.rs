@@ -330,3 +330,21 @@ fn a_jump_of_the_calendar_makes_nothing_late() {
     let jumped = Moment { wall: time.at(1e6).wall, ..time.at(3.0) };
     assert!(state.report(Probe::Livez, jumped).ok);
 }
+
+#[test]
+fn services_that_are_not_known_make_healthz_fail_with_the_reason_and_nothing_else() {
+    let (mut state, time) = after(&[(0.0, Started(V4)), (0.0, Eligible), (1.0, Updated(V4))]);
+    let now = time.at(2.0);
+    state.set_incomplete(Some("a.yaml: \"x\"".into()));
+    let report = state.report(Probe::Healthz, now);
+    assert!(!report.ok);
+    let words =
+        "\"nodeEligible\":true,\"healthy\":false,\"reason\":\"a.yaml: \\\"x\\\"\",\"status\":{\"IPv4\":";
+    assert!(report.body.contains(words), "{}", report.body);
+    assert!(state.is_healthy(now), "the Services that are known are served");
+    let report = state.report(Probe::Livez, now);
+    assert!(report.ok && !report.body.contains("reason"), "{}", report.body);
+    state.set_incomplete(None);
+    let report = state.report(Probe::Healthz, now);
+    assert!(report.ok && !report.body.contains("reason"), "{}", report.body);
+}

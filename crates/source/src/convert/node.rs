@@ -23,7 +23,8 @@ impl Converter {
     /// It has no name.
     pub(crate) fn node(&mut self, wire: &wire::Node<'_>) -> Result<Converted<Node>, Malformed> {
         let name = Self::cluster_name(NODE, &wire.metadata)?;
-        let mut report = Report::new(NODE, &name, &mut self.problems);
+        // The API server takes any text for an address of a Node.
+        let mut report = Report::new(NODE, &name, &mut self.problems).lenient();
         let addresses =
             ["InternalIP", "ExternalIP"].map(|kind| node_addresses(wire, kind, &mut report)).concat();
         // `podCIDR` came first and is still the only one in old manifests; the API keeps both equal.

@@ -19,6 +19,18 @@ const KIND: &str = "Service";
 /// (`DefaultClientIPServiceAffinitySeconds` in `k8s.io/api/core/v1`), three hours.
 const DEFAULT_AFFINITY: Duration = Duration::from_secs(10_800);
 
+/// The most that the API takes there (`MaxClientIPServiceAffinitySeconds`), a day, in seconds.
+const MAX_AFFINITY: u64 = 86_400;
+
+const SERVICE_TYPES: [(&str, ServiceType); 3] = [
+    ("ClusterIP", ServiceType::ClusterIp),
+    ("NodePort", ServiceType::NodePort),
+    ("LoadBalancer", ServiceType::LoadBalancer),
+];
+
+const TRAFFIC_POLICIES: [(&str, TrafficPolicy); 2] =
+    [("Cluster", TrafficPolicy::Cluster), ("Local", TrafficPolicy::Local)];
+
 impl Converter {
     /// Converts a Service.
     ///
@@ -38,7 +50,12 @@ impl Converter {
                 let mut service = Service {
                     name: name.clone(),
                     created: timestamp(wire.metadata.creation_timestamp.as_ref()),
-                    service_type: service_type(text(spec.service_type.as_ref()), &mut report),
+                    service_type: report.word(
+                        "spec.type",
+                        spec.service_type.as_ref(),
+                        &SERVICE_TYPES,
+                        ServiceType::ClusterIp,
+                    ),
                     cluster_ips,
                     ports: self.service_ports(&spec.ports, &mut report),
                     external_ips: report
@@ -48,10 +65,20 @@ impl Converter {
                         &spec.load_balancer_source_ranges,
                         &mut report,
                     ),
-                    internal_traffic_policy: policy(spec.internal_traffic_policy.as_ref()),
-                    external_traffic_policy: policy(spec.external_traffic_policy.as_ref()),
+                    internal_traffic_policy: report.word(
+                        "spec.internalTrafficPolicy",
+                        spec.internal_traffic_policy.as_ref(),
+                        &TRAFFIC_POLICIES,
+                        TrafficPolicy::Cluster,
+                    ),
+                    external_traffic_policy: report.word(
+                        "spec.externalTrafficPolicy",
+                        spec.external_traffic_policy.as_ref(),
+                        &TRAFFIC_POLICIES,
+                        TrafficPolicy::Cluster,
+                    ),
                     health_check_node_port: spec.health_check_node_port.filter(|port| *port != 0),
-                    session_affinity: session_affinity(spec, &mut report),
+                    session_affinity: session_affinity(spec, self.origin, &mut report),
                 };
                 bound(&mut service, &mut report);
                 Converted::Proxied(service)
@@ -68,6 +95,9 @@ impl Converter {
     ) -> Vec<ServicePortSpec> {
         let mut converted: Vec<ServicePortSpec> = Vec::with_capacity(ports.len());
         let mut seen = HashSet::with_capacity(ports.len());
+        if ports.is_empty() && self.origin == Origin::Manifest {
+            report.skip("spec.ports", "is empty");
+        }
         for (index, port) in ports.iter().enumerate() {
             let field = || format!("spec.ports[{index}]");
             if port.port == 0 {
@@ -117,7 +147,7 @@ fn bound(service: &mut Service, report: &mut Report<'_>) {
 fn shorten(list: &mut Vec<IpAddr>, length: usize, field: &str, report: &mut Report<'_>) {
     if list.len() > length {
         let all = list.len();
-        report.skip(field, format!(
+        report.skip_valid(field, format!(
             "only the first {length} of {all} addresses are served: a Service may have {MOST_COMBINATIONS} \
              combinations of ports, addresses and source ranges"
         ));
@@ -146,7 +176,7 @@ fn proxied_cluster_ips(
         None => {
             // An API server gives every Service an address; a file has only what its author wrote.
             if origin == Origin::Manifest {
-                report.skip("spec.clusterIP", "none is given, and without an API server nobody assigns one");
+                report.skip_valid("spec.clusterIP", "is missing, and only an API server assigns one");
             }
             None
         }
@@ -187,24 +217,18 @@ fn cluster_ips(
     found
 }
 
-fn service_type(name: Option<&str>, report: &mut Report<'_>) -> ServiceType {
-    match name {
-        None | Some("ClusterIP") => ServiceType::ClusterIp,
-        Some("NodePort") => ServiceType::NodePort,
-        Some("LoadBalancer") => ServiceType::LoadBalancer,
-        Some(other) => {
-            report.skip("spec.type", format!("{other:?} is no type of Service; taken for ClusterIP"));
-            ServiceType::ClusterIp
-        }
-    }
-}
-
 /// Entries whose `ipMode` is VIP, which is also what an absent one means (KEP-1860).
 /// The others are reached through the load balancer itself.
 fn load_balancer_ips(ingress: &[Ingress<'_>], report: &mut Report<'_>) -> Vec<IpAddr> {
+    const FIELD: &str = "status.loadBalancer.ingress";
+    for (index, mode) in
+        ingress.iter().enumerate().filter_map(|(at, entry)| Some((at, entry.ip_mode.as_ref()?)))
+    {
+        report.word(&format!("{FIELD}[{index}].ipMode"), Some(mode), &[("VIP", ()), ("Proxy", ())], ());
+    }
     let vip = |entry: &Ingress<'_>| entry.ip_mode.as_ref().is_none_or(|mode| &**mode == "VIP");
     let ips = ingress.iter().map(|entry| if vip(entry) { text(entry.ip.as_ref()) } else { None });
-    report.addresses("status.loadBalancer.ingress", ips.map(Option::unwrap_or_default))
+    report.addresses(FIELD, ips.map(Option::unwrap_or_default))
 }
 
 /// A family in which some range holds every address is not restricted at all.
@@ -219,22 +243,25 @@ fn source_ranges(ranges: &[Text<'_>], report: &mut Report<'_>) -> Vec<IpNet> {
     nets
 }
 
-fn policy(name: Option<&Text<'_>>) -> TrafficPolicy {
-    if text(name) == Some("Local") { TrafficPolicy::Local } else { TrafficPolicy::Cluster }
-}
-
-fn session_affinity(spec: &wire::ServiceSpec<'_>, report: &mut Report<'_>) -> Option<Duration> {
-    if text(spec.session_affinity.as_ref()) != Some("ClientIP") {
+fn session_affinity(
+    spec: &wire::ServiceSpec<'_>,
+    origin: Origin,
+    report: &mut Report<'_>,
+) -> Option<Duration> {
+    let words = [("None", false), ("ClientIP", true)];
+    if !report.word("spec.sessionAffinity", spec.session_affinity.as_ref(), &words, false) {
         return None;
     }
     let Some(seconds) = spec.session_affinity_config.client_ip.timeout_seconds else {
         return Some(DEFAULT_AFFINITY);
     };
+    // An API server refuses more than a day; what it has stored all the same is followed.
+    let longest = if origin == Origin::Manifest { MAX_AFFINITY } else { u64::MAX };
     match u64::try_from(seconds) {
-        Ok(seconds) if seconds > 0 => Some(Duration::from_secs(seconds)),
+        Ok(seconds) if (1..=longest).contains(&seconds) => Some(Duration::from_secs(seconds)),
         _ => {
             let field = "spec.sessionAffinityConfig.clientIP.timeoutSeconds";
-            report.skip(field, format!("{seconds} is no time; the default counts"));
+            report.skip(field, format!("{seconds} is not a time from 1 to {MAX_AFFINITY} seconds"));
             Some(DEFAULT_AFFINITY)
         }
     }

@@ -8,11 +8,13 @@ use portolan_core::address::{IpFamily, parse_ip};
 use portolan_core::event::{Conditions, EndpointSlice, Hints, SliceEndpoint, SlicePort};
 use portolan_core::name::Name;
 
-use super::{Converted, Converter, Origin, Report, family, text, timestamp};
+use super::{Converted, Converter, Origin, Report, text, timestamp};
 use crate::decode::Malformed;
 use crate::wire::{self, ForName, Text};
 
 const KIND: &str = "EndpointSlice";
+
+const SERVICE_LABEL: &str = "metadata.labels[kubernetes.io/service-name]";
 
 impl Converter {
     /// Converts an EndpointSlice.
@@ -25,9 +27,14 @@ impl Converter {
     ) -> Result<Converted<EndpointSlice>, Malformed> {
         let name = self.object_name(KIND, &wire.metadata)?;
         let labels = &wire.metadata.labels;
-        let service = text(labels.service_name.as_ref()).filter(|_| labels.headless.is_none());
+        let service = text(labels.service_name.as_ref());
         let mut problems = std::mem::take(&mut self.problems);
         let mut report = Report::new(KIND, &name, &mut problems);
+        // Of an API server only slices with the label are asked for.
+        if service.is_none() && self.origin == Origin::Manifest {
+            report.skip_valid(SERVICE_LABEL, "is missing, so the slice belongs to no Service");
+        }
+        let service = service.filter(|_| labels.headless.is_none());
         let converted = match (service, slice_family(wire.address_type.as_ref(), &mut report)) {
             (Some(service), Some(family)) => {
                 let mut slice = EndpointSlice {
@@ -61,9 +68,16 @@ impl Converter {
                     continue;
                 }
             };
-            let Some(number) = port.port.filter(|port| *port != 0) else {
-                report.skip(format!("ports[{index}].port"), "is missing or 0");
-                continue;
+            let number = match port.port {
+                Some(0) => {
+                    report.skip(format!("ports[{index}].port"), "0 is no port");
+                    continue;
+                }
+                Some(number) => number,
+                None => {
+                    report.skip_valid(format!("ports[{index}].port"), "is missing");
+                    continue;
+                }
             };
             let Some(protocol) =
                 report.protocol(|| format!("ports[{index}].protocol"), port.protocol.as_ref())
@@ -149,7 +163,7 @@ pub(super) fn bound(slice: &mut EndpointSlice, report: &mut Report<'_>) {
     let length = MOST_COMBINATIONS / slice.ports.len().max(1);
     let all = slice.endpoints.len();
     if all > length {
-        report.skip("endpoints", format!(
+        report.skip_valid("endpoints", format!(
             "only the first {length} of {all} are used: a slice may have {MOST_COMBINATIONS} combinations of \
              ports and endpoints"
         ));
@@ -159,12 +173,17 @@ pub(super) fn bound(slice: &mut EndpointSlice, report: &mut Report<'_>) {
 
 /// The family of a slice; nothing for FQDN, which no proxy handles.
 fn slice_family(address_type: Option<&Text<'_>>, report: &mut Report<'_>) -> Option<IpFamily> {
-    let name = text(address_type).unwrap_or_default();
-    let found = family(name);
-    if found.is_none() {
-        report.skip("addressType", format!("{name:?} is no IP family, so the slice is ignored"));
+    const FIELD: &str = "addressType";
+    let Some(name) = text(address_type) else {
+        report.skip(FIELD, "is missing");
+        return None;
+    };
+    if name == "FQDN" {
+        report.skip_valid(FIELD, "names are not proxied, so the slice is ignored");
+        return None;
     }
-    found
+    let words = [("IPv4", Some(IpFamily::V4)), ("IPv6", Some(IpFamily::V6))];
+    report.word(FIELD, address_type, &words, None)
 }
 
 fn conditions(wire: &wire::Conditions) -> Conditions {

@@ -14,7 +14,7 @@ use portolan_core::name::Name;
 use tracing::error;
 
 use super::contents::{Contents, Reading};
-use super::document::{self, MAX_FILE, Syntax};
+use super::document::{self, Broken, MAX_FILE, Place, Syntax};
 use super::merge::Merged;
 use super::pending::Pending;
 use crate::convert::{Converter, Origin};
@@ -33,6 +33,8 @@ pub(super) struct Folder {
     converter: Converter,
     files: BTreeMap<PathBuf, Manifests>,
     merged: Option<Merged>,
+    /// Whether everything has been read once.
+    is_complete: bool,
 }
 
 /// One file.
@@ -42,8 +44,49 @@ struct Manifests {
     stamp: Option<Stamp>,
     /// What reading it gave last, so that the same trouble is told once.
     seen: Option<Seen>,
-    /// Its last good content.
-    contents: Contents,
+    /// Its last good content, once it has had one.
+    contents: Option<Contents>,
+    /// Why it could not be read when last tried.
+    failure: Option<String>,
+}
+
+impl Manifests {
+    /// What it may define that has never been read, each with the reason.
+    fn unread(&self) -> &[String] {
+        match &self.contents {
+            Some(contents) => &contents.unread,
+            None => self.failure.as_slice(),
+        }
+    }
+
+    /// Remembers why the file cannot be read. Returns what that means, for the log.
+    fn fail(&mut self, failure: String) -> &'static str {
+        self.failure = Some(failure);
+        if self.contents.is_some() {
+            "Failed to read manifest file; its last good content remains in effect"
+        } else {
+            "Failed to read manifest file; no good content of it is known"
+        }
+    }
+}
+
+/// How much of the folder's content must be known before the first events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// All of it: events that leave something out would take it down.
+    Everything,
+    /// What can be read.
+    WhatCanBeRead,
+}
+
+/// What a look at the folder gave.
+#[derive(Debug, Default)]
+pub(super) struct Scan {
+    /// What to tell the proxy: at first everything, later the differences.
+    pub(super) events: Vec<Event>,
+    /// What the folder may define that has never been read, each with file, document, line and reason, until
+    /// everything has been read once.
+    pub(super) unread: Vec<String>,
 }
 
 /// What reading a file gave.
@@ -69,7 +112,7 @@ impl Folder {
     /// Knows nothing yet.
     pub(super) fn new(dir: PathBuf, node_name: Name, metrics: Arc<SourceMetrics>) -> Self {
         let converter = Converter::new(Origin::Manifest, Arc::default());
-        Self { dir, node_name, metrics, converter, files: BTreeMap::new(), merged: None }
+        Self { dir, node_name, metrics, converter, files: BTreeMap::new(), merged: None, is_complete: false }
     }
 
     pub(super) fn dir(&self) -> &Path {
@@ -81,12 +124,12 @@ impl Folder {
         (Name::clone(&self.node_name), Arc::clone(&self.metrics))
     }
 
-    /// Reads what changed and returns what that changes for the proxy: at first
-    /// everything, later the differences.
+    /// Reads what changed and returns what that changes for the proxy. The first events come once as much is known
+    /// as is `wanted`.
     ///
     /// # Errors
     /// The folder cannot be listed; nothing is changed then.
-    pub(super) fn scan(&mut self, pending: &Pending) -> io::Result<Vec<Event>> {
+    pub(super) fn scan(&mut self, pending: &Pending, wanted: Wanted) -> io::Result<Scan> {
         let found = self.manifest_files()?;
         let known = self.files.len();
         self.files.retain(|path, _| found.contains_key(path));
@@ -97,10 +140,22 @@ impl Folder {
             }
             changed |= self.refresh(&path, syntax, pending);
         }
-        if !changed && self.merged.is_some() {
-            return Ok(Vec::new());
+        let mut unread = Vec::new();
+        if !self.is_complete {
+            unread.extend(self.files.values().flat_map(Manifests::unread).cloned());
+            self.is_complete = unread.is_empty();
         }
-        let files = self.files.iter().map(|(path, file)| (path.as_path(), &file.contents));
+        let is_due = match &self.merged {
+            None => self.is_complete || wanted == Wanted::WhatCanBeRead,
+            Some(_) => changed,
+        };
+        Ok(Scan { events: if is_due { self.events() } else { Vec::new() }, unread })
+    }
+
+    /// How the content differs from what was told before.
+    fn events(&mut self) -> Vec<Event> {
+        let files =
+            self.files.iter().filter_map(|(path, file)| Some((path.as_path(), file.contents.as_ref()?)));
         let merged = Merged::of(files, &self.node_name);
         merged.warn_of_shadowed(self.merged.as_ref().unwrap_or(&Merged::default()));
         let events = match &self.merged {
@@ -111,7 +166,7 @@ impl Folder {
             Some(before) => merged.since(before),
         };
         self.merged = Some(merged);
-        Ok(events)
+        events
     }
 
     fn manifest_files(&self) -> io::Result<BTreeMap<PathBuf, Syntax>> {
@@ -132,7 +187,8 @@ impl Folder {
         let stamp = match fs::metadata(path) {
             Ok(metadata) if metadata.is_file() => Stamp::of(&metadata),
             Ok(_) => return self.files.remove(path).is_some(),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            // Gone since the folder was listed, unless it is a link that leads nowhere.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !path.is_symlink() => {
                 return self.files.remove(path).is_some();
             }
             Err(error) => return self.unreadable(path, &error),
@@ -151,16 +207,20 @@ impl Folder {
         if file.seen.replace(Seen::Content(digest)) == Some(Seen::Content(digest)) {
             return false;
         }
-        match document::objects(syntax, &content) {
-            Ok(objects) => {
-                let Self { converter, metrics, .. } = self;
-                let reading = Reading { file: path, converter, metrics, before: &file.contents };
-                file.contents = reading.read(objects);
+        match document::parse(syntax, &content) {
+            Ok(parsed) => {
+                let Self { converter, metrics, node_name, .. } = self;
+                let before = file.contents.take().unwrap_or_default();
+                let reading = Reading { file: path, node_name, converter, metrics, before: &before };
+                file.contents = Some(reading.read(parsed));
+                file.failure = None;
                 true
             }
-            Err(broken) => {
+            Err(Broken { place, reason }) => {
                 self.metrics.add(Count::BrokenFiles, 1);
-                error!(file = %path.display(), "{broken}; the file's last good content stays in force");
+                let effect = file.fail(format!("{}: {place}: {reason}", path.display()));
+                let (path, Place { document, line }) = (path.display(), place);
+                error!(file = %path, document, line, err = reason, "{effect}");
                 false
             }
         }
@@ -172,7 +232,8 @@ impl Folder {
         file.stamp = None;
         if file.seen.replace(Seen::Nothing(error.kind())) != Some(Seen::Nothing(error.kind())) {
             self.metrics.add(Count::BrokenFiles, 1);
-            error!(file = %path.display(), "{error}; the file's last good content stays in force");
+            let effect = file.fail(format!("{}: {error}", path.display()));
+            error!(file = %path.display(), err = %error, "{effect}");
         }
         false
     }

@@ -3,16 +3,19 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::ManifestSource;
+use super::folder::{Folder, Wanted};
+use super::pending::Pending;
 use crate::downstream::{Downstream, World};
 use crate::error::SourceError;
+use crate::log::Log;
 use crate::metrics::{Count, SourceMetrics};
 
 /// Long enough for a debounced look that should change nothing.
@@ -36,23 +39,35 @@ impl Running {
         files: &[(&str, &str)],
         adjust: impl FnOnce(ManifestSource) -> ManifestSource,
     ) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        for (name, content) in files {
-            fs::write(dir.path().join(name), content).unwrap();
-        }
+        let dir = folder_of(files);
         let source = adjust(ManifestSource::new(dir.path().join("."), "e2e-n2"));
         Self::start(dir, source).await
     }
 
     async fn start(dir: TempDir, source: ManifestSource) -> Self {
-        let (sender, mut downstream) = Downstream::new();
+        let mut run = Self::start_unlisted(dir, source);
+        run.downstream.listed().await;
+        run
+    }
+
+    /// The same without waiting for lists.
+    fn start_unlisted(dir: TempDir, source: ManifestSource) -> Self {
+        let (sender, downstream) = Downstream::new();
         let metrics = source.metrics();
         let (stop, stopped) = oneshot::channel::<()>();
         let task = tokio::spawn(source.run(sender, async move {
             let _ = stopped.await;
         }));
-        downstream.listed().await;
         Self { dir, downstream, metrics, task, stop }
+    }
+
+    /// Waits until so much is told that cannot be read.
+    async fn until_told(&mut self, told: &Told, count: usize) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while last(told).len() != count {
+            assert!(Instant::now() < deadline, "{told:?}");
+            self.downstream.during(Duration::from_millis(20)).await;
+        }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -80,6 +95,14 @@ impl Running {
         self.stop.send(()).unwrap();
         self.task.await.unwrap().unwrap();
     }
+}
+
+fn folder_of(files: &[(&str, &str)]) -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, content) in files {
+        fs::write(dir.path().join(name), content).unwrap();
+    }
+    dir
 }
 
 fn service(name: &str, ip: &str) -> String {
@@ -164,7 +187,8 @@ async fn files_written_created_renamed_and_removed_are_followed() {
     run.write("a.yaml", &service("a", "10.96.0.9"));
     run.until("new address", |world| ip_of(world, "default/a").as_deref() == Some("10.96.0.9")).await;
 
-    run.write("b.json", r#"{"kind":"Service","metadata":{"name":"b"},"spec":{"clusterIP":"10.96.0.2"}}"#);
+    let json = r#"{"kind":"Service","metadata":{"name":"b"},"spec":{"clusterIP":"10.96.0.2","ports":[{"port":80}]}}"#;
+    run.write("b.json", json);
     run.until_services(&["default/a", "default/b"]).await;
 
     // An editor's save: write beside it, then rename over it.
@@ -249,12 +273,88 @@ async fn a_broken_file_keeps_its_last_good_content() {
     run.finish().await;
 }
 
+/// What a source tells of what it has never read: the last list, as texts.
+type Told = Arc<Mutex<Vec<Vec<String>>>>;
+
+/// Over these files, beside rules of an earlier process or not; it may not list anything for now.
+async fn beside_earlier_rules(files: &[(&str, &str)], has_rules: bool) -> (Running, Told) {
+    let told = Told::default();
+    let teller = Arc::clone(&told);
+    let dir = folder_of(files);
+    let source = ManifestSource::new(dir.path(), "e2e-n2")
+        .keeping(std::future::ready(has_rules))
+        .telling(move |unread| teller.lock().unwrap().push(unread.to_vec()));
+    (Running::start_unlisted(dir, source), told)
+}
+
+fn last(told: &Told) -> Vec<String> {
+    told.lock().unwrap().last().cloned().unwrap_or_default()
+}
+
 #[tokio::test]
-async fn a_file_broken_from_the_start_does_not_stop_the_others() {
-    let mut run = Running::over(&[("a.yaml", "{{{"), ("b.yaml", &service("b", "10.96.0.2"))]).await;
+async fn without_earlier_rules_a_file_that_is_broken_at_the_start_does_not_stop_the_others() {
+    let files = [("a.yaml", "{{{"), ("b.yaml", &service("b", "10.96.0.2"))];
+    let (mut run, told) = beside_earlier_rules(&files, false).await;
     run.until_services(&["default/b"]).await;
     assert_eq!(run.metrics.get(Count::BrokenFiles), 1);
+    assert!(last(&told)[0].contains("a.yaml: document 1, line 1: "), "{told:?}");
     run.write("a.yaml", &service("a", "10.96.0.1"));
+    run.until_services(&["default/a", "default/b"]).await;
+    assert_eq!(last(&told), [""; 0]);
+    run.finish().await;
+}
+
+#[tokio::test]
+async fn beside_earlier_rules_nothing_is_listed_until_everything_has_been_read() {
+    let bad_value = service("c", "10.96.0.3").replace("ports:", "sessionAffinity: Cookie, ports:");
+    let broken = format!("{}---\nkind: Service\nspec: [1, 2\n", service("a", "10.96.0.1"));
+    let files = [("a.yaml", &*broken), ("b.yaml", &service("b", "10.96.0.2")), ("c.yaml", &bad_value)];
+    let (mut run, told) = beside_earlier_rules(&files, true).await;
+    symlink("/nowhere", run.path("d.yaml")).unwrap();
+    run.until_told(&told, 3).await;
+    run.assert_unmoved().await;
+    let unread = last(&told);
+    assert!(unread[0].contains("/a.yaml: document 2, line 7: "), "{unread:?}");
+    let field = "/c.yaml: document 1, line 1: Service default/c: spec.sessionAffinity: ";
+    assert!(unread[1].contains(field) && unread[1].contains("\"Cookie\""), "{unread:?}");
+    assert!(unread[2].contains("/d.yaml: "), "{unread:?}");
+
+    // Changes of what can be read wait, too.
+    run.write("b.yaml", &service("b", "10.96.0.9"));
+    run.assert_unmoved().await;
+    fs::remove_file(run.path("d.yaml")).unwrap();
+    run.write("a.yaml", &service("a", "10.96.0.1"));
+    run.until_told(&told, 1).await;
+    run.assert_unmoved().await;
+    run.write("c.yaml", &service("c", "10.96.0.3"));
+    run.until_services(&["default/a", "default/b", "default/c"]).await;
+    assert_eq!(last(&told), [""; 0]);
+    assert_eq!(run.downstream.world.services.lists, [3], "the first list is complete");
+    assert_eq!(ip_of(&run.downstream.world, "default/b").as_deref(), Some("10.96.0.9"));
+
+    // From now on the last good content counts.
+    let count = told.lock().unwrap().len();
+    run.write("b.yaml", "{{{");
+    run.write("new.yaml", "{{{");
+    run.assert_unmoved().await;
+    assert_eq!(told.lock().unwrap().len(), count);
+    run.finish().await;
+}
+
+#[tokio::test]
+async fn a_file_that_the_system_does_not_give_at_the_start_holds_the_first_list() {
+    let files = [("a.yaml", &*service("a", "10.96.0.1")), ("b.yaml", &service("b", "10.96.0.2"))];
+    let dir = folder_of(&files);
+    let forbidden = dir.path().join("a.yaml");
+    // Root may read any file, so this is a link that leads through one.
+    fs::rename(&forbidden, dir.path().join("target")).unwrap();
+    symlink("target/a.yaml", &forbidden).unwrap();
+    let source = ManifestSource::new(dir.path(), "n1");
+    let mut run = Running::start_unlisted(dir, source);
+    run.assert_unmoved().await;
+    assert_eq!(run.metrics.get(Count::BrokenFiles), 1);
+    fs::remove_file(&forbidden).unwrap();
+    fs::rename(run.path("target"), &forbidden).unwrap();
     run.until_services(&["default/a", "default/b"]).await;
     run.finish().await;
 }
@@ -271,6 +371,94 @@ async fn a_malformed_object_keeps_its_version_and_spares_its_neighbours() {
     assert_eq!(ip_of(&run.downstream.world, "default/a").as_deref(), Some("10.96.0.1"));
     assert_eq!(run.metrics.get(Count::Malformed), 1);
     run.finish().await;
+}
+
+/// A folder that is looked at on this thread, whose log can be captured.
+struct Looked {
+    dir: TempDir,
+    folder: Folder,
+    world: World,
+}
+
+impl Looked {
+    fn at(files: &[(&str, &str)]) -> Self {
+        let dir = folder_of(files);
+        let folder = Folder::new(dir.path().to_owned(), "e2e-n2".into(), Arc::default());
+        let mut looked = Self { dir, folder, world: World::default() };
+        looked.again();
+        looked
+    }
+
+    fn again(&mut self) {
+        let scan = self.folder.scan(&Pending::everything(), Wanted::Everything).unwrap();
+        assert_eq!(scan.unread, [""; 0]);
+        scan.events.into_iter().for_each(|event| self.world.apply(event));
+    }
+
+    /// Whether each of these stands in one line of the log, in which `DIR` is the folder.
+    fn assert_logged(&self, log: &Log, wanted: &[&str]) {
+        let lines = log.lines();
+        for words in wanted {
+            let words = words.replace("DIR", &self.dir.path().display().to_string());
+            assert_eq!(lines.iter().filter(|line| line.contains(&words)).count(), 1, "{words}: {lines:#?}");
+        }
+    }
+}
+
+#[test]
+fn an_object_that_a_server_would_refuse_keeps_its_version_and_is_named_with_its_place() {
+    let (log, _guard) = Log::capture();
+    let two = |a: &str, b: &str| format!("# two\n{a}---\n{b}");
+    let first = two(&service("a", "10.96.0.1"), &slice("a-1", "a", "10.244.0.1"));
+    let mut looked = Looked::at(&[("a.yaml", &first)]);
+    let bad = two(
+        &service("a", "10.96.0.9").replace("ports:", "sessionAffinity: Cookie, externalIPs: [x], ports:"),
+        &slice("a-1", "a", "10.244.0.2").replace("port: 8080", "port: 8080, protocol: GRE"),
+    );
+    let text = format!("{bad}---\n{}", service("c", "10.96.0.3"));
+    fs::write(looked.dir.path().join("a.yaml"), text).unwrap();
+    looked.again();
+    assert_eq!(looked.world.services.names(), ["default/a", "default/c"]);
+    assert_eq!(ip_of(&looked.world, "default/a").as_deref(), Some("10.96.0.1"));
+    assert_eq!(looked.world.endpoints_of("default/a"), ["10.244.0.1:8080"]);
+    let kept = "Rejected object; its last good version remains in effect file=DIR/a.yaml document=";
+    let wanted = [
+        "1 line=2 object=\"Service default/a\" field=\"spec.externalIPs[0]\" err=\"\\\"x\\\" is no IP address\"",
+        "1 line=2 object=\"Service default/a\" field=\"spec.sessionAffinity\" \
+         err=\"unsupported value \\\"Cookie\\\" (want None or ClientIP)\"",
+        "2 line=7 object=\"EndpointSlice default/a-1\" field=\"ports[0].protocol\" \
+         err=\"\\\"GRE\\\" is no protocol that can be proxied\"",
+    ]
+    .map(|place| format!("{kept}{place}"));
+    looked.assert_logged(&log, &wanted.each_ref().map(String::as_str));
+}
+
+#[test]
+fn what_is_ignored_is_named_with_its_place() {
+    let (log, _guard) = Log::capture();
+    let label = "labels: {kubernetes.io/service-name: a}";
+    let unlabelled = slice("s", "a", "10.244.0.1").replace(label, "labels: {}");
+    let misspelt = service("a", "10.96.0.1").replace("kind: Service", "kind: Servcie");
+    let old = slice("o", "a", "10.244.0.2").replace("discovery.k8s.io/v1", "discovery.k8s.io/v1beta1");
+    let (right, twice) = (service("a", "10.96.0.1"), service("a", "10.96.0.2"));
+    let yaml = [&right, &unlabelled, &misspelt, &misspelt, &old, &twice].map(String::as_str).join("---\n");
+    let looked = Looked::at(&[("a.yaml", &yaml)]);
+    assert_eq!(ip_of(&looked.world, "default/a").as_deref(), Some("10.96.0.1"));
+    assert_eq!(looked.world.endpoints_of("default/a"), ["10.244.0.2:8080"]);
+    looked.assert_logged(
+        &log,
+        &[
+            "Ignored part of an object file=DIR/a.yaml document=2 line=6 object=\"EndpointSlice default/s\" \
+             field=\"metadata.labels[kubernetes.io/service-name]\" \
+             err=\"is missing, so the slice belongs to no Service\"",
+            "Ignored objects of a kind that is not read from manifests file=DIR/a.yaml document=3 line=13 \
+             kind=\"v1 Servcie\" count=2",
+            "Unknown apiVersion of a known kind file=DIR/a.yaml document=5 line=23 \
+             apiVersion=\"discovery.k8s.io/v1beta1\" readAs=\"discovery.k8s.io/v1\"",
+            "Object is defined twice in this file; the first definition is used file=DIR/a.yaml document=6 \
+             line=30 object=\"Service default/a\"",
+        ],
+    );
 }
 
 #[tokio::test]
@@ -371,7 +559,6 @@ async fn a_folder_that_vanishes_keeps_its_state_until_it_is_back() {
 async fn things_that_are_no_files_are_passed_over() {
     let mut run = Running::over(&[("a.yaml", &service("a", "10.96.0.1"))]).await;
     fs::create_dir(run.path("dir.yaml")).unwrap();
-    symlink("/nowhere", run.path("dangling.yaml")).unwrap();
     run.write("notes.txt", &service("n", "10.96.0.4"));
     run.write(".hidden.yaml", &service("h", "10.96.0.5"));
     run.write("a.yaml.bak", &service("k", "10.96.0.6"));

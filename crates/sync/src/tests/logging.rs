@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use portolan_core::IpFamily::V4;
 use portolan_core::backend::Retry;
+use portolan_testkit::objects::empty_lists;
 use tracing::Level;
 use tracing::subscriber::DefaultGuard;
 
@@ -108,6 +109,26 @@ async fn a_contested_address_is_logged_with_both_services() {
         lines.take(),
         [
             "WARN two Services claim one address address=tcp 10.96.0.1:80 addresses=1 answers=ns/a ignored=ns/b"
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn applying_is_logged_with_the_service_ports_that_are_compared() {
+    let mut rig = Rig::new(&settings());
+    let (lines, _guard) = Lines::collect(Level::TRACE);
+    rig.send(empty_lists()).await;
+    rig.send([v4("a", 1), v4("b", 2)]).await;
+    rig.pass(secs(1)).await;
+    rig.send([v4("c", 3)]).await;
+    rig.pass(secs(1)).await;
+    let applying = lines.take().into_iter().filter(|line| line.contains("applying"));
+    assert_eq!(
+        applying.collect::<Vec<_>>(),
+        [
+            "TRACE applying family=IPv4 scope=Full service_ports=2",
+            "TRACE applying family=IPv6 scope=Full service_ports=0",
+            "TRACE applying family=IPv4 scope=Partial service_ports=1",
         ]
     );
 }

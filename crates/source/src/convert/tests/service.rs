@@ -5,6 +5,8 @@ use std::time::{Duration, SystemTime};
 use portolan_core::address::{IpFamily, Protocol};
 use portolan_core::event::{ServiceType, TrafficPolicy};
 
+use crate::convert::Problem;
+
 use super::*;
 
 #[test]
@@ -151,7 +153,7 @@ fn a_file_without_a_cluster_ip_is_told_that_nobody_will_assign_one() {
     let (converted, problems) = service_from(Origin::Manifest, &patch);
     assert!(matches!(converted, Converted::NotProxied(_)));
     assert_eq!(problems.len(), 1);
-    assert!(problems[0].starts_with("Service shop/web: spec.clusterIP: none is given"), "{problems:?}");
+    assert!(problems[0].starts_with("Service shop/web: spec.clusterIP: is missing"), "{problems:?}");
     assert_eq!(service_from(Origin::Api, &patch).1, Vec::<String>::new());
 }
 
@@ -315,7 +317,7 @@ fn session_affinity_has_three_hours_unless_told_otherwise() {
             Some(2_147_483_647),
             0,
         ),
-        ("a word of tomorrow", json!({"spec": {"sessionAffinity": "Cookie"}}), None, 0),
+        ("a word of tomorrow", json!({"spec": {"sessionAffinity": "Cookie"}}), None, 1),
     ];
     for (rule, patch, seconds, problems) in cases {
         let (service, reported) = proxied(&patch);
@@ -355,5 +357,72 @@ fn addresses_of_a_service_are_bounded_by_its_ports_and_source_ranges() {
         assert_eq!(texts(&service.external_ips), many(external)[..served.0], "{rule}: the first ones");
         assert_eq!(service.ports.len(), usize::from(port_count), "{rule}: all ports");
         assert_eq!(problems.len(), named, "{rule}: {problems:?}");
+    }
+}
+
+#[test]
+fn values_that_the_api_does_not_have_are_named_and_invalid() {
+    let cases = [
+        (
+            json!({"spec": {"type": "Cluster"}}),
+            "spec.type",
+            "\"Cluster\" (want ClusterIP or NodePort or LoadBalancer)",
+        ),
+        (
+            json!({"spec": {"sessionAffinity": "ClientIp"}}),
+            "spec.sessionAffinity",
+            "\"ClientIp\" (want None or ClientIP)",
+        ),
+        (
+            json!({"spec": {"internalTrafficPolicy": "local"}}),
+            "spec.internalTrafficPolicy",
+            "\"local\" (want Cluster or Local)",
+        ),
+        (
+            json!({"spec": {"externalTrafficPolicy": "Node"}}),
+            "spec.externalTrafficPolicy",
+            "\"Node\" (want Cluster or Local)",
+        ),
+        (
+            json!({"status": {"loadBalancer": {"ingress": [{}, {"ip": "192.0.2.1", "ipMode": "Dsr"}]}}}),
+            "status.loadBalancer.ingress[1].ipMode",
+            "\"Dsr\" (want VIP or Proxy)",
+        ),
+    ];
+    for (patch, field, words) in cases {
+        for origin in [Origin::Api, Origin::Manifest] {
+            let (_, problems) = service_from(origin, &patch);
+            assert_eq!(problems, [format!("Service shop/web: {field}: unsupported value {words}")]);
+        }
+        assert!(problems_of_manifest(&patch).iter().all(|problem| problem.is_invalid), "{patch}");
+    }
+}
+
+fn problems_of_manifest(patch: &Value) -> Vec<Problem> {
+    let json = web(patch);
+    let wire: wire::Service<'_> = object_from_json("Service", &json).unwrap();
+    let mut converter = converter(Origin::Manifest);
+    converter.service(&wire).unwrap();
+    converter.take_problems()
+}
+
+#[test]
+fn what_only_a_server_would_refuse_is_invalid_in_a_manifest() {
+    let affinity = |seconds: i32| {
+        let config = json!({"clientIP": {"timeoutSeconds": seconds}});
+        json!({"spec": {"sessionAffinity": "ClientIP", "sessionAffinityConfig": config}})
+    };
+    let cases = [
+        (json!({"spec": {"ports": []}}), Some("spec.ports")),
+        (affinity(86_401), Some("spec.sessionAffinityConfig.clientIP.timeoutSeconds")),
+        (affinity(86_400), None),
+        (json!({"spec": {"clusterIP": "None", "clusterIPs": ["None"], "ports": []}}), None),
+    ];
+    for (patch, field) in cases {
+        let problems = problems_of_manifest(&patch);
+        let invalid: Vec<_> =
+            problems.iter().map(|problem| (problem.field.as_str(), problem.is_invalid)).collect();
+        assert_eq!(invalid, field.map(|field| (field, true)).into_iter().collect::<Vec<_>>(), "{patch}");
+        assert_eq!(service_from(Origin::Api, &patch).1, Vec::<String>::new(), "{patch}");
     }
 }

@@ -188,3 +188,32 @@ fn endpoints_of_a_slice_are_bounded_by_its_ports() {
         assert_eq!(problems.len(), named, "{problems:?}");
     }
 }
+
+#[test]
+fn a_slice_of_a_manifest_that_means_nothing_is_named() {
+    let label = "metadata.labels[kubernetes.io/service-name]: is missing, so the slice belongs to no Service";
+    let cases = [
+        (json!({"metadata": {"labels": null}}), label, false),
+        (
+            json!({"addressType": "FQDN"}),
+            "addressType: names are not proxied, so the slice is ignored",
+            false,
+        ),
+        (json!({"ports": [{"name": "all"}]}), "ports[0].port: is missing", false),
+        (json!({"addressType": "IPV4"}), "addressType: unsupported value \"IPV4\" (want IPv4 or IPv6)", true),
+        (json!({"addressType": null}), "addressType: is missing", true),
+        (json!({"ports": [{"port": 0}]}), "ports[0].port: 0 is no port", true),
+    ];
+    for (patch, expected, is_invalid) in cases {
+        let json = slice_json(&patch);
+        let wire: wire::EndpointSlice<'_> = object_from_json("EndpointSlice", &json).unwrap();
+        let mut converter = converter(Origin::Manifest);
+        converter.endpoint_slice(&wire).unwrap();
+        let [problem] = &converter.take_problems()[..] else { panic!("{patch}") };
+        assert_eq!(problem.to_string(), format!("EndpointSlice shop/web-abc: {expected}"));
+        assert_eq!(problem.is_invalid, is_invalid, "{patch}");
+    }
+    let headless = json!({"metadata": {"labels": {"service.kubernetes.io/headless": ""}}});
+    assert_eq!(slice_from(Origin::Manifest, &headless).1, Vec::<String>::new());
+    assert_eq!(slice_from(Origin::Api, &json!({"metadata": {"labels": null}})).1, Vec::<String>::new());
+}

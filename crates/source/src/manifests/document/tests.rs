@@ -3,7 +3,7 @@
 use super::*;
 
 fn kinds(syntax: Syntax, content: &str) -> Vec<Kind> {
-    objects(syntax, content.as_bytes()).unwrap().iter().map(|object| object.kind).collect()
+    parse(syntax, content.as_bytes()).unwrap().objects.iter().map(|object| object.kind).collect()
 }
 
 #[test]
@@ -39,21 +39,89 @@ fn lists_and_documents_mix() {
 }
 
 #[test]
-fn kinds_of_other_groups_are_skipped() {
+fn kinds_of_other_groups_are_skipped_and_named_with_their_first_place() {
     let yaml = "kind: Service\napiVersion: serving.knative.dev/v1\n---\nkind: Node\napiVersion: v1\n---\n\
-        kind: EndpointSlice\napiVersion: discovery.k8s.io/v1\n---\nkind: ServiceCIDR\napiVersion: v1\n---\n{a: 1}\n";
-    assert_eq!(kinds(Syntax::Yaml, yaml), [Kind::Node, Kind::EndpointSlice, Kind::ServiceCidr]);
+        kind: EndpointSlice\napiVersion: discovery.k8s.io/v1\n---\nkind: Servcie\napiVersion: v1\n---\n{a: 1}\n---\n\
+        apiVersion: v1\nitems:\n- {kind: Node}\n- {kind: Servcie, apiVersion: v1}\nkind: List\n";
+    let parsed = parse(Syntax::Yaml, yaml.as_bytes()).unwrap();
+    let kinds: Vec<_> = parsed.objects.iter().map(|object| object.kind).collect();
+    assert_eq!(kinds, [Kind::Node, Kind::EndpointSlice, Kind::Node]);
+    let place = |document, line| Place { document, line };
+    let others = [
+        ("", (place(5, 13), 1)),
+        ("serving.knative.dev/v1 Service", (place(1, 1), 1)),
+        ("v1 Servcie", (place(4, 10), 2)),
+    ];
+    assert_eq!(parsed.others, others.map(|(kind, what)| (kind.to_owned(), what)).into());
 }
 
 #[test]
-fn a_syntax_error_names_document_and_line() {
-    let broken = objects(Syntax::Yaml, b"kind: Node\n---\nkind: Service\nspec:\n  a: [1, 2\n").unwrap_err();
-    assert_eq!(broken.document, 2);
-    assert!(broken.reason.contains("line"), "{broken}");
-    let broken = objects(Syntax::Json, b"{\"kind\":\"Node\"}\n{\"kind\":").unwrap_err();
-    assert_eq!(broken.document, 2);
-    assert!(broken.reason.contains("line 2"), "{broken}");
-    assert!(objects(Syntax::Yaml, b"- a\n- b\n").is_err());
+fn versions_that_a_kind_does_not_have_are_named() {
+    let versions = |yaml: &str| -> Vec<_> {
+        let parsed = parse(Syntax::Yaml, yaml.as_bytes()).unwrap();
+        parsed.objects.into_iter().map(|object| object.version.map(|(given, _)| given)).collect()
+    };
+    let yaml = |kind: &str, version: &str| format!("kind: {kind}\napiVersion: {version}\n");
+    for right in [
+        yaml("Service", "v1"),
+        yaml("Node", ""),
+        yaml("EndpointSlice", "discovery.k8s.io/v1"),
+        yaml("ServiceCIDR", "networking.k8s.io/v1"),
+    ] {
+        assert_eq!(versions(&right), [None], "{right}");
+    }
+    for (kind, version) in [
+        ("Service", "v2"),
+        ("EndpointSlice", "discovery.k8s.io/v1beta1"),
+        ("EndpointSlice", "v1"),
+        ("ServiceCIDR", "networking.k8s.io/v1alpha1"),
+    ] {
+        assert_eq!(versions(&yaml(kind, version)), [Some(version.to_owned())]);
+    }
+}
+
+#[test]
+fn objects_are_found_with_document_and_line() {
+    let places = |syntax, content: &str| -> Vec<_> {
+        let parsed = parse(syntax, content.as_bytes()).unwrap();
+        parsed.objects.iter().map(|object| (object.place.document, object.place.line)).collect()
+    };
+    let yaml = "# a comment\n---\nkind: Service\nmetadata:\n  name: a\n---\n\nkind: List\nitems:\n- kind: Node\n  \
+        metadata: {}\n-\n  kind: Node\n---\nitems:\n- {}\n- metadata: {}\nkind: ServiceList\n";
+    assert_eq!(places(Syntax::Yaml, yaml), [(1, 3), (2, 10), (2, 13), (3, 16), (3, 17)]);
+    let json = "{\"kind\": \"Node\"}\n\n{\"items\": [\n  {\"kind\": \"Node\"},\n  {}, {}\n], \"kind\": \"ServiceList\"}\n{\"kind\": \"Node\"}";
+    assert_eq!(places(Syntax::Json, json), [(1, 1), (2, 4), (2, 5), (2, 5), (3, 7)]);
+}
+
+#[test]
+fn what_is_broken_is_told_with_document_and_line_and_without_types_or_advice() {
+    let duplicate = "duplicate mapping key: kind not allowed here";
+    let tab = "while scanning a plain scalar, found a tab";
+    let no_object = "invalid type: sequence, expected an object";
+    let cases: [(_, &[u8], _, _); 10] = [
+        (
+            Syntax::Yaml,
+            b"kind: Node\n---\nkind: Service\nspec:\n  a: [1, 2\n",
+            (2, 5),
+            "unclosed bracket '['",
+        ),
+        (Syntax::Yaml, b"- a\n- b\n", (1, 1), "expected a Kubernetes object"),
+        (Syntax::Yaml, b"kind: Node\n---\nkind: Node\nkind: Service\n", (2, 4), duplicate),
+        (Syntax::Yaml, b"kind: List\nitems: 7\n", (1, 2), "expected a list"),
+        (Syntax::Yaml, b"kind: Node\nspec: *nothing\n", (1, 2), "reference to unknown value"),
+        (Syntax::Yaml, b"kind: Node\n\tspec: 1\n", (1, 1), tab),
+        (Syntax::Yaml, b"kind: Node\nspec: \"\xff\"\n", (1, 2), "is not valid UTF-8"),
+        (Syntax::Json, b"{\"kind\":\"Node\"}\n{\"kind\":", (2, 2), "EOF while parsing a value"),
+        (Syntax::Json, b"{\"kind\":\"Node\"}\n\n[\n1]", (2, 3), no_object),
+        (Syntax::Json, b"\n{\"items\":\n7}", (1, 3), "invalid type: integer `7`, expected a list"),
+    ];
+    for (syntax, content, place, reason) in cases {
+        let broken = parse(syntax, content).unwrap_err();
+        assert_eq!((broken.place.document, broken.place.line), place, "{broken:?}");
+        assert_eq!(broken.reason, reason);
+    }
+    let deep = format!("kind: Service\nspec: {}{}\n", "[".repeat(100), "]".repeat(100));
+    assert_eq!(parse(Syntax::Yaml, deep.as_bytes()).unwrap_err().reason, "is nested too deeply or too large");
 }
 
 #[test]
@@ -64,7 +132,7 @@ fn an_alias_bomb_is_refused() {
         let refs = vec![format!("*a{}", level - 1); 10].join(", ");
         writeln!(bomb, "a{level}: &a{level} [{refs}]").unwrap();
     }
-    assert!(objects(Syntax::Yaml, bomb.as_bytes()).is_err());
+    assert!(parse(Syntax::Yaml, bomb.as_bytes()).is_err());
     let fair = "kind: Service\nmetadata: {name: a, labels: &l {app: web}}\nspec: {selector: *l}\n";
     assert_eq!(kinds(Syntax::Yaml, fair), [Kind::Service]);
 }
@@ -72,6 +140,6 @@ fn an_alias_bomb_is_refused() {
 #[test]
 fn a_deep_nest_is_refused() {
     let deep = format!("kind: Service\nspec: {}{}\n", "[".repeat(100_000), "]".repeat(100_000));
-    assert!(objects(Syntax::Yaml, deep.as_bytes()).is_err());
-    assert!(objects(Syntax::Json, deep.as_bytes()).is_err());
+    assert!(parse(Syntax::Yaml, deep.as_bytes()).is_err());
+    assert!(parse(Syntax::Json, deep.as_bytes()).is_err());
 }
