@@ -12,7 +12,6 @@ use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
 use portolan_backend_iptables::IptablesBackend;
-use portolan_backend_iptables::names::{Chain, Table};
 use portolan_backend_iptables::options::Options;
 use portolan_backend_iptables::programs::{ProgramError, Programs, Variant};
 use portolan_backend_iptables::tables::Tables;
@@ -41,10 +40,6 @@ impl Tables for Sized {
         write: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>,
     ) -> Result<(), ProgramError> {
         self.programs.restore(write)
-    }
-
-    fn has_chain(&mut self, table: Table, chain: Chain) -> Result<bool, ProgramError> {
-        self.programs.has_chain(table, chain)
     }
 
     fn clean(&mut self) -> Result<(), BackendError> {

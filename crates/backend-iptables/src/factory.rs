@@ -14,6 +14,7 @@ use crate::localnet;
 use crate::nfacct::{self, Counting};
 use crate::options::Options;
 use crate::programs::{self, Programs};
+use crate::watched::Watched;
 
 /// Whether connection tracking takes packets that fit no window; they are then not to be dropped.
 const BE_LIBERAL: &str = "/proc/sys/net/netfilter/nf_conntrack_tcp_be_liberal";
@@ -112,7 +113,7 @@ impl BackendFactory for IptablesFactory {
             variant = %programs.variant(),
             "rules are written by iptables"
         );
-        let backend = IptablesBackend::new(family, programs, self.options());
+        let backend = IptablesBackend::new(family, Watched::new(programs), self.options());
         Ok(Box::new(backend.with_host(Host::new()).with_counting(Arc::clone(&self.counting))))
     }
 

@@ -38,6 +38,14 @@ pub enum LeftoverError {
         /// What went wrong.
         source: NetlinkError,
     },
+    /// Rules of another proxy could not be looked for.
+    #[error("cannot look for rules of another proxy in {family} tables of nf_tables")]
+    Foreign {
+        /// The family.
+        family: portolan_core::IpFamily,
+        /// What went wrong.
+        source: NftError,
+    },
     /// Something could not be deleted.
     #[error("cannot delete {what}")]
     Delete {

@@ -122,9 +122,10 @@ impl SyncLoop {
             tokio::select! {
                 biased;
                 () = stop.asked() => return Stopped::Asked,
-                (family, ended) = check_ended(&mut self.families) => {
-                    family.check_ended(ended, &mut *self.observer);
-                }
+                (family, report) = reported(&mut self.families) => match report {
+                    Report::FlowsChecked(ended) => family.check_ended(ended, &mut *self.observer),
+                    Report::ForeignChange => family.foreign_change(),
+                },
                 configuration = configured_anew(&mut self.configurations) => self.reconfigure(configuration),
                 count = events.recv_many(&mut batch, BATCH) => {
                     if count == 0 {
@@ -257,19 +258,27 @@ async fn sleep_or_wait(until: Option<Instant>) {
     }
 }
 
-/// Waits until the flows of a family have been checked.
-async fn check_ended(families: &mut [FamilySync]) -> (&mut FamilySync, Ended) {
-    let (index, ended) = poll_fn(|context| {
-        let mut running = families
-            .iter_mut()
-            .enumerate()
-            .filter_map(|(index, family)| Some((index, family.flows.as_mut()?)));
-        let ended = running.find_map(|(index, flows)| match flows.poll_ended(context) {
-            Poll::Ready(ended) => Some((index, ended)),
-            Poll::Pending => None,
-        });
-        ended.map_or(Poll::Pending, Poll::Ready)
+/// What a family reports beside the loop.
+enum Report {
+    /// Its flows have been checked.
+    FlowsChecked(Ended),
+    /// Another process may have changed its rules.
+    ForeignChange,
+}
+
+/// Waits for the next report of a family.
+async fn reported(families: &mut [FamilySync]) -> (&mut FamilySync, Report) {
+    let (index, report) = poll_fn(|context| {
+        for (index, family) in families.iter_mut().enumerate() {
+            if let Some(Poll::Ready(ended)) = family.flows.as_mut().map(|flows| flows.poll_ended(context)) {
+                return Poll::Ready((index, Report::FlowsChecked(ended)));
+            }
+            if family.poll_foreign_change(context).is_ready() {
+                return Poll::Ready((index, Report::ForeignChange));
+            }
+        }
+        Poll::Pending
     })
     .await;
-    (&mut families[index], ended)
+    (&mut families[index], report)
 }

@@ -10,27 +10,27 @@ use super::chains::{MARK, MASQUERADE, Wanted, is_hooked};
 
 /// A table, as far as removal needs to know it. `R` is what tells one rule from the others.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Table<R> {
+pub(crate) struct Table<R> {
     /// Its name, without the family.
-    pub(super) name: String,
+    pub(crate) name: String,
     /// Its chains.
-    pub(super) chains: Vec<Chain<R>>,
+    pub(crate) chains: Vec<Chain<R>>,
 }
 
 /// A chain with those of its rules that may matter.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Chain<R> {
+pub(crate) struct Chain<R> {
     /// Its name.
-    pub(super) name: String,
+    pub(crate) name: String,
     /// Where packets come from.
-    pub(super) kind: ChainKind,
+    pub(crate) kind: ChainKind,
     /// Rules that lead to chains whose names begin as kube-proxy's do, at least.
-    pub(super) calls: Vec<Call<R>>,
+    pub(crate) calls: Vec<Call<R>>,
 }
 
 /// Where packets enter a chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum ChainKind {
+pub(crate) enum ChainKind {
     /// From the kernel.
     BuiltIn,
     /// From rules of other chains.
@@ -39,11 +39,11 @@ pub(super) enum ChainKind {
 
 /// A rule that leads to another chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Call<R> {
+pub(crate) struct Call<R> {
     /// What tells it from other rules.
-    pub(super) rule: R,
+    pub(crate) rule: R,
     /// The chain it leads to.
-    pub(super) to: String,
+    pub(crate) to: String,
 }
 
 /// How the names of all chains begin that can be kube-proxy's.
