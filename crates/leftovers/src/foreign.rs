@@ -70,7 +70,15 @@ impl ForeignWatch {
         own: Option<Part>,
         variant: impl Fn(IpFamily) -> Option<Variant>,
     ) -> Result<Vec<ForeignRules>, LeftoverError> {
-        let mut found = Vec::new();
+        let mut found: Vec<ForeignRules> = Vec::new();
+        let mut add = |rules: ForeignRules| {
+            let mut known = found.iter_mut();
+            match known.find(|known| (known.part, known.family) == (rules.part, rules.family)) {
+                // In tables of both kinds of iptables.
+                Some(known) => known.version = hash(&(known.version, rules.version)),
+                None => found.push(rules),
+            }
+        };
         for family in families.iter().copied() {
             let own_in = |kind| own.filter(|_| variant(family) == Some(kind));
             if own.is_some() && variant(family).is_none() {
@@ -78,9 +86,9 @@ impl ForeignWatch {
                 continue;
             }
             let read = |source| LeftoverError::Foreign { family, source };
-            found.extend(in_nf_tables(family, own_in(Variant::Nft)).map_err(read)?);
+            in_nf_tables(family, own_in(Variant::Nft)).map_err(read)?.into_iter().for_each(&mut add);
             if own_in(Variant::Legacy).is_none() {
-                found.extend(self.in_legacy(family)?);
+                self.in_legacy(family)?.into_iter().for_each(&mut add);
             }
         }
         Ok(found)
