@@ -153,7 +153,8 @@ mod tests {
     fn rules_that_reappear_are_removed_at_intervals_that_double_up_to_two_hours() {
         let removals = stale(&mut Beside::default(), Instant::now(), [1; 2_000]);
         let intervals: Vec<_> = removals.windows(2).map(|pair| pair[1] - pair[0] - 1).collect();
-        assert_eq!(intervals, [4, 8, 16, 32, 64, 128, 240, 240, 240, 240, 240, 240]);
+        assert_eq!(intervals[..7], [4, 8, 16, 32, 64, 128, 240]);
+        assert!(intervals[7..].iter().all(|interval| *interval == 240), "{intervals:?}");
     }
 
     #[test]

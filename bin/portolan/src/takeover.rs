@@ -321,3 +321,47 @@ pub(crate) fn report(outcomes: &[Outcome], metrics: Option<&Metrics>) -> usize {
     }
     failures
 }
+
+#[cfg(test)]
+mod tests {
+    use portolan_leftovers::LeftoverError;
+    use portolan_metrics::Build;
+
+    use super::*;
+
+    fn failed(found: bool) -> Outcome {
+        Outcome {
+            part: Part::Iptables,
+            family: Some(IpFamily::V4),
+            removed: 0,
+            kept: Vec::new(),
+            lasting: 0,
+            found,
+            result: Err(LeftoverError::Locked { complaint: "Another app holds the lock.".to_owned() }),
+        }
+    }
+
+    /// How many failures the alert sees.
+    fn counted(outcome: Outcome) -> Option<String> {
+        let metrics = Metrics::new(&Build { git_version: "v1".into(), version: "1" }).unwrap();
+        report(&[outcome], Some(&metrics));
+        let page = metrics.render().unwrap();
+        let series = "portolan_leftovers_failures_total{of=\"iptables\"} ";
+        page.lines().find_map(|line| line.strip_prefix(series).map(str::to_owned))
+    }
+
+    #[test]
+    fn what_was_found_and_cannot_be_removed_is_a_failure() {
+        assert_eq!(counted(failed(true)).as_deref(), Some("1"));
+    }
+
+    #[test]
+    fn that_nothing_could_be_looked_at_is_no_failure_of_a_running_proxy() {
+        assert_eq!(counted(failed(false)).as_deref(), Some("0"));
+    }
+
+    #[test]
+    fn a_cleanup_that_cannot_look_has_failed() {
+        assert_eq!(report(&[failed(false), failed(true)], None), 2);
+    }
+}

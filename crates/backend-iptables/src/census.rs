@@ -6,8 +6,8 @@
 use crate::digest::Digester;
 use crate::edit::Rules;
 use crate::names::{BuiltIn, Chain, Fixed, Table};
-use crate::render::{Context, fixed_chains, jumps};
 use crate::render::Sink;
+use crate::render::{Context, fixed_chains, jumps};
 use crate::rule::{Rule, Target, parse, words};
 use crate::saved::{Saved, read};
 use crate::tables::Jump;

@@ -128,7 +128,9 @@ impl Fixed {
             Self::Canary => true,
             Self::Services | Self::NodePorts => table != Table::Mangle,
             Self::Postrouting | Self::MarkMasq => table == Table::Nat,
-            Self::ExternalServices | Self::Forward | Self::ProxyFirewall | Self::Firewall => table == Table::Filter,
+            Self::ExternalServices | Self::Forward | Self::ProxyFirewall | Self::Firewall => {
+                table == Table::Filter
+            }
         }
     }
 }

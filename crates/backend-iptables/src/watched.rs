@@ -283,7 +283,10 @@ fn target(expression: &Expr) -> Option<String> {
 
 impl fmt::Debug for NftWatcher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("NftWatcher").field("family", &self.family).field("seen", &self.seen).finish_non_exhaustive()
+        f.debug_struct("NftWatcher")
+            .field("family", &self.family)
+            .field("seen", &self.seen)
+            .finish_non_exhaustive()
     }
 }
 

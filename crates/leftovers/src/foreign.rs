@@ -1,8 +1,8 @@
 //! Whether another proxy's rules are there now, and whether they were written again since: for a kube-proxy that
 //! runs beside ours.
 //!
-//! Looking costs a few short questions to the kernel while there is nothing. Programs are run only where tables of
-//! iptables-legacy have rules and have changed.
+//! Looking costs a few short questions to the kernel while there is nothing. Tables of iptables-legacy are read only
+//! when they have changed, and no program is run.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -43,6 +43,8 @@ struct Signs {
 const SERVICES: (&str, &str) = ("nat", "KUBE-SERVICES");
 /// Only the ipvs mode has it.
 const LOAD_BALANCER: (&str, &str) = ("nat", "KUBE-LOAD-BALANCER");
+/// Only kube-proxy's ipvs mode has it, and not ours.
+const OUT_FILTER: (&str, &str) = ("filter", "KUBE-IPVS-OUT-FILTER");
 /// Only the iptables mode has it.
 const CANARY: (&str, &str) = ("mangle", "KUBE-PROXY-CANARY");
 
@@ -54,7 +56,10 @@ fn signs(own: Option<Part>) -> &'static [Signs] {
         // Both have the latter; the first that is found counts.
         None | Some(Part::KubeProxyNftables) => &[IPVS, IPTABLES],
         Some(Part::Iptables) => &[IPVS],
-        Some(Part::Ipvs) => &[Signs { present: CANARY, ..IPTABLES }],
+        Some(Part::Ipvs) => &[
+            Signs { present: OUT_FILTER, written: OUT_FILTER, ..IPVS },
+            Signs { present: CANARY, ..IPTABLES },
+        ],
     }
 }
 
@@ -95,21 +100,19 @@ impl ForeignWatch {
     }
 
     fn in_legacy(&mut self, family: IpFamily) -> Result<Option<ForeignRules>, LeftoverError> {
+        let read = |source| LeftoverError::Legacy { family, source };
         let present = legacy::tables(family)?;
-        let infos = match legacy::infos(family, &present) {
-            Ok(infos) if infos.iter().any(|info| !info.is_empty()) => infos,
-            _ => return Ok(None),
-        };
+        if present.is_empty() {
+            return Ok(None);
+        }
+        let infos = legacy::infos(family, &present).map_err(read)?;
         let version = hash(&infos);
-        let known = self.legacy[family].as_ref().filter(|(known, _)| *known == infos);
-        let part = match known {
-            Some((_, part)) => *part,
-            None => {
-                let tables = legacy::read(family, &present)?;
-                let has = |(table, chain): (&str, &str)| {
-                    let mut of_table = tables.iter().filter(|found| found.name == table);
-                    of_table.any(|found| found.chains.iter().any(|found| found.name == chain))
-                };
+        let part = match &self.legacy[family] {
+            Some((known, part)) if *known == infos => *part,
+            _ => {
+                let chains = legacy::chains(family, &present).map_err(read)?;
+                let has =
+                    |sign: (&str, &str)| chains.iter().any(|(table, chain)| (*table, chain.as_str()) == sign);
                 let part = signs(None).iter().find(|signs| has(signs.present)).map(|signs| signs.part);
                 self.legacy[family] = Some((infos, part));
                 part

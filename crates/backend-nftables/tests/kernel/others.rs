@@ -8,9 +8,9 @@ use portolan_backend_nftables::NftablesBackend;
 use portolan_core::node::NodeConfig;
 use portolan_core::{ChangeSet, IpFamily, Protocol, ProxyBackend, State};
 use portolan_nft::NetlinkTables;
+use portolan_testkit::netns::{Program, isolated};
 use portolan_testkit::objects::service;
 use portolan_testkit::{Process, block_on};
-use portolan_testkit::netns::{Program, isolated};
 
 fn nft(words: &str) {
     Program::new("nft").args(words.split(' ')).run().unwrap();

@@ -5,7 +5,8 @@
 //! change nothing of that table; then all is read and decided anew.
 //!
 //! Asked for a table that does not exist, the programs would make it and load its module. So the kernel's own
-//! list of tables is read first, and without any of kube-proxy's, or with empty ones, nothing is started.
+//! list of tables is read first and their chains' names are asked for, and without any of kube-proxy's nothing is
+//! started. So without the programs, or the capability that they need, it is known whether there is anything.
 
 use std::fs;
 use std::io;
@@ -16,7 +17,7 @@ use portolan_netlink::route;
 use portolan_netlink::xtables::{LegacyTables, TableInfo};
 
 use super::chains::{TABLES, Wanted};
-use super::plan::{Removal, Table, plan};
+use super::plan::{Removal, plan};
 use crate::LeftoverError;
 use crate::outcome::Progress;
 
@@ -36,8 +37,14 @@ pub(super) fn remove(
     progress: &mut Progress,
 ) -> Result<(), LeftoverError> {
     let present = tables(family)?;
-    if present.is_empty() || are_empty(family, &present) {
+    if present.is_empty() {
         return Ok(());
+    }
+    match chains(family, &present) {
+        Ok(chains) if !chains.iter().any(|(table, chain)| wanted.holds(table, chain)) => return Ok(()),
+        Ok(_) => progress.found = true,
+        // The programs may be able to tell.
+        Err(_) => {}
     }
     let programs = Programs::find(family, &present)?;
     let mut failure: Option<(String, LeftoverError)> = None;
@@ -96,32 +103,37 @@ pub(crate) fn tables(family: IpFamily) -> Result<Vec<&'static str>, LeftoverErro
 /// What the kernel's list of tables says.
 fn named(list: io::Result<String>) -> io::Result<Vec<&'static str>> {
     match list {
-        Ok(names) => Ok(TABLES.into_iter().filter(|table| names.lines().any(|name| name == *table)).collect()),
+        Ok(names) => {
+            Ok(TABLES.into_iter().filter(|table| names.lines().any(|name| name == *table)).collect())
+        }
         // A kernel without iptables-legacy, or with its module not loaded.
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         Err(error) => Err(error),
     }
 }
 
-/// What the kernel says of some tables that exist, without telling their rules. It takes less than the programs,
-/// which need `CAP_NET_RAW` only to ask.
+/// What the kernel says of some tables that exist. It takes less than the programs, which
+/// need `CAP_NET_RAW` only to ask.
 pub(crate) fn infos(family: IpFamily, tables: &[&str]) -> io::Result<Vec<TableInfo>> {
-    let family = match family {
+    let kernel = open(family)?;
+    tables.iter().map(|table| kernel.info(table)).collect()
+}
+
+/// The chains of some tables that exist, but for the kernel's, each with its table's name.
+pub(crate) fn chains(family: IpFamily, tables: &[&'static str]) -> io::Result<Vec<(&'static str, String)>> {
+    let kernel = open(family)?;
+    let mut chains = Vec::new();
+    for table in tables {
+        chains.extend(kernel.chains(table)?.into_iter().map(|chain| (*table, chain)));
+    }
+    Ok(chains)
+}
+
+fn open(family: IpFamily) -> io::Result<LegacyTables> {
+    LegacyTables::open(match family {
         IpFamily::V4 => route::Family::V4,
         IpFamily::V6 => route::Family::V6,
-    };
-    let asked = LegacyTables::open(family)?;
-    tables.iter().map(|table| asked.info(table)).collect()
-}
-
-/// Whether tables that exist have no rules and no chains but the kernel's.
-fn are_empty(family: IpFamily, tables: &[&str]) -> bool {
-    infos(family, tables).is_ok_and(|infos| infos.iter().all(TableInfo::is_empty))
-}
-
-/// The tables with their chains, as the programs show them.
-pub(crate) fn read(family: IpFamily, present: &[&str]) -> Result<Vec<Table<String>>, LeftoverError> {
-    Ok(save::parse(&Programs::find(family, present)?.save()?))
+    })
 }
 
 #[cfg(test)]

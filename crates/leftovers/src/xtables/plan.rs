@@ -10,27 +10,27 @@ use super::chains::{MARK, MASQUERADE, Wanted, is_hooked};
 
 /// A table, as far as removal needs to know it. `R` is what tells one rule from the others.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Table<R> {
+pub(super) struct Table<R> {
     /// Its name, without the family.
-    pub(crate) name: String,
+    pub(super) name: String,
     /// Its chains.
-    pub(crate) chains: Vec<Chain<R>>,
+    pub(super) chains: Vec<Chain<R>>,
 }
 
 /// A chain with those of its rules that may matter.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Chain<R> {
+pub(super) struct Chain<R> {
     /// Its name.
-    pub(crate) name: String,
+    pub(super) name: String,
     /// Where packets come from.
-    pub(crate) kind: ChainKind,
+    pub(super) kind: ChainKind,
     /// Rules that lead to chains whose names begin as kube-proxy's do, at least.
-    pub(crate) calls: Vec<Call<R>>,
+    pub(super) calls: Vec<Call<R>>,
 }
 
 /// Where packets enter a chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ChainKind {
+pub(super) enum ChainKind {
     /// From the kernel.
     BuiltIn,
     /// From rules of other chains.
@@ -39,11 +39,11 @@ pub(crate) enum ChainKind {
 
 /// A rule that leads to another chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Call<R> {
+pub(super) struct Call<R> {
     /// What tells it from other rules.
-    pub(crate) rule: R,
+    pub(super) rule: R,
     /// The chain it leads to.
-    pub(crate) to: String,
+    pub(super) to: String,
 }
 
 /// How the names of all chains begin that can be kube-proxy's.

@@ -3,8 +3,8 @@
 use portolan_netlink::{Message, MessageWriter, Steadiness, flag};
 
 use super::NetlinkTables;
-use crate::wire::{self, family_header, message_kind};
 use crate::parse;
+use crate::wire::{self, family_header, message_kind};
 use crate::{DumpedRule, NftError, TableId};
 
 /// `NFTA_CHAIN_TABLE`, `NFTA_CHAIN_NAME` and `NFTA_CHAIN_USE`, linux/netfilter/nf_tables.h.

@@ -47,7 +47,10 @@ fn another_proxy_is_told_and_its_rules_go_when_it_writes_no_more(mode: Mode, old
     })
     .unwrap();
     let event = stage.events("ForeignProxyRules").pop().unwrap();
-    assert_eq!((event["type"].as_str(), event["regarding"]["kind"].as_str()), (Some("Warning"), Some("Node")));
+    assert_eq!(
+        (event["type"].as_str(), event["regarding"]["kind"].as_str()),
+        (Some("Warning"), Some("Node"))
+    );
     assert!(proxy.log().unwrap().contains("Another proxy writes rules on this node"));
 
     let is_alone = |proxy: &Portolan| !has_rules(node, old) && !foreign(proxy, called).contains(&Some(1.0));
@@ -62,19 +65,25 @@ fn another_proxy_is_told_and_its_rules_go_when_it_writes_no_more(mode: Mode, old
 #[test]
 fn beside_the_nftables_mode_a_kube_proxy_in_iptables_mode_is_told_and_its_rules_go() {
     let old = Old::Iptables(Xtables::Nft);
-    isolated(|| another_proxy_is_told_and_its_rules_go_when_it_writes_no_more(Mode::Nftables, old, "iptables"));
+    isolated(|| {
+        another_proxy_is_told_and_its_rules_go_when_it_writes_no_more(Mode::Nftables, old, "iptables")
+    });
 }
 
 #[test]
 fn beside_the_nftables_mode_a_kube_proxy_with_legacy_tables_is_told_and_its_rules_go() {
     let old = Old::Iptables(Xtables::Legacy);
-    isolated(|| another_proxy_is_told_and_its_rules_go_when_it_writes_no_more(Mode::Nftables, old, "iptables"));
+    isolated(|| {
+        another_proxy_is_told_and_its_rules_go_when_it_writes_no_more(Mode::Nftables, old, "iptables")
+    });
 }
 
 #[test]
 fn beside_the_iptables_mode_a_kube_proxy_in_nftables_mode_is_told_and_its_rules_go() {
     let old = Old::Nftables;
-    isolated(|| another_proxy_is_told_and_its_rules_go_when_it_writes_no_more(Mode::Iptables, old, "nftables"));
+    isolated(|| {
+        another_proxy_is_told_and_its_rules_go_when_it_writes_no_more(Mode::Iptables, old, "nftables")
+    });
 }
 
 /// Kube-proxy writes the same chains: all that shows it is that they have to be repaired again and again.
