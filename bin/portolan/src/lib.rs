@@ -16,6 +16,7 @@
 //! they report, and ends when one of them does. Whatever ends it, rules stay.
 
 mod aside;
+mod beside;
 mod cleanup;
 mod families;
 mod limits;

@@ -17,6 +17,7 @@ use portolan_source::EventRecorder;
 use portolan_sync::{Attempt, Cause, FlowAttempt, SyncObserver};
 use tokio::sync::oneshot;
 
+use crate::beside::Contention;
 use crate::node_address::FamilyCheck;
 use crate::reports;
 
@@ -37,6 +38,8 @@ pub(crate) struct Observer {
     /// Told when the rules of all families are in force for the first time.
     pub(crate) in_force: Option<oneshot::Sender<()>>,
     pub(crate) failing: PerFamily<Option<Failing>>,
+    /// Told of each repair.
+    pub(crate) contention: Contention,
 }
 
 /// Attempts that fail, one after the other.
@@ -168,6 +171,7 @@ impl SyncObserver for Observer {
     fn found_damaged(&mut self, family: IpFamily) {
         self.health.removed(family);
         self.metrics.sync.damaged(&family.to_string());
+        self.contention.repaired(family, tokio::time::Instant::now());
     }
 
     fn programmed(&mut self, family: IpFamily, after: Duration) {

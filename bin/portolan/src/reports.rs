@@ -65,3 +65,12 @@ pub(crate) fn sync_recovered(family: &str) -> Report {
     let note = format!("{family} rules are up to date again");
     about_node(ReportKind::Normal, "ProxyRulesSyncRecovered", SYNC, note)
 }
+
+/// Another proxy writes rules on this node.
+pub(crate) fn foreign_rules(mode: &str, family: &str) -> Report {
+    let note = format!(
+        "another proxy writes {family} rules of kube-proxy's {mode} mode on this node beside Portolan; only one of \
+         them should run here"
+    );
+    about_node(ReportKind::Warning, "ForeignProxyRules", SYNC, note)
+}

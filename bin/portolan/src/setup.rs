@@ -18,6 +18,7 @@ use portolan_source::{EventRecorder, SourceMetrics};
 use portolan_sync::{Configuration, NodeWait, SyncLoop, SyncSettings, SyncThread};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::beside::Contention;
 use crate::logging::VerbosityHandle;
 use crate::node_address::FamilyCheck;
 use crate::observer::Observer;
@@ -69,12 +70,14 @@ impl Setup<'_> {
         let (sender, events) = mpsc::channel(EVENTS);
         parts.spawn(async move { source.run(sender).await.context("the source failed") });
         let (in_force, is_in_force) = oneshot::channel();
-        tokio::spawn(self.after_the_first_load(is_in_force));
         let (configured, configurations) = watch::channel(configuration(self.config));
+        let contention = Contention::default();
+        let takeover = self.takeover(configurations.clone(), contention.clone());
+        tokio::spawn(after_the_first_load(takeover, is_in_force));
         if let Some(path) = self.config.file.clone() {
             self.follow_file(parts, path, reread, configz, configured);
         }
-        let make = self.loop_maker(configurations, self.observer(service_health, in_force));
+        let make = self.loop_maker(configurations, self.observer(service_health, in_force, contention));
         Ok(SyncThread::start(make, events)?)
     }
 
@@ -100,7 +103,12 @@ impl Setup<'_> {
         servers.start(parts, page)
     }
 
-    fn observer(&self, service_health: ServiceHealth, in_force: oneshot::Sender<()>) -> Observer {
+    fn observer(
+        &self,
+        service_health: ServiceHealth,
+        in_force: oneshot::Sender<()>,
+        contention: Contention,
+    ) -> Observer {
         Observer {
             metrics: self.metrics.clone(),
             health: self.health.clone(),
@@ -111,26 +119,19 @@ impl Setup<'_> {
             family_check: FamilyCheck::new(self.config, &self.families),
             in_force: Some(in_force),
             failing: PerFamily::default(),
+            contention,
         }
     }
 
-    /// What happens once, when all rules are in force.
-    fn after_the_first_load(
-        &self,
-        in_force: oneshot::Receiver<()>,
-    ) -> impl Future<Output = ()> + Send + use<> {
-        let takeover = Takeover {
+    fn takeover(&self, configuration: watch::Receiver<Configuration>, contention: Contention) -> Takeover {
+        Takeover {
             registry: self.registry.clone(),
             mode: self.factory.mode(),
             families: self.host.families_to_clean_up(),
             metrics: self.metrics.clone(),
-        };
-        async move {
-            // Otherwise the loop ended before that, and the process with it.
-            if in_force.await.is_ok() {
-                service_manager::ready();
-                takeover.run().await;
-            }
+            events: self.events.clone(),
+            configuration,
+            contention,
         }
     }
 
@@ -177,6 +178,15 @@ impl Setup<'_> {
                 sync_loop.with_flow_cleaner(family, Box::new(Conntrack::new()))
             }))
         }
+    }
+}
+
+/// What happens when all rules are in force.
+async fn after_the_first_load(takeover: Takeover, in_force: oneshot::Receiver<()>) {
+    // Otherwise the loop ended before that, and the process with it.
+    if in_force.await.is_ok() {
+        service_manager::ready();
+        takeover.run().await;
     }
 }
 

@@ -2,21 +2,28 @@
 //!
 //! In this order a new connection always finds rules that know its Service: the old ones, both, or ours. Connections
 //! that were there before go on; where it is the ipvs mode that went, its virtual servers stay until they have ended.
+//!
+//! From then on it is looked each sync period whether another proxy writes rules again ([`beside`](crate::beside)).
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use portolan_backend_iptables::programs::Programs;
 use portolan_core::backend::error_chain;
-use portolan_core::{BackendFactory, IpFamily, ProxyMode, Registry};
-use portolan_leftovers::{Outcome, Part, Variant, retire, retire_beside, retire_lasting};
+use portolan_core::{BackendFactory, IpFamily, PerFamily, ProxyMode, Registry};
+use portolan_leftovers::{ForeignWatch, Outcome, Part, Variant, retire, retire_beside, retire_lasting};
 use portolan_metrics::Metrics;
+use portolan_source::EventRecorder;
+use portolan_sync::Configuration;
+use tokio::sync::watch;
 use tokio::task::spawn_blocking;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep_until};
 use tracing::{debug, error, info, warn};
 
 use crate::aside::aside;
+use crate::beside::{Beside, Contention, Findings, Kind};
 use crate::mode::probe;
+use crate::reports;
 
 /// How long to wait before it is looked again whether connections by old virtual servers have ended, first and at
 /// most.
@@ -26,19 +33,30 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// Whether what `mode` writes goes by kube-proxy's names. It then makes no difference whose it is: it is
 /// removed together with what kube-proxy left, in one way for both.
 pub(crate) fn goes_by_kube_proxys_names(mode: &ProxyMode) -> bool {
-    [ProxyMode::IPTABLES, ProxyMode::IPVS].contains(mode)
+    own_part(mode).is_some()
 }
 
-/// Removes all that is not `mode`'s, and says what became of it. What connections use stays.
-fn remove_foreign(mode: &ProxyMode, families: &[IpFamily]) -> Vec<Outcome> {
-    let own = if *mode == ProxyMode::IPTABLES {
-        Part::Iptables
+/// The part that is `mode`'s own, if it goes by kube-proxy's names.
+fn own_part(mode: &ProxyMode) -> Option<Part> {
+    if *mode == ProxyMode::IPTABLES {
+        Some(Part::Iptables)
     } else if *mode == ProxyMode::IPVS {
-        Part::Ipvs
+        Some(Part::Ipvs)
     } else {
-        return retire(&Part::ALL, families);
-    };
-    retire_beside(own, families, variant)
+        None
+    }
+}
+
+/// Removes all that is not `own`, and says what became of it. What connections use stays.
+fn remove_foreign(
+    own: Option<Part>,
+    variants: PerFamily<Option<Variant>>,
+    families: &[IpFamily],
+) -> Vec<Outcome> {
+    match own {
+        Some(own) => retire_beside(own, families, |family| variants[family]),
+        None => retire(&Part::ALL, families),
+    }
 }
 
 /// The kind of iptables that the rules of a family are written by. The same chains in tables of the other kind are
@@ -88,7 +106,7 @@ enum Left {
     InUse,
 }
 
-/// What the running proxy takes over from.
+/// What the running proxy takes over from, and what it finds beside itself.
 pub(crate) struct Takeover {
     /// All modes of this binary.
     pub(crate) registry: Registry,
@@ -97,24 +115,160 @@ pub(crate) struct Takeover {
     /// The families in which something may be left.
     pub(crate) families: Vec<IpFamily>,
     pub(crate) metrics: Metrics,
+    pub(crate) events: EventRecorder,
+    /// Tells the sync period.
+    pub(crate) configuration: watch::Receiver<Configuration>,
+    /// When our own rules had to be repaired.
+    pub(crate) contention: Contention,
+}
+
+/// Virtual servers that connections still use, and when to look at them again.
+#[derive(Debug, Clone, Copy)]
+struct Lasting {
+    pause: Duration,
+    due: Instant,
+}
+
+impl Lasting {
+    fn of(left: Left, pause: Duration) -> Option<Self> {
+        (left == Left::InUse).then(|| Self { pause, due: Instant::now() + pause })
+    }
+}
+
+/// What is remembered from one look for another proxy to the next.
+struct Lookout {
+    own: Option<Part>,
+    variants: PerFamily<Option<Variant>>,
+    watch: ForeignWatch,
+    beside: Beside,
+    contended: PerFamily<bool>,
+    /// Why the last look failed. The same is not logged twice in a row.
+    problem: Option<String>,
 }
 
 impl Takeover {
-    /// Removes what others left; to be called when rules are in force. What cannot be removed is logged,
-    /// and stays.
+    /// Removes what others left, and what another proxy writes from then on and no longer updates; to be called when
+    /// rules are in force. What cannot be removed is logged, and stays. Does not end.
     pub(crate) async fn run(self) {
         let is_other = |mode: &ProxyMode| *mode != self.mode && !goes_by_kube_proxys_names(mode);
         for factory in self.registry.factories().filter(|factory| is_other(&factory.mode())) {
             self.clean_up_after(factory).await;
         }
-        let mode = self.mode.clone();
-        let mut left = self.removed(move |families| remove_foreign(&mode, families)).await;
-        let mut pause = FIRST_PAUSE;
-        while left == Left::InUse {
-            sleep(pause).await;
-            pause = (2 * pause).min(LONGEST_PAUSE);
-            left = self.removed(retire_lasting).await;
+        let own = own_part(&self.mode);
+        let variants = match own {
+            Some(_) => spawn_blocking(|| PerFamily::from_fn(variant)).await.unwrap_or_default(),
+            None => PerFamily::default(),
+        };
+        let mut lookout = Lookout {
+            own,
+            variants,
+            watch: ForeignWatch::default(),
+            beside: Beside::default(),
+            contended: PerFamily::default(),
+            problem: None,
+        };
+        let left = self.removed(move |families| remove_foreign(own, variants, families)).await;
+        let mut lasting = Lasting::of(left, FIRST_PAUSE);
+        let mut look_due = Instant::now() + self.sync_period();
+        loop {
+            match lasting {
+                Some(Lasting { pause, due }) if due <= look_due => {
+                    sleep_until(due).await;
+                    let left = self.removed(retire_lasting).await;
+                    lasting = Lasting::of(left, (2 * pause).min(LONGEST_PAUSE));
+                }
+                _ => {
+                    sleep_until(look_due).await;
+                    let left = self.look(&mut lookout).await;
+                    lasting = lasting.or_else(|| Lasting::of(left, FIRST_PAUSE));
+                    look_due = Instant::now() + self.sync_period();
+                }
+            }
         }
+    }
+
+    fn sync_period(&self) -> Duration {
+        self.configuration.borrow().sync_period
+    }
+
+    /// Looks for rules of another proxy, tells of them, and removes those that are no longer updated.
+    async fn look(&self, lookout: &mut Lookout) -> Left {
+        self.look_at_contention(lookout);
+        let Lookout { own, variants, .. } = *lookout;
+        let (families, mut watch) = (self.families.clone(), std::mem::take(&mut lookout.watch));
+        let looked = spawn_blocking(move || {
+            let found = watch.look(&families, own, |family| variants[family]);
+            (watch, found)
+        });
+        let found = match looked.await {
+            Ok((watch, found)) => {
+                lookout.watch = watch;
+                found.map_err(|problem| error_chain(&problem))
+            }
+            Err(crash) => Err(crash.to_string()),
+        };
+        match found {
+            Ok(found) => {
+                lookout.problem = None;
+                let findings = lookout.beside.look(&found, Instant::now(), self.sync_period());
+                self.tell(&findings);
+                if findings.are_stale {
+                    return self.remove_stale(lookout).await;
+                }
+            }
+            Err(problem) => {
+                if lookout.problem.as_ref() != Some(&problem) {
+                    info!(err = problem, "Cannot look for rules of another proxy on this node");
+                    lookout.problem = Some(problem);
+                }
+            }
+        }
+        Left::Nothing
+    }
+
+    /// Tells of another process that keeps changing the chains that our mode shares with kube-proxy.
+    fn look_at_contention(&self, lookout: &mut Lookout) {
+        let Some(own) = lookout.own else { return };
+        for family in self.families.iter().copied() {
+            let is_contended = self.contention.is_now(family, Instant::now(), self.sync_period());
+            let was_contended = std::mem::replace(&mut lookout.contended[family], is_contended);
+            if is_contended && !was_contended {
+                self.appeared((own, family));
+            } else if was_contended && !is_contended {
+                self.gone((own, family));
+            }
+        }
+    }
+
+    fn tell(&self, findings: &Findings) {
+        findings.gone.iter().for_each(|kind| self.gone(*kind));
+        findings.appeared.iter().for_each(|kind| self.appeared(*kind));
+    }
+
+    fn appeared(&self, (part, family): Kind) {
+        let (mode, family) = (part.to_string(), family.to_string());
+        warn!(
+            mode,
+            ipFamily = family,
+            "Another proxy writes rules on this node; remove kube-proxy from it, or stop Portolan"
+        );
+        self.events.record(reports::foreign_rules(&mode, &family));
+        self.metrics.leftovers.foreign(&mode, &family, true);
+    }
+
+    fn gone(&self, (part, family): Kind) {
+        let (mode, family) = (part.to_string(), family.to_string());
+        info!(mode, ipFamily = family, "Rules of another proxy are gone");
+        self.metrics.leftovers.foreign(&mode, &family, false);
+    }
+
+    async fn remove_stale(&self, lookout: &mut Lookout) -> Left {
+        info!("Removing rules of another proxy that it does not update any more");
+        let Lookout { own, variants, .. } = *lookout;
+        let removed = lookout.beside.removed();
+        let left = self.removed(move |families| remove_foreign(own, variants, families)).await;
+        removed.into_iter().for_each(|kind| self.gone(kind));
+        left
     }
 
     /// Removes something, beside the runtime, and says what is left.
@@ -160,28 +314,81 @@ async fn cleaned_up(factory: &Arc<dyn BackendFactory>, family: IpFamily) -> Resu
     outcome.map_err(|crash| crash.to_string())?.map_err(|problem| error_chain(&problem))
 }
 
-/// Logs and counts what became of leftovers; returns how many steps failed.
+/// Logs and counts what became of stale rules; returns how many steps failed.
+///
+/// A running proxy that cannot look whether there is anything has not failed, so that a host that hides its tables from
+/// it raises no alert. A cleanup has, for it cannot say that nothing is left. Only the former has metrics.
 pub(crate) fn report(outcomes: &[Outcome], metrics: Option<&Metrics>) -> usize {
     let mut failures = 0;
-    for Outcome { part, family, removed, kept, result, .. } in outcomes {
-        let of = part.to_string();
+    for Outcome { part, family, removed, kept, found, result, .. } in outcomes {
+        let mode = part.to_string();
         let family = family.map_or_else(|| "both".to_owned(), |family| family.to_string());
         if *removed > 0 {
-            info!(of, family, removed, "what an earlier proxy left is removed");
+            info!(mode, ipFamily = family, removed, "Removed stale rules of a previous proxy");
         }
         for what in kept {
-            warn!(of, family, what, "what an earlier proxy left stays");
+            warn!(mode, ipFamily = family, what, "Kept stale rules of a previous proxy");
         }
+        let is_failure = result.is_err() && (*found || metrics.is_none());
         if let Err(problem) = result {
-            failures += 1;
-            error!(of, family, err = error_chain(problem), "what an earlier proxy left cannot be removed");
+            let err = error_chain(problem);
+            if is_failure {
+                failures += 1;
+                error!(mode, ipFamily = family, err, "Failed to remove stale rules of a previous proxy");
+            } else {
+                info!(mode, ipFamily = family, err, "Cannot look for stale rules of a previous proxy");
+            }
         }
         if let Some(metrics) = metrics {
-            metrics.leftovers.removed(&of, *removed);
-            if result.is_err() {
-                metrics.leftovers.failed(&of);
+            metrics.leftovers.removed(&mode, *removed);
+            if is_failure {
+                metrics.leftovers.failed(&mode);
             }
         }
     }
     failures
+}
+
+#[cfg(test)]
+mod tests {
+    use portolan_leftovers::LeftoverError;
+    use portolan_metrics::Build;
+
+    use super::*;
+
+    fn failed(found: bool) -> Outcome {
+        Outcome {
+            part: Part::Iptables,
+            family: Some(IpFamily::V4),
+            removed: 0,
+            kept: Vec::new(),
+            lasting: 0,
+            found,
+            result: Err(LeftoverError::Locked { complaint: "Another app holds the lock.".to_owned() }),
+        }
+    }
+
+    /// How many failures the alert sees.
+    fn counted(outcome: Outcome) -> Option<String> {
+        let metrics = Metrics::new(&Build { git_version: "v1".into(), version: "1" }).unwrap();
+        report(&[outcome], Some(&metrics));
+        let page = metrics.render().unwrap();
+        let series = "portolan_leftovers_failures_total{of=\"iptables\"} ";
+        page.lines().find_map(|line| line.strip_prefix(series).map(str::to_owned))
+    }
+
+    #[test]
+    fn what_was_found_and_cannot_be_removed_is_a_failure() {
+        assert_eq!(counted(failed(true)).as_deref(), Some("1"));
+    }
+
+    #[test]
+    fn that_nothing_could_be_looked_at_is_no_failure_of_a_running_proxy() {
+        assert_eq!(counted(failed(false)).as_deref(), Some("0"));
+    }
+
+    #[test]
+    fn a_cleanup_that_cannot_look_has_failed() {
+        assert_eq!(report(&[failed(false), failed(true)], None), 2);
+    }
 }

@@ -2,7 +2,8 @@
 //!
 //! `measure [nft|legacy] SERVICES [CHAINS]`, in a network namespace of its own (`unshare -n`, as root):
 //! loads so many Services with two endpoints each, and changes single ones. CHAINS is how many chains one
-//! input names, instead of what the backend takes for the kind.
+//! input names, instead of what the backend takes for the kind. With `UNWATCHED` in the environment nothing listens
+//! to changes by others.
 
 #![expect(clippy::print_stdout, reason = "an example that measures prints what it measured")]
 
@@ -12,10 +13,10 @@ use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
 use portolan_backend_iptables::IptablesBackend;
-use portolan_backend_iptables::names::{Chain, Table};
 use portolan_backend_iptables::options::Options;
 use portolan_backend_iptables::programs::{ProgramError, Programs, Variant};
-use portolan_backend_iptables::tables::Tables;
+use portolan_backend_iptables::tables::{Interference, Jump, Tables};
+use portolan_backend_iptables::watched::Watched;
 use portolan_core::Protocol::Tcp;
 use portolan_core::event::{Change, Event};
 use portolan_core::{ApplyReport, BackendError, IpFamily, ObjectName, ProxyBackend, State};
@@ -27,7 +28,7 @@ const CHANGES: usize = 20;
 
 /// The programs, given inputs of another size.
 struct Sized {
-    programs: Programs,
+    programs: Box<dyn Tables>,
     chains: Option<usize>,
 }
 
@@ -43,16 +44,16 @@ impl Tables for Sized {
         self.programs.restore(write)
     }
 
-    fn has_chain(&mut self, table: Table, chain: Chain) -> Result<bool, ProgramError> {
-        self.programs.has_chain(table, chain)
-    }
-
     fn clean(&mut self) -> Result<(), BackendError> {
         self.programs.clean()
     }
 
     fn chains_at_once(&self) -> usize {
         self.chains.unwrap_or_else(|| self.programs.chains_at_once())
+    }
+
+    fn interference(&mut self, jumps: &[Jump]) -> Interference {
+        self.programs.interference(jumps)
     }
 }
 
@@ -120,6 +121,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let services: usize = arguments.get(1).map_or(Ok(1000), |text| text.parse())?;
     let chains = arguments.get(2).map(|text| text.parse()).transpose()?;
     let programs = Programs::of_variant(IpFamily::V4, variant)?;
+    let programs: Box<dyn Tables> = match env::var_os("UNWATCHED") {
+        Some(_) => Box::new(programs),
+        None => Box::new(Watched::new(programs)),
+    };
     let backend = IptablesBackend::new(IpFamily::V4, Sized { programs, chains }, Options::default());
     let mut node = Node { state: State::new(world::config()), backend };
     node.hear(empty_lists());
@@ -146,6 +151,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     let began = Instant::now();
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     let intact = runtime.block_on(node.backend.is_intact())?;
-    println!("a look at the canaries: {:.1?} ({intact})", began.elapsed());
+    println!("an integrity check: {:.1?} ({intact})", began.elapsed());
     Ok(())
 }

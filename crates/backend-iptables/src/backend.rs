@@ -1,6 +1,7 @@
 //! The backend itself: complete comparisons, single changes, and what to do when a program says no.
 
 use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll};
 
 use async_trait::async_trait;
 use portolan_core::backend::{Scope, error_chain};
@@ -10,16 +11,16 @@ use portolan_core::{
 };
 use portolan_host::Host;
 
+use crate::census::{Census, Expected};
 use crate::compare::{Comparison, Differences, MOST_DELETIONS};
 use crate::digest::Digester;
 use crate::edit::{Edit, Rules};
 use crate::localnet;
-use crate::names::{Chain, Fixed, Table};
 use crate::nfacct::Counting;
 use crate::options::{Counters, Options};
 use crate::render::{Context, LARGE};
 use crate::session::{Failure, Refusals, Session};
-use crate::tables::Tables;
+use crate::tables::{Interference, Tables};
 use crate::unit::{Groups, Unit, removal_rank};
 use crate::writer::Writer;
 
@@ -48,10 +49,12 @@ pub struct IptablesBackend<T> {
 }
 
 /// What the tables hold, in numbers; the rest follows from the plan that was last applied.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone)]
 struct Loaded {
     endpoints: usize,
     rules: Rules,
+    /// What is there besides service ports. It follows from the node's settings.
+    expected: Arc<Expected>,
 }
 
 impl<T: Tables> IptablesBackend<T> {
@@ -98,7 +101,8 @@ impl<T: Tables> IptablesBackend<T> {
         let rules = write_ports(&mut session, writer, &mut found, chains_at_once)?;
         remove_strays(&mut session, found, chains_at_once)?;
         let report = session.finish(rules)?;
-        self.loaded = Some(Loaded { endpoints, rules });
+        let expected = Arc::new(Expected::of(&self.digester, &cx));
+        self.loaded = Some(Loaded { endpoints, rules, expected });
         Ok(ApplyReport { scope: Scope::Full, ..report })
     }
 
@@ -144,7 +148,7 @@ impl<T: Tables> IptablesBackend<T> {
         }
         session.units(groups.take())?;
         let report = session.finish(rules)?;
-        self.loaded = Some(Loaded { endpoints: total, rules });
+        self.loaded = Some(Loaded { endpoints: total, rules, expected: loaded.expected });
         Ok(Some(report))
     }
 
@@ -153,7 +157,7 @@ impl<T: Tables> IptablesBackend<T> {
         let loaded = self.loaded.take();
         // Most rules depend on the node's settings.
         let is_small = !changes.is_complete() && changes.old_node().is_none();
-        let Some(loaded) = loaded.filter(|_| is_small) else {
+        let Some(loaded) = loaded.clone().filter(|_| is_small) else {
             let result = self.load(plan);
             if result.as_ref().is_err_and(Failure::is_of_reading) {
                 // Nothing has been written: what was true before still is.
@@ -270,17 +274,22 @@ impl<T: Tables> ProxyBackend for IptablesBackend<T> {
         Ok(self.apply_now(plan, changes)?)
     }
 
-    /// Whether the canaries are there, in all three tables.
+    /// Whether others have left our chains and the jumps to them alone.
     async fn is_intact(&mut self) -> Result<bool, BackendError> {
-        for table in Table::ALL {
-            let has = self.tables.has_chain(table, Chain::Fixed(Fixed::Canary));
-            let has =
-                has.map_err(|error| Failure::of_reading(format!("table {table} of iptables"), error))?;
-            if !has {
-                return Ok(false);
-            }
+        let Some(loaded) = &self.loaded else { return Ok(true) };
+        match self.tables.interference(&loaded.expected.jumps) {
+            Interference::None => return Ok(true),
+            Interference::Certain => return Ok(false),
+            Interference::Possible => {}
         }
-        Ok(true)
+        let mut census = Census::new(&self.digester, &loaded.expected);
+        let saved = self.tables.save(&mut |line| census.read(line));
+        saved.map_err(|error| Failure::of_reading("the tables of iptables", error))?;
+        Ok(census.finds(loaded.rules))
+    }
+
+    fn poll_foreign_change(&mut self, context: &mut TaskContext<'_>) -> Poll<()> {
+        self.tables.poll_interference(context)
     }
 
     async fn cleanup(&mut self) -> Result<(), BackendError> {

@@ -11,11 +11,12 @@ use portolan_host::Host;
 
 use crate::backend::IptablesBackend;
 use crate::localnet;
-use crate::names::{Chain, Fixed, Table};
+use crate::names::{Chain, Fixed};
 use crate::nfacct::{self, Counting};
 use crate::options::Options;
 use crate::programs::{self, Programs};
 use crate::tables::Tables as _;
+use crate::watched::Watched;
 
 /// Whether connection tracking takes packets that fit no window; they are then not to be dropped.
 const BE_LIBERAL: &str = "/proc/sys/net/netfilter/nf_conntrack_tcp_be_liberal";
@@ -105,9 +106,11 @@ impl BackendFactory for IptablesFactory {
 
     /// kube-proxy's rules count, too: they have the same canaries.
     async fn is_forwarding(&self, family: IpFamily) -> Result<bool, BackendError> {
-        let has_canary = programs(family)?.has_chain(Table::Nat, Chain::Fixed(Fixed::Canary));
-        has_canary.map_err(|error| BackendError::Unread {
-            object: "table nat of iptables".to_owned(),
+        let canary = format!(":{} ", Chain::Fixed(Fixed::Canary));
+        let mut has_canary = false;
+        let saved = programs(family)?.save(&mut |line| has_canary |= line.starts_with(&canary));
+        saved.map(|()| has_canary).map_err(|error| BackendError::Unread {
+            object: "tables of iptables".to_owned(),
             source: Box::new(error),
         })
     }
@@ -120,7 +123,7 @@ impl BackendFactory for IptablesFactory {
             variant = %programs.variant(),
             "rules are written by iptables"
         );
-        let backend = IptablesBackend::new(family, programs, self.options());
+        let backend = IptablesBackend::new(family, Watched::new(programs), self.options());
         Ok(Box::new(backend.with_host(Host::new()).with_counting(Arc::clone(&self.counting))))
     }
 

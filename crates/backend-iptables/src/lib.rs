@@ -11,6 +11,7 @@
 //! | what is to be changed | `edit`, `sketch`, `unit` | service port by service port |
 //! | as input | `writer`, [`restore`] | streamed |
 //! | loaded | `session`, [`tables`], [`programs`] | several inputs, if that is faster |
+//! | guarded | [`watched`], `census` | what others change is noticed without reading the tables |
 //!
 //! What always holds:
 //!
@@ -27,6 +28,7 @@
 //!   and all others are written.
 
 pub mod backend;
+mod census;
 pub mod comment;
 mod compare;
 pub mod digest;
@@ -45,6 +47,7 @@ mod session;
 mod sketch;
 pub mod tables;
 mod unit;
+pub mod watched;
 pub mod whole;
 mod writer;
 

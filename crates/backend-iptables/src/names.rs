@@ -121,6 +121,20 @@ named! {
     }
 }
 
+impl Fixed {
+    /// Whether there is a chain of ours by this name in a table.
+    pub fn is_in(self, table: Table) -> bool {
+        match self {
+            Self::Canary => true,
+            Self::Services | Self::NodePorts => table != Table::Mangle,
+            Self::Postrouting | Self::MarkMasq => table == Table::Nat,
+            Self::ExternalServices | Self::Forward | Self::ProxyFirewall | Self::Firewall => {
+                table == Table::Filter
+            }
+        }
+    }
+}
+
 named! {
     /// What a chain of one service port is for. The names are how chains of the kind begin.
     Kind {

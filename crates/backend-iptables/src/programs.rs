@@ -25,7 +25,7 @@ use portolan_core::{BackendError, IpFamily};
 use portolan_host::{iptables, programs::find};
 use portolan_leftovers::Part;
 
-use crate::names::{Chain, Table};
+use crate::names::Table;
 use crate::tables::Tables;
 
 pub use error::ProgramError;
@@ -58,7 +58,6 @@ pub struct Programs {
     family: IpFamily,
     version: Version,
     variant: Variant,
-    main: PathBuf,
     save: PathBuf,
     restore: PathBuf,
     patience: Duration,
@@ -96,7 +95,7 @@ impl Programs {
         let main = path(name.to_owned())?;
         let (version, variant) = version(&main)?;
         let (save, restore) = (path(format!("{name}-save"))?, path(format!("{name}-restore"))?);
-        Ok(Self { family, version, variant, main, save, restore, patience: PATIENCE })
+        Ok(Self { family, version, variant, save, restore, patience: PATIENCE })
     }
 
     /// The same, given so much time for each run.
@@ -118,6 +117,30 @@ impl Programs {
     /// Their kind.
     pub fn variant(&self) -> Variant {
         self.variant
+    }
+
+    /// As [`Tables::restore`]; also gives the process id of the program, if it came to its end.
+    pub(crate) fn restore_by(
+        &self,
+        write: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>,
+    ) -> (Result<(), ProgramError>, Option<u32>) {
+        let arguments = ["--noflush", WAIT[0], WAIT[1]];
+        let talk: Talk<'_, ()> = Talk::Speak(&mut |input| {
+            let mut input = BufWriter::with_capacity(1 << 16, input);
+            write(&mut input)?;
+            input.flush()
+        });
+        let ended = match self.run(&self.restore, &arguments, talk) {
+            Ok(ended) => ended,
+            Err(error) => return (Err(error), None),
+        };
+        let process = Some(ended.process);
+        if !ended.status.success() {
+            // A program that ends early leaves its input unread; its errors say why.
+            return (Err(judge(&self.restore, &ended)), process);
+        }
+        let said = ended.said.map_err(|source| ProgramError::Run { program: self.restore.clone(), source });
+        (said, process)
     }
 
     fn run<T>(
@@ -202,33 +225,7 @@ impl Tables for Programs {
         &mut self,
         write: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>,
     ) -> Result<(), ProgramError> {
-        let arguments = ["--noflush", WAIT[0], WAIT[1]];
-        let talk: Talk<'_, ()> = Talk::Speak(&mut |input| {
-            let mut input = BufWriter::with_capacity(1 << 16, input);
-            write(&mut input)?;
-            input.flush()
-        });
-        let ended = self.run(&self.restore, &arguments, talk)?;
-        if !ended.status.success() {
-            // A program that ends early leaves its input unread; its errors say why.
-            return Err(judge(&self.restore, &ended));
-        }
-        ended.said.map_err(|source| ProgramError::Run { program: self.restore.clone(), source })
-    }
-
-    fn has_chain(&mut self, table: Table, chain: Chain) -> Result<bool, ProgramError> {
-        let chain = chain.to_string();
-        let arguments = [WAIT[0], WAIT[1], "-t", table.as_str(), "-S", &chain];
-        let talk: Talk<'_, ()> =
-            Talk::Listen(&mut |mut output| io::copy(&mut output, &mut io::sink()).map(drop));
-        let ended = self.run(&self.main, &arguments, talk)?;
-        match ended.status.code() {
-            Some(0) => Ok(true),
-            // `OTHER_PROBLEM` of iptables' `enum xtables_exittype`: there is no such chain. All else is
-            // trouble of the program's own.
-            Some(1) => Ok(false),
-            _ => Err(judge(&self.main, &ended)),
-        }
+        self.restore_by(write).0
     }
 
     fn clean(&mut self) -> Result<(), BackendError> {

@@ -1,11 +1,34 @@
 //! What the backend asks of whoever keeps the tables of one family: iptables' programs, or a pretended kernel.
 
 use std::io::{self, Write};
+use std::task::{Context, Poll};
 
 use portolan_core::BackendError;
 
-use crate::names::{Chain, Table};
+use crate::names::{BuiltIn, Fixed, Table};
 use crate::programs::ProgramError;
+
+/// A rule of one of the kernel's chains that leads to one of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Jump {
+    /// The table.
+    pub table: Table,
+    /// The kernel's chain.
+    pub from: BuiltIn,
+    /// The chain that it leads to.
+    pub to: Fixed,
+}
+
+/// Whether another process has changed what is ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Interference {
+    /// It has not.
+    None,
+    /// It has changed something. Whether that is ours takes reading the tables.
+    Possible,
+    /// It has.
+    Certain,
+}
 
 /// Reads and changes the tables of one family.
 pub trait Tables: Send {
@@ -25,12 +48,6 @@ pub trait Tables: Send {
         write: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>,
     ) -> Result<(), ProgramError>;
 
-    /// Whether there is this chain.
-    ///
-    /// # Errors
-    /// It could not be found out.
-    fn has_chain(&mut self, table: Table, chain: Chain) -> Result<bool, ProgramError>;
-
     /// Removes all that this mode may ever have made, and nothing else.
     ///
     /// # Errors
@@ -40,4 +57,16 @@ pub trait Tables: Send {
     /// How many chains of service ports one input should name, because more at once take longer than the
     /// same in several.
     fn chains_at_once(&self) -> usize;
+
+    /// What others have done to the tables since [`save`](Self::save) was last called, given the jumps that should
+    /// be there. Must cost little, whatever others do all the time in chains of their own.
+    fn interference(&mut self, _jumps: &[Jump]) -> Interference {
+        Interference::Possible
+    }
+
+    /// Completes when others may have changed what is ours, as
+    /// [`poll_foreign_change`](portolan_core::ProxyBackend::poll_foreign_change) does.
+    fn poll_interference(&mut self, _context: &mut Context<'_>) -> Poll<()> {
+        Poll::Pending
+    }
 }

@@ -16,6 +16,8 @@ mod differences;
 mod factory;
 #[path = "kernel/failures.rs"]
 mod failures;
+#[path = "kernel/interference.rs"]
+mod interference;
 #[path = "kernel/loopback.rs"]
 mod loopback;
 #[path = "kernel/node.rs"]

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 use async_trait::async_trait;
@@ -16,6 +17,7 @@ use crate::affinity::Sticky;
 use crate::class::Class;
 use crate::commit::{Batches, MAX_ELEMENTS};
 use crate::edits::Edits;
+use crate::guard::Guard;
 use crate::layout::Layout;
 use crate::load::{Finished, Load, Progress};
 use crate::loaded::{Loaded, SlotLists};
@@ -46,6 +48,8 @@ pub struct NftablesBackend<T> {
     limit: usize,
     /// For what is said of long loads.
     clock: Clock,
+    /// Hears of others' changes, where the kernel does not refuse them.
+    guard: Option<Guard>,
 }
 
 /// What a complete comparison starts from.
@@ -58,7 +62,7 @@ impl<T: Tables> NftablesBackend<T> {
     /// A backend that knows nothing of the kernel's state yet.
     pub fn new(family: IpFamily, tables: Arc<Mutex<T>>) -> Self {
         let (layout, clock) = (Layout::new(family), Arc::new(Instant::now));
-        Self { tables, layout, loaded: None, limit: MAX_ELEMENTS, clock }
+        Self { tables, layout, loaded: None, limit: MAX_ELEMENTS, clock, guard: None }
     }
 
     /// Adds and removes at most this many elements in one transaction, two at least.
@@ -94,6 +98,9 @@ impl<T: Tables> NftablesBackend<T> {
         let mut report = ApplyReport { scope: Scope::Full, ..ApplyReport::default() };
         let table = self.layout.table();
         let mut progress = Progress::new(plan.service_ports.len(), (self.clock)());
+        if let Some(guard) = &mut self.guard {
+            guard.begin_reading();
+        }
         let Found { dump, owner_persist } = self.read()?;
         // From here on what was known may no longer hold.
         self.loaded = None;
@@ -114,6 +121,11 @@ impl<T: Tables> NftablesBackend<T> {
         let unused = loaded.unused();
         self.sweep(&mut loaded, &unused, &mut report)?;
         self.loaded = Some(loaded);
+        self.guard = match self.guard.take() {
+            // A first load is not listened to: a notice of each element would take the kernel longer than it.
+            None => Guard::of(&table, &mut *self.tables()),
+            guard => guard,
+        };
         Ok(report)
     }
 
@@ -157,6 +169,10 @@ impl<T: Tables> NftablesBackend<T> {
         let still: Vec<Class> = loaded.unused().into_iter().filter(|class| unused.contains(class)).collect();
         self.sweep(&mut loaded, &still, &mut report)?;
         self.loaded = Some(loaded);
+        if let Some(guard) = &mut self.guard {
+            // So that notices of ours leave room for those of others.
+            guard.listen();
+        }
         Ok(report)
     }
 
@@ -187,10 +203,17 @@ impl<T: Tables> ProxyBackend for NftablesBackend<T> {
     }
 
     async fn is_intact(&mut self) -> Result<bool, BackendError> {
+        if self.guard.as_mut().is_some_and(Guard::is_damaged) {
+            return Ok(false);
+        }
         let table = self.layout.table();
         let rules = self.tables().count_rules(&table, CANARY);
         let rules = rules.map_err(|error| unread(format!("chain {CANARY} of table {table}"), error))?;
         Ok(rules.is_some_and(|rules| rules > 0))
+    }
+
+    fn poll_foreign_change(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        self.guard.as_mut().map_or(Poll::Pending, |guard| guard.poll_damaged(context))
     }
 
     async fn cleanup(&mut self) -> Result<(), BackendError> {

@@ -44,6 +44,7 @@ pub mod delivery;
 mod edits;
 pub mod factory;
 pub mod frontend;
+mod guard;
 mod hooked;
 pub mod layout;
 mod load;

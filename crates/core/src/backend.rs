@@ -15,6 +15,7 @@ mod error;
 
 use std::borrow::Cow;
 use std::fmt;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -81,7 +82,7 @@ impl fmt::Display for ProxyMode {
 /// 1. The first `apply` comes once all objects are known, and compares everything.
 /// 2. Another comes whenever the plan differs from the last that is in force; as soon as [`ApplyReport::follow_up`]
 ///    asks for it, then with an empty change set perhaps; after a failure; and once an hour to compare everything.
-/// 3. `is_intact` comes between them.
+/// 3. `is_intact` comes between them: every sync period, and soon after `poll_foreign_change` completes.
 /// 4. When the process is to end, the `apply` that has begun is finished and the backend dropped. What is in force
 ///    stays, so that connections go on until the next process takes over; a killed process has no other way, so
 ///    `Drop` is no place to clean up.
@@ -113,16 +114,24 @@ pub trait ProxyBackend: Send {
     async fn apply(&mut self, plan: &NodePlan, changes: &ChangeSet) -> Result<ApplyReport, BackendError>;
 
     /// Whether what the last successful apply left seems to be there still: a cheap look for something that
-    /// goes when others flush or delete our objects, such as the table itself or a chain kept as a canary.
+    /// goes when others flush or delete our objects, such as the table itself or the jumps to its chains.
     ///
     /// Asked once every sync period (kube-proxy's `syncPeriod`, 30 s) while the last apply was a success,
-    /// never during one. After `false` everything is compared at once. What the look does not see is found
-    /// by the complete comparison every hour.
+    /// never during one, and soon after [`poll_foreign_change`](Self::poll_foreign_change) has completed. After
+    /// `false` everything is compared at once; where it is damaged again and again, at growing intervals up to the
+    /// sync period. What the look does not see is found by the complete comparison every hour.
     ///
     /// # Errors
     /// Nobody can tell. That is logged and changes nothing.
     async fn is_intact(&mut self) -> Result<bool, BackendError> {
         Ok(true)
+    }
+
+    /// Completes when the kernel has told that another process changed what may be this backend's, once for each
+    /// such notice; `is_intact` is asked soon then. Polled between the other calls, so it must not block, and must
+    /// not complete because of the backend's own changes. Never completes, unless a mode hears of such changes.
+    fn poll_foreign_change(&mut self, _context: &mut Context<'_>) -> Poll<()> {
+        Poll::Pending
     }
 
     /// Removes all this backend may ever have created in its family; serves `--cleanup`. Earlier processes made it,

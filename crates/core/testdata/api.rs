@@ -87,6 +87,7 @@ pub trait ProxyBackend: Send {
         changes: &ChangeSet,
     ) -> Result<ApplyReport, BackendError>;
     async fn is_intact(&mut self) -> Result<bool, BackendError> {}
+    fn poll_foreign_change(&mut self, _context: &mut Context<'_>) -> Poll<()> {}
     async fn cleanup(&mut self) -> Result<(), BackendError>;
 }
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

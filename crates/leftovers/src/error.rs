@@ -38,6 +38,22 @@ pub enum LeftoverError {
         /// What went wrong.
         source: NetlinkError,
     },
+    /// Rules of another proxy could not be looked for.
+    #[error("cannot look for rules of another proxy in {family} tables of nf_tables")]
+    Foreign {
+        /// The family.
+        family: portolan_core::IpFamily,
+        /// What went wrong.
+        source: NftError,
+    },
+    /// Tables of iptables-legacy could not be looked at.
+    #[error("cannot look for rules of another proxy in iptables-legacy tables of {family}")]
+    Legacy {
+        /// The family.
+        family: portolan_core::IpFamily,
+        /// What went wrong.
+        source: io::Error,
+    },
     /// Something could not be deleted.
     #[error("cannot delete {what}")]
     Delete {

@@ -77,6 +77,7 @@ fn remove_servers(family: IpFamily, manner: Manner, progress: &mut Progress) -> 
     };
     let (mut left, mut lasting) = (Left::of("virtual servers"), HashSet::new());
     for server in found.into_iter().map(|server| server.key).filter(is_ours) {
+        progress.found = true;
         if manner == Manner::AfterConnections && quiesce(&mut servers, &server)? == Use::Connections {
             progress.lasting += 1;
             lasting.insert(server.address);
@@ -144,6 +145,7 @@ impl Addresses {
 fn remove_device(families: &[IpFamily], progress: &mut Progress) -> Result<(), LeftoverError> {
     let mut links = Links::open()?;
     let Some(device) = links.find(DEVICE)? else { return Ok(()) };
+    progress.found = true;
     if !device.is_dummy() {
         let kind = device.kind.unwrap_or_else(|| "none".to_owned());
         return Err(LeftoverError::NotDummy { name: DEVICE, kind });
@@ -172,6 +174,7 @@ fn remove_addresses(links: &mut Links, device: &Link, families: &[IpFamily]) -> 
 fn remove_sets(family: IpFamily, progress: &mut Progress) -> Result<(), LeftoverError> {
     let Some(mut sets) = Sets::open()? else { return Ok(()) };
     let present = sets.names()?;
+    progress.found = Set::ALL.iter().any(|set| present.contains(&set.name(family)));
     let deadline = Instant::now() + PATIENCE;
     sets.destroy_interim(family)?;
     let mut left = Left::of("address sets");

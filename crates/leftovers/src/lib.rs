@@ -9,6 +9,7 @@
 //! | `own_table` | the table of kube-proxy's nftables mode |
 //! | `xtables` | chains of the iptables and ipvs modes, as iptables-nft and iptables-legacy keep them |
 //! | `ipvs` | virtual servers, the device that carries their addresses, and address sets |
+//! | `foreign` | whether another proxy writes such rules now |
 //!
 //! Holds throughout:
 //!
@@ -21,6 +22,7 @@
 //! * A failure of one step does not keep the others from being done, and everything can be repeated.
 
 mod error;
+mod foreign;
 mod ipvs;
 mod netfilter;
 mod outcome;
@@ -32,6 +34,7 @@ use std::fmt;
 use portolan_core::IpFamily;
 
 pub use error::LeftoverError;
+pub use foreign::{ForeignRules, ForeignWatch};
 pub use outcome::Outcome;
 
 /// What may have been left, by the mode that leaves it.

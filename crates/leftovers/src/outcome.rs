@@ -18,6 +18,8 @@ pub struct Outcome {
     pub kept: Vec<String>,
     /// How many virtual servers stay because connections use them; there may be none a little later.
     pub lasting: usize,
+    /// Whether anything was found that is to go. If not, a failure says only that nobody could look.
+    pub found: bool,
     /// Whether the step was carried out; nothing found is success.
     pub result: Result<(), LeftoverError>,
 }
@@ -37,6 +39,7 @@ impl Outcome {
             removed: progress.removed,
             kept: progress.kept,
             lasting: progress.lasting,
+            found: progress.found,
             result,
         }
     }
@@ -45,6 +48,8 @@ impl Outcome {
 /// What a step has done so far.
 #[derive(Debug, Default)]
 pub(crate) struct Progress {
+    /// Whether anything was found that is to go.
+    pub(crate) found: bool,
     /// How many objects went.
     pub(crate) removed: usize,
     /// What stayed, with the reason.

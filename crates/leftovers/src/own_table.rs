@@ -8,7 +8,7 @@ use crate::outcome::Progress;
 use crate::{LeftoverError, Outcome, Part};
 
 /// Its name, in both families.
-const NAME: &str = "kube-proxy";
+pub(crate) const NAME: &str = "kube-proxy";
 
 /// Deletes the table with all it holds, in one transaction; a table that is not there is no error.
 pub(crate) fn remove(family: IpFamily) -> Outcome {
@@ -18,11 +18,8 @@ pub(crate) fn remove(family: IpFamily) -> Outcome {
 
 fn delete(table: TableId, progress: &mut Progress) -> Result<(), LeftoverError> {
     let name = table.to_string();
-    match try_delete(table) {
-        Ok(removed) => {
-            progress.removed += removed;
-            Ok(())
-        }
+    match try_delete(table, progress) {
+        Ok(()) => Ok(()),
         // It went between the look and the deletion, or the kernel has no nf_tables.
         Err(error) if error.is_not_found() || is_absent(error.errno()) => Ok(()),
         // The whole batch is refused when the privilege is missing, the step alone when somebody owns the table.
@@ -33,12 +30,15 @@ fn delete(table: TableId, progress: &mut Progress) -> Result<(), LeftoverError> 
     }
 }
 
-fn try_delete(table: TableId) -> Result<usize, NftError> {
+fn try_delete(table: TableId, progress: &mut Progress) -> Result<(), NftError> {
     let mut tables = NetlinkTables::open()?;
     if !tables.list()?.iter().any(|(id, _)| *id == table) {
-        return Ok(0);
+        return Ok(());
     }
+    progress.found = true;
     let mut transaction = Transaction::new(table);
     transaction.delete_table();
-    tables.commit(&transaction).map(|_| 1)
+    tables.commit(&transaction)?;
+    progress.removed += 1;
+    Ok(())
 }

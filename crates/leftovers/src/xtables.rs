@@ -10,7 +10,7 @@ use portolan_core::IpFamily;
 use crate::{Outcome, Part, Variant};
 
 mod chains;
-mod legacy;
+pub(crate) mod legacy;
 mod nf_tables;
 mod plan;
 

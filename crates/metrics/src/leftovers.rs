@@ -1,6 +1,6 @@
 //! About what other modes, and kube-proxy itself, left on this node.
 
-use prometheus::IntCounterVec;
+use prometheus::{GaugeVec, IntCounterVec};
 
 use crate::definition::{Definition, Definitions, MetricsError};
 
@@ -9,6 +9,7 @@ use crate::definition::{Definition, Definitions, MetricsError};
 pub struct LeftoverMetrics {
     removed: IntCounterVec,
     failures: IntCounterVec,
+    foreign: GaugeVec,
 }
 
 impl LeftoverMetrics {
@@ -21,8 +22,13 @@ impl LeftoverMetrics {
             )?,
             failures: counters(
                 "portolan_leftovers_failures_total",
-                "Failed attempts to remove what other modes left, by mode",
+                "Failed attempts to remove what other modes left, by mode; that nobody could look is none",
             )?,
+            foreign: Definition::alpha(
+                "portolan_foreign_proxy_rules",
+                "Whether another proxy, such as kube-proxy, has rules on this node while ours are programmed, by mode",
+            )
+            .gauges(definitions, &["of", "ip_family"])?,
         })
     }
 
@@ -36,5 +42,10 @@ impl LeftoverMetrics {
     /// Not all objects of the mode `of` could be removed.
     pub fn failed(&self, of: &str) {
         self.failures.with_label_values(&[of]).inc();
+    }
+
+    /// Rules that another proxy writes by the mode `of` were found, or are there no more.
+    pub fn foreign(&self, of: &str, family: &str, is_there: bool) {
+        self.foreign.with_label_values(&[of, family]).set(f64::from(u8::from(is_there)));
     }
 }

@@ -41,6 +41,7 @@ fn observed() -> Metrics {
     metrics.config.reloaded(UNIX_EPOCH + Duration::from_secs(3));
     metrics.leftovers.removed("ipvs", 4);
     metrics.leftovers.failed("ipvs");
+    metrics.leftovers.foreign("iptables", "IPv4", true);
     metrics.iptables.rules("IPv4", "nat", 90, 8);
     metrics.iptables.restore_failed("IPv4");
     metrics.iptables.partial_restore_failed("IPv4");
@@ -132,6 +133,7 @@ fn values_are_shown_as_observed() {
         "portolan_config_last_reload_success_timestamp_seconds 3",
         "portolan_leftovers_removed_total{of=\"ipvs\"} 4",
         "portolan_leftovers_failures_total{of=\"ipvs\"} 1",
+        "portolan_foreign_proxy_rules{ip_family=\"IPv4\",of=\"iptables\"} 1",
         "kubeproxy_sync_proxy_rules_iptables_total{ip_family=\"IPv4\",table=\"nat\"} 90",
         "kubeproxy_sync_proxy_rules_iptables_last{ip_family=\"IPv4\",table=\"nat\"} 8",
         "kubeproxy_iptables_ct_state_invalid_dropped_packets_total 6",

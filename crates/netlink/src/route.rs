@@ -13,7 +13,9 @@ use std::net::IpAddr;
 pub use address::{InterfaceAddress, read_address, write_address, write_addresses_of};
 pub use entry::{Route, Way, read_route, read_way, write_local_route, write_lookup, write_routes_of};
 pub use link::{Link, read_link, write_link, write_link_name, write_new_link};
-pub use monitor::{AddressMonitor, Heard};
+pub use monitor::AddressMonitor;
+
+pub use crate::Heard;
 
 /// What messages are about, and whether they ask or tell: `RTM_*`.
 pub mod kind {

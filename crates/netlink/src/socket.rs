@@ -26,6 +26,7 @@ mod options;
 mod receive;
 
 pub use dump::Steadiness;
+pub(crate) use options::set_receive_buffer;
 use receive::{Buffer, Received};
 
 /// Which part of the kernel a socket talks to.
@@ -40,7 +41,7 @@ pub enum Protocol {
 }
 
 impl Protocol {
-    const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Route => "routing",
             Self::Netfilter => "netfilter",

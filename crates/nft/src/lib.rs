@@ -35,6 +35,7 @@ mod tables;
 mod transaction;
 mod userdata;
 mod verdict;
+mod watch;
 mod wire;
 
 pub use bytes::Bytes;
@@ -52,6 +53,7 @@ pub use table::{Family, Table, TableFlags, TableId};
 pub use tables::{Commit, Features, Tables};
 pub use transaction::{Operation, Transaction};
 pub use verdict::Verdict;
+pub use watch::{Notice, Noticed, Watch};
 
 /// The longest comment nft accepts, in bytes: `NFT_USERDATA_MAXLEN` is 256, nft keeps to 128.
 pub const COMMENT_MAX: usize = 128;

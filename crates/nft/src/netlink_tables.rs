@@ -9,7 +9,7 @@ use portolan_netlink::{NetlinkSocket, Protocol};
 use crate::encode::encode;
 use crate::{
     Bytes, Commit, DumpedSet, Element, Family, Features, NftError, Operation, Selector, Set, Table,
-    TableDump, TableFlags, TableId, Tables, Transaction,
+    TableDump, TableFlags, TableId, Tables, Transaction, Watch,
 };
 
 mod look;
@@ -136,6 +136,10 @@ impl Tables for NetlinkTables {
             })?,
         };
         Ok(*self.features.insert(features))
+    }
+
+    fn watch(&mut self) -> Result<Option<(Watch, u32)>, NftError> {
+        Ok(Some((Watch::open()?, self.port())))
     }
 }
 

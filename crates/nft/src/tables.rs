@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{DumpedSet, NftError, Table, TableDump, TableId, Transaction};
+use crate::{DumpedSet, NftError, Table, TableDump, TableId, Transaction, Watch};
 
 /// Reads and changes tables: the kernel's, or a [`FakeTables`](crate::FakeTables)' own.
 ///
@@ -53,6 +53,15 @@ pub trait Tables: Send {
     /// # Errors
     /// Fails when trying fails for another reason than the feature's absence, such as privilege.
     fn features(&mut self) -> Result<Features, NftError>;
+
+    /// Begins to listen to changes of tables, and says by which netlink port those of this value are known;
+    /// nothing where there is nothing to listen to.
+    ///
+    /// # Errors
+    /// Fails when the kernel does not tell.
+    fn watch(&mut self) -> Result<Option<(Watch, u32)>, NftError> {
+        Ok(None)
+    }
 }
 
 /// What a commit took.

@@ -1,5 +1,6 @@
 //! One family: its backend, its schedule, and one apply.
 
+use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
 use portolan_core::backend::{Retry, Scope};
@@ -125,6 +126,16 @@ impl FamilySync {
         applies
     }
 
+    /// Completes when another process may have changed the rules.
+    pub(crate) fn poll_foreign_change(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        self.backend.poll_foreign_change(context)
+    }
+
+    /// Takes note that another process may have changed the rules.
+    pub(crate) fn foreign_change(&mut self) {
+        self.schedule.foreign_change(Instant::now());
+    }
+
     /// Takes note that a search for stale flows has ended.
     pub(crate) fn searched(&mut self, searched: Searched, observer: &mut dyn SyncObserver) {
         let ended = self.flows.as_mut().and_then(|flows| flows.searched(searched, Instant::now()));
@@ -211,12 +222,15 @@ impl FamilySync {
     async fn look(&mut self, state: &mut State, observer: &mut dyn SyncObserver) {
         let result = self.backend.is_intact().await;
         let now = Instant::now();
-        self.schedule.looked(now);
+        self.schedule.looked(now, !matches!(result, Ok(false)));
         match result {
             Ok(is_intact) => {
                 self.looks.look_recovered();
                 if !is_intact {
-                    warn!(family = %self.family, "rules were removed by others and are written again");
+                    warn!(
+                        ipFamily = %self.family,
+                        "Rules were changed or removed by another process; comparing and repairing them"
+                    );
                     self.is_repairing = true;
                     observer.found_damaged(self.family);
                     state.forget_applied(self.family);

@@ -8,6 +8,10 @@ use tokio::time::Instant;
 use crate::backoff::Backoff;
 use crate::settings::SyncSettings;
 
+/// The shortest time from one integrity check to the next, if others change something all the time. Short against
+/// the second within which a repair is expected.
+const CHECK_INTERVAL: Duration = Duration::from_millis(500);
+
 /// When one family may and must be applied.
 #[derive(Debug)]
 pub(crate) struct Schedule {
@@ -29,6 +33,12 @@ pub(crate) struct Schedule {
     gives_way: bool,
     /// When to look whether the rules are there still; unknown before the first success.
     look_due: Option<Instant>,
+    /// A foreign change calls for no integrity check before this.
+    no_check_before: Instant,
+    /// The present shortest time from one integrity check to the next.
+    check_interval: Duration,
+    /// When an integrity check last found rules damaged.
+    damaged: Option<Instant>,
 }
 
 /// How the last apply ended.
@@ -55,6 +65,9 @@ impl Schedule {
             full_due: None,
             gives_way: false,
             look_due: None,
+            no_check_before: now,
+            check_interval: CHECK_INTERVAL,
+            damaged: None,
         }
     }
 
@@ -92,8 +105,27 @@ impl Schedule {
         self.look_due.filter(|_| !self.is_failing())
     }
 
+    /// Another process may have changed the rules: they are checked now, or as soon as the interval allows.
+    pub(crate) fn foreign_change(&mut self, now: Instant) {
+        let soon = now.max(self.no_check_before);
+        self.look_due = self.look_due.map(|due| due.min(soon));
+    }
+
     /// Whether the rules are there still has been looked at.
-    pub(crate) fn looked(&mut self, now: Instant) {
+    ///
+    /// Where they are damaged again and again, another process writes them as we do, and the interval grows.
+    pub(crate) fn looked(&mut self, now: Instant, is_intact: bool) {
+        let is_repeated = self.damaged.is_some_and(|before| now < before + 2 * self.look_period);
+        self.check_interval = match (is_repeated, is_intact) {
+            (false, _) => CHECK_INTERVAL,
+            (true, true) => self.check_interval,
+            (true, false) => 2 * self.check_interval,
+        }
+        .min(self.look_period);
+        if !is_intact {
+            self.damaged = Some(now);
+        }
+        self.no_check_before = now + self.check_interval;
         self.look_due = Some(now + self.look_period);
     }
 
@@ -119,7 +151,7 @@ impl Schedule {
         if was_full || self.full_due.is_none() {
             self.full_due = Some(now + self.full_period);
             self.full_backoff.reset();
-            self.looked(now);
+            self.look_due = Some(now + self.look_period);
         }
     }
 

@@ -124,9 +124,10 @@ impl SyncLoop {
             tokio::select! {
                 biased;
                 () = stop.asked() => return Stopped::Asked,
-                (family, searched) = searched(&mut self.families) => {
-                    family.searched(searched, &mut *self.observer);
-                }
+                (family, report) = reported(&mut self.families) => match report {
+                    Report::Searched(searched) => family.searched(searched, &mut *self.observer),
+                    Report::ForeignChange => family.foreign_change(),
+                },
                 configuration = configured_anew(&mut self.configurations) => self.reconfigure(configuration),
                 count = events.recv_many(&mut batch, BATCH) => {
                     if count == 0 {
@@ -259,19 +260,29 @@ async fn sleep_or_wait(until: Option<Instant>) {
     }
 }
 
-/// Waits until a search for stale flows of a family has ended.
-async fn searched(families: &mut [FamilySync]) -> (&mut FamilySync, Searched) {
-    let (index, searched) = poll_fn(|context| {
-        let mut running = families
-            .iter_mut()
-            .enumerate()
-            .filter_map(|(index, family)| Some((index, family.flows.as_mut()?)));
-        let searched = running.find_map(|(index, flows)| match flows.poll_searched(context) {
-            Poll::Ready(searched) => Some((index, searched)),
-            Poll::Pending => None,
-        });
-        searched.map_or(Poll::Pending, Poll::Ready)
+/// What a family reports beside the loop.
+enum Report {
+    /// A search for stale flows has ended.
+    Searched(Searched),
+    /// Another process may have changed its rules.
+    ForeignChange,
+}
+
+/// Waits for the next report of a family.
+async fn reported(families: &mut [FamilySync]) -> (&mut FamilySync, Report) {
+    let (index, report) = poll_fn(|context| {
+        for (index, family) in families.iter_mut().enumerate() {
+            if let Some(Poll::Ready(searched)) =
+                family.flows.as_mut().map(|flows| flows.poll_searched(context))
+            {
+                return Poll::Ready((index, Report::Searched(searched)));
+            }
+            if family.poll_foreign_change(context).is_ready() {
+                return Poll::Ready((index, Report::ForeignChange));
+            }
+        }
+        Poll::Pending
     })
     .await;
-    (&mut families[index], searched)
+    (&mut families[index], report)
 }

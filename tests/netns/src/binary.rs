@@ -168,7 +168,7 @@ fn rules_of_iptables_that_others_flush_are_back_within_a_sync_period() {
         for to in web_manifest_sockets() {
             client.connect_tcp(to).unwrap_or_else(|error| panic!("{to}: {error}"));
         }
-        assert!(proxy.log().unwrap().contains("rules were removed by others and are written again"));
+        assert!(proxy.log().unwrap().contains("Rules were changed or removed by another process"));
     });
 }
 

@@ -7,6 +7,7 @@
 //! This kernel may have no IPVS. Then nothing serves before the proxy does, so what is shown for that mode is
 //! that removing its sets and chains takes nothing from the traffic that the proxy serves by then.
 
+mod beside;
 mod foreign;
 
 use std::io::ErrorKind;
@@ -121,7 +122,7 @@ fn take_over(old: Old, mode: Mode) {
     traffic.wait_for_attempts(50);
     traffic.assert_nothing_lost();
     let counted = |proxy: &Portolan| {
-        let is_told = proxy.log().unwrap().contains("what an earlier proxy left is removed");
+        let is_told = proxy.log().unwrap().contains("Removed stale rules of a previous proxy");
         is_told == is_removed
     };
     proxy.wait_until("the log tells what was removed", PATIENCE, counted).unwrap();

@@ -21,6 +21,7 @@ fn observer(mode: ProxyMode) -> Observer {
         family_check: FamilyCheck::new(&config, &[IpFamily::V4]),
         in_force: None,
         failing: PerFamily::default(),
+        contention: Contention::default(),
     }
 }
 

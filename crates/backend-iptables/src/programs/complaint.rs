@@ -53,7 +53,12 @@ mod tests {
 
     /// Of a program that ended with this wait status (wait(2)) and these errors.
     fn judged(status: i32, errors: &str) -> ProgramError {
-        let ended = Ended { status: ExitStatus::from_raw(status), errors: errors.to_owned(), said: Ok(()) };
+        let ended = Ended {
+            process: 1,
+            status: ExitStatus::from_raw(status),
+            errors: errors.to_owned(),
+            said: Ok(()),
+        };
         judge(Path::new("/sbin/iptables-restore"), &ended)
     }
 

@@ -21,6 +21,8 @@ const MOST_ERRORS: u64 = 1 << 16;
 /// How a program ended.
 #[derive(Debug)]
 pub(super) struct Ended<T> {
+    /// The process that it was.
+    pub(super) process: u32,
     /// By itself or by a signal, and with which code.
     pub(super) status: ExitStatus,
     /// What it wrote as errors.
@@ -64,7 +66,7 @@ pub(super) fn run<'a, T>(
         let status = child.wait()?;
         let errors = errors.join().unwrap_or_default();
         waited?;
-        Ok((Ended { status, errors, said }, was_killed))
+        Ok((Ended { process: child.id(), status, errors, said }, was_killed))
     });
     match ended.map_err(not_run)? {
         (ended, Killed::No) => Ok(ended),

@@ -2,7 +2,6 @@
 
 use std::io::{self, Write};
 
-use portolan_backend_iptables::names::{Chain, Table};
 use portolan_backend_iptables::programs::ProgramError;
 use portolan_backend_iptables::tables::Tables;
 use portolan_core::BackendError;
@@ -27,10 +26,6 @@ impl Tables for Forgetful {
     ) -> Result<(), ProgramError> {
         write(&mut io::sink()).unwrap();
         Ok(())
-    }
-
-    fn has_chain(&mut self, _: Table, _: Chain) -> Result<bool, ProgramError> {
-        Ok(true)
     }
 
     fn clean(&mut self) -> Result<(), BackendError> {

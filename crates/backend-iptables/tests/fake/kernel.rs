@@ -196,12 +196,6 @@ impl Tables for Fake {
         Ok(())
     }
 
-    fn has_chain(&mut self, table: Table, chain: Chain) -> Result<bool, ProgramError> {
-        let kernel = self.kernel();
-        let chains = kernel.tables.get(table.as_str());
-        Ok(chains.is_some_and(|chains| chains.contains_key(&chain.to_string())))
-    }
-
     fn clean(&mut self) -> Result<(), BackendError> {
         self.kernel().tables.clear();
         Ok(())

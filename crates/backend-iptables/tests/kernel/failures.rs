@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use portolan_backend_iptables::names::{Chain, Table};
 use portolan_backend_iptables::programs::{ProgramError, Programs, Variant};
 use portolan_backend_iptables::tables::Tables;
 use portolan_core::backend::{Retry, error_chain};
@@ -56,10 +55,6 @@ impl Tables for Faulty {
                 Fault::CutOff => into.write_all(&input.as_bytes()[..input.len() / 2]),
             }
         })
-    }
-
-    fn has_chain(&mut self, table: Table, chain: Chain) -> Result<bool, ProgramError> {
-        self.programs.has_chain(table, chain)
     }
 
     fn clean(&mut self) -> Result<(), BackendError> {

@@ -4,6 +4,7 @@ use portolan_backend_iptables::IptablesBackend;
 use portolan_backend_iptables::options::Options;
 use portolan_backend_iptables::programs::{Programs, Variant};
 use portolan_backend_iptables::tables::Tables;
+use portolan_backend_iptables::watched::Watched;
 use portolan_core::event::Event;
 use portolan_core::node::NodeConfig;
 use portolan_core::{ApplyReport, BackendError, IpFamily, ProxyBackend};
@@ -18,9 +19,9 @@ pub(crate) struct Node<T> {
     process: Process<IptablesBackend<T>>,
 }
 
-impl Node<Programs> {
+impl Node<Watched> {
     pub(crate) fn new(namespace: &Namespace, variant: Variant, config: NodeConfig) -> Self {
-        Self::with(namespace, variant, config, options(), |programs| programs)
+        Self::with(namespace, variant, config, options(), Watched::new)
     }
 }
 
@@ -36,11 +37,11 @@ impl<T: Tables> Node<T> {
         variant: Variant,
         config: NodeConfig,
         options: Options,
-        around: impl Fn(Programs) -> T,
+        around: impl Fn(Programs) -> T + Sync,
     ) -> Self {
         let backend = |family| {
             let programs = Programs::of_variant(family, variant).unwrap();
-            IptablesBackend::new(family, around(programs), options)
+            IptablesBackend::new(family, namespace.run(|| around(programs)).unwrap(), options)
         };
         let process = Process::start(config, [], backend);
         Self { namespace: namespace.clone(), variant, process }
@@ -71,6 +72,10 @@ impl<T: Tables> Node<T> {
         let Self { namespace, process, .. } = self;
         let is_intact = |family| block_on(process.backend(family).is_intact()).unwrap();
         namespace.run(|| IpFamily::ALL.into_iter().all(is_intact)).unwrap()
+    }
+
+    pub(crate) fn backend(&mut self, family: IpFamily) -> &mut IptablesBackend<T> {
+        self.process.backend(family)
     }
 
     pub(crate) fn clean(&mut self) {

@@ -5,13 +5,16 @@
 //! change nothing of that table; then all is read and decided anew.
 //!
 //! Asked for a table that does not exist, the programs would make it and load its module. So the kernel's own
-//! list of tables is read first, and without any of kube-proxy's nothing is started.
+//! list of tables is read first and their chains' names are asked for, and without any of kube-proxy's nothing is
+//! started. So without the programs, or the capability that they need, it is known whether there is anything.
 
 use std::fs;
 use std::io;
 use std::path::PathBuf;
 
 use portolan_core::IpFamily;
+use portolan_netlink::route;
+use portolan_netlink::xtables::{LegacyTables, TableInfo};
 
 use super::chains::{TABLES, Wanted};
 use super::plan::{Removal, plan};
@@ -33,19 +36,21 @@ pub(super) fn remove(
     wanted: Wanted<'_>,
     progress: &mut Progress,
 ) -> Result<(), LeftoverError> {
-    let Some(present) = tables(family)? else {
-        progress.kept.push(format!(
-            "whatever there is in the legacy tables of {family}: this user may not see them, and root may"
-        ));
-        return Ok(());
-    };
+    let present = tables(family)?;
     if present.is_empty() {
         return Ok(());
+    }
+    match chains(family, &present) {
+        Ok(chains) if !chains.iter().any(|(table, chain)| wanted.holds(table, chain)) => return Ok(()),
+        Ok(_) => progress.found = true,
+        // The programs may be able to tell.
+        Err(_) => {}
     }
     let programs = Programs::find(family, &present)?;
     let mut failure: Option<(String, LeftoverError)> = None;
     for _ in 0..ATTEMPTS {
         let removals = removals(&programs.save()?, wanted);
+        progress.found |= removals.iter().any(|removal| !removal.is_empty());
         let input = restore::input(&removals);
         let error = match failure {
             // Nothing has changed, so the same would come of it.
@@ -85,9 +90,9 @@ fn report(family: IpFamily, removals: &[Removal<String>], progress: &mut Progres
     }
 }
 
-/// Those of kube-proxy's tables that exist; nothing if that is not for this user to know.
-fn tables(family: IpFamily) -> Result<Option<Vec<&'static str>>, LeftoverError> {
-    // Of the thread, for network namespaces belong to threads.
+/// Those of kube-proxy's tables that exist.
+pub(crate) fn tables(family: IpFamily) -> Result<Vec<&'static str>, LeftoverError> {
+    // Of the thread, for network namespaces belong to threads. The file is root's alone (mode 0440).
     let path = PathBuf::from(match family {
         IpFamily::V4 => "/proc/thread-self/net/ip_tables_names",
         IpFamily::V6 => "/proc/thread-self/net/ip6_tables_names",
@@ -96,17 +101,39 @@ fn tables(family: IpFamily) -> Result<Option<Vec<&'static str>>, LeftoverError> 
 }
 
 /// What the kernel's list of tables says.
-fn named(list: io::Result<String>) -> io::Result<Option<Vec<&'static str>>> {
+fn named(list: io::Result<String>) -> io::Result<Vec<&'static str>> {
     match list {
         Ok(names) => {
-            Ok(Some(TABLES.into_iter().filter(|table| names.lines().any(|name| name == *table)).collect()))
+            Ok(TABLES.into_iter().filter(|table| names.lines().any(|name| name == *table)).collect())
         }
         // A kernel without iptables-legacy, or with its module not loaded.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Some(Vec::new())),
-        // The file is root's alone (mode 0440), and a proxy with no more than CAP_NET_ADMIN need not be root.
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         Err(error) => Err(error),
     }
+}
+
+/// What the kernel says of some tables that exist. It takes less than the programs, which
+/// need `CAP_NET_RAW` only to ask.
+pub(crate) fn infos(family: IpFamily, tables: &[&str]) -> io::Result<Vec<TableInfo>> {
+    let kernel = open(family)?;
+    tables.iter().map(|table| kernel.info(table)).collect()
+}
+
+/// The chains of some tables that exist, but for the kernel's, each with its table's name.
+pub(crate) fn chains(family: IpFamily, tables: &[&'static str]) -> io::Result<Vec<(&'static str, String)>> {
+    let kernel = open(family)?;
+    let mut chains = Vec::new();
+    for table in tables {
+        chains.extend(kernel.chains(table)?.into_iter().map(|chain| (*table, chain)));
+    }
+    Ok(chains)
+}
+
+fn open(family: IpFamily) -> io::Result<LegacyTables> {
+    LegacyTables::open(match family {
+        IpFamily::V4 => route::Family::V4,
+        IpFamily::V6 => route::Family::V6,
+    })
 }
 
 #[cfg(test)]
@@ -115,10 +142,10 @@ mod tests {
 
     #[test]
     fn tables_are_there_or_not_or_hidden() {
-        assert_eq!(named(Ok("nat\nraw\nfilter\n".into())).unwrap().map(|tables| tables.len()), Some(2));
+        assert_eq!(named(Ok("nat\nraw\nfilter\n".into())).unwrap(), ["nat", "filter"]);
         let refused = |kind| named(Err(io::Error::from(kind)));
-        assert_eq!(refused(io::ErrorKind::NotFound).unwrap(), Some(Vec::new()));
-        assert_eq!(refused(io::ErrorKind::PermissionDenied).unwrap(), None);
+        assert_eq!(refused(io::ErrorKind::NotFound).unwrap(), [""; 0]);
+        assert!(refused(io::ErrorKind::PermissionDenied).is_err());
         assert!(refused(io::ErrorKind::OutOfMemory).is_err());
     }
 }

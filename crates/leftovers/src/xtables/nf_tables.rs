@@ -40,6 +40,7 @@ pub(super) fn remove(
     for _ in 0..ATTEMPTS {
         let read = tables.read(wanted)?;
         let removals: Vec<_> = read.iter().map(|table| plan(table, wanted, busy.of(&table.name))).collect();
+        progress.found |= removals.iter().any(|removal| !removal.is_empty());
         if tables.commit(&removals, &mut busy)? == Commit::Done {
             report(family, &removals, progress);
             return Ok(());

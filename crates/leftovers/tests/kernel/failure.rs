@@ -17,7 +17,7 @@ fn errors(parts: &[Part]) -> Vec<LeftoverError> {
 }
 
 /// Puts a shell script in the place of a program, in the test's own mounts. `real` in it is the program.
-fn replace(program: &str, script: &str) {
+pub(crate) fn replace(program: &str, script: &str) {
     let real = Program::new("readlink").args(["-f", program]).run().unwrap();
     let (real, fake) = (real.trim(), "/run/fake");
     fs::copy(real, "/run/real").unwrap();
@@ -34,7 +34,7 @@ fn replace(program: &str, script: &str) {
     Program::new("mount").args(["--bind", fake, real]).run().unwrap();
 }
 
-const LEGACY: &str = "/usr/sbin/iptables-legacy-restore";
+pub(crate) const LEGACY: &str = "/usr/sbin/iptables-legacy-restore";
 
 #[test]
 fn a_program_that_fails_is_an_error_with_its_words_and_the_rest_goes() {
@@ -52,8 +52,13 @@ fn a_program_that_fails_is_an_error_with_its_words_and_the_rest_goes() {
             "case $0 in *-restore) echo 'iptables-restore: line 3 failed' >&2; exit 1;; esac\nreal \"$@\"",
         );
 
-        let errors = errors(&Part::ALL);
+        let failed: Vec<_> = remove(&Part::ALL, &IpFamily::ALL)
+            .into_iter()
+            .filter(|outcome| outcome.result.is_err())
+            .collect();
 
+        assert!(failed.iter().all(|outcome| outcome.found), "{failed:?}");
+        let errors: Vec<_> = failed.into_iter().filter_map(|outcome| outcome.result.err()).collect();
         let texts: Vec<_> = errors.iter().map(|error| error_chain(error)).collect();
         assert_eq!(texts.len(), 2, "{texts:?}");
         assert!(texts[0].contains("iptables-legacy-restore failed at `:KUBE-"), "{texts:?}");
@@ -67,6 +72,35 @@ fn a_program_that_fails_is_an_error_with_its_words_and_the_rest_goes() {
         Program::new("umount").args([LEGACY]).run().unwrap();
         assert_eq!(saved(Xtables::Legacy), before);
         assert!(removed(&Part::ALL).0 > 0);
+    });
+}
+
+/// A process without `CAP_NET_RAW` cannot have a raw socket, which iptables-legacy asks by.
+const WITHOUT_NET_RAW: &str = "exec setpriv --bounding-set -net_raw -- /run/${0##*/} \"$@\"";
+
+#[test]
+fn legacy_tables_that_hold_nothing_of_a_proxy_are_no_failure_where_the_programs_cannot_read_them() {
+    isolated(|| {
+        load_foreign(Xtables::Legacy);
+        replace(LEGACY, WITHOUT_NET_RAW);
+        let outcomes = remove(&Part::ALL, &IpFamily::ALL);
+        assert!(outcomes.iter().all(|outcome| outcome.result.is_ok() && !outcome.found), "{outcomes:?}");
+        Program::new("umount").args([LEGACY]).run().unwrap();
+    });
+}
+
+#[test]
+fn chains_in_legacy_tables_are_known_to_be_there_though_the_programs_cannot_remove_them() {
+    isolated(|| {
+        load_iptables(Xtables::Legacy);
+        replace(LEGACY, WITHOUT_NET_RAW);
+        let outcomes = remove(&Part::ALL, &IpFamily::ALL);
+        let failed: Vec<_> = outcomes.iter().filter(|outcome| outcome.result.is_err()).collect();
+        assert_eq!(failed.len(), 2, "{outcomes:?}");
+        assert!(failed.iter().all(|outcome| outcome.found), "{failed:?}");
+        let said = error_chain(failed[0].result.as_ref().unwrap_err());
+        assert!(said.contains("iptables-legacy-save failed") && said.contains("Permission denied"), "{said}");
+        Program::new("umount").args([LEGACY]).run().unwrap();
     });
 }
 

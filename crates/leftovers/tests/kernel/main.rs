@@ -6,6 +6,7 @@
 
 mod chains;
 mod failure;
+mod foreign;
 mod nothing;
 mod own_table;
 mod sets;

@@ -55,7 +55,7 @@ pub(super) fn grow_receive_buffer(socket: &mnl::Socket) {
 }
 
 /// More room is welcome, yet all works without: lost answers are noticed and asked for again.
-fn set_receive_buffer(descriptor: BorrowedFd<'_>, size: usize) {
+pub(crate) fn set_receive_buffer(descriptor: BorrowedFd<'_>, size: usize) {
     if setsockopt(&descriptor, sockopt::RcvBufForce, &size).is_err() {
         let _ = setsockopt(&descriptor, sockopt::RcvBuf, &size);
     }

@@ -1,10 +1,11 @@
 //! A look at one chain, without reading its table.
 
-use portolan_netlink::{Message, MessageWriter, flag};
+use portolan_netlink::{Message, MessageWriter, Steadiness, flag};
 
 use super::NetlinkTables;
+use crate::parse;
 use crate::wire::{self, family_header, message_kind};
-use crate::{NftError, TableId};
+use crate::{DumpedRule, NftError, TableId};
 
 /// `NFTA_CHAIN_TABLE`, `NFTA_CHAIN_NAME` and `NFTA_CHAIN_USE`, linux/netfilter/nf_tables.h.
 const TABLE: u16 = 1;
@@ -12,6 +13,14 @@ const NAME: u16 = 3;
 const USE: u16 = 6;
 
 impl NetlinkTables {
+    /// Whether there is a chain, whoever made it.
+    ///
+    /// # Errors
+    /// That cannot be found out.
+    pub fn has_chain(&mut self, table: &TableId, chain: &str) -> Result<bool, NftError> {
+        self.look_at_chain(table, chain).map(|uses| uses.is_some())
+    }
+
     /// How often a chain is in use. What leads to a chain counts like a rule of it, and nothing leads to a
     /// base chain.
     pub(super) fn look_at_chain(&mut self, table: &TableId, chain: &str) -> Result<Option<usize>, NftError> {
@@ -28,5 +37,53 @@ impl NetlinkTables {
             Err(error) if error.errno() == Some(libc::ENOENT) => Ok(None),
             Err(source) => Err(NftError::Netlink { action: "look at a chain", source }),
         }
+    }
+    /// Reads the rules of one chain, whoever made them; none when the chain, or its table, does not exist.
+    ///
+    /// # Errors
+    /// The chain cannot be read, or changed each time it was.
+    pub fn chain_rules(&mut self, table: &TableId, chain: &str) -> Result<Vec<DumpedRule>, NftError> {
+        /// `NFTA_RULE_CHAIN`
+        const CHAIN: u16 = 2;
+        let fill = |message: &mut MessageWriter<'_>| {
+            message.bytes(&family_header(table.family)).text(TABLE, &table.name).text(CHAIN, chain);
+        };
+        let each = |rules: &mut Vec<DumpedRule>, message: &Message<'_>| {
+            rules.extend(parse::rule(message).filter(|(of, _)| **of == *chain).map(|(_, rule)| rule));
+        };
+        let mut previous: Option<Vec<DumpedRule>> = None;
+        for _ in 0..Self::ATTEMPTS {
+            let read = self.socket.dump_once(message_kind(wire::message::GET_RULE), fill, each);
+            let (rules, steadiness) =
+                read.map_err(|source| NftError::Netlink { action: "read a chain", source })?;
+            // Changes of other tables disturb a reading, too.
+            if steadiness == Steadiness::Undisturbed || previous.as_ref() == Some(&rules) {
+                return Ok(rules);
+            }
+            previous = Some(rules);
+        }
+        Err(NftError::Unsteady { table: table.to_string() })
+    }
+    /// The kernel's numbers for the rules of one chain, or of a whole table: what is written anew gets others. None
+    /// when there is no such chain or table.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub fn rule_handles(&mut self, table: &TableId, chain: Option<&str>) -> Result<Vec<u64>, NftError> {
+        /// `NFTA_RULE_CHAIN` and `NFTA_RULE_HANDLE`
+        const CHAIN: u16 = 2;
+        const HANDLE: u16 = 3;
+        let fill = |message: &mut MessageWriter<'_>| {
+            message.bytes(&family_header(table.family)).text(TABLE, &table.name);
+            if let Some(chain) = chain {
+                message.text(CHAIN, chain);
+            }
+        };
+        let each = |handles: &mut Vec<u64>, message: &Message<'_>| {
+            let attributes = message.attributes(wire::FAMILY_HEADER);
+            handles.extend(attributes.find_kind(HANDLE).and_then(|handle| handle.as_be64()));
+        };
+        let read = self.socket.dump_once(message_kind(wire::message::GET_RULE), fill, each);
+        read.map(|(handles, _)| handles).map_err(|source| NftError::Netlink { action: "read rules", source })
     }
 }

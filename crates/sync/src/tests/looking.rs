@@ -102,3 +102,60 @@ async fn another_sync_period_is_followed_from_the_last_look_on() {
     rig.pass(secs(20)).await;
     assert_eq!(rig.looks(V4), [30_000, 42_000, 54_000]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_foreign_change_is_checked_at_once_and_damage_repaired_in_that_family_only() {
+    let rig = Rig::ready(&settings()).await;
+    rig.pass(secs(5)).await;
+    rig.change_by_others(V4);
+    rig.find(V4, [Ok(false)]);
+    rig.pass(millis(1)).await;
+    assert_eq!(rig.looks(V4), [5_000]);
+    assert_eq!(rig.times(V4), [5_000]);
+    assert!(rig.looks(V6).is_empty() && rig.times(V6).is_empty());
+    rig.pass(secs(40)).await;
+    assert_eq!(rig.looks(V4), [35_000], "the next is a sync period after the repair");
+}
+
+#[tokio::test(start_paused = true)]
+async fn foreign_changes_that_damage_nothing_are_checked_twice_a_second_at_most() {
+    let rig = Rig::ready(&settings()).await;
+    for _ in 0..299 {
+        rig.change_by_others(V4);
+        rig.pass(millis(10)).await;
+    }
+    assert_eq!(rig.looks(V4), [0, 500, 1_000, 1_500, 2_000, 2_500]);
+    assert!(rig.times(V4).is_empty());
+}
+
+/// Two writers of the same rules, each of which takes the other's away.
+#[tokio::test(start_paused = true)]
+async fn repeated_damage_is_repaired_at_intervals_that_grow_up_to_the_sync_period() {
+    let rig = Rig::ready(&settings()).await;
+    rig.find(V4, [Ok(false); 1_000]);
+    for _ in 0..1_200 {
+        rig.change_by_others(V4);
+        rig.pass(millis(100)).await;
+    }
+    let looks = rig.looks(V4);
+    assert_eq!(looks, [0, 500, 1_500, 3_500, 7_500, 15_500, 31_500, 61_500, 91_500]);
+    assert_eq!(rig.times(V4), looks, "each is repaired");
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_two_sync_periods_without_damage_a_foreign_change_is_checked_at_once_again() {
+    let rig = Rig::ready(&settings()).await;
+    rig.find(V4, [Ok(false), Ok(false), Ok(false)]);
+    for _ in 0..3 {
+        rig.change_by_others(V4);
+        rig.pass(secs(1)).await;
+    }
+    rig.pass(secs(67)).await;
+    rig.looks(V4);
+    rig.change_by_others(V4);
+    rig.pass(millis(1)).await;
+    assert_eq!(rig.looks(V4), [70_000]);
+    rig.change_by_others(V4);
+    rig.pass(secs(1)).await;
+    assert_eq!(rig.looks(V4), [70_500]);
+}

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
@@ -91,6 +92,8 @@ struct Script {
 struct Scripted {
     start: Instant,
     script: Arc<Mutex<Script>>,
+    /// What the kernel tells of others' changes.
+    notices: mpsc::UnboundedReceiver<()>,
 }
 
 #[async_trait]
@@ -115,6 +118,14 @@ impl ProxyBackend for Scripted {
         let mut script = self.script.lock().unwrap();
         script.looked.push(self.start.elapsed().as_millis());
         script.looks.pop_front().unwrap_or(Ok(true)).map_err(error)
+    }
+
+    fn poll_foreign_change(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        // A closed channel tells nothing any more.
+        match self.notices.poll_recv(context) {
+            Poll::Ready(Some(())) => Poll::Ready(()),
+            Poll::Ready(None) | Poll::Pending => Poll::Pending,
+        }
     }
 
     async fn cleanup(&mut self) -> Result<(), BackendError> {
@@ -151,6 +162,7 @@ pub(super) struct Rig {
     pub(super) stop: Option<watch::Sender<bool>>,
     pub(super) notes: Notes,
     scripts: PerFamily<Arc<Mutex<Script>>>,
+    notices: PerFamily<mpsc::UnboundedSender<()>>,
     pub(super) task: JoinHandle<Stopped>,
     pub(super) configuration: watch::Sender<Configuration>,
 }
@@ -170,10 +182,14 @@ impl Rig {
     pub(super) fn with(settings: &SyncSettings, adapt: impl FnOnce(SyncLoop) -> SyncLoop) -> Self {
         let start = Instant::now();
         let scripts = PerFamily::from_fn(|_| Arc::<Mutex<Script>>::default());
-        let backend = |script: &Arc<Mutex<Script>>| -> Box<dyn ProxyBackend> {
-            Box::new(Scripted { start, script: Arc::clone(script) })
-        };
-        let backends = scripts.iter().map(|(family, script)| (family, backend(script))).collect();
+        let mut backends = Vec::new();
+        let notices = PerFamily::from_fn(|family| {
+            let (sender, notices) = mpsc::unbounded_channel();
+            let script = Arc::clone(&scripts[family]);
+            let backend: Box<dyn ProxyBackend> = Box::new(Scripted { start, script, notices });
+            backends.push((family, backend));
+            sender
+        });
         let (events, receiver) = mpsc::channel(1024);
         let (stop, asked) = Stop::channel();
         let notes = Notes::default();
@@ -184,7 +200,7 @@ impl Rig {
         let observer = Box::new(notes.clone());
         let sync_loop = SyncLoop::with_chance(state, backends, settings, observer, || 0.5);
         let task = tokio::spawn(adapt(sync_loop.following(configurations)).run(receiver, asked));
-        Self { start, events: Some(events), stop: Some(stop), notes, scripts, task, configuration }
+        Self { start, events: Some(events), stop: Some(stop), notes, scripts, notices, task, configuration }
     }
 
     /// A loop that has applied its empty first plans.
@@ -231,6 +247,11 @@ impl Rig {
     /// What the next looks at the rules of `family` find.
     pub(super) fn find(&self, family: IpFamily, looks: impl IntoIterator<Item = Result<bool, Retry>>) {
         self.scripts[family].lock().unwrap().looks.extend(looks);
+    }
+
+    /// The kernel tells that others changed what may be the rules of `family`.
+    pub(super) fn change_by_others(&self, family: IpFamily) {
+        self.notices[family].send(()).unwrap();
     }
 
     /// When the looks at the rules of `family` since the last call were.
