@@ -50,6 +50,7 @@ mod lines;
 pub(crate) mod link;
 mod list;
 mod reader;
+mod resolve;
 mod selection;
 mod setback;
 mod streamed;
