@@ -53,8 +53,7 @@ where
             }
             // All watches ask at once; one line is enough.
             if telling.lock().unwrap_or_else(PoisonError::into_inner).fail(&host) {
-                let waited_ms = SLOW.as_millis();
-                warn!(host, waited_ms, "No answer from DNS yet for the name of the API server");
+                warn!(host, waited = ?SLOW, "No answer from DNS yet for the name of the API server");
             }
             answer.await
         })

@@ -159,12 +159,8 @@ impl<T: Resource> Follower<T> {
         if self.watches_work() {
             self.recovered();
         } else if !std::mem::replace(&mut self.only_lists, true) && self.telling.fail("only lists") {
-            let (server, kind, longest_s) =
-                (&*self.link.server, T::KIND, self.link.timing.last_retry.as_secs());
-            warn!(
-                server,
-                kind, longest_s, "Watches of {kind} objects bring no changes; listing them again and again"
-            );
+            let (server, kind, most) = (&*self.link.server, T::KIND, self.link.timing.last_retry);
+            warn!(server, kind, every = ?most, "Watches of {kind} objects bring no changes; listing them repeatedly");
         }
     }
 

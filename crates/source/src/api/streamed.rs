@@ -64,11 +64,10 @@ impl<T: Resource> Follower<T> {
                 Ok(())
             }
             Failure::Silent { waited } => {
-                let waited_s = waited.as_secs();
                 info!(
                     server,
                     kind,
-                    waited_s,
+                    ?waited,
                     "A streamed list does not come to its end; listing in pages \
                      (the feature gate WatchListClient=false avoids the wait)"
                 );
