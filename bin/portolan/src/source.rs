@@ -71,6 +71,7 @@ impl AnySource {
                     master: access.master.clone(),
                     qps: access.qps,
                     burst: access.burst,
+                    paged_lists: !access.streamed_lists,
                     agent: program.map(agent).unwrap_or_default(),
                 };
                 let node_name = node_name.to_string();

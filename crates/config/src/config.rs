@@ -12,7 +12,7 @@ use crate::error::ConfigError;
 use crate::families;
 use crate::flags::Bound;
 use crate::flags::value::VersionFlag;
-use crate::gates::{EXTERNAL_IPS, FeatureGates};
+use crate::gates::{EXTERNAL_IPS, FeatureGates, STREAMED_LISTS};
 use crate::kube_proxy::KubeProxyConfiguration;
 use crate::kube_proxy::section::Section;
 use crate::modes::{IptablesSettings, IpvsSettings, UserspaceSettings};
@@ -90,6 +90,8 @@ pub struct ApiAccess {
     pub qps: f32,
     /// `clientConnection.burst`: requests that may come at once.
     pub burst: u32,
+    /// The feature gate `WatchListClient`: whether to ask for streamed lists.
+    pub streamed_lists: bool,
 }
 
 /// Connection tracking (`conntrack`); a zero, as by default, leaves the kernel's setting alone.
@@ -165,6 +167,7 @@ impl Config {
         node_name: String,
         notes: Vec<Note>,
     ) -> Result<Self, ConfigError> {
+        let source = source(bound, &given, &checked)?;
         let bind_address = Some(checked.bind_address).filter(|ip| !ip.is_unspecified());
         let unrestricted = || match given.section() {
             Section::Nftables => NodePortSelection::Primary,
@@ -181,7 +184,7 @@ impl Config {
         };
         Ok(Self {
             file: path(&bound.file),
-            source: source(bound, &given, checked.burst)?,
+            source,
             mode: checked.mode,
             mode_fallback: bound.mode_fallback,
             sync: checked.sync,
@@ -244,12 +247,14 @@ fn path(text: &str) -> Option<PathBuf> {
     (!text.is_empty()).then(|| PathBuf::from(text))
 }
 
-fn source(bound: &Bound, given: &KubeProxyConfiguration, burst: u32) -> Result<Source, ConfigError> {
+fn source(bound: &Bound, given: &KubeProxyConfiguration, checked: &Checked) -> Result<Source, ConfigError> {
     let client = &given.client_connection;
     let kubeconfig = path(&client.kubeconfig);
     let master = (!bound.master.is_empty()).then(|| bound.master.clone());
     let Some(folder) = path(&bound.manifests) else {
-        return Ok(Source::Api(ApiAccess { kubeconfig, master, qps: client.qps, burst }));
+        let (qps, burst) = (client.qps, checked.burst);
+        let streamed_lists = checked.gates.is_on(STREAMED_LISTS);
+        return Ok(Source::Api(ApiAccess { kubeconfig, master, qps, burst, streamed_lists }));
     };
     let name = if bound.file.is_empty() { "--kubeconfig" } else { "clientConnection.kubeconfig" };
     if kubeconfig.is_some() {

@@ -20,6 +20,8 @@ pub(crate) const EXTERNAL_IPS: &str = "AllowServiceExternalIPs";
 pub(crate) const LOGGING_ALPHA: &str = "LoggingAlphaOptions";
 /// The gate of logs in JSON.
 pub(crate) const LOGGING_BETA: &str = "LoggingBetaOptions";
+/// The gate of lists that the API server streams (KEP-3157).
+pub(crate) const STREAMED_LISTS: &str = "WatchListClient";
 /// Switches all alpha gates that are not set themselves.
 const ALL_ALPHA: &str = "AllAlpha";
 /// Switches all beta gates that are not set themselves.
@@ -74,7 +76,7 @@ const GATES: [Gate; 20] = [
     gate("NativeHistograms", ALPHA, false, Here::NotApplicable("metrics are classic histograms only")),
     locked("PreferSameTrafficDistribution", BUILT_IN),
     gate("UnlockWhileProcessingFIFO", BETA, true, CLIENT),
-    gate("WatchListClient", BETA, true, CLIENT),
+    gate(STREAMED_LISTS, BETA, true, Here::Followed),
 ];
 
 /// The feature gates as they are set.
@@ -189,14 +191,17 @@ mod tests {
 
     #[test]
     fn gates_that_change_nothing_are_noted_unless_they_keep_their_default() {
-        assert_eq!(gates(&[("WatchListClient", true), (LOGGING_ALPHA, true)]).notes(), []);
-        let notes = gates(&[("WatchListClient", false), ("Bogus", true)]).notes();
+        assert_eq!(
+            gates(&[("AtomicFIFO", true), (LOGGING_ALPHA, true), (STREAMED_LISTS, false)]).notes(),
+            []
+        );
+        let notes = gates(&[("AtomicFIFO", false), ("Bogus", true)]).notes();
         let lines: Vec<String> = notes.iter().map(ToString::to_string).collect();
         assert_eq!(
             lines,
             [
+                "featureGates.AtomicFIFO: the gate changes nothing here: it belongs to kube-proxy's client library",
                 "featureGates.Bogus: no such feature gate is known; it is ignored",
-                "featureGates.WatchListClient: the gate changes nothing here: it belongs to kube-proxy's client library",
             ]
         );
     }

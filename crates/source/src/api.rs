@@ -49,7 +49,9 @@ mod limiter;
 mod lines;
 pub(crate) mod link;
 mod list;
+pub(crate) mod presence;
 mod reader;
+mod resolve;
 mod selection;
 mod setback;
 mod streamed;
@@ -60,8 +62,9 @@ mod tests;
 mod token;
 mod watch;
 
-use follow::Follower;
+use follow::{Follower, Streaming};
 use link::Link;
+use presence::{Contact, Presence};
 use selection::Selection;
 
 /// Where the API server is and who we are to it.
@@ -77,6 +80,8 @@ pub struct ApiServer {
     pub qps: f32,
     /// Requests that may be sent at once after a while of silence; 0 stands for 10.
     pub burst: u32,
+    /// Never asks for streamed lists (KEP-3157), but for pages.
+    pub paged_lists: bool,
     /// First part of the `User-Agent`, by which servers and their logs tell clients
     /// apart; `portolan` when empty.
     pub agent: String,
@@ -92,6 +97,9 @@ pub struct Timing {
     /// A watch without a byte for this long is taken for dead. Servers send a
     /// bookmark about every minute, so the default of 150 s spans two.
     pub silence: Duration,
+    /// A streamed list without a byte for this long is given up for one in pages: some proxies hold it back, or do not
+    /// let its end through. 10 s.
+    pub streamed_list: Duration,
     /// A request without an answer, or a list without a byte, for this long has failed.
     /// 60 s, after which API servers give a request up themselves (`--request-timeout`).
     pub answer: Duration,
@@ -106,6 +114,7 @@ impl Default for Timing {
         Self {
             watch: Duration::from_secs(300),
             silence: Duration::from_secs(150),
+            streamed_list: Duration::from_secs(10),
             answer: Duration::from_secs(60),
             first_retry: Duration::from_millis(500),
             last_retry: Duration::from_secs(30),
@@ -119,6 +128,8 @@ pub struct ApiSource {
     link: Link,
     node_name: String,
     reports: Arc<Delivery>,
+    presence: Arc<Presence>,
+    streaming: Streaming,
 }
 
 impl ApiSource {
@@ -132,11 +143,16 @@ impl ApiSource {
         timing: Timing,
         observer: Arc<dyn ClientObserver>,
     ) -> Result<Self, SourceError> {
+        let streaming = if server.paged_lists { Streaming::Never } else { Streaming::Try };
         let server = connect::connect(server).await?;
-        let metrics = Arc::new(SourceMetrics::default());
-        let (link, node_name) = (Link::new(server, timing, metrics, observer), node_name.into());
-        let reports = Arc::new(Delivery::new(link.clone(), &node_name));
-        Ok(Self { link, node_name, reports })
+        let link = Link::new(server, timing, Arc::new(SourceMetrics::default()), observer);
+        Ok(Self::over(link, node_name.into(), streaming))
+    }
+
+    fn over(link: Link, node_name: String, streaming: Streaming) -> Self {
+        let presence = Arc::new(Presence::default());
+        let reports = Arc::new(Delivery::new(link.clone(), &node_name, Arc::clone(&presence)));
+        Self { link, node_name, reports, presence, streaming }
     }
 
     /// What the source counts; live, also while it runs.
@@ -157,7 +173,14 @@ impl ApiSource {
     pub async fn run(self, events: mpsc::Sender<Event>, shutdown: impl Future<Output = ()> + Send) {
         let names = Arc::new(Mutex::new(Interner::default()));
         let mut watches = JoinSet::new();
-        let mut follow = Start { link: self.link, names, events: events.clone(), watches: &mut watches };
+        let mut follow = Start {
+            link: self.link,
+            presence: self.presence,
+            streaming: self.streaming,
+            names,
+            events: events.clone(),
+            watches: &mut watches,
+        };
         follow.kind::<Node>(Selection::node(&self.node_name));
         follow.kind::<Service>(Selection::services());
         follow.kind::<EndpointSlice>(Selection::endpoint_slices());
@@ -178,6 +201,8 @@ impl ApiSource {
 /// What all watches of one source share.
 struct Start<'a> {
     link: Link,
+    presence: Arc<Presence>,
+    streaming: Streaming,
     names: Arc<Mutex<Interner>>,
     events: mpsc::Sender<Event>,
     watches: &'a mut JoinSet<()>,
@@ -185,8 +210,15 @@ struct Start<'a> {
 
 impl Start<'_> {
     fn kind<T: Resource>(&mut self, selection: Selection) {
-        let follower =
-            Follower::<T>::new(self.link.clone(), selection, Arc::clone(&self.names), self.events.clone());
+        let contact = Contact::new(Arc::clone(&self.presence), self.link.timing);
+        let follower = Follower::<T>::new(
+            self.link.clone(),
+            selection,
+            Arc::clone(&self.names),
+            self.events.clone(),
+            contact,
+            self.streaming,
+        );
         self.watches.spawn(follower.run());
     }
 }

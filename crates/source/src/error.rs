@@ -1,7 +1,10 @@
 //! What keeps a source from starting.
 
+use std::env;
 use std::io;
 use std::path::PathBuf;
+
+use kube::config::InClusterError;
 
 /// Why a source cannot start; afterwards a source logs, keeps its state and tries again.
 #[derive(Debug, thiserror::Error)]
@@ -33,10 +36,12 @@ pub enum SourceError {
         place: Option<(u64, u64)>,
     },
     /// Neither a kubeconfig nor an API server was given, and this is no pod either.
-    #[error("no kubeconfig and no master are given, and the in-cluster configuration is incomplete")]
+    #[error(
+        "cannot find the API server as a pod does: {missing}; run as a pod, or give --kubeconfig, --master or --manifests"
+    )]
     InCluster {
-        /// The variable or file that is missing.
-        source: Box<kube::config::InClusterError>,
+        /// The variables or the file that are missing or wrong.
+        missing: String,
     },
     /// The address given for the API server is no URL.
     #[error("the API server address {address:?} is no URL")]
@@ -64,6 +69,75 @@ pub enum SourceError {
     },
 }
 
+impl SourceError {
+    /// Says what a pod's configuration lacks. The error itself does not name the variables.
+    pub(crate) fn in_cluster(error: &InClusterError) -> Self {
+        Self::InCluster { missing: missing_in_cluster(error, |name| env::var_os(name).is_some()) }
+    }
+}
+
+/// The variables in which a pod finds the API server.
+const VARIABLES: [&str; 2] = ["KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"];
+
+/// The files in which a pod finds the certificates of the API server, and its own namespace.
+const FOLDER: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+
+fn missing_in_cluster(error: &InClusterError, is_set: impl Fn(&str) -> bool) -> String {
+    let variables = VARIABLES.join(" and ");
+    match error {
+        InClusterError::ReadEnvironmentVariable(error) => {
+            let unset: Vec<_> = VARIABLES.into_iter().filter(|name| !is_set(name)).collect();
+            match unset[..] {
+                [] => format!("{variables}: {error}"),
+                [one] => format!("the environment variable {one} is not set"),
+                _ => format!("the environment variables {variables} are not set"),
+            }
+        }
+        InClusterError::ParseClusterPort(error) => format!("{} is no port: {error}", VARIABLES[1]),
+        InClusterError::ParseClusterUrl(error) => format!("{variables} make no URL: {error}"),
+        InClusterError::ReadCertificateBundle(error) => format!("cannot read {FOLDER}/ca.crt: {error}"),
+        InClusterError::ParseCertificates(error) => {
+            format!("cannot read the certificates in {FOLDER}/ca.crt: {error}")
+        }
+        InClusterError::ReadDefaultNamespace(error) => format!("cannot read {FOLDER}/namespace: {error}"),
+    }
+}
+
 fn at(place: Option<(u64, u64)>) -> String {
     place.map(|(line, column)| format!(", line {line}, column {column}")).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_incomplete_pod_configuration_names_what_is_missing_and_what_to_do() {
+        let unset = || InClusterError::ReadEnvironmentVariable(env::VarError::NotPresent);
+        let gone = || io::Error::from(io::ErrorKind::NotFound);
+        let message = |error, set: &[&str]| {
+            let missing = missing_in_cluster(&error, |name| set.contains(&name));
+            SourceError::InCluster { missing }.to_string()
+        };
+        for (error, set, expected) in [
+            (
+                unset(),
+                &[][..],
+                "the environment variables KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT are not set",
+            ),
+            (unset(), &VARIABLES[..1], "the environment variable KUBERNETES_SERVICE_PORT is not set"),
+            (unset(), &VARIABLES[1..], "the environment variable KUBERNETES_SERVICE_HOST is not set"),
+            (
+                InClusterError::ReadCertificateBundle(gone()),
+                &VARIABLES,
+                "cannot read /var/run/secrets/kubernetes.io/serviceaccount/ca.crt: entity not found",
+            ),
+        ] {
+            let advice = "run as a pod, or give --kubeconfig, --master or --manifests";
+            assert_eq!(
+                message(error, set),
+                format!("cannot find the API server as a pod does: {expected}; {advice}")
+            );
+        }
+    }
 }

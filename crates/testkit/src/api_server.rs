@@ -49,7 +49,8 @@ mod stream;
 mod tests;
 mod tls;
 
-pub use faults::{Refusal, StreamedLists};
+pub use connection::InMemory;
+pub use faults::{Refusal, StreamedLists, WatchFault};
 pub use query::{Verb, WatchedRequest as Request};
 
 use events::Events;

@@ -18,9 +18,14 @@ impl Backoff {
 
     /// Takes in a failure; how long to wait because of it.
     pub(crate) fn fail(&mut self) -> Duration {
-        let doubled = 2_u32.saturating_pow(self.failures);
-        let step = self.first.saturating_mul(doubled).min(self.last);
+        let wait = self.after(self.failures);
         self.failures = self.failures.saturating_add(1);
+        wait
+    }
+
+    /// How long to wait after this many earlier failures.
+    pub(crate) fn after(&self, failures: u32) -> Duration {
+        let step = self.first.saturating_mul(2_u32.saturating_pow(failures)).min(self.last);
         step / 2 + step.mul_f64(fastrand::f64() / 2.0)
     }
 

@@ -7,6 +7,7 @@ use http::header::USER_AGENT;
 use http::{HeaderValue, Uri};
 use hyper_util::client::legacy::Client as HttpClient;
 use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::dns::GaiResolver;
 use hyper_util::rt::TokioExecutor;
 use kube::client::{Body, ConfigExt as _};
 use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig, KubeconfigError};
@@ -17,6 +18,7 @@ use tracing::warn;
 use super::ApiServer;
 use super::agent::user_agent;
 use super::limiter::Limiter;
+use super::resolve::Resolver;
 use super::token::TokenFile;
 use crate::error::SourceError;
 
@@ -136,7 +138,7 @@ async fn configuration(server: &ApiServer) -> Result<Config, SourceError> {
             address.parse().map_err(|source| SourceError::Master { address: master.to_owned(), source })?;
         return Ok(Config::new(url));
     }
-    Config::incluster().map_err(|source| SourceError::InCluster { source: Box::new(source) })
+    Config::incluster().map_err(|error| SourceError::in_cluster(&error))
 }
 
 fn unusable(path: &Path, source: KubeconfigError) -> SourceError {
@@ -170,7 +172,7 @@ fn with_scheme(address: &str, scheme: &str) -> String {
 /// kube's client without its retries, which ours would multiply, and with keep-alive,
 /// which kube does not offer.
 fn client(config: &Config) -> Result<Client, kube::Error> {
-    let mut connector = HttpConnector::new();
+    let mut connector = HttpConnector::new_with_resolver(Resolver::new(GaiResolver::new()));
     connector.enforce_http(false);
     connector.set_nodelay(true);
     connector.set_connect_timeout(Some(CONNECT));

@@ -54,6 +54,21 @@ impl Failure {
         }
     }
 
+    /// Whether a request that failed so never reached an API server that works: there was no answer, or one that
+    /// balancers give while no server is behind them.
+    pub(crate) fn is_outage(&self) -> bool {
+        match self {
+            Self::Connection { .. } | Self::Silent { .. } => true,
+            Self::Refused(refusal) => matches!(refusal.code, 502..=504) && !refusal.is_expired(),
+            Self::NobodyListens | Self::Garbled { .. } => false,
+        }
+    }
+
+    /// Whether the server has more to do than it can.
+    pub(crate) fn is_overload(&self) -> bool {
+        matches!(self, Self::Refused(refusal) if refusal.code == 429)
+    }
+
     /// Whether the server does not have what was asked for.
     pub(crate) fn is_unknown(&self) -> bool {
         matches!(self, Self::Refused(refusal) if refusal.code == 404)
@@ -118,12 +133,6 @@ impl Refusal {
     /// overloaded either, so that what it turns down is the manner of the request.
     pub(crate) fn is_about_the_request(&self) -> bool {
         matches!(self.code, 400..=499 | 501) && !matches!(self.code, 401 | 403 | 408 | 410 | 429)
-    }
-
-    /// Whether the same request would be turned down again, because of what it is or of who
-    /// sends it. Credentials that are not accepted (401) may be renewed at any time.
-    pub(crate) fn is_about_us_or_the_request(&self) -> bool {
-        self.code == 403 || self.is_about_the_request()
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use portolan_core::event::Change;
 
+use super::failure::Failure;
 use super::reader::Reader;
 use crate::convert::Converted;
 use crate::decode::Identity;
@@ -27,7 +28,10 @@ impl<T: Resource> Default for Gathering<T> {
 
 impl<T: Resource> Gathering<T> {
     /// Reads an object of the list and takes it in; `changed` when it may be in the list already.
-    pub(super) fn collect(&mut self, reader: &mut Reader, json: &[u8], changed: bool) {
+    ///
+    /// # Errors
+    /// It has no name, so that nobody can tell which object the list would lack.
+    pub(super) fn collect(&mut self, reader: &mut Reader, json: &[u8], changed: bool) -> Result<(), Failure> {
         match reader.read::<T>(json) {
             Ok((Converted::Proxied(object), _)) if changed => self.change(object.key().clone(), Some(object)),
             Ok((Converted::Proxied(object), _)) => self.add(object),
@@ -35,10 +39,11 @@ impl<T: Resource> Gathering<T> {
             Ok((Converted::NotProxied(_), _)) => {}
             Err(malformed) => {
                 let Identity { namespace, name, .. } = malformed.name;
-                let key = name.and_then(|name| T::key_of(namespace.as_deref(), &name));
-                self.unreadable.extend(key);
+                let name = name.ok_or_else(|| Failure::garbled("has an object without a name"))?;
+                self.unreadable.extend(T::key_of(namespace.as_deref(), &name));
             }
         }
+        Ok(())
     }
 
     /// Takes in an object of the list.
@@ -67,6 +72,12 @@ impl<T: Resource> Gathering<T> {
             objects.extend(late.into_values().flatten());
         }
         let mut now: HashSet<T::Key> = objects.iter().map(|object| object.key().clone()).collect();
+        if now.len() < objects.len() {
+            // Pages may overlap. The last of several counts.
+            let last: HashMap<T::Key, T> =
+                objects.into_iter().map(|object| (object.key().clone(), object)).collect();
+            objects = last.into_values().collect();
+        }
         // Of an object that came twice, once whole, the whole one counts.
         let kept: Vec<T::Key> =
             unreadable.into_iter().filter(|key| known.contains(key) && !now.contains(key)).collect();
@@ -117,6 +128,18 @@ mod tests {
         gathering.change("b".into(), None);
         gathering.add(cidr("b"));
         gathering.change("c".into(), None);
+        let Some(Change::Replaced(mut objects)) = gathering.finish(&mut known(&[])).pop() else { panic!() };
+        objects.sort_by(|a, b| a.name.cmp(&b.name));
+        assert_eq!(objects, [changed, cidr("b")]);
+    }
+
+    #[test]
+    fn of_an_object_that_is_listed_twice_the_last_counts() {
+        let changed = ServiceCidr { cidrs: vec!["10.0.0.0/8".parse().unwrap()], ..cidr("a") };
+        let mut gathering = Gathering::default();
+        for object in [cidr("a"), cidr("b"), changed.clone()] {
+            gathering.add(object);
+        }
         let Some(Change::Replaced(mut objects)) = gathering.finish(&mut known(&[])).pop() else { panic!() };
         objects.sort_by(|a, b| a.name.cmp(&b.name));
         assert_eq!(objects, [changed, cidr("b")]);

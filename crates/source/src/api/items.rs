@@ -231,10 +231,13 @@ impl Splitter {
     }
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Deserialize)]
 struct List {
     #[serde(default)]
     metadata: Metadata,
+    /// Servers always name it, if only as null. An answer without is no list, and above all not an empty one.
+    #[serde(rename = "items")]
+    _items: serde::de::IgnoredAny,
 }
 
 #[derive(Debug, Default, Deserialize)]

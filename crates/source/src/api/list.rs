@@ -3,7 +3,7 @@
 use tracing::debug;
 
 use super::failure::Failure;
-use super::follow::Follower;
+use super::follow::{Follower, Streaming, Tried};
 use super::gather::Gathering;
 use super::items::{ListMeta, Splitter};
 use super::link::Answer;
@@ -13,6 +13,7 @@ use crate::resource::Resource;
 impl<T: Resource> Follower<T> {
     /// Gets all pages and passes the list on.
     pub(super) async fn paged_list(&mut self) -> Result<(), Failure> {
+        self.tried = Tried::List;
         match self.pages().await {
             Ok((gathering, version)) => self.deliver(gathering, version).await,
             Err(PageFailure::Token(failure)) => {
@@ -22,7 +23,13 @@ impl<T: Resource> Follower<T> {
                 let meta = self.page(Page::Whole, &mut gathering).await?;
                 self.deliver(gathering, version_of(meta)?).await
             }
-            Err(PageFailure::Other(failure)) => Err(failure),
+            Err(PageFailure::Other(failure)) => {
+                if failure.is_outage() && self.streaming == Streaming::NotNow {
+                    // The server was away for the one as for the other.
+                    self.streaming = Streaming::Try;
+                }
+                Err(failure)
+            }
         }
     }
 
@@ -32,9 +39,13 @@ impl<T: Resource> Follower<T> {
         let query = self.selection.list(&first);
         let mut meta = self.queried_page(&query, &mut gathering).await?;
         while let Some(token) = meta.token.take() {
-            meta = self.page(Page::Next(&token), &mut gathering).await.map_err(|failure| {
+            let next = self.page(Page::Next(&token), &mut gathering).await.map_err(|failure| {
                 if failure.is_expired() { PageFailure::Token(failure) } else { PageFailure::Other(failure) }
             })?;
+            if next.token.as_ref() == Some(&token) {
+                return Err(Failure::garbled("is a page that leads to itself").into());
+            }
+            meta = next;
         }
         Ok((gathering, version_of(meta)?))
     }
@@ -45,10 +56,16 @@ impl<T: Resource> Follower<T> {
     }
 
     async fn queried_page(&mut self, query: &str, gathering: &mut Gathering<T>) -> Result<ListMeta, Failure> {
-        let mut pieces = self.link.get(T::PATH, query, Answer::Whole).await?;
+        let mut pieces = self.get(query, Answer::Whole).await?;
         let mut splitter = Splitter::default();
         while let Some(piece) = pieces.next(self.link.timing.answer).await? {
-            splitter.feed(&piece, |json| gathering.collect(&mut self.reader, json, false))?;
+            let mut collected = Ok(());
+            splitter.feed(&piece, |json| {
+                if collected.is_ok() {
+                    collected = gathering.collect(&mut self.reader, json, false);
+                }
+            })?;
+            collected?;
         }
         splitter.finish()
     }

@@ -6,7 +6,6 @@ use portolan_core::name::Interner;
 use tracing::{error, warn};
 
 use super::link::Link;
-use super::watch::BadLine;
 use crate::convert::{Converted, Converter, Origin};
 use crate::decode::{Malformed, object_from_json};
 use crate::metrics::{Count, SourceMetrics};
@@ -51,12 +50,6 @@ impl Reader {
         }
         self.tell_of_problems();
         read
-    }
-
-    /// Tells of a line of a watch that is no event.
-    pub(super) fn tell_of_bad_line(&self, kind: &'static str, bad: &BadLine) {
-        self.metrics.add_error(Count::Malformed, kind);
-        error!(server = &*self.server, kind, name = %bad.name, "a watch event cannot be read: {bad}");
     }
 
     fn tell_of_problems(&mut self) {

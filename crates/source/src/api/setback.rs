@@ -7,7 +7,8 @@ use portolan_core::event::Change;
 use tracing::{error, info, warn};
 
 use super::failure::Failure;
-use super::follow::{Follower, Position};
+use super::follow::{Follower, Position, Tried};
+use super::presence::jitter;
 use super::telling::Outage;
 use crate::metrics::Count;
 use crate::resource::Resource;
@@ -16,6 +17,13 @@ use crate::resource::Resource;
 /// later failure count as the first again. Without it, a server that accepts watches
 /// and drops them would be asked as fast as the network allows.
 pub(super) const SOUND: Duration = Duration::from_secs(1);
+
+/// After this many useless watches in a row, lists take their place: balancers and proxies may end every watch at once
+/// or pass nothing on, and rights may allow lists alone.
+pub(super) const FEW: u32 = 3;
+
+/// Longest wait after a rejection by a server that may still be starting.
+const STARTING_RETRY: Duration = Duration::from_secs(4);
 
 /// How many of the longest waits pass before asking again for a kind that the server
 /// does not have: ten minutes. Only an upgrade brings it.
@@ -41,27 +49,28 @@ impl fmt::Display for Meaning {
 
 impl<T: Resource> Follower<T> {
     /// Decides what a failure means and how long to wait because of it.
-    pub(super) async fn wait_after(&mut self, failure: &Failure, lasted: Duration) -> Duration {
+    pub(super) async fn wait_after(&mut self, failure: &Failure) -> Duration {
         self.link.metrics.add_error(Count::Failures, T::KIND);
-        let followed = matches!(self.position, Position::At(_));
-        if failure.is_expired() {
-            self.position = Position::Expired;
-        }
-        let meaning = match () {
-            () if failure.is_expired() && followed => Meaning::TooOld,
-            () if followed && lasted >= SOUND => Meaning::BrokeOff,
-            () if T::OPTIONAL && failure.is_unknown() => Meaning::NoSuchKind,
-            () if followed => Meaning::CannotWatch,
-            () => Meaning::CannotList,
-        };
+        let meaning = self.meaning(failure);
+        let longest = self.link.timing.last_retry;
+        let rejected = matches!(failure, Failure::Refused(_)) && !failure.is_overload();
+        let starting = rejected && self.contact.may_be_starting();
         let wait = match meaning {
             Meaning::BrokeOff => {
                 self.backoff.succeed();
                 Duration::ZERO
             }
-            Meaning::NoSuchKind => self.link.timing.last_retry * RARELY,
-            _ => self.backoff.fail().max(failure.asked_to_wait().min(self.link.timing.last_retry)),
+            // The server answers, so the list need not wait for the end of an outage.
+            Meaning::TooOld if self.listed.elapsed() >= longest => {
+                self.relist.succeed();
+                jitter(&self.link.timing)
+            }
+            Meaning::TooOld => self.relist.fail(),
+            Meaning::NoSuchKind if !starting => longest * RARELY,
+            _ if starting => self.backoff.fail().min(STARTING_RETRY),
+            _ => self.backoff.fail(),
         };
+        let wait = wait.max(failure.asked_to_wait().min(longest));
         if meaning == Meaning::NoSuchKind {
             self.do_without().await;
         }
@@ -69,6 +78,66 @@ impl<T: Resource> Follower<T> {
             self.tell(failure, meaning, wait);
         }
         wait
+    }
+
+    fn meaning(&mut self, failure: &Failure) -> Meaning {
+        if failure.is_expired() && matches!(self.position, Position::At(_)) {
+            self.position = Position::Expired;
+            return Meaning::TooOld;
+        }
+        if self.tried == Tried::Open {
+            self.judge_rejection(failure);
+        }
+        match self.tried {
+            Tried::List if T::OPTIONAL && failure.is_unknown() => Meaning::NoSuchKind,
+            Tried::List => Meaning::CannotList,
+            Tried::Watch(lasted) if lasted >= SOUND => Meaning::BrokeOff,
+            Tried::Open | Tried::Watch(_) => Meaning::CannotWatch,
+        }
+    }
+
+    /// Takes in that a watch was not accepted. Decides whether to list, because changes may get lost.
+    fn judge_rejection(&mut self, failure: &Failure) {
+        if matches!(failure, Failure::Refused(_)) && !failure.is_overload() {
+            self.hasty = self.hasty.saturating_add(1);
+            self.doubtful = self.hasty >= FEW;
+        } else {
+            // While the server is away, or has too much to do, a list is no better than a watch.
+            self.doubtful = self.is_quiet();
+        }
+    }
+
+    /// Takes in that a watch is over: whether it had `lasted`, and whether it had brought an event. Decides whether to
+    /// list, because changes may get lost. A watch that lasts without an event may just have none to bring.
+    pub(super) fn judge_watch(&mut self, lasted: bool, heard: bool) {
+        if lasted {
+            (self.hasty, self.mute) = (0, if heard { 0 } else { self.mute.saturating_add(1) });
+        } else {
+            self.hasty = self.hasty.saturating_add(1);
+        }
+        self.doubtful = self.hasty >= FEW || self.mute >= FEW && self.is_quiet();
+    }
+
+    /// Takes in that a watch lasts: whether it has brought an event.
+    pub(super) fn trust_watch(&mut self, heard: bool) {
+        self.hasty = 0;
+        if heard {
+            self.mute = 0;
+        }
+        if self.watches_work() {
+            self.only_lists = false;
+            self.recovered();
+        }
+    }
+
+    /// Whether watches bring changes, as far as is known.
+    pub(super) fn watches_work(&self) -> bool {
+        self.hasty < FEW && self.mute < FEW
+    }
+
+    /// Whether neither a list nor an event, not even a bookmark, has come for a long time.
+    fn is_quiet(&self) -> bool {
+        self.heard.elapsed() >= self.link.timing.silence
     }
 
     fn tell(&self, failure: &Failure, meaning: Meaning, wait: Duration) {
@@ -82,6 +151,16 @@ impl<T: Resource> Follower<T> {
             // A proxy works without.
             _ if T::OPTIONAL => warn!(server, kind, retry_ms, "cannot {meaning} {kind} objects: {failure}"),
             _ => error!(server, kind, retry_ms, "cannot {meaning} {kind} objects: {failure}"),
+        }
+    }
+
+    /// Tells what a complete list means: that failures are over, or that lists replace watches.
+    pub(super) fn listed_again(&mut self) {
+        if self.watches_work() {
+            self.recovered();
+        } else if !std::mem::replace(&mut self.only_lists, true) && self.telling.fail("only lists") {
+            let (server, kind, most) = (&*self.link.server, T::KIND, self.link.timing.last_retry);
+            warn!(server, kind, every = ?most, "Watches of {kind} objects bring no changes; listing them repeatedly");
         }
     }
 

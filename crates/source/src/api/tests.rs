@@ -21,6 +21,7 @@ use crate::metrics::{Count, SourceMetrics};
 use crate::recorder::EventRecorder;
 use crate::resource::Resource;
 
+mod clock;
 mod faults;
 mod lists;
 mod objects;
@@ -39,6 +40,7 @@ const RESOURCES: [&str; 4] = ["services", "endpointslices", "nodes", "servicecid
 const TIMING: Timing = Timing {
     watch: Duration::from_secs(300),
     silence: Duration::from_secs(60),
+    streamed_list: Duration::from_secs(10),
     answer: Duration::from_secs(10),
     first_retry: Duration::from_millis(10),
     last_retry: Duration::from_millis(40),

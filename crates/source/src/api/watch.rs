@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::failure::Refusal;
+use super::failure::{Failure, Refusal};
 use crate::decode::Identity;
 use crate::wire::{Head, Text};
 
@@ -24,12 +24,18 @@ pub(super) enum WatchEvent<'a> {
 
 /// A line that is no event.
 #[derive(Debug, thiserror::Error)]
-#[error("{reason}")]
+#[error("has an event that cannot be read, about {name}: {reason}")]
 pub(super) struct BadLine {
     /// What is wrong with it.
     reason: String,
     /// Which object it seems to be about.
-    pub(super) name: Identity,
+    name: Identity,
+}
+
+impl From<BadLine> for Failure {
+    fn from(bad: BadLine) -> Self {
+        Self::garbled(bad.to_string())
+    }
 }
 
 #[derive(Deserialize)]
@@ -114,8 +120,8 @@ mod tests {
         let error =
             WatchEvent::read(br#"{"type":"RENAMED","object":{"metadata":{"name":"a"}}}"#).unwrap_err();
         assert_eq!(
-            (error.name.to_string().as_str(), error.to_string().as_str()),
-            ("a", "\"RENAMED\" is no type of event")
+            error.to_string(),
+            "has an event that cannot be read, about a: \"RENAMED\" is no type of event"
         );
         assert!(WatchEvent::read(b"nonsense").is_err());
         assert!(WatchEvent::read(br#"{"type":"ADDED"}"#).is_err());

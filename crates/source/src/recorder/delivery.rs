@@ -14,17 +14,21 @@ use super::wire::Reporter;
 use crate::api::backoff::Backoff;
 use crate::api::failure::Failure;
 use crate::api::link::{Link, Manner};
+use crate::api::presence::Presence;
 use crate::api::telling::Telling;
 use crate::metrics::Count;
 
 /// Errors of the server after which an Event is given up, so that one that it cannot
 /// digest does not keep back all others. As in Kubernetes' own clients.
+///
+/// With growing waits this takes minutes, in which a server that has just started loads rights and registers APIs.
 const TRIES: u32 = 12;
 
 /// Everything between a report and the server.
 #[derive(Debug)]
 pub(crate) struct Delivery {
     link: Link,
+    presence: Arc<Presence>,
     reporter: Reporter,
     ledger: Mutex<Ledger>,
     news: Notify,
@@ -43,17 +47,29 @@ struct Sender {
 enum Outcome {
     /// Something was sent, or is done with; there may be more.
     Settled,
-    /// The server cannot take anything now.
-    Later(Duration),
+    /// The server cannot take anything now. Try again after this wait; an outage may end earlier.
+    Later { wait: Duration, outage: bool },
     /// There is nothing until this time, unless somebody reports something.
     Idle(Option<Instant>),
 }
 
+/// What a failure means for an Event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    /// The server does not want it.
+    Never,
+    /// The server rejects it, for the time being perhaps; others it may take.
+    NotYet { tries: u32 },
+    /// The server takes nothing at present.
+    NotNow,
+}
+
 impl Delivery {
-    pub(crate) fn new(link: Link, node: &str) -> Self {
+    pub(crate) fn new(link: Link, node: &str, presence: Arc<Presence>) -> Self {
         let backoff = Backoff::new(link.timing.first_retry, link.timing.last_retry);
         Self {
             link,
+            presence,
             reporter: Reporter::new(node),
             ledger: Mutex::default(),
             news: Notify::new(),
@@ -72,7 +88,8 @@ impl Delivery {
         loop {
             match self.step(Haste::None).await {
                 Outcome::Settled => {}
-                Outcome::Later(wait) => sleep(wait).await,
+                Outcome::Later { wait, outage: true } => self.presence.wait(wait, &self.link.timing).await,
+                Outcome::Later { wait, outage: false } => sleep(wait).await,
                 Outcome::Idle(None) => self.news.notified().await,
                 Outcome::Idle(Some(until)) => tokio::select! {
                     () = self.news.notified() => {}
@@ -87,7 +104,7 @@ impl Delivery {
             loop {
                 match self.step(Haste::Last).await {
                     Outcome::Settled => {}
-                    Outcome::Later(wait) => sleep(wait).await,
+                    Outcome::Later { wait, .. } => sleep(wait).await,
                     Outcome::Idle(_) => return,
                 }
             }
@@ -106,17 +123,29 @@ impl Delivery {
             Due::At(time) => return Outcome::Idle(Some(time)),
             Due::Nothing => return Outcome::Idle(None),
         };
-        match self.send(&entry).await {
-            Ok(()) => {
-                self.delivered(&entry, &mut sender);
-                Outcome::Settled
-            }
-            Err(failure) if self.is_final(&failure, &entry) => {
-                self.turned_down(&entry, &failure, &mut sender);
-                Outcome::Settled
-            }
-            Err(failure) => Outcome::Later(self.postponed(&failure, &mut sender)),
+        let result = self.send(&entry).await;
+        let outage = result.as_ref().is_err_and(Failure::is_outage);
+        if outage {
+            self.presence.missed();
+        } else {
+            self.presence.answered();
         }
+        let Err(failure) = result else {
+            self.delivered(&entry, &mut sender);
+            return Outcome::Settled;
+        };
+        match self.verdict(&failure, &entry) {
+            Verdict::Never => self.turned_down(&entry, &failure, &mut sender),
+            Verdict::NotYet { tries } => {
+                let wait = sender.backoff.after(tries);
+                self.ledger().put_aside(&entry, Instant::now() + wait);
+                self.not_taken(&entry, &failure, &mut sender);
+            }
+            Verdict::NotNow => {
+                return Outcome::Later { wait: self.postponed(&failure, &mut sender), outage };
+            }
+        }
+        Outcome::Settled
     }
 
     async fn send(&self, entry: &Entry) -> Result<(), Failure> {
@@ -150,18 +179,27 @@ impl Delivery {
         }
     }
 
-    /// Whether an Event that failed so will never be taken.
-    fn is_final(&self, failure: &Failure, entry: &Entry) -> bool {
-        match failure {
-            Failure::Refused(refusal) if refusal.is_about_us_or_the_request() => true,
-            Failure::Refused(_) => self.ledger().failed(entry) >= TRIES,
-            _ => false,
+    fn verdict(&self, failure: &Failure, entry: &Entry) -> Verdict {
+        let Failure::Refused(refusal) = failure else { return Verdict::NotNow };
+        match refusal.code {
+            // About the server's state, or about credentials that may be renewed at any time.
+            401 | 429 | 502..=504 => Verdict::NotNow,
+            403 | 404 | 500.. => match self.ledger().failed(entry) {
+                TRIES.. => Verdict::Never,
+                tries if refusal.code < 500 => Verdict::NotYet { tries },
+                _ => Verdict::NotNow,
+            },
+            _ => Verdict::Never,
         }
     }
 
     fn turned_down(&self, entry: &Entry, failure: &Failure, sender: &mut Sender) {
         self.link.metrics.add(Count::EventsFailed, 1);
         self.ledger().turned_down(entry, Instant::now());
+        self.not_taken(entry, failure, sender);
+    }
+
+    fn not_taken(&self, entry: &Entry, failure: &Failure, sender: &mut Sender) {
         // The server answers, whatever it says.
         sender.backoff.succeed();
         if sender.telling.fail(&failure.class()) {

@@ -52,6 +52,8 @@ pub(super) struct Entry {
     told: Option<Told>,
     /// Tries that ended with an error of the server.
     tries: u32,
+    /// Not to be sent before this time.
+    put_aside: Option<Instant>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,6 +90,11 @@ impl Entry {
 
     /// When the server should hear of it; nothing when it has.
     fn due(&self, haste: Haste) -> Option<Instant> {
+        let due = self.news(haste)?;
+        Some(self.put_aside.map_or(due, |until| due.max(until)))
+    }
+
+    fn news(&self, haste: Haste) -> Option<Instant> {
         match &self.told {
             None => Some(self.heard),
             Some(told) if told.count == self.count => None,
@@ -123,6 +130,7 @@ impl Ledger {
             heard: now,
             told: None,
             tries: 0,
+            put_aside: None,
         });
         given_up
     }
@@ -178,7 +186,14 @@ impl Ledger {
     fn settle(&mut self, sent: &Entry, now: Instant) {
         if let Some(entry) = self.entry(sent) {
             entry.told = Some(Told { count: sent.count, at: now });
-            entry.tries = 0;
+            (entry.tries, entry.put_aside) = (0, None);
+        }
+    }
+
+    /// Keeps `sent` for another try at this time.
+    pub(super) fn put_aside(&mut self, sent: &Entry, until: Instant) {
+        if let Some(entry) = self.entry(sent) {
+            entry.put_aside = Some(until);
         }
     }
 

@@ -23,6 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const TIMING: Timing = Timing {
     watch: Duration::from_secs(300),
     silence: Duration::from_secs(60),
+    streamed_list: Duration::from_secs(10),
     answer: Duration::from_secs(10),
     first_retry: Duration::from_millis(5),
     last_retry: Duration::from_millis(20),

@@ -23,6 +23,23 @@ pub enum StreamedLists {
     Unknown,
 }
 
+/// What becomes of every watch, streamed lists included, as behind a balancer or a proxy that cannot do watches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WatchFault {
+    /// HTTP 200, and the end of the answer.
+    EndsAtOnce,
+    /// The connection breaks in the middle of the first event.
+    BreaksInEvents,
+    /// The answer ends after the first event.
+    EndsAfterAnEvent,
+    /// HTTP 200, and nothing more.
+    Mute,
+    /// No answer.
+    Unanswered,
+    /// This HTTP status.
+    Refused(u16),
+}
+
 /// An answer that the server gives instead of the right one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Refusal {
@@ -45,9 +62,12 @@ pub(super) enum End {
 pub(super) struct Faults {
     /// Largest page of a list, whatever the client asks for; 0 for no limit.
     pub(super) page_limit: AtomicUsize,
+    /// Whether every page but the last leads to itself.
+    pub(super) repeat_pages: AtomicBool,
     pub(super) streamed_lists: Mutex<StreamedLists>,
     pub(super) bookmarks: watch::Sender<Option<Duration>>,
     pub(super) refusal: Mutex<Option<Refusal>>,
+    pub(super) watches: Mutex<Option<WatchFault>>,
     /// Whether only what a proxy may ask for is allowed.
     pub(super) only_node_proxier: AtomicBool,
     pub(super) stalled: watch::Sender<bool>,
@@ -69,9 +89,11 @@ impl Default for Faults {
     fn default() -> Self {
         Self {
             page_limit: AtomicUsize::new(0),
+            repeat_pages: AtomicBool::new(false),
             streamed_lists: Mutex::default(),
             bookmarks: watch::Sender::new(None),
             refusal: Mutex::default(),
+            watches: Mutex::default(),
             only_node_proxier: AtomicBool::new(false),
             stalled: watch::Sender::new(false),
             pause: Mutex::default(),
@@ -106,6 +128,11 @@ impl ApiServer {
     /// Serves lists in pages of at most `objects`, even to clients that ask for more; 0 for no limit.
     pub fn limit_pages(&self, objects: usize) {
         self.shared.faults.page_limit.store(objects, Ordering::Relaxed);
+    }
+
+    /// Lets every page but the last lead to itself, as a cache does that leaves the query out of account.
+    pub fn repeat_pages(&self, repeat: bool) {
+        self.shared.faults.repeat_pages.store(repeat, Ordering::Relaxed);
     }
 
     /// Makes every `continue` token given out so far too old.
@@ -178,5 +205,10 @@ impl ApiServer {
     /// Refuses requests, until called with nothing.
     pub fn refuse(&self, refusal: Option<Refusal>) {
         *lock(&self.shared.faults.refusal) = refusal;
+    }
+
+    /// Spoils watches that begin from now on, until called with nothing.
+    pub fn spoil_watches(&self, fault: Option<WatchFault>) {
+        *lock(&self.shared.faults.watches) = fault;
     }
 }

@@ -82,7 +82,8 @@ fn page(shared: &Shared, kind: &Kind, query: &Query, filter: &Filter) -> Result<
     let end = start.saturating_add(limit).min(snapshot.1.len());
     let token = (end < snapshot.1.len()).then(|| {
         let id = known.unwrap_or_else(|| store.keep(Arc::clone(&snapshot)));
-        format!("{id}-{end}")
+        let next = if shared.faults.repeat_pages.load(Ordering::Relaxed) { start } else { end };
+        format!("{id}-{next}")
     });
     Ok(Page { snapshot, start, end, token })
 }

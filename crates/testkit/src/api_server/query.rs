@@ -137,7 +137,8 @@ impl Query {
         };
         let header = |name| parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let request = WatchedRequest {
-            at: Instant::now(),
+            // By the runtime's clock, which a test may have paused.
+            at: tokio::time::Instant::now().into_std(),
             verb,
             resource: target.resource(path),
             user_agent: header(header::USER_AGENT).to_owned(),

@@ -9,6 +9,7 @@ use http_body_util::{BodyExt as _, Full, combinators::BoxBody};
 use hyper::body::Incoming;
 use serde_json::Value;
 
+use super::faults::WatchFault;
 use super::query::{Filter, Query, Target, Verb};
 use super::{Shared, list, lock, role, status, stream};
 
@@ -35,6 +36,9 @@ pub(super) async fn respond(shared: Arc<Shared>, request: Request<Incoming>) -> 
                 Ok(filter) => filter,
                 Err(message) => return failure(&status::failure(400, "BadRequest", &message)),
             };
+            if verb == Verb::Watch && *lock(&shared.faults.watches) == Some(WatchFault::Unanswered) {
+                std::future::pending::<()>().await;
+            }
             if verb == Verb::List {
                 list::list(shared, kind, &query, &filter)
             } else {

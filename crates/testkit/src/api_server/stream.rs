@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
-use super::faults::StreamedLists;
+use super::faults::{End, StreamedLists, WatchFault};
 use super::list::{Gone, end_early, piecewise, push};
 use super::query::{Filter, Query};
 use super::respond::{Body, failure, with_body};
@@ -38,6 +38,10 @@ pub(super) fn watch(
     if wanted && support == StreamedLists::Forbidden {
         return failure(&status::streamed_lists_forbidden());
     }
+    let fault = *lock(&shared.faults.watches);
+    if let Some(WatchFault::Refused(code)) = fault {
+        return failure(&status::refusal(code, kind.resource));
+    }
     let (sender, pieces) = mpsc::channel(WAITING_PIECES);
     let start = match query.get("resourceVersion").map(str::parse::<u64>) {
         None | Some(Ok(0)) => Start::Now,
@@ -56,11 +60,16 @@ pub(super) fn watch(
         bookmarks: query.is_true("allowWatchBookmarks"),
         end: Instant::now() + timeout,
         pieces: sender,
+        fault,
         shared,
     };
     tokio::spawn(async move {
-        // An error is a client that went away.
-        let _ = stream.run(start, initial).await;
+        match fault {
+            Some(WatchFault::EndsAtOnce) => {}
+            Some(WatchFault::Mute) => stream.pieces.closed().await,
+            // An error is a client that went away.
+            _ => drop(stream.run(start, initial).await),
+        }
     });
     with_body(StatusCode::OK, piecewise(pieces))
 }
@@ -92,6 +101,7 @@ struct Stream {
     bookmarks: bool,
     end: Instant,
     pieces: mpsc::Sender<io::Result<Bytes>>,
+    fault: Option<WatchFault>,
 }
 
 impl Stream {
@@ -128,7 +138,7 @@ impl Stream {
             for stored in some {
                 lines.extend_from_slice(&self.line("ADDED", stored, stored.version));
             }
-            push(&self.shared, &self.pieces, lines.into()).await?;
+            self.send_events(lines.into()).await?;
         }
         if initial == Initial::WithEndMark {
             self.send_bookmark(version, &json!({"k8s.io/initial-events-end": "true"})).await?;
@@ -198,10 +208,23 @@ impl Stream {
                 }
             }
             if !lines.is_empty() {
-                push(&self.shared, &self.pieces, lines.into()).await?;
+                self.send_events(lines.into()).await?;
             }
         }
         Ok(std::ops::ControlFlow::Continue(()))
+    }
+
+    /// Sends whole lines, or as much of them as a fault lets through.
+    async fn send_events(&self, lines: Bytes) -> Result<(), Gone> {
+        let first = lines.iter().position(|byte| *byte == b'\n').map_or(lines.len(), |end| end + 1);
+        let (length, end) = match self.fault {
+            Some(WatchFault::BreaksInEvents) => (first / 2, End::Broken),
+            Some(WatchFault::EndsAfterAnEvent) => (first, End::Orderly),
+            _ => return push(&self.shared, &self.pieces, lines).await,
+        };
+        push(&self.shared, &self.pieces, lines.slice(..length)).await?;
+        end_early(&self.pieces, end).await?;
+        Err(Gone)
     }
 
     /// The event that a change is to somebody who sees only the selected objects.

@@ -69,6 +69,13 @@ fn a_list_that_breaks_off_is_an_error() {
 }
 
 #[test]
+fn an_answer_without_items_is_no_empty_list() {
+    let error = whole(r#"{"kind":"Status","metadata":{"resourceVersion":"1"}}"#).1.unwrap_err();
+    assert!(error.to_string().contains("missing field `items`"), "{error}");
+    assert!(whole(r#"{"items":null,"metadata":{"resourceVersion":"1"}}"#).1.is_ok());
+}
+
+#[test]
 fn a_list_that_is_all_envelope_is_refused() {
     let mut splitter = Splitter::default();
     let endless = vec![b' '; MAX_ENVELOPE + 1];

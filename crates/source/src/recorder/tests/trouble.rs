@@ -53,18 +53,49 @@ async fn an_event_that_is_turned_down_is_one_warning_and_keeps_nothing_back() {
 #[tokio::test]
 async fn a_server_in_trouble_is_asked_again_but_not_for_ever_for_one_event() {
     let reporting = Reporting::start().await;
-    for status in [500, 503, 429] {
-        reporting.server.refuse(Some(Refusal { status, resource: "events" }));
-        let failed = reporting.counts()[1];
-        reporting.reports.record(unheard("web", &status.to_string()));
-        reporting.until("end of patience", |reporting| reporting.counts()[1] == failed + 1).await;
-    }
-    assert_eq!(reporting.server.count(Verb::Create, "events"), 36);
+    reporting.server.refuse(Some(Refusal { status: 500, resource: "events" }));
+    reporting.reports.record(unheard("web", "no"));
+    reporting.until("end of patience", |reporting| reporting.counts()[1] == 1).await;
+    assert_eq!(reporting.server.count(Verb::Create, "events"), 12);
     reporting.server.refuse(Some(Refusal { status: 500, resource: "events" }));
     reporting.reports.record(starting());
     sleep(Duration::from_millis(30)).await;
     reporting.server.refuse(None);
     reporting.until("Event", |reporting| reporting.reasons() == ["Starting"]).await;
+}
+
+#[tokio::test]
+async fn what_a_server_cannot_take_at_present_is_sent_later_however_long_that_lasts() {
+    for status in [503, 429, 401] {
+        let reporting = Reporting::start().await;
+        reporting.server.refuse(Some(Refusal { status, resource: "events" }));
+        reporting.reports.record(starting());
+        // More tries than one Event gets that the server has something against.
+        reporting.until("tries", |reporting| reporting.server.count(Verb::Create, "events") > 20).await;
+        reporting.server.refuse(None);
+        reporting.until("Event", |reporting| reporting.counts() == [1, 0, 0]).await;
+        assert_eq!(reporting.reasons(), ["Starting"], "{status}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_starting_server_rejects_is_sent_later_and_keeps_nothing_back() {
+    // Rights that are not loaded, and an API that is not registered.
+    for status in [403, 404] {
+        let (log, _guard) = Log::capture();
+        let reporting = Reporting::start().await;
+        reporting.server.refuse(Some(Refusal { status, resource: "events" }));
+        reporting.reports.record(starting());
+        reporting.reports.record(unheard("web", "no"));
+        reporting.until("tries", |reporting| reporting.server.count(Verb::Create, "events") >= 4).await;
+        reporting.server.refuse(None);
+        reporting.until("Events", |reporting| reporting.counts() == [2, 0, 0]).await;
+        let mut reasons = reporting.reasons();
+        reasons.sort();
+        assert_eq!(reasons, ["FailedToStartServiceHealthcheck", "Starting"], "{status}");
+        let warned = log.lines().into_iter().filter(|line| line.contains("does not take an Event"));
+        assert_eq!(warned.count(), 1, "{status}: {:#?}", log.lines());
+    }
 }
 
 #[tokio::test]

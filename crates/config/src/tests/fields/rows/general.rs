@@ -6,8 +6,8 @@ pub(super) const ROWS: [Row; 21] = [
     row(
         "featureGates",
         "",
-        "featureGates: {AllowServiceExternalIPs: false}",
-        Sets(|c| !c.node().allow_external_ips),
+        "featureGates: {AllowServiceExternalIPs: false, WatchListClient: false}",
+        Sets(|c| !c.node().allow_external_ips && !api(c).streamed_lists),
         (
             "featureGates: {NFTablesProxyMode: false}",
             "featureGates: Invalid value: \"NFTablesProxyMode=false\": cannot set feature gate NFTablesProxyMode to false, feature is locked to true",

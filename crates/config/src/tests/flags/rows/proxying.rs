@@ -83,8 +83,8 @@ pub(super) const ROWS: [Row; 30] = [
     row(
         "feature-gates",
         "",
-        &["--feature-gates=AllowServiceExternalIPs=false,ComponentFlagz=f"],
-        Sets(|c| !c.node().allow_external_ips && !c.gates.is_on("ComponentFlagz")),
+        &["--feature-gates=AllowServiceExternalIPs=false,ComponentFlagz=f,WatchListClient=false"],
+        Sets(|c| !c.node().allow_external_ips && !c.gates.is_on("ComponentFlagz") && !api(c).streamed_lists),
         (
             &["--feature-gates=NFTablesProxyMode=false"],
             "KubeProxyConfiguration.featureGates: Invalid value: \"NFTablesProxyMode=false\": cannot set feature gate \
