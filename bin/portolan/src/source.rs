@@ -6,7 +6,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use portolan_config::Source;
 use portolan_core::Event;
 use portolan_core::name::Name;
@@ -16,8 +15,6 @@ use portolan_source::{
     SourceMetrics, Timing,
 };
 use tokio::sync::mpsc;
-
-use crate::aside::aside;
 
 /// Measures requests to the API server.
 #[derive(Debug)]
@@ -46,9 +43,6 @@ impl AnySource {
     /// Makes the source that the configuration names. `program` is what the binary was called as, by
     /// which API servers know it; requests are told to `observer`.
     ///
-    /// A kubeconfig may name a program to ask for credentials. It is waited for on a thread of its own, so that
-    /// signals are heard meanwhile.
-    ///
     /// # Errors
     /// The API server or our credentials for it cannot be made out.
     pub(crate) async fn new(
@@ -69,12 +63,8 @@ impl AnySource {
                     burst: access.burst,
                     agent: program.map(agent).unwrap_or_default(),
                 };
-                let node_name = node_name.to_string();
-                let source =
-                    aside(
-                        async move { ApiSource::new(&server, &node_name, Timing::default(), observer).await },
-                    );
-                Ok(Self::Api(Box::new(source.await.context("the API server cannot be made out")??)))
+                let source = ApiSource::new(&server, &**node_name, Timing::default(), observer).await?;
+                Ok(Self::Api(Box::new(source)))
             }
         }
     }

@@ -28,6 +28,15 @@ pub(crate) enum Failure {
         /// How long.
         waited: Duration,
     },
+    /// There is nothing to show to the server.
+    #[error("cannot get credentials: {reason}")]
+    Credentials {
+        /// What the plugin failed with.
+        reason: String,
+    },
+    /// The connection was closed because our identity was renewed.
+    #[error("the client certificate was renewed")]
+    Renewed,
     /// The answer ended early or cannot be understood.
     #[error("the answer {what}")]
     Garbled {
@@ -70,6 +79,8 @@ impl Failure {
         match self {
             Self::NobodyListens => "nobody listens".into(),
             Self::Connection { reason } => reason.clone().into(),
+            Self::Credentials { reason } => reason.clone().into(),
+            Self::Renewed => "renewed".into(),
             Self::Refused(refusal) => format!("refused with {}", refusal.code).into(),
             Self::Silent { .. } => "silent".into(),
             Self::Garbled { .. } => "garbled".into(),
@@ -169,7 +180,7 @@ impl Cause {
 }
 
 /// An error with its causes; those that their parent repeats are left out.
-fn causes(error: &(dyn Error + 'static)) -> String {
+pub(super) fn causes(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {

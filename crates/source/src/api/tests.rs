@@ -21,12 +21,16 @@ use crate::metrics::{Count, SourceMetrics};
 use crate::recorder::EventRecorder;
 use crate::resource::Resource;
 
+mod credentials;
 mod faults;
 mod lists;
 mod objects;
 mod outages;
+mod plugin;
+mod proxies;
 mod random;
 mod requests;
+mod secrets;
 mod start;
 mod tls;
 
@@ -42,6 +46,7 @@ const TIMING: Timing = Timing {
     answer: Duration::from_secs(10),
     first_retry: Duration::from_millis(10),
     last_retry: Duration::from_millis(40),
+    credentials: Duration::from_millis(10),
 };
 
 /// A source that follows a test's server.
