@@ -119,6 +119,12 @@ impl Refusal {
         }
     }
 
+    /// Takes in the header `retry-after`; the longer of two waits counts.
+    pub(super) fn retry_after(mut self, wait: Duration) -> Self {
+        self.retry_after = self.retry_after.max(wait);
+        self
+    }
+
     /// The version asked for is too old (410), or lies in the server's future, as
     /// after a restored backup: either way only a new list helps.
     pub(crate) fn is_expired(&self) -> bool {

@@ -3,10 +3,10 @@
 use std::fmt;
 use std::future::pending;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use kube::client::Body;
@@ -159,9 +159,10 @@ impl Link {
         if code == StatusCode::UNAUTHORIZED {
             self.access.refused(&session).await;
         }
+        let wait = retry_after(&response);
         let body = self.drain(response).await;
         tally.read = Some(body.len() as u64);
-        Err(Failure::Refused(Refusal::read(Some(code.as_u16()), &body)))
+        Err(Failure::Refused(Refusal::read(Some(code.as_u16()), &body).retry_after(wait)))
     }
 
     /// The start of a body; nothing if it cannot be had, because a status says the most
@@ -171,6 +172,19 @@ impl Link {
         let body = within(self.timing.answer, body).await.ok().and_then(Result::ok);
         body.map(http_body_util::Collected::to_bytes).unwrap_or_default()
     }
+}
+
+/// How long a server that is busy or away asks to be left alone, in seconds or until a time. Of other answers
+/// the header says something else, such as where to look.
+fn retry_after<T>(response: &Response<T>) -> Duration {
+    let status = response.status();
+    if status != StatusCode::TOO_MANY_REQUESTS && !status.is_server_error() {
+        return Duration::ZERO;
+    }
+    let text = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let seconds = text.trim().parse().map(Duration::from_secs).ok();
+    let until = || httpdate::parse_http_date(text).ok()?.duration_since(SystemTime::now()).ok();
+    seconds.or_else(until).unwrap_or_default()
 }
 
 /// What we read and mostly write.
@@ -249,5 +263,35 @@ impl Pieces {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(status: u16, value: &str) -> Duration {
+        retry_after(&Response::builder().status(status).header(RETRY_AFTER, value).body(()).unwrap())
+    }
+
+    #[test]
+    fn a_wait_is_in_seconds_or_until_a_time() {
+        let second = Duration::from_secs(1);
+        assert_eq!(asked(429, "7"), 7 * second);
+        assert_eq!(asked(503, " 7 "), 7 * second);
+        let hour = 3600 * second;
+        for format in ["%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%a %b %e %H:%M:%S %Y"] {
+            let time = jiff::Timestamp::now() + hour;
+            let asked = asked(503, &time.strftime(format).to_string());
+            assert!(asked <= hour && asked > hour / 2, "{format}: {asked:?}");
+        }
+        assert_eq!(asked(503, "Sun, 06 Nov 1994 08:49:37 GMT"), Duration::ZERO, "that was long ago");
+        for odd in ["", "-1", "soon", "1.5", "99999999999999999999999"] {
+            assert_eq!(asked(503, odd), Duration::ZERO, "{odd:?}");
+        }
+        for status in [301, 401, 403, 404] {
+            assert_eq!(asked(status, "7"), Duration::ZERO, "{status}");
+        }
+        assert_eq!(retry_after(&Response::builder().status(503).body(()).unwrap()), Duration::ZERO);
     }
 }

@@ -60,7 +60,7 @@ impl<T: Resource> Follower<T> {
         let wait = match meaning {
             Meaning::BrokeOff => {
                 self.backoff.succeed();
-                Duration::ZERO
+                failure.asked_to_wait().min(self.link.timing.last_retry)
             }
             Meaning::NoSuchKind => self.link.timing.last_retry * RARELY,
             _ => self.backoff.fail().max(failure.asked_to_wait().min(self.link.timing.last_retry)),

@@ -7,6 +7,7 @@ use portolan_testkit::api_server::{Refusal, StreamedLists};
 
 use super::*;
 use crate::client::Answered;
+use crate::log::Log;
 use crate::recorder::tests::starting;
 
 /// Remembers what it is told.
@@ -142,4 +143,21 @@ async fn the_agent_begins_with_the_name_of_the_program() {
     let requests = following.server.requests();
     assert!(requests.iter().all(|request| request.user_agent.starts_with("kube-proxy/v1.36.2+portolan.")));
     following.finish().await;
+}
+
+#[tokio::test]
+async fn a_busy_servers_header_says_how_long_to_stay_away() {
+    // The log says how long; nothing here waits for it.
+    for (last_retry, header, expected) in [(60, "7", "retry_ms=7000"), (20, "3600", "retry_ms=20000")] {
+        let (log, _guard) = Log::capture();
+        let server = serving(small_cluster(1)).await;
+        server.refuse(Some(Refusal { status: 503, resource: "" }));
+        server.set_retry_after(Some(header.parse().unwrap()));
+        let timing = Timing { last_retry: Duration::from_secs(last_retry), ..TIMING };
+        let mut following = Following::start(server, timing).await;
+        following.failed(4).await;
+        let told = log.lines().into_iter().find(|line| line.contains("cannot list Service objects")).unwrap();
+        assert!(told.contains(expected), "{told}");
+        following.finish().await;
+    }
 }
