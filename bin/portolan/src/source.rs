@@ -6,7 +6,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use portolan_config::Source;
 use portolan_core::Event;
 use portolan_core::name::Name;
@@ -17,8 +16,6 @@ use portolan_source::{
     SourceMetrics, Timing,
 };
 use tokio::sync::mpsc;
-
-use crate::aside::aside;
 
 /// Reasons that `/healthz` gives in full.
 const MAX_REASONS: usize = 3;
@@ -50,9 +47,6 @@ impl AnySource {
     /// Makes the source that the configuration names. `program` is what the binary was called as, by
     /// which API servers know it; requests are told to `observer`.
     ///
-    /// A kubeconfig may name a program to ask for credentials. It is waited for on a thread of its own, so that
-    /// signals are heard meanwhile.
-    ///
     /// # Errors
     /// The API server or our credentials for it cannot be made out.
     pub(crate) async fn new(
@@ -74,12 +68,8 @@ impl AnySource {
                     paged_lists: !access.streamed_lists,
                     agent: program.map(agent).unwrap_or_default(),
                 };
-                let node_name = node_name.to_string();
-                let source =
-                    aside(
-                        async move { ApiSource::new(&server, &node_name, Timing::default(), observer).await },
-                    );
-                Ok(Self::Api(Box::new(source.await.context("the API server cannot be made out")??)))
+                let source = ApiSource::new(&server, &**node_name, Timing::default(), observer).await?;
+                Ok(Self::Api(Box::new(source)))
             }
         }
     }

@@ -1,13 +1,6 @@
 //! The real binary, as far as it goes without touching the kernel: what it says, where, and how it exits.
 
-use std::path::Path;
 use std::process::Output;
-use std::thread::sleep;
-use std::time::{Duration, Instant};
-
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-use serde_json::json;
 
 /// Runs the binary to its end.
 #[expect(clippy::disallowed_methods, clippy::expect_used, reason = "this starts the program under test")]
@@ -107,47 +100,4 @@ fn a_log_in_json_is_json_to_the_last_line() {
     let last = &lines[lines.len() - 1];
     assert_eq!(last["level"], "error");
     assert!(last["err"].as_str().is_some_and(|text| text.contains("/nowhere")), "{log}");
-}
-
-/// A kubeconfig whose credentials come from a shell that writes its number to `number` and then hangs.
-fn hanging_kubeconfig(number: &Path) -> String {
-    let script = format!("echo $$ > {0}.new; mv {0}.new {0}; exec sleep 60", number.display());
-    let program = json!({
-        "apiVersion": "client.authentication.k8s.io/v1", "command": "sh", "args": ["-c", script],
-        "interactiveMode": "Never",
-    });
-    let kubeconfig = json!({
-        "apiVersion": "v1", "kind": "Config", "current-context": "c",
-        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
-        "clusters": [{"name": "c", "cluster": {"server": "http://127.0.0.1:1"}}],
-        "users": [{"name": "u", "user": {"exec": program}}],
-    });
-    kubeconfig.to_string()
-}
-
-#[test]
-fn a_program_for_credentials_that_hangs_does_not_keep_a_signal_from_ending_the_proxy() {
-    let folder = tempfile::tempdir().unwrap();
-    let (kubeconfig, number) = (folder.path().join("kubeconfig"), folder.path().join("number"));
-    std::fs::write(&kubeconfig, hanging_kubeconfig(&number)).unwrap();
-    let flag = format!("--kubeconfig={}", kubeconfig.display());
-    #[expect(clippy::disallowed_methods, reason = "this starts the program under test")]
-    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_portolan"));
-    let mut proxy = command.args([&flag, "--hostname-override=n1"]).spawn().unwrap();
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while !number.exists() {
-        assert!(Instant::now() < deadline, "the program for credentials is not started");
-        sleep(Duration::from_millis(10));
-    }
-    let signal = |process: u32, signal| kill(Pid::from_raw(process.try_into().unwrap()), signal);
-    signal(proxy.id(), Signal::SIGTERM).unwrap();
-    while proxy.try_wait().unwrap().is_none() {
-        sleep(Duration::from_millis(10));
-        if Instant::now() > deadline {
-            proxy.kill().unwrap();
-        }
-    }
-    let code = proxy.wait().unwrap().code();
-    signal(std::fs::read_to_string(&number).unwrap().trim().parse().unwrap(), Signal::SIGKILL).unwrap();
-    assert_eq!(code, Some(0));
 }

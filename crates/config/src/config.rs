@@ -273,9 +273,19 @@ fn reported_version(bound: &Bound) -> String {
     }
 }
 
+/// A URL without user and password, which no log and no page shows.
+fn without_user(url: &str) -> String {
+    match (url.split_once("://"), url.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_user, host))) => format!("{scheme}://{host}"),
+        (None, Some((_user, host))) => host.to_owned(),
+        (_, None) => url.to_owned(),
+    }
+}
+
 /// Without a file the flags show what they were settled to, as on kube-proxy's `/flagz`.
 fn flags(bound: &Bound, given: &KubeProxyConfiguration) -> Vec<(String, String)> {
     let mut bound = bound.clone();
+    bound.master = without_user(&bound.master);
     if bound.file.is_empty() {
         let effective = given.effective();
         bound.config.detect_local_mode = effective.detect_local_mode;

@@ -38,9 +38,12 @@ use crate::metrics::SourceMetrics;
 use crate::recorder::{Delivery, EventRecorder};
 use crate::resource::Resource;
 
+mod access;
 mod agent;
 pub(crate) mod backoff;
 mod connect;
+mod credentials;
+mod dial;
 pub(crate) mod failure;
 mod follow;
 mod gather;
@@ -49,7 +52,9 @@ mod limiter;
 mod lines;
 pub(crate) mod link;
 mod list;
+mod plugin;
 pub(crate) mod presence;
+mod proxy;
 mod reader;
 mod resolve;
 mod selection;
@@ -59,7 +64,6 @@ mod tally;
 pub(crate) mod telling;
 #[cfg(test)]
 mod tests;
-mod token;
 mod watch;
 
 use follow::{Follower, Streaming};
@@ -107,6 +111,9 @@ pub struct Timing {
     pub first_retry: Duration,
     /// Longest wait between two tries; 30 s.
     pub last_retry: Duration,
+    /// How often to look for renewed credentials while nothing is asked for; 5 s. Before each request they
+    /// are looked for as well.
+    pub credentials: Duration,
 }
 
 impl Default for Timing {
@@ -118,6 +125,7 @@ impl Default for Timing {
             answer: Duration::from_secs(60),
             first_retry: Duration::from_millis(500),
             last_retry: Duration::from_secs(30),
+            credentials: Duration::from_secs(5),
         }
     }
 }
@@ -133,10 +141,12 @@ pub struct ApiSource {
 }
 
 impl ApiSource {
-    /// Prepares to follow `server` on behalf of the node of this name. Sends nothing yet.
+    /// Prepares to follow `server` on behalf of the node of this name. Sends nothing yet, and runs no
+    /// credential plugin: one that fails is run again, whatever becomes of the start.
     ///
     /// # Errors
     /// The kubeconfig, the pod's configuration or the credentials are missing or wrong.
+    #[expect(clippy::unused_async, reason = "a client belongs to a runtime, which this makes sure of")]
     pub async fn new(
         server: &ApiServer,
         node_name: impl Into<String>,
@@ -144,7 +154,7 @@ impl ApiSource {
         observer: Arc<dyn ClientObserver>,
     ) -> Result<Self, SourceError> {
         let streaming = if server.paged_lists { Streaming::Never } else { Streaming::Try };
-        let server = connect::connect(server).await?;
+        let server = connect::connect(server, timing.answer)?;
         let link = Link::new(server, timing, Arc::new(SourceMetrics::default()), observer);
         Ok(Self::over(link, node_name.into(), streaming))
     }
@@ -173,6 +183,7 @@ impl ApiSource {
     pub async fn run(self, events: mpsc::Sender<Event>, shutdown: impl Future<Output = ()> + Send) {
         let names = Arc::new(Mutex::new(Interner::default()));
         let mut watches = JoinSet::new();
+        let credentials = self.link.clone().follow_credentials();
         let mut follow = Start {
             link: self.link,
             presence: self.presence,
@@ -187,6 +198,7 @@ impl ApiSource {
         follow.kind::<ServiceCidr>(Selection::everything());
         drop(follow);
         watches.spawn(self.reports.run());
+        watches.spawn(credentials);
         tokio::select! {
             () = shutdown => {}
             () = events.closed() => {}

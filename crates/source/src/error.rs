@@ -46,18 +46,32 @@ pub enum SourceError {
     /// The address given for the API server is no URL.
     #[error("the API server address {address:?} is no URL")]
     Master {
-        /// The address as given.
+        /// The address as given, without user and password.
         address: String,
         /// What is wrong with it.
         source: http::uri::InvalidUri,
     },
-    /// The file that should hold our token for the API server is missing, is empty or may not be read.
-    #[error("cannot read the token in {}", path.display())]
-    Token {
+    /// A certificate, key or token is in a file that is missing, holds none or may not be read.
+    #[error("cannot read {}", path.display())]
+    CredentialFile {
         /// The file.
         path: PathBuf,
         /// What the system said.
         source: io::Error,
+    },
+    /// The user of the kubeconfig cannot be shown to the API server.
+    #[error("cannot use the user of the kubeconfig {}: {problem}", path.display())]
+    User {
+        /// The file.
+        path: PathBuf,
+        /// What is missing or not supported.
+        problem: String,
+    },
+    /// The kubeconfig names a proxy that cannot be used. Its URL is left out, for it may hold a password.
+    #[error("proxy-url of the kubeconfig {} is not an http, https or socks5 URL", path.display())]
+    Proxy {
+        /// The file.
+        path: PathBuf,
     },
     /// The credentials or certificates cannot be used.
     #[error("cannot set up a client for the API server {server}")]
@@ -65,7 +79,7 @@ pub enum SourceError {
         /// URL of the server.
         server: String,
         /// What is wrong.
-        source: Box<kube::Error>,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
 }
 

@@ -52,6 +52,7 @@ mod tls;
 pub use connection::InMemory;
 pub use faults::{Refusal, StreamedLists, WatchFault};
 pub use query::{Verb, WatchedRequest as Request};
+pub use tls::ClientCertificate;
 
 use events::Events;
 use faults::Faults;
@@ -79,6 +80,8 @@ struct Shared {
     /// Requests that were turned down for want of rights.
     forbidden: Mutex<Vec<Request>>,
     events: Events,
+    /// Connections that are open, by the client whose certificate they showed.
+    connected: watch::Sender<HashMap<String, usize>>,
     /// Watches that are past their initial events, by resource.
     watchers: watch::Sender<HashMap<&'static str, usize>>,
 }
@@ -117,6 +120,7 @@ impl ApiServer {
             requests: Mutex::default(),
             forbidden: Mutex::default(),
             events: Events::default(),
+            connected: watch::Sender::new(HashMap::new()),
             watchers: watch::Sender::new(HashMap::new()),
         });
         let mut kubeconfig = tempfile::Builder::new().prefix("kubeconfig-").tempfile()?;
@@ -137,6 +141,11 @@ impl ApiServer {
     /// URL of the server.
     pub fn url(&self) -> String {
         self.shared.url(self.address)
+    }
+
+    /// Where the server listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// A kubeconfig that leads to the server.
@@ -204,6 +213,13 @@ impl ApiServer {
         };
         // The sender lives as long as the server that this borrows.
         let _ = watchers.wait_for(all).await;
+    }
+
+    /// Waits until no connection is open that showed the certificate of this client.
+    pub async fn wait_for_disconnect(&self, client: &str) {
+        let gone = |connected: &HashMap<String, usize>| connected.get(client).is_none_or(|count| *count == 0);
+        // The sender lives as long as the server that this borrows.
+        let _ = self.shared.connected.subscribe().wait_for(gone).await;
     }
 }
 

@@ -5,6 +5,7 @@
 pub mod api_server;
 pub mod conformance;
 pub mod fixtures;
+pub mod forward_proxy;
 pub mod golden;
 pub mod hostile;
 pub mod netns;

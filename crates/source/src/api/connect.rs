@@ -1,69 +1,51 @@
 //! Makes a client from a kubeconfig, a URL, or what Kubernetes gives a pod.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use http::header::USER_AGENT;
 use http::{HeaderValue, Uri};
-use hyper_util::client::legacy::Client as HttpClient;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::client::legacy::connect::dns::GaiResolver;
-use hyper_util::rt::TokioExecutor;
-use kube::client::{Body, ConfigExt as _};
-use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig, KubeconfigError};
-use kube::{Client, Config};
-use tower::{BoxError, ServiceBuilder};
-use tracing::warn;
+use kube::Config;
+use kube::config::{AuthInfo, Cluster, Kubeconfig, KubeconfigError};
+use tracing::info;
 
 use super::ApiServer;
+use super::access::Access;
 use super::agent::user_agent;
+use super::credentials::Credentials;
 use super::limiter::Limiter;
-use super::resolve::Resolver;
-use super::token::TokenFile;
+use super::proxy::Proxy;
 use crate::error::SourceError;
-
-/// How long a connection may take to come about.
-const CONNECT: Duration = Duration::from_secs(10);
-
-/// A connection without traffic is probed after this long, which is what finds out
-/// that a server vanished without a word. With the two below: after 45 s.
-const KEEPALIVE: Duration = Duration::from_secs(30);
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
-const KEEPALIVE_RETRIES: u32 = 3;
-
-/// The most bytes read at once from a connection, and of an answer's head. Left to itself each connection
-/// keeps 500 KB after a long list, and that for as long as it is watched.
-const READ_BUFFER: usize = 64 << 10;
 
 /// A server that can be asked.
 pub(super) struct Server {
-    pub(super) client: Client,
+    pub(super) access: Access,
     /// For messages.
     pub(super) url: String,
     /// Host and port, for metrics.
     pub(super) host: String,
     pub(super) limiter: Limiter,
-    /// A token to show, besides what the client shows by itself.
-    pub(super) token: Option<TokenFile>,
 }
 
-/// Prepares to ask `server`.
+/// Prepares to ask `server`; a credential plugin may take as long as `patience`.
 ///
 /// # Errors
 /// The configuration is missing, incomplete or unusable.
-pub(super) async fn connect(server: &ApiServer) -> Result<Server, SourceError> {
-    let mut config = configuration(server).await?;
+pub(super) fn connect(server: &ApiServer, patience: Duration) -> Result<Server, SourceError> {
+    let Place { mut config, credentials, proxy } = Place::of(server, patience)?;
     let agent = HeaderValue::try_from(user_agent(&server.agent));
     config.headers.extend(agent.map(|agent| (USER_AGENT, agent)));
     let url = without_user(&config.cluster_url);
+    // Libraries show the whole URL in their own lines of the log.
+    config.cluster_url = url.parse().unwrap_or(config.cluster_url);
     let host = host(&config.cluster_url, server);
-    if let Some(proxy) = &config.proxy_url {
-        warn!(%proxy, server = url, "HTTP proxies are not used; connecting to the API server itself");
+    let variable = |name: &str| std::env::var(name).ok();
+    let proxy = proxy.or_else(|| Proxy::of_environment(&config.cluster_url, variable));
+    if let Some(proxy) = &proxy {
+        info!(server = url, %proxy, "Connecting to the API server through a proxy");
     }
-    let token = token_file(&mut config.auth_info)?;
-    let client = client(&config)
-        .map_err(|source| SourceError::Client { server: url.clone(), source: Box::new(source) })?;
-    Ok(Server { client, url, host, limiter: Limiter::new(server.qps, server.burst), token })
+    let access = Access::open(config, url.clone(), proxy, credentials)?;
+    Ok(Server { access, url, host, limiter: Limiter::new(server.qps, server.burst) })
 }
 
 /// The URL, for messages: a name and password in it are nobody's business.
@@ -90,55 +72,75 @@ fn given(master: Option<&str>) -> Option<&str> {
     master.filter(|master| !master.is_empty())
 }
 
-/// Takes a token that is in a file out of `auth`, where it counts.
-///
-/// # Errors
-/// The file holds no token, and there is no other one.
-fn token_file(auth: &mut AuthInfo) -> Result<Option<TokenFile>, SourceError> {
-    let other = auth.auth_provider.is_some() || auth.username.is_some() && auth.password.is_some();
-    let Some(path) = auth.token_file.as_ref().filter(|path| !path.is_empty() && !other) else {
-        return Ok(None);
-    };
-    match TokenFile::open(Path::new(path)) {
-        Ok(token) => {
-            // As in Kubernetes' own clients, a file that can be read comes before a token in words.
-            (auth.token_file, auth.token) = (None, None);
-            Ok(Some(token))
+/// Where a server is, and what it is shown.
+struct Place {
+    config: Config,
+    credentials: Credentials,
+    /// The proxy that a kubeconfig names; it comes before the environment's, exceptions included.
+    proxy: Option<Proxy>,
+}
+
+impl Place {
+    fn of(server: &ApiServer, patience: Duration) -> Result<Self, SourceError> {
+        let master = given(server.master.as_deref());
+        if let Some(path) = &server.kubeconfig {
+            return Self::in_kubeconfig(path, master, patience);
         }
-        Err(error) if auth.token.is_some() => {
-            warn!(file = path, %error, "cannot read the token's file; using the token of the kubeconfig");
-            Ok(None)
+        if let Some(master) = master {
+            let address = with_scheme(master, "http");
+            let url = address
+                .parse()
+                .map_err(|source| SourceError::Master { address: without_secrets(master), source })?;
+            return Ok(Self { config: Config::new(url), credentials: Credentials::default(), proxy: None });
         }
-        Err(source) => Err(SourceError::Token { path: path.into(), source }),
+        let mut config = Config::incluster().map_err(|error| SourceError::in_cluster(&error))?;
+        let authority = config.root_cert_file.take().unwrap_or_default();
+        let token = config.auth_info.token_file.take().unwrap_or_default();
+        Ok(Self { config, credentials: Credentials::of_pod(authority, token.into()), proxy: None })
+    }
+
+    fn in_kubeconfig(path: &Path, master: Option<&str>, patience: Duration) -> Result<Self, SourceError> {
+        let failed = |source| unusable(path, source);
+        let kubeconfig = Kubeconfig::read_from(path).map_err(failed)?;
+        let master = master.map(|master| with_scheme(master, "https"));
+        let (cluster, user) = current(kubeconfig, master).map_err(failed)?;
+        let server = cluster.server.as_deref().ok_or(KubeconfigError::MissingClusterUrl).map_err(failed)?;
+        let url = server.parse().map_err(|error| failed(KubeconfigError::ParseClusterUrl(error)))?;
+        let proxy = cluster.proxy_url.as_deref().filter(|url| !url.is_empty());
+        let proxy =
+            proxy.map(|url| Proxy::parse(url).ok_or_else(|| SourceError::Proxy { path: path.into() }));
+        let credentials = Credentials::of(path, &cluster, &user, patience)?;
+        let mut config = Config::new(url);
+        config.accept_invalid_certs = cluster.insecure_skip_tls_verify.unwrap_or_default();
+        config.tls_server_name = cluster.tls_server_name.filter(|name| !name.is_empty());
+        config.auth_info = AuthInfo {
+            impersonate: user.impersonate,
+            impersonate_uid: user.impersonate_uid,
+            impersonate_groups: user.impersonate_groups,
+            impersonate_user_extra: user.impersonate_user_extra,
+            ..AuthInfo::default()
+        };
+        Ok(Self { config, credentials, proxy: proxy.transpose()? })
     }
 }
 
-async fn configuration(server: &ApiServer) -> Result<Config, SourceError> {
-    let master = given(server.master.as_deref());
-    if let Some(path) = &server.kubeconfig {
-        let failed = |source| unusable(path, source);
-        let mut kubeconfig = Kubeconfig::read_from(path).map_err(failed)?;
-        if let Some(master) = master {
-            let address = with_scheme(master, "https");
-            for cluster in kubeconfig.clusters.iter_mut().filter_map(|named| named.cluster.as_mut()) {
-                cluster.server = Some(address.clone());
-            }
-        }
-        let authority = authority_file(&kubeconfig);
-        let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
-            .await
-            .map_err(failed)?;
-        // kube would read it just once, though those who renew it count on its being followed.
-        config.root_cert_file = authority;
-        return Ok(config);
+/// The cluster and the user of the current context; the cluster's server is `master`, if there is one.
+fn current(kubeconfig: Kubeconfig, master: Option<String>) -> Result<(Cluster, AuthInfo), KubeconfigError> {
+    let name = kubeconfig.current_context.ok_or(KubeconfigError::CurrentContextNotSet)?;
+    let context = kubeconfig.contexts.into_iter().find(|named| named.name == name);
+    let context = context.and_then(|named| named.context).ok_or(KubeconfigError::LoadContext(name))?;
+    let cluster = kubeconfig.clusters.into_iter().find(|named| named.name == context.cluster);
+    let mut cluster = cluster
+        .and_then(|named| named.cluster)
+        .ok_or(KubeconfigError::LoadClusterOfContext(context.cluster))?;
+    cluster.server = master.or(cluster.server);
+    // A user that is missing is one without credentials, as in Kubernetes' own clients.
+    let user = kubeconfig.auth_infos.into_iter().find(|named| Some(&named.name) == context.user.as_ref());
+    let mut user = user.and_then(|named| named.auth_info).unwrap_or_default();
+    if let Some(exec) = user.exec.as_mut().filter(|exec| exec.provide_cluster_info) {
+        exec.cluster = Some((&cluster).try_into()?);
     }
-    if let Some(master) = master {
-        let address = with_scheme(master, "http");
-        let url =
-            address.parse().map_err(|source| SourceError::Master { address: master.to_owned(), source })?;
-        return Ok(Config::new(url));
-    }
-    Config::incluster().map_err(|error| SourceError::in_cluster(&error))
+    Ok((cluster, user))
 }
 
 fn unusable(path: &Path, source: KubeconfigError) -> SourceError {
@@ -152,62 +154,24 @@ fn unusable(path: &Path, source: KubeconfigError) -> SourceError {
     }
 }
 
-/// The file with the certificates that the server's own is checked with, if a file it is.
-fn authority_file(kubeconfig: &Kubeconfig) -> Option<PathBuf> {
-    let current = kubeconfig.current_context.as_ref()?;
-    let context = kubeconfig.contexts.iter().find(|named| named.name == *current)?.context.as_ref()?;
-    let cluster = kubeconfig.clusters.iter().find(|named| named.name == context.cluster)?.cluster.as_ref()?;
-    // What stands in the kubeconfig itself comes before a file.
-    let file =
-        cluster.certificate_authority.as_ref().filter(|_| cluster.certificate_authority_data.is_none());
-    file.map(PathBuf::from)
-}
-
 /// A bare `host:port` means plain HTTP when nothing else is known, as in Kubernetes'
 /// own clients; a kubeconfig has credentials, which go over TLS only.
 fn with_scheme(address: &str, scheme: &str) -> String {
     if address.contains("://") { address.to_owned() } else { format!("{scheme}://{address}") }
 }
 
-/// kube's client without its retries, which ours would multiply, and with keep-alive,
-/// which kube does not offer.
-fn client(config: &Config) -> Result<Client, kube::Error> {
-    let mut connector = HttpConnector::new_with_resolver(Resolver::new(GaiResolver::new()));
-    connector.enforce_http(false);
-    connector.set_nodelay(true);
-    connector.set_connect_timeout(Some(CONNECT));
-    connector.set_keepalive(Some(KEEPALIVE));
-    connector.set_keepalive_interval(Some(KEEPALIVE_INTERVAL));
-    connector.set_keepalive_retries(Some(KEEPALIVE_RETRIES));
-    let connector = config.rustls_https_connector_with_connector(connector)?;
-    let http: HttpClient<_, Body> =
-        HttpClient::builder(TokioExecutor::new()).http1_max_buf_size(READ_BUFFER).build(connector);
-    let service = ServiceBuilder::new()
-        .layer(config.base_uri_layer())
-        .option_layer(config.auth_layer()?)
-        .layer(config.extra_headers_layer()?)
-        .map_err(BoxError::from)
-        .service(http);
-    Ok(Client::new(service, config.default_namespace.as_str()))
+/// An address that may be no URL, without a user in front.
+fn without_secrets(address: &str) -> String {
+    match (address.split_once("://"), address.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_user, host))) => format!("{scheme}://{host}"),
+        (None, Some((_user, host))) => host.to_owned(),
+        (_, None) => address.to_owned(),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn certificates_of_the_server_in_a_file_are_followed() {
-        let of = |cluster: &str| {
-            let text = format!(
-                "kind: Config\ncurrent-context: a\ncontexts: [{{name: x, context: {{cluster: z}}}}, {{name: a, context: {{cluster: b}}}}]\n\
-                 clusters: [{{name: z, cluster: {{server: 'https://z', certificate-authority: /z}}}}, {{name: b, cluster: {{server: 'https://b'{cluster}}}}}]\n"
-            );
-            authority_file(&Kubeconfig::from_yaml(&text).unwrap())
-        };
-        assert_eq!(of(", certificate-authority: /b/ca.crt"), Some("/b/ca.crt".into()));
-        assert_eq!(of(", certificate-authority: /b/ca.crt, certificate-authority-data: QQ=="), None);
-        assert_eq!(of(""), None);
-    }
 
     #[test]
     fn messages_name_the_server_without_its_user() {

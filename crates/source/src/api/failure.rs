@@ -28,6 +28,15 @@ pub(crate) enum Failure {
         /// How long.
         waited: Duration,
     },
+    /// There is nothing to show to the server.
+    #[error("cannot get credentials: {reason}")]
+    Credentials {
+        /// What the plugin failed with.
+        reason: String,
+    },
+    /// The connection was closed because our identity was renewed.
+    #[error("the client certificate was renewed")]
+    Renewed,
     /// The answer ended early or cannot be understood.
     #[error("the answer {what}")]
     Garbled {
@@ -58,9 +67,9 @@ impl Failure {
     /// balancers give while no server is behind them.
     pub(crate) fn is_outage(&self) -> bool {
         match self {
-            Self::Connection { .. } | Self::Silent { .. } => true,
+            Self::Connection { .. } | Self::Silent { .. } | Self::Credentials { .. } => true,
             Self::Refused(refusal) => matches!(refusal.code, 502..=504) && !refusal.is_expired(),
-            Self::NobodyListens | Self::Garbled { .. } => false,
+            Self::NobodyListens | Self::Garbled { .. } | Self::Renewed => false,
         }
     }
 
@@ -85,6 +94,8 @@ impl Failure {
         match self {
             Self::NobodyListens => "nobody listens".into(),
             Self::Connection { reason } => reason.clone().into(),
+            Self::Credentials { reason } => reason.clone().into(),
+            Self::Renewed => "renewed".into(),
             Self::Refused(refusal) => format!("refused with {}", refusal.code).into(),
             Self::Silent { .. } => "silent".into(),
             Self::Garbled { .. } => "garbled".into(),
@@ -121,6 +132,12 @@ impl Refusal {
             too_large: details.causes.iter().flatten().any(Cause::is_too_large),
             retry_after: Duration::from_secs(details.retry_after_seconds.unwrap_or_default().into()),
         }
+    }
+
+    /// Takes in the header `retry-after`; the longer of two waits counts.
+    pub(super) fn retry_after(mut self, wait: Duration) -> Self {
+        self.retry_after = self.retry_after.max(wait);
+        self
     }
 
     /// The version asked for is too old (410), or lies in the server's future, as
@@ -178,7 +195,7 @@ impl Cause {
 }
 
 /// An error with its causes; those that their parent repeats are left out.
-fn causes(error: &(dyn Error + 'static)) -> String {
+pub(super) fn causes(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {

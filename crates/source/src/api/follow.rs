@@ -170,6 +170,7 @@ impl<T: Resource> Follower<T> {
     pub(super) async fn get(&mut self, query: &str, answer: Answer) -> Result<Pieces, Failure> {
         let result = self.link.get(T::PATH, query, answer).await;
         match &result {
+            Err(Failure::Renewed) => {}
             Err(failure) if failure.is_outage() => self.contact.missed(),
             _ => {
                 if self.contact.answered() {
@@ -204,7 +205,8 @@ impl<T: Resource> Follower<T> {
         let result = self.take_lines(lines, began, &mut heard).await;
         let lasted = began.elapsed();
         self.tried = Tried::Watch(lasted);
-        if !matches!(&result, Err(failure) if failure.is_expired()) {
+        // That it ended says nothing of the server where we closed it, or must list anyway.
+        if !matches!(&result, Err(failure) if failure.is_expired() || matches!(failure, Failure::Renewed)) {
             self.judge_watch(lasted >= SOUND, heard);
         }
         result?;

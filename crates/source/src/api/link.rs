@@ -1,24 +1,24 @@
 //! Requests to one API server.
 
 use std::fmt;
+use std::future::pending;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
-use kube::Client;
 use kube::client::Body;
 use tokio::time::{Instant, timeout};
 use tracing::{debug, info};
 
 use super::Timing;
+use super::access::{Access, Identity};
 use super::connect::Server;
 use super::failure::{Failure, Refusal};
 use super::limiter::Limiter;
 use super::tally::Tally;
-use super::token::TokenFile;
 use crate::client::ClientObserver;
 use crate::metrics::SourceMetrics;
 
@@ -33,7 +33,7 @@ const VERY_LONG_WAIT: Duration = Duration::from_secs(1);
 /// The way to one server, shared by all that ask it.
 #[derive(Clone)]
 pub(crate) struct Link {
-    client: Client,
+    access: Arc<Access>,
     /// URL of the server, for messages.
     pub(crate) server: Arc<str>,
     /// Host and port of the server, for metrics.
@@ -41,7 +41,6 @@ pub(crate) struct Link {
     pub(crate) timing: Timing,
     pub(crate) metrics: Arc<SourceMetrics>,
     limiter: Arc<Limiter>,
-    token: Option<Arc<TokenFile>>,
     observer: Arc<dyn ClientObserver>,
 }
 
@@ -71,9 +70,14 @@ impl Link {
         metrics: Arc<SourceMetrics>,
         observer: Arc<dyn ClientObserver>,
     ) -> Self {
-        let Server { client, url, host, limiter, token } = server;
-        let (limiter, token) = (Arc::new(limiter), token.map(Arc::new));
-        Self { client, server: url.into(), host: host.into(), timing, metrics, limiter, token, observer }
+        let Server { access, url, host, limiter } = server;
+        let (access, limiter) = (Arc::new(access), Arc::new(limiter));
+        Self { access, server: url.into(), host: host.into(), timing, metrics, limiter, observer }
+    }
+
+    /// Looks for renewed credentials, for ever.
+    pub(super) async fn follow_credentials(self) {
+        self.access.follow(self.timing.credentials).await;
     }
 
     /// How long the next watch is to last.
@@ -91,13 +95,13 @@ impl Link {
         if answer == Answer::Whole {
             self.wait_for_turn("GET").await;
         }
-        let (response, mut tally) = self.exchange("GET", request, 0).await?;
+        let (response, mut tally, identity) = self.exchange("GET", request, 0).await?;
         let body = response.into_body();
         match answer {
-            Answer::Whole => Ok(Pieces { body, tally: Some(tally) }),
+            Answer::Whole => Ok(Pieces { body, tally: Some(tally), identity: None }),
             Answer::Stream => {
                 tally.read = None;
-                Ok(Pieces { body, tally: None })
+                Ok(Pieces { body, tally: None, identity: Some(identity) })
             }
         }
     }
@@ -113,7 +117,7 @@ impl Link {
         let request = request.header(CONTENT_TYPE, content_type).body(Body::from(body));
         let request = request.map_err(|error| Failure::connection(&error))?;
         self.wait_for_turn(verb).await;
-        let (response, mut tally) = self.exchange(verb, request, size).await?;
+        let (response, mut tally, _) = self.exchange(verb, request, size).await?;
         // What the server made of it is of no interest, but a connection is of use again only
         // once its answer has been read.
         tally.read = Some(self.drain(response).await.len() as u64);
@@ -137,13 +141,11 @@ impl Link {
         verb: &'static str,
         mut request: Request<Body>,
         request_bytes: u64,
-    ) -> Result<(Response<Body>, Tally), Failure> {
-        let token = self.token.as_ref().map(|token| (token, token.header()));
-        if let Some((_, header)) = &token {
-            request.headers_mut().insert(AUTHORIZATION, header.clone());
-        }
+    ) -> Result<(Response<Body>, Tally, Identity), Failure> {
+        let session = self.access.session().await?;
+        request.headers_mut().extend(session.authorization.clone().map(|header| (AUTHORIZATION, header)));
         let began = Instant::now();
-        let result = within(self.timing.answer, self.client.send(request)).await;
+        let result = within(self.timing.answer, session.client.send(request)).await;
         let result = result.and_then(|sent| sent.map_err(|error| Failure::connection(&error)));
         let code = result.as_ref().ok().map(Response::status);
         let (observer, host) = (Arc::clone(&self.observer), Arc::clone(&self.host));
@@ -151,15 +153,16 @@ impl Link {
         let mut tally = Tally { observer, host, verb, code, took: began.elapsed(), request_bytes, read };
         let response = result?;
         if response.status().is_success() {
-            return Ok((response, tally));
+            return Ok((response, tally, session.identity));
         }
         let code = response.status();
-        if let (StatusCode::UNAUTHORIZED, Some((token, header))) = (code, &token) {
-            token.refused(header);
+        if code == StatusCode::UNAUTHORIZED {
+            self.access.refused(&session).await;
         }
+        let wait = retry_after(&response);
         let body = self.drain(response).await;
         tally.read = Some(body.len() as u64);
-        Err(Failure::Refused(Refusal::read(Some(code.as_u16()), &body)))
+        Err(Failure::Refused(Refusal::read(Some(code.as_u16()), &body).retry_after(wait)))
     }
 
     /// The start of a body; nothing if it cannot be had, because a status says the most
@@ -169,6 +172,19 @@ impl Link {
         let body = within(self.timing.answer, body).await.ok().and_then(Result::ok);
         body.map(http_body_util::Collected::to_bytes).unwrap_or_default()
     }
+}
+
+/// How long a server that is busy or away asks to be left alone, in seconds or until a time. Of other answers
+/// the header says something else, such as where to look.
+fn retry_after<T>(response: &Response<T>) -> Duration {
+    let status = response.status();
+    if status != StatusCode::TOO_MANY_REQUESTS && !status.is_server_error() {
+        return Duration::ZERO;
+    }
+    let text = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let seconds = text.trim().parse().map(Duration::from_secs).ok();
+    let until = || httpdate::parse_http_date(text).ok()?.duration_since(SystemTime::now()).ok();
+    seconds.or_else(until).unwrap_or_default()
 }
 
 /// What we read and mostly write.
@@ -210,16 +226,30 @@ pub(super) struct Pieces {
     body: Body,
     /// Of an answer that has an end.
     tally: Option<Tally>,
+    /// Of one that has none.
+    identity: Option<Identity>,
 }
 
 impl Pieces {
     /// The next piece, or nothing at the end.
     ///
     /// # Errors
-    /// The connection breaks, or stays silent for `patience`.
+    /// The connection breaks, or stays silent for `patience`, or the identity that it was made with is not
+    /// ours any more.
     pub(super) async fn next(&mut self, patience: Duration) -> Result<Option<Bytes>, Failure> {
+        let renewed = async {
+            match &mut self.identity {
+                Some(identity) => identity.renewed().await,
+                None => pending().await,
+            }
+        };
+        tokio::pin!(renewed);
         loop {
-            match within(patience, self.body.frame()).await? {
+            let frame = tokio::select! {
+                frame = within(patience, self.body.frame()) => frame?,
+                () = &mut renewed => return Err(Failure::Renewed),
+            };
+            match frame {
                 None => return Ok(None),
                 Some(Err(error)) => return Err(Failure::connection(&error)),
                 // Anything but data is a trailer, which nobody asked for.
@@ -233,5 +263,35 @@ impl Pieces {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(status: u16, value: &str) -> Duration {
+        retry_after(&Response::builder().status(status).header(RETRY_AFTER, value).body(()).unwrap())
+    }
+
+    #[test]
+    fn a_wait_is_in_seconds_or_until_a_time() {
+        let second = Duration::from_secs(1);
+        assert_eq!(asked(429, "7"), 7 * second);
+        assert_eq!(asked(503, " 7 "), 7 * second);
+        let hour = 3600 * second;
+        for format in ["%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%a %b %e %H:%M:%S %Y"] {
+            let time = jiff::Timestamp::now() + hour;
+            let asked = asked(503, &time.strftime(format).to_string());
+            assert!(asked <= hour && asked > hour / 2, "{format}: {asked:?}");
+        }
+        assert_eq!(asked(503, "Sun, 06 Nov 1994 08:49:37 GMT"), Duration::ZERO, "that was long ago");
+        for odd in ["", "-1", "soon", "1.5", "99999999999999999999999"] {
+            assert_eq!(asked(503, odd), Duration::ZERO, "{odd:?}");
+        }
+        for status in [301, 401, 403, 404] {
+            assert_eq!(asked(status, "7"), Duration::ZERO, "{status}");
+        }
+        assert_eq!(retry_after(&Response::builder().status(503).body(()).unwrap()), Duration::ZERO);
     }
 }

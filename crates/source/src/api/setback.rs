@@ -50,6 +50,9 @@ impl fmt::Display for Meaning {
 impl<T: Resource> Follower<T> {
     /// Decides what a failure means and how long to wait because of it.
     pub(super) async fn wait_after(&mut self, failure: &Failure) -> Duration {
+        if matches!(failure, Failure::Renewed) {
+            return Duration::ZERO;
+        }
         self.link.metrics.add_error(Count::Failures, T::KIND);
         let meaning = self.meaning(failure);
         let longest = self.link.timing.last_retry;

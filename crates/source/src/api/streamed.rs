@@ -44,7 +44,7 @@ impl<T: Resource> Follower<T> {
     fn without_streaming(&mut self, failure: Failure, heard: bool) -> Result<(), Failure> {
         let (server, kind) = (&*self.link.server, T::KIND);
         match &failure {
-            Failure::NobodyListens => Err(failure),
+            Failure::NobodyListens | Failure::Credentials { .. } | Failure::Renewed => Err(failure),
             _ if failure.is_overload() => Err(failure),
             _ if failure.is_expired() && matches!(self.position, Position::At(_)) => Err(failure),
             Failure::Refused(refusal) if refusal.code == 401 => Err(failure),

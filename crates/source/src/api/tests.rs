@@ -22,12 +22,16 @@ use crate::recorder::EventRecorder;
 use crate::resource::Resource;
 
 mod clock;
+mod credentials;
 mod faults;
 mod lists;
 mod objects;
 mod outages;
+mod plugin;
+mod proxies;
 mod random;
 mod requests;
+mod secrets;
 mod start;
 mod tls;
 
@@ -44,6 +48,7 @@ const TIMING: Timing = Timing {
     answer: Duration::from_secs(10),
     first_retry: Duration::from_millis(10),
     last_retry: Duration::from_millis(40),
+    credentials: Duration::from_millis(10),
 };
 
 /// A source that follows a test's server.

@@ -27,6 +27,7 @@ const TIMING: Timing = Timing {
     answer: Duration::from_secs(10),
     first_retry: Duration::from_millis(5),
     last_retry: Duration::from_millis(20),
+    credentials: Duration::from_secs(5),
 };
 
 /// What a proxy reports at its start.

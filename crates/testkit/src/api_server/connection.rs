@@ -51,7 +51,7 @@ impl InMemory {
         tokio::spawn(async move {
             let mut cuts = shared.faults.cuts.subscribe();
             let _open = Open::new(&shared, *cuts.borrow_and_update());
-            talk(far, &shared, &mut cuts).await;
+            talk(far, "", &shared, &mut cuts).await;
         });
         let (mut sender, connection) =
             client::handshake(TokioIo::new(near)).await.map_err(io::Error::other)?;
@@ -97,25 +97,28 @@ async fn serve(connection: TcpStream, shared: Arc<Shared>) {
     let _open = Open::new(&shared, *cuts.borrow_and_update());
     // Small pieces must go out at once, as from a real server.
     let _ = connection.set_nodelay(true);
-    let Some(tls) = &shared.tls else { return talk(connection, &shared, &mut cuts).await };
+    let Some(tls) = &shared.tls else { return talk(connection, "", &shared, &mut cuts).await };
     tokio::select! {
         // A client that does not believe us goes away.
         connection = tls.acceptor().accept(connection) => if let Ok(connection) = connection {
-            talk(connection, &shared, &mut cuts).await;
+            let client = tls.client(connection.get_ref().1.peer_certificates());
+            talk(connection, &client, &shared, &mut cuts).await;
         },
         _ = cuts.changed() => {}
     }
 }
 
-/// Answers what comes over a connection, encrypted or not.
+/// Answers what comes over a connection of this client, encrypted or not.
 async fn talk(
     connection: impl AsyncRead + AsyncWrite + Unpin,
+    client: &str,
     shared: &Arc<Shared>,
     cuts: &mut watch::Receiver<u64>,
 ) {
+    let _connected = Connected::new(shared, client);
     let service = service_fn(|request| {
         let shared = Arc::clone(shared);
-        async move { Ok::<_, Infallible>(respond::respond(shared, request).await) }
+        async move { Ok::<_, Infallible>(respond::respond(shared, request, client).await) }
     });
     let served = http1::Builder::new().serve_connection(TokioIo::new(connection), service);
     tokio::select! {
@@ -142,6 +145,29 @@ impl Drop for Open<'_> {
     fn drop(&mut self) {
         self.shared.faults.open.send_modify(|open| {
             if let Some(count) = open.get_mut(&self.generation) {
+                *count -= 1;
+            }
+        });
+    }
+}
+
+/// Counts a connection for as long as it is open, by the name of its client.
+struct Connected<'a> {
+    shared: &'a Shared,
+    client: &'a str,
+}
+
+impl<'a> Connected<'a> {
+    fn new(shared: &'a Shared, client: &'a str) -> Self {
+        shared.connected.send_modify(|connected| *connected.entry(client.to_owned()).or_default() += 1);
+        Self { shared, client }
+    }
+}
+
+impl Drop for Connected<'_> {
+    fn drop(&mut self) {
+        self.shared.connected.send_modify(|connected| {
+            if let Some(count) = connected.get_mut(self.client) {
                 *count -= 1;
             }
         });

@@ -5,9 +5,10 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use http::HeaderValue;
 use tokio::sync::watch;
 
-use super::{ApiServer, lock};
+use super::{ApiServer, Request, lock};
 
 /// How a server answers a watch that asks for a streamed initial list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -68,6 +69,10 @@ pub(super) struct Faults {
     pub(super) bookmarks: watch::Sender<Option<Duration>>,
     pub(super) refusal: Mutex<Option<Refusal>>,
     pub(super) watches: Mutex<Option<WatchFault>>,
+    /// Header `retry-after` of refusals.
+    pub(super) retry_after: Mutex<Option<HeaderValue>>,
+    /// Who is accepted; everybody at first.
+    identities: Mutex<Option<Vec<String>>>,
     /// Whether only what a proxy may ask for is allowed.
     pub(super) only_node_proxier: AtomicBool,
     pub(super) stalled: watch::Sender<bool>,
@@ -94,6 +99,8 @@ impl Default for Faults {
             bookmarks: watch::Sender::new(None),
             refusal: Mutex::default(),
             watches: Mutex::default(),
+            retry_after: Mutex::default(),
+            identities: Mutex::default(),
             only_node_proxier: AtomicBool::new(false),
             stalled: watch::Sender::new(false),
             pause: Mutex::default(),
@@ -111,6 +118,12 @@ impl Faults {
     pub(super) fn begin_cut(&self) -> u64 {
         self.cuts.send_modify(|cuts| *cuts += 1);
         *self.cuts.borrow()
+    }
+
+    /// Whether the sender of a request is accepted.
+    pub(super) fn knows(&self, request: &Request) -> bool {
+        let shown = [&request.client, &request.authorization];
+        lock(&self.identities).as_ref().is_none_or(|known| shown.iter().any(|shown| known.contains(shown)))
     }
 
     /// Holds a stream back while the server is stalled or slow.
@@ -210,5 +223,16 @@ impl ApiServer {
     /// Spoils watches that begin from now on, until called with nothing.
     pub fn spoil_watches(&self, fault: Option<WatchFault>) {
         *lock(&self.shared.faults.watches) = fault;
+    }
+
+    /// Sends this header `retry-after` with every refusal, until called with nothing.
+    pub fn set_retry_after(&self, value: Option<HeaderValue>) {
+        *lock(&self.shared.faults.retry_after) = value;
+    }
+
+    /// Answers 401 from now on to requests without one of these identities: the name of a client whose
+    /// certificate was shown, or the value of the header `authorization`.
+    pub fn accept_only(&self, identities: &[&str]) {
+        *lock(&self.shared.faults.identities) = Some(identities.iter().map(ToString::to_string).collect());
     }
 }

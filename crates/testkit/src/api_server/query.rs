@@ -43,6 +43,8 @@ pub struct WatchedRequest {
     pub accept: String,
     /// Header `authorization`.
     pub authorization: String,
+    /// Client whose certificate the connection showed; empty without one.
+    pub client: String,
 }
 
 /// A place in the API.
@@ -121,7 +123,8 @@ pub(super) struct Query {
 }
 
 impl Query {
-    pub(super) fn of(parts: &Parts) -> Self {
+    /// `client` is whose certificate the connection showed.
+    pub(super) fn of(parts: &Parts, client: &str) -> Self {
         let path = parts.uri.path();
         let query = form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes());
         let query: BTreeMap<String, String> = query.into_owned().collect();
@@ -144,6 +147,7 @@ impl Query {
             user_agent: header(header::USER_AGENT).to_owned(),
             accept: header(header::ACCEPT).to_owned(),
             authorization: header(header::AUTHORIZATION).to_owned(),
+            client: client.to_owned(),
             query,
         };
         Self { target, request }

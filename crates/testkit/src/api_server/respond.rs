@@ -17,10 +17,13 @@ use super::{Shared, list, lock, role, status, stream};
 pub(super) type Body = BoxBody<Bytes, io::Error>;
 
 /// Answers one request.
-pub(super) async fn respond(shared: Arc<Shared>, request: Request<Incoming>) -> Response<Body> {
+pub(super) async fn respond(shared: Arc<Shared>, request: Request<Incoming>, client: &str) -> Response<Body> {
     let (parts, body) = request.into_parts();
-    let query = Query::of(&parts);
+    let query = Query::of(&parts, client);
     lock(&shared.requests).push(query.request.clone());
+    if !shared.faults.knows(&query.request) {
+        return failure(&status::refusal(401, ""));
+    }
     if role::forbids(&shared, &query.request) {
         return failure(&status::refusal(403, &query.request.resource));
     }
@@ -28,7 +31,11 @@ pub(super) async fn respond(shared: Arc<Shared>, request: Request<Incoming>) -> 
     let refused =
         refusal.filter(|refusal| refusal.resource.is_empty() || refusal.resource == query.request.resource);
     if let Some(refusal) = refused {
-        return failure(&status::refusal(refusal.status, &query.request.resource));
+        let mut response = failure(&status::refusal(refusal.status, &query.request.resource));
+        if let Some(value) = lock(&shared.faults.retry_after).clone() {
+            response.headers_mut().insert(header::RETRY_AFTER, value);
+        }
+        return response;
     }
     match (query.request.verb, query.target.clone()) {
         (verb @ (Verb::List | Verb::Watch), Target::Collection { kind, namespace }) => {

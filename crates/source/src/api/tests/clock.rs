@@ -9,6 +9,7 @@ use portolan_testkit::api_server::{Refusal, StreamedLists, Verb, WatchFault};
 use tokio::time::Instant;
 use tower::service_fn;
 
+use super::super::access::Access;
 use super::super::connect::Server;
 use super::super::follow::Streaming;
 use super::super::limiter::Limiter;
@@ -29,7 +30,8 @@ fn follow(server: ApiServer, streaming: Streaming) -> Following {
     let way = server.in_memory();
     let client = Client::new(service_fn(move |request| way.clone().send(request)), "default");
     let limiter = Limiter::new(-1.0, 0);
-    let asked = Server { client, url: server.url(), host: String::new(), limiter, token: None };
+    let access = Access::over(client, server.url());
+    let asked = Server { access, url: server.url(), host: String::new(), limiter };
     let link = Link::new(asked, Timing::default(), Arc::default(), Arc::new(()));
     let source = ApiSource::over(link, NODE.to_owned(), streaming);
     let (sender, downstream) = Downstream::new();

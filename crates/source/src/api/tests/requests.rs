@@ -1,6 +1,5 @@
 //! What we ask for, as whom, how often, and what is told of it.
 
-use std::fs;
 use std::sync::Mutex;
 use std::time::Instant;
 
@@ -8,6 +7,7 @@ use portolan_testkit::api_server::{Refusal, StreamedLists};
 
 use super::*;
 use crate::client::Answered;
+use crate::log::Log;
 use crate::recorder::tests::starting;
 
 /// Remembers what it is told.
@@ -146,34 +146,18 @@ async fn the_agent_begins_with_the_name_of_the_program() {
 }
 
 #[tokio::test]
-async fn a_token_that_was_renewed_is_used_as_soon_as_the_old_one_is_turned_down() {
-    let server = serving(small_cluster(1)).await;
-    let folder = tempfile::tempdir().unwrap();
-    let (token, kubeconfig) = (folder.path().join("token"), folder.path().join("kubeconfig"));
-    let (address, file) = (server.url(), token.display());
-    let content = format!(
-        "kind: Config\ncurrent-context: a\ncontexts: [{{name: a, context: {{cluster: b, user: c}}}}]\n\
-         clusters: [{{name: b, cluster: {{server: '{address}'}}}}]\nusers: [{{name: c, user: {{token: inline, tokenFile: '{file}'}}}}]\n"
-    );
-    fs::write(&kubeconfig, content).unwrap();
-    fs::write(&token, "first\n").unwrap();
-    let place = super::super::ApiServer { kubeconfig: Some(kubeconfig), ..Default::default() };
-    let (mut following, _, _) = observed(server, place).await;
-    following.settle().await;
-    following.watched().await;
-    let shown = |following: &Following| {
-        let requests = following.server.requests();
-        requests.iter().map(|request| request.authorization.clone()).collect::<Vec<_>>()
-    };
-    assert_eq!(shown(&following), ["Bearer first"; 4]);
-
-    fs::write(&token, "second\n").unwrap();
-    following.server.refuse(Some(Refusal { status: 401, resource: "" }));
-    following.server.cut_connections().await;
-    following.failed(8).await;
-    following.server.refuse(None);
-    following.server.apply(service("s000", "10.96.7.7"));
-    following.settle().await;
-    assert_eq!(shown(&following).last().unwrap(), "Bearer second");
-    following.finish().await;
+async fn a_busy_servers_header_says_how_long_to_stay_away() {
+    // The log says how long; nothing here waits for it.
+    for (last_retry, header, expected) in [(60, "7", "retry_ms=7000"), (20, "3600", "retry_ms=20000")] {
+        let (log, _guard) = Log::capture();
+        let server = serving(small_cluster(1)).await;
+        server.refuse(Some(Refusal { status: 503, resource: "" }));
+        server.set_retry_after(Some(header.parse().unwrap()));
+        let timing = Timing { last_retry: Duration::from_secs(last_retry), ..TIMING };
+        let mut following = Following::start(server, timing).await;
+        following.failed(4).await;
+        let told = log.lines().into_iter().find(|line| line.contains("cannot list Service objects")).unwrap();
+        assert!(told.contains(expected), "{told}");
+        following.finish().await;
+    }
 }

@@ -46,10 +46,6 @@ async fn a_kubeconfig_that_cannot_be_used_says_why() {
             "kind: Config\ncurrent-context: a\ncontexts: [{name: a, context: {cluster: b}}]\nclusters: [{name: b, cluster: {}}]\n",
             "url",
         ),
-        (
-            "kind: Config\ncurrent-context: a\ncontexts: [{name: a, context: {cluster: b}}]\nclusters: [{name: b, cluster: {server: 'https://x', certificate-authority: /nowhere/ca.crt}}]\n",
-            "ca.crt",
-        ),
     ];
     for (content, part) in cases {
         let (_file, place) = kubeconfig(content);
@@ -77,13 +73,26 @@ async fn a_kubeconfig_that_cannot_be_understood_says_where_and_keeps_what_it_hol
 
 #[tokio::test]
 async fn credentials_that_cannot_be_read_are_an_error() {
+    for (file, part, cluster, user) in [
+        ("ca.crt", "No such file", "certificate-authority: /nowhere/ca.crt", ""),
+        ("c", "No such file", "", "client-certificate: /nowhere/c, client-key: /nowhere/k"),
+        ("token", "No such file", "", "tokenFile: /nowhere/token"),
+    ] {
+        let (_file, place) = kubeconfig(&format!(
+            "kind: Config\ncurrent-context: a\ncontexts: [{{name: a, context: {{cluster: b, user: c}}}}]\n\
+             clusters: [{{name: b, cluster: {{server: 'https://127.0.0.1:1', {cluster}}}}}]\nusers: [{{name: c, user: {{{user}}}}}]\n"
+        ));
+        let (error, cause) = refused_by(place).await;
+        assert_eq!(error.to_string(), format!("cannot read /nowhere/{file}"));
+        assert!(cause.contains(part), "{cause}");
+    }
     let (_file, place) = kubeconfig(
         "kind: Config\ncurrent-context: a\ncontexts: [{name: a, context: {cluster: b, user: c}}]\n\
-         clusters: [{name: b, cluster: {server: 'https://127.0.0.1:1'}}]\nusers: [{name: c, user: {client-certificate: /nowhere/c, client-key: /nowhere/k}}]\n",
+         clusters: [{name: b, cluster: {server: 'https://127.0.0.1:1'}}]\nusers: [{name: c, user: {client-certificate-data: QQ==}}]\n",
     );
     let (error, cause) = refused_by(place).await;
     assert_eq!(error.to_string(), "cannot set up a client for the API server https://127.0.0.1:1");
-    assert!(cause.contains("/nowhere"), "{cause}");
+    assert_eq!(cause, "there is a client certificate without a key");
 }
 
 #[tokio::test]
@@ -94,6 +103,11 @@ async fn a_master_that_is_no_url_is_an_error() {
         ..Default::default()
     };
     assert_eq!(refused_by(place).await.0.to_string(), "the API server address \"http://a b\" is no URL");
+    let secret =
+        super::super::ApiServer { master: Some("http://u:secret@a b".to_owned()), ..Default::default() };
+    let (error, _) = refused_by(secret).await;
+    assert_eq!(error.to_string(), "the API server address \"http://a b\" is no URL");
+    assert!(!format!("{error:?}").contains("secret"), "{error:?}");
 }
 
 #[tokio::test]

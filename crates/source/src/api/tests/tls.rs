@@ -1,5 +1,6 @@
 //! A server that we reach over TLS, as every real one is.
 
+use super::credentials::{Folder, follow, serving_tls};
 use super::*;
 use crate::log::Log;
 use crate::recorder::{Regarding, Report, ReportKind};
@@ -29,13 +30,13 @@ async fn a_server_is_believed_whose_authority_the_kubeconfig_names() {
 #[tokio::test]
 async fn a_server_of_an_unknown_authority_is_not_believed_and_the_log_says_so() {
     let (log, _guard) = Log::capture();
-    let server = ApiServer::start_with_tls().await.unwrap();
-    server.apply_all(small_cluster(1));
-    let mut following = Following::start(server, TIMING).await;
-    following.settle().await;
-    following.watched().await;
+    let (folder, server) = (Folder::new(), serving_tls().await);
+    // Nobody renews this copy.
+    folder.put("ca.crt", &std::fs::read_to_string(server.authority_file().unwrap()).unwrap());
+    let cluster = json!({"server": server.url(), "certificate-authority": "ca.crt"});
+    let place = folder.kubeconfig(cluster, json!({"token": "secret"}));
+    let mut following = follow(server, place, TIMING).await;
     let known = following.server.requests();
-    // The file names the new authority, too, but is read once a minute.
     following.server.renew_certificates().unwrap();
     following.server.cut_connections().await;
     following.failed(16).await;

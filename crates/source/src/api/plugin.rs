@@ -1,0 +1,237 @@
+//! Credential plugins: programs that a kubeconfig names to ask for a token or a certificate (`user.exec`).
+//!
+//! kube's client would run such a program only once if what it says has no expiry, and would pass its output
+//! on in errors. This follows client-go: a plugin is run before the first request, when what it said has
+//! expired, and after a server has answered 401. It takes no part in the start of the process.
+
+use std::io::ErrorKind;
+use std::process::Stdio;
+use std::time::Duration;
+
+use http::HeaderValue;
+use jiff::Timestamp;
+use kube::config::{ExecConfig, ExecInteractiveMode};
+use serde::Deserialize;
+use serde_json::json;
+use tokio::io::AsyncReadExt as _;
+use tokio::process::Command;
+use tokio::time::{Instant, timeout};
+use tracing::{debug, warn};
+
+use super::credentials::bearer;
+use super::failure::Failure;
+use super::telling::Telling;
+
+/// Versions of `ExecCredential` that client-go speaks.
+const VERSIONS: [&str; 2] = ["client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1"];
+
+/// Most bytes read of what a plugin prints.
+const MAX_OUTPUT: u64 = 1 << 20;
+
+/// A plugin that failed is not run again for so long: several watches ask for credentials at the same time.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// A program to ask for credentials. Prints nothing of itself but the program's name: arguments and
+/// environment may hold secrets.
+pub(super) struct Plugin {
+    command: String,
+    args: Vec<String>,
+    env: Vec<(String, String)>,
+    api_version: String,
+    install_hint: String,
+    /// How long a run may take.
+    patience: Duration,
+}
+
+/// What a plugin issued, and how it fared.
+#[derive(Default)]
+pub(super) struct Issued {
+    pub(super) credential: Option<Credential>,
+    /// Number of successful runs, by which a late 401 about an earlier credential is told apart.
+    pub(super) run: u64,
+    refused: bool,
+    failed: Option<(Instant, String)>,
+    telling: Telling,
+}
+
+/// A token, a certificate with its key, or both.
+pub(super) struct Credential {
+    /// Marked as sensitive, so that it prints nowhere.
+    pub(super) token: Option<HeaderValue>,
+    /// Certificate and key, as PEM.
+    pub(super) certificate: Option<(Vec<u8>, Vec<u8>)>,
+    expires: Option<Timestamp>,
+}
+
+impl Issued {
+    /// Takes in that the server answered 401 to the credential of this run.
+    pub(super) fn refuse(&mut self, run: u64) {
+        self.refused |= self.run == run;
+    }
+}
+
+impl Plugin {
+    /// A plugin as a kubeconfig has it.
+    ///
+    /// # Errors
+    /// What is missing or cannot be had in a process without a terminal.
+    pub(super) fn new(exec: &ExecConfig, patience: Duration) -> Result<Self, String> {
+        let command = exec.command.clone().filter(|command| !command.is_empty());
+        let command = command.ok_or("exec has no command")?;
+        let api_version = exec.api_version.clone().unwrap_or_default();
+        if !VERSIONS.contains(&&*api_version) {
+            return Err(format!("exec.apiVersion is {api_version:?} (want {})", VERSIONS.join(" or ")));
+        }
+        if exec.interactive_mode == Some(ExecInteractiveMode::Always) {
+            return Err("exec.interactiveMode is Always, and there is no terminal".to_owned());
+        }
+        let mut spec = json!({"interactive": false});
+        if exec.provide_cluster_info {
+            spec["cluster"] = serde_json::to_value(&exec.cluster).map_err(|error| error.to_string())?;
+        }
+        let info = json!({"kind": "ExecCredential", "apiVersion": api_version, "spec": spec});
+        let given = exec.env.iter().flatten();
+        let mut env: Vec<_> = given
+            .filter_map(|entry| Some((entry.get("name")?.clone(), entry.get("value")?.clone())))
+            .collect();
+        env.push(("KUBERNETES_EXEC_INFO".to_owned(), info.to_string()));
+        Ok(Self {
+            command,
+            args: exec.args.clone().unwrap_or_default(),
+            env,
+            api_version,
+            install_hint: exec.install_hint.clone().unwrap_or_default(),
+            patience,
+        })
+    }
+
+    /// Runs the plugin if there is no credential, or none that is worth showing. One that the server has
+    /// refused stays while the plugin cannot be run: it may have been the server's mistake.
+    ///
+    /// # Errors
+    /// The plugin failed and there is no credential that has not expired.
+    pub(super) async fn refresh(&self, issued: &mut Issued) -> Result<(), Failure> {
+        let good = issued.credential.as_ref().is_some_and(|credential| !credential.has_expired());
+        if good && !issued.refused {
+            return Ok(());
+        }
+        let recent = issued.failed.as_ref().filter(|(at, _)| at.elapsed() < PAUSE);
+        let result = match recent {
+            Some((_, reason)) => Err(reason.clone()),
+            None => {
+                self.run().await.inspect_err(|reason| issued.failed = Some((Instant::now(), reason.clone())))
+            }
+        };
+        match result {
+            Ok(credential) => {
+                debug!(plugin = self.command, expires = ?credential.expires, "Got credentials from the plugin");
+                issued.telling.succeed();
+                issued.credential = Some(credential);
+                issued.run += 1;
+                issued.refused = false;
+                Ok(())
+            }
+            Err(reason) if good => {
+                if issued.telling.fail(&reason) {
+                    warn!(
+                        plugin = self.command,
+                        err = reason,
+                        "Failed to renew credentials; keeping the previous ones"
+                    );
+                }
+                Ok(())
+            }
+            Err(reason) => Err(Failure::Credentials { reason }),
+        }
+    }
+
+    async fn run(&self) -> Result<Credential, String> {
+        let name = &self.command;
+        let output = timeout(self.patience, self.output()).await;
+        let output = output.unwrap_or_else(|_elapsed| {
+            Err(format!("credential plugin {name:?} did not end within {:?}", self.patience))
+        })?;
+        self.read(&output)
+    }
+
+    /// Starts the plugin and reads what it prints. What it prints as errors is not taken: they might hold
+    /// what it knows.
+    async fn output(&self) -> Result<Vec<u8>, String> {
+        let name = &self.command;
+        let mut command = Command::new(name);
+        command.args(&self.args).envs(self.env.iter().map(|(name, value)| (name, value)));
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
+        let mut child = command.spawn().map_err(|error| match error.kind() {
+            ErrorKind::NotFound if self.install_hint.is_empty() => {
+                format!("credential plugin {name:?} is not installed")
+            }
+            ErrorKind::NotFound => {
+                format!("credential plugin {name:?} is not installed: {}", self.install_hint)
+            }
+            _ => format!("cannot start the credential plugin {name:?}: {error}"),
+        })?;
+        let mut output = Vec::new();
+        if let Some(pipe) = child.stdout.take() {
+            let read = pipe.take(MAX_OUTPUT).read_to_end(&mut output).await;
+            read.map_err(|error| format!("cannot read from the credential plugin {name:?}: {error}"))?;
+        }
+        let status = child.wait().await;
+        let status =
+            status.map_err(|error| format!("cannot wait for the credential plugin {name:?}: {error}"))?;
+        if !status.success() {
+            return Err(format!("credential plugin {name:?} failed: {status}; run it by hand to see why"));
+        }
+        Ok(output)
+    }
+
+    /// Reads an `ExecCredential`. Errors do not quote it.
+    fn read(&self, output: &[u8]) -> Result<Credential, String> {
+        let (name, wanted) = (&self.command, &self.api_version);
+        let odd = |what: &str| format!("credential plugin {name:?} {what}");
+        // As client-go, which takes YAML too.
+        let printed: ExecCredential = serde_saphyr::from_slice(output)
+            .map_err(|_secret| odd(&format!("printed no ExecCredential of {wanted}")))?;
+        if printed.kind != "ExecCredential" || printed.api_version != *wanted {
+            return Err(odd(&format!("printed no ExecCredential of {wanted}")));
+        }
+        let status = printed.status.ok_or_else(|| odd("printed an ExecCredential without status"))?;
+        let given = |text: Option<String>| text.filter(|text| !text.is_empty());
+        let token = given(status.token).map(|token| bearer(&token)).transpose();
+        let token = token.map_err(|_secret| odd("printed a token that no header can hold"))?;
+        let certificate = match (given(status.client_certificate_data), given(status.client_key_data)) {
+            (Some(certificate), Some(key)) => Some((certificate.into_bytes(), key.into_bytes())),
+            (None, None) if token.is_some() => None,
+            (None, None) => return Err(odd("printed neither a token nor a certificate")),
+            _ => return Err(odd("printed a certificate or a key without the other")),
+        };
+        let expires = given(status.expiration_timestamp).map(|text| text.parse()).transpose();
+        let expires = expires
+            .map_err(|_: jiff::Error| odd("printed an expirationTimestamp that is no time of RFC 3339"))?;
+        Ok(Credential { token, certificate, expires })
+    }
+}
+
+impl Credential {
+    fn has_expired(&self) -> bool {
+        self.expires.is_some_and(|at| at <= Timestamp::now())
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ExecCredential {
+    #[serde(default)]
+    kind: String,
+    #[serde(default)]
+    api_version: String,
+    status: Option<Status>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Status {
+    expiration_timestamp: Option<String>,
+    token: Option<String>,
+    client_certificate_data: Option<String>,
+    client_key_data: Option<String>,
+}
