@@ -5,7 +5,7 @@ use std::iter;
 use std::time::{Duration, Instant, SystemTime};
 
 use portolan_backend_iptables::programs::ProgramError;
-use portolan_core::backend::{Holding, Scope, error_chain};
+use portolan_core::backend::{Holding, Retry, Scope, error_chain};
 use portolan_core::event::{Change, Event, Node, Object};
 use portolan_core::plan::NodePortAddresses;
 use portolan_core::state::WithoutLocalEndpoints;
@@ -48,10 +48,14 @@ pub(crate) struct Failing {
 }
 
 impl Observer {
-    fn failed(&mut self, family: IpFamily, problem: &BackendError, scope: Scope) {
+    fn failed(&mut self, family: IpFamily, problem: &BackendError, attempt: &Attempt<'_>) {
         let label = family.to_string();
         self.metrics.sync.failed(&label);
-        self.failed_in_mode(&label, problem, scope);
+        self.failed_in_mode(&label, problem, attempt.scope);
+        // A comparison that fails before it has touched anything leaves rules that follow all changes.
+        if attempt.cause != Cause::Comparison || problem.retry() == Retry::CompareAll {
+            self.health.failed(family);
+        }
         let new = Failing { since: Instant::now(), is_told: false };
         let failing = self.failing[family].get_or_insert(new);
         if !failing.is_told && failing.since.elapsed() >= FAILING_FOR {
@@ -108,8 +112,10 @@ fn size<T: Object>(change: &Change<T>) -> usize {
 
 impl SyncObserver for Observer {
     fn started(&mut self, family: IpFamily) {
+        let label = family.to_string();
         self.health.started(family);
-        self.metrics.sync.queued(&family.to_string(), SystemTime::now());
+        self.metrics.sync.started(&label);
+        self.metrics.sync.queued(&label, SystemTime::now());
     }
 
     fn received(&mut self, event: &Event) {
@@ -155,11 +161,12 @@ impl SyncObserver for Observer {
                 }
                 self.wrote_in_mode(&label, report);
             }
-            Err(problem) => self.failed(family, problem, attempt.scope),
+            Err(problem) => self.failed(family, problem, attempt),
         }
     }
 
     fn found_damaged(&mut self, family: IpFamily) {
+        self.health.removed(family);
         self.metrics.sync.damaged(&family.to_string());
     }
 

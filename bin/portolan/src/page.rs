@@ -51,7 +51,9 @@ impl Numbers {
             self.metrics.events.reached(result, self.source.get(count));
         }
         for family in &self.families {
-            self.metrics.sync.lag(&family.to_string(), self.health.lag(*family));
+            let label = family.to_string();
+            self.metrics.sync.lag(&label, self.health.lag(*family));
+            self.metrics.sync.rules_programmed(&label, self.health.is_programmed(*family));
         }
         self.fetch_figures();
         self.metrics.render().map_err(|problem| error_chain(&problem))

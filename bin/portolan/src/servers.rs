@@ -52,6 +52,7 @@ impl Servers<'_> {
         let answered = Arc::new(move |probe, status| match probe {
             Probe::Healthz => answers.healthz(status),
             Probe::Livez => answers.livez(status),
+            Probe::Readyz => answers.readyz(status),
         });
         probes::router(self.health.clone(), answered)
     }

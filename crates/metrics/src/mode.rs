@@ -15,8 +15,10 @@ pub struct ModeMetrics {
 
 impl ModeMetrics {
     pub(crate) fn define(definitions: &Definitions) -> Result<Self, MetricsError> {
-        let selected =
-            Definition::alpha("portolan_proxy_mode", "The mode that forwards; the value is always 1");
+        let selected = Definition::alpha(
+            "portolan_proxy_mode",
+            "The mode that runs, whether or not its rules are programmed; the value is always 1",
+        );
         let fallbacks = Definition::alpha(
             "portolan_mode_fallbacks_total",
             "Modes that this host cannot run, with the one that was taken instead",
@@ -37,7 +39,7 @@ impl ModeMetrics {
         })
     }
 
-    /// This mode forwards, and no other.
+    /// This mode runs, and no other.
     pub fn selected(&self, mode: &str) {
         self.selected.reset();
         self.selected.with_label_values(&[mode]).set(1.0);

@@ -9,6 +9,7 @@ use crate::definition::{Definition, Definitions, MetricsError};
 pub struct ProbeMetrics {
     healthz: IntCounterVec,
     livez: IntCounterVec,
+    readyz: IntCounterVec,
 }
 
 impl ProbeMetrics {
@@ -17,6 +18,7 @@ impl ProbeMetrics {
         Ok(Self {
             healthz: counters("kubeproxy_proxy_healthz_total", "Answers of the health server on /healthz")?,
             livez: counters("kubeproxy_proxy_livez_total", "Answers of the health server on /livez")?,
+            readyz: counters("portolan_proxy_readyz_total", "Answers of the health server on /readyz")?,
         })
     }
 
@@ -28,5 +30,10 @@ impl ProbeMetrics {
     /// `/livez` was answered with this HTTP status.
     pub fn livez(&self, status: u16) {
         self.livez.with_label_values(&[&status.to_string()]).inc();
+    }
+
+    /// `/readyz` was answered with this HTTP status.
+    pub fn readyz(&self, status: u16) {
+        self.readyz.with_label_values(&[&status.to_string()]).inc();
     }
 }

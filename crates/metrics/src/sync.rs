@@ -101,6 +101,11 @@ impl SyncMetrics {
         })
     }
 
+    /// The family takes part: from now on its counters of failures are shown.
+    pub fn started(&self, family: &str) {
+        self.own.started(family);
+    }
+
     /// An attempt to write ended, one way or the other.
     pub fn attempted(&self, family: &str, scope: SyncScope, took: Duration) {
         let by_scope = match scope {
@@ -110,7 +115,6 @@ impl SyncMetrics {
         for histogram in [&self.duration, by_scope] {
             histogram.with_label_values(&[family]).observe(took.as_secs_f64());
         }
-        self.own.attempted(family);
     }
 
     /// A write succeeded, and took this.
@@ -134,10 +138,16 @@ impl SyncMetrics {
         self.own.damaged(family);
     }
 
-    /// The oldest change that is not in force is this old; zero if all are. To be set when
+    /// The oldest change that is not programmed is this old; zero if all are. To be set when
     /// the page is made, because it grows by itself.
     pub fn lag(&self, family: &str, age: Duration) {
         self.own.lag(family, age);
+    }
+
+    /// Whether the kernel has the family's rules. To be set when the page is made, as is the lag, so that the
+    /// two agree.
+    pub fn rules_programmed(&self, family: &str, are_programmed: bool) {
+        self.own.rules_programmed(family, are_programmed);
     }
 
     /// The rules are up to date since `when`.

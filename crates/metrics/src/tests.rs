@@ -28,6 +28,7 @@ fn observed() -> Metrics {
     metrics.changes.services(2, 2);
     metrics.probes.healthz(200);
     metrics.probes.livez(503);
+    metrics.probes.readyz(503);
     metrics.source.errors_reached("broken_file", 1);
     metrics.client.answered("GET", "200", "api:6443", Duration::from_millis(30), 0, Some(500));
     metrics.client.limited("GET", "api:6443", Duration::from_millis(200));
@@ -57,6 +58,8 @@ fn observe_syncs(sync: &SyncMetrics) {
     sync.failed("IPv4");
     sync.drifted("IPv4", 2);
     sync.lag("IPv4", Duration::from_millis(250));
+    sync.rules_programmed("IPv4", true);
+    sync.rules_programmed("IPv6", false);
     sync.synced("IPv4", UNIX_EPOCH + Duration::from_millis(1_500));
     sync.queued("IPv4", UNIX_EPOCH + Duration::from_secs(2));
     sync.programmed("IPv4", Duration::from_secs(1));
@@ -112,6 +115,8 @@ fn values_are_shown_as_observed() {
         "portolan_sync_repairs_total{ip_family=\"IPv4\"} 1",
         "kubeproxy_sync_proxy_rules_nftables_cleanup_failures_total{ip_family=\"IPv4\"} 2",
         "portolan_sync_lag_seconds{ip_family=\"IPv4\"} 0.25",
+        "portolan_rules_programmed{ip_family=\"IPv4\"} 1",
+        "portolan_rules_programmed{ip_family=\"IPv6\"} 0",
         "rest_client_requests_total{code=\"200\",host=\"api:6443\",method=\"GET\"} 1",
         "rest_client_request_duration_seconds_bucket{host=\"api:6443\",verb=\"GET\",le=\"0.1\"} 1",
         "rest_client_request_size_bytes_sum{host=\"api:6443\",verb=\"GET\"} 0",
@@ -177,9 +182,9 @@ fn a_search_that_removed_nothing_is_shown_and_one_that_failed_is_counted_apart()
 }
 
 #[test]
-fn what_may_go_wrong_is_zero_from_the_first_attempt_on_so_that_a_failure_is_an_increase() {
+fn what_may_go_wrong_is_zero_before_it_does_so_that_a_failure_is_an_increase() {
     let metrics = new_metrics();
-    metrics.sync.attempted("IPv6", SyncScope::Full, Duration::ZERO);
+    metrics.sync.started("IPv6");
     metrics.sync.nftables_cleanup_failed("IPv6", 0);
     metrics.iptables.attempted("IPv6");
     metrics.flows.removed("IPv6", 0, Duration::ZERO);

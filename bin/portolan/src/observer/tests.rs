@@ -1,7 +1,7 @@
 //! What an observer shows of attempts that fail, mode by mode.
 
 use portolan_config::{Environment, Invocation};
-use portolan_health::{HealthState, SystemClock};
+use portolan_health::{HealthState, Probe, SystemClock};
 use portolan_metrics::Build;
 
 use super::*;
@@ -86,4 +86,44 @@ fn failures_of_other_modes_are_none_of_iptables() {
         attempt(&mut observer, Scope::Partial, Err(&of_programs()));
         assert_eq!(failures(&observer, SHOWN), [None, None, shown]);
     }
+}
+
+/// An observer whose changes are late at once, after its initial sync.
+fn synced() -> Observer {
+    let mut observer = observer(ProxyMode::NFTABLES);
+    observer.health.set_sync_period(Duration::ZERO);
+    observer.started(IpFamily::V4);
+    observer.in_force(IpFamily::V4);
+    observer
+}
+
+#[test]
+fn failing_syncs_are_unhealthy_unless_only_a_comparison_failed_that_left_the_rules() {
+    let unread =
+        || BackendError::Unread { object: "table ip portolan".into(), source: Box::new(of_others()) };
+    let cases = [
+        ("changes", Cause::Changes, of_others(), false),
+        ("changes that could not be compared", Cause::Changes, unread(), false),
+        ("removed rules", Cause::Repair, unread(), false),
+        ("a comparison that wrote", Cause::Comparison, of_others(), false),
+        ("a comparison that wrote nothing", Cause::Comparison, unread(), true),
+    ];
+    for (case, cause, problem, is_healthy) in cases {
+        let mut observer = synced();
+        let attempt = Attempt { scope: Scope::Full, took: Duration::ZERO, cause, result: Err(&problem) };
+        observer.attempted(IpFamily::V4, &attempt);
+        let answers = [Probe::Readyz, Probe::Livez].map(|probe| observer.health.report(probe).ok);
+        assert_eq!(answers, [is_healthy; 2], "{case}");
+        observer.in_force(IpFamily::V4);
+        assert!(observer.health.report(Probe::Readyz).ok, "{case}");
+    }
+}
+
+#[test]
+fn removed_rules_are_not_programmed_until_they_are_written_again() {
+    let mut observer = synced();
+    observer.found_damaged(IpFamily::V4);
+    assert!(!observer.health.is_programmed(IpFamily::V4) && !observer.health.report(Probe::Readyz).ok);
+    observer.in_force(IpFamily::V4);
+    assert!(observer.health.is_programmed(IpFamily::V4) && observer.health.report(Probe::Readyz).ok);
 }

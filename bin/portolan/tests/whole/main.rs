@@ -18,7 +18,7 @@ use portolan_testkit::netns::isolated;
 use serde_json::{Value, json};
 
 use recorder::Recorder;
-use running::{Proxy, get, run, wait_until};
+use running::{Proxy, free_address, get, run, wait_until};
 
 /// The plan that follows from [`objects`].
 const PLAN: &str = "IPv4 {shop/web tcp: port 80 cluster 10.96.0.7 → [10.244.0.7:8080 anywhere]}";
@@ -53,6 +53,7 @@ fn a_custom_backend_is_served_from_either_source_until_something_ends_it() {
         let recorder = Recorder::default();
         let folder = tempfile::tempdir().unwrap();
         serves_manifests(&recorder, folder.path());
+        tells_that_it_waits_for_an_api_server(&recorder, folder.path());
         serves_an_api_server(&recorder);
         balancers::are_answered(&recorder);
         cleans_up(&recorder);
@@ -71,12 +72,18 @@ fn serves_manifests(recorder: &Recorder, folder: &Path) {
     wait_until("an apply has failed", || proxy.page().contains(attempts));
     assert_eq!((proxy.status("/healthz"), proxy.status("/livez")), (Some(503), Some(200)));
     assert!(get(proxy.health, "/healthz").unwrap().1.contains("\"healthy\":false"));
+    let (status, body) = get(proxy.health, "/readyz").unwrap();
+    assert!(status == 503 && body.contains("the initial sync has not completed; syncs fail"), "{body}");
+    assert!(proxy.page().contains("portolan_rules_programmed{ip_family=\"IPv4\"} 0\n"));
     assert!(!proxy.page().contains("kubeproxy_sync_proxy_rules_last_timestamp_seconds{"));
     assert_eq!(proxy.status("/metrics"), Some(404));
 
     // The kernel takes them: healthy.
     recorder.told().refuses = false;
     wait_until("/healthz is 200", || proxy.status("/healthz") == Some(200));
+    assert_eq!(proxy.status("/readyz"), Some(200));
+    assert!(proxy.page().contains("portolan_rules_programmed{ip_family=\"IPv4\"} 1\n"));
+    assert!(proxy.page().contains("portolan_proxy_readyz_total{code=\"503\"}"));
     assert!(recorder.told().plans.iter().any(|plan| plan == PLAN));
     assert!(proxy.page().contains("kubeproxy_sync_proxy_rules_last_timestamp_seconds{ip_family=\"IPv4\"} 1"));
     assert!(proxy.page().contains("kubeproxy_proxy_healthz_total{code=\"503\"}"));
@@ -95,6 +102,38 @@ fn serves_manifests(recorder: &Recorder, folder: &Path) {
     assert_eq!(proxy.terminate(), ExitCode::SUCCESS);
     assert_eq!(recorder.told().cleaned, []);
     assert_eq!(get(health, "/livez"), None);
+}
+
+/// An API server that is away must show on each page of a node without rules: nothing may say that all is well.
+fn tells_that_it_waits_for_an_api_server(recorder: &Recorder, folder: &Path) {
+    recorder.told().plans.clear();
+    let away = json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "c",
+        "clusters": [{"name": "c", "cluster": {"server": format!("http://{}", free_address())}}],
+        "users": [{"name": "u", "user": {"token": "t"}}],
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+    });
+    let kubeconfig = folder.join("kubeconfig");
+    fs::write(&kubeconfig, away.to_string()).unwrap();
+    let proxy = Proxy::start(recorder, format!("--kubeconfig={}", kubeconfig.display()));
+
+    let value = |series: &str| -> Option<f64> {
+        proxy.page().lines().find_map(|line| line.strip_prefix(series)?.trim().parse().ok())
+    };
+    let failed = "portolan_source_errors_total{error=\"failed_request\"}";
+    wait_until("requests have failed", || value(failed).is_some_and(|times| times > 0.0));
+    assert_eq!(value("portolan_rules_programmed{ip_family=\"IPv4\"}"), Some(0.0));
+    assert!(value("portolan_sync_lag_seconds{ip_family=\"IPv4\"}").is_some_and(|lag| lag > 0.0));
+    assert_eq!(value("portolan_sync_failures_total{ip_family=\"IPv4\"}"), Some(0.0));
+    assert!(!proxy.page().contains("kubeproxy_sync_proxy_rules_last_timestamp_seconds{"));
+    let (status, body) = get(proxy.health, "/readyz").unwrap();
+    assert!(status == 503 && body.contains("waiting for Services"), "{body}");
+    let (status, body) = get(proxy.health, "/healthz").unwrap();
+    assert!(status == 503 && body.starts_with("{\"lastUpdated\":\"0001-01-01T00:00:00Z\""), "{body}");
+    assert_eq!(proxy.status("/livez"), Some(200));
+    assert_eq!(recorder.told().plans, Vec::<String>::new());
+    assert_eq!(proxy.terminate(), ExitCode::SUCCESS);
+    fs::remove_file(kubeconfig).unwrap();
 }
 
 fn serves_an_api_server(recorder: &Recorder) {
@@ -117,6 +156,7 @@ fn serves_an_api_server(recorder: &Recorder) {
         json!({"kind": "Node", "metadata": {"name": "n1"}, "status": status, "spec": {"taints": taint}}),
     );
     wait_until("the node is leaving", || proxy.status("/healthz") == Some(503));
+    assert_eq!((proxy.status("/readyz"), proxy.status("/livez")), (Some(200), Some(200)));
 
     assert!(server.delete("Service", "shop", "web"));
     wait_until("the Service is gone", || recorder.told().plans.last().is_some_and(|plan| plan == "IPv4 {}"));

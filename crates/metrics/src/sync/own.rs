@@ -19,6 +19,7 @@ pub(crate) struct OwnMetrics {
     drift: IntCounterVec,
     repairs: IntCounterVec,
     lag: GaugeVec,
+    rules_programmed: GaugeVec,
 }
 
 impl OwnMetrics {
@@ -26,6 +27,7 @@ impl OwnMetrics {
         let histograms =
             |name, help, bounds| Definition::alpha(name, help).histograms(definitions, IP_FAMILY, bounds);
         let counters = |name, help| Definition::alpha(name, help).counters(definitions, IP_FAMILY);
+        let gauges = |name, help| Definition::alpha(name, help).gauges(definitions, IP_FAMILY);
         Ok(Self {
             operations: histograms(
                 "portolan_sync_operations",
@@ -57,17 +59,20 @@ impl OwnMetrics {
                 "portolan_sync_repairs_total",
                 "Times that rules were found removed by others, and were written again at once",
             )?,
-            lag: Definition::alpha(
+            lag: gauges(
                 "portolan_sync_lag_seconds",
-                "Age of the oldest change that is not in force, 0 if all are",
-            )
-            .gauges(definitions, IP_FAMILY)?,
+                "Age of the oldest change that is not programmed, 0 if all are; before the initial sync, time since the start",
+            )?,
+            rules_programmed: gauges(
+                "portolan_rules_programmed",
+                "1 if the kernel has the rules of the IP family; 0 before the initial sync, and while removed rules are missing",
+            )?,
         })
     }
 
-    /// An attempt ended. Shows what may go wrong as 0 while it does not, because a counter that
+    /// The family takes part. Shows what may go wrong as 0 while it does not, because a counter that
     /// begins with 1 is no increase to Prometheus, and the first failure would go unnoticed.
-    pub(crate) fn attempted(&self, family: &str) {
+    pub(crate) fn started(&self, family: &str) {
         for counters in [&self.failures, &self.drift, &self.repairs] {
             counters.with_label_values(&[family]).inc_by(0);
         }
@@ -95,6 +100,10 @@ impl OwnMetrics {
 
     pub(crate) fn lag(&self, family: &str, age: Duration) {
         self.lag.with_label_values(&[family]).set(age.as_secs_f64());
+    }
+
+    pub(crate) fn rules_programmed(&self, family: &str, are_programmed: bool) {
+        self.rules_programmed.with_label_values(&[family]).set(f64::from(u8::from(are_programmed)));
     }
 }
 
