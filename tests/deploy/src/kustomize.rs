@@ -176,6 +176,18 @@ fn the_hardened_pod_has_one_capability_and_nothing_of_the_host() {
     }
 }
 
+/// A node that the autoscaler is about to delete answers 503 on `/healthz`, and must not stall a rollout; a restart
+/// does not help a proxy whose API server is away.
+#[test]
+fn every_readiness_probe_asks_readyz_and_every_liveness_probe_livez() {
+    let sets: Vec<Value> = overlays().map(|name| daemon_set(&overlay(name)).clone()).collect();
+    let containers = || sets.iter().flat_map(|set| list(set, "/spec/template/spec/containers"));
+    for (probe, path) in [("readinessProbe", "/readyz"), ("livenessProbe", "/livez")] {
+        let paths: Vec<_> = containers().filter_map(|one| one[probe]["httpGet"]["path"].as_str()).collect();
+        assert_eq!(paths, [path; 2], "{probe}: the hardened overlay and its variant have probes");
+    }
+}
+
 #[test]
 fn the_relaying_pod_is_the_hardened_one_with_another_capability_and_more_memory() {
     let (hardened, relaying) = (overlay("hardened"), overlay("userspace"));

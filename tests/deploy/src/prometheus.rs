@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::dashboard;
-use crate::files::{deployed, list, string};
+use crate::files::{deployed, list, string, text};
 use crate::node::{METRICS, Node, PATIENCE};
 use crate::queries;
 
@@ -91,7 +91,7 @@ fn watched() -> (Node, Prometheus) {
     prometheus.wait_for("up{job=\"kube-proxy\"} == 1");
     for (changes, endpoints) in [(1, 2), (2, 3), (3, 1), (4, 2)] {
         node.scale_to(endpoints);
-        for path in ["/healthz", "/livez"] {
+        for path in ["/healthz", "/livez", "/readyz"] {
             http_get(&node.namespace, "127.0.0.1:10256".parse().unwrap(), path).unwrap();
         }
         // Each is seen by a scrape of its own, so that there are rates.
@@ -117,7 +117,26 @@ fn every_query_of_the_dashboard_and_every_rule_finds_what_it_asks_for() {
         let unexpected: Vec<_> = empty.iter().filter(|(panel, query)| !may_be_empty(panel, query)).collect();
         assert!(unexpected.is_empty(), "nothing to show in {unexpected:#?}");
         assert_rules_are_evaluated(&prometheus);
+        assert_checks_of_the_guide_find_what_they_ask_for(&prometheus);
     });
+}
+
+/// The checks over all nodes in the migration guide, which are to be as its comments say.
+fn assert_checks_of_the_guide_find_what_they_ask_for(prometheus: &Prometheus) {
+    let guide = text("docs/migrating-from-kube-proxy.md");
+    let (_, checks) = guide.split_once("\nOver all nodes:\n\n").unwrap();
+    let checks: Vec<_> = checks.lines().take_while(|line| line.starts_with("    ")).collect();
+    assert!(checks.iter().any(|check| check.contains("min(portolan_rules_programmed)")), "{checks:?}");
+    for check in checks {
+        let (query, expected) = check.split_once('#').unwrap();
+        let series = prometheus.query(query.trim()).unwrap_or_else(|error| panic!("{query}: {error}"));
+        let [one] = &series[..] else { panic!("{query}: {series:?}") };
+        // A number is the value of each good node; lag may be that of a change that has just come in.
+        let expected = expected.trim().split(':').next().unwrap();
+        if expected.parse::<u32>().is_ok() {
+            assert_eq!(string(one, "/value/1"), expected, "{query}");
+        }
+    }
 }
 
 /// Whether a panel is empty by right on a node where nothing went wrong.
