@@ -30,4 +30,6 @@ mod queries;
 #[cfg(test)]
 mod rules;
 #[cfg(test)]
+mod strict;
+#[cfg(test)]
 mod unit;
