@@ -16,6 +16,8 @@ mod dashboard;
 #[cfg(test)]
 mod files;
 #[cfg(test)]
+mod firewall;
+#[cfg(test)]
 mod image;
 #[cfg(test)]
 mod kustomize;
