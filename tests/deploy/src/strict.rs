@@ -6,6 +6,7 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::path::Path;
 
 use portolan_config::{Config, Environment, Invocation};
 use portolan_testkit::netns::{Namespace, Portolan, isolated};
@@ -83,17 +84,20 @@ fn complaints_about_command(words: &[&str]) -> Vec<String> {
 /// What we hand out to be read: pages, and everything in `deploy/`, whose comments have snippets as well.
 fn pages() -> Vec<Found> {
     let docs = fs::read_dir(repository().join("docs")).unwrap().map(|entry| entry.unwrap().file_name());
-    let docs =
-        docs.map(|name| format!("docs/{}", name.to_str().unwrap())).filter(|path| path.ends_with(".md"));
+    let docs = docs.map(|name| format!("docs/{}", name.to_str().unwrap())).filter(|path| is_page(path));
     let deploy = all_files("").into_iter().map(|file| format!("deploy/{file}"));
-    let all = docs.chain(deploy.filter(|path| !path.ends_with(".json"))).chain(["README.md".to_owned()]);
+    let all = docs.chain(deploy).chain(["README.md".to_owned()]);
     all.map(|path| (path.clone(), text(&path))).collect()
+}
+
+fn is_page(path: &str) -> bool {
+    Path::new(path).extension().is_some_and(|extension| extension == "md")
 }
 
 /// The fenced blocks of YAML on all pages.
 fn blocks() -> Vec<Found> {
     let mut found = Vec::new();
-    for (path, page) in pages().into_iter().filter(|(path, _)| path.ends_with(".md")) {
+    for (path, page) in pages().into_iter().filter(|(path, _)| is_page(path)) {
         for block in page.split("```yaml\n").skip(1) {
             found.push((path.clone(), block.split("```").next().unwrap().to_owned()));
         }
@@ -122,10 +126,9 @@ fn is_field(code: &str) -> bool {
 /// A field by its path, `conntrack.maxPerCore: 0`, as a file has it.
 fn nested(code: &str) -> String {
     let (path, value) = code.split_once(": ").unwrap();
-    let mut keys: Vec<&str> = path.split('.').collect();
-    let last = keys.pop().unwrap();
-    let opened: String = keys.iter().map(|key| format!("{key}: {{")).collect();
-    format!("{opened}{last}: {value}{}", "}".repeat(keys.len()))
+    let mut keys = path.split('.').rev();
+    let field = format!("{}: {value}", keys.next().unwrap());
+    keys.fold(field, |field, key| format!("{key}: {{{field}}}"))
 }
 
 fn is_read_by_others(snippet: &str) -> bool {
@@ -147,7 +150,7 @@ fn commands() -> Vec<Found> {
     found
 }
 
-/// All objects of all overlays, of the examples, and of kubeadm.
+/// The configurations in the ConfigMaps of all overlays and of kubeadm.
 fn configurations_of_objects() -> Vec<Found> {
     let mut found = Vec::new();
     let mut take = |place: &str, object: &Value| {
@@ -158,10 +161,14 @@ fn configurations_of_objects() -> Vec<Found> {
         }
     };
     for name in overlays() {
-        overlay(name).iter().for_each(|object| take(name, object));
+        for object in overlay(name) {
+            take(name, &object);
+        }
     }
     let kubeadm = "tests/deploy/testdata/kubeadm.yaml";
-    documents(&text(kubeadm)).iter().for_each(|object| take(kubeadm, object));
+    for object in documents(&text(kubeadm)) {
+        take(kubeadm, &object);
+    }
     found
 }
 
