@@ -225,7 +225,9 @@ fn without(lines: &[Line], others: &[Line]) -> Vec<Line> {
 /// How often each line is there.
 fn counted(lines: &[Line]) -> HashMap<Line, u32> {
     let mut counts = HashMap::with_capacity(lines.len());
-    lines.iter().for_each(|line| *counts.entry(*line).or_default() += 1);
+    for line in lines {
+        *counts.entry(*line).or_default() += 1;
+    }
     counts
 }
 

@@ -41,6 +41,8 @@ fn at(bench: &Bench, stage: &Stage, size: Size, sheet: &mut Sheet<'_>) -> anyhow
     proxy.wait_slices(&loaded, 1)?;
 
     let mut large = service(number);
+    // A pod's connections are masqueraded under the Cluster policy, and the stage has no address for that.
+    large["spec"]["externalTrafficPolicy"] = json!("Local");
     large["spec"]["externalIPs"] = json!((0..addresses).map(external_ip).collect::<Vec<_>>());
     let (before, began) = (proxy.page()?, Instant::now());
     stage.api.apply(large);
