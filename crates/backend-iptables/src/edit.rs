@@ -7,7 +7,7 @@ use portolan_core::plan::ServicePort;
 
 use crate::digest::{Contents, Digester};
 use crate::names::{Chain, Table};
-use crate::render::{Context, Sink, dispatch, own_chains};
+use crate::render::{Context, Sink, dispatch, lines_made_from, own_chains};
 use crate::rule::Rule;
 use crate::sketch::{Line, Sketch};
 
@@ -27,7 +27,7 @@ pub(crate) struct Edit<'p> {
     insert: Vec<Line>,
     /// Lines to be taken out of them.
     delete: Vec<Line>,
-    /// How many rules it has when that is done.
+    /// How many rules it has when that is done; without its lines in lists where these stay.
     rules: Rules,
     /// How many it had before, if that is known.
     old_rules: Rules,
@@ -59,8 +59,13 @@ impl<'p> Edit<'p> {
         old: Option<&'p ServicePort>,
         new: Option<&'p ServicePort>,
     ) -> Self {
+        // A change of endpoints leaves the lines of all addresses alone, which need not be looked at then.
+        let keeps_lines = old
+            .zip(new)
+            .is_some_and(|(old, new)| lines_made_from(cx, name, old) == lines_made_from(cx, name, new));
+        let sketch_of = if keeps_lines { Sketch::chains } else { Sketch::of };
         let sketch = |port: Option<&ServicePort>| {
-            port.map(|port| Sketch::of(digester, cx, name, port)).unwrap_or_default()
+            port.map(|port| sketch_of(digester, cx, name, port)).unwrap_or_default()
         };
         let (before, after) = (sketch(old), sketch(new));
         let had: HashMap<_, _> = before.chains.iter().copied().collect();
@@ -225,7 +230,9 @@ fn without(lines: &[Line], others: &[Line]) -> Vec<Line> {
 /// How often each line is there.
 fn counted(lines: &[Line]) -> HashMap<Line, u32> {
     let mut counts = HashMap::with_capacity(lines.len());
-    lines.iter().for_each(|line| *counts.entry(*line).or_default() += 1);
+    for line in lines {
+        *counts.entry(*line).or_default() += 1;
+    }
     counts
 }
 

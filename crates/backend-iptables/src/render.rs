@@ -32,6 +32,7 @@ use crate::names::{Chain, Table};
 use crate::options::Options;
 use crate::rule::{Body, Interface, Is, Mark, Rule};
 
+pub(crate) use dispatch::lines_made_from;
 pub use dispatch::{LISTS, dispatch};
 pub use fixed::{fixed_chains, last_rules};
 pub use jumps::jumps;

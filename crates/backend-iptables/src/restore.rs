@@ -193,7 +193,7 @@ mod tests {
         input.declare(LIST);
         input.append(LIST, &drop());
         assert_eq!(input.lines(), 3, "the number of the line that was written last");
-        input.insert(LIST, &drop());
+        input.insert(LIST, drop());
         input.delete(LIST, &drop());
         input.flush(LIST);
         input.remove(LIST);

@@ -36,9 +36,19 @@ impl Sketch {
         name: &ServicePortName,
         port: &ServicePort,
     ) -> Self {
+        let lines = Self::lines(digester, cx, name, port);
+        Self { lines, ..Self::chains(digester, cx, name, port) }
+    }
+
+    /// Its chains alone.
+    pub(crate) fn chains(
+        digester: &Digester,
+        cx: &Context<'_>,
+        name: &ServicePortName,
+        port: &ServicePort,
+    ) -> Self {
         let mut sketching = Sketching { digester, sketch: Self::default() };
         own_chains(cx, name, port, &mut sketching);
-        dispatch(cx, name, port, &mut sketching);
         sketching.sketch
     }
 

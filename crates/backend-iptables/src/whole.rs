@@ -26,7 +26,7 @@ pub fn whole(cx: &Context<'_>, plan: &NodePlan, into: impl Write) -> io::Result<
         declare(cx, table, &ports, &mut input.declared());
         append(cx, table, &ports, &mut input.appended());
         for (_, from, rule) in jumps(cx).filter(|(of, ..)| *of == table) {
-            input.insert(Chain::BuiltIn(from), &rule);
+            input.insert(Chain::BuiltIn(from), rule);
         }
         input.commit();
     }

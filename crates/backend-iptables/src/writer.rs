@@ -137,7 +137,7 @@ impl Writer<'_> {
         }
         for (place, (of, from, rule)) in jumps(self.cx).enumerate() {
             if of == table && changes.jumps.contains(&(table, place)) {
-                input.insert(Chain::BuiltIn(from), &rule);
+                input.insert(Chain::BuiltIn(from), rule);
             }
         }
         input.commit();

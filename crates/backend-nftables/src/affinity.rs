@@ -32,7 +32,7 @@ use std::time::Duration;
 
 use portolan_core::event::TrafficPolicy;
 use portolan_core::plan::NodeSettings;
-use portolan_core::{Endpoint, ServicePort, ServicePortName};
+use portolan_core::{Endpoint, Protocol, ServicePort, ServicePortName};
 use portolan_nft::{Bytes, MatchOp, Rule, Selector, Set, SetTimeout, Statement};
 
 use crate::delivery::{self, Kind, Remembered, SlotMaps};
@@ -87,7 +87,8 @@ impl Sticky {
             }
             let rules = match counts(kind, port) {
                 Some(counts) => {
-                    let maps = if shares_slots { own_maps(&owner) } else { SlotMaps::shared(kind) };
+                    let maps =
+                        if shares_slots { own_maps(name.protocol, &owner) } else { SlotMaps::shared(kind) };
                     let remembered = remembered(name, port, kind, &owner);
                     delivery::rules(kind, counts, &maps, &remembered, settings)
                 }
@@ -215,9 +216,8 @@ pub(crate) fn slot_map(list: List, owner: &str) -> Set {
     Set::map(format!("{}/{owner}", slots_prefix(list)), [slot], [Selector::Daddr, Selector::ThDport])
 }
 
-fn own_maps(owner: &str) -> SlotMaps {
-    let [all, outside] = [List::Cluster, List::Local].map(|list| slot_map(list, owner).name);
-    SlotMaps::own(all, outside)
+fn own_maps(protocol: Protocol, owner: &str) -> SlotMaps {
+    SlotMaps::own(protocol, [List::Cluster, List::Local].map(|list| slot_map(list, owner).name))
 }
 
 /// The key of a slot in such a map.

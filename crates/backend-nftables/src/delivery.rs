@@ -3,11 +3,12 @@
 
 use std::sync::Arc;
 
+use portolan_core::Protocol;
 use portolan_core::plan::NodeSettings;
 use portolan_nft::{MatchOp, Rule, Selector, Statement};
 
 use crate::layout::Container;
-use crate::layout::condition::{from_local_pod, is_local};
+use crate::layout::condition::{from_local_pod, is_local, is_protocol};
 
 /// What kind of frontend is served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -47,6 +48,8 @@ pub struct Counts {
 /// The maps that slots are drawn from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SlotMaps {
+    /// What a rule asks before it draws.
+    condition: Vec<Statement>,
     /// What stands before the slot's number in their keys.
     key: Vec<Selector>,
     /// The one for everybody.
@@ -65,12 +68,20 @@ impl SlotMaps {
                 (vip[1..].into(), Container::NodePortEndpoints, Container::NodePortLocalEndpoints)
             }
         };
-        Self { key, all: all.name().into(), outside: outside.name().into() }
+        let [all, outside] = [all, outside].map(|container| container.name().into());
+        Self { condition: Vec::new(), key, all, outside }
     }
 
-    /// Those of these names, which one service port has for itself.
-    pub fn own(all: Arc<str>, outside: Arc<str>) -> Self {
-        Self { key: Vec::new(), all, outside }
+    /// Those of these names, which one service port of this protocol has for itself.
+    pub fn own(protocol: Protocol, [all, outside]: [Arc<str>; 2]) -> Self {
+        // Without a port in the key it is this that tells nft which protocol's ports the map leads to.
+        Self { condition: vec![is_protocol(protocol)], key: Vec::new(), all, outside }
+    }
+
+    /// Draws from one of its maps.
+    fn pick(&self, map: &Arc<str>, modulus: u32) -> Vec<Statement> {
+        let key = [&self.key[..], &[Selector::NumgenRandom { modulus }]].concat();
+        [&self.condition[..], &[Statement::DnatMap { key, map: Arc::clone(map) }]].concat()
     }
 }
 
@@ -96,8 +107,7 @@ pub fn rules(
     settings: &NodeSettings,
 ) -> Vec<Rule> {
     let mark = Statement::MarkOr(settings.masquerade_mark);
-    let all =
-        |condition: &[Statement]| deliver((&maps.key, &maps.all), counts.all, condition, &remembered.all);
+    let all = |condition: &[Statement]| deliver((maps, &maps.all), counts.all, condition, &remembered.all);
     let Some(outside) = counts.outside else {
         let marking = match kind {
             Kind::Cluster => cluster_marking(mark, settings),
@@ -113,7 +123,7 @@ pub fn rules(
     let from_node = is_local(Selector::FibSaddrType);
     rules.push(Rule::new([from_node.clone(), mark]));
     rules.extend(all(&[from_node]));
-    rules.extend(deliver((&maps.key, &maps.outside), outside, &[], &remembered.outside));
+    rules.extend(deliver((maps, &maps.outside), outside, &[], &remembered.outside));
     rules
 }
 
@@ -132,7 +142,7 @@ fn cluster_marking(mark: Statement, settings: &NodeSettings) -> Option<Rule> {
 /// Should the slot be gone because the VIP shrank after this packet read its verdict, the last
 /// rule sends it to slot 0, which every VIP with slots has.
 fn deliver(
-    map: (&[Selector], &Arc<str>),
+    (maps, map): (&SlotMaps, &Arc<str>),
     count: u32,
     condition: &[Statement],
     remembered: &[Vec<Statement>],
@@ -142,14 +152,9 @@ fn deliver(
         return vec![rule(vec![Statement::Drop])];
     }
     let mut rules: Vec<Rule> = remembered.iter().cloned().map(rule).collect();
-    rules.push(rule(vec![pick(map, count)]));
+    rules.push(rule(maps.pick(map, count)));
     if count > 1 {
-        rules.push(rule(vec![pick(map, 1)]));
+        rules.push(rule(maps.pick(map, 1)));
     }
     rules
-}
-
-fn pick((key, map): (&[Selector], &Arc<str>), modulus: u32) -> Statement {
-    let slot = Selector::NumgenRandom { modulus };
-    Statement::DnatMap { key: [key, &[slot]].concat(), map: Arc::clone(map) }
 }

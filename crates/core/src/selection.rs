@@ -205,7 +205,10 @@ fn locality(endpoint: &SliceEndpoint, here: Here<'_>) -> Locality {
 
 /// The slices of one Service in one family, by the ports that they have endpoints for.
 #[derive(Debug)]
-pub(crate) struct Offers<'a>(HashMap<(&'a Name, Protocol), Vec<(u16, &'a [SliceEndpoint])>>);
+pub(crate) struct Offers<'a>(HashMap<(&'a Name, Protocol), Vec<Offer<'a>>>);
+
+/// The number that one slice gives a port, and the slice's endpoints.
+type Offer<'a> = (u16, &'a [SliceEndpoint]);
 
 impl<'a> Offers<'a> {
     /// What these slices offer.

@@ -34,6 +34,18 @@ pub fn dispatch(cx: &Context<'_>, name: &ServicePortName, port: &ServicePort, si
     health_check(&port, sink);
 }
 
+/// All that the lines of a service port are made from: where it is equal, so are they.
+pub(crate) fn lines_made_from<'a>(
+    cx: &'a Context<'a>,
+    name: &'a ServicePortName,
+    plan: &'a ServicePort,
+) -> impl PartialEq + 'a {
+    let port = Port::new(cx, name, plan);
+    let addresses = (plan.port, plan.cluster_ip, &plan.load_balancer_ips, &plan.external_ips);
+    let ports = (plan.node_port, plan.health_check_node_port);
+    (addresses, ports, port.internal_chain(), port.external_chain(), port.is_served(), port.is_guarded())
+}
+
 /// The place of a line.
 fn line<'a>(
     sink: &mut impl Sink,

@@ -8,6 +8,9 @@ use portolan_testkit::objects::{ServiceBuilder, service, slice};
 
 use super::*;
 
+/// What a Service has besides its addresses.
+type Kind = fn(ServiceBuilder) -> ServiceBuilder;
+
 /// A Service with so many external IPs.
 fn web(addresses: usize) -> ServiceBuilder {
     let web = service("ns/web", "10.96.0.10").port("", Tcp, 80);
@@ -30,7 +33,7 @@ fn loaded(service: Service, pods_there: &[u8]) -> Node {
 
 #[test]
 fn an_endpoint_change_costs_the_same_however_many_addresses_a_service_has() {
-    let kinds: [(&str, fn(ServiceBuilder) -> ServiceBuilder); 3] = [
+    let kinds: [(&str, Kind); 3] = [
         ("plain", |web| web),
         ("with affinity", |web| web.affinity(Duration::from_secs(60))),
         ("under the Local policy", ServiceBuilder::external_local),
@@ -74,7 +77,7 @@ fn an_address_more_or_less_costs_one_element() {
 
 #[test]
 fn few_addresses_become_many_and_few_again_whatever_else_changes_with_them() {
-    let kinds: [fn(ServiceBuilder) -> ServiceBuilder; 5] = [
+    let kinds: [Kind; 5] = [
         |web| web,
         |web| web.node_port(30080),
         |web| web.external_local().node_port(30080),

@@ -65,6 +65,37 @@ fn every_kind_of_service() {
 }
 
 #[test]
+fn services_with_many_addresses() {
+    let addresses = |name, ip, first: u8| {
+        let bare = service(name, ip).port("http", Tcp, 80);
+        (first..first + 5)
+            .fold(bare, |service, last| service.external_ip(&format!("203.0.113.{last}")))
+            .applied()
+    };
+    let pods = |name, service| slice(name, service).port("http", Tcp, 8080);
+    let events = [
+        addresses("shop/cart", "10.96.3.1", 1),
+        pods("shop/cart-1", "cart").on("n2", "10.244.2.1").on("n3", "10.244.3.1").applied(),
+        addresses("shop/empty", "10.96.3.2", 11),
+        service("shop/sticky", "10.96.3.3")
+            .port("http", Tcp, 8080)
+            .external_local()
+            .affinity(std::time::Duration::from_secs(60))
+            .load_balancer_ip("198.51.100.1")
+            .external_ip("198.51.100.2")
+            .external_ip("198.51.100.3")
+            .external_ip("198.51.100.4")
+            .external_ip("198.51.100.5")
+            .applied(),
+        pods("shop/sticky-1", "sticky").on("n1", "10.244.1.1").on("n2", "10.244.2.1").applied(),
+    ];
+    let mut node = Node::new(config(), events);
+    node.apply_all();
+    node.assert_serves_the_plan();
+    assert_golden("addresses.nft", &node.tables().to_nft());
+}
+
+#[test]
 fn no_services_no_cluster_cidr_node_ports_everywhere() {
     let config = NodeConfig {
         node_port_addresses: NodePortSelection::Cidrs(Vec::new()),

@@ -40,7 +40,11 @@ fn at(bench: &Bench, stage: &Stage, size: Size, sheet: &mut Sheet<'_>) -> anyhow
     stage.api.apply(led_to(1));
     proxy.wait_slices(&loaded, 1)?;
 
+    // In other modes it is iptables' program, or the kernel, that takes the time.
+    let target = |seconds| bench.mode.has_elements().then_some(seconds);
     let mut large = service(number);
+    // A pod's connections are masqueraded under the Cluster policy, and the stage has no address for that.
+    large["spec"]["externalTrafficPolicy"] = json!("Local");
     large["spec"]["externalIPs"] = json!((0..addresses).map(external_ip).collect::<Vec<_>>());
     let (before, began) = (proxy.page()?, Instant::now());
     stage.api.apply(large);
@@ -51,7 +55,7 @@ fn at(bench: &Bench, stage: &Stage, size: Size, sheet: &mut Sheet<'_>) -> anyhow
     sheet.inside(
         "load of the sync thread",
         after.growth(&before, &format!("{}_sum", agreement::SYNC)),
-        Some(LOAD),
+        target(LOAD),
     );
 
     let (mut own, mut beside) = (Samples::default(), Samples::default());
@@ -66,7 +70,7 @@ fn at(bench: &Bench, stage: &Stage, size: Size, sheet: &mut Sheet<'_>) -> anyhow
         proxy.wait_for("the changes are in the metrics", |page| syncs(page, &before) >= f64::from(steps))?;
     sheet.percentiles(" of a change", &own, [None, None]);
     let mean = after.mean(&before, agreement::SYNC).unwrap_or_default();
-    sheet.inside("a change of the sync thread", mean, Some(CHANGE));
+    sheet.inside("a change of the sync thread", mean, target(CHANGE));
 
     for step in 2 + steps..2 + 2 * steps {
         let began = Instant::now();
@@ -75,7 +79,7 @@ fn at(bench: &Bench, stage: &Stage, size: Size, sheet: &mut Sheet<'_>) -> anyhow
         let seen = packet::wait(vip(size.services), Sight::Leads(size.fresh(step)), packet::CLOSELY)?;
         beside.push(seen.by - began);
     }
-    sheet.percentiles(" of another Service beside it", &beside, [None, Some(CHANGE)]);
+    sheet.percentiles(" of another Service beside it", &beside, [None, target(CHANGE)]);
     proxy.end()
 }
 
