@@ -15,8 +15,8 @@
 //! Always holds: nothing is applied before all initial lists have come, and the Node object
 //! where it is waited for; a change is applied at once when nothing is going on and no
 //! minimum period holds it; what arrives during an apply makes up the next one; a failed
-//! apply loses nothing, and does not hold up the other family. Stopping leaves the rules as
-//! they are.
+//! apply loses nothing, and does not hold up the other family; no apply waits for a search for
+//! stale flows. Stopping leaves the rules as they are.
 //!
 //! [`State`]: portolan_core::State
 

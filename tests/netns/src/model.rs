@@ -21,8 +21,8 @@ use crate::cluster::Cluster;
 fn random_events_lead_the_kernel_to_what_a_fresh_load_makes() {
     isolated(|| {
         let cluster = RefCell::new(Some(Cluster::with_config(Topology::routed(0).unwrap(), config())));
-        let config = Config { max_shrink_iters: 60, ..random::cases(12) };
-        let outcome = TestRunner::new(config).run(&world::events(40), |events| {
+        let few = Config { max_shrink_iters: 60, ..random::cases(12) };
+        let outcome = TestRunner::new(few).run(&world::events(40), |events| {
             // A case that fails leaves its node in any state, so the next has one that is made anew.
             let held = cluster.take();
             let held = held.unwrap_or_else(|| Cluster::with_config(Topology::routed(0).unwrap(), config()));
