@@ -6,6 +6,7 @@
 //! again and leaves the old one in place.
 
 use std::fmt;
+use std::future::pending;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -143,7 +144,7 @@ impl Access {
             // Who sends a request is told of a failure.
             let _ = self.session().await;
         }
-        std::future::pending().await
+        pending::<()>().await;
     }
 
     /// Reads what there is now, and changes to it.

@@ -34,7 +34,7 @@ async fn a_server_of_an_unknown_authority_is_not_believed_and_the_log_says_so() 
     // Nobody renews this copy.
     folder.put("ca.crt", &std::fs::read_to_string(server.authority_file().unwrap()).unwrap());
     let cluster = json!({"server": server.url(), "certificate-authority": "ca.crt"});
-    let place = folder.kubeconfig(cluster, json!({"token": "secret"}));
+    let place = folder.kubeconfig(&cluster, &json!({"token": "secret"}));
     let mut following = follow(server, place, TIMING).await;
     let known = following.server.requests();
     following.server.renew_certificates().unwrap();
