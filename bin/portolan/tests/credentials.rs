@@ -1,4 +1,4 @@
-//! The real binary with credentials: how it comes by them, and that nobody else does.
+//! The real binary with a credential plugin and a proxy, and what its log and its pages show of them.
 
 #![expect(clippy::unwrap_used, reason = "everything in this crate is a test")]
 

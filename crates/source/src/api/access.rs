@@ -141,7 +141,7 @@ impl Access {
     pub(super) async fn follow(&self, period: Duration) {
         while self.credentials.may_change() {
             sleep(period).await;
-            // Who sends a request is told of a failure.
+            // A failure is reported by the next request.
             let _ = self.session().await;
         }
         pending::<()>().await;

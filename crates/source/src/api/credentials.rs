@@ -1,7 +1,7 @@
 //! Where credentials come from: the kubeconfig itself, files that are replaced while we run, a plugin.
 //!
-//! Files are read again before each request and every few seconds besides, whoever replaces them and by
-//! whatever means: a rename, a swapped link, a mount. They are small, and requests are few.
+//! Files are read before each request and every few seconds, so every way to replace them counts: a rename, a
+//! write, a swapped link, a mount. They are small, and requests are few.
 
 use std::fs;
 use std::io::{self, ErrorKind};

@@ -51,7 +51,7 @@ pub(super) struct Faults {
     pub(super) refusal: Mutex<Option<Refusal>>,
     /// Header `retry-after` of refusals.
     pub(super) retry_after: Mutex<Option<HeaderValue>>,
-    /// Who is accepted; everybody at first.
+    /// Identities that are accepted; all at first.
     identities: Mutex<Option<Vec<String>>>,
     /// Whether only what a proxy may ask for is allowed.
     pub(super) only_node_proxier: AtomicBool,

@@ -109,7 +109,7 @@ async fn a_plugin_that_is_missing_is_named_and_run_once_it_is_there() {
             && line.contains("bin/plugin\" is not installed: apt install plugin")
     };
     assert_eq!(log.lines().into_iter().filter(named).count(), 1, "{:#?}", log.lines());
-    assert_eq!(following.server.requests(), [], "nobody is asked without credentials");
+    assert_eq!(following.server.requests(), [], "no request without credentials");
 
     let late = json!({"kind": "ExecCredential", "apiVersion": V1, "status": {"token": "late"}});
     fs::create_dir(folder.path("bin")).unwrap();
