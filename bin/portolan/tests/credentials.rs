@@ -1,4 +1,4 @@
-//! The real binary with credentials: how it comes by them, and that nobody else does.
+//! The real binary with a credential plugin and a proxy, and what its log and its pages show of them.
 
 #![expect(clippy::unwrap_used, reason = "everything in this crate is a test")]
 
@@ -162,7 +162,7 @@ fn a_proxy_of_the_environment_is_used_and_no_secret_is_logged_at_v_10_or_shown_o
         proxy.terminate();
 
         let shown = format!("{}{}", pages.concat(), proxy.log());
-        assert!(shown.contains("hyper_util"), "libraries are heard at -v 10: {shown}");
+        assert!(shown.contains("pooling idle connection"), "libraries are heard at -v 10: {shown}");
         // Of what is base64 too: the user and the password for the proxy.
         let key = pair.key.lines().filter(|line| !line.starts_with("-----"));
         for secret in ["TopSecret", "VG9wU2VjcmV0", "dTpUb3BTZWNyZXQ"].into_iter().chain(key) {

@@ -45,8 +45,8 @@ struct Rules {
 }
 
 impl ForwardProxy {
-    /// Starts a proxy on a free port of 127.0.0.1 that leads to `server`, for everybody or for a user with a
-    /// password alone.
+    /// Starts a proxy on a free port of 127.0.0.1 that leads to `server`, for all clients or for a user with
+    /// a password.
     ///
     /// # Errors
     /// There is no free port, or it should speak TLS and the server has no certificate.

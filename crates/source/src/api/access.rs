@@ -6,6 +6,7 @@
 //! again and leaves the old one in place.
 
 use std::fmt;
+use std::future::pending;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -150,10 +151,10 @@ impl Access {
     pub(super) async fn follow(&self, period: Duration) {
         while self.credentials.may_change() {
             sleep(period).await;
-            // Who sends a request is told of a failure.
+            // A failure is reported by the next request.
             let _ = self.session().await;
         }
-        std::future::pending().await
+        pending::<()>().await;
     }
 
     /// Reads what there is now, and changes to it.

@@ -1,7 +1,7 @@
 //! Where credentials come from: the kubeconfig itself, files that are replaced while we run, a plugin.
 //!
-//! Files are read again before each request and every few seconds besides, whoever replaces them and by
-//! whatever means: a rename, a swapped link, a mount. They are small, and requests are few.
+//! Files are read before each request and every few seconds, so every way to replace them counts: a rename, a
+//! write, a swapped link, a mount. They are small, and requests are few.
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -13,7 +13,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use http::HeaderValue;
 use http::header::InvalidHeaderValue;
 use kube::config::{AuthInfo, Cluster, KubeconfigError, LoadDataError};
-use secrecy::ExposeSecret as _;
+use secrecy::ExposeSecret;
 use tracing::warn;
 
 use super::plugin::{Issued, Plugin};
@@ -85,7 +85,7 @@ impl Credentials {
             let problem = format!("auth-provider {:?} is not supported; use exec", provider.name);
             return Err(bad_user(problem));
         }
-        let key_data = user.client_key_data.as_ref().map(|key| key.expose_secret());
+        let key_data = user.client_key_data.as_ref().map(ExposeSecret::expose_secret);
         let authorization = Authorization::of(user)
             .map_err(|_secret| bad_user("the token cannot be sent in a header".to_owned()))?;
         let plugin = user.exec.as_ref().filter(|_| matches!(authorization, Authorization::None));
@@ -182,7 +182,7 @@ impl Authorization {
             let value = BASE64.encode(format!("{name}:{}", password.expose_secret()));
             return sensitive(&format!("Basic {value}")).map(Self::Fixed);
         }
-        let token = user.token.as_ref().map(|token| token.expose_secret()).filter(|token| !token.is_empty());
+        let token = user.token.as_ref().map(ExposeSecret::expose_secret).filter(|token| !token.is_empty());
         match (user.token_file.as_deref().and_then(named), token) {
             (None, None) => Ok(Self::None),
             (Some(path), None) => Ok(Self::TokenFile(path)),

@@ -93,8 +93,7 @@ impl Failure {
     pub(crate) fn class(&self) -> Cow<'static, str> {
         match self {
             Self::NobodyListens => "nobody listens".into(),
-            Self::Connection { reason } => reason.clone().into(),
-            Self::Credentials { reason } => reason.clone().into(),
+            Self::Connection { reason } | Self::Credentials { reason } => reason.clone().into(),
             Self::Renewed => "renewed".into(),
             Self::Refused(refusal) => format!("refused with {}", refusal.code).into(),
             Self::Silent { .. } => "silent".into(),

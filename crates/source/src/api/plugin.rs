@@ -205,8 +205,9 @@ impl Plugin {
             _ => return Err(odd("printed a certificate or a key without the other")),
         };
         let expires = given(status.expiration_timestamp).map(|text| text.parse()).transpose();
-        let expires = expires
-            .map_err(|_: jiff::Error| odd("printed an expirationTimestamp that is no time of RFC 3339"))?;
+        let expires = expires.map_err(|_quoted: jiff::Error| {
+            odd("printed an expirationTimestamp that is no time of RFC 3339")
+        })?;
         Ok(Credential { token, certificate, expires })
     }
 }

@@ -71,7 +71,7 @@ pub(super) struct Faults {
     pub(super) watches: Mutex<Option<WatchFault>>,
     /// Header `retry-after` of refusals.
     pub(super) retry_after: Mutex<Option<HeaderValue>>,
-    /// Who is accepted; everybody at first.
+    /// Identities that are accepted; all at first.
     identities: Mutex<Option<Vec<String>>>,
     /// Whether only what a proxy may ask for is allowed.
     pub(super) only_node_proxier: AtomicBool,

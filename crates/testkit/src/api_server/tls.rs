@@ -1,4 +1,4 @@
-//! An API server that shows who it is, and is shown who asks.
+//! An API server with a certificate, which knows clients by theirs.
 
 use std::io::{self, Write as _};
 use std::net::Ipv4Addr;

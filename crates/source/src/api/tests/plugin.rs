@@ -40,7 +40,7 @@ fn last_authorization(following: &Following) -> String {
 #[tokio::test]
 async fn a_plugin_is_run_again_when_its_token_is_refused_before_it_expires() {
     let (folder, server) = (Folder::new(), serving_tls().await);
-    let place = folder.kubeconfig(cluster(&server), user(&folder));
+    let place = folder.kubeconfig(&cluster(&server), &user(&folder));
     print(&folder, &json!({"token": "first", "expirationTimestamp": "2999-01-01T00:00:00Z"}));
     server.accept_only(&["Bearer first"]);
     let mut following = follow(server, place, TIMING).await;
@@ -60,7 +60,7 @@ async fn a_plugin_is_run_again_when_its_token_is_refused_before_it_expires() {
 #[tokio::test]
 async fn a_certificate_of_a_plugin_is_presented_and_renewed_when_it_is_refused() {
     let (folder, server) = (Folder::new(), serving_tls().await);
-    let place = folder.kubeconfig(cluster(&server), user(&folder));
+    let place = folder.kubeconfig(&cluster(&server), &user(&folder));
     let pairs = ["first", "second"].map(|name| server.issue_client_certificate(name).unwrap());
     print_pair(&folder, &pairs[0]);
     server.accept_only(&["first"]);
@@ -78,7 +78,7 @@ async fn a_certificate_of_a_plugin_is_presented_and_renewed_when_it_is_refused()
 #[tokio::test]
 async fn a_certificate_of_a_plugin_that_expired_is_renewed_and_connections_with_it_are_closed() {
     let (folder, server) = (Folder::new(), serving_tls().await);
-    let place = folder.kubeconfig(cluster(&server), user(&folder));
+    let place = folder.kubeconfig(&cluster(&server), &user(&folder));
     let pairs = ["first", "second"].map(|name| server.issue_client_certificate(name).unwrap());
     let expired = |pair: &ClientCertificate| {
         json!({
@@ -100,7 +100,7 @@ async fn a_plugin_that_is_missing_is_named_and_run_once_it_is_there() {
     let (log, _guard) = Log::capture();
     let (folder, server) = (Folder::new(), serving_tls().await);
     let exec = json!({"apiVersion": V1, "command": "./bin/plugin", "installHint": "apt install plugin"});
-    let place = folder.kubeconfig(cluster(&server), json!({"exec": exec}));
+    let place = folder.kubeconfig(&cluster(&server), &json!({"exec": exec}));
     server.accept_only(&["Bearer late"]);
     let mut following = Following::start_with(server, place, TIMING, Arc::new(())).await;
     following.failed(8).await;
@@ -109,7 +109,7 @@ async fn a_plugin_that_is_missing_is_named_and_run_once_it_is_there() {
             && line.contains("bin/plugin\" is not installed: apt install plugin")
     };
     assert_eq!(log.lines().into_iter().filter(named).count(), 1, "{:#?}", log.lines());
-    assert_eq!(following.server.requests(), [], "nobody is asked without credentials");
+    assert_eq!(following.server.requests(), [], "no request without credentials");
 
     let late = json!({"kind": "ExecCredential", "apiVersion": V1, "status": {"token": "late"}});
     fs::create_dir(folder.path("bin")).unwrap();
@@ -123,7 +123,7 @@ async fn a_plugin_that_is_missing_is_named_and_run_once_it_is_there() {
 async fn a_plugin_that_fails_leaves_a_token_in_place_that_has_not_expired() {
     let (log, _guard) = Log::capture();
     let (folder, server) = (Folder::new(), serving_tls().await);
-    let place = folder.kubeconfig(cluster(&server), user(&folder));
+    let place = folder.kubeconfig(&cluster(&server), &user(&folder));
     print(&folder, &json!({"token": "good"}));
     let mut following = follow(server, place, TIMING).await;
     fs::remove_file(folder.path("credential")).unwrap();
@@ -156,7 +156,7 @@ async fn a_plugin_is_told_what_it_is_asked_for() {
         let credential =
             json!({"kind": "ExecCredential", "apiVersion": api_version, "status": {"token": "t"}});
         folder.put("credential", &credential.to_string());
-        let place = folder.kubeconfig(cluster(&server), json!({"exec": exec}));
+        let place = folder.kubeconfig(&cluster(&server), &json!({"exec": exec}));
         let following = follow(server, place, TIMING).await;
         let told = fs::read_to_string(folder.path("told")).unwrap();
         let front = format!("hello {} ", folder.path("").display());
@@ -189,7 +189,7 @@ async fn what_a_plugin_prints_besides_a_credential_is_said_and_not_shown() {
     for (printed, reason) in cases {
         let (log, _guard) = Log::capture_up_to(tracing::Level::TRACE);
         let (folder, server) = (Folder::new(), serving_tls().await);
-        let place = folder.kubeconfig(cluster(&server), user(&folder));
+        let place = folder.kubeconfig(&cluster(&server), &user(&folder));
         folder.put("credential", &printed);
         let mut following = Following::start_with(server, place, TIMING, Arc::new(())).await;
         following.failed(4).await;
@@ -204,7 +204,7 @@ async fn what_a_plugin_prints_besides_a_credential_is_said_and_not_shown() {
 async fn a_plugin_that_never_ends_is_ended() {
     let (folder, server) = (Folder::new(), serving_tls().await);
     let exec = json!({"apiVersion": V1, "command": "sleep", "args": ["3600"]});
-    let place = folder.kubeconfig(cluster(&server), json!({"exec": exec}));
+    let place = folder.kubeconfig(&cluster(&server), &json!({"exec": exec}));
     let (log, _guard) = Log::capture();
     let timing = Timing { answer: Duration::from_millis(50), ..TIMING };
     let mut following = Following::start_with(server, place, timing, Arc::new(())).await;
@@ -230,13 +230,13 @@ async fn a_plugin_that_can_never_be_run_is_an_error_at_the_start() {
     ];
     let folder = Folder::new();
     for (exec, reason) in cases {
-        let place = folder.kubeconfig(json!({"server": "https://127.0.0.1:1"}), json!({"exec": exec}));
+        let place = folder.kubeconfig(&json!({"server": "https://127.0.0.1:1"}), &json!({"exec": exec}));
         let error = ApiSource::new(&place, NODE, TIMING, Arc::new(())).await.unwrap_err();
         assert!(matches!(&error, SourceError::User { .. }) && error.to_string().contains(reason), "{error}");
     }
     let place = folder.kubeconfig(
-        json!({"server": "https://127.0.0.1:1"}),
-        json!({"auth-provider": {"name": "gcp", "config": {"access-token": "secret"}}}),
+        &json!({"server": "https://127.0.0.1:1"}),
+        &json!({"auth-provider": {"name": "gcp", "config": {"access-token": "secret"}}}),
     );
     let error = ApiSource::new(&place, NODE, TIMING, Arc::new(())).await.unwrap_err();
     assert!(error.to_string().ends_with("auth-provider \"gcp\" is not supported; use exec"), "{error}");

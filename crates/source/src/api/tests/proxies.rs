@@ -18,7 +18,7 @@ fn place(folder: &Folder, server: &ApiServer, proxy: &str) -> super::super::ApiS
         cluster["certificate-authority"] = authority.to_str().unwrap().into();
         cluster["tls-server-name"] = "127.0.0.1".into();
     }
-    folder.kubeconfig(cluster, json!({"token": "t"}))
+    folder.kubeconfig(&cluster, &json!({"token": "t"}))
 }
 
 #[tokio::test]

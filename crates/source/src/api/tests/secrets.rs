@@ -46,7 +46,7 @@ async fn no_secret_is_logged_at_any_level_nor_printed() {
         let proxy = ForwardProxy::start(ProxyProtocol::Http, &server, None).await.unwrap();
         let mut cluster = cluster(&server);
         cluster["proxy-url"] = format!("http://u:TopSecret@{}", proxy.address()).into();
-        let place = folder.kubeconfig(cluster, user);
+        let place = folder.kubeconfig(&cluster, &user);
         let source = ApiSource::new(&place, NODE, TIMING, Arc::new(())).await.unwrap();
         let printed = format!("{source:?} {source:#?} {place:?}");
         assert!(!secrets.iter().any(|secret| printed.contains(secret)), "{printed}");

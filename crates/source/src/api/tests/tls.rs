@@ -31,10 +31,10 @@ async fn a_server_is_believed_whose_authority_the_kubeconfig_names() {
 async fn a_server_of_an_unknown_authority_is_not_believed_and_the_log_says_so() {
     let (log, _guard) = Log::capture();
     let (folder, server) = (Folder::new(), serving_tls().await);
-    // Nobody renews this copy.
+    // This copy is not renewed.
     folder.put("ca.crt", &std::fs::read_to_string(server.authority_file().unwrap()).unwrap());
     let cluster = json!({"server": server.url(), "certificate-authority": "ca.crt"});
-    let place = folder.kubeconfig(cluster, json!({"token": "secret"}));
+    let place = folder.kubeconfig(&cluster, &json!({"token": "secret"}));
     let mut following = follow(server, place, TIMING).await;
     let known = following.server.requests();
     following.server.renew_certificates().unwrap();
