@@ -83,7 +83,7 @@ impl Converter {
             let port = SlicePort { name: self.intern(name), protocol, port: number };
             match seen.entry((Name::clone(&port.name), protocol)) {
                 Entry::Occupied(first) => {
-                    report.skip(format!("ports[{index}]"), repetition(*first.get(), &port))
+                    report.skip(format!("ports[{index}]"), repetition(*first.get(), &port));
                 }
                 Entry::Vacant(first) => {
                     first.insert(number);
