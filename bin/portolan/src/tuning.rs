@@ -13,7 +13,7 @@ pub(crate) fn apply(host: &Host, config: &Config) {
     for problem in failures(host, config) {
         let err = error_chain(&problem);
         if matches!(problem, HostError::ReadOnly { .. }) {
-            warn!(err, "Failed to set sysctl; a privileged init container with --init-only can");
+            warn!(err, "Failed to set sysctl; --init-only in a privileged init container sets it");
         } else {
             warn!(err, "Failed to set sysctl");
         }

@@ -39,11 +39,11 @@ fn faults_in_the_command_line_are_one_line_on_standard_error_and_exit_1() {
 }
 
 /// A configuration file with these fields.
-fn config_file(fields: &str) -> tempfile::NamedTempFile {
-    let file = tempfile::NamedTempFile::new().unwrap();
+fn config_file(fields: &str) -> std::io::Result<tempfile::NamedTempFile> {
+    let file = tempfile::NamedTempFile::new()?;
     let head = "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\n";
-    std::fs::write(file.path(), format!("{head}{fields}\n")).unwrap();
-    file
+    std::fs::write(file.path(), format!("{head}{fields}\n"))?;
+    Ok(file)
 }
 
 #[test]
@@ -51,7 +51,8 @@ fn a_check_of_a_file_names_unknown_fields_and_gates_and_keeps_standard_output_cl
     let typos = config_file(
         "mod: iptables\nClusterCIDR: 10.244.0.0/16\nfeatureGates: {Bogus: true, LoggingAlphaOptions: true}\n\
          logging: {options: {text: {splitStream: true}}}",
-    );
+    )
+    .unwrap();
     for to in ["-", "/dev/stdout"] {
         let (written, notes) =
             said(&["--config", typos.path().to_str().unwrap(), "--write-config-to", to], 0);
@@ -66,7 +67,7 @@ fn a_check_of_a_file_names_unknown_fields_and_gates_and_keeps_standard_output_cl
 
 #[test]
 fn a_refused_file_names_its_unknown_fields_too() {
-    let file = config_file("mod: iptables\noomScoreAdj: -2000");
+    let file = config_file("mod: iptables\noomScoreAdj: -2000").unwrap();
     let (_, lines) = said(&["--config", file.path().to_str().unwrap()], 1);
     let [note, fault] = lines.lines().collect::<Vec<_>>()[..] else { panic!("{lines}") };
     assert!(note.starts_with("portolan: --config: ") && note.ends_with("unknown field \"mod\""), "{lines}");

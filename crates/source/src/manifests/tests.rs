@@ -277,7 +277,7 @@ async fn a_broken_file_keeps_its_last_good_content() {
 type Told = Arc<Mutex<Vec<Vec<String>>>>;
 
 /// Over these files, beside rules of an earlier process or not; it may not list anything for now.
-async fn beside_earlier_rules(files: &[(&str, &str)], has_rules: bool) -> (Running, Told) {
+fn beside_earlier_rules(files: &[(&str, &str)], has_rules: bool) -> (Running, Told) {
     let told = Told::default();
     let teller = Arc::clone(&told);
     let dir = folder_of(files);
@@ -294,7 +294,7 @@ fn last(told: &Told) -> Vec<String> {
 #[tokio::test]
 async fn without_earlier_rules_a_file_that_is_broken_at_the_start_does_not_stop_the_others() {
     let files = [("a.yaml", "{{{"), ("b.yaml", &service("b", "10.96.0.2"))];
-    let (mut run, told) = beside_earlier_rules(&files, false).await;
+    let (mut run, told) = beside_earlier_rules(&files, false);
     run.until_services(&["default/b"]).await;
     assert_eq!(run.metrics.get(Count::BrokenFiles), 1);
     assert!(last(&told)[0].contains("a.yaml: document 1, line 1: "), "{told:?}");
@@ -309,7 +309,7 @@ async fn beside_earlier_rules_nothing_is_listed_until_everything_has_been_read()
     let bad_value = service("c", "10.96.0.3").replace("ports:", "sessionAffinity: Cookie, ports:");
     let broken = format!("{}---\nkind: Service\nspec: [1, 2\n", service("a", "10.96.0.1"));
     let files = [("a.yaml", &*broken), ("b.yaml", &service("b", "10.96.0.2")), ("c.yaml", &bad_value)];
-    let (mut run, told) = beside_earlier_rules(&files, true).await;
+    let (mut run, told) = beside_earlier_rules(&files, true);
     symlink("/nowhere", run.path("d.yaml")).unwrap();
     run.until_told(&told, 3).await;
     run.assert_unmoved().await;
