@@ -110,6 +110,12 @@ impl Captures {
         Ok(captures)
     }
 
+    /// The same on a kernel that has no rules for ports.
+    #[cfg(test)]
+    pub(crate) fn without_port_rules(self) -> Self {
+        Self { extent: Extent::Addresses, ..self }
+    }
+
     /// How external addresses are brought here.
     pub(crate) fn extent(&self) -> Extent {
         self.extent
@@ -174,7 +180,8 @@ impl Captures {
     /// Whether the kernel has all that this takes.
     pub(crate) fn has(&self, object: Object) -> bool {
         let has_rule = |port| self.present.contains(&Object::Rule(port));
-        self.present.contains(&object) && if let Object::Port(_, port) = object { has_rule(port) } else { true }
+        self.present.contains(&object)
+            && if let Object::Port(_, port) = object { has_rule(port) } else { true }
     }
 
     /// Whether it has all but a rule, for want of room.
@@ -199,7 +206,8 @@ impl Captures {
     /// The node's addresses changed. Routes that name one that went are gone with it.
     pub(crate) fn addresses_changed(&mut self) -> Result<(), NetlinkError> {
         self.source = None;
-        if self.family == IpFamily::V4 && self.present.iter().any(|object| matches!(object, Object::Port(..))) {
+        if self.family == IpFamily::V4 && self.present.iter().any(|object| matches!(object, Object::Port(..)))
+        {
             self.read()?;
             // Those that are left are written again, with the source that is right now.
             self.present.retain(|object| !matches!(object, Object::Port(..)));
@@ -236,7 +244,8 @@ impl Captures {
         let mut missing = std::mem::take(&mut self.to_add);
         missing.retain(|object| self.wanted.contains_key(object) && !self.present.contains(object));
         let too_many = self.take_rules_too_many(&mut missing);
-        let first = missing.iter().find_map(|object| if let Object::Port(ip, _) = object { Some(*ip) } else { None });
+        let first =
+            missing.iter().find_map(|object| if let Object::Port(ip, _) = object { Some(*ip) } else { None });
         if let Some(address) = first.filter(|_| self.family == IpFamily::V4 && self.source.is_none()) {
             let way = self.ask(|message| rtnetlink::write_lookup(message, address)).ok().flatten();
             self.source = way.and_then(|way| way.source).or(Some(Ipv4Addr::LOCALHOST.into()));
@@ -362,7 +371,8 @@ impl Captures {
     /// one that leads to an empty table is read back.
     fn has_port_rules(&mut self) -> bool {
         const TRIAL: Object = Object::Rule(Port { transport: Transport::Tcp, number: 1 });
-        let has_rule = |(objects, _): (HashSet<_>, _)| objects.iter().any(|object| matches!(object, Object::Rule(_)));
+        let has_rule =
+            |(objects, _): (HashSet<_>, _)| objects.iter().any(|object| matches!(object, Object::Rule(_)));
         if self.dump().is_ok_and(has_rule) {
             return true;
         }

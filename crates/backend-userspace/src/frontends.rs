@@ -197,24 +197,15 @@ impl Frontends {
         self.finish_captures(&mut Changed::default())
     }
 
-    /// Takes a service port's claims back, unless it stays as it is.
-    fn take_out(
-        &mut self,
-        name: &ServicePortName,
-        new: Option<&Arc<ServicePort>>,
-        touched: &mut Vec<Place>,
-    ) {
+    /// Takes a service port's claims back, unless its addresses stay as they are.
+    fn take_out(&mut self, name: &ServicePortName, new: Option<&Arc<ServicePort>>, touched: &mut Vec<Place>) {
         if new.is_none() && self.unsupported.remove(name) {
             self.relay.unsupported.remove(name);
         }
-        let Some(loaded) = self.ports.get(name) else { return };
-        if new == Some(&loaded.port) {
-            return;
-        }
+        let Some(loaded) = self.ports.get_mut(name) else { return };
         if new.is_some_and(|new| have_same_addresses(new, &loaded.port)) {
             return;
         }
-        let Some(loaded) = self.ports.get_mut(name) else { return };
         let (port, transport) = (Arc::clone(&loaded.port), loaded.transport);
         self.claims.remove(&loaded.balancer, &port, transport);
         let given_up = std::mem::take(&mut loaded.captures);

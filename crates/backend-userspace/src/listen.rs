@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::time::Duration;
 
 use portolan_core::backend::error_chain;
-use portolan_core::{IpFamily, ServicePortName};
+use portolan_core::{IpFamily, Protocol, ServicePortName};
 use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 use tracing::warn;
 
@@ -28,6 +28,16 @@ const KEEPALIVE_TIMES: u32 = 4;
 pub(crate) enum Transport {
     Tcp,
     Udp,
+}
+
+impl Transport {
+    /// The protocol as Services name it.
+    pub(crate) fn protocol(self) -> Protocol {
+        match self {
+            Self::Tcp => Protocol::Tcp,
+            Self::Udp => Protocol::Udp,
+        }
+    }
 }
 
 impl fmt::Display for Transport {

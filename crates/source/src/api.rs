@@ -38,6 +38,7 @@ use crate::metrics::SourceMetrics;
 use crate::recorder::{Delivery, EventRecorder};
 use crate::resource::Resource;
 
+mod addresses;
 mod agent;
 pub(crate) mod backoff;
 mod connect;
@@ -60,6 +61,7 @@ mod tests;
 mod token;
 mod watch;
 
+use addresses::Addresses;
 use follow::Follower;
 use link::Link;
 use selection::Selection;
@@ -119,6 +121,7 @@ pub struct ApiSource {
     link: Link,
     node_name: String,
     reports: Arc<Delivery>,
+    addresses: Addresses,
 }
 
 impl ApiSource {
@@ -133,10 +136,10 @@ impl ApiSource {
         observer: Arc<dyn ClientObserver>,
     ) -> Result<Self, SourceError> {
         let server = connect::connect(server).await?;
-        let metrics = Arc::new(SourceMetrics::default());
+        let (metrics, addresses) = (Arc::new(SourceMetrics::default()), server.addresses.clone());
         let (link, node_name) = (Link::new(server, timing, metrics, observer), node_name.into());
         let reports = Arc::new(Delivery::new(link.clone(), &node_name));
-        Ok(Self { link, node_name, reports })
+        Ok(Self { link, node_name, reports, addresses })
     }
 
     /// What the source counts; live, also while it runs.
@@ -157,6 +160,7 @@ impl ApiSource {
     pub async fn run(self, events: mpsc::Sender<Event>, shutdown: impl Future<Output = ()> + Send) {
         let names = Arc::new(Mutex::new(Interner::default()));
         let mut watches = JoinSet::new();
+        watches.spawn(self.addresses.tell(events.clone()));
         let mut follow = Start { link: self.link, names, events: events.clone(), watches: &mut watches };
         follow.kind::<Node>(Selection::node(&self.node_name));
         follow.kind::<Service>(Selection::services());

@@ -156,7 +156,8 @@ mod tests {
             for transport in [Transport::Tcp, Transport::Udp] {
                 for number in [1, 443, 65_535] {
                     let port = Port { transport, number };
-                    let all = [Object::Rule(port), Object::Port(address, port), Object::Refusal(address, port)];
+                    let all =
+                        [Object::Rule(port), Object::Port(address, port), Object::Refusal(address, port)];
                     for object in all.into_iter().chain([Object::Address(address)]) {
                         let bytes = message(object.kinds().0, |message| object.write(message, family, None));
                         assert_eq!(found(&bytes), Some(Found::Object(object)));
@@ -170,8 +171,14 @@ mod tests {
     fn routes_of_others_are_not_ours_and_those_of_earlier_versions_are_told_apart() {
         let address = "10.96.0.80".parse().unwrap();
         let route_type = RouteType::Local;
-        let old =
-            Route { address, route_type, table: TABLE_LOCAL, metric: OLD_METRIC, protocol: PROTOCOL, source: None };
+        let old = Route {
+            address,
+            route_type,
+            table: TABLE_LOCAL,
+            metric: OLD_METRIC,
+            protocol: PROTOCOL,
+            source: None,
+        };
         let read = |route: Route| found(&message(kind::NEW_ROUTE, |message| write_route(message, &route)));
         assert_eq!(read(old), Some(Found::Old(old)));
         for other in [Route { protocol: 4, ..old }, Route { metric: 5, ..old }, Route { table: 254, ..old }] {

@@ -1,9 +1,9 @@
 //! What brings packets for the places here, and what keeps them off where nobody listens.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use portolan_core::ServicePort;
+use portolan_core::plan::NodeSettings;
 use portolan_netlink::NetlinkError;
 
 use super::{Changed, Frontends};
@@ -33,16 +33,19 @@ impl Frontends {
             let place = Place { address: (address, port.port).into(), transport };
             let object = self.capture_at(place, via);
             let is_whole = matches!(object, Object::Address(_)) && via != Via::ClusterIp;
-            if !(is_whole && self.is_anothers(address)) {
+            if !(is_whole && self.is_anothers(place)) {
                 objects.push(object);
             }
         }
         objects
     }
 
-    /// Whether an address is another host's, as far as this node knows.
-    pub(super) fn is_anothers(&mut self, address: IpAddr) -> bool {
-        self.captures.as_mut().is_some_and(|captures| captures.is_elsewhere(address))
+    /// Whether an address is another host's, as far as this node knows: the API server's, or one that a route leads to.
+    pub(super) fn is_anothers(&mut self, place: Place) -> bool {
+        let (address, protocol) = (place.address.ip(), place.transport.protocol());
+        let is_api_server = |node: &NodeSettings| node.is_api_server(address, place.address.port(), protocol);
+        self.node.as_ref().is_some_and(is_api_server)
+            || self.captures.as_mut().is_some_and(|captures| captures.is_elsewhere(address))
     }
 
     /// Decides anew which whole addresses are captured: others may be other hosts' now.
@@ -55,7 +58,9 @@ impl Frontends {
             let Some(loaded) = self.ports.get(&name) else { continue };
             let (port, transport) = (Arc::clone(&loaded.port), loaded.transport);
             let new = self.captures_of(&port, transport);
-            let (Some(loaded), Some(captures)) = (self.ports.get_mut(&name), &mut self.captures) else { continue };
+            let (Some(loaded), Some(captures)) = (self.ports.get_mut(&name), &mut self.captures) else {
+                continue;
+            };
             new.iter().for_each(|object| captures.want(*object, &name.service));
             let old = std::mem::replace(&mut loaded.captures, new);
             old.into_iter().for_each(|object| captures.release(object));

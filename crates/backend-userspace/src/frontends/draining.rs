@@ -25,7 +25,9 @@ impl Draining {
     /// Whether something is in use, or was until a moment ago.
     pub(super) fn contains(&self, object: Object) -> bool {
         match object {
-            Object::Rule(rule) => self.0.keys().any(|used| matches!(used, Object::Port(_, port) if *port == rule)),
+            Object::Rule(rule) => {
+                self.0.keys().any(|used| matches!(used, Object::Port(_, port) if *port == rule))
+            }
             object => self.0.contains_key(&object),
         }
     }

@@ -48,14 +48,16 @@ impl Listening {
         let no_place = |source| listen::ListenError::other(service, site.address, transport, source);
         let (socket, task) = match transport {
             Transport::Tcp => {
-                let listener = TcpListener::from_std(listen::tcp(service, site.address, &guard, may_be_anothers)?);
+                let listener =
+                    TcpListener::from_std(listen::tcp(service, site.address, &guard, may_be_anothers)?);
                 let listener = Arc::new(listener.map_err(no_place)?);
                 let serving = tcp::serve(Arc::clone(&listener), Arc::clone(&site), stopped);
                 let task = handle.spawn(permitted(permit, serving));
                 (Socket::Tcp(listener), task)
             }
             Transport::Udp => {
-                let socket = UdpSocket::from_std(listen::udp(service, site.address, &guard, may_be_anothers)?);
+                let socket =
+                    UdpSocket::from_std(listen::udp(service, site.address, &guard, may_be_anothers)?);
                 let socket = Arc::new(socket.map_err(no_place)?);
                 let serving = udp::serve(Arc::clone(&socket), Arc::clone(&site), stopped);
                 let task = handle.spawn(permitted(permit, serving));

@@ -149,9 +149,8 @@ impl Frontends {
             return Err(self.why_not_ours(balancer.name().clone(), place, via));
         }
         let permit = self.relay.limits.admit_listener(balancer.share());
-        let permit = permit.map_err(|limit| {
-            ListenError::Full { service: balancer.name().clone(), place, limit }
-        })?;
+        let permit =
+            permit.map_err(|limit| ListenError::Full { service: balancer.name().clone(), place, limit })?;
         let (surroundings, relay) = (Arc::clone(&self.surroundings), Arc::clone(&self.relay));
         let site = Site::new(place.address, via, balancer, surroundings, relay, guard);
         Listening::open(site, place.transport, permit)
@@ -172,7 +171,7 @@ impl Frontends {
         let is_whole = matches!(object, Object::Address(_)) && via != Via::ClusterIp;
         if self.captures.as_ref().is_some_and(|captures| captures.lacks_a_rule(object)) {
             ListenError::TooManyPorts { service, place }
-        } else if is_whole && self.is_anothers(place.address.ip()) {
+        } else if is_whole && self.is_anothers(place) {
             ListenError::Anothers { service, place }
         } else {
             ListenError::NotLocal { service, place }

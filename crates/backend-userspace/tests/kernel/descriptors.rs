@@ -4,7 +4,7 @@ use std::fs::File;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::resource::{Resource, setrlimit};
 use portolan_core::Protocol;
 use portolan_core::event::Event;
 use portolan_testkit::netns::{Caller, Topology, isolated, wait_until};
@@ -53,7 +53,8 @@ fn listeners_leave_descriptors_to_sessions_and_to_the_proxy_and_those_freed_are_
         wait_until("it is told", PATIENCE, told).unwrap();
         let line = log.text().lines().find(|line| line.contains("is reached")).unwrap().to_owned();
         assert!(
-            line.contains("shop/s") && line.contains("open files of this process (RLIMIT_NOFILE: LimitNOFILE="),
+            line.contains("shop/s")
+                && line.contains("open files of this process (RLIMIT_NOFILE: LimitNOFILE="),
             "{line}"
         );
 
@@ -80,14 +81,14 @@ fn listeners_leave_descriptors_to_sessions_and_to_the_proxy_and_those_freed_are_
 #[test]
 fn a_limit_that_is_raised_is_used_without_a_restart() {
     isolated(|| {
-        let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
-        setrlimit(Resource::RLIMIT_NOFILE, 200, 200).unwrap();
-        let net = Topology::routed(1).unwrap();
-        let mut node = Node::new(net);
+        let limit = |soft| setrlimit(Resource::RLIMIT_NOFILE, soft, 4096).unwrap();
+        limit(4096);
+        let mut node = Node::new(Topology::routed(1).unwrap());
+        // As an administrator does from outside, by prlimit(1).
+        limit(150);
         node.apply((0..100).flat_map(node_port_service));
         assert!(node.counters.unserved() > 0);
-        // As an administrator does from outside, by prlimit(1).
-        setrlimit(Resource::RLIMIT_NOFILE, 4096.min(hard), 4096.min(hard)).unwrap();
+        limit(4096);
         wait_until("all are served", PATIENCE, || node.counters.unserved() == 0).unwrap();
     });
 }
@@ -104,8 +105,7 @@ fn a_service_with_many_ports_leaves_listeners_to_others() {
             service.port(&format!("p{number}"), Protocol::Tcp, 1000 + number)
         });
         let ports: Vec<_> = (0..600).map(|number| format!("p{number}")).collect();
-        let ports: Vec<_> =
-            ports.iter().map(|name| (name.as_str(), Protocol::Tcp, POD_PORT)).collect();
+        let ports: Vec<_> = ports.iter().map(|name| (name.as_str(), Protocol::Tcp, POD_PORT)).collect();
         node.apply([greedy.applied()].into_iter().chain(pods_on("greedy", "pods", &ports, [here(1)])));
         // Three of four.
         wait_until("listeners are open", PATIENCE, || node.counters.listeners() == 345).unwrap();

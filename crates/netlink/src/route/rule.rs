@@ -56,7 +56,9 @@ pub fn read_port_rule(message: &Message<'_>) -> Option<PortRule> {
     let attributes = message.attributes(HEADER);
     let number = |kind| attributes.find_kind(kind)?.as_u32();
     let byte = |kind| attributes.find_kind(kind)?.as_u8();
-    let [first, last] = attributes.find_kind(DESTINATION_PORTS)?.value.as_chunks::<2>().0 else { return None };
+    let [first, last] = attributes.find_kind(DESTINATION_PORTS)?.value.as_chunks::<2>().0 else {
+        return None;
+    };
     let port = u16::from_ne_bytes(*first);
     let is_plain = header[7] == TO_TABLE && header[1..3] == [0, 0] && first == last;
     is_plain.then_some(PortRule {

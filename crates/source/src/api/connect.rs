@@ -1,5 +1,6 @@
 //! Makes a client from a kubeconfig, a URL, or what Kubernetes gives a pod.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use http::header::USER_AGENT;
 use http::{HeaderValue, Uri};
 use hyper_util::client::legacy::Client as HttpClient;
 use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::dns::{GaiAddrs, GaiResolver};
 use hyper_util::rt::TokioExecutor;
 use kube::client::{Body, ConfigExt as _};
 use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig, KubeconfigError};
@@ -15,6 +17,7 @@ use tower::{BoxError, ServiceBuilder};
 use tracing::warn;
 
 use super::ApiServer;
+use super::addresses::Addresses;
 use super::agent::user_agent;
 use super::limiter::Limiter;
 use super::token::TokenFile;
@@ -43,6 +46,8 @@ pub(super) struct Server {
     pub(super) limiter: Limiter,
     /// A token to show, besides what the client shows by itself.
     pub(super) token: Option<TokenFile>,
+    /// Where connections to it lead.
+    pub(super) addresses: Addresses,
 }
 
 /// Prepares to ask `server`.
@@ -59,9 +64,10 @@ pub(super) async fn connect(server: &ApiServer) -> Result<Server, SourceError> {
         warn!(%proxy, server = url, "HTTP proxies are not used; connecting to the API server itself");
     }
     let token = token_file(&mut config.auth_info)?;
-    let client = client(&config)
+    let addresses = Addresses::of(&config.cluster_url);
+    let client = client(&config, addresses.clone())
         .map_err(|source| SourceError::Client { server: url.clone(), source: Box::new(source) })?;
-    Ok(Server { client, url, host, limiter: Limiter::new(server.qps, server.burst), token })
+    Ok(Server { client, url, host, limiter: Limiter::new(server.qps, server.burst), token, addresses })
 }
 
 /// The URL, for messages: a name and password in it are nobody's business.
@@ -169,8 +175,14 @@ fn with_scheme(address: &str, scheme: &str) -> String {
 
 /// kube's client without its retries, which ours would multiply, and with keep-alive,
 /// which kube does not offer.
-fn client(config: &Config) -> Result<Client, kube::Error> {
-    let mut connector = HttpConnector::new();
+fn client(config: &Config, addresses: Addresses) -> Result<Client, kube::Error> {
+    let noted = move |resolved: GaiAddrs| {
+        let resolved: Vec<_> = resolved.collect();
+        addresses.note(resolved.iter().map(SocketAddr::ip));
+        resolved.into_iter()
+    };
+    let resolver = ServiceBuilder::new().map_response(noted).service(GaiResolver::new());
+    let mut connector = HttpConnector::new_with_resolver(resolver);
     connector.enforce_http(false);
     connector.set_nodelay(true);
     connector.set_connect_timeout(Some(CONNECT));

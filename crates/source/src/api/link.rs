@@ -71,7 +71,7 @@ impl Link {
         metrics: Arc<SourceMetrics>,
         observer: Arc<dyn ClientObserver>,
     ) -> Self {
-        let Server { client, url, host, limiter, token } = server;
+        let Server { client, url, host, limiter, token, addresses: _ } = server;
         let (limiter, token) = (Arc::new(limiter), token.map(Arc::new));
         Self { client, server: url.into(), host: host.into(), timing, metrics, limiter, token, observer }
     }
