@@ -125,7 +125,7 @@ impl SyncObserver for Observer {
         match event {
             Event::Service(change) => self.metrics.changes.services(size(change), self.families),
             Event::EndpointSlice(change) => self.metrics.changes.endpoint_slices(size(change)),
-            Event::Node(_) | Event::ServiceCidr(_) => {}
+            Event::Node(_) | Event::ServiceCidr(_) | Event::ApiServer(_) => {}
         }
     }
 

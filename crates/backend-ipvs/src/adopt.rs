@@ -31,7 +31,7 @@ pub(crate) fn compare(
     now: Instant,
 ) -> Result<(Loaded, Changes), KernelError> {
     let addresses = kernel.addresses()?;
-    let mut here = Surroundings::new(addresses.elsewhere.clone(), &plan.node.node_port_addresses, options);
+    let mut here = Surroundings::new(addresses.elsewhere.clone(), &plan.node, options);
     here.taken = plan.service_ports.iter().flat_map(|(name, port)| own_servers(name, port, &here)).collect();
     let mut loaded = Loaded::new(here);
     let servers = collect(plan, &mut loaded);
@@ -103,6 +103,7 @@ fn collect(plan: &NodePlan, loaded: &mut Loaded) -> Vec<(ServerKey, Serving)> {
     for name in plan.names_by_importance() {
         let wanted = Wanted::of(name, &plan.service_ports[name], &loaded.here);
         servers.extend(wanted.servers);
+        loaded.unbound.extend(wanted.unbound.into_iter().map(|ip| (name.clone(), ip)));
         wanted.addresses.into_iter().for_each(|ip| loaded.addresses.add(ip));
         wanted.members.into_iter().for_each(|member| loaded.members.add(member));
     }

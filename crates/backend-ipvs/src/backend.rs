@@ -1,5 +1,6 @@
 //! Makes the kernel follow plans of one family.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -7,7 +8,9 @@ use std::time::Instant;
 use async_trait::async_trait;
 use portolan_core::backend::Scope;
 use portolan_core::plan::{NodePlan, NodeSettings};
-use portolan_core::{ApplyReport, BackendError, ChangeSet, IpFamily, ProxyBackend, ProxyMode};
+use portolan_core::{
+    ApplyReport, BackendError, ChangeSet, IpFamily, ProxyBackend, ProxyMode, ServicePortName,
+};
 use portolan_ipvs::{Carried, IpvsError, Sent, ServerChange};
 use portolan_leftovers::Part;
 
@@ -78,6 +81,8 @@ impl<K: Kernel> IpvsBackend<K> {
         round.report.operations += self.kernel.prepare()?;
         let (mut loaded, mut changes) = adopt::compare(plan, &self.options, &mut self.kernel, before, now)?;
         loaded.refusals = before.map(|before| before.refusals.clone()).unwrap_or_default();
+        let is_known = |unbound: &&_| before.is_some_and(|before| before.unbound.contains(*unbound));
+        tell_unbound(loaded.unbound.iter().filter(|unbound| !is_known(unbound)));
         self.fit_sets(&mut loaded, &mut round);
         let present = read_rules(&mut self.kernel)?;
         let first = if present.translates() { changes.take_additions() } else { changes.take_members_in() };
@@ -99,14 +104,23 @@ impl<K: Kernel> IpvsBackend<K> {
         let mut round = Round::new(Scope::Partial);
         let mut turn = Turn::default();
         let mut todo = Changes::new(self.family);
+        let (mut unbound, mut unbound_before) = (Vec::new(), HashSet::new());
         for (name, old) in changes.service_ports() {
+            let named = |ip: &IpAddr| (name.clone(), *ip);
             if let Some(old) = old {
-                turn.had(Wanted::of(name, old, &loaded.here), &mut loaded);
+                let wanted = Wanted::of(name, old, &loaded.here);
+                unbound_before.extend(wanted.unbound.iter().map(named));
+                turn.had(wanted, &mut loaded);
             }
             if let Some(new) = plan.service_ports.get(name) {
-                turn.wants(Wanted::of(name, new, &loaded.here), &mut loaded);
+                let wanted = Wanted::of(name, new, &loaded.here);
+                unbound.extend(wanted.unbound.iter().map(named));
+                turn.wants(wanted, &mut loaded);
             }
         }
+        tell_unbound(unbound.iter().filter(|unbound| !unbound_before.contains(*unbound)));
+        loaded.unbound.retain(|unbound| !unbound_before.contains(unbound));
+        loaded.unbound.extend(unbound);
         turn.finish(&mut loaded, &mut todo, now);
         self.look_at_retired(&mut loaded, &mut todo, now)?;
         // They follow from the node's settings alone; that others changed them is found by looking, now and then.
@@ -220,9 +234,11 @@ impl<K: Kernel> IpvsBackend<K> {
     fn try_apply(&mut self, plan: &NodePlan, changes: &ChangeSet) -> Result<ApplyReport, KernelError> {
         // Taken out, so that after a failure nothing is believed of the kernel.
         let Some(loaded) = self.loaded.take() else { return self.load(plan, None) };
-        let node_ports_move = |old: &NodeSettings| old.node_port_addresses != plan.node.node_port_addresses;
+        let addresses_move = |old: &NodeSettings| {
+            old.node_port_addresses != plan.node.node_port_addresses || old.api_server != plan.node.api_server
+        };
         let is_load = changes.is_complete()
-            || changes.old_node().is_some_and(node_ports_move)
+            || changes.old_node().is_some_and(addresses_move)
             || loaded.own_servers_move(plan, changes)
             || loaded.refusals.are_due((self.clock)())
             || self.has_moved(&loaded)?;
@@ -250,6 +266,28 @@ impl<K: Kernel> IpvsBackend<K> {
             return Ok(false);
         }
         Ok(read_rules(&mut self.kernel)? == loaded.rules.printed)
+    }
+}
+
+/// How many of them are named at a time.
+const MOST_NAMED: usize = 20;
+
+/// Names service ports whose address is the API server's, and is left to it.
+fn tell_unbound<'a>(unbound: impl Iterator<Item = &'a (ServicePortName, IpAddr)>) {
+    let mut unbound: Vec<_> = unbound.collect();
+    unbound.sort_unstable();
+    for (service_port, address) in unbound.iter().take(MOST_NAMED) {
+        tracing::warn!(
+            servicePort = %service_port,
+            %address,
+            "Address is not bound to kube-ipvs0: it is the API server's"
+        );
+    }
+    if let Some(others @ 1..) = unbound.len().checked_sub(MOST_NAMED) {
+        tracing::warn!(
+            servicePorts = others,
+            "More addresses of service ports are the API server's and are not bound"
+        );
     }
 }
 

@@ -1,12 +1,12 @@
 //! What the backend knows of the kernel, and how a change of the plan changes it: pure.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
 use portolan_core::plan::{NodePlan, ServicePort};
-use portolan_core::{ChangeSet, Protocol};
+use portolan_core::{ChangeSet, Protocol, ServicePortName};
 use portolan_ipvs::{Member, ServerChange, ServerKey, Set};
 
 use crate::changes::Changes;
@@ -24,6 +24,8 @@ pub(crate) struct Loaded {
     pub(crate) here: Surroundings,
     pub(crate) addresses: Tally<IpAddr>,
     pub(crate) members: Tally<(Set, Member)>,
+    /// Addresses that the device has not, because the proxy finds the API server there, and who wants them.
+    pub(crate) unbound: HashSet<(ServicePortName, IpAddr)>,
     pub(crate) fill: Fill,
     pub(crate) graceful: Graceful,
     pub(crate) refusals: Refusals,
@@ -147,6 +149,7 @@ impl Loaded {
             here,
             addresses: Tally::default(),
             members: Tally::default(),
+            unbound: HashSet::new(),
             fill: Fill::default(),
             graceful: Graceful::default(),
             refusals: Refusals::default(),

@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use portolan_core::ServicePortName;
-use portolan_core::plan::{NodePortAddresses, ServicePort};
+use portolan_core::plan::{NodePortAddresses, NodeSettings, ServicePort};
+use portolan_core::{Protocol, ServicePortName};
 use portolan_ipvs::{ServerKey, ServerSettings, server_flag};
 
 use crate::Options;
@@ -45,21 +45,35 @@ pub(crate) struct Surroundings {
     pub(crate) elsewhere: HashSet<IpAddr>,
     /// Those of them that answer on node ports, sorted.
     pub(crate) node_ips: Vec<IpAddr>,
+    /// What the plan says of the node, for where the API server is.
+    node: NodeSettings,
     /// Where an address of a Service is the node's own, its port is no other Service's node port.
     pub(crate) taken: HashSet<ServerKey>,
     scheduler: Arc<str>,
 }
 
 impl Surroundings {
-    pub(crate) fn new(elsewhere: HashSet<IpAddr>, selection: &NodePortAddresses, options: &Options) -> Self {
-        let answers = |ip: &&IpAddr| match selection {
+    pub(crate) fn new(elsewhere: HashSet<IpAddr>, node: &NodeSettings, options: &Options) -> Self {
+        let answers = |ip: &&IpAddr| match &node.node_port_addresses {
             NodePortAddresses::All => true,
             NodePortAddresses::Within(nets) => nets.iter().any(|net| net.contains(*ip)),
         };
         let usable = |ip: &&IpAddr| !ip.is_loopback();
         let mut node_ips: Vec<_> = elsewhere.iter().filter(usable).filter(answers).copied().collect();
         node_ips.sort_unstable();
-        Self { elsewhere, node_ips, taken: HashSet::new(), scheduler: options.scheduler() }
+        Self {
+            elsewhere,
+            node_ips,
+            node: node.clone(),
+            taken: HashSet::new(),
+            scheduler: options.scheduler(),
+        }
+    }
+
+    /// Whether the proxy finds the API server at this external address of a service port, which then must not be this
+    /// node's.
+    pub(crate) fn is_api_server(&self, address: IpAddr, port: u16, protocol: Protocol) -> bool {
+        self.node.is_api_server(address, port, protocol)
     }
 
     /// How a virtual server chooses whose clients keep their endpoint for so long, or not at all.
@@ -83,7 +97,14 @@ pub(crate) fn own_servers(name: &ServicePortName, port: &ServicePort, here: &Sur
 
 #[cfg(test)]
 mod tests {
+    use portolan_core::IpFamily;
+    use portolan_core::node::NodeConfig;
+
     use super::*;
+
+    fn settings(node_port_addresses: NodePortAddresses) -> NodeSettings {
+        NodeSettings { node_port_addresses, ..NodeConfig::new("n1").settings(IpFamily::V4, None, []) }
+    }
 
     fn node_ips(selection: &NodePortAddresses) -> Vec<String> {
         let all = ["127.0.0.1", "192.0.2.1", "198.51.100.1", "::1", "fe80::1", "2001:db8::1"];
@@ -91,7 +112,8 @@ mod tests {
         for ip in all {
             addresses.insert(ip.parse().unwrap(), false);
         }
-        let surroundings = Surroundings::new(addresses.elsewhere, selection, &Options::default());
+        let surroundings =
+            Surroundings::new(addresses.elsewhere, &settings(selection.clone()), &Options::default());
         surroundings.node_ips.iter().map(ToString::to_string).collect()
     }
 
@@ -107,7 +129,7 @@ mod tests {
     fn clients_that_keep_their_endpoint_make_a_server_persistent_and_maglev_hashes_ports() {
         let of = |scheduler: &str| {
             let options = Options { scheduler: scheduler.to_owned(), ..Options::default() };
-            Surroundings::new(HashSet::new(), &NodePortAddresses::All, &options)
+            Surroundings::new(HashSet::new(), &settings(NodePortAddresses::All), &options)
         };
         let hours = std::time::Duration::from_secs(10_800);
         let settings = of("").settings(Some(hours));

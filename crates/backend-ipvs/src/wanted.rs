@@ -3,8 +3,8 @@
 //! | address | virtual server | on the device | in sets |
 //! |---|---|---|---|
 //! | cluster IP | yes | yes | `CLUSTER-IP` |
-//! | external IP | yes | unless the node has it | `EXTERNAL-IP`, or `-LOCAL` |
-//! | load balancer's | yes | unless the node has it | `LOAD-BALANCER`, `-LOCAL`, `-FW`, `-SOURCE-*` |
+//! | external IP | yes | unless the node has it, or it is the API server's | `EXTERNAL-IP`, or `-LOCAL` |
+//! | load balancer's | yes | the same | `LOAD-BALANCER`, `-LOCAL`, `-FW`, `-SOURCE-*` |
 //! | node port | one at each of the node's addresses | no | `NODE-PORT-*`, `-LOCAL-*` |
 //!
 //! A virtual server has one list of endpoints for everybody. Under a Local policy that is the Local list, also
@@ -37,6 +37,8 @@ pub(crate) struct Wanted {
     pub(crate) servers: Vec<(ServerKey, Serving)>,
     /// Addresses for the device.
     pub(crate) addresses: Vec<IpAddr>,
+    /// Those that are kept off it, because the proxy finds the API server there.
+    pub(crate) unbound: Vec<IpAddr>,
     /// Elements of sets, but for the one that follows from the addresses.
     pub(crate) members: Vec<(Set, Member)>,
 }
@@ -157,9 +159,12 @@ impl Writer<'_> {
     fn vip(&mut self, ip: IpAddr) {
         let serving = self.serving(external(self.port));
         self.serve(ip, self.port.port, serving);
-        if !self.here.elsewhere.contains(&ip) {
-            self.wanted.addresses.push(ip);
+        if self.here.elsewhere.contains(&ip) {
+            return;
         }
+        let is_api_server = self.here.is_api_server(ip, self.port.port, self.protocol);
+        let list = if is_api_server { &mut self.wanted.unbound } else { &mut self.wanted.addresses };
+        list.push(ip);
     }
 
     fn serve(&mut self, ip: IpAddr, port: u16, serving: Serving) {

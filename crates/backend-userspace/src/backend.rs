@@ -14,9 +14,9 @@ use tokio::sync::{Mutex, Notify};
 use tracing::warn;
 
 use crate::addresses::Changes;
+use crate::capture::Captures;
 use crate::frontends::Frontends;
 use crate::relay::Relay;
-use crate::route::LocalRoutes;
 
 /// How soon what failed is tried again, at first and in the long run. What is in the way is often a process of ours
 /// that is about to end.
@@ -37,10 +37,10 @@ impl UserspaceBackend {
     pub(crate) fn new(
         family: IpFamily,
         relay: &Arc<Relay>,
-        makes_routes: bool,
+        makes_captures: bool,
     ) -> Result<Self, NetlinkError> {
-        let routes = makes_routes.then(|| LocalRoutes::open(family)).transpose()?;
-        let frontends = Frontends::new(family, Arc::clone(relay), routes)?;
+        let captures = makes_captures.then(|| Captures::begin(family)).transpose()?;
+        let frontends = Frontends::new(family, Arc::clone(relay), captures)?;
         let unfinished = frontends.unfinished();
         let frontends = Arc::new(Mutex::new(frontends));
         if let Some(handle) = relay.handle() {
@@ -67,7 +67,7 @@ impl ProxyBackend for UserspaceBackend {
         }
         let changes = if is_full { everything(plan, &frontends) } else { named(plan, changes) };
         let done = frontends.follow(&plan.node, &changes, is_full).await;
-        let done = done.map_err(|error| self.failed("make service addresses local", error))?;
+        let done = done.map_err(|error| self.failed("bring service addresses here", error))?;
         drop(frontends);
         self.is_loaded = true;
         Ok(ApplyReport {
@@ -81,13 +81,13 @@ impl ProxyBackend for UserspaceBackend {
 
     async fn is_intact(&mut self) -> Result<bool, BackendError> {
         let looked = self.frontends.lock().await.are_intact();
-        looked.map_err(|error| self.failed("read local routes", error))
+        looked.map_err(|error| self.failed("read routes and rules", error))
     }
 
     async fn cleanup(&mut self) -> Result<(), BackendError> {
         self.is_loaded = false;
         let cleaned = self.frontends.lock().await.clean().await;
-        cleaned.map_err(|error| self.failed("remove local routes", error))
+        cleaned.map_err(|error| self.failed("remove routes and rules", error))
     }
 }
 

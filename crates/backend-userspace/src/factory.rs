@@ -12,10 +12,10 @@ use portolan_core::backend::{Figure, error_chain};
 use portolan_core::{BackendError, BackendFactory, IpFamily, ProbeFailure, ProxyBackend, ProxyMode};
 
 use crate::backend::UserspaceBackend;
+use crate::capture::{Captures, is_not_permitted};
 use crate::counters::Counters;
 use crate::limits::Limits;
 use crate::relay::{Relay, UdpTimeouts};
-use crate::route::{LocalRoutes, is_not_permitted};
 
 /// More threads than this are of no use to a relay that has other things to do on its node.
 const MOST_THREADS: usize = 8;
@@ -23,7 +23,7 @@ const MOST_THREADS: usize = 8;
 /// How service addresses become this node's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Addresses {
-    /// By a route of ours for each; that takes `CAP_NET_ADMIN`.
+    /// By routes and routing rules of ours; that takes `CAP_NET_ADMIN`.
     #[default]
     Made,
     /// They are already, by somebody's `ip route add local 10.96.0.0/12 dev lo`.
@@ -127,7 +127,7 @@ impl BackendFactory for UserspaceFactory {
     async fn probe(&self) -> Result<(), ProbeFailure> {
         let failure = |missing: String| ProbeFailure { mode: self.mode(), missing };
         if self.options.addresses == Addresses::Made {
-            LocalRoutes::rehearse().map_err(|error| {
+            Captures::rehearse().map_err(|error| {
                 let detail = error_chain(&error);
                 failure(if is_not_permitted(error.errno()) {
                     format!("CAP_NET_ADMIN, to make service addresses this node's ({detail})")
@@ -143,8 +143,8 @@ impl BackendFactory for UserspaceFactory {
 
     /// Starts no relay for it.
     async fn cleanup(&self, family: IpFamily) -> Result<(), BackendError> {
-        let removed = LocalRoutes::open(family).and_then(|mut routes| routes.remove_all());
-        removed.map(drop).map_err(Box::from).map_err(failed("remove local routes"))
+        let removed = Captures::open(family).and_then(|mut captures| captures.remove_all());
+        removed.map(drop).map_err(Box::from).map_err(failed("remove routes and rules"))
     }
 
     fn figures(&self) -> Vec<Figure> {
@@ -153,8 +153,8 @@ impl BackendFactory for UserspaceFactory {
 
     fn create(&self, family: IpFamily) -> Result<Box<dyn ProxyBackend>, BackendError> {
         let relay = self.relay().map_err(Box::from).map_err(failed("start the threads that relay"))?;
-        let makes_routes = self.options.addresses == Addresses::Made;
-        let backend = UserspaceBackend::new(family, &relay, makes_routes)
+        let makes_captures = self.options.addresses == Addresses::Made;
+        let backend = UserspaceBackend::new(family, &relay, makes_captures)
             .map_err(Box::from)
             .map_err(failed("open a netlink socket for routes"))?;
         Ok(Box::new(backend))

@@ -8,6 +8,7 @@
 //! that failed, which are known as such; before a socket is closed and after it is opened its address is
 //! this node's.
 
+mod captures;
 mod draining;
 mod listening;
 mod node;
@@ -17,6 +18,7 @@ mod stance;
 mod tests;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use portolan_core::plan::NodeSettings;
@@ -25,11 +27,11 @@ use portolan_netlink::NetlinkError;
 use tokio::sync::Notify;
 
 use crate::balancer::Balancer;
-use crate::claims::{Claims, transport_of, virtual_addresses, virtual_places};
+use crate::capture::{Captures, Object, Written};
+use crate::claims::{Claims, transport_of, virtual_places};
 use crate::listen::{Place, Transport};
 use crate::origin::Surroundings;
 use crate::relay::Relay;
-use crate::route::{LocalRoutes, Written};
 use crate::rtnetlink::InterfaceAddress;
 
 use draining::Draining;
@@ -42,13 +44,15 @@ pub(crate) struct Frontends {
     relay: Arc<Relay>,
     surroundings: Arc<Surroundings>,
     /// Nothing where an administrator has made the addresses local.
-    routes: Option<LocalRoutes>,
-    /// Asks whether addresses are local that we have no route for.
-    lookups: LocalRoutes,
+    captures: Option<Captures>,
+    /// Asks whether addresses are local that we capture nothing of.
+    lookups: Captures,
     ports: HashMap<ServicePortName, Loaded>,
     claims: Claims,
     node: Option<NodeSettings>,
     addresses: Vec<InterfaceAddress>,
+    /// The same, to be asked for one: port 0 of each.
+    own: HashSet<SocketAddr>,
     sockets: HashMap<Place, Listening>,
     failed: BTreeSet<Place>,
     draining: Draining,
@@ -64,12 +68,14 @@ struct Loaded {
     port: Arc<ServicePort>,
     transport: Transport,
     balancer: Arc<Balancer>,
+    /// What brings packets for its addresses here.
+    captures: Vec<Object>,
 }
 
 /// What a change came to.
 #[derive(Debug, Default)]
 pub(crate) struct Changed {
-    /// Routes, sockets, packet filters and lists of endpoints that were written or removed.
+    /// Routes, rules, sockets, packet filters and lists of endpoints that were written or removed.
     pub(crate) operations: usize,
     /// Messages to the kernel.
     pub(crate) messages: usize,
@@ -79,29 +85,30 @@ pub(crate) struct Changed {
 
 impl Changed {
     fn add(&mut self, written: &Written) {
-        self.operations += written.routes;
+        self.operations += written.objects;
         self.messages += written.messages;
         self.bytes += written.bytes;
     }
 }
 
 impl Frontends {
-    /// Nothing is served yet. With `routes`, service addresses are made this node's.
+    /// Nothing is served yet. With `captures`, packets for service addresses are brought here.
     pub(crate) fn new(
         family: IpFamily,
         relay: Arc<Relay>,
-        routes: Option<LocalRoutes>,
+        captures: Option<Captures>,
     ) -> Result<Self, NetlinkError> {
         Ok(Self {
             family,
             relay,
             surroundings: Arc::new(Surroundings::open()?),
-            routes,
-            lookups: LocalRoutes::open(family)?,
+            captures,
+            lookups: Captures::open(family)?,
             ports: HashMap::new(),
             claims: Claims::default(),
             node: None,
             addresses: Vec::new(),
+            own: HashSet::new(),
             sockets: HashMap::new(),
             failed: BTreeSet::new(),
             draining: Draining::default(),
@@ -110,17 +117,17 @@ impl Frontends {
         })
     }
 
-    /// Reads what the kernel has: our routes, and the node's addresses.
+    /// Reads what the kernel has: our routes and rules, and the node's addresses.
     pub(crate) fn read(&mut self) -> Result<(), NetlinkError> {
-        if let Some(routes) = &mut self.routes {
-            routes.read()?;
+        if let Some(captures) = &mut self.captures {
+            captures.read()?;
         }
         self.read_addresses().map(drop)
     }
 
     /// Whether the kernel still has what it was given.
     pub(crate) fn are_intact(&mut self) -> Result<bool, NetlinkError> {
-        self.routes.as_mut().map_or(Ok(true), LocalRoutes::are_intact)
+        self.captures.as_mut().map_or(Ok(true), Captures::are_intact)
     }
 
     /// The names of all service ports that are known, whether they are served or cannot be.
@@ -136,11 +143,12 @@ impl Frontends {
         all: bool,
     ) -> Result<Changed, NetlinkError> {
         let mut done = Changed::default();
-        let mut touched = HashSet::new();
+        let mut touched = Vec::new();
         let is_new_node = self.node.as_ref() != Some(node);
         if is_new_node {
             self.surroundings.set_detector(node.local_detector.clone());
             self.node = Some(node.clone());
+            self.capture_anew();
         }
         // What one service port gives up another may get, so first all that goes.
         for (name, port) in changes {
@@ -156,12 +164,10 @@ impl Frontends {
             touched.extend(self.all_places());
         }
         // Whatever the kernel says of routes, sockets are opened as far as possible.
-        let added = self.routes.as_mut().map_or_else(|| Ok(Written::default()), LocalRoutes::add);
+        let added = self.captures.as_mut().map_or_else(|| Ok(Written::default()), Captures::add);
         done.operations += self.settle(touched).await;
         done.add(&added?);
-        if let Some(routes) = &mut self.routes {
-            done.add(&routes.sweep(|address| self.draining.contains(address))?);
-        }
+        self.finish_captures(&mut done)?;
         Ok(done)
     }
 
@@ -179,35 +185,34 @@ impl Frontends {
     /// Gives addresses back that no connection goes on by.
     pub(crate) fn release(&mut self) -> Result<(), NetlinkError> {
         let finished = self.draining.take_finished();
-        match &mut self.routes {
-            Some(routes) if !finished.is_empty() => {
-                routes.doubt(finished);
-                routes.sweep(|address| self.draining.contains(address)).map(drop)
-            }
-            _ => Ok(()),
+        if finished.is_empty() {
+            return Ok(());
         }
+        for object in &finished {
+            self.refuse_if_unserved(*object);
+        }
+        if let Some(captures) = &mut self.captures {
+            captures.doubt(finished);
+        }
+        self.finish_captures(&mut Changed::default())
     }
 
-    /// Takes a service port's claims back, unless it stays as it is.
-    fn take_out(
-        &mut self,
-        name: &ServicePortName,
-        new: Option<&Arc<ServicePort>>,
-        touched: &mut HashSet<Place>,
-    ) {
+    /// Takes a service port's claims back, unless its addresses stay as they are.
+    fn take_out(&mut self, name: &ServicePortName, new: Option<&Arc<ServicePort>>, touched: &mut Vec<Place>) {
         if new.is_none() && self.unsupported.remove(name) {
             self.relay.unsupported.remove(name);
         }
-        let Some(loaded) = self.ports.get(name) else { return };
-        if new == Some(&loaded.port) {
+        let Some(loaded) = self.ports.get_mut(name) else { return };
+        if new.is_some_and(|new| have_same_addresses(new, &loaded.port)) {
             return;
         }
         let (port, transport) = (Arc::clone(&loaded.port), loaded.transport);
         self.claims.remove(&loaded.balancer, &port, transport);
-        touched.extend(self.places(&port, transport));
-        if let Some(routes) = &mut self.routes {
-            virtual_addresses(&port).for_each(|(address, _)| routes.release(address));
+        let given_up = std::mem::take(&mut loaded.captures);
+        if let Some(captures) = &mut self.captures {
+            given_up.into_iter().for_each(|object| captures.release(object));
         }
+        touched.extend(self.places(&port, transport));
         if new.is_none() {
             self.ports.remove(name);
         }
@@ -218,7 +223,7 @@ impl Frontends {
         &mut self,
         name: &ServicePortName,
         port: &Arc<ServicePort>,
-        touched: &mut HashSet<Place>,
+        touched: &mut Vec<Place>,
         done: &mut Changed,
     ) {
         let Some(transport) = transport_of(name) else {
@@ -228,23 +233,26 @@ impl Frontends {
             return;
         };
         let old = self.ports.remove(name);
-        let is_same = old.as_ref().is_some_and(|old| old.port == *port);
-        let balancer = if let Some(old) = old {
-            old.balancer
-        } else {
-            let share = self.relay.limits.share(&name.service);
-            Arc::new(Balancer::new(name.clone(), Arc::clone(port), share))
+        let (before, balancer, mut captures) = match old {
+            Some(Loaded { port, balancer, captures, .. }) => (Some(port), balancer, captures),
+            None => {
+                let share = self.relay.limits.share(&name.service);
+                (None, Arc::new(Balancer::new(name.clone(), Arc::clone(port), share)), Vec::new())
+            }
         };
-        if !is_same {
+        if before.as_ref() != Some(port) {
             balancer.update(Arc::clone(port));
             done.operations += 1;
-            self.claims.add(&balancer, port, transport);
-            touched.extend(self.places(port, transport));
-            if let Some(routes) = &mut self.routes {
-                virtual_addresses(port).for_each(|(address, _)| routes.want(address));
+            if before.is_none_or(|before| !have_same_addresses(port, &before)) {
+                self.claims.add(&balancer, port, transport);
+                captures = self.captures_of(port, transport);
+                if let Some(kernel) = &mut self.captures {
+                    captures.iter().for_each(|object| kernel.want(*object, &name.service));
+                }
             }
+            touched.extend(self.places(port, transport));
         }
-        self.ports.insert(name.clone(), Loaded { port: Arc::clone(port), transport, balancer });
+        self.ports.insert(name.clone(), Loaded { port: Arc::clone(port), transport, balancer, captures });
     }
 
     /// Where a service port answers.
@@ -263,12 +271,13 @@ impl Frontends {
         if self.failed.is_empty() {
             return Ok(());
         }
-        if let Some(routes) = &mut self.routes {
-            routes.add()?;
+        if let Some(captures) = &mut self.captures {
+            captures.add()?;
         }
+        self.relay.limits.look_again();
         let failed = self.failed.iter().copied().collect();
         self.settle(failed).await;
-        Ok(())
+        self.finish_captures(&mut Changed::default())
     }
 
     /// Closes all sockets and gives all addresses back, those of earlier runs too.
@@ -279,7 +288,7 @@ impl Frontends {
         let all = self.sockets.keys().chain(&self.failed).copied().collect();
         self.settle(all).await;
         self.draining.clear();
-        self.routes.as_mut().map_or(Ok(()), |routes| routes.remove_all().map(drop))
+        self.captures.as_mut().map_or(Ok(()), |captures| captures.remove_all().map(drop))
     }
 
     fn forget_unsupported(&mut self) {
@@ -292,4 +301,12 @@ impl Drop for Frontends {
     fn drop(&mut self) {
         self.forget_unsupported();
     }
+}
+
+/// Whether both answer at the same addresses, and so at the same places.
+fn have_same_addresses(one: &ServicePort, other: &ServicePort) -> bool {
+    let addresses = |port: &ServicePort| (port.port, port.cluster_ip, port.node_port);
+    addresses(one) == addresses(other)
+        && one.load_balancer_ips == other.load_balancer_ips
+        && one.external_ips == other.external_ips
 }

@@ -22,9 +22,13 @@ pub(crate) fn of_all(places: &[Place]) -> HashMap<Place, String> {
     for transport in [Transport::Tcp, Transport::Udp] {
         let wanted: Vec<_> = places.iter().filter(|place| place.transport == transport).collect();
         let tables = if wanted.is_empty() { Vec::new() } else { read_sockets(transport) };
+        let by_address: HashMap<_, _> = tables
+            .iter()
+            .map(|socket| ((socket.local.ip().to_canonical(), socket.local.port()), socket))
+            .collect();
         for place in wanted {
-            let in_the_way = tables.iter().find(|socket| collides(socket.local, place.address));
-            found.extend(in_the_way.map(|socket| (*place, socket.clone())));
+            let in_the_way = in_the_way_of(place.address).find_map(|at| by_address.get(&at));
+            found.extend(in_the_way.map(|socket| (*place, (*socket).clone())));
         }
     }
     let processes = find_processes(found.values().map(|socket| socket.number.as_str()).collect());
@@ -69,10 +73,11 @@ fn sockets(transport: Transport) -> [&'static str; 2] {
     }
 }
 
-/// Whether a socket at `local` keeps another from `address`: it is there, or everywhere.
-fn collides(local: SocketAddr, address: SocketAddr) -> bool {
-    let is_everywhere = local.ip().is_unspecified() && (local.is_ipv6() || address.is_ipv4());
-    local.port() == address.port() && (is_everywhere || local.ip().to_canonical() == address.ip())
+/// Where a socket keeps another from `address`: there, or everywhere.
+fn in_the_way_of(address: SocketAddr) -> impl Iterator<Item = (IpAddr, u16)> {
+    let everywhere_v4 = address.is_ipv4().then_some(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+    let everywhere = everywhere_v4.into_iter().chain([IpAddr::V6(Ipv6Addr::UNSPECIFIED)]);
+    std::iter::once(address.ip()).chain(everywhere).map(move |ip| (ip, address.port()))
 }
 
 /// `0100007F:1F90`: words of the address in the host's order, then the port.
@@ -142,13 +147,17 @@ mod tests {
 
     #[test]
     fn a_socket_for_all_addresses_stands_in_the_way_of_each() {
-        let at = |text: &str| text.parse().unwrap();
-        assert!(collides(at("0.0.0.0:80"), at("10.96.0.1:80")));
-        assert!(collides(at("[::]:80"), at("10.96.0.1:80")));
-        assert!(collides(at("[::ffff:10.96.0.1]:80"), at("10.96.0.1:80")));
-        assert!(!collides(at("0.0.0.0:80"), at("[fd00::1]:80")));
-        assert!(!collides(at("10.96.0.2:80"), at("10.96.0.1:80")));
-        assert!(!collides(at("0.0.0.0:81"), at("10.96.0.1:80")));
+        let places = |text: &str| {
+            let all = in_the_way_of(text.parse().unwrap());
+            all.map(|(ip, port)| SocketAddr::new(ip, port).to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(places("10.96.0.1:80"), ["10.96.0.1:80", "0.0.0.0:80", "[::]:80"]);
+        assert_eq!(places("[fd00::1]:80"), ["[fd00::1]:80", "[::]:80"]);
+        // A socket of IPv6 for one address of IPv4 is known by that.
+        let holder = TcpListener::bind("[::ffff:127.0.0.1]:0").unwrap();
+        let address = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), holder.local_addr().unwrap().port());
+        let place = Place { address, transport: Transport::Tcp };
+        assert!(of_all(&[place]).contains_key(&place));
     }
 
     #[test]

@@ -1,12 +1,15 @@
 //! How much more may be relayed, and for whom.
 //!
-//! Sessions use up the process's file descriptors and, for UDP, the host's ports. Neither one Service nor one
+//! Listeners and sessions use up the process's file descriptors and, for UDP, the host's ports. Neither one Service nor one
 //! client may take them all: as long as a Service has less than three times what is free it gets more, and so does
 //! a client of what its Service may still get. The busiest alone so comes to three quarters, two of them to three
 //! sevenths each, and something is always left for who comes next, without a number that anybody has to choose
 //! (Choudhury and Hahne, "Dynamic queue length thresholds for shared-memory packet switches", 1998).
 //!
-//! Holds: what was admitted is counted until its [`Session`] is dropped, by its Service and its client too.
+//! Listeners have no more than half of what sessions and listeners have together, and a Service takes its part of that in
+//! the same way. A part of all descriptors is for neither of them, but for the proxy's own needs.
+//!
+//! Holds: what was admitted is counted until its [`Session`] or [`Listener`] is dropped, by its Service and its client too.
 
 mod host;
 mod limit;
@@ -15,7 +18,7 @@ mod share;
 use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use portolan_core::{ObjectName, ServicePortName};
@@ -26,7 +29,7 @@ use crate::listen::Transport;
 use crate::quiet::Quiet;
 
 pub(crate) use limit::Limit;
-pub(crate) use share::{Session, Share};
+pub(crate) use share::{Listener, Session, Share};
 
 /// What a TCP connection takes: its own socket and the endpoint's.
 const TCP_DESCRIPTORS: usize = 2;
@@ -75,7 +78,8 @@ pub(crate) struct Limits {
     counters: Arc<Counters>,
     most_sessions: usize,
     most_of_service: usize,
-    most_descriptors: usize,
+    most_descriptors: AtomicUsize,
+    most_listeners: AtomicUsize,
     most_udp: usize,
     most_pipes: usize,
     shares: Mutex<HashMap<ObjectName, Weak<Share>>>,
@@ -88,7 +92,6 @@ struct Complaints {
     sessions: Quiet,
     descriptors: Quiet,
     ports: Quiet,
-    listeners: Quiet,
     accepting: Quiet,
 }
 
@@ -97,12 +100,14 @@ impl Limits {
     /// descriptors and ports allow.
     pub(crate) fn new(counters: Arc<Counters>, most_sessions: usize, most_of_service: usize) -> Self {
         let or_any = |most| if most == 0 { usize::MAX } else { most };
+        host::raise_open_files();
         let descriptors = host::descriptors();
         Self {
             counters,
             most_sessions: or_any(most_sessions),
             most_of_service: or_any(most_of_service),
-            most_descriptors: descriptors.of_sessions,
+            most_descriptors: descriptors.of_both.into(),
+            most_listeners: descriptors.of_listeners.into(),
             most_udp: host::ports() / 2,
             most_pipes: descriptors.of_pipes / 2,
             shares: Mutex::default(),
@@ -158,11 +163,38 @@ impl Limits {
         }
     }
 
+    /// A place for one more listener of a Service.
+    ///
+    /// # Errors
+    /// There is none, because of this limit.
+    pub(crate) fn admit_listener(&self, share: &Arc<Share>) -> Result<Listener, Limit> {
+        let most = self.most_listeners.load(Ordering::Relaxed);
+        let free = most.saturating_sub(self.counters.listeners()).min(self.free_descriptors());
+        if is_fair(share.listeners(), free) {
+            Ok(Listener::new(Arc::clone(&self.counters), Arc::clone(share)))
+        } else {
+            Err(Limit::Descriptors)
+        }
+    }
+
+    /// The limit of open files may have been moved.
+    pub(crate) fn look_again(&self) {
+        let descriptors = host::descriptors();
+        self.most_descriptors.store(descriptors.of_both, Ordering::Relaxed);
+        self.most_listeners.store(descriptors.of_listeners, Ordering::Relaxed);
+    }
+
+    /// How many more descriptors sessions and listeners may have.
+    fn free_descriptors(&self) -> usize {
+        let (tcp, udp) = (self.counters.tcp_sessions(), self.counters.udp_sessions());
+        let used = TCP_DESCRIPTORS * tcp + UDP_DESCRIPTORS * udp + self.counters.listeners();
+        self.most_descriptors.load(Ordering::Relaxed).saturating_sub(used)
+    }
+
     /// How many more sessions there may be, whoever asks.
     fn free(&self, transport: Transport) -> Free {
         let (tcp, udp) = (self.counters.tcp_sessions(), self.counters.udp_sessions());
-        let used = TCP_DESCRIPTORS * tcp + UDP_DESCRIPTORS * udp + self.counters.listeners();
-        let by_descriptors = self.most_descriptors.saturating_sub(used) / TCP_DESCRIPTORS;
+        let by_descriptors = self.free_descriptors() / TCP_DESCRIPTORS;
         let by_number = self.most_sessions.saturating_sub(tcp + udp);
         let free =
             Free { sessions: by_descriptors, limit: Limit::Descriptors }.or_less(by_number, Limit::Sessions);
@@ -226,17 +258,15 @@ impl Limits {
         }
     }
 
-    /// There were no descriptors for sockets at so many places.
-    pub(crate) fn no_place_for_listeners(&self, places: usize, limit: Limit) {
-        if self.complaints.listeners.is_due() {
-            warn!(places, "not all services are served: the limit of {limit} is reached");
-        }
-    }
-
     /// The numbers.
     pub(crate) fn counters(&self) -> &Arc<Counters> {
         &self.counters
     }
+}
+
+/// Whether somebody may have one more who has so many already, while so many are free.
+pub(crate) fn is_fair(used: usize, free: usize) -> bool {
+    room(used, free) > 0
 }
 
 /// How many more somebody may have who has so many already, while so many are free.

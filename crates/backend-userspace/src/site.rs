@@ -17,7 +17,7 @@ pub(crate) struct Site {
     pub(crate) balancer: Arc<Balancer>,
     pub(crate) surroundings: Arc<Surroundings>,
     pub(crate) relay: Arc<Relay>,
-    guard: RwLock<Guard>,
+    guard: RwLock<Arc<Guard>>,
 }
 
 impl Site {
@@ -27,7 +27,7 @@ impl Site {
         balancer: Arc<Balancer>,
         surroundings: Arc<Surroundings>,
         relay: Arc<Relay>,
-        guard: Guard,
+        guard: Arc<Guard>,
     ) -> Self {
         Self { address, via, balancer, surroundings, relay, guard: RwLock::new(guard) }
     }
@@ -39,12 +39,12 @@ impl Site {
     }
 
     /// Who may come in now.
-    pub(crate) fn guard(&self) -> Guard {
-        self.guard.read().unwrap_or_else(PoisonError::into_inner).clone()
+    pub(crate) fn guard(&self) -> Arc<Guard> {
+        Arc::clone(&self.guard.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// From now on this holds for new clients.
-    pub(crate) fn set_guard(&self, guard: Guard) {
+    pub(crate) fn set_guard(&self, guard: Arc<Guard>) {
         *self.guard.write().unwrap_or_else(PoisonError::into_inner) = guard;
     }
 

@@ -6,7 +6,11 @@
 //! address and port, so one claim must win, and always the same one, whatever the
 //! order in which the objects arrive.
 //!
-//! The order: a cluster IP beats a load-balancer address beats an external IP, so
+//! The proxy itself claims the address and port by which it finds the API server. A Service that names these among its
+//! external IPs would have the proxy's own connections, and never learn that it was deleted: nobody could tell the
+//! proxy. A cluster IP or a load-balancer address may be the API server's own Service, and wins.
+//!
+//! The order: a cluster IP beats a load-balancer address beats the API server's address beats an external IP, so
 //! that no Service can take another one's cluster IP by naming it; then the older
 //! Service wins; then the smaller name. When the winner goes, the next takes over.
 
@@ -18,7 +22,7 @@ use std::time::SystemTime;
 
 use crate::address::{IpFamily, Protocol};
 use crate::event::{Service, ServicePortSpec};
-use crate::name::ServicePortName;
+use crate::name::{ObjectName, ServicePortName};
 use crate::room::Room;
 
 /// Where packets to a service port arrive.
@@ -48,6 +52,8 @@ pub enum ClaimKind {
     NodePort,
     /// An address in its load-balancer status, written by a controller.
     LoadBalancerIp,
+    /// Where the proxy itself finds the API server.
+    ApiServer,
     /// One of its external IPs, written by its author.
     ExternalIp,
 }
@@ -141,6 +147,14 @@ pub struct Contest {
     pub loser: ServicePortName,
 }
 
+/// The proxy's own claim to where it finds the API server, in the name of the Service that leads to every API server.
+pub(crate) fn api_server_claim(socket: SocketAddr) -> (Frontend, Claim) {
+    let service = ObjectName::new("default", "kubernetes");
+    let owner = ServicePortName { service, port: "https".into(), protocol: Protocol::Tcp };
+    let claim = Claim { kind: ClaimKind::ApiServer, created: 0, owner };
+    (Frontend::Vip(socket.ip(), Protocol::Tcp, socket.port()), claim)
+}
+
 /// The ports of a Service. A manifest may list one twice; the first counts.
 pub(crate) fn ports_of(service: &Service) -> impl Iterator<Item = (&ServicePortSpec, ServicePortName)> {
     let mut seen = HashSet::new();
@@ -208,7 +222,6 @@ pub(crate) fn claims_of(service: &Service, family: IpFamily) -> Vec<(Frontend, C
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::name::ObjectName;
 
     const FRONTEND: Frontend = Frontend::NodePort(Protocol::Tcp, 30080);
 

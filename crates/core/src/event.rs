@@ -5,7 +5,8 @@
 //! hands on these small structs. They hold every field that any decision needs
 //! and none besides.
 
-use std::net::IpAddr;
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -25,6 +26,9 @@ pub enum Event {
     Node(Change<Node>),
     /// About ServiceCIDRs.
     ServiceCidr(Change<ServiceCidr>),
+    /// Where the source connects to the API server: all addresses that it is known by now. A source that asks none
+    /// never says so.
+    ApiServer(BTreeSet<SocketAddr>),
 }
 
 /// What happened to objects of one kind.

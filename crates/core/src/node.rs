@@ -83,6 +83,7 @@ impl NodeConfig {
             masquerade_mark: self.masquerade_mark,
             node_port_addresses: self.node_port_addresses(family, node),
             service_cidrs: merged(service_cidrs, family),
+            api_server: Vec::new(),
         }
     }
 

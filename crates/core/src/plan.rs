@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::address::IpFamily;
+use crate::address::{IpFamily, Protocol};
 use crate::event::TrafficPolicy;
 use crate::name::{Name, ServicePortName};
 
@@ -69,6 +69,20 @@ pub struct NodeSettings {
     /// Where cluster IPs come from, sorted and without overlaps. New connections to an address
     /// in here that is no Service's are dropped, so that they do not wander off the cluster.
     pub service_cidrs: Vec<IpNet>,
+    /// Where the proxy finds the API server, sorted. A mode that takes whole addresses asks
+    /// [`is_api_server`](Self::is_api_server) before it takes one.
+    pub api_server: Vec<SocketAddr>,
+}
+
+impl NodeSettings {
+    /// Whether the proxy needs this external or load-balancer address of a service port for the API server: if all of it
+    /// led to this node, the proxy would be cut off. Not so where the service port is what the proxy finds the API server
+    /// by.
+    pub fn is_api_server(&self, address: IpAddr, port: u16, protocol: Protocol) -> bool {
+        let is_own_port =
+            protocol == Protocol::Tcp && self.api_server.contains(&SocketAddr::new(address, port));
+        !is_own_port && self.api_server.iter().any(|socket| socket.ip() == address)
+    }
 }
 
 /// How to tell that a local pod sent a packet (`detectLocalMode`).

@@ -5,7 +5,8 @@
 //! what became different. Nothing here walks all Services, except a change of
 //! the node itself and the list after a lost watch.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::address::{IpFamily, PerFamily, Protocol};
@@ -39,6 +40,7 @@ pub struct State {
     slices: Slices,
     node: Option<Node>,
     service_cidrs: BTreeMap<Name, ServiceCidr>,
+    api_server: BTreeSet<SocketAddr>,
     families: PerFamily<FamilyState>,
     /// Services to decide anew at the next [`State::prepare`].
     dirty: Dirty,
@@ -88,6 +90,7 @@ impl State {
             slices: Slices::default(),
             node: None,
             service_cidrs: BTreeMap::new(),
+            api_server: BTreeSet::new(),
             families,
             dirty: Dirty::default(),
             former_ports: HashMap::new(),
@@ -122,6 +125,7 @@ impl State {
                 let known = |state: &Self| state.service_cidrs.keys().cloned().collect();
                 self.change(change, known, Self::set_service_cidr);
             }
+            Event::ApiServer(sockets) => self.set_api_server(sockets),
         }
     }
 

@@ -30,6 +30,8 @@ pub mod flag {
     pub const EXCL: u16 = 0x200;
     /// Creates the object if it does not exist: `NLM_F_CREATE`.
     pub const CREATE: u16 = 0x400;
+    /// Takes the place of an object that exists: `NLM_F_REPLACE`.
+    pub const REPLACE: u16 = 0x100;
     /// Puts the object after those present: `NLM_F_APPEND`.
     pub const APPEND: u16 = 0x800;
     /// An answer repeats only the header of the message it is about: `NLM_F_CAPPED`.

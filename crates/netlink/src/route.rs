@@ -1,19 +1,24 @@
-//! Messages about interfaces, their addresses, and routes: rtnetlink, as far as it is spoken here.
+//! Messages about interfaces, their addresses, routes and routing rules: rtnetlink, as far as it is spoken here.
 //!
 //! Only bytes and what they mean; what they are for is their callers' to know. Numbers are from
-//! linux/rtnetlink.h, linux/if_link.h and linux/if_addr.h, in the host's order.
+//! linux/rtnetlink.h, linux/if_link.h, linux/if_addr.h and linux/fib_rules.h, in the host's order.
 
 mod address;
 mod entry;
 mod link;
 mod monitor;
+mod rule;
 
 use std::net::IpAddr;
 
 pub use address::{InterfaceAddress, read_address, write_address, write_addresses_of};
-pub use entry::{Route, Way, read_route, read_way, write_local_route, write_lookup, write_routes_of};
+pub use entry::{
+    Route, RouteType, TABLE_LOCAL, Way, read_route, read_way, write_lookup, write_match, write_route,
+    write_routes_of,
+};
 pub use link::{Link, read_link, write_link, write_link_name, write_new_link};
 pub use monitor::AddressMonitor;
+pub use rule::{PortRule, read_port_rule, write_port_rule, write_rules_of};
 
 pub use crate::Heard;
 
@@ -37,6 +42,12 @@ pub mod kind {
     pub const DELETE_ROUTE: u16 = 25;
     /// Asks for routes, or which one a packet takes.
     pub const GET_ROUTE: u16 = 26;
+    /// A routing rule that there is, or is to be.
+    pub const NEW_RULE: u16 = 32;
+    /// A routing rule that is to go.
+    pub const DELETE_RULE: u16 = 33;
+    /// Asks for routing rules.
+    pub const GET_RULE: u16 = 34;
 }
 
 /// The families of addresses, linux/socket.h.

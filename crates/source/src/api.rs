@@ -39,6 +39,7 @@ use crate::recorder::{Delivery, EventRecorder};
 use crate::resource::Resource;
 
 mod access;
+mod addresses;
 mod agent;
 pub(crate) mod backoff;
 mod connect;
@@ -184,6 +185,7 @@ impl ApiSource {
         let names = Arc::new(Mutex::new(Interner::default()));
         let mut watches = JoinSet::new();
         let credentials = self.link.clone().follow_credentials();
+        watches.spawn(self.link.addresses().tell(events.clone()));
         let mut follow = Start {
             link: self.link,
             presence: self.presence,

@@ -1,7 +1,8 @@
 //! Plays the core in tests: folds the events of a source into what they amount to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use portolan_core::Event;
@@ -58,6 +59,7 @@ pub(crate) struct World {
     pub(crate) slices: Known<EndpointSlice>,
     pub(crate) nodes: Known<Node>,
     pub(crate) service_cidrs: Known<ServiceCidr>,
+    pub(crate) api_server: BTreeSet<SocketAddr>,
 }
 
 impl World {
@@ -67,6 +69,7 @@ impl World {
             Event::EndpointSlice(change) => self.slices.apply(change),
             Event::Node(change) => self.nodes.apply(change),
             Event::ServiceCidr(change) => self.service_cidrs.apply(change),
+            Event::ApiServer(sockets) => self.api_server = sockets,
         }
     }
 
@@ -120,13 +123,13 @@ impl Downstream {
         &self.world
     }
 
-    /// Takes in all that comes within `time`; the number of events.
+    /// Takes in all that comes within `time`; the number of events about objects.
     pub(crate) async fn during(&mut self, time: Duration) -> usize {
         let deadline = Instant::now() + time;
         let mut count = 0;
         while let Ok(Some(event)) = timeout_at(deadline, self.events.recv()).await {
+            count += usize::from(!matches!(event, Event::ApiServer(_)));
             self.world.apply(event);
-            count += 1;
         }
         count
     }

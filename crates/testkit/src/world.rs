@@ -3,8 +3,8 @@
 //! The universe is small on purpose: few names, addresses and ports, so that
 //! objects meet, take addresses from each other, and vanish and come back often.
 
-use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, SystemTime};
 
 use portolan_core::State;
@@ -30,6 +30,7 @@ pub struct World {
     services: BTreeMap<ObjectName, Service>,
     slices: BTreeMap<ObjectName, EndpointSlice>,
     service_cidrs: BTreeMap<Name, ServiceCidr>,
+    api_server: BTreeSet<SocketAddr>,
     /// This node's Node; what it said last when it is gone.
     node: Option<Node>,
 }
@@ -41,6 +42,7 @@ impl World {
             Event::Service(change) => update(&mut self.services, change),
             Event::EndpointSlice(change) => update(&mut self.slices, change),
             Event::ServiceCidr(change) => update(&mut self.service_cidrs, change),
+            Event::ApiServer(sockets) => self.api_server.clone_from(sockets),
             Event::Node(Change::Applied(node)) => self.set_node(std::slice::from_ref(node)),
             Event::Node(Change::Replaced(nodes)) => self.set_node(nodes),
             Event::Node(Change::Deleted(_)) => {}
@@ -52,12 +54,13 @@ impl World {
     }
 
     /// The lists that a proxy starting now would get.
-    pub fn lists(&self) -> [Event; 4] {
+    pub fn lists(&self) -> [Event; 5] {
         [
             Event::Service(Change::Replaced(self.services.values().cloned().collect())),
             Event::EndpointSlice(Change::Replaced(self.slices.values().cloned().collect())),
             Event::Node(Change::Replaced(self.node.iter().cloned().collect())),
             Event::ServiceCidr(Change::Replaced(self.service_cidrs.values().cloned().collect())),
+            Event::ApiServer(self.api_server.clone()),
         ]
     }
 

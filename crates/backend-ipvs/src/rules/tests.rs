@@ -17,6 +17,7 @@ fn node() -> NodeSettings {
         masquerade_mark: 0x4000,
         node_port_addresses: NodePortAddresses::All,
         service_cidrs: Vec::new(),
+        api_server: Vec::new(),
     }
 }
 

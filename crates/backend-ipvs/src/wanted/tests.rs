@@ -2,8 +2,9 @@
 
 use std::collections::HashSet;
 
-use portolan_core::plan::NodePortAddresses;
-use portolan_core::{ObjectName, Protocol, State};
+use portolan_core::node::NodeConfig;
+use portolan_core::plan::{NodePortAddresses, NodeSettings};
+use portolan_core::{IpFamily, ObjectName, Protocol, State};
 use portolan_testkit::objects::{empty_lists, service, slice};
 use portolan_testkit::world::config;
 
@@ -15,7 +16,9 @@ const POD_AWAY: &str = "10.244.1.1";
 
 fn here() -> Surroundings {
     let own: HashSet<_> = ["127.0.0.1", "192.0.2.1"].map(|ip| ip.parse().unwrap()).into();
-    Surroundings::new(own, &NodePortAddresses::All, &Options::default())
+    let node = NodeConfig::new("n1").settings(IpFamily::V4, None, []);
+    let node = NodeSettings { node_port_addresses: NodePortAddresses::All, ..node };
+    Surroundings::new(own, &node, &Options::default())
 }
 
 /// A Service with everything, behind which there is a pod here and one elsewhere, or the latter alone.

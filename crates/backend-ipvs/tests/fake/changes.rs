@@ -211,3 +211,34 @@ fn an_address_of_the_node_serves_its_service_before_the_node_port_of_another() {
     ))]);
     assert!(leads_to(&node).contains(&(format!("{TWO}:8080"), 1)));
 }
+
+/// Bound to the device it would be this node's, and the proxy would never hear again of what there is.
+#[test]
+fn the_api_servers_address_is_not_bound_whichever_service_has_it() {
+    let tenant =
+        service("shop/tenant", "10.96.0.70").port("http", Protocol::Tcp, 80).external_ip("192.0.2.10");
+    let tenant = tenant.load_balancer_ip("192.0.2.11").external_ip("203.0.113.1");
+    let server =
+        |sockets: &[&str]| Event::ApiServer(sockets.iter().map(|socket| socket.parse().unwrap()).collect());
+    let bound = |node: &Node| {
+        let (_, members, device, _) = node.held(IpFamily::V4);
+        let filtered: Vec<_> = members[&Set::IpvsIps].iter().map(ToString::to_string).collect();
+        assert_eq!(filtered, device.iter().map(ToString::to_string).collect::<Vec<_>>());
+        filtered
+    };
+    let mut node = Node::new(config(), []);
+    node.apply([server(&["192.0.2.10:6443", "192.0.2.11:6443"])]);
+    node.apply([tenant.applied()]);
+    assert_eq!(bound(&node), ["10.96.0.70", "203.0.113.1"]);
+    assert!(node.is_intact(IpFamily::V4));
+
+    // The server moves: at once its old address may be bound, and the new one no longer.
+    node.apply([server(&["203.0.113.1:6443"])]);
+    assert_eq!(bound(&node), ["10.96.0.70", "192.0.2.10", "192.0.2.11"]);
+
+    // The load balancer of the API server itself is served by its port.
+    let balancer = service("shop/api", "10.96.0.71").port("https", Protocol::Tcp, 6443);
+    node.apply([balancer.load_balancer_ip("203.0.113.1").applied()]);
+    assert_eq!(bound(&node), ["10.96.0.70", "10.96.0.71", "192.0.2.10", "192.0.2.11", "203.0.113.1"]);
+    assert_eq!(node.apply([]), []);
+}

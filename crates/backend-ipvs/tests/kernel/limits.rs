@@ -5,7 +5,8 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use portolan_core::Protocol;
-use portolan_testkit::netns::{Namespace, Program, isolated};
+use portolan_core::event::Event;
+use portolan_testkit::netns::{CLIENT_V4, Caller, EchoServer, Namespace, Program, isolated};
 use portolan_testkit::objects::{service, slice};
 use socket2::{Domain, Socket, Type};
 
@@ -82,5 +83,25 @@ fn a_connection_by_other_rules_ends_when_the_one_that_ipvs_had_between_the_same_
         sleep(Duration::from_secs(12));
         other.assert_alive();
         assert!(!same.is_alive());
+    });
+}
+
+/// Of another host all ports are this node's once its address is bound; the API server's is not.
+#[test]
+#[ignore = "needs IPVS: run by tests/vm"]
+fn the_api_server_keeps_its_ports_where_a_service_names_its_address() {
+    isolated(|| {
+        let mut web = Web::new();
+        let _server = EchoServer::start(web.net.client(), "api", &[6443]).unwrap();
+        let server: SocketAddr = (CLIENT_V4, 6443).into();
+        let reached = |web: &Web| {
+            let callers = [web.net.node(), &web.net.pod(1).namespace].map(Caller::from);
+            callers.map(|caller| caller.connect_tcp(server).is_ok())
+        };
+        let tenant = service("shop/tenant", "10.96.0.90").port("http", Protocol::Tcp, 80);
+        web.node.apply([tenant.external_ip(&CLIENT_V4.to_string()).applied()]);
+        assert_eq!(reached(&web), [false, false], "as with kube-proxy");
+        web.node.apply([Event::ApiServer([server].into())]);
+        assert_eq!(reached(&web), [true, true]);
     });
 }

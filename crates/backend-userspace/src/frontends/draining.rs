@@ -5,39 +5,44 @@
 //! comes anew is refused.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::Weak;
 
+use crate::capture::Object;
 use crate::site::Site;
 
-/// Addresses in use by sites that are closed; a connection holds the site that it came by.
+/// What sites that are closed need; a connection holds the site that it came by.
 #[derive(Debug, Default)]
-pub(super) struct Draining(HashMap<IpAddr, Vec<Weak<Site>>>);
+pub(super) struct Draining(HashMap<Object, Vec<Weak<Site>>>);
 
 impl Draining {
-    /// A place is closed; what is left of it are its connections.
-    pub(super) fn add(&mut self, site: &Weak<Site>) {
-        if let Some(left) = site.upgrade() {
-            self.0.entry(left.address.ip()).or_default().push(Weak::clone(site));
+    /// A place is closed that this brought packets to; what is left of it are its connections.
+    pub(super) fn add(&mut self, object: Object, site: Weak<Site>) {
+        if site.strong_count() > 0 {
+            self.0.entry(object).or_default().push(site);
         }
     }
 
-    /// Whether an address is in use, or was until a moment ago.
-    pub(super) fn contains(&self, address: IpAddr) -> bool {
-        self.0.contains_key(&address)
+    /// Whether something is in use, or was until a moment ago.
+    pub(super) fn contains(&self, object: Object) -> bool {
+        match object {
+            Object::Rule(rule) => {
+                self.0.keys().any(|used| matches!(used, Object::Port(_, port) if *port == rule))
+            }
+            object => self.0.contains_key(&object),
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Takes out the addresses by which no connection goes on.
-    pub(super) fn take_finished(&mut self) -> Vec<IpAddr> {
+    /// Takes out what no connection goes on by.
+    pub(super) fn take_finished(&mut self) -> Vec<Object> {
         let mut finished = Vec::new();
-        self.0.retain(|address, sites| {
+        self.0.retain(|object, sites| {
             sites.retain(|site| site.strong_count() > 0);
             if sites.is_empty() {
-                finished.push(*address);
+                finished.push(*object);
             }
             !sites.is_empty()
         });

@@ -9,9 +9,10 @@ use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use crate::balancer::Via;
 use crate::filter::Guard;
+use crate::limits::Listener;
 use crate::listen::{self, ListenError, Transport};
-use crate::relay::Relay;
 use crate::site::Site;
 use crate::{tcp, udp};
 
@@ -33,26 +34,33 @@ enum Socket {
 impl Listening {
     /// Opens the socket and starts its task; nothing where the threads that relay are gone, because the
     /// process ends.
-    pub(super) fn open(site: Site, transport: Transport) -> Result<Option<Self>, ListenError> {
+    pub(super) fn open(
+        site: Site,
+        transport: Transport,
+        permit: Listener,
+    ) -> Result<Option<Self>, ListenError> {
         let site = Arc::new(site);
         let Some(handle) = site.relay.handle() else { return Ok(None) };
         let _inside = handle.enter();
         let (stop, stopped) = oneshot::channel();
         let (service, guard) = (site.balancer.name(), site.guard());
+        let may_be_anothers = matches!(site.via, Via::LoadBalancer | Via::ExternalIp);
         let no_place = |source| listen::ListenError::other(service, site.address, transport, source);
         let (socket, task) = match transport {
             Transport::Tcp => {
-                let listener = TcpListener::from_std(listen::tcp(service, site.address, &guard)?);
+                let listener =
+                    TcpListener::from_std(listen::tcp(service, site.address, &guard, may_be_anothers)?);
                 let listener = Arc::new(listener.map_err(no_place)?);
                 let serving = tcp::serve(Arc::clone(&listener), Arc::clone(&site), stopped);
-                let task = handle.spawn(counted(Arc::clone(&site.relay), serving));
+                let task = handle.spawn(permitted(permit, serving));
                 (Socket::Tcp(listener), task)
             }
             Transport::Udp => {
-                let socket = UdpSocket::from_std(listen::udp(service, site.address, &guard)?);
+                let socket =
+                    UdpSocket::from_std(listen::udp(service, site.address, &guard, may_be_anothers)?);
                 let socket = Arc::new(socket.map_err(no_place)?);
                 let serving = udp::serve(Arc::clone(&socket), Arc::clone(&site), stopped);
-                let task = handle.spawn(counted(Arc::clone(&site.relay), serving));
+                let task = handle.spawn(permitted(permit, serving));
                 (Socket::Udp(socket), task)
             }
         };
@@ -60,7 +68,7 @@ impl Listening {
     }
 
     /// Lets others in than before.
-    pub(super) fn set_guard(&self, guard: Guard) -> io::Result<()> {
+    pub(super) fn set_guard(&self, guard: Arc<Guard>) -> io::Result<()> {
         let family = IpFamily::of(self.site.address.ip());
         match &self.socket {
             Socket::Tcp(listener) => listen::put_guard(&SockRef::from(&**listener), family, &guard)?,
@@ -87,8 +95,7 @@ impl Listening {
 }
 
 /// Counts a listener for as long as it is served.
-async fn counted(relay: Arc<Relay>, serving: impl Future<Output = ()>) {
-    relay.limits.counters().listener_opened();
+async fn permitted(permit: Listener, serving: impl Future<Output = ()>) {
     serving.await;
-    relay.limits.counters().listener_closed();
+    drop(permit);
 }

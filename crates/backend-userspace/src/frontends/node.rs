@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use portolan_core::plan::NodePortAddresses;
 use portolan_netlink::NetlinkError;
 
-use super::Frontends;
+use super::{Changed, Frontends};
 use crate::addresses;
 use crate::listen::{Place, Transport};
 use crate::rtnetlink::InterfaceAddress;
@@ -38,6 +38,9 @@ impl Frontends {
         if changed.is_empty() {
             return Ok(());
         }
+        if let Some(captures) = &mut self.captures {
+            captures.addresses_changed()?;
+        }
         let ports: Vec<_> = self.claims.node_ports().collect();
         let at = |own: &InterfaceAddress| {
             ports
@@ -47,7 +50,7 @@ impl Frontends {
         };
         let touched = changed.iter().flat_map(at).collect();
         self.settle(touched).await;
-        Ok(())
+        self.finish_captures(&mut Changed::default())
     }
 
     /// Reads the node's addresses and returns those that came or went.
@@ -59,6 +62,7 @@ impl Frontends {
         let come = now.iter().filter(|own| !before.contains(&own.socket(0)));
         let changed = gone.chain(come).copied().collect();
         self.surroundings.set_addresses(now.iter().map(|own| own.address).collect());
+        self.own = after;
         self.addresses = now;
         Ok(changed)
     }

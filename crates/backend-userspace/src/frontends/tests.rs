@@ -1,15 +1,21 @@
 //! Who is listened to, by what leads where.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use portolan_core::Endpoint;
 use portolan_core::event::TrafficPolicy;
+use portolan_core::node::NodeConfig;
 use portolan_core::plan::{LocalDetector, Locality, Unserved};
+use portolan_testkit::netns::{Topology, isolated};
 
 use super::*;
 use crate::balancer::Via;
+use crate::capture::{Captures, Object};
 use crate::filter::{Guard, Scope};
 use crate::frontends::stance::guard_for;
+use crate::limits::Limits;
+use crate::relay::{Relay, UdpTimeouts};
 
 const EXTERNAL: [Via; 3] = [Via::NodePort, Via::LoadBalancer, Via::ExternalIp];
 
@@ -74,4 +80,26 @@ fn source_ranges_guard_load_balancer_addresses_only() {
     for via in [Via::ClusterIp, Via::NodePort, Via::ExternalIp] {
         assert_eq!(guard_for(&port, via, None), Some(Guard::open()));
     }
+}
+
+/// Whole addresses are all that a kernel without rules for ports has to give.
+#[test]
+fn without_rules_for_ports_addresses_of_other_hosts_and_of_the_api_server_are_not_taken() {
+    isolated(|| {
+        let net = Topology::routed(1).unwrap();
+        let objects = net.node().run(|| {
+            let timeouts = UdpTimeouts { idle: Duration::ZERO, single: Duration::ZERO };
+            let relay = Relay::start(1, Limits::new(Arc::default(), 0, 0), timeouts).unwrap();
+            let captures = Captures::begin(IpFamily::V4).unwrap().without_port_rules();
+            let mut frontends = Frontends::new(IpFamily::V4, relay, Some(captures)).unwrap();
+            let settings = NodeConfig::new("n1").settings(IpFamily::V4, None, []);
+            let api_server = vec!["203.0.113.90:6443".parse().unwrap()];
+            frontends.node = Some(NodeSettings { api_server, ..settings });
+            let external = ["192.0.2.2", "203.0.113.80", "203.0.113.90"].map(|ip| ip.parse().unwrap());
+            let port = ServicePort { external_ips: external.into(), ..port(1, 0, Unserved::Reject) };
+            frontends.captures_of(&port, Transport::Tcp)
+        });
+        let taken = ["10.96.0.80", "203.0.113.80", "203.0.113.80"];
+        assert_eq!(objects.unwrap(), taken.map(|ip| Object::Address(ip.parse().unwrap())));
+    });
 }

@@ -9,8 +9,8 @@ use tracing::info;
 const PORTS: &str = "/proc/sys/net/ipv4/ip_local_port_range";
 /// What that is unless somebody changed it.
 const USUAL_PORTS: (u16, u16) = (32_768, 60_999);
-/// Descriptors of everything else: logs, the API server, netlink, metrics.
-const OTHERS: usize = 40;
+/// Descriptors of everything else: logs, the API server, netlink, metrics, health checks.
+const OTHERS: usize = 64;
 /// Pipes that there are even where descriptors are few; what has none is copied.
 const FEWEST_OF_PIPES: usize = 8;
 
@@ -18,28 +18,35 @@ const FEWEST_OF_PIPES: usize = 8;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Descriptors {
     /// Sockets of sessions and listeners.
-    pub(super) of_sessions: usize,
+    pub(super) of_both: usize,
+    /// Those of listeners among them.
+    pub(super) of_listeners: usize,
     /// Pipes that bytes go through on their way.
     pub(super) of_pipes: usize,
 }
 
-/// How many descriptors there may be, having asked for as many as the process may ask for.
-pub(super) fn descriptors() -> Descriptors {
-    /// What a process has that cannot tell; the usual soft limit.
-    const USUAL: u64 = 1024;
+/// What a process has that cannot tell; the usual soft limit.
+const USUAL: u64 = 1024;
+
+/// Asks for as many descriptors as the process may ask for.
+pub(super) fn raise_open_files() {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((USUAL, USUAL));
     if soft < hard && setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok() {
         info!(from = soft, to = hard, "the limit of open files is raised");
     }
+}
+
+/// How many descriptors there may be.
+pub(super) fn descriptors() -> Descriptors {
     let (limit, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((USUAL, USUAL));
     divide(usize::try_from(limit).unwrap_or(usize::MAX))
 }
 
-/// Nine of ten are for sessions and listeners.
+/// Nine of ten are for sessions and listeners, at least half of those for sessions.
 fn divide(limit: usize) -> Descriptors {
-    let of_sessions = limit / 10 * 9;
-    let of_pipes = (limit - of_sessions).saturating_sub(OTHERS).max(FEWEST_OF_PIPES);
-    Descriptors { of_sessions, of_pipes }
+    let of_both = (limit / 10 * 9).min(limit.saturating_sub(OTHERS + FEWEST_OF_PIPES));
+    let of_pipes = (limit - of_both).saturating_sub(OTHERS).max(FEWEST_OF_PIPES);
+    Descriptors { of_both, of_listeners: of_both / 2, of_pipes }
 }
 
 /// How many ports the kernel has for sockets that name none. Each UDP session has one, in this whole network
@@ -62,11 +69,13 @@ mod tests {
     #[test]
     fn descriptors_are_divided_so_that_no_use_takes_those_of_another() {
         for limit in [256, 1024, 20_000, 1 << 20] {
-            let Descriptors { of_sessions, of_pipes } = divide(limit);
-            assert!(of_sessions + of_pipes + OTHERS <= limit + FEWEST_OF_PIPES + OTHERS, "{limit}");
-            assert!(of_sessions >= limit * 8 / 10 && of_pipes >= FEWEST_OF_PIPES, "{limit}");
+            let Descriptors { of_both, of_listeners, of_pipes } = divide(limit);
+            assert!(of_both + of_pipes + OTHERS <= limit, "{limit}");
+            assert!(of_both >= limit * 7 / 10 && of_pipes >= FEWEST_OF_PIPES, "{limit}");
+            assert!(of_listeners <= of_both / 2 && of_listeners >= limit / 3, "{limit}");
         }
-        assert_eq!(divide(1024), Descriptors { of_sessions: 918, of_pipes: 66 });
+        assert_eq!(divide(1024), Descriptors { of_both: 918, of_listeners: 459, of_pipes: 42 });
+        assert_eq!(divide(20).of_both, 0);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use portolan_core::ObjectName;
@@ -11,12 +11,13 @@ use crate::counters::Counters;
 use crate::listen::Transport;
 use crate::quiet::Quiet;
 
-/// The sessions of one Service, by all its ports.
+/// The sessions and listeners of one Service, by all its ports.
 #[derive(Debug)]
 pub(crate) struct Share {
     service: ObjectName,
     tcp: Mutex<Held>,
     udp: Mutex<Held>,
+    listeners: AtomicUsize,
     complaint: Quiet,
     client_complaint: Quiet,
 }
@@ -34,6 +35,7 @@ impl Share {
             service,
             tcp: Mutex::default(),
             udp: Mutex::default(),
+            listeners: AtomicUsize::new(0),
             complaint: Quiet::default(),
             client_complaint: Quiet::default(),
         }
@@ -54,6 +56,10 @@ impl Share {
     /// Of both protocols.
     pub(super) fn sessions(&self) -> usize {
         [Transport::Tcp, Transport::Udp].map(|transport| self.held(transport).sessions).iter().sum()
+    }
+
+    pub(super) fn listeners(&self) -> usize {
+        self.listeners.load(Ordering::Relaxed)
     }
 
     /// Whether to say again that the Service has too many.
@@ -116,5 +122,27 @@ impl Drop for Session {
     fn drop(&mut self) {
         self.share.held(self.transport).remove(self.client);
         self.counters.sessions(self.transport).fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// One listener's place, given back when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    counters: Arc<Counters>,
+    share: Arc<Share>,
+}
+
+impl Listener {
+    pub(super) fn new(counters: Arc<Counters>, share: Arc<Share>) -> Self {
+        counters.listener_opened();
+        share.listeners.fetch_add(1, Ordering::Relaxed);
+        Self { counters, share }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.share.listeners.fetch_sub(1, Ordering::Relaxed);
+        self.counters.listener_closed();
     }
 }

@@ -7,7 +7,8 @@ use super::*;
 /// No limits but these.
 fn limits(most_sessions: usize, most_of_service: usize) -> Limits {
     Limits {
-        most_descriptors: usize::MAX,
+        most_descriptors: usize::MAX.into(),
+        most_listeners: usize::MAX.into(),
         most_udp: usize::MAX,
         ..Limits::new(Arc::default(), most_sessions, most_of_service)
     }
@@ -49,9 +50,9 @@ fn sessions_beyond_the_limit_are_refused_until_one_ends() {
 
 #[test]
 fn sessions_end_where_descriptors_do() {
-    let limits = Limits { most_descriptors: 6, ..limits(0, 0) };
+    let limits = Limits { most_descriptors: 6.into(), ..limits(0, 0) };
     let share = service(&limits, "web");
-    limits.counters().listener_opened();
+    let _listener = limits.admit_listener(&share).unwrap();
     let both = [1, 2].map(|number| limits.admit(Transport::Tcp, &share, client(number)));
     assert!(both.iter().all(Result::is_ok));
     let full = limits.admit(Transport::Udp, &share, client(3)).unwrap_err();

@@ -47,17 +47,65 @@ pub(crate) fn assert_no_rules() {
     }
 }
 
-/// The addresses that we made local in this thread's namespace.
-pub(crate) fn ours(family: IpFamily) -> BTreeSet<IpAddr> {
-    let option = if family == IpFamily::V4 { "-4" } else { "-6" };
-    let routes = ["route", "show", "table", "local", "proto", "80"];
-    let list = Program::new("ip").args([option]).args(routes).run().unwrap();
-    // local 10.96.0.80 dev lo scope host metric 8080
-    list.lines().map(|line| line.split_whitespace().nth(1).unwrap().parse().unwrap()).collect()
+/// What comes to a node: all of an address, or a port of it.
+pub(crate) type Captured = (IpAddr, Option<(Protocol, u16)>);
+
+/// All of an address.
+pub(crate) fn whole(address: &str) -> Captured {
+    (address.parse().unwrap(), None)
 }
 
-/// The addresses that a plan has, which must be the node's.
-pub(crate) fn planned(plan: &NodePlan) -> BTreeSet<IpAddr> {
+/// A port of an address.
+pub(crate) fn port(protocol: Protocol, place: &str) -> Captured {
+    let place: SocketAddr = place.parse().unwrap();
+    (place.ip(), Some((protocol, place.port())))
+}
+
+/// What we bring to this thread's namespace. Asserts that there is a rule for each port, and no other of ours.
+#[track_caller]
+pub(crate) fn ours(family: IpFamily) -> BTreeSet<Captured> {
+    let option = if family == IpFamily::V4 { "-4" } else { "-6" };
+    let list = |words: &[&str]| Program::new("ip").args([option]).args(words).run().unwrap();
+    // local 10.96.0.80 dev lo table local scope host metric 8081
+    let routes = list(&["route", "show", "table", "all", "proto", "80"]);
+    let captured: BTreeSet<_> = routes
+        .lines()
+        .filter(|line| line.starts_with("local "))
+        .map(|line| {
+            let address = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+            let table = line.split(" table ").nth(1).unwrap().split_whitespace().next().unwrap();
+            let port = (table != "local").then(|| {
+                let number: u32 = table.parse().unwrap();
+                let protocol = if number < 801_000_000 { Protocol::Tcp } else { Protocol::Udp };
+                (protocol, u16::try_from(number % 100_000).unwrap())
+            });
+            (address, port)
+        })
+        .collect();
+    // 80: from all ipproto tcp dport 80 lookup 800600080 proto 80
+    let rules = list(&["rule", "show"]);
+    let rules: Vec<_> = rules.lines().filter(|line| line.ends_with(" proto 80")).map(str::trim_end).collect();
+    let ports: BTreeSet<_> = captured.iter().filter_map(|(_, port)| *port).collect();
+    let expected: BTreeSet<_> = ports
+        .iter()
+        .map(|(protocol, port)| {
+            let (name, number) = if *protocol == Protocol::Tcp { ("tcp", 6) } else { ("udp", 17) };
+            let table = 800_000_000 + number * 100_000 + u32::from(*port);
+            format!("80:\tfrom all ipproto {name} dport {port} lookup {table} proto 80")
+        })
+        .collect();
+    assert_eq!(rules.len(), expected.len(), "{rules:#?}");
+    assert_eq!(rules.into_iter().map(str::to_owned).collect::<BTreeSet<_>>(), expected, "rules");
+    captured
+}
+
+/// What a plan takes: cluster IPs as a whole, and of other addresses the ports of Services.
+pub(crate) fn planned(plan: &NodePlan) -> BTreeSet<Captured> {
     let ports = plan.service_ports.iter().filter(|(name, _)| name.protocol != Protocol::Sctp);
-    ports.flat_map(|(_, port)| port.cluster_ip.into_iter().chain(port.external_addresses())).collect()
+    let captured = ports.flat_map(|(name, port)| {
+        let cluster = port.cluster_ip.map(|address| (address, None));
+        let external = port.external_addresses().map(|address| (address, Some((name.protocol, port.port))));
+        cluster.into_iter().chain(external)
+    });
+    captured.collect()
 }

@@ -4,8 +4,10 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod candidate;
+mod descriptors;
 mod detection;
 mod families;
+mod foreign;
 mod held;
 mod hops;
 mod idle;

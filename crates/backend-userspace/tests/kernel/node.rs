@@ -1,7 +1,6 @@
 //! A node that the backend serves, inside this process.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +14,7 @@ use portolan_testkit::netns::{Namespace, Topology, wait_until};
 use portolan_testkit::objects::empty_lists;
 use portolan_testkit::scenario::Scenario;
 
-use crate::held::{assert_no_rules, ours, planned};
+use crate::held::{Captured, assert_no_rules, ours, planned};
 
 /// What the crate says it needs.
 pub(crate) const LEAST: [Capability; 2] = [Capability::CAP_NET_ADMIN, Capability::CAP_NET_BIND_SERVICE];
@@ -124,20 +123,20 @@ impl Node {
         self.apply([])
     }
 
-    /// The addresses that the plan has, which must be the node's.
-    pub(crate) fn planned(&self) -> BTreeSet<IpAddr> {
+    /// What must come to the node by the plan.
+    pub(crate) fn planned(&self) -> BTreeSet<Captured> {
         IpFamily::ALL.into_iter().flat_map(|family| planned(self.state.plan(family))).collect()
     }
 
-    /// The addresses that we made the node's.
-    pub(crate) fn ours(&self) -> BTreeSet<IpAddr> {
+    /// What we bring to the node.
+    pub(crate) fn ours(&self) -> BTreeSet<Captured> {
         self.net.node().run(|| IpFamily::ALL.into_iter().flat_map(ours).collect()).unwrap()
     }
 
     /// Asserts what must hold whatever the objects are.
     #[track_caller]
     pub(crate) fn assert_sound(&mut self) {
-        assert_eq!(self.ours(), self.planned(), "local routes");
+        assert_eq!(self.ours(), self.planned(), "routes and rules");
         assert_eq!(self.counters.unserved(), 0, "places that could not be served");
         assert_eq!(self.apply([]), 0, "the same plan once more");
         assert_eq!(self.compare_all(), 0, "compared with everything");

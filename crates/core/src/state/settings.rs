@@ -1,10 +1,16 @@
-//! What holds for the node as a whole: its configuration, its own object, and where cluster IPs come from.
+//! What holds for the node as a whole: its configuration, its own object, where cluster IPs come from and where the API
+//! server is.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
 
 use super::State;
 use crate::address::IpFamily;
+use crate::claims::api_server_claim;
 use crate::event::{Node, ServiceCidr};
 use crate::name::Name;
 use crate::node::NodeConfig;
+use crate::plan::NodeSettings;
 
 impl State {
     /// From now on plans follow `config`. The node's name and whether external IPs count stay what they
@@ -42,11 +48,32 @@ impl State {
         self.resettle();
     }
 
+    /// The API server is found at these sockets now.
+    pub(super) fn set_api_server(&mut self, sockets: BTreeSet<SocketAddr>) {
+        let old = std::mem::replace(&mut self.api_server, sockets);
+        for socket in old.difference(&self.api_server) {
+            let (frontend, claim) = api_server_claim(*socket);
+            if let Some(heir) = self.families[IpFamily::of(socket.ip())].claims.remove(&frontend, &claim) {
+                self.dirty.readdress(heir.service);
+            }
+        }
+        for socket in self.api_server.difference(&old) {
+            let (frontend, claim) = api_server_claim(*socket);
+            if let Some(contest) = self.families[IpFamily::of(socket.ip())].claims.add(frontend, claim) {
+                self.dirty.readdress(contest.loser.service.clone());
+                self.contests.push(contest);
+            }
+        }
+        self.resettle();
+    }
+
     /// Decides anew what holds for the node as a whole.
     fn resettle(&mut self) {
         for family in IpFamily::ALL {
             let cidrs = self.service_cidrs.values().flat_map(|cidr| &cidr.cidrs);
             let settings = self.config.settings(family, self.node.as_ref(), cidrs);
+            let api_server = self.api_server.iter().filter(|socket| IpFamily::of(socket.ip()) == family);
+            let settings = NodeSettings { api_server: api_server.copied().collect(), ..settings };
             self.families[family].set_node(settings);
         }
     }

@@ -1,5 +1,6 @@
 //! That nothing is kept of what is gone.
 
+use std::net::IpAddr;
 use std::time::SystemTime;
 
 use super::*;
@@ -146,4 +147,57 @@ fn a_node_that_stays_where_it_is_has_no_service_decided_anew() {
     node.zone = Some("zb".into());
     state.handle(applied(&node));
     assert_eq!(state.dirty.0.len(), 1, "the zone decides about hints");
+}
+
+/// The proxy's own connections come before the external IPs of Services, which anybody may write, and after all addresses
+/// that may be the API server's own Service.
+#[test]
+fn a_services_external_ip_does_not_take_the_api_server_from_the_proxy() {
+    let server =
+        |sockets: &[&str]| Event::ApiServer(sockets.iter().map(|socket| socket.parse().unwrap()).collect());
+    let external = |state: &State, name: &str, port: u16| {
+        let ports = &state.plan(IpFamily::V4).service_ports;
+        ports.iter().find(|(owner, _)| &*owner.service.name == name).map(|(_, found)| {
+            assert_eq!(found.port, port);
+            found.external_addresses().map(|ip| ip.to_string()).collect::<Vec<_>>()
+        })
+    };
+    let with = |name: &str, port, external: bool| {
+        let Event::Service(Change::Applied(mut service)) = web(name, "10.96.0.1", None) else {
+            unreachable!()
+        };
+        service.ports[0] =
+            ServicePortSpec { name: "".into(), protocol: Protocol::Tcp, port, node_port: None };
+        service.external_ips.clear();
+        let ips = if external { &mut service.external_ips } else { &mut service.load_balancer_ips };
+        ips.push("192.0.2.10".parse().unwrap());
+        service.cluster_ips.v4 = Some(IpAddr::from([10, 96, 0, u8::try_from(name.len()).unwrap()]));
+        Event::Service(Change::Applied(service))
+    };
+    let mut state = State::new(NodeConfig::new("n1"));
+    state.handle(server(&["192.0.2.10:6443"]));
+    state.handle(with("ns/tenant", 6443, true));
+    state.handle(with("ns/other-port", 80, true));
+    state.prepare();
+    assert_eq!(external(&state, "tenant", 6443).unwrap(), [""; 0], "its cluster IP alone");
+    assert_eq!(external(&state, "other-port", 80).unwrap(), ["192.0.2.10"]);
+    let contest = state.take_contests().pop().unwrap();
+    let told = format!("{}: {}, not {}", contest.frontend, contest.winner, contest.loser);
+    assert_eq!(told, "tcp 192.0.2.10:6443: default/kubernetes:https, not ns/tenant");
+
+    // The load balancer of a cluster's own API servers.
+    state.handle(with("ns/balancer", 6443, false));
+    state.prepare();
+    assert_eq!(external(&state, "balancer", 6443).unwrap(), ["192.0.2.10"]);
+    let node = &state.plan(IpFamily::V4).node;
+    let is_api_server = |port, protocol| node.is_api_server("192.0.2.10".parse().unwrap(), port, protocol);
+    assert!(is_api_server(80, Protocol::Tcp) && is_api_server(6443, Protocol::Udp));
+    assert!(!is_api_server(6443, Protocol::Tcp));
+    assert!(!node.is_api_server("192.0.2.11".parse().unwrap(), 80, Protocol::Tcp));
+
+    // Elsewhere by now.
+    state.handle(Event::Service(Change::Deleted(ObjectName::new("ns", "balancer"))));
+    state.handle(server(&["192.0.2.11:6443"]));
+    state.prepare();
+    assert_eq!(external(&state, "tenant", 6443).unwrap(), ["192.0.2.10"]);
 }

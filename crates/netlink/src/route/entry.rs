@@ -5,76 +5,141 @@ use std::net::IpAddr;
 use super::{Family, ip_of, octets};
 use crate::{Message, MessageWriter};
 
-/// The length of `struct rtmsg`.
+/// The length of `struct rtmsg`: family, lengths of the prefixes, tos, table, protocol, scope, type, flags.
 const HEADER: usize = 12;
 
-/// `RTA_DST`, `RTA_OIF` and `RTA_PRIORITY`.
+/// `RTA_DST`, `RTA_OIF`, `RTA_PRIORITY`, `RTA_PREFSRC` and `RTA_TABLE`.
 const DESTINATION: u16 = 1;
 const INTERFACE: u16 = 4;
 const PRIORITY: u16 = 6;
+const SOURCE: u16 = 7;
+const TABLE: u16 = 15;
 
-/// `RT_TABLE_LOCAL`, `RT_SCOPE_HOST` and `RTN_LOCAL`.
-const TABLE_LOCAL: u8 = 255;
+/// The kernel's table of the node's own addresses: `RT_TABLE_LOCAL`.
+pub const TABLE_LOCAL: u32 = 255;
+/// `RT_SCOPE_UNIVERSE` and `RT_SCOPE_HOST`.
+const SCOPE_UNIVERSE: u8 = 0;
 const SCOPE_HOST: u8 = 254;
-const TYPE_LOCAL: u8 = 2;
+/// `RTM_F_FIB_MATCH`.
+const FIB_MATCH: u32 = 0x2000;
 /// The loopback interface is the first of every network namespace: `LOOPBACK_IFINDEX`, net/flow.h.
 const LOOPBACK: u32 = 1;
 
-/// What makes an address this node's own.
+/// What becomes of packets that a route is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum RouteType {
+    /// They are for this node: `RTN_LOCAL`.
+    Local = 2,
+    /// They are refused, which ICMP calls administratively prohibited: `RTN_PROHIBIT`.
+    Prohibit = 8,
+}
+
+impl RouteType {
+    fn of(number: u8) -> Option<Self> {
+        [Self::Local, Self::Prohibit].into_iter().find(|known| *known as u8 == number)
+    }
+}
+
+/// A route to one address, that keeps packets to it on this node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Route {
     /// The address.
     pub address: IpAddr,
+    /// What becomes of packets to it.
+    pub route_type: RouteType,
+    /// The table that it is in.
+    pub table: u32,
+    /// Of several routes to one address the one with the least counts.
+    pub metric: u32,
     /// Who made the route: `rtm_protocol`.
     pub protocol: u8,
+    /// The source of packets from this node that name none; nothing leaves it to the kernel.
+    pub source: Option<IpAddr>,
 }
 
-/// Asks for all routes of a family.
+/// Asks for all routes of a family, in all tables.
 pub fn write_routes_of(message: &mut MessageWriter<'_>, family: Family) {
     let mut header = [0; HEADER];
     header[0] = family.number();
     message.bytes(&header);
 }
 
-/// Writes a route that makes an address this node's, with this metric: to be added, or to be deleted.
-pub fn write_local_route(message: &mut MessageWriter<'_>, route: Route, metric: u32) {
+/// Writes a route: to be added, or to be deleted.
+pub fn write_route(message: &mut MessageWriter<'_>, route: &Route) {
     let family = Family::of(route.address);
+    let scope = if route.route_type == RouteType::Local { SCOPE_HOST } else { SCOPE_UNIVERSE };
     let mut header = [0; HEADER];
     header[0] = family.number();
     header[1] = family.bits();
-    header[4..8].copy_from_slice(&[TABLE_LOCAL, route.protocol, SCOPE_HOST, TYPE_LOCAL]);
+    // Tables beyond the header's byte are named by the attribute.
+    header[4] = u8::try_from(route.table).unwrap_or_default();
+    header[5..8].copy_from_slice(&[route.protocol, scope, route.route_type as u8]);
     message.bytes(&header).attribute(DESTINATION, &octets(route.address));
-    message.attribute(INTERFACE, &LOOPBACK.to_ne_bytes()).attribute(PRIORITY, &metric.to_ne_bytes());
+    message.attribute(TABLE, &route.table.to_ne_bytes()).attribute(PRIORITY, &route.metric.to_ne_bytes());
+    if route.route_type == RouteType::Local {
+        message.attribute(INTERFACE, &LOOPBACK.to_ne_bytes());
+    }
+    if let Some(source) = route.source {
+        message.attribute(SOURCE, &octets(source));
+    }
 }
 
-/// Reads a route, if it makes an address this node's.
+/// Reads a route, if it is one to a single address that keeps packets on this node.
 pub fn read_route(message: &Message<'_>) -> Option<Route> {
     let header = message.payload.first_chunk::<HEADER>()?;
-    let is_local = header[4] == TABLE_LOCAL && header[7] == TYPE_LOCAL;
-    let destination = message.attributes(HEADER).find_kind(DESTINATION).filter(|_| is_local)?;
-    Some(Route { address: ip_of(destination.value)?, protocol: header[5] })
+    let attributes = message.attributes(HEADER);
+    let number = |kind| attributes.find_kind(kind).and_then(|attribute| attribute.as_u32());
+    let address = ip_of(attributes.find_kind(DESTINATION)?.value)?;
+    Some(Route {
+        address: Some(address).filter(|address| header[1] == Family::of(*address).bits())?,
+        route_type: RouteType::of(header[7])?,
+        table: number(TABLE).unwrap_or_else(|| header[4].into()),
+        metric: number(PRIORITY).unwrap_or_default(),
+        protocol: header[5],
+        source: attributes.find_kind(SOURCE).and_then(|attribute| ip_of(attribute.value)),
+    })
 }
 
-/// Asks which way packets to an address go.
+/// Asks which way packets to an address go from this node.
 pub fn write_lookup(message: &mut MessageWriter<'_>, address: IpAddr) {
+    write_question(message, address, 0);
+}
+
+/// Asks which route leads to an address. Kernels before 4.13 answer as if there were one to it alone.
+pub fn write_match(message: &mut MessageWriter<'_>, address: IpAddr) {
+    write_question(message, address, FIB_MATCH);
+}
+
+fn write_question(message: &mut MessageWriter<'_>, address: IpAddr, flags: u32) {
     let family = Family::of(address);
     let mut header = [0; HEADER];
     header[..2].copy_from_slice(&[family.number(), family.bits()]);
+    header[8..].copy_from_slice(&flags.to_ne_bytes());
     message.bytes(&header).attribute(DESTINATION, &octets(address));
 }
 
-/// Where a lookup's answer leads.
+/// Where the answer to such a question leads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Way {
     /// Whether to this node itself.
     pub is_local: bool,
+    /// Whether it is a default route, which says nothing about the address.
+    pub is_default: bool,
     /// By the interface of this number.
     pub interface: u32,
+    /// From this address, unless packets name another.
+    pub source: Option<IpAddr>,
 }
 
 /// Reads the answer to a lookup.
 pub fn read_way(message: &Message<'_>) -> Option<Way> {
     let header = message.payload.first_chunk::<HEADER>()?;
-    let interface = message.attributes(HEADER).find_kind(INTERFACE)?.as_u32()?;
-    Some(Way { is_local: header[7] == TYPE_LOCAL, interface })
+    let attributes = message.attributes(HEADER);
+    Some(Way {
+        is_local: header[7] == RouteType::Local as u8,
+        is_default: header[1] == 0,
+        interface: attributes.find_kind(INTERFACE)?.as_u32()?,
+        source: attributes.find_kind(SOURCE).and_then(|attribute| ip_of(attribute.value)),
+    })
 }

@@ -65,14 +65,25 @@ fn a_new_address_stands_for_itself_alone() {
     assert_eq!(message(|request| write_address(request, 7, ip))[16..], wanted.concat());
 }
 
+fn local(address: &str) -> Route {
+    let address = address.parse().unwrap();
+    let route_type = RouteType::Local;
+    Route { address, route_type, table: TABLE_LOCAL, metric: 8080, protocol: 80, source: None }
+}
+
 #[test]
-fn a_route_is_read_as_it_was_written_and_others_than_local_ones_are_none() {
-    for address in ["10.96.0.80", "fd00:10:96::80"] {
-        let route = Route { address: address.parse().unwrap(), protocol: 80 };
-        let bytes = message(|route_message| write_local_route(route_message, route, 8080));
+fn a_route_is_read_as_it_was_written_in_whatever_table() {
+    let source = Some("192.0.2.1".parse().unwrap());
+    for route in [
+        local("10.96.0.80"),
+        local("fd00:10:96::80"),
+        Route { table: 800_600_080, source, ..local("192.0.2.2") },
+        Route { route_type: RouteType::Prohibit, ..local("192.0.2.2") },
+    ] {
+        let bytes = message(|message| write_route(message, &route));
         assert_eq!(read_route(&first(&bytes)), Some(route));
-        // After the message's header: family, lengths, tos, then table, protocol, scope and type.
-        for (field, other) in [(20, 254), (23, 1)] {
+        // After the message's header: family and the prefix's length; at 23 the type, here of a route to elsewhere.
+        for (field, other) in [(17, 24), (23, 1)] {
             let mut foreign = bytes.clone();
             foreign[field] = other;
             assert_eq!(read_route(&first(&foreign)), None, "byte {field}");
@@ -81,16 +92,35 @@ fn a_route_is_read_as_it_was_written_and_others_than_local_ones_are_none() {
 }
 
 #[test]
+fn a_rule_for_one_port_is_read_as_it_was_written_and_others_are_none() {
+    let rule = PortRule { ip_protocol: 17, port: 53, table: 801_700_053, priority: 80, protocol: 80 };
+    let bytes = message(|message| write_port_rule(message, Family::V4, &rule));
+    assert_eq!(read_port_rule(&first(&bytes)), Some(rule));
+    // One for a range of addresses, one that leads to no table, and one for a range of ports, which comes last.
+    let end = bytes.len();
+    for (field, other) in [(17, 24), (23, 8), (end - 2, 0xff)] {
+        let mut foreign = bytes.clone();
+        foreign[field] = other;
+        assert_eq!(read_port_rule(&first(&foreign)), None, "byte {field}");
+    }
+}
+
+#[test]
 fn messages_that_are_cut_short_are_read_as_nothing() {
-    let route = Route { address: "10.96.0.80".parse().unwrap(), protocol: 80 };
-    let bytes = message(|message| write_local_route(message, route, 8080));
-    for end in 16..bytes.len() {
-        let mut short = bytes[..end].to_vec();
-        short[..4].copy_from_slice(&u32::try_from(end).unwrap().to_ne_bytes());
-        for message in MessageIter::new(&short) {
-            // None of them panics, and a route without its attributes is none.
-            let (_, _, _) = (read_way(&message), read_address(&message), read_link(&message));
-            assert!(end > 28 || read_route(&message).is_none());
+    let rule = PortRule { ip_protocol: 17, port: 53, table: 801_700_053, priority: 80, protocol: 80 };
+    for bytes in [
+        message(|message| write_route(message, &local("10.96.0.80"))),
+        message(|message| write_port_rule(message, Family::V6, &rule)),
+    ] {
+        for end in 16..bytes.len() {
+            let mut short = bytes[..end].to_vec();
+            short[..4].copy_from_slice(&u32::try_from(end).unwrap().to_ne_bytes());
+            for message in MessageIter::new(&short) {
+                // None of them panics, and a route or a rule without its attributes is none.
+                let (_, _, _) = (read_way(&message), read_address(&message), read_link(&message));
+                assert!(end > 28 || read_route(&message).is_none());
+                assert!(read_port_rule(&message).is_none());
+            }
         }
     }
 }

@@ -25,6 +25,7 @@ use tokio::time::sleep;
 use tower::{BoxError, ServiceBuilder};
 use tracing::{info, warn};
 
+use super::addresses::Addresses;
 use super::credentials::{Credentials, Material};
 use super::dial::{Dialer, tcp};
 use super::failure::{Failure, causes};
@@ -45,6 +46,8 @@ pub(super) struct Access {
     server: String,
     proxy: Option<Proxy>,
     credentials: Credentials,
+    /// Those of the server, or of the proxy that is in front of it.
+    pub(super) addresses: Addresses,
     state: Mutex<State>,
 }
 
@@ -98,11 +101,12 @@ impl Access {
     ) -> Result<Self, SourceError> {
         let issued = Issued::default();
         let (material, authorization) = (credentials.material(&issued)?, credentials.authorization(&issued)?);
-        let client = client(&config, proxy.as_ref(), &material)
+        let addresses = Addresses::of(proxy.as_ref().map_or(&config.cluster_url, |proxy| &proxy.address));
+        let client = client(&config, proxy.as_ref(), &addresses, &material)
             .map_err(|source| SourceError::Client { server: server.clone(), source })?;
         let (identity, telling) = (watch::Sender::new(()), Telling::default());
         let state = State { material, client, authorization, issued, identity, telling };
-        Ok(Self { config, server, proxy, credentials, state: Mutex::new(state) })
+        Ok(Self { config, server, proxy, credentials, addresses, state: Mutex::new(state) })
     }
 
     /// The way that `client` goes, without credentials.
@@ -112,7 +116,8 @@ impl Access {
         let (identity, telling) = (watch::Sender::new(()), Telling::default());
         let state = State { material, client, authorization: None, issued, identity, telling };
         let (config, credentials) = (Config::new(http::Uri::default()), Credentials::default());
-        Self { config, server, proxy: None, credentials, state: Mutex::new(state) }
+        let addresses = Addresses::of(&config.cluster_url);
+        Self { config, server, proxy: None, credentials, addresses, state: Mutex::new(state) }
     }
 
     /// What to send the next request with.
@@ -171,7 +176,8 @@ impl Access {
         if new == state.material {
             return Ok(());
         }
-        state.client = client(&self.config, self.proxy.as_ref(), &new).map_err(|error| causes(&*error))?;
+        state.client = client(&self.config, self.proxy.as_ref(), &self.addresses, &new)
+            .map_err(|error| causes(&*error))?;
         let old = std::mem::replace(&mut state.material, new);
         let new = &state.material;
         if (&old.certificate, &old.key) == (&new.certificate, &new.key) {
@@ -191,13 +197,18 @@ impl Access {
 
 /// kube's client without its retries, which ours would multiply, and with keep-alive and proxies, which kube
 /// does not offer.
-fn client(config: &Config, proxy: Option<&Proxy>, material: &Material) -> Result<Client, BoxError> {
+fn client(
+    config: &Config,
+    proxy: Option<&Proxy>,
+    addresses: &Addresses,
+    material: &Material,
+) -> Result<Client, BoxError> {
     let mut config = with(config, material)?;
-    let mut dialer = Dialer::Direct(tcp());
+    let mut dialer = Dialer::Direct(tcp(addresses));
     if let Some(proxy) = proxy {
         let mut to_proxy = config.clone();
         to_proxy.tls_server_name = None;
-        let connector = to_proxy.rustls_https_connector_with_connector(tcp()).map_err(in_words)?;
+        let connector = to_proxy.rustls_https_connector_with_connector(tcp(addresses)).map_err(in_words)?;
         dialer = Dialer::Proxied { connector, proxy: proxy.clone() };
         if let Protocol::Http(Some(header)) = &proxy.protocol
             && config.cluster_url.scheme() == Some(&Scheme::HTTP)

@@ -21,6 +21,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tower::{BoxError, Service, ServiceExt as _, service_fn};
 
+use super::addresses::Addresses;
 use super::proxy::{Protocol, Proxy};
 use super::resolve::Resolver;
 
@@ -36,8 +37,9 @@ const KEEPALIVE_RETRIES: u32 = 3;
 type TcpConnector = HttpConnector<Resolver>;
 
 /// TCP as all connections here want it.
-pub(super) fn tcp() -> TcpConnector {
-    let mut connector = HttpConnector::new_with_resolver(Resolver::new(GaiResolver::new()));
+pub(super) fn tcp(addresses: &Addresses) -> TcpConnector {
+    let mut connector =
+        HttpConnector::new_with_resolver(Resolver::new(GaiResolver::new(), addresses.clone()));
     connector.enforce_http(false);
     connector.set_nodelay(true);
     connector.set_connect_timeout(Some(CONNECT));

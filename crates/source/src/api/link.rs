@@ -15,6 +15,7 @@ use tracing::{debug, info};
 
 use super::Timing;
 use super::access::{Access, Identity};
+use super::addresses::Addresses;
 use super::connect::Server;
 use super::failure::{Failure, Refusal};
 use super::limiter::Limiter;
@@ -73,6 +74,11 @@ impl Link {
         let Server { access, url, host, limiter } = server;
         let (access, limiter) = (Arc::new(access), Arc::new(limiter));
         Self { access, server: url.into(), host: host.into(), timing, metrics, limiter, observer }
+    }
+
+    /// Where connections lead.
+    pub(super) fn addresses(&self) -> Addresses {
+        self.access.addresses.clone()
     }
 
     /// Looks for renewed credentials, for ever.

@@ -3,6 +3,7 @@
 //! A resolver whose servers do not answer gives up after 10 s or more. Until then no request fails, so nothing else
 //! would say what the proxy is waiting for.
 
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -13,6 +14,7 @@ use tokio::time::sleep;
 use tower::Service;
 use tracing::warn;
 
+use super::addresses::Addresses;
 use super::telling::Telling;
 
 /// Names are resolved within milliseconds; after this long the log names those that are not.
@@ -22,40 +24,47 @@ const SLOW: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone)]
 pub(super) struct Resolver<R = GaiResolver> {
     resolver: R,
+    /// Where answers are noted before anything connects to them.
+    addresses: Addresses,
     telling: Arc<Mutex<Telling>>,
 }
 
 impl<R> Resolver<R> {
-    pub(super) fn new(resolver: R) -> Self {
-        Self { resolver, telling: Arc::default() }
+    pub(super) fn new(resolver: R, addresses: Addresses) -> Self {
+        Self { resolver, addresses, telling: Arc::default() }
     }
 }
 
 impl<R> Service<Name> for Resolver<R>
 where
-    R: Service<Name, Future: Send + 'static>,
+    R: Service<Name, Response: Iterator<Item = SocketAddr> + Send, Error: Send, Future: Send + 'static>,
 {
-    type Response = R::Response;
+    type Response = std::vec::IntoIter<SocketAddr>;
     type Error = R::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<R::Response, R::Error>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, R::Error>> + Send>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), R::Error>> {
         self.resolver.poll_ready(context)
     }
 
     fn call(&mut self, name: Name) -> Self::Future {
-        let (host, telling) = (name.to_string(), Arc::clone(&self.telling));
+        let (host, telling, addresses) =
+            (name.to_string(), Arc::clone(&self.telling), self.addresses.clone());
         let mut answer = Box::pin(self.resolver.call(name));
         Box::pin(async move {
-            tokio::select! {
-                answer = &mut answer => return answer,
-                () = sleep(SLOW) => {}
-            }
-            // All watches ask at once; one line is enough.
-            if telling.lock().unwrap_or_else(PoisonError::into_inner).fail(&host) {
-                warn!(host, waited = ?SLOW, "No answer from DNS yet for the name of the API server");
-            }
-            answer.await
+            let found = tokio::select! {
+                answer = &mut answer => answer,
+                () = sleep(SLOW) => {
+                    // All watches ask at once; one line is enough.
+                    if telling.lock().unwrap_or_else(PoisonError::into_inner).fail(&host) {
+                        warn!(host, waited = ?SLOW, "No answer from DNS yet for the name of the API server");
+                    }
+                    answer.await
+                }
+            };
+            let found: Vec<_> = found?.collect();
+            addresses.note(found.iter().map(SocketAddr::ip));
+            Ok(found.into_iter())
         })
     }
 }
@@ -64,7 +73,6 @@ where
 mod tests {
     use std::future::{pending, ready};
     use std::io;
-    use std::net::SocketAddr;
 
     use tokio::time::{Instant, timeout};
     use tower::{ServiceExt as _, service_fn};
@@ -72,7 +80,11 @@ mod tests {
     use super::*;
     use crate::log::Log;
 
-    type Addresses = io::Result<std::vec::IntoIter<SocketAddr>>;
+    type Answer = io::Result<std::vec::IntoIter<SocketAddr>>;
+
+    fn addresses() -> Addresses {
+        Addresses::of(&"https://api.example".parse().unwrap())
+    }
 
     fn name() -> Name {
         "api.example".parse().unwrap()
@@ -81,7 +93,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_name_without_an_answer_is_named_after_a_second_and_once() {
         let (log, _guard) = Log::capture();
-        let resolver = Resolver::new(service_fn(|_: Name| pending::<Addresses>()));
+        let resolver = Resolver::new(service_fn(|_: Name| pending::<Answer>()), addresses());
         let ask = || timeout(Duration::from_millis(1500), resolver.clone().oneshot(name()));
         let (began, (first, second)) = (Instant::now(), tokio::join!(ask(), ask()));
         assert!(first.is_err() && second.is_err());
@@ -97,8 +109,10 @@ mod tests {
     async fn an_answer_is_passed_on_without_a_word() {
         let (log, _guard) = Log::capture();
         let address: SocketAddr = "192.0.2.1:0".parse().unwrap();
-        let resolver =
-            Resolver::new(service_fn(move |_: Name| ready(Addresses::Ok(vec![address].into_iter()))));
+        let resolver = Resolver::new(
+            service_fn(move |_: Name| ready(Answer::Ok(vec![address].into_iter()))),
+            addresses(),
+        );
         let answer: Vec<_> = resolver.oneshot(name()).await.unwrap().collect();
         assert_eq!((answer, log.lines()), (vec![address], vec![]));
     }

@@ -144,6 +144,7 @@ fn expected(server: &ApiServer) -> World {
         slices: readable(server),
         nodes: readable(server),
         service_cidrs: readable(server),
+        ..World::default()
     };
     world.nodes.objects.retain(|name, _| &**name == NODE);
     world

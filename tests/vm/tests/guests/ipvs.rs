@@ -76,6 +76,6 @@ fn connections_outlive_their_endpoints_and_a_change_costs_what_it_changes() {
             "kernel",
             &["graceful::", "limits::", "cost::", "settings::"],
         ),
-        8,
+        9,
     );
 }

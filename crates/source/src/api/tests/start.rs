@@ -133,6 +133,25 @@ async fn a_master_stands_in_for_the_kubeconfig_or_its_server() {
     }
 }
 
+/// By an address in the URL, and by a name once it is resolved: before anything is known of what the server has.
+#[tokio::test]
+async fn where_the_server_is_comes_before_what_it_has() {
+    let server = serving([]).await;
+    let url: http::Uri = server.url().parse().unwrap();
+    let port = url.port_u16().unwrap();
+    for host in ["127.0.0.1", "localhost"] {
+        let place =
+            super::super::ApiServer { master: Some(format!("http://{host}:{port}")), ..Default::default() };
+        let source = ApiSource::new(&place, NODE, TIMING, Arc::new(())).await.unwrap();
+        let (sender, mut downstream) = Downstream::new();
+        let task = tokio::spawn(source.run(sender, std::future::pending()));
+        let world = downstream.listed().await;
+        assert!(world.api_server.contains(&([127, 0, 0, 1], port).into()), "{host}: {:?}", world.api_server);
+        drop(downstream);
+        tokio::time::timeout(Duration::from_secs(5), task).await.expect("an end").unwrap();
+    }
+}
+
 /// Lines about Services that came before the source was stopped.
 async fn told_while_following(master: String) -> Vec<String> {
     let (log, _guard) = Log::capture();

@@ -39,10 +39,15 @@ impl Reply {
     fn is_late(&self) -> bool {
         match self.answer {
             Ok(_) => self.after >= REPEATED,
-            Err(ErrorKind::ConnectionRefused) => self.after >= AT_ONCE,
+            Err(kind) if is_refusal(kind) => self.after >= AT_ONCE,
             Err(kind) => kind == ErrorKind::TimedOut,
         }
     }
+}
+
+/// Whether an answer refuses: a reset, or an ICMP error that a port is unreachable or prohibited.
+fn is_refusal(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::ConnectionRefused | ErrorKind::HostUnreachable)
 }
 
 /// What became of clients that came again.
@@ -99,7 +104,7 @@ impl Site {
         match answer {
             Ok(answer) if after < REPEATED => self.note_answer(packet, &answer, found),
             Ok(answer) => drop(found.strange.insert(format!("reach {} only after {after:?}", answer.pod))),
-            Err(ErrorKind::ConnectionRefused) if after < AT_ONCE => found.refused = true,
+            Err(kind) if is_refusal(kind) && after < AT_ONCE => found.refused = true,
             Err(ErrorKind::TimedOut) => found.silent = true,
             // What its own kernel does not let out fails in the sender's `send`, whether it was refused
             // or dropped: nothing tells the two apart.
@@ -107,6 +112,8 @@ impl Site {
                 found.silent = *expected == Expected::IsDropped;
                 found.refused = !found.silent;
             }
+            // A route that prohibits refuses a connection in `connect`; rules never do.
+            Err(ErrorKind::PermissionDenied) if packet.from.is_node() => found.refused = true,
             Err(kind) => drop(found.strange.insert(format!("{kind} after {after:?}"))),
         }
         Ok(())
