@@ -453,8 +453,8 @@ fn apply(api: &ApiServer, event: &Event) {
         Event::Node(Change::Applied(node)) => {
             api.apply(objects::node(node, &node_addresses()));
         }
-        // A Node that goes is kept as it was last, which a new process cannot know.
-        Event::Node(_) => {}
+        // A Node that goes is kept as it was last, which a new process cannot know; API servers are the test's own.
+        Event::Node(_) | Event::ApiServer(_) => {}
     }
 }
 
