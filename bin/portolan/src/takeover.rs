@@ -241,8 +241,12 @@ impl Takeover {
     }
 
     fn tell(&self, findings: &Findings) {
-        findings.gone.iter().for_each(|kind| self.gone(*kind));
-        findings.appeared.iter().for_each(|kind| self.appeared(*kind));
+        for kind in &findings.gone {
+            self.gone(*kind);
+        }
+        for kind in &findings.appeared {
+            self.appeared(*kind);
+        }
     }
 
     fn appeared(&self, (part, family): Kind) {
@@ -267,7 +271,9 @@ impl Takeover {
         let Lookout { own, variants, .. } = *lookout;
         let removed = lookout.beside.removed();
         let left = self.removed(move |families| remove_foreign(own, variants, families)).await;
-        removed.into_iter().for_each(|kind| self.gone(kind));
+        for kind in removed {
+            self.gone(kind);
+        }
         left
     }
 

@@ -31,7 +31,7 @@ pub struct Watched {
 #[derive(Debug)]
 enum Watcher {
     Nft(Box<NftWatcher>),
-    Legacy(LegacyWatcher),
+    Legacy(Box<LegacyWatcher>),
     /// Nothing tells, so that it takes reading.
     None,
 }
@@ -45,7 +45,9 @@ impl Watched {
             Variant::Nft => {
                 NftWatcher::open(family).map(|watcher| Watcher::Nft(Box::new(watcher))).map_err(unwatched)
             }
-            Variant::Legacy => LegacyWatcher::open(family).map(Watcher::Legacy).map_err(unwatched),
+            Variant::Legacy => LegacyWatcher::open(family)
+                .map(|watcher| Watcher::Legacy(Box::new(watcher)))
+                .map_err(unwatched),
         };
         let watcher = watcher.unwrap_or_else(|error| {
             tracing::warn!(
@@ -70,7 +72,16 @@ impl Tables for Watched {
             Watcher::Legacy(watcher) => watcher.begin_reading(),
             Watcher::None => {}
         }
-        self.programs.save(each_line)
+        let result = self.programs.save(each_line);
+        if result.is_err() {
+            // What was told before is not known to be settled.
+            match &mut self.watcher {
+                Watcher::Nft(watcher) => watcher.seen.lost = true,
+                Watcher::Legacy(watcher) => watcher.has_changed = true,
+                Watcher::None => {}
+            }
+        }
+        result
     }
 
     fn restore(
@@ -276,7 +287,7 @@ fn warn_deaf(error: &io::Error) {
 
 fn target(expression: &Expr) -> Option<String> {
     match expression {
-        Expr::Verdict(verdict) => verdict.target().map(|chain| chain.to_string()),
+        Expr::Verdict(verdict) => verdict.target().map(ToString::to_string),
         _ => None,
     }
 }

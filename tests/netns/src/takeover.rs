@@ -14,7 +14,8 @@ use std::io::ErrorKind;
 
 use portolan_core::IpFamily;
 use portolan_testkit::netns::{
-    LongConnection, Namespace, Portolan, Program, isolated, list_ruleset, load_ruleset, wait_until,
+    LongConnection, Namespace, NetnsError, Portolan, Program, isolated, list_ruleset, load_ruleset,
+    wait_until,
 };
 use portolan_testkit::shop::{NODE_PORT, PORT};
 use portolan_testkit::upstream::{self, Service, Xtables, ipvs};
@@ -49,20 +50,21 @@ enum Old {
 impl Old {
     /// Writes what the mode left.
     fn load(self, node: &Namespace) {
+        self.try_load(node).unwrap();
+    }
+
+    /// The same while another program may remove it.
+    fn try_load(self, node: &Namespace) -> Result<(), NetnsError> {
         let services = old_services();
         let load = |family| match self {
-            Self::Nftables => {
-                load_ruleset(node, &upstream::nftables::ruleset(family, &services)).unwrap();
-            }
-            Self::Iptables(kind) => {
-                kind.restore(family, &upstream::iptables::ruleset(family, &services)).unwrap();
-            }
+            Self::Nftables => load_ruleset(node, &upstream::nftables::ruleset(family, &services)),
+            Self::Iptables(kind) => kind.restore(family, &upstream::iptables::ruleset(family, &services)),
             Self::Ipvs(kind) => {
-                ipvs::load_sets(family, &services).unwrap();
-                kind.restore(family, &ipvs::ruleset(family)).unwrap();
+                ipvs::load_sets(family, &services)?;
+                kind.restore(family, &ipvs::ruleset(family))
             }
         };
-        node.run(|| IpFamily::ALL.into_iter().for_each(load)).unwrap();
+        node.run(|| IpFamily::ALL.into_iter().try_for_each(load))?
     }
 
     fn xtables(self) -> &'static [Xtables] {
