@@ -30,7 +30,7 @@ impl<T: Resource> Gathering<T> {
     /// Reads an object of the list and takes it in; `changed` when it may be in the list already.
     ///
     /// # Errors
-    /// It has no name, so that nobody can tell which object the list would lack.
+    /// It has no name: the list would lack an object that is not known.
     pub(super) fn collect(&mut self, reader: &mut Reader, json: &[u8], changed: bool) -> Result<(), Failure> {
         match reader.read::<T>(json) {
             Ok((Converted::Proxied(object), _)) if changed => self.change(object.key().clone(), Some(object)),

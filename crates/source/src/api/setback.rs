@@ -20,7 +20,7 @@ pub(super) const SOUND: Duration = Duration::from_secs(1);
 
 /// After this many useless watches in a row, lists take their place: balancers and proxies may end every watch at once
 /// or pass nothing on, and rights may allow lists alone.
-pub(super) const FEW: u32 = 3;
+const FEW: u32 = 3;
 
 /// Longest wait after a rejection by a server that may still be starting.
 const STARTING_RETRY: Duration = Duration::from_secs(4);
