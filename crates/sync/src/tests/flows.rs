@@ -390,8 +390,8 @@ async fn a_flow_is_judged_by_the_plan_at_the_time_of_its_removal() {
     let gate = cleaners.v4.hold();
     // The Service comes without a pod of its own.
     let [vip, pod] = udp("dns", 53, 7);
-    rig.send([vip]).await;
-    rig.send(udp("ntp", 5, 9)).await;
+    rig.send([vip].into_iter().chain(udp("ntp", 5, 9))).await;
+    until(|| rig.calls(V4).iter().any(|call| call.changes == only(&["dns", "ntp"]))).await;
     until(|| cleaners.v4.searches().len() == 1).await;
     rig.send([pod, gone("ntp")]).await;
     until(|| rig.calls(V4).iter().any(|call| call.changes == only(&["dns", "ntp"]))).await;
