@@ -18,8 +18,8 @@ use std::time::{Duration, Instant};
 use portolan_core::event::{Change, Event, Object};
 use portolan_testkit::api_server::{ApiServer, Refusal, StreamedLists};
 use portolan_testkit::netns::{
-    Caller, EchoServer, Namespace, POD_CIDR_V4, POD_CIDR_V6, Portolan, Prober, Topology, Transport, isolated,
-    wait_until,
+    Caller, EchoServer, Namespace, POD_CIDR_V4, POD_CIDR_V6, Portolan, Prober, Program, Topology, Transport,
+    isolated, wait_until,
 };
 use portolan_testkit::shop::POD_PORT;
 use portolan_testkit::world;
@@ -241,7 +241,7 @@ impl Soak {
 
     fn shell(&self, edits: &[&str], index: usize) {
         let edit = edits[index % edits.len()];
-        let program = portolan_testkit::netns::Program::new("sh").args(["-c", edit]);
+        let program = Program::new("sh").args(["-c", edit]);
         // Whether it was let in or not: the node must serve.
         let _ = self.node.namespace.run_program(&program);
     }
@@ -328,10 +328,7 @@ impl Soak {
         // The next one starts beside the one that ends, as in a rollout, unless the kernel is edited in between.
         if let Fault::KilledAndEdited(index) = fault {
             let next = || start_proxy(self.mode, &self.node.namespace, &self.node.api);
-            std::process::Command::new("kill")
-                .args(["-9", &self.node.proxy.id().to_string()])
-                .status()
-                .unwrap();
+            Program::new("kill").args(["-9", &self.node.proxy.id().to_string()]).run().unwrap();
             let gone = || !std::path::Path::new(&format!("/proc/{}/exe", self.node.proxy.id())).exists();
             wait_until("the process is gone", PATIENCE, gone).unwrap();
             self.shell(self.mode.edits_of_a_stopped_proxy(), index);
@@ -420,7 +417,7 @@ fn steady(net: &Topology) -> Vec<Value> {
         } else {
             [format!("10.244.1.{number}"), format!("fd00:10:244:1::{number:x}")]
         };
-        objects.extend(objects::steady(number, cluster_ips, endpoints, (80, POD_PORT)));
+        objects.extend(objects::steady(number, &cluster_ips, endpoints, (80, POD_PORT)));
     }
     objects
 }

@@ -23,15 +23,15 @@ const SLOW: Duration = Duration::from_secs(1);
 /// The system's resolver, or another one.
 #[derive(Debug, Clone)]
 pub(super) struct Resolver<R = GaiResolver> {
-    resolver: R,
+    inner: R,
     /// Where answers are noted before anything connects to them.
     addresses: Addresses,
     telling: Arc<Mutex<Telling>>,
 }
 
 impl<R> Resolver<R> {
-    pub(super) fn new(resolver: R, addresses: Addresses) -> Self {
-        Self { resolver, addresses, telling: Arc::default() }
+    pub(super) fn new(inner: R, addresses: Addresses) -> Self {
+        Self { inner, addresses, telling: Arc::default() }
     }
 }
 
@@ -44,13 +44,13 @@ where
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, R::Error>> + Send>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), R::Error>> {
-        self.resolver.poll_ready(context)
+        self.inner.poll_ready(context)
     }
 
     fn call(&mut self, name: Name) -> Self::Future {
         let (host, telling, addresses) =
             (name.to_string(), Arc::clone(&self.telling), self.addresses.clone());
-        let mut answer = Box::pin(self.resolver.call(name));
+        let mut answer = Box::pin(self.inner.call(name));
         Box::pin(async move {
             let found = tokio::select! {
                 answer = &mut answer => answer,

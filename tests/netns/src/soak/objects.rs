@@ -135,7 +135,7 @@ fn timestamp(time: SystemTime) -> String {
 /// A Service that no random event touches, with one endpoint of each family.
 pub(super) fn steady(
     number: u16,
-    cluster_ips: [String; 2],
+    cluster_ips: &[String; 2],
     endpoints: [String; 2],
     ports: (u16, u16),
 ) -> Vec<Value> {
