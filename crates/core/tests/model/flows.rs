@@ -126,7 +126,6 @@ impl Cleaned {
     pub(crate) fn take(&mut self, step: &Step, state: &mut State, family: IpFamily) {
         let is_programmed = state.changes(family).is_empty();
         match step {
-            Step::Event(_) => {}
             Step::Apply => {
                 self.asked.merge(FlowCheck::after(state.plan(family), state.changes(family)));
                 state.committed(family);
@@ -139,7 +138,6 @@ impl Cleaned {
                 check.renew(state, family);
                 self.searching = Some(check);
             }
-            Step::Search => {}
             Step::List => {
                 let Some(check) = self.searching.take() else { return };
                 for flow in self.tracked.iter().filter(|flow| check.is_stale(flow)) {
@@ -148,7 +146,7 @@ impl Cleaned {
                 }
             }
             Step::Remove(count) if is_programmed => self.remove(*count, state, family),
-            Step::Remove(_) => {}
+            Step::Event(_) | Step::Search | Step::Remove(_) => {}
         }
     }
 
@@ -193,10 +191,14 @@ impl Cleaned {
 /// Plays steps of one family that come into force one by one, and none of which leaves a stale flow.
 fn follow(steps: impl IntoIterator<Item = Vec<Event>>) {
     let mut state = State::new(NodeConfig::new("n1"));
-    empty_lists().into_iter().for_each(|event| state.handle(event));
+    for event in empty_lists() {
+        state.handle(event);
+    }
     let mut tracked = Tracked::default();
     for events in steps {
-        events.into_iter().for_each(|event| state.handle(event));
+        for event in events {
+            state.handle(event);
+        }
         state.prepare();
         tracked.follow(state.plan(IpFamily::V6), state.changes(IpFamily::V6));
         state.committed(IpFamily::V6);
