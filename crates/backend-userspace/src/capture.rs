@@ -275,7 +275,9 @@ impl Captures {
         for object in &self.present {
             if let Object::Rule(port) = object {
                 rules += 1;
-                self.owners.get(port).map(|owner| *of_owner.entry(owner).or_default() += 1);
+                if let Some(owner) = self.owners.get(port) {
+                    *of_owner.entry(owner).or_default() += 1;
+                }
             }
         }
         missing.retain(|object| {
@@ -284,7 +286,9 @@ impl Captures {
             let is_room = has.as_deref().is_none_or(|has| is_fair(*has, MOST_RULES.saturating_sub(rules)));
             if is_room {
                 rules += 1;
-                has.map(|has| *has += 1);
+                if let Some(has) = has {
+                    *has += 1;
+                }
             } else {
                 too_many.push(*object);
             }

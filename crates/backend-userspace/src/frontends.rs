@@ -210,7 +210,9 @@ impl Frontends {
         self.claims.remove(&loaded.balancer, &port, transport);
         let given_up = std::mem::take(&mut loaded.captures);
         if let Some(captures) = &mut self.captures {
-            given_up.into_iter().for_each(|object| captures.release(object));
+            for object in given_up {
+                captures.release(object);
+            }
         }
         touched.extend(self.places(&port, transport));
         if new.is_none() {
@@ -233,12 +235,11 @@ impl Frontends {
             return;
         };
         let old = self.ports.remove(name);
-        let (before, balancer, mut captures) = match old {
-            Some(Loaded { port, balancer, captures, .. }) => (Some(port), balancer, captures),
-            None => {
-                let share = self.relay.limits.share(&name.service);
-                (None, Arc::new(Balancer::new(name.clone(), Arc::clone(port), share)), Vec::new())
-            }
+        let (before, balancer, mut captures) = if let Some(Loaded { port, balancer, captures, .. }) = old {
+            (Some(port), balancer, captures)
+        } else {
+            let share = self.relay.limits.share(&name.service);
+            (None, Arc::new(Balancer::new(name.clone(), Arc::clone(port), share)), Vec::new())
         };
         if before.as_ref() != Some(port) {
             balancer.update(Arc::clone(port));
@@ -247,7 +248,9 @@ impl Frontends {
                 self.claims.add(&balancer, port, transport);
                 captures = self.captures_of(port, transport);
                 if let Some(kernel) = &mut self.captures {
-                    captures.iter().for_each(|object| kernel.want(*object, &name.service));
+                    for object in &captures {
+                        kernel.want(*object, &name.service);
+                    }
                 }
             }
             touched.extend(self.places(port, transport));
@@ -274,7 +277,6 @@ impl Frontends {
         if let Some(captures) = &mut self.captures {
             captures.add()?;
         }
-        self.relay.limits.look_again();
         let failed = self.failed.iter().copied().collect();
         self.settle(failed).await;
         self.finish_captures(&mut Changed::default())

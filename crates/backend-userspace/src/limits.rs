@@ -106,10 +106,10 @@ impl Limits {
             counters,
             most_sessions: or_any(most_sessions),
             most_of_service: or_any(most_of_service),
-            most_descriptors: descriptors.of_both.into(),
-            most_listeners: descriptors.of_listeners.into(),
+            most_descriptors: descriptors.for_clients.into(),
+            most_listeners: descriptors.listeners.into(),
             most_udp: host::ports() / 2,
-            most_pipes: descriptors.of_pipes / 2,
+            most_pipes: descriptors.pipes / 2,
             shares: Mutex::default(),
             complaints: Complaints::default(),
         }
@@ -180,8 +180,8 @@ impl Limits {
     /// The limit of open files may have been moved.
     pub(crate) fn look_again(&self) {
         let descriptors = host::descriptors();
-        self.most_descriptors.store(descriptors.of_both, Ordering::Relaxed);
-        self.most_listeners.store(descriptors.of_listeners, Ordering::Relaxed);
+        self.most_descriptors.store(descriptors.for_clients, Ordering::Relaxed);
+        self.most_listeners.store(descriptors.listeners, Ordering::Relaxed);
     }
 
     /// How many more descriptors sessions and listeners may have.

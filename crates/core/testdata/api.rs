@@ -188,6 +188,7 @@ pub enum ClaimKind {
     ClusterIp,
     NodePort,
     LoadBalancerIp,
+    ApiServer,
     ExternalIp,
 }
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -224,6 +225,7 @@ pub enum Event {
     EndpointSlice(Change<EndpointSlice>),
     Node(Change<Node>),
     ServiceCidr(Change<ServiceCidr>),
+    ApiServer(BTreeSet<SocketAddr>),
 }
 #[derive(Debug, Clone, PartialEq)]
 pub enum Change<T: Object> {
@@ -460,6 +462,10 @@ pub struct NodeSettings {
     pub masquerade_mark: u32,
     pub node_port_addresses: NodePortAddresses,
     pub service_cidrs: Vec<IpNet>,
+    pub api_server: Vec<SocketAddr>,
+}
+impl NodeSettings {
+    pub fn is_api_server(&self, address: IpAddr, port: u16, protocol: Protocol) -> bool {}
 }
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]

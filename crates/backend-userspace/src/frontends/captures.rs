@@ -61,9 +61,12 @@ impl Frontends {
             let (Some(loaded), Some(captures)) = (self.ports.get_mut(&name), &mut self.captures) else {
                 continue;
             };
-            new.iter().for_each(|object| captures.want(*object, &name.service));
-            let old = std::mem::replace(&mut loaded.captures, new);
-            old.into_iter().for_each(|object| captures.release(object));
+            for object in &new {
+                captures.want(*object, &name.service);
+            }
+            for object in std::mem::replace(&mut loaded.captures, new) {
+                captures.release(object);
+            }
         }
     }
 

@@ -30,6 +30,7 @@ type Guards = HashMap<(usize, Via), Option<Arc<Guard>>>;
 impl Frontends {
     /// Makes these places as they should be, in this order, and returns how many were changed.
     pub(super) async fn settle(&mut self, places: Vec<Place>) -> usize {
+        self.relay.limits.look_again();
         let failed_before = self.failed.len();
         let (mut closing, mut opening, mut operations) = (Vec::new(), Vec::new(), 0);
         let (mut seen, mut guards) = (HashSet::with_capacity(places.len()), Guards::new());
