@@ -88,10 +88,11 @@ impl Frontends {
 
     /// Says what cannot be served, and who is in the way. To find that out takes its time, which the caller has not.
     fn complain(&self, errors: Vec<ListenError>) {
-        if !self.failed.is_empty() {
-            self.unfinished.notify_one();
+        if errors.is_empty() {
+            return;
         }
-        if let (false, Some(handle)) = (errors.is_empty(), self.relay.handle()) {
+        self.unfinished.notify_one();
+        if let Some(handle) = self.relay.handle() {
             handle.spawn_blocking(move || listen::complain(errors));
         }
     }
