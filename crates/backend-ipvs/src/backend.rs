@@ -119,7 +119,9 @@ impl<K: Kernel> IpvsBackend<K> {
             }
         }
         tell_unbound(unbound.iter().filter(|unbound| !unbound_before.contains(*unbound)));
-        loaded.unbound.retain(|unbound| !unbound_before.contains(unbound));
+        for gone in &unbound_before {
+            loaded.unbound.remove(gone);
+        }
         loaded.unbound.extend(unbound);
         turn.finish(&mut loaded, &mut todo, now);
         self.look_at_retired(&mut loaded, &mut todo, now)?;

@@ -234,13 +234,13 @@ impl Frontends {
             }
             return;
         };
-        let (before, balancer, mut captures) =
-            if let Some(Loaded { port, balancer, captures, .. }) = self.ports.remove(name) {
-                (Some(port), balancer, captures)
-            } else {
-                let share = self.relay.limits.share(&name.service);
-                (None, Arc::new(Balancer::new(name.clone(), Arc::clone(port), share)), Vec::new())
-            };
+        let old = self.ports.remove(name);
+        let (before, balancer, mut captures) = if let Some(Loaded { port, balancer, captures, .. }) = old {
+            (Some(port), balancer, captures)
+        } else {
+            let share = self.relay.limits.share(&name.service);
+            (None, Arc::new(Balancer::new(name.clone(), Arc::clone(port), share)), Vec::new())
+        };
         if before.as_ref() != Some(port) {
             balancer.update(Arc::clone(port));
             done.operations += 1;
@@ -277,7 +277,6 @@ impl Frontends {
         if let Some(captures) = &mut self.captures {
             captures.add()?;
         }
-        self.relay.limits.look_again();
         let failed = self.failed.iter().copied().collect();
         self.settle(failed).await;
         self.finish_captures(&mut Changed::default())

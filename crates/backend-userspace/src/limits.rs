@@ -106,7 +106,7 @@ impl Limits {
             counters,
             most_sessions: or_any(most_sessions),
             most_of_service: or_any(most_of_service),
-            most_descriptors: descriptors.sockets.into(),
+            most_descriptors: descriptors.for_clients.into(),
             most_listeners: descriptors.listeners.into(),
             most_udp: host::ports() / 2,
             most_pipes: descriptors.pipes / 2,
@@ -180,7 +180,7 @@ impl Limits {
     /// The limit of open files may have been moved.
     pub(crate) fn look_again(&self) {
         let descriptors = host::descriptors();
-        self.most_descriptors.store(descriptors.sockets, Ordering::Relaxed);
+        self.most_descriptors.store(descriptors.for_clients, Ordering::Relaxed);
         self.most_listeners.store(descriptors.listeners, Ordering::Relaxed);
     }
 

@@ -30,6 +30,7 @@ type Guards = HashMap<(usize, Via), Option<Arc<Guard>>>;
 impl Frontends {
     /// Makes these places as they should be, in this order, and returns how many were changed.
     pub(super) async fn settle(&mut self, places: Vec<Place>) -> usize {
+        self.relay.limits.look_again();
         let failed_before = self.failed.len();
         let (mut closing, mut opening, mut operations) = (Vec::new(), Vec::new(), 0);
         let (mut seen, mut guards) = (HashSet::with_capacity(places.len()), Guards::new());
@@ -87,10 +88,11 @@ impl Frontends {
 
     /// Says what cannot be served, and who is in the way. To find that out takes its time, which the caller has not.
     fn complain(&self, errors: Vec<ListenError>) {
-        if !self.failed.is_empty() {
-            self.unfinished.notify_one();
+        if errors.is_empty() {
+            return;
         }
-        if let (false, Some(handle)) = (errors.is_empty(), self.relay.handle()) {
+        self.unfinished.notify_one();
+        if let Some(handle) = self.relay.handle() {
             handle.spawn_blocking(move || listen::complain(errors));
         }
     }

@@ -18,7 +18,7 @@ const FEWEST_OF_PIPES: usize = 8;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Descriptors {
     /// Sockets of sessions and listeners.
-    pub(super) sockets: usize,
+    pub(super) for_clients: usize,
     /// Those of listeners among them.
     pub(super) listeners: usize,
     /// Pipes that bytes go through on their way.
@@ -44,9 +44,9 @@ pub(super) fn descriptors() -> Descriptors {
 
 /// Nine of ten are for sessions and listeners, at least half of those for sessions.
 fn divide(limit: usize) -> Descriptors {
-    let sockets = (limit / 10 * 9).min(limit.saturating_sub(OTHERS + FEWEST_OF_PIPES));
-    let pipes = (limit - sockets).saturating_sub(OTHERS).max(FEWEST_OF_PIPES);
-    Descriptors { sockets, listeners: sockets / 2, pipes }
+    let for_clients = (limit / 10 * 9).min(limit.saturating_sub(OTHERS + FEWEST_OF_PIPES));
+    let pipes = (limit - for_clients).saturating_sub(OTHERS).max(FEWEST_OF_PIPES);
+    Descriptors { for_clients, listeners: for_clients / 2, pipes }
 }
 
 /// How many ports the kernel has for sockets that name none. Each UDP session has one, in this whole network
@@ -69,13 +69,13 @@ mod tests {
     #[test]
     fn descriptors_are_divided_so_that_no_use_takes_those_of_another() {
         for limit in [256, 1024, 20_000, 1 << 20] {
-            let Descriptors { sockets, listeners, pipes } = divide(limit);
-            assert!(sockets + pipes + OTHERS <= limit, "{limit}");
-            assert!(sockets >= limit * 7 / 10 && pipes >= FEWEST_OF_PIPES, "{limit}");
-            assert!(listeners <= sockets / 2 && listeners >= limit / 3, "{limit}");
+            let Descriptors { for_clients, listeners, pipes } = divide(limit);
+            assert!(for_clients + pipes + OTHERS <= limit, "{limit}");
+            assert!(for_clients >= limit * 7 / 10 && pipes >= FEWEST_OF_PIPES, "{limit}");
+            assert!(listeners <= for_clients / 2 && listeners >= limit / 3, "{limit}");
         }
-        assert_eq!(divide(1024), Descriptors { sockets: 918, listeners: 459, pipes: 42 });
-        assert_eq!(divide(20).sockets, 0);
+        assert_eq!(divide(1024), Descriptors { for_clients: 918, listeners: 459, pipes: 42 });
+        assert_eq!(divide(20).for_clients, 0);
     }
 
     #[test]

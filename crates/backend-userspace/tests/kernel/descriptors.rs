@@ -85,7 +85,7 @@ fn a_limit_that_is_raised_is_used_without_a_restart() {
         limit(4096);
         let mut node = Node::new(Topology::routed(1).unwrap());
         // As an administrator does from outside, by prlimit(1).
-        limit(150);
+        limit(300);
         node.apply((0..100).flat_map(node_port_service));
         assert!(node.counters.unserved() > 0);
         limit(4096);

@@ -39,15 +39,10 @@ impl Reply {
     fn is_late(&self) -> bool {
         match self.answer {
             Ok(_) => self.after >= REPEATED,
-            Err(kind) if is_refusal(kind) => self.after >= AT_ONCE,
+            Err(ErrorKind::ConnectionRefused) => self.after >= AT_ONCE,
             Err(kind) => kind == ErrorKind::TimedOut,
         }
     }
-}
-
-/// Whether an answer refuses: a reset, or an ICMP error that a port is unreachable or prohibited.
-fn is_refusal(kind: ErrorKind) -> bool {
-    matches!(kind, ErrorKind::ConnectionRefused | ErrorKind::HostUnreachable)
 }
 
 /// What became of clients that came again.
@@ -104,7 +99,10 @@ impl Site {
         match answer {
             Ok(answer) if after < REPEATED => self.note_answer(packet, &answer, found),
             Ok(answer) => drop(found.strange.insert(format!("reach {} only after {after:?}", answer.pod))),
-            Err(kind) if is_refusal(kind) && after < AT_ONCE => found.refused = true,
+            Err(ErrorKind::ConnectionRefused) if after < AT_ONCE => found.refused = true,
+            // A route that prohibits answers a client five times at once and then once a second, and that is no
+            // namespace's to change (net.ipv4.route.error_burst): the answer may be to a repeated packet.
+            Err(ErrorKind::HostUnreachable) => found.refused = true,
             Err(ErrorKind::TimedOut) => found.silent = true,
             // What its own kernel does not let out fails in the sender's `send`, whether it was refused
             // or dropped: nothing tells the two apart.
