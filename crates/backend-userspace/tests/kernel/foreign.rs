@@ -122,7 +122,9 @@ fn a_port_without_endpoints_is_refused_at_once_and_leads_nowhere_else() {
             }
         }
         node.apply(pods("web", [here(1)]));
-        HOST.into_iter().for_each(|host| assert_answers(&node, at(host, 80), "pod1"));
+        for host in HOST {
+            assert_answers(&node, at(host, 80), "pod1");
+        }
         node.assert_sound();
     });
 }
@@ -178,7 +180,9 @@ fn whole_addresses_of_an_earlier_version_are_given_back_before_anything_is_known
         let refused = Caller::from(node.net.node()).connect_tcp(at(HOST[0], 8080)).unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
         let node = node.restart();
-        HOST.into_iter().for_each(|host| assert_answers(&node, at(host, 8080), "host"));
+        for host in HOST {
+            assert_answers(&node, at(host, 8080), "host");
+        }
         assert!(node.ours().is_empty());
     });
 }
@@ -193,7 +197,9 @@ fn a_service_with_thousands_of_ports_leaves_rules_to_others_and_is_told() {
         node.apply([taking("greedy", 70, &many).applied()]);
         node.apply(pods("greedy", [here(1)]));
         node.apply(events(taking("web", 80, &[80]), "web"));
-        HOST.into_iter().for_each(|host| assert_answers(&node, at(host, 80), "pod1"));
+        for host in HOST {
+            assert_answers(&node, at(host, 80), "pod1");
+        }
         let rules = |option| node.net.node().ip(&format!("{option} rule show")).unwrap();
         for option in ["-4", "-6"] {
             let ours = rules(option).lines().filter(|line| line.ends_with(" proto 80")).count();
