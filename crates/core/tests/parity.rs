@@ -1,4 +1,4 @@
-//! `docs/parity.md` names a test for each behaviour; this holds the page to the tree.
+//! `docs/parity.md` and `docs/robustness.md` name tests for what they say; this compares both pages with the tree.
 
 use std::fs;
 use std::path::PathBuf;
@@ -24,7 +24,10 @@ fn holds(source: &str, name: &str) -> bool {
             let function = format!("fn {name}(");
             let above = source.split_once(&function).and_then(|(before, _)| before.rsplit("\n\n").next());
             above.is_some_and(|attributes| attributes.contains("test]") || attributes.contains("::test("))
-                || source.contains(&format!("{function}mode: Mode)")) && is_made_for_each_mode(source, name)
+                || ["mode: Mode)", "variant: Variant)"]
+                    .iter()
+                    .any(|by| source.contains(&(function.clone() + by)))
+                    && is_made_for_each(source, name)
         }
         Some((group, scenario)) => {
             let opening = format!(" {group} {{\n");
@@ -34,10 +37,13 @@ fn holds(source: &str, name: &str) -> bool {
     }
 }
 
-/// Whether a macro makes a test of this function for each mode.
-fn is_made_for_each_mode(source: &str, name: &str) -> bool {
-    let lists = source.split("in_each_mode!(").skip(1).filter_map(|rest| rest.split_once(')'));
-    lists.flat_map(|(names, _)| names.split(',')).any(|listed| listed.trim() == name)
+/// Whether a macro makes a test of this function for each mode, or for each kind of iptables.
+fn is_made_for_each(source: &str, name: &str) -> bool {
+    [("in_each_mode!(", ')'), ("with_both_kinds! {", '}')].into_iter().any(|(opening, closing)| {
+        let lists = source.split(opening).skip(1).filter_map(|rest| rest.split_once(closing));
+        let mut listed = lists.flat_map(|(names, _)| names.split([',', ' ', '\n']));
+        listed.any(|listed| listed == name)
+    })
 }
 
 /// What is wrong with a row of the page.
@@ -54,17 +60,21 @@ fn faults(row: &str) -> Vec<String> {
             false
         }
     };
-    let named = links(tests);
-    if needs_tests && named.is_empty() {
+    if needs_tests && links(tests).is_empty() {
         faults.push(format!("{behaviour}: no test is named"));
     }
-    for (name, path) in named {
-        let source = fs::read_to_string(docs().join(path)).unwrap_or_default();
-        if !holds(&source, name) {
-            faults.push(format!("{behaviour}: {path} has no {name}"));
-        }
-    }
+    faults.extend(missing(behaviour, tests));
     faults
+}
+
+/// The tests that do not exist among those that a row names.
+fn missing(row: &str, tests: &str) -> Vec<String> {
+    let exists = |name: &str, path: &str| holds(&fs::read_to_string(docs().join(path)).unwrap_or_default(), name);
+    let named = links(tests).into_iter();
+    named
+        .filter(|(name, path)| !exists(name, path))
+        .map(|(name, path)| format!("{row}: {path} has no {name}"))
+        .collect()
 }
 
 #[test]
@@ -78,6 +88,21 @@ fn every_test_that_the_parity_page_names_exists() {
     for (name, path) in links(&page) {
         assert!(docs().join(path).exists(), "{name} leads to {path}, which does not exist");
     }
+}
+
+#[test]
+fn every_test_that_the_robustness_page_names_exists() {
+    let page = fs::read_to_string(docs().join("robustness.md")).unwrap();
+    let rows = page.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| situation |"));
+    let mut faults = Vec::new();
+    for row in rows {
+        let (situation, tests) = row.trim_end_matches(" |").rsplit_once(" | ").unwrap();
+        if links(tests).is_empty() {
+            faults.push(format!("{situation}: no test is named"));
+        }
+        faults.extend(missing(situation, tests));
+    }
+    assert!(faults.is_empty(), "{faults:#?}");
 }
 
 #[test]
