@@ -207,10 +207,10 @@ fn a_service_with_thousands_of_ports_leaves_rules_to_others_and_is_told() {
             assert_eq!(ours, 192 + 2, "{option}");
         }
         assert!(node.counters.unserved() > 0);
-        // Nothing tells how many of its ports serve, and what does not is given back with it.
+        let told = || log.text().contains("shop/greedy") && log.text().contains("there are too many ports");
+        wait_until("it is told", PATIENCE, told).unwrap();
         node.apply([gone("greedy")]);
         wait_until("all is served", PATIENCE, || node.counters.unserved() == 0).unwrap();
         node.assert_sound();
-        drop(log);
     });
 }
