@@ -17,7 +17,7 @@ fn work_follows_the_length_of_each_list_and_another_service_does_not_notice() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(portolan_testkit::random::cases(24))]
 
     #[test]
     fn lists_of_any_lengths_take_what_packets_can_be_told_apart_by(lengths in lengths()) {
