@@ -69,7 +69,8 @@ fn faults(row: &str) -> Vec<String> {
 
 /// The tests that do not exist among those that a row names.
 fn missing(row: &str, tests: &str) -> Vec<String> {
-    let exists = |name: &str, path: &str| holds(&fs::read_to_string(docs().join(path)).unwrap_or_default(), name);
+    let exists =
+        |name: &str, path: &str| holds(&fs::read_to_string(docs().join(path)).unwrap_or_default(), name);
     let named = links(tests).into_iter();
     named
         .filter(|(name, path)| !exists(name, path))

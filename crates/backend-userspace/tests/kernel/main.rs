@@ -10,6 +10,7 @@ mod families;
 mod foreign;
 mod held;
 mod hops;
+mod hostile;
 mod idle;
 mod lifecycle;
 mod limits;
