@@ -26,7 +26,7 @@ mod name;
 pub mod nftables;
 mod xtables;
 
-pub use xtables::{Xtables, rules_by_chain};
+pub use xtables::{Xtables, comparable_rules, rules_by_chain};
 
 use crate::netns::{POD_CIDR_V4, POD_CIDR_V6};
 

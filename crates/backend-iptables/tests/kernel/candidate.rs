@@ -1,7 +1,5 @@
 //! Each kind of iptables as the kit knows it.
 
-use std::fmt::Write as _;
-
 use async_trait::async_trait;
 use portolan_backend_iptables::IptablesBackend;
 use portolan_backend_iptables::programs::{Programs, Variant};
@@ -9,7 +7,7 @@ use portolan_core::backend::error_chain;
 use portolan_core::{BackendError, BackendFactory, IpFamily, ProbeFailure, ProxyBackend, ProxyMode};
 use portolan_testkit::conformance::{Candidate, Conformance};
 use portolan_testkit::scenario::Need;
-use portolan_testkit::upstream::rules_by_chain;
+use portolan_testkit::upstream::comparable_rules;
 
 use crate::node::{options, saved};
 
@@ -23,7 +21,7 @@ impl Candidate for Kind {
     }
 
     fn holds(&self, family: IpFamily) -> String {
-        by_chain(&saved(self.0, family))
+        comparable_rules(&saved(self.0, family))
     }
 }
 
@@ -62,23 +60,4 @@ pub(crate) fn kit(variant: Variant) -> Conformance<Kind> {
         Variant::Legacy => |_| Kind(Variant::Legacy),
     };
     Conformance::new(start).unmet(UNMET)
-}
-
-/// Rules by table and chain; those of lists in any order. Not `KUBE-FIREWALL`: that is the kubelet's as well, and stays
-/// when we need it no more.
-fn by_chain(saved: &str) -> String {
-    let ours: Vec<_> = saved.lines().filter(|line| !line.contains("KUBE-FIREWALL")).collect();
-    let ours = ours.join("\n");
-    let mut chains = rules_by_chain(&ours);
-    let mut text = String::new();
-    for ((table, chain), rules) in &mut chains {
-        if ["KUBE-SERVICES", "KUBE-EXTERNAL-SERVICES", "KUBE-NODEPORTS", "KUBE-PROXY-FIREWALL"]
-            .contains(chain)
-        {
-            let last = rules.iter().position(|rule| rule.contains("must be the last")).unwrap_or(rules.len());
-            rules[..last].sort_unstable();
-        }
-        writeln!(text, "{table} {chain}\n  {}", rules.join("\n  ")).unwrap();
-    }
-    text
 }

@@ -70,3 +70,21 @@ pub fn rules_by_chain(saved: &str) -> BTreeMap<(&str, &str), Vec<&str>> {
     }
     chains
 }
+
+/// The rules that `iptables-save` printed, equal as text where two nodes serve the same: those of the lists that all
+/// Services share come in any order. Not `KUBE-FIREWALL`: that is the kubelet's as well, and stays when a proxy needs
+/// it no more.
+pub fn comparable_rules(saved: &str) -> String {
+    let ours: Vec<_> = saved.lines().filter(|line| !line.contains("KUBE-FIREWALL")).collect();
+    let ours = ours.join("\n");
+    let text = |((table, chain), mut rules): ((&str, &str), Vec<&str>)| {
+        if ["KUBE-SERVICES", "KUBE-EXTERNAL-SERVICES", "KUBE-NODEPORTS", "KUBE-PROXY-FIREWALL"]
+            .contains(&chain)
+        {
+            let last = rules.iter().position(|rule| rule.contains("must be the last")).unwrap_or(rules.len());
+            rules[..last].sort_unstable();
+        }
+        format!("{table} {chain}\n  {}\n", rules.join("\n  "))
+    };
+    rules_by_chain(&ours).into_iter().map(text).collect()
+}

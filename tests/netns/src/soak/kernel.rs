@@ -1,13 +1,11 @@
 //! What each mode has made of a node, in a form that is equal where two nodes serve the same; and what others
 //! may do to it.
 
-use std::fmt::Write as _;
-
 use portolan_backend_nftables::layout::nft_family;
 use portolan_core::IpFamily;
 use portolan_nft::{NetlinkTables, TableId, Tables as _};
 use portolan_testkit::netns::{Namespace, Program};
-use portolan_testkit::upstream::rules_by_chain;
+use portolan_testkit::upstream::comparable_rules;
 use portolan_testkit::view::View;
 
 /// A mode that this kernel has.
@@ -90,24 +88,12 @@ fn served(family: IpFamily) -> String {
     })
 }
 
-/// Rules by table and chain, those of lists in any order.
+/// The rules of iptables, without those of the program that some edits pretend to be.
 fn rules(node: &Namespace, family: IpFamily) -> String {
     let program = if family == IpFamily::V4 { "iptables-save" } else { "ip6tables-save" };
     let saved = node.run_program(&Program::new(program)).unwrap();
-    let ours: Vec<_> =
-        saved.lines().filter(|line| !line.contains("KUBE-FIREWALL") && !line.contains("OTHER")).collect();
-    let ours = ours.join("\n");
-    let mut text = String::new();
-    for ((table, chain), mut rules) in rules_by_chain(&ours) {
-        if ["KUBE-SERVICES", "KUBE-EXTERNAL-SERVICES", "KUBE-NODEPORTS", "KUBE-PROXY-FIREWALL"]
-            .contains(&chain)
-        {
-            let last = rules.iter().position(|rule| rule.contains("must be the last")).unwrap_or(rules.len());
-            rules[..last].sort_unstable();
-        }
-        writeln!(text, "{table} {chain}\n  {}", rules.join("\n  ")).unwrap();
-    }
-    text
+    let others = |line: &&str| !line.contains("OTHER");
+    comparable_rules(&saved.lines().filter(others).collect::<Vec<_>>().join("\n"))
 }
 
 /// Listening sockets, and the rules and routes that lead to them. Ports that the kernel chose are left out, and
