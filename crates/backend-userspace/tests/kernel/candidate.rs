@@ -18,7 +18,7 @@ use portolan_testkit::scenario::{Check, Expected, Need, Scenario, Seen, cluster_
 use crate::held::{Captured, assert_no_rules, open, ours, planned};
 use crate::node::{LEAST, limit_to};
 
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What must come here by the plans that are in force.
 type Planned = Arc<Mutex<BTreeMap<IpFamily, BTreeSet<Captured>>>>;

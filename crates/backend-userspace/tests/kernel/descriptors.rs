@@ -14,7 +14,7 @@ use portolan_testkit::scenario::{POD_PORT, gone, here, pods_on};
 use crate::log::Log;
 use crate::node::Node;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 const SERVICES: u16 = 300;
 
 /// The cluster IP of one of the Services, and its node port.

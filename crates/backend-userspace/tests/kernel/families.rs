@@ -9,7 +9,7 @@ use portolan_testkit::scenario::{POD_PORT, here, pods, web};
 
 use crate::node::Node;
 
-const PATIENCE: Duration = Duration::from_secs(8);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn serving(net: Topology) -> Node {
     let mut node = Node::new(net);

@@ -14,7 +14,7 @@ use crate::held::port;
 use crate::log::Log;
 use crate::node::Node;
 
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(60);
 /// The client, a host of the node's own network.
 const HOST: [&str; 2] = ["192.0.2.2", "[2001:db8:2::2]"];
 

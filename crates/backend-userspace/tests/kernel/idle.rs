@@ -11,7 +11,7 @@ use portolan_testkit::scenario::{POD_PORT, here, pods, web};
 use crate::node::Node;
 
 const VIP: &str = "10.96.0.80:80";
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Ten thousand connections are to take less than 100 MB together, so 10 KB each. Half of that is let pass here, twice
 /// what they take, which is 2.5 KB whether the build is optimised or not. Sockets are the kernel's and not counted.

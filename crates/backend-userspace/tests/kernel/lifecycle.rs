@@ -9,7 +9,7 @@ use portolan_testkit::scenario::{POD_PORT, gone, here, pods, service_at, web};
 use crate::held::whole;
 use crate::node::Node;
 
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(60);
 const VIP: &str = "10.96.0.80:80";
 const VIP_V6: &str = "[fd00:10:96::80]:80";
 
@@ -186,7 +186,7 @@ fn a_process_that_starts_before_the_one_before_it_has_ended_serves_as_soon_as_th
         std::thread::sleep(Duration::from_secs(1));
         drop(before);
         let served = || node.counters.unserved() == 0;
-        wait_until("all places are served", Duration::from_secs(3), served).unwrap();
+        wait_until("all places are served", Duration::from_secs(60), served).unwrap();
         for vip in [VIP, VIP_V6] {
             Caller::from(node.net.client()).connect_tcp(vip.parse().unwrap()).unwrap();
         }

@@ -18,7 +18,7 @@ use crate::log::Log;
 use crate::node::{LEAST, Node};
 
 const VIP: &str = "10.96.0.80:80";
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn limited(options: Options) -> (Node, Vec<portolan_testkit::netns::EchoServer>) {
     let net = Topology::routed(1).unwrap();

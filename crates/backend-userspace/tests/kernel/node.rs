@@ -98,7 +98,7 @@ impl Node {
     pub(crate) fn stop(&mut self) {
         self.backends.clear();
         let gone = || self.counters.listeners() == 0;
-        wait_until("listeners are closed", Duration::from_secs(5), gone).unwrap();
+        wait_until("listeners are closed", Duration::from_secs(60), gone).unwrap();
     }
 
     pub(crate) fn is_intact(&mut self) -> bool {

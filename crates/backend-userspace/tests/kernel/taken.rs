@@ -11,7 +11,7 @@ use crate::node::Node;
 
 const NODE_PORT: &str = "192.0.2.1:30080";
 /// A place that failed is tried again every five seconds in the long run.
-const PATIENCE: Duration = Duration::from_secs(8);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 #[test]
 fn a_port_that_another_program_has_is_named_and_served_once_it_is_free() {

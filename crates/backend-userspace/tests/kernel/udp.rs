@@ -12,7 +12,7 @@ use portolan_testkit::scenario::{POD_PORT, Scenario, here, pods, web};
 use crate::node::{LEAST, Node};
 
 const VIP: &str = "10.96.0.80:80";
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A client's socket, connected as resolvers do, so that answers from another address do not count.
 fn client(node: &Node, to: &str) -> UdpSocket {

@@ -189,7 +189,7 @@ fn a_lock_that_is_never_let_go_is_waited_for_a_while_and_then_an_error() {
                 "touch /run/held; sleep 60",
             ]))
             .unwrap();
-        wait_until("the lock is held", Duration::from_secs(5), || fs::exists("/run/held").unwrap()).unwrap();
+        wait_until("the lock is held", Duration::from_secs(60), || fs::exists("/run/held").unwrap()).unwrap();
 
         let errors = errors(&[Part::Iptables, Part::Ipvs]);
 

@@ -56,7 +56,7 @@ fn a_packet_that_a_nat_chain_drops_gets_no_answer() {
             let answer = |port| client.run(|| call(at(port))).unwrap();
             // A fresh link takes a moment.
             let refused = || answer(80) == io::ErrorKind::ConnectionRefused;
-            wait_until("the node refuses", Duration::from_secs(10), refused).unwrap();
+            wait_until("the node refuses", Duration::from_secs(60), refused).unwrap();
 
             node.run(|| NetlinkTables::open().unwrap().commit(&drop_port(&id, 80)).unwrap()).unwrap();
 

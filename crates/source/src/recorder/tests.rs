@@ -210,7 +210,11 @@ async fn the_last_words_are_sent_without_a_source_and_not_waited_for_too_long() 
     reporting.reports.record(unheard("web", "no"));
     let began = Instant::now();
     reporting.reports.flush(Duration::from_millis(200)).await;
-    assert!((200..5000).contains(&began.elapsed().as_millis()), "{:?}", began.elapsed());
+    assert!(
+        began.elapsed() >= Duration::from_millis(200) && began.elapsed() < PATIENCE,
+        "{:?}",
+        began.elapsed()
+    );
     assert!(log.lines().iter().any(|line| line.contains("could not be sent any more")), "{:#?}", log.lines());
 }
 

@@ -10,9 +10,12 @@ use socket2::{Domain, Protocol, Socket, Type};
 use super::ports::FreshPorts;
 use super::{Namespace, NetnsError, Tally, refusal, repeated, sctp};
 
-/// How long a step may take on a busy machine. It does not hide a lost packet: a connection whose SYN had to be
+/// How long an answer may take on a busy machine. It does not hide a lost packet: a connection whose SYN had to be
 /// repeated counts as failed, and a datagram is sent once.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The kernel repeats a SYN after one second (RFC 6298), so that what is not connected by now has failed.
+const UNTIL_REPEATED: Duration = Duration::from_millis(1500);
 
 /// How many connections [`Caller::many_tcp`] keeps going at once.
 const AT_ONCE: u32 = 4;
@@ -88,7 +91,7 @@ pub struct Caller {
     source: Option<IpAddr>,
     source_port: u16,
     fresh_ports: Option<Arc<FreshPorts>>,
-    /// [`PATIENCE`] and no repeated SYN unless given.
+    /// [`PATIENCE`], and [`UNTIL_REPEATED`] to connect, unless given.
     patience: Option<Duration>,
 }
 
@@ -211,7 +214,7 @@ impl Caller {
             (None, Some(source)) => socket.bind(&SocketAddr::new(source, 0).into())?,
             (None, None) => {}
         }
-        refusal::connect(&socket, to, self.patience())?;
+        refusal::connect(&socket, to, self.patience.unwrap_or(UNTIL_REPEATED))?;
         if self.patience.is_none() && repeated::was_repeated(&socket)? {
             return Err(ErrorKind::TimedOut.into());
         }

@@ -9,7 +9,7 @@ use portolan_testkit::netns::{Caller, ManifestFolder, Portolan, Program, Topolog
 use portolan_testkit::scenario::POD_PORT;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_portolan-haproxy");
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 const SERVICE: &str = "apiVersion: v1
 kind: Service

@@ -13,7 +13,7 @@ use portolan_testkit::scenario::{POD_PORT, Scenario, away, here, pods, web};
 
 use crate::candidate::{Haproxy, start};
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 struct Cluster {
     net: Topology,
