@@ -38,6 +38,9 @@ const PATIENCE: Duration = Duration::from_secs(90);
 const FEW_ROUNDS: usize = 4;
 /// How many rounds lie between two comparisons of what the process uses.
 const BETWEEN_USAGES: usize = 10;
+/// A connection that met missing rules stays in connection tracking, untranslated, and takes along the next one from
+/// its port. That is two minutes by default; ports of a caller come again after one.
+const SYN_SENT: (&str, &str) = ("net/netfilter/nf_conntrack_tcp_timeout_syn_sent", "5");
 /// Services that no random event touches: so many that memory which grows with each round shows.
 const STEADY: u16 = 200;
 
@@ -185,6 +188,9 @@ fn start_proxy(mode: Mode, namespace: &Namespace, api: &ApiServer) -> Portolan {
 
 struct Soak {
     mode: Mode,
+    /// From a new port for each connection: see [`SYN_SENT`].
+    caller: Caller,
+    #[expect(dead_code, reason = "its cables are there as long as it is held")]
     net: Topology,
     runtime: Runtime,
     node: Served,
@@ -211,6 +217,7 @@ impl Soak {
         bytes[..8].copy_from_slice(&seed.to_le_bytes());
         let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
         let net = Topology::routed(1).unwrap();
+        net.node().sysctl(&[SYN_SENT]).unwrap();
         let servers = net.serve(&[POD_PORT]).unwrap();
         // Its threads are started in the node, and so are their sockets.
         let runtime = net.node().run(|| {
@@ -222,6 +229,7 @@ impl Soak {
         take_addresses(net.node(), &reference);
         Self {
             mode,
+            caller: Caller::from(net.client()).with_fresh_ports(),
             net,
             runtime,
             node,
@@ -283,7 +291,7 @@ impl Soak {
     /// Connections to a steady Service. A relay takes its connections along when it ends.
     fn probe(&self) -> Option<Prober> {
         let vip: SocketAddr = (IpAddr::from([10, 96, 1, 1]), 80).into();
-        let prober = || Prober::start(&Caller::from(self.net.client()), Transport::Tcp, vip).unwrap();
+        let prober = || Prober::start(&self.caller, Transport::Tcp, vip).unwrap();
         (self.mode != Mode::Userspace).then(prober)
     }
 

@@ -97,7 +97,7 @@ fn rules(node: &Namespace, family: IpFamily) -> String {
 }
 
 /// Listening sockets, and the rules and routes that lead to them. Ports that the kernel chose are left out, and
-/// so are addresses that belong to one link.
+/// so are addresses that belong to one link, and the source that each node has by its own routes.
 fn listeners(node: &Namespace, family: IpFamily) -> String {
     let option = if family == IpFamily::V4 { "-4" } else { "-6" };
     let list = |program: &str, words: &str| {
@@ -115,10 +115,12 @@ fn listeners(node: &Namespace, family: IpFamily) -> String {
         let port: u16 = words.get(4)?.rsplit(':').next()?.parse().ok()?;
         (port < 32_768 && !words[4].starts_with("[fe80:")).then(|| format!("{} {}\n", words[0], words[4]))
     });
-    format!(
-        "{}{}\n{}\n",
-        sockets.collect::<String>(),
-        list("ip", "rule show"),
-        list("ip", "route show table all proto 80")
-    )
+    let routes = list("ip", "route show table all proto 80");
+    let routes = routes.lines().map(|route| {
+        let words: Vec<_> = route.split(' ').collect();
+        let source = words.iter().position(|word| *word == "src").unwrap_or(words.len());
+        let rest = words.get(source + 2..).unwrap_or_default();
+        [&words[..source], rest].concat().join(" ") + "\n"
+    });
+    format!("{}{}\n{}", sockets.collect::<String>(), list("ip", "rule show"), routes.collect::<String>())
 }
