@@ -169,6 +169,12 @@ impl Takeover {
         };
         let left = self.removed(move |families| remove_foreign(own, variants, families)).await;
         let mut lasting = Lasting::of(left, FIRST_PAUSE);
+        // The series are there, so that a fleet can be asked for the greatest.
+        for part in Part::ALL {
+            for family in &self.families {
+                self.metrics.leftovers.foreign(&part.to_string(), &family.to_string(), false);
+            }
+        }
         let mut look_due = Instant::now() + self.sync_period();
         loop {
             match lasting {
