@@ -21,11 +21,12 @@ const KIND: &str = "KubeProxyConfiguration";
 const CONFIG_MAP: &str = "deploy/kubernetes/components/config-map/config-map.yaml";
 
 /// First keys of snippets that Portolan does not read. All others must be its own.
-const KEYS_OF_OTHERS: [&str; 8] = [
+const KEYS_OF_OTHERS: [&str; 9] = [
     "allowPrivilegeEscalation",
     "capabilities",
     "components",
     "externalTrafficPolicy",
+    "interactiveMode",
     "resources",
     "runAsUser",
     "scrape_configs",
