@@ -6,7 +6,9 @@
 //! the other way round for what goes. Whatever a packet meets in between is the
 //! old endpoint list of a VIP, or its new one, or their overlap. The chains of services
 //! with affinity are like the verdicts that lead to classes: rewritten when the slots they
-//! draw from are there, and before those they no longer draw from go.
+//! draw from are there, and before those they no longer draw from go. So are the chains that the many addresses of one
+//! service port share. An address that passes to a chain of either kind, or from it, in a change of several transactions
+//! may meet the chain in between as it was, or as it will be, with or without endpoints.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -111,11 +113,18 @@ impl<'a> Batches<'a> {
         for container in &led_to {
             self.step(*container, &edits.of(*container), Step::FillOrReplace);
         }
+        // Verdicts may lead to a chain already that gets its first endpoint now: what is not open to all is restricted
+        // before.
+        let (guards, leading_on): (Vec<_>, Vec<_>) =
+            leading.iter().copied().partition(|container| *container == Container::Restricted);
+        for container in guards {
+            self.step(container, &edits.of(container), Step::FillOrReplace);
+        }
         for edit in changed {
             edit.switch(self);
         }
-        for container in &leading {
-            self.step(*container, &edits.of(*container), Step::FillOrReplace);
+        for container in leading_on {
+            self.step(container, &edits.of(container), Step::FillOrReplace);
         }
         for container in leading.iter().rev() {
             self.step(*container, &edits.of(*container), Step::Remove);

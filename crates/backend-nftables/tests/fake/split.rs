@@ -1,8 +1,10 @@
 //! Changes too large for one transaction: what a packet meets between two of them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
+use portolan_core::name::ServicePortName;
+use portolan_core::plan::{NodePlan, ServicePort};
 use portolan_nft::TableDump;
 use portolan_testkit::random;
 use proptest::prelude::*;
@@ -21,9 +23,25 @@ fn witnessed() -> (Arc<Mutex<Intercepted>>, Arc<Mutex<Vec<TableDump>>>) {
     (Arc::new(Mutex::new(tables)), seen)
 }
 
+/// The owners of addresses that lead to a chain of the service port's own, by frontend as a [`View`] names it.
+fn own_chains(plan: &NodePlan) -> BTreeMap<String, ServicePortName> {
+    let has_own = |port: &ServicePort| {
+        port.session_affinity.is_some() || port.load_balancer_ips.len() + port.external_ips.len() > 4
+    };
+    let ports = plan.service_ports.iter().filter(|(_, port)| has_own(port));
+    let keys = ports.flat_map(|(name, port)| {
+        let key = move |ip| (format!("{ip} {}/{}", port.port, name.protocol.number()), name.clone());
+        port.cluster_ip.into_iter().chain(port.external_addresses()).map(key)
+    });
+    keys.collect()
+}
+
 /// What is served by both plans must be served throughout, by endpoints of either.
-fn assert_between(seen: &View, old: &View, new: &View) {
-    for (frontend, after) in &new.served {
+///
+/// A chain of a service port's own changes as a whole. An address that `passes` to it, or from it, in the same change may
+/// meet it as it was, or as it will be.
+fn assert_between(seen: &View, old: &View, new: &View, passes: &BTreeSet<String>) {
+    for (frontend, after) in new.served.iter().filter(|(frontend, _)| !passes.contains(*frontend)) {
         let Some(before) = old.served.get(frontend) else { continue };
         let now = seen.served.get(frontend).unwrap_or_else(|| panic!("{frontend} is not served"));
         let unserved = seen.rejected.contains(frontend) || seen.dropped.contains(frontend);
@@ -56,11 +74,11 @@ fn assert_between(seen: &View, old: &View, new: &View) {
     for (frontend, ranges) in old.restricted.iter().chain(&new.restricted) {
         let is_open =
             |view: &View| view.served.contains_key(frontend) && !view.restricted.contains_key(frontend);
-        if !(is_open(old) || is_open(new)) {
+        if !(is_open(old) || is_open(new) || passes.contains(frontend)) {
             assert!(!is_open(seen), "{frontend} is open to all besides {ranges:?}");
         }
     }
-    for frontend in new.rejected.intersection(&old.rejected) {
+    for frontend in new.rejected.intersection(&old.rejected).filter(|frontend| !passes.contains(*frontend)) {
         assert!(!seen.served.contains_key(frontend), "{frontend} is served by nobody");
     }
 }
@@ -77,7 +95,7 @@ proptest! {
         let start = || NftablesBackend::new(IpFamily::V4, Arc::clone(&tables)).with_transaction_limit(limit);
         let mut backend = start();
         let mut state = State::new(config());
-        let mut old = View::default();
+        let (mut old, mut owned) = (View::default(), BTreeMap::<String, ServicePortName>::new());
         for (events, restart) in changes {
             if restart {
                 state.forget_applied(IpFamily::V4);
@@ -90,9 +108,14 @@ proptest! {
             let plan = state.plan(IpFamily::V4);
             block_on(backend.apply(plan, state.changes(IpFamily::V4))).unwrap();
             let new = View::wanted(plan);
+            let owners = own_chains(plan);
+            let frontends = owned.keys().chain(owners.keys());
+            let passes = frontends.filter(|frontend| owned.get(*frontend) != owners.get(*frontend));
+            let passes = passes.cloned().collect::<BTreeSet<_>>();
+            owned = owners;
             for dump in std::mem::take(&mut *seen.lock().unwrap()) {
                 let seen = View::in_between(&dump).unwrap_or_else(|flaw| panic!("{flaw}"));
-                assert_between(&seen, &old, &new);
+                assert_between(&seen, &old, &new, &passes);
             }
             let dump = tables.lock().unwrap().dump(&table(IpFamily::V4)).unwrap().unwrap();
             prop_assert_eq!(View::of(&dump).unwrap(), new.clone());
@@ -179,6 +202,26 @@ fn on_the_way(before: &[Event], then: &[Event], restart: bool) -> Vec<View> {
     }
     let seen = seen.lock().unwrap();
     seen.iter().map(|dump| View::in_between(dump).unwrap_or_else(|flaw| panic!("{flaw}"))).collect()
+}
+
+/// Their verdicts lead to the chain that they share before it has an endpoint.
+#[test]
+fn many_addresses_that_get_ranges_with_their_first_endpoint_are_never_open_to_others() {
+    use portolan_core::Protocol::Tcp;
+    use portolan_testkit::objects::{service, slice};
+
+    let web = (1..=5).fold(service("ns/web", "10.96.0.1").port("", Tcp, 80), |web, last| {
+        web.load_balancer_ip(&format!("203.0.113.{last}"))
+    });
+    let pods = slice("ns/web-1", "web").port("", Tcp, 8080).on("n2", "10.244.1.1").applied();
+    let guarded = web.clone().source_range("198.51.100.0/26").applied();
+    for restart in [false, true] {
+        for view in on_the_way(&[web.clone().applied()], &[pods.clone(), guarded.clone()], restart) {
+            for frontend in view.served.keys().filter(|frontend| frontend.starts_with("203.0.113.")) {
+                assert!(view.restricted.contains_key(frontend), "{frontend} is open");
+            }
+        }
+    }
 }
 
 #[test]
