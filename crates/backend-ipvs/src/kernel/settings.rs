@@ -94,7 +94,7 @@ impl Settings {
         let mut missing = None;
         for (setting, error) in failed {
             if self.told.insert(setting.path) {
-                tell(&setting, &error);
+                tell(&setting, &error, Some("--init-only in a privileged init container sets it"));
             }
             if setting.weight == Weight::Needed {
                 missing.get_or_insert(error);
@@ -111,7 +111,7 @@ impl Settings {
 pub(crate) fn make_all(host: &Host, strict_arp: bool) -> Result<(), HostError> {
     let Made { count: _, failed } = make(host, strict_arp);
     for (setting, error) in &failed {
-        tell(setting, error);
+        tell(setting, error, None);
     }
     failed.into_iter().next().map_or(Ok(()), |(_, error)| Err(error))
 }
@@ -141,11 +141,13 @@ fn make(host: &Host, strict_arp: bool) -> Made {
     made
 }
 
-fn tell(setting: &Setting, error: &HostError) {
+fn tell(setting: &Setting, error: &HostError, help: Option<&str>) {
     let err = error_chain(error);
     match setting.weight {
-        Weight::Needed => tracing::error!(err, "Services are not served without this setting"),
-        Weight::Useful(without) => tracing::warn!(err, without, "Services are served without this setting"),
+        Weight::Needed => tracing::error!(err, help, "Services are not served without this setting"),
+        Weight::Useful(without) => {
+            tracing::warn!(err, without, help, "Services are served without this setting");
+        }
     }
 }
 
