@@ -115,16 +115,13 @@ impl<'a> Batches<'a> {
         }
         // Verdicts may lead to a chain already that gets its first endpoint now: what is not open to all is restricted
         // before.
-        let (guards, leading_on): (Vec<_>, Vec<_>) =
-            leading.iter().copied().partition(|container| *container == Container::Restricted);
-        for container in guards {
-            self.step(container, &edits.of(container), Step::FillOrReplace);
-        }
+        let guard = Container::Restricted;
+        self.step(guard, &edits.of(guard), Step::FillOrReplace);
         for edit in changed {
             edit.switch(self);
         }
-        for container in leading_on {
-            self.step(container, &edits.of(container), Step::FillOrReplace);
+        for container in leading.iter().filter(|container| **container != guard) {
+            self.step(*container, &edits.of(*container), Step::FillOrReplace);
         }
         for container in leading.iter().rev() {
             self.step(*container, &edits.of(*container), Step::Remove);
