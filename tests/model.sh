@@ -24,9 +24,9 @@ crates/core/tests/model.rs                      1    portolan-core --test model
 crates/netlink/src/message/tests.rs             1    portolan-netlink --lib message::
 crates/nft/src/parse/tests.rs                   1    portolan-nft --lib parse::
 crates/nft/tests/kernel/agreement.rs            20   portolan-nft --test kernel agreement::
-crates/source/src/api/items/tests.rs            1    portolan-source --lib api::items::
+crates/source/src/api/decode/list/tests.rs      1    portolan-source --lib api::decode::list::
 crates/source/src/api/tests/random.rs           100  portolan-source --lib api::tests::random::
-crates/source/src/recorder/tests/ledger.rs      1    portolan-source --lib recorder::tests::ledger::
+crates/source/src/recorder/tests/cache.rs       1    portolan-source --lib recorder::tests::cache::
 crates/sync/src/tests/following.rs              1    portolan-sync --lib following::
 crates/sync/src/tests/racing.rs                 1    portolan-sync --lib racing::
 crates/testkit/src/conformance/model.rs         2000 portolan-backend-iptables --test kernel random_clusters

@@ -88,13 +88,13 @@ impl AnySource {
                 (!unread.is_empty()).then(|| format!("manifests cannot be read: {}", in_short(unread)));
             health.set_incomplete(reason);
         };
-        Self::Manifests(source.keeping(earlier).telling(tell))
+        Self::Manifests(source.with_earlier_rules(earlier).with_unread_report(tell))
     }
 
     /// Takes reports to the cluster, if there is one.
     pub(crate) fn events(&self) -> EventRecorder {
         match self {
-            Self::Manifests(_) => EventRecorder::nowhere(),
+            Self::Manifests(_) => EventRecorder::disabled(),
             Self::Api(source) => source.events(),
         }
     }

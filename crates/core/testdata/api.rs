@@ -10,6 +10,7 @@ pub mod name;
 pub mod node;
 pub mod plan;
 pub mod registry;
+pub mod retry;
 pub mod state;
 pub use address::{IpFamily, PerFamily, Protocol};
 pub use backend::{
@@ -23,6 +24,7 @@ pub use name::{Name, ObjectName, ServicePortName};
 pub use node::NodeConfig;
 pub use plan::{Endpoint, NodePlan, ServicePort};
 pub use registry::Registry;
+pub use retry::{Backoff, LogLimiter};
 pub use state::State;
 pub use version::GIT_VERSION;
 
@@ -557,6 +559,30 @@ impl Registry {
     pub fn get(&self, mode: &ProxyMode) -> Option<&Arc<dyn BackendFactory>> {}
     pub fn modes(&self) -> impl Iterator<Item = &ProxyMode> {}
     pub fn factories(&self) -> impl Iterator<Item = &Arc<dyn BackendFactory>> {}
+}
+
+// crate::retry
+#[derive(Debug, Clone)]
+pub struct Backoff {}
+impl Backoff {
+    pub fn new(first: Duration, longest: Duration, jitter: Range<f64>) -> Self {}
+    pub fn set_longest(&mut self, longest: Duration) {}
+    pub fn fail(&mut self, random: f64) -> Duration {}
+    pub fn delay(&self, failures: u32, random: f64) -> Duration {}
+    pub fn reset(&mut self) {}
+}
+#[derive(Debug)]
+pub struct LogLimiter {}
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outage {
+    pub failures: u32,
+    pub duration: Duration,
+}
+impl Default for LogLimiter {}
+impl LogLimiter {
+    pub fn new(pause: Duration, longest_pause: Duration) -> Self {}
+    pub fn fail(&mut self, class: &str, now: Instant) -> bool {}
+    pub fn succeed(&mut self, now: Instant) -> Option<Outage> {}
 }
 
 // crate::state

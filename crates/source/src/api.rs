@@ -1,119 +1,104 @@
 //! The Kubernetes API as a source.
 //!
-//! Four watches run side by side and never wait for one another: Services,
-//! EndpointSlices, this node's Node and ServiceCIDRs.
+//! Four reflectors run side by side and do not wait for one another: Services, EndpointSlices, this node's Node and
+//! ServiceCIDRs.
 //!
 //! ```text
-//!            ┌────────────── expired ───────────────┐
-//!            ▼                                      │
-//!   streamed list ─(refused)─▶ paged list ─▶ watch ─┤
-//!            │                                ▲     │
-//!            └──────── same connection ───────┘     └─ cut, silent, timed out: resume
+//!            ┌─────────────── expired ───────────────┐
+//!            ▼                                       │
+//!   streamed list ─(rejected)─▶ paged list ─▶ watch ─┤
+//!            │                                 ▲     │
+//!            └──────── same connection ────────┘     └─ cut, silent, timed out: resume
 //! ```
 //!
-//! Always holds: a complete list is passed on as one `Replaced`, and nothing of a
-//! list that breaks off is; between lists every change is passed on exactly in the
-//! server's order; no failure after the start ends a watch, it only waits longer
-//! before it tries again. An object that cannot be read keeps the state it had.
+//! Invariants: a complete list is passed on as one `Replaced`, and nothing of a list that breaks off is; between lists
+//! every change is passed on exactly in the server's order; no failure after the start ends a watch, it only delays the
+//! next attempt; a malformed object keeps its last good version.
 //!
-//! The loop is our own, over kube's client. kube's `watcher` never falls back when
-//! a server cannot stream lists, loses a whole page to one malformed object, and
-//! keeps a parsed page with all its metadata in memory; here a list is cut into
-//! objects while it arrives, so that what is held is one raw object at a time.
+//! `reflector` drives lists and watches, with `list` and, for failures, `error_policy`; `decode` is the only part that
+//! knows the encoding of objects. `client` sends requests with what `connect`, `access` and `credentials` prepare. Why
+//! this is not kube's `watcher`: decision 7.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
-use portolan_core::Event;
 use portolan_core::event::{EndpointSlice, Node, Service, ServiceCidr};
-use portolan_core::name::Interner;
+use portolan_core::{Backoff, Event};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::error;
 
-use crate::client::ClientObserver;
 use crate::error::SourceError;
 use crate::metrics::SourceMetrics;
 use crate::recorder::{Delivery, EventRecorder};
-use crate::resource::Resource;
 
 mod access;
-mod addresses;
-mod agent;
-pub(crate) mod backoff;
+pub(crate) mod availability;
+pub(crate) mod client;
 mod connect;
 mod credentials;
+mod decode;
 mod dial;
+mod error_policy;
 pub(crate) mod failure;
-mod follow;
-mod gather;
-mod items;
 mod limiter;
-mod lines;
-pub(crate) mod link;
 mod list;
+mod list_buffer;
+mod observer;
 mod plugin;
-pub(crate) mod presence;
 mod proxy;
-mod reader;
+mod query;
+mod reflector;
 mod resolve;
-mod selection;
-mod setback;
-mod streamed;
-mod tally;
-pub(crate) mod telling;
 #[cfg(test)]
 mod tests;
-mod watch;
 
-use follow::{Follower, Streaming};
-use link::Link;
-use presence::{Contact, Presence};
-use selection::Selection;
+use availability::Availability;
+use client::ApiClient;
+pub use observer::{Answered, ClientObserver};
+use query::Selector;
+use reflector::{Context, Reflector, StreamedLists};
 
-/// Where the API server is and who we are to it.
+/// Where the API server is, and how to send requests to it.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ApiServer {
-    /// Path of a kubeconfig; its current context counts.
+    /// Path of a kubeconfig; its current context is used.
     pub kubeconfig: Option<PathBuf>,
     /// URL of the server, in place of the kubeconfig's. With neither, the
     /// configuration that Kubernetes gives every pod is used.
     pub master: Option<String>,
-    /// Requests a second that we may send in the long run, watches aside. 0 stands for
-    /// 5, less for no limit, as in Kubernetes' own clients.
+    /// Requests a second in the long run, without watches. 0 means 5 and a negative value no limit, as in Kubernetes'
+    /// own clients.
     pub qps: f32,
-    /// Requests that may be sent at once after a while of silence; 0 stands for 10.
+    /// Requests that may be sent at once after a pause; 0 means 10.
     pub burst: u32,
-    /// Never asks for streamed lists (KEP-3157), but for pages.
+    /// Never requests streamed lists (KEP-3157), but pages.
     pub paged_lists: bool,
-    /// First part of the `User-Agent`, by which servers and their logs tell clients
-    /// apart; `portolan` when empty.
+    /// First part of the `User-Agent`, by which servers and their logs distinguish clients; `portolan` when empty.
     pub agent: String,
 }
 
-/// How patient a source is.
+/// Intervals and time limits of a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timing {
-    /// Shortest time that a watch is asked to last; each lasts up to twice that, at
-    /// random, so that a cluster's nodes do not come back all at once. 5 minutes, as
-    /// in Kubernetes' own clients.
+    /// Shortest requested duration of a watch; each lasts up to twice that, at random, so that the nodes of a cluster
+    /// do not resume all at once. 5 minutes, as in Kubernetes' own clients.
     pub watch: Duration,
-    /// A watch without a byte for this long is taken for dead. Servers send a
-    /// bookmark about every minute, so the default of 150 s spans two.
+    /// A watch without data for this long is considered dead. Servers send a bookmark about every minute, so the
+    /// default of 150 s spans two.
     pub silence: Duration,
-    /// A streamed list without a byte for this long is given up for one in pages: some proxies hold it back, or do not
-    /// let its end through. 10 s.
+    /// A streamed list without data for this long is replaced by one in pages: some proxies hold it back, or do not
+    /// pass its end on. 10 s.
     pub streamed_list: Duration,
-    /// A request without an answer, or a list without a byte, for this long has failed.
-    /// 60 s, after which API servers give a request up themselves (`--request-timeout`).
+    /// A request without an answer, or a list without data, for this long has failed. 60 s, the time limit of API
+    /// servers (`--request-timeout`).
     pub answer: Duration,
-    /// Wait before the second try after a failure; each further one doubles it. 0.5 s.
+    /// Wait before the second attempt after a failure; each further one doubles it. 0.5 s.
     pub first_retry: Duration,
-    /// Longest wait between two tries; 30 s.
+    /// Longest wait between two attempts; 30 s.
     pub last_retry: Duration,
-    /// How often to look for renewed credentials while nothing is asked for; 5 s. Before each request they
-    /// are looked for as well.
+    /// How often to check for renewed credentials without a request; 5 s. They are checked before each request as well.
     pub credentials: Duration,
 }
 
@@ -131,19 +116,25 @@ impl Default for Timing {
     }
 }
 
+impl Timing {
+    /// Waits between attempts, of which half is random.
+    pub(crate) fn backoff(&self) -> Backoff {
+        Backoff::new(self.first_retry, self.last_retry, 0.5..1.0)
+    }
+}
+
 /// Follows the objects of an API server.
 #[derive(Debug)]
 pub struct ApiSource {
-    link: Link,
+    client: ApiClient,
     node_name: String,
     reports: Arc<Delivery>,
-    presence: Arc<Presence>,
-    streaming: Streaming,
+    availability: Arc<Availability>,
+    streamed_lists: StreamedLists,
 }
 
 impl ApiSource {
-    /// Prepares to follow `server` on behalf of the node of this name. Sends nothing yet, and runs no
-    /// credential plugin: one that fails is run again, whatever becomes of the start.
+    /// Prepares to follow `server` for the node of this name. Sends nothing yet, and runs no credential plugin.
     ///
     /// # Errors
     /// The kubeconfig, the pod's configuration or the credentials are missing or wrong.
@@ -154,85 +145,57 @@ impl ApiSource {
         timing: Timing,
         observer: Arc<dyn ClientObserver>,
     ) -> Result<Self, SourceError> {
-        let streaming = if server.paged_lists { Streaming::Never } else { Streaming::Try };
-        let server = connect::connect(server, timing.answer)?;
-        let link = Link::new(server, timing, Arc::new(SourceMetrics::default()), observer);
-        Ok(Self::over(link, node_name.into(), streaming))
+        let streamed_lists =
+            if server.paged_lists { StreamedLists::Disabled } else { StreamedLists::Enabled };
+        Ok(Self::over(connect::connect(server, timing, observer)?, node_name.into(), streamed_lists))
     }
 
-    fn over(link: Link, node_name: String, streaming: Streaming) -> Self {
-        let presence = Arc::new(Presence::default());
-        let reports = Arc::new(Delivery::new(link.clone(), &node_name, Arc::clone(&presence)));
-        Self { link, node_name, reports, presence, streaming }
+    fn over(client: ApiClient, node_name: String, streamed_lists: StreamedLists) -> Self {
+        let availability = Arc::new(Availability::default());
+        let reports = Arc::new(Delivery::new(client.clone(), &node_name, Arc::clone(&availability)));
+        Self { client, node_name, reports, availability, streamed_lists }
     }
 
-    /// What the source counts; live, also while it runs.
+    /// The counters of the source; live, also while it runs.
     pub fn metrics(&self) -> Arc<SourceMetrics> {
-        Arc::clone(&self.link.metrics)
+        Arc::clone(&self.client.metrics)
     }
 
-    /// Where to report what is worth an Event. What was reported is sent while the source runs.
+    /// Takes reports for Kubernetes Events. They are sent while the source runs.
     pub fn events(&self) -> EventRecorder {
         EventRecorder::new(Arc::clone(&self.reports))
     }
 
-    /// Sends all objects, then every change, until `shutdown` resolves or nobody listens.
+    /// Sends all objects, then every change, until `shutdown` resolves or the receiver of events is closed. Sends what
+    /// is reported to [`Self::events`], too.
     ///
-    /// Waits for ever for a server that cannot be reached or turns us away. The first try
-    /// that fails is a line in the log, and so is the end of it; what comes between is
-    /// told ever more rarely. Sends what [`Self::events`] is told, too.
+    /// Waits for ever for a server that cannot be reached or rejects the requests. The log has the first failed
+    /// attempt and the end of the failures; attempts in between are logged ever more rarely.
     pub async fn run(self, events: mpsc::Sender<Event>, shutdown: impl Future<Output = ()> + Send) {
-        let names = Arc::new(Mutex::new(Interner::default()));
-        let mut watches = JoinSet::new();
-        let credentials = self.link.clone().follow_credentials();
-        watches.spawn(self.link.addresses().tell(events.clone()));
-        let mut follow = Start {
-            link: self.link,
-            presence: self.presence,
-            streaming: self.streaming,
-            names,
+        let credentials = self.client.clone().follow_credentials();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(self.client.access.addresses.clone().send_changes(events.clone()));
+        let context = Context {
+            client: self.client,
+            availability: self.availability,
+            names: Arc::default(),
             events: events.clone(),
-            watches: &mut watches,
+            streamed_lists: self.streamed_lists,
         };
-        follow.kind::<Node>(Selection::node(&self.node_name));
-        follow.kind::<Service>(Selection::services());
-        follow.kind::<EndpointSlice>(Selection::endpoint_slices());
-        follow.kind::<ServiceCidr>(Selection::everything());
-        drop(follow);
-        watches.spawn(self.reports.run());
-        watches.spawn(credentials);
+        tasks.spawn(Reflector::<Node>::new(&context, Selector::node(&self.node_name)).run());
+        tasks.spawn(Reflector::<Service>::new(&context, Selector::services()).run());
+        tasks.spawn(Reflector::<EndpointSlice>::new(&context, Selector::endpoint_slices()).run());
+        tasks.spawn(Reflector::<ServiceCidr>::new(&context, Selector::default()).run());
+        drop(context);
+        tasks.spawn(self.reports.run());
+        tasks.spawn(credentials);
         tokio::select! {
             () = shutdown => {}
             () = events.closed() => {}
-            // A watch ends only when nobody listens, which is the same for all of them.
-            ended = watches.join_next() => if let Some(Err(crash)) = ended {
-                error!(%crash, "a watch crashed; giving up all of them");
+            // A task ends only when the receiver of events is closed, which is the same for all of them.
+            ended = tasks.join_next() => if let Some(Err(crash)) = ended {
+                error!(err = %crash, "A task of the API source crashed; ending all of them");
             },
         }
-    }
-}
-
-/// What all watches of one source share.
-struct Start<'a> {
-    link: Link,
-    presence: Arc<Presence>,
-    streaming: Streaming,
-    names: Arc<Mutex<Interner>>,
-    events: mpsc::Sender<Event>,
-    watches: &'a mut JoinSet<()>,
-}
-
-impl Start<'_> {
-    fn kind<T: Resource>(&mut self, selection: Selection) {
-        let contact = Contact::new(Arc::clone(&self.presence), self.link.timing);
-        let follower = Follower::<T>::new(
-            self.link.clone(),
-            selection,
-            Arc::clone(&self.names),
-            self.events.clone(),
-            contact,
-            self.streaming,
-        );
-        self.watches.spawn(follower.run());
     }
 }

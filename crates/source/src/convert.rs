@@ -1,13 +1,12 @@
-//! Turns Kubernetes objects into the core's, by kube-proxy's rules.
+//! Converts Kubernetes objects into those of the core, by kube-proxy's rules.
 //!
-//! Pure: no I/O, no clock, no log. What had to be left out of an object comes back
-//! as a list of [`Problem`]s, for the source to log and count.
+//! Pure: no I/O, no clock, no log. What is left out of an object is returned as a list of [`Problem`]s, for the source
+//! to log and count.
 //!
-//! Two failures are kept apart. An object of the wrong *shape* is [`Malformed`] and
-//! yields nothing; an entry with a bad *value* (an address nobody can parse, an
-//! unknown protocol) is left out and the rest of the object counts, as in kube-proxy.
-//! Objects of an API server have passed its validation; those of files have not, so
-//! that a source of files refuses an object for an invalid entry as a server does.
+//! There are two kinds of failure. An object of the wrong *shape* is [`Malformed`] and yields nothing. An entry with a
+//! bad *value* (an invalid address, an unknown protocol) is left out and the rest of the object is used, as in
+//! kube-proxy. Objects of an API server have passed its validation; those of files have not. So a source of files
+//! rejects an object for an invalid entry, as a server does.
 
 use std::collections::HashSet;
 use std::fmt::Display;
@@ -21,7 +20,7 @@ use portolan_core::event::{Hints, Object};
 use portolan_core::name::{Interner, Name, ObjectName};
 
 use crate::decode::{Identity, Malformed};
-use crate::wire::{Meta, Text};
+use crate::wire::{Metadata, Text};
 
 mod endpoints;
 mod node;
@@ -35,11 +34,11 @@ mod tests;
 pub enum Converted<T: Object> {
     /// It is to be proxied and looks like this.
     Proxied(T),
-    /// It exists and is none of the proxy's business.
+    /// It exists, and this proxy does not serve it.
     NotProxied(T::Key),
 }
 
-/// What is wrong with one entry of an object, which mostly was left out for it.
+/// What is wrong with one entry of an object. In most cases the entry is left out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{kind} {object}: {field}: {reason}")]
 pub struct Problem {
@@ -51,8 +50,8 @@ pub struct Problem {
     pub field: String,
     /// What is wrong with it.
     pub reason: String,
-    /// Whether the API server refuses objects with such an entry. Otherwise the entry is valid and means nothing
-    /// here.
+    /// Whether the API server rejects objects with such an entry. Otherwise the entry is valid and not used by a
+    /// proxy.
     pub is_invalid: bool,
 }
 
@@ -61,36 +60,42 @@ pub struct Problem {
 pub enum Origin {
     /// An API server, which has filled in every default.
     Api,
-    /// Hand-written files: the defaults of the API are ours to fill in.
+    /// Files, in which the defaults of the API may be missing.
     Manifest,
 }
 
 /// Makes the core's objects, sharing the strings that repeat.
 #[derive(Debug)]
 pub struct Converter {
-    interner: Arc<Mutex<Interner>>,
-    hints: HashSet<Arc<Hints>>,
-    sweep_hints_at: usize,
     origin: Origin,
+    shared: Shared,
     problems: Vec<Problem>,
 }
 
-/// Where an object of a file lives that names no namespace, as for `kubectl`.
+/// What the objects of a source have in common.
+#[derive(Debug)]
+struct Shared {
+    interner: Arc<Mutex<Interner>>,
+    hints: HashSet<Arc<Hints>>,
+    sweep_hints_at: usize,
+}
+
+/// The namespace of an object in a file that names none, as for `kubectl`.
 pub(crate) const DEFAULT_NAMESPACE: &str = "default";
 
 /// Below this many different hints a sweep is not worth its walk.
 const SMALLEST_HINTS_SWEEP: usize = 256;
 
+const FAMILIES: [(&str, IpFamily); 2] = [("IPv4", IpFamily::V4), ("IPv6", IpFamily::V6)];
+
+const PROTOCOLS: [(&str, Protocol); 3] =
+    [("TCP", Protocol::Tcp), ("UDP", Protocol::Udp), ("SCTP", Protocol::Sctp)];
+
 impl Converter {
     /// A converter that shares names with all others on the same `interner`.
     pub fn new(origin: Origin, interner: Arc<Mutex<Interner>>) -> Self {
-        Self {
-            interner,
-            hints: HashSet::new(),
-            sweep_hints_at: SMALLEST_HINTS_SWEEP,
-            origin,
-            problems: Vec::new(),
-        }
+        let shared = Shared { interner, hints: HashSet::new(), sweep_hints_at: SMALLEST_HINTS_SWEEP };
+        Self { origin, shared, problems: Vec::new() }
     }
 
     /// What was left out of the objects converted since the last call.
@@ -98,13 +103,37 @@ impl Converter {
         std::mem::take(&mut self.problems)
     }
 
+    /// What converting one object needs.
+    fn begin<'a>(&'a mut self, kind: &'static str, object: &'a dyn Display) -> (Report<'a>, &'a mut Shared) {
+        let Self { origin, shared, problems } = self;
+        (Report { kind, object, origin: *origin, problems }, shared)
+    }
+
+    /// Namespace and name of a namespaced object.
+    fn object_name(&self, kind: &'static str, metadata: &Metadata<'_>) -> Result<ObjectName, Malformed> {
+        let namespace = match (text(metadata.namespace.as_ref()), self.origin) {
+            (Some(namespace), _) => namespace,
+            (None, Origin::Manifest) => DEFAULT_NAMESPACE,
+            (None, Origin::Api) => return Err(missing(kind, metadata, "metadata.namespace")),
+        };
+        let name = cluster_name(kind, metadata)?;
+        Ok(ObjectName { namespace: self.shared.intern(namespace), name })
+    }
+}
+
+impl Shared {
     fn intern(&self, text: &str) -> Name {
         // A panic elsewhere cannot leave a table of strings half-changed in a way that matters.
         self.interner.lock().unwrap_or_else(PoisonError::into_inner).intern(text)
     }
 
-    /// Gives equal hints one allocation: a slice's endpoints mostly repeat a handful.
-    fn share_hints(&mut self, hints: Hints) -> Arc<Hints> {
+    /// The name in a field, unless it is absent or empty.
+    fn name(&self, field: Option<&Text<'_>>) -> Option<Name> {
+        text(field).map(|name| self.intern(name))
+    }
+
+    /// Gives equal hints one allocation: a slice's endpoints mostly repeat a few.
+    fn hints(&mut self, hints: Hints) -> Arc<Hints> {
         if let Some(known) = self.hints.get(&hints) {
             return Arc::clone(known);
         }
@@ -116,29 +145,23 @@ impl Converter {
         self.hints.insert(Arc::clone(&hints));
         hints
     }
+}
 
-    /// Namespace and name of a namespaced object.
-    fn object_name(&self, kind: &'static str, meta: &Meta<'_>) -> Result<ObjectName, Malformed> {
-        let namespace = match (text(meta.namespace.as_ref()), self.origin) {
-            (Some(namespace), _) => namespace,
-            (None, Origin::Manifest) => DEFAULT_NAMESPACE,
-            (None, Origin::Api) => return Err(nameless(kind, meta, "metadata.namespace")),
-        };
-        let name = text(meta.name.as_ref()).ok_or_else(|| nameless(kind, meta, "metadata.name"))?;
-        Ok(ObjectName { namespace: self.intern(namespace), name: Name::from(name) })
-    }
+/// Name of an object.
+fn cluster_name(kind: &'static str, metadata: &Metadata<'_>) -> Result<Name, Malformed> {
+    text(metadata.name.as_ref()).map(Name::from).ok_or_else(|| missing(kind, metadata, "metadata.name"))
+}
 
-    /// Name of an object that lives in no namespace.
-    fn cluster_name(kind: &'static str, meta: &Meta<'_>) -> Result<Name, Malformed> {
-        text(meta.name.as_ref()).map(Name::from).ok_or_else(|| nameless(kind, meta, "metadata.name"))
+fn missing(kind: &'static str, metadata: &Metadata<'_>, field: &str) -> Malformed {
+    Malformed {
+        kind,
+        name: Identity::from(metadata),
+        field: field.to_owned(),
+        reason: "is missing".to_owned(),
     }
 }
 
-fn nameless(kind: &'static str, meta: &Meta<'_>, field: &str) -> Malformed {
-    Malformed { kind, name: Identity::from(meta), field: field.to_owned(), reason: "is missing".to_owned() }
-}
-
-/// The text of a field, unless it is absent or empty, which Kubernetes does not tell apart.
+/// The text of a field, unless it is absent or empty, which mean the same in Kubernetes.
 fn text<'a>(field: Option<&'a Text<'_>>) -> Option<&'a str> {
     field.map(|text| &**text).filter(|text| !text.is_empty())
 }
@@ -151,48 +174,47 @@ fn timestamp(field: Option<&Text<'_>>) -> Option<SystemTime> {
 struct Report<'a> {
     kind: &'static str,
     object: &'a dyn Display,
+    origin: Origin,
     problems: &'a mut Vec<Problem>,
-    /// Whether no entry makes the object invalid.
-    is_lenient: bool,
 }
 
-impl<'a> Report<'a> {
-    fn new(kind: &'static str, object: &'a dyn Display, problems: &'a mut Vec<Problem>) -> Self {
-        Self { kind, object, problems, is_lenient: false }
+impl Report<'_> {
+    /// Leaves out an entry that the API server rejects.
+    fn skip(&mut self, field: impl Display, reason: impl Display) {
+        self.report(field, reason, true);
     }
 
-    /// The same for an object that is better taken in part than not at all.
-    fn lenient(self) -> Self {
-        Self { is_lenient: true, ..self }
+    /// Leaves out an entry that is valid and not used by a proxy.
+    fn skip_valid(&mut self, field: impl Display, reason: impl Display) {
+        self.report(field, reason, false);
     }
 
-    /// Leaves out an entry that the API server refuses.
-    fn skip(&mut self, field: impl Into<String>, reason: impl Into<String>) {
-        self.report(field.into(), reason.into(), !self.is_lenient);
+    fn report(&mut self, field: impl Display, reason: impl Display, is_invalid: bool) {
+        self.problems.push(Problem {
+            kind: self.kind,
+            object: self.object.to_string(),
+            field: field.to_string(),
+            reason: reason.to_string(),
+            is_invalid,
+        });
     }
 
-    /// Leaves out an entry that is valid and means nothing here.
-    fn skip_valid(&mut self, field: impl Into<String>, reason: impl Into<String>) {
-        self.report(field.into(), reason.into(), false);
+    /// The value of an enumeration. The first known one is the default, when the field is absent or, after a report,
+    /// unknown.
+    fn value<T: Copy>(&mut self, field: impl Display, given: Option<&Text<'_>>, known: &[(&str, T)]) -> T {
+        text(given).and_then(|given| self.known_value(field, given, known)).unwrap_or(known[0].1)
     }
 
-    fn report(&mut self, field: String, reason: String, is_invalid: bool) {
-        let object = self.object.to_string();
-        self.problems.push(Problem { kind: self.kind, object, field, reason, is_invalid });
-    }
-
-    /// One of the words that a field can hold, or its default when it is absent or, after a report, unknown.
-    fn word<T: Copy>(&mut self, field: &str, given: Option<&Text<'_>>, known: &[(&str, T)], default: T) -> T {
-        let Some(given) = text(given) else { return default };
-        if let Some((_, value)) = known.iter().find(|(word, _)| *word == given) {
-            return *value;
+    fn known_value<T: Copy>(&mut self, field: impl Display, given: &str, known: &[(&str, T)]) -> Option<T> {
+        let value = known.iter().find(|(name, _)| *name == given).map(|(_, value)| *value);
+        if let (None, [names @ .., (last, _)]) = (value, known) {
+            let names = names.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+            self.skip(field, format_args!("unsupported value {given:?} (want {names} or {last})"));
         }
-        let words: Vec<_> = known.iter().map(|(word, _)| *word).collect();
-        self.skip(field, format!("unsupported value {given:?} (want {})", words.join(" or ")));
-        default
+        value
     }
 
-    /// Addresses of a list; blank entries are left out in silence.
+    /// Addresses of a list; blank entries are left out without a report.
     fn addresses<'t>(&mut self, field: &str, entries: impl Iterator<Item = &'t str>) -> Vec<IpAddr> {
         self.entries(field, entries, |entry| parse_ip(entry).map_err(|error| error.to_string()))
     }
@@ -214,31 +236,20 @@ impl<'a> Report<'a> {
         for (index, entry) in entries.enumerate().filter(|(_, entry)| !entry.trim().is_empty()) {
             match parse(entry) {
                 Ok(value) => parsed.push(value),
-                Err(reason) => self.skip(format!("{field}[{index}]"), reason),
+                Err(reason) => self.skip(format_args!("{field}[{index}]"), reason),
             }
         }
         parsed
     }
 
-    /// A protocol; TCP when absent, nothing when it is one that no proxy knows.
-    fn protocol(&mut self, field: impl FnOnce() -> String, protocol: Option<&Text<'_>>) -> Option<Protocol> {
-        match text(protocol) {
-            None | Some("TCP") => Some(Protocol::Tcp),
-            Some("UDP") => Some(Protocol::Udp),
-            Some("SCTP") => Some(Protocol::Sctp),
-            Some(other) => {
-                self.skip(field(), format!("{other:?} is no protocol that can be proxied"));
-                None
-            }
+    /// The protocol of the port in `field`, TCP when absent; nothing after a report that the port cannot be used.
+    fn protocol(&mut self, field: impl Display, port: u16, protocol: Option<&Text<'_>>) -> Option<Protocol> {
+        if port == 0 {
+            self.skip(format_args!("{field}.port"), "0 is no port");
+            return None;
         }
-    }
-}
-
-/// The family that an `IPv4` or `IPv6` in the API stands for.
-fn family(text: &str) -> Option<IpFamily> {
-    match text {
-        "IPv4" => Some(IpFamily::V4),
-        "IPv6" => Some(IpFamily::V6),
-        _ => None,
+        text(protocol).map_or(Some(Protocol::Tcp), |protocol| {
+            self.known_value(format_args!("{field}.protocol"), protocol, &PROTOCOLS)
+        })
     }
 }

@@ -1,18 +1,20 @@
-//! Reads one object and, when that fails, finds out which one it was and where.
+//! Decodes one object and, when that fails, finds out which one it is and where the error is.
 //!
-//! The good path parses once. Only after a failure is the object parsed again with
-//! the path recorded and once more without a schema, so that the error can name it.
+//! A valid object is parsed once. Only after a failure it is parsed again with the path recorded, and once more without
+//! a schema, so that the error can name it.
 
 use std::fmt;
 
 use serde::de::Deserialize;
 use serde_json::Value;
 
-use crate::wire::{Meta, Text};
+use crate::convert::{Converted, Converter};
+use crate::resource::Resource;
+use crate::wire::{Metadata, Text};
 
 /// An object that does not have the shape Kubernetes gives its kind.
 ///
-/// Nothing is known of it beyond its name; the state it had before stays in force.
+/// Nothing is known of it beyond its name; the last good version remains in effect.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{kind} {name} is malformed at {field}: {reason}")]
 pub struct Malformed {
@@ -37,7 +39,7 @@ pub struct Identity {
     pub(crate) version: Option<Box<str>>,
 }
 
-/// `namespace/name`, or `name`, or a word that says there is none.
+/// `namespace/name`, `name`, or a note that there is none.
 impl fmt::Display for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(namespace) = &self.namespace {
@@ -47,16 +49,16 @@ impl fmt::Display for Identity {
     }
 }
 
-impl From<&Meta<'_>> for Identity {
-    fn from(meta: &Meta<'_>) -> Self {
+impl From<&Metadata<'_>> for Identity {
+    fn from(metadata: &Metadata<'_>) -> Self {
         let owned = |field: &Option<Text<'_>>| {
             let text = field.as_deref().filter(|text| !text.is_empty());
             text.map(Box::from)
         };
         Self {
-            namespace: owned(&meta.namespace),
-            name: owned(&meta.name),
-            version: owned(&meta.resource_version),
+            namespace: owned(&metadata.namespace),
+            name: owned(&metadata.name),
+            version: owned(&metadata.resource_version),
         }
     }
 }
@@ -69,7 +71,19 @@ impl Identity {
     }
 }
 
-/// Reads an object from JSON text.
+/// Decodes and converts an object. Returns its wire form as well.
+///
+/// # Errors
+/// As [`object_from_json`], or the object lacks a name.
+pub(crate) fn decode<'a, T: Resource>(
+    json: &'a [u8],
+    converter: &mut Converter,
+) -> Result<(Converted<T>, T::Wire<'a>), Malformed> {
+    let wire = object_from_json(T::KIND, json)?;
+    Ok((T::convert(converter, &wire)?, wire))
+}
+
+/// Decodes an object from JSON text.
 ///
 /// # Errors
 /// The text is no JSON, or some field that we use has another type.
@@ -78,30 +92,22 @@ pub(crate) fn object_from_json<'a, T: Deserialize<'a>>(
     json: &'a [u8],
 ) -> Result<T, Malformed> {
     serde_json::from_slice(json).or_else(|_| {
-        // Again, slowly: the answer is the same, but the error says where.
+        // Slower; the result is the same, but the error has the path.
         serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_slice(json)).map_err(|error| {
             let name = serde_json::from_slice(json).map(|object| Identity::of(&object)).unwrap_or_default();
-            malformed(kind, name, &error)
+            Malformed { kind, name, field: error.path().to_string(), reason: json_reason(error.inner()) }
         })
     })
 }
 
-fn malformed(
-    kind: &'static str,
-    name: Identity,
-    error: &serde_path_to_error::Error<serde_json::Error>,
-) -> Malformed {
-    Malformed { kind, name, field: error.path().to_string(), reason: json_reason(error.inner()) }
-}
-
-/// What is wrong with JSON text, without its place, which the caller knows better, and without Rust's types.
+/// The message of an error in JSON text, without its position, which the caller knows better, and without Rust's types.
 pub(crate) fn json_reason(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let place = format!(" at line {} column {}", error.line(), error.column());
     plain_reason(text.strip_suffix(&place).unwrap_or(&text))
 }
 
-/// The message of a deserializer, with what it expected in words.
+/// The message of a deserializer, with what it expected in Kubernetes' terms.
 pub(crate) fn plain_reason(message: &str) -> String {
     // What was found comes first and may hold any text.
     let Some((found, expected)) = message.rsplit_once(", expected ") else { return message.to_owned() };

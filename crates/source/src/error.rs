@@ -1,4 +1,4 @@
-//! What keeps a source from starting.
+//! Why a source cannot start.
 
 use std::env;
 use std::io;
@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use kube::config::InClusterError;
 
-/// Why a source cannot start; afterwards a source logs, keeps its state and tries again.
+/// Why a source cannot start. After the start a source logs failures, keeps its state and tries again.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SourceError {
@@ -15,7 +15,7 @@ pub enum SourceError {
     ManifestFolder {
         /// The folder.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// The kubeconfig cannot be read or lacks something.
@@ -26,18 +26,18 @@ pub enum SourceError {
         /// What is missing or wrong.
         source: Box<kube::config::KubeconfigError>,
     },
-    /// The kubeconfig cannot be understood. What its parser says is left out, for it quotes lines of the file, and
-    /// credentials may stand there.
-    #[error("cannot understand the kubeconfig {}{}", path.display(), at(*place))]
+    /// The kubeconfig cannot be parsed. The parser's message is left out, because it quotes lines of the file, which may
+    /// hold credentials.
+    #[error("cannot parse the kubeconfig {}{}", path.display(), at(*place))]
     KubeconfigText {
         /// The file.
         path: PathBuf,
-        /// Line and column where the parser gave up, from 1, if it knows them.
+        /// Line and column where the parser stopped, from 1, if it knows them.
         place: Option<(u64, u64)>,
     },
-    /// Neither a kubeconfig nor an API server was given, and this is no pod either.
+    /// Neither a kubeconfig nor an API server is configured, and this is no pod either.
     #[error(
-        "cannot find the API server as a pod does: {missing}; run as a pod, or give --kubeconfig, --master or --manifests"
+        "in-cluster configuration is incomplete: {missing}; run as a pod, or set --kubeconfig, --master or --manifests"
     )]
     InCluster {
         /// The variables or the file that are missing or wrong.
@@ -56,10 +56,10 @@ pub enum SourceError {
     CredentialFile {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// The user of the kubeconfig cannot be shown to the API server.
+    /// The user of the kubeconfig cannot be authenticated to the API server.
     #[error("cannot use the user of the kubeconfig {}: {problem}", path.display())]
     User {
         /// The file.
@@ -67,7 +67,7 @@ pub enum SourceError {
         /// What is missing or not supported.
         problem: String,
     },
-    /// The kubeconfig names a proxy that cannot be used. Its URL is left out, for it may hold a password.
+    /// The proxy of the kubeconfig cannot be used. Its URL is left out, because it may hold a password.
     #[error("proxy-url of the kubeconfig {} is not an http, https or socks5 URL", path.display())]
     Proxy {
         /// The file.
@@ -84,7 +84,7 @@ pub enum SourceError {
 }
 
 impl SourceError {
-    /// Says what a pod's configuration lacks. The error itself does not name the variables.
+    /// Names what a pod's configuration lacks. The error itself does not name the variables.
     pub(crate) fn in_cluster(error: &InClusterError) -> Self {
         Self::InCluster { missing: missing_in_cluster(error, |name| env::var_os(name).is_some()) }
     }
@@ -93,7 +93,7 @@ impl SourceError {
 /// The variables in which a pod finds the API server.
 const VARIABLES: [&str; 2] = ["KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"];
 
-/// The files in which a pod finds the certificates of the API server, and its own namespace.
+/// The folder in which a pod finds the certificates of the API server, and its own namespace.
 const FOLDER: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
 fn missing_in_cluster(error: &InClusterError, is_set: impl Fn(&str) -> bool) -> String {
@@ -147,10 +147,10 @@ mod tests {
                 "cannot read /var/run/secrets/kubernetes.io/serviceaccount/ca.crt: entity not found",
             ),
         ] {
-            let advice = "run as a pod, or give --kubeconfig, --master or --manifests";
+            let advice = "run as a pod, or set --kubeconfig, --master or --manifests";
             assert_eq!(
                 message(error, set),
-                format!("cannot find the API server as a pod does: {expected}; {advice}")
+                format!("in-cluster configuration is incomplete: {expected}; {advice}")
             );
         }
     }

@@ -1,41 +1,38 @@
 //! Turns API-server watches, or a folder of manifests, into core events.
 //!
 //! The only crate that knows Kubernetes' objects, their JSON and their YAML. Both
-//! sources end in the same stream, so nothing downstream can tell them apart:
+//! sources end in the same stream, so nothing downstream can distinguish them:
 //!
 //! ```text
 //! API server ─▶ api ───────┐
-//!                          ├─▶ wire (only our fields) ─▶ convert ─▶ portolan_core::Event
+//!                          ├─▶ wire (only fields in use) ─▶ convert ─▶ portolan_core::Event
 //! folder ────▶ manifests ──┘
 //! ```
 //!
-//! One thing goes the other way: what is reported through an [`EventRecorder`] becomes
+//! One thing goes in the other direction: reports to an [`EventRecorder`] become
 //! Kubernetes' Events (not to be confused with the core's, which are changes of objects).
 //!
-//! Always holds: of each kind the first event is one `Replaced` with everything
-//! there is; an object that cannot be read changes nothing about the others; and
-//! what was sent last stays in force while a source is broken or out of reach.
+//! Invariants: of each kind the first event is one `Replaced` with all objects; a malformed object has no effect on
+//! others; and while a source is broken or unavailable, the last events remain in effect.
 
 mod api;
-mod client;
 mod convert;
 mod decode;
-#[cfg(test)]
-mod downstream;
 mod error;
-#[cfg(test)]
-mod log;
+mod folder_watch;
 mod manifests;
 mod metrics;
 mod recorder;
 mod resource;
+#[cfg(test)]
+mod tests;
 mod wire;
 
-pub use api::{ApiServer, ApiSource, Timing};
-pub use client::{Answered, ClientObserver};
+pub use api::{Answered, ApiServer, ApiSource, ClientObserver, Timing};
 pub use convert::{Converted, Converter, Origin, Problem};
 pub use decode::{Identity, Malformed};
 pub use error::SourceError;
+pub use folder_watch::{Changes, FolderWatch};
 pub use manifests::ManifestSource;
 pub use metrics::{Count, SourceMetrics};
 pub use recorder::{EventRecorder, Regarding, Report, ReportKind};

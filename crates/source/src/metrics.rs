@@ -1,11 +1,10 @@
-//! Counters of what a source met.
+//! Counters of a source.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Something that is counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Count {
     /// Objects that could not be read; see [`crate::Malformed`].
     Malformed,
@@ -23,47 +22,52 @@ pub enum Count {
     BrokenFiles,
     /// Events of Kubernetes that the API server took.
     EventsSent,
-    /// Events that it turned down for good.
+    /// Events that it rejected for good.
     EventsFailed,
-    /// Reports that were given up because too many waited.
+    /// Reports that were dropped because too many waited.
     EventsDropped,
 }
 
-const COUNTS: usize = 10;
-
-/// Counters that only grow, shared between a source and whoever publishes them.
+/// Counters that only grow, shared between a source and the metrics endpoint.
 #[derive(Debug, Default)]
 pub struct SourceMetrics {
-    counts: [AtomicU64; COUNTS],
-    /// What of `counts` is known to be about one kind of object. There are few of each.
-    by_kind: Mutex<BTreeMap<(usize, &'static str), u64>>,
+    /// By kind of object, which is empty where it does not matter. There are few.
+    counts: Mutex<BTreeMap<(Count, &'static str), u64>>,
 }
 
 impl SourceMetrics {
-    /// How often `count` has happened.
+    /// The value of `count`.
     pub fn get(&self, count: Count) -> u64 {
-        self.counts[count as usize].load(Ordering::Relaxed)
+        self.values(count).iter().map(|(_, times)| times).sum()
     }
 
-    /// How often `count` has happened to objects of each kind, such as `EndpointSlice`, as far as
-    /// it has. Only what counts as an error is told apart: [`Count::Malformed`],
-    /// [`Count::Problems`] and [`Count::Failures`].
+    /// The values of `count` by kind of object, such as `EndpointSlice`, without zeros. Only errors are counted by kind:
+    /// [`Count::Malformed`], [`Count::Problems`] and [`Count::Failures`].
     pub fn by_kind(&self, count: Count) -> Vec<(&'static str, u64)> {
-        let by_kind = self.by_kind.lock().unwrap_or_else(PoisonError::into_inner);
-        let those = by_kind.iter().filter(|((of, _), _)| *of == count as usize);
-        those.map(|((_, kind), times)| (*kind, *times)).collect()
+        self.values(count).into_iter().filter(|(kind, _)| !kind.is_empty()).collect()
     }
 
     pub(crate) fn add(&self, count: Count, times: usize) {
-        // A counter that is off by a torn order of increments is still right; nothing depends on them.
-        self.counts[count as usize].fetch_add(times as u64, Ordering::Relaxed);
+        self.add_for(count, "", times as u64);
     }
 
     /// Counts an error with objects of one kind.
     pub(crate) fn add_error(&self, count: Count, kind: &'static str) {
-        let mut by_kind = self.by_kind.lock().unwrap_or_else(PoisonError::into_inner);
-        *by_kind.entry((count as usize, kind)).or_default() += 1;
-        self.add(count, 1);
+        self.add_for(count, kind, 1);
+    }
+
+    fn add_for(&self, count: Count, kind: &'static str, times: u64) {
+        *self.counts().entry((count, kind)).or_default() += times;
+    }
+
+    fn values(&self, count: Count) -> Vec<(&'static str, u64)> {
+        let counts = self.counts();
+        let those = counts.iter().filter(|((of, _), _)| *of == count);
+        those.map(|((_, kind), times)| (*kind, *times)).collect()
+    }
+
+    fn counts(&self) -> MutexGuard<'_, BTreeMap<(Count, &'static str), u64>> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -72,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_count_has_its_own_place() {
+    fn counts_are_independent() {
         let all = [
             Count::Malformed,
             Count::Problems,
@@ -85,7 +89,6 @@ mod tests {
             Count::EventsFailed,
             Count::EventsDropped,
         ];
-        assert_eq!(all.len(), COUNTS);
         let metrics = SourceMetrics::default();
         for (times, count) in all.into_iter().enumerate() {
             metrics.add(count, times + 1);
@@ -96,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_are_told_apart_by_kind_and_add_up() {
+    fn errors_are_counted_by_kind_and_in_total() {
         let metrics = SourceMetrics::default();
         for kind in ["Service", "Node", "Service"] {
             metrics.add_error(Count::Failures, kind);

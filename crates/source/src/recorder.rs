@@ -1,40 +1,39 @@
 //! Kubernetes Events about this node and the Services on it.
 //!
-//! Anybody reports through an [`EventRecorder`] and goes on; what was reported waits in
-//! a ledger of bounded size until the API server has taken it.
+//! A caller of [`EventRecorder::record`] does not wait; the report stays in a cache of bounded size until the API server
+//! has taken it.
 //!
 //! ```text
-//! record ─▶ ledger (folds equal ones) ─▶ delivery ─▶ POST, later PATCH of the count
+//! record ─▶ cache (counts equal ones) ─▶ delivery ─▶ POST, later PATCH of the count
 //! ```
 //!
-//! Always holds: a report costs its caller no more than a short lock; nothing that
-//! happens to it later reaches the caller; of equal reports the server gets one Event
-//! and, every five minutes at most, how often it has happened since. A server that is
-//! away is waited for, one that turns an Event down is not asked to take it again soon.
+//! Invariants: a report costs its caller no more than a short lock, and later failures do not reach the caller. Of equal
+//! reports the server gets one Event and, every five minutes at most, the count since. Events wait for a server that is
+//! unavailable; one that the server rejects is not sent again soon.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use portolan_core::name::ObjectName;
 
+mod cache;
 mod delivery;
-mod ledger;
+mod event;
 #[cfg(test)]
 pub(crate) mod tests;
-mod wire;
 
 pub(crate) use delivery::Delivery;
 
-/// How much a report matters.
+/// The type of an Event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ReportKind {
-    /// For information.
+    /// Information.
     Normal,
-    /// Somebody should look.
+    /// A problem.
     Warning,
 }
 
-/// What a report is about.
+/// The object that a report is about.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Regarding {
     /// This node.
@@ -43,18 +42,18 @@ pub enum Regarding {
     Service(ObjectName),
 }
 
-/// Something that happened, for people who look at Events.
+/// Something that happened, as an Event.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Report {
-    /// How much it matters.
+    /// The type.
     pub kind: ReportKind,
-    /// Why it happened, one word in capitals and small letters; at most 128 bytes.
+    /// The cause, one word in CamelCase; at most 128 bytes.
     pub reason: &'static str,
-    /// What was being done, in the same form; at most 128 bytes.
+    /// The action that was taken or failed, in the same form; at most 128 bytes.
     pub action: &'static str,
-    /// What it is about.
+    /// The object.
     pub regarding: Regarding,
-    /// The same for people. Bytes past the 1024th are cut off, as servers take no more.
+    /// The message. Bytes past the 1024th are cut off, as servers take no more.
     pub note: String,
 }
 
@@ -63,8 +62,8 @@ pub struct Report {
 pub struct EventRecorder(Option<Arc<Delivery>>);
 
 impl EventRecorder {
-    /// A recorder whose reports go nowhere, for sources without an API server.
-    pub fn nowhere() -> Self {
+    /// A recorder that discards reports, for sources without an API server.
+    pub fn disabled() -> Self {
         Self(None)
     }
 
@@ -72,18 +71,18 @@ impl EventRecorder {
         Self(Some(delivery))
     }
 
-    /// Takes a report in. Never waits for the server and never fails.
+    /// Takes a report. Does not wait for the server and does not fail.
     ///
     /// A report that equals one of the last few minutes is counted with it. When too
-    /// many wait, the oldest is given up, which [`crate::Count::EventsDropped`] counts.
+    /// many wait, the oldest is dropped, which [`crate::Count::EventsDropped`] counts.
     pub fn record(&self, report: Report) {
         if let Some(delivery) = &self.0 {
-            delivery.take(report);
+            delivery.add(report);
         }
     }
 
-    /// Sends what waits, counts of repeated reports too; returns when the server has it
-    /// or has turned it down, or after `patience`. Works whether or not the source runs.
+    /// Sends what waits, counts of repeated reports too. Returns when the server has taken or rejected everything, or
+    /// after `patience`. Works whether or not the source runs.
     pub async fn flush(&self, patience: Duration) {
         if let Some(delivery) = &self.0 {
             delivery.flush(patience).await;

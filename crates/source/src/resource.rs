@@ -1,4 +1,4 @@
-//! What the four kinds have in common, so that each source is written once.
+//! What the four watched kinds have in common, so that each source is written once.
 
 use portolan_core::event::{Change, EndpointSlice, Event, Node, Object, Service, ServiceCidr};
 use portolan_core::name::{Name, ObjectName};
@@ -6,39 +6,48 @@ use serde::Deserialize;
 
 use crate::convert::{Converted, Converter};
 use crate::decode::Malformed;
-use crate::wire::{self, Meta};
+use crate::wire::{self, Metadata};
 
 /// A kind of object that a source delivers.
-pub(crate) trait Resource:
-    Object<Key: Send + Sync> + Clone + PartialEq + Send + Sync + 'static
-{
+pub(crate) trait Resource: Object<Key: Key> + Clone + PartialEq + Send + Sync + 'static {
     /// Its kind, as Kubernetes spells it.
     const KIND: &'static str;
     /// Path of its collection in the API.
     const PATH: &'static str;
-    /// Whether a server may lack the kind, and a proxy do without.
+    /// Whether a server may lack the kind. A proxy works without it.
     const OPTIONAL: bool = false;
     /// The object as it comes over the wire.
     type Wire<'a>: Deserialize<'a>;
 
     /// Its metadata.
-    fn meta<'a, 'w>(wire: &'a Self::Wire<'w>) -> &'a Meta<'w>;
+    fn metadata<'a, 'w>(wire: &'a Self::Wire<'w>) -> &'a Metadata<'w>;
 
-    /// Turns a wire object into ours.
+    /// Converts a wire object.
     ///
     /// # Errors
-    /// The object lacks what every object has, its name.
+    /// The object has no name.
     fn convert(converter: &mut Converter, wire: &Self::Wire<'_>) -> Result<Converted<Self>, Malformed>;
 
-    /// The key that belongs to this namespace and name; nothing when a part is missing.
-    fn key_of(namespace: Option<&str>, name: &str) -> Option<Self::Key>;
-
-    /// The event that tells of `change`.
+    /// The event for `change`.
     fn event(change: Change<Self>) -> Event;
 }
 
-fn namespaced(namespace: Option<&str>, name: &str) -> Option<ObjectName> {
-    namespace.map(|namespace| ObjectName::new(namespace, name))
+/// The key of an object.
+pub(crate) trait Key: Sized + Send + Sync {
+    /// The key of this namespace and name; nothing when a part is missing.
+    fn of(namespace: Option<&str>, name: Option<&str>) -> Option<Self>;
+}
+
+impl Key for ObjectName {
+    fn of(namespace: Option<&str>, name: Option<&str>) -> Option<Self> {
+        Some(Self::new(namespace?, name?))
+    }
+}
+
+impl Key for Name {
+    fn of(_: Option<&str>, name: Option<&str>) -> Option<Self> {
+        name.map(Self::from)
+    }
 }
 
 impl Resource for Service {
@@ -46,16 +55,12 @@ impl Resource for Service {
     const PATH: &'static str = "/api/v1/services";
     type Wire<'a> = wire::Service<'a>;
 
-    fn meta<'a, 'w>(wire: &'a Self::Wire<'w>) -> &'a Meta<'w> {
+    fn metadata<'a, 'w>(wire: &'a Self::Wire<'w>) -> &'a Metadata<'w> {
         &wire.metadata
     }
 
     fn convert(converter: &mut Converter, wire: &Self::Wire<'_>) -> Result<Converted<Self>, Malformed> {
         converter.service(wire)
-    }
-
-    fn key_of(namespace: Option<&str>, name: &str) -> Option<ObjectName> {
-        namespaced(namespace, name)
     }
 
     fn event(change: Change<Self>) -> Event {
@@ -68,16 +73,12 @@ impl Resource for EndpointSlice {
     const PATH: &'static str = "/apis/discovery.k8s.io/v1/endpointslices";
     type Wire<'a> = wire::EndpointSlice<'a>;
 
-    fn meta<'a, 'w>(wire: &'a Self::Wire<'w>) -> &'a Meta<'w> {
+    fn metadata<'a, 'w>(wire: &'a Self::Wire<'w>) -> &'a Metadata<'w> {
         &wire.metadata
     }
 
     fn convert(converter: &mut Converter, wire: &Self::Wire<'_>) -> Result<Converted<Self>, Malformed> {
         converter.endpoint_slice(wire)
-    }
-
-    fn key_of(namespace: Option<&str>, name: &str) -> Option<ObjectName> {
-        namespaced(namespace, name)
     }
 
     fn event(change: Change<Self>) -> Event {
@@ -90,16 +91,12 @@ impl Resource for Node {
     const PATH: &'static str = "/api/v1/nodes";
     type Wire<'a> = wire::Node<'a>;
 
-    fn meta<'a, 'w>(wire: &'a Self::Wire<'w>) -> &'a Meta<'w> {
+    fn metadata<'a, 'w>(wire: &'a Self::Wire<'w>) -> &'a Metadata<'w> {
         &wire.metadata
     }
 
     fn convert(converter: &mut Converter, wire: &Self::Wire<'_>) -> Result<Converted<Self>, Malformed> {
         converter.node(wire)
-    }
-
-    fn key_of(_: Option<&str>, name: &str) -> Option<Name> {
-        Some(name.into())
     }
 
     fn event(change: Change<Self>) -> Event {
@@ -114,16 +111,12 @@ impl Resource for ServiceCidr {
     const OPTIONAL: bool = true;
     type Wire<'a> = wire::ServiceCidr<'a>;
 
-    fn meta<'a, 'w>(wire: &'a Self::Wire<'w>) -> &'a Meta<'w> {
+    fn metadata<'a, 'w>(wire: &'a Self::Wire<'w>) -> &'a Metadata<'w> {
         &wire.metadata
     }
 
     fn convert(converter: &mut Converter, wire: &Self::Wire<'_>) -> Result<Converted<Self>, Malformed> {
         converter.service_cidr(wire)
-    }
-
-    fn key_of(_: Option<&str>, name: &str) -> Option<Name> {
-        Some(name.into())
     }
 
     fn event(change: Change<Self>) -> Event {

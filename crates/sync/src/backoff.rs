@@ -1,25 +1,25 @@
-//! How long to wait after each failure in a row.
+//! When to try again after failures in a row: delays of the shared back-off, by what the backend says of the failure.
 
 use std::time::Duration;
 
 use portolan_core::backend::Retry;
+use portolan_core::retry;
 
 /// After the first failure. Long against a netlink round trip, so that a kernel that
 /// is short of memory gets a moment; short against what people notice.
 const FIRST: Duration = Duration::from_millis(100);
 
 /// How soon a new change may cause an attempt before its time: it may be what helps,
-/// so it should not wait for long, and one attempt a second hurts nobody.
+/// so it should not wait for long, and one attempt a second hurts nothing.
 const SOONEST: Duration = Duration::from_secs(1);
 
-/// Part of a delay that chance adds or takes away, so that two families which fail
-/// for one reason do not go on failing at the same moment.
+/// Random part of a delay, so that two families which fail for one reason do not keep failing at the same moment.
 const JITTER: f64 = 0.2;
 
 /// Doubling delays, up to a longest one.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Backoff {
-    next: Duration,
+    delays: retry::Backoff,
     longest: Duration,
     /// A number from 0 up to 1.
     chance: fn() -> f64,
@@ -37,13 +37,13 @@ pub(crate) struct Delay {
 impl Backoff {
     /// Starts from the beginning.
     pub(crate) fn new(longest: Duration, chance: fn() -> f64) -> Self {
-        Self { next: FIRST.min(longest), longest, chance }
+        Self { delays: retry::Backoff::new(FIRST, longest, 1.0 - JITTER..1.0 + JITTER), longest, chance }
     }
 
     /// From now on no delay is longer than `longest`.
     pub(crate) fn limit(&mut self, longest: Duration) {
         self.longest = longest;
-        self.next = self.next.min(longest);
+        self.delays.set_longest(longest);
     }
 
     /// The delay after one more failure, after which this helps.
@@ -57,10 +57,7 @@ impl Backoff {
 
     /// The delay after one more failure.
     pub(crate) fn fail(&mut self) -> Delay {
-        let base = self.next;
-        self.next = (base * 2).min(self.longest);
-        let jitter = 1.0 + JITTER * (2.0 * (self.chance)() - 1.0);
-        let retry = base.mul_f64(jitter).min(self.longest);
+        let retry = self.delays.fail((self.chance)());
         Delay { retry, floor: retry.min(SOONEST) }
     }
 
@@ -78,7 +75,7 @@ impl Backoff {
 
     /// Forgets all failures.
     pub(crate) fn reset(&mut self) {
-        self.next = FIRST.min(self.longest);
+        self.delays.reset();
     }
 }
 

@@ -77,7 +77,7 @@ struct Shared {
     faults: Faults,
     tls: Option<Tls>,
     requests: Mutex<Vec<Request>>,
-    /// Requests that were turned down for want of rights.
+    /// Requests that were rejected because of missing rights.
     forbidden: Mutex<Vec<Request>>,
     events: Events,
     /// Connections that are open, by the client whose certificate they showed.
@@ -205,7 +205,7 @@ impl ApiServer {
             .count()
     }
 
-    /// Waits until each of these resources is watched by somebody who has its initial events.
+    /// Waits until each of these resources is watched by a client that has its initial events.
     pub async fn wait_for_watchers(&self, resources: &[&str]) {
         let mut watchers = self.shared.watchers.subscribe();
         let all = |known: &HashMap<&'static str, usize>| {

@@ -15,7 +15,7 @@ fn observer(mode: ProxyMode) -> Observer {
         metrics: Metrics::new(&Build { git_version: "v1".into(), version: "1" }).unwrap(),
         health: Health::new(HealthState::new(Duration::from_secs(30)), SystemClock),
         service_health: ServiceHealth::default(),
-        events: EventRecorder::nowhere(),
+        events: EventRecorder::disabled(),
         mode,
         families: 1,
         family_check: FamilyCheck::new(&config, &[IpFamily::V4]),

@@ -1,12 +1,12 @@
-//! The connections to one server, and the identity that they were made with.
+//! The connections to one server, and the credentials that they are made with.
 //!
-//! An identity that was renewed is presented on new connections; those of the old one are closed, watches
-//! included, for servers go on to judge a connection by the certificate that it began with. One that cannot be
-//! used, because a file is missing or half written, or the key is not yet the certificate's, is looked at
-//! again and leaves the old one in place.
+//! A renewed client certificate is presented on new connections. Connections with the previous one are closed, watches
+//! included, because servers authenticate a connection by the certificate that it began with. A certificate that cannot
+//! be used, because a file is missing or half written, or the key does not match yet, is read again later, and the
+//! previous one is kept.
 
-use std::fmt;
 use std::future::pending;
+use std::mem;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -18,27 +18,28 @@ use hyper_util::client::legacy::Client as HttpClient;
 use hyper_util::rt::TokioExecutor;
 use kube::client::{Body, ConfigExt as _, RustlsTlsError};
 use kube::{Client, Config};
+use portolan_core::LogLimiter;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
-use tokio::sync::{Mutex, watch};
-use tokio::time::sleep;
+use tokio::sync::Mutex;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
 use tower::{BoxError, ServiceBuilder};
 use tracing::{info, warn};
 
-use super::addresses::Addresses;
 use super::credentials::{Credentials, Material};
 use super::dial::{Dialer, tcp};
 use super::failure::{Failure, causes};
 use super::plugin::Issued;
 use super::proxy::{Protocol, Proxy};
-use super::telling::Telling;
+use super::resolve::Addresses;
 use crate::error::SourceError;
 
-/// The most bytes read at once from a connection, and of an answer's head. Left to itself each connection
-/// keeps 500 KB after a long list, and that for as long as it is watched.
+/// The most bytes read at once from a connection, and of an answer's head. By default each connection
+/// keeps 500 KB after a long list for as long as it is watched.
 const READ_BUFFER: usize = 64 << 10;
 
-/// The way to one server, with what it is shown.
+/// The connections to one server.
 pub(super) struct Access {
     /// The server, without credentials.
     config: Config,
@@ -56,43 +57,33 @@ struct State {
     client: Client,
     authorization: Option<HeaderValue>,
     issued: Issued,
-    /// Dropped when connections of this identity are to be closed.
-    identity: watch::Sender<()>,
-    telling: Telling,
+    /// Cancelled when connections with this client certificate are to be closed.
+    identity: CancellationToken,
+    log: LogLimiter,
 }
 
-/// What to send requests with.
+impl State {
+    fn new(client: Client, material: Material, authorization: Option<HeaderValue>) -> Self {
+        let (issued, identity, log) = (Issued::default(), CancellationToken::new(), LogLimiter::default());
+        Self { material, client, authorization, issued, identity, log }
+    }
+}
+
+/// What to send a request with.
 pub(super) struct Session {
     pub(super) client: Client,
     pub(super) authorization: Option<HeaderValue>,
-    pub(super) identity: Identity,
+    /// Cancelled when the client certificate of this session has been renewed.
+    pub(super) identity: CancellationToken,
     /// Run of the plugin that the credentials are from.
     run: u64,
-}
-
-/// The identity of a connection, for as long as it is the newest.
-#[derive(Debug)]
-pub(super) struct Identity(watch::Receiver<()>);
-
-impl Identity {
-    /// Waits until a renewed identity has taken its place.
-    pub(super) async fn renewed(&mut self) {
-        // Nothing is ever sent.
-        while self.0.changed().await.is_ok() {}
-    }
-}
-
-impl fmt::Debug for Access {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Access").field("server", &self.server).finish_non_exhaustive()
-    }
 }
 
 impl Access {
     /// Prepares to connect to the server of `config`. Runs no plugin.
     ///
     /// # Errors
-    /// A file cannot be read, or what is in it is of no use.
+    /// A file cannot be read, or its content cannot be used.
     pub(super) fn open(
         config: Config,
         server: String,
@@ -104,35 +95,32 @@ impl Access {
         let addresses = Addresses::of(proxy.as_ref().map_or(&config.cluster_url, |proxy| &proxy.address));
         let client = client(&config, proxy.as_ref(), &addresses, &material)
             .map_err(|source| SourceError::Client { server: server.clone(), source })?;
-        let (identity, telling) = (watch::Sender::new(()), Telling::default());
-        let state = State { material, client, authorization, issued, identity, telling };
-        Ok(Self { config, server, proxy, credentials, addresses, state: Mutex::new(state) })
+        let state = Mutex::new(State::new(client, material, authorization));
+        Ok(Self { config, server, proxy, credentials, addresses, state })
     }
 
-    /// The way that `client` goes, without credentials.
+    /// The connections of `client`, without credentials.
     #[cfg(test)]
     pub(super) fn over(client: Client, server: String) -> Self {
-        let (material, issued) = (Material::default(), Issued::default());
-        let (identity, telling) = (watch::Sender::new(()), Telling::default());
-        let state = State { material, client, authorization: None, issued, identity, telling };
+        let state = Mutex::new(State::new(client, Material::default(), None));
         let (config, credentials) = (Config::new(http::Uri::default()), Credentials::default());
         let addresses = Addresses::of(&config.cluster_url);
-        Self { config, server, proxy: None, credentials, addresses, state: Mutex::new(state) }
+        Self { config, server, proxy: None, credentials, addresses, state }
     }
 
     /// What to send the next request with.
     ///
     /// # Errors
-    /// The plugin failed, and there is nothing to show that has not expired.
+    /// The plugin failed, and there are no credentials that have not expired.
     pub(super) async fn session(&self) -> Result<Session, Failure> {
         let mut state = self.state.lock().await;
         if let Some(plugin) = &self.credentials.plugin {
             plugin.refresh(&mut state.issued).await?;
         }
         match self.renew(&mut state) {
-            Ok(()) => drop(state.telling.succeed()),
+            Ok(()) => _ = state.log.succeed(Instant::now().into_std()),
             Err(reason) => {
-                if state.telling.fail(&reason) {
+                if state.log.fail(&reason, Instant::now().into_std()) {
                     let server = &self.server;
                     warn!(server, err = reason, "Cannot use renewed credentials; keeping the previous ones");
                 }
@@ -141,50 +129,49 @@ impl Access {
         Ok(Session {
             client: state.client.clone(),
             authorization: state.authorization.clone(),
-            identity: Identity(state.identity.subscribe()),
+            identity: state.identity.clone(),
             run: state.issued.run,
         })
     }
 
-    /// Takes in that the server answered 401 to a request of this session.
-    pub(super) async fn refused(&self, session: &Session) {
-        self.state.lock().await.issued.refuse(session.run);
+    /// Notes that the server answered 401 to a request of this session.
+    pub(super) async fn rejected(&self, session: &Session) {
+        self.state.lock().await.issued.reject(session.run);
     }
 
-    /// Looks for renewed credentials this often, so that watches learn of them too. For ever, if there are
-    /// any that may change.
+    /// Checks for renewed credentials this often, so that watches present them too. Does not end.
     pub(super) async fn follow(&self, period: Duration) {
         while self.credentials.may_change() {
             sleep(period).await;
-            // A failure is reported by the next request.
+            // The next request reports a failure.
             let _ = self.session().await;
         }
         pending::<()>().await;
     }
 
-    /// Reads what there is now, and changes to it.
+    /// Reads the present credentials and uses them.
     fn renew(&self, state: &mut State) -> Result<(), String> {
         let tls = self.renew_tls(state);
         let authorization = self.credentials.authorization(&state.issued);
         let authorization = authorization.map(|header| state.authorization = header);
-        tls.and(authorization.map_err(|error| error.to_string()))
+        tls.and(authorization.map_err(|error| causes(&error)))
     }
 
     fn renew_tls(&self, state: &mut State) -> Result<(), String> {
         let server = &self.server;
-        let new = self.credentials.material(&state.issued).map_err(|error| error.to_string())?;
+        let new = self.credentials.material(&state.issued).map_err(|error| causes(&error))?;
         if new == state.material {
             return Ok(());
         }
         state.client = client(&self.config, self.proxy.as_ref(), &self.addresses, &new)
             .map_err(|error| causes(&*error))?;
-        let old = std::mem::replace(&mut state.material, new);
+        let old = mem::replace(&mut state.material, new);
         let new = &state.material;
         if (&old.certificate, &old.key) == (&new.certificate, &new.key) {
-            info!(server, "Using renewed certificates of the server's authority");
+            info!(server, "Using the renewed certificate authority of the server");
             return Ok(());
         }
-        state.identity = watch::Sender::new(());
+        mem::take(&mut state.identity).cancel();
         if old.certificate.is_some() {
             info!(
                 server,
@@ -195,7 +182,7 @@ impl Access {
     }
 }
 
-/// kube's client without its retries, which ours would multiply, and with keep-alive and proxies, which kube
+/// kube's client without its retries, which the reflector's would multiply, and with keep-alive and proxies, which kube
 /// does not offer.
 fn client(
     config: &Config,
@@ -203,12 +190,12 @@ fn client(
     addresses: &Addresses,
     material: &Material,
 ) -> Result<Client, BoxError> {
-    let mut config = with(config, material)?;
+    let mut config = with_material(config, material)?;
     let mut dialer = Dialer::Direct(tcp(addresses));
     if let Some(proxy) = proxy {
         let mut to_proxy = config.clone();
         to_proxy.tls_server_name = None;
-        let connector = to_proxy.rustls_https_connector_with_connector(tcp(addresses)).map_err(in_words)?;
+        let connector = to_proxy.rustls_https_connector_with_connector(tcp(addresses)).map_err(plain)?;
         dialer = Dialer::Proxied { connector, proxy: proxy.clone() };
         if let Protocol::Http(Some(header)) = &proxy.protocol
             && config.cluster_url.scheme() == Some(&Scheme::HTTP)
@@ -216,7 +203,7 @@ fn client(
             config.headers.push((PROXY_AUTHORIZATION, header.clone()));
         }
     }
-    let connector = config.rustls_https_connector_with_connector(dialer).map_err(in_words)?;
+    let connector = config.rustls_https_connector_with_connector(dialer).map_err(plain)?;
     let http: HttpClient<_, Body> =
         HttpClient::builder(TokioExecutor::new()).http1_max_buf_size(READ_BUFFER).build(connector);
     let service = ServiceBuilder::new()
@@ -228,7 +215,7 @@ fn client(
 }
 
 /// The configuration with certificates and keys as kube takes them.
-fn with(config: &Config, material: &Material) -> Result<Config, BoxError> {
+fn with_material(config: &Config, material: &Material) -> Result<Config, BoxError> {
     let mut config = config.clone();
     if let Some(pem) = &material.authority {
         let certificates = CertificateDer::pem_slice_iter(pem).map(|found| found.map(|der| der.to_vec()));
@@ -254,8 +241,8 @@ fn with(config: &Config, material: &Material) -> Result<Config, BoxError> {
     Ok(config)
 }
 
-/// An error about credentials, without the names that libraries have for it.
-fn in_words(error: kube::Error) -> BoxError {
+/// An error about credentials, without a library's terms.
+fn plain(error: kube::Error) -> BoxError {
     match error {
         kube::Error::RustlsTls(RustlsTlsError::InvalidIdentityPem(_)) => {
             "the client certificate or its key is not whole PEM".into()

@@ -1,42 +1,41 @@
 //! Makes a client from a kubeconfig, a URL, or what Kubernetes gives a pod.
 
+use std::env::consts::{ARCH, OS};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::USER_AGENT;
 use http::{HeaderValue, Uri};
 use kube::Config;
 use kube::config::{AuthInfo, Cluster, Kubeconfig, KubeconfigError};
+use portolan_core::GIT_VERSION;
 use tracing::info;
 
-use super::ApiServer;
 use super::access::Access;
-use super::agent::user_agent;
+use super::client::ApiClient;
 use super::credentials::Credentials;
 use super::limiter::Limiter;
+use super::observer::ClientObserver;
 use super::proxy::Proxy;
+use super::{ApiServer, Timing};
 use crate::error::SourceError;
 
-/// A server that can be asked.
-pub(super) struct Server {
-    pub(super) access: Access,
-    /// For messages.
-    pub(super) url: String,
-    /// Host and port, for metrics.
-    pub(super) host: String,
-    pub(super) limiter: Limiter,
-}
-
-/// Prepares to ask `server`; a credential plugin may take as long as `patience`.
+/// Prepares a client of `server`. Sends nothing.
 ///
 /// # Errors
 /// The configuration is missing, incomplete or unusable.
-pub(super) fn connect(server: &ApiServer, patience: Duration) -> Result<Server, SourceError> {
-    let Place { mut config, credentials, proxy } = Place::of(server, patience)?;
+pub(super) fn connect(
+    server: &ApiServer,
+    timing: Timing,
+    observer: Arc<dyn ClientObserver>,
+) -> Result<ApiClient, SourceError> {
+    // A credential plugin may take as long as an answer.
+    let Endpoint { mut config, credentials, proxy } = Endpoint::of(server, timing.answer)?;
     let agent = HeaderValue::try_from(user_agent(&server.agent));
     config.headers.extend(agent.map(|agent| (USER_AGENT, agent)));
     let url = without_user(&config.cluster_url);
-    // Libraries show the whole URL in their own lines of the log.
+    // Libraries log the whole URL.
     config.cluster_url = url.parse().unwrap_or(config.cluster_url);
     let host = host(&config.cluster_url, server);
     let variable = |name: &str| std::env::var(name).ok();
@@ -44,23 +43,51 @@ pub(super) fn connect(server: &ApiServer, patience: Duration) -> Result<Server, 
     if let Some(proxy) = &proxy {
         info!(server = url, %proxy, "Connecting to the API server through a proxy");
     }
-    let access = Access::open(config, url.clone(), proxy, credentials)?;
-    Ok(Server { access, url, host, limiter: Limiter::new(server.qps, server.burst) })
+    Ok(ApiClient {
+        access: Arc::new(Access::open(config, url.clone(), proxy, credentials)?),
+        server: url.into(),
+        host: host.into(),
+        timing,
+        metrics: Arc::default(),
+        limiter: Arc::new(Limiter::new(server.qps, server.burst)),
+        observer,
+    })
 }
 
-/// The URL, for messages: a name and password in it are nobody's business.
+/// `User-Agent` of a program of this name, in the form that Kubernetes' clients have
+/// and that audit logs and API priority rules of clusters match. Characters that a
+/// header cannot have are left out of the name.
+fn user_agent(name: &str) -> String {
+    let name: String = name.chars().filter(|c| c.is_ascii_graphic() && !"()/".contains(*c)).collect();
+    let name = if name.is_empty() { "portolan" } else { &name };
+    format!("{name}/{GIT_VERSION} ({OS}/{}) portolan/{}", machine(ARCH), env!("CARGO_PKG_VERSION"))
+}
+
+/// Go's name of an architecture, as in other clients of Kubernetes.
+fn machine(arch: &str) -> &str {
+    match arch {
+        "x86_64" => "amd64",
+        "x86" => "386",
+        "aarch64" => "arm64",
+        // The only byte order that Kubernetes is built for.
+        "powerpc64" => "ppc64le",
+        other => other,
+    }
+}
+
+/// The URL without user and password, for messages.
 fn without_user(url: &Uri) -> String {
     let scheme = url.scheme_str().unwrap_or("http");
     format!("{scheme}://{}{}", authority(url), url.path()).trim_end_matches('/').to_owned()
 }
 
-/// Host and port, without a user in front.
+/// Host and port, without user and password.
 fn authority(url: &Uri) -> &str {
     let authority = url.authority().map_or("", |authority| authority.as_str());
     authority.rsplit_once('@').map_or(authority, |(_user, host)| host)
 }
 
-/// Host and port as the URL has them. Of a pod's own configuration kube leaves a usual port
+/// Host and port as in the URL. In a pod's own configuration kube leaves a default port
 /// out, which Kubernetes' own clients do not.
 fn host(url: &Uri, server: &ApiServer) -> String {
     let host = authority(url);
@@ -72,15 +99,15 @@ fn given(master: Option<&str>) -> Option<&str> {
     master.filter(|master| !master.is_empty())
 }
 
-/// Where a server is, and what it is shown.
-struct Place {
+/// Where a server is, and the credentials for it.
+struct Endpoint {
     config: Config,
     credentials: Credentials,
-    /// The proxy that a kubeconfig names; it comes before the environment's, exceptions included.
+    /// The proxy that a kubeconfig names; it has precedence over the environment's, exceptions included.
     proxy: Option<Proxy>,
 }
 
-impl Place {
+impl Endpoint {
     fn of(server: &ApiServer, patience: Duration) -> Result<Self, SourceError> {
         let master = given(server.master.as_deref());
         if let Some(path) = &server.kubeconfig {
@@ -160,7 +187,7 @@ fn with_scheme(address: &str, scheme: &str) -> String {
     if address.contains("://") { address.to_owned() } else { format!("{scheme}://{address}") }
 }
 
-/// An address that may be no URL, without a user in front.
+/// An address that may be no URL, without user and password.
 fn without_secrets(address: &str) -> String {
     match (address.split_once("://"), address.rsplit_once('@')) {
         (Some((scheme, _)), Some((_user, host))) => format!("{scheme}://{host}"),
@@ -199,5 +226,24 @@ mod tests {
         ] {
             assert_eq!(host(&url.parse().unwrap(), place), expected);
         }
+    }
+
+    #[test]
+    fn an_agent_begins_like_a_kube_proxys() {
+        let agent = user_agent("kube-proxy");
+        assert!(agent.starts_with("kube-proxy/v1.36.2+portolan."), "{agent}");
+        assert!(agent.contains(" (linux/") && http::HeaderValue::from_str(&agent).is_ok(), "{agent}");
+    }
+
+    #[test]
+    fn a_name_that_no_header_can_have_is_cleaned() {
+        for (name, expected) in [("", "portolan/"), ("a b\n(c)/d", "abcd/"), ("ü", "portolan/")] {
+            assert!(user_agent(name).starts_with(expected), "{name:?}: {}", user_agent(name));
+        }
+    }
+
+    #[test]
+    fn architectures_have_the_names_of_go() {
+        assert_eq!(["x86_64", "aarch64", "riscv64"].map(machine), ["amd64", "arm64", "riscv64"]);
     }
 }

@@ -1,6 +1,6 @@
-//! Where credentials come from: the kubeconfig itself, files that are replaced while we run, a plugin.
+//! Where credentials come from: the kubeconfig itself, files that are replaced at run time, or a plugin.
 //!
-//! Files are read before each request and every few seconds, so every way to replace them counts: a rename, a
+//! Files are read before each request and every few seconds, so every way to replace them is noticed: a rename, a
 //! write, a swapped link, a mount. They are small, and requests are few.
 
 use std::fs;
@@ -16,19 +16,20 @@ use kube::config::{AuthInfo, Cluster, KubeconfigError, LoadDataError};
 use secrecy::ExposeSecret;
 use tracing::warn;
 
+use super::failure::causes;
 use super::plugin::{Issued, Plugin};
 use crate::error::SourceError;
 
-/// What a kubeconfig holds itself or has in a file.
+/// A value that a kubeconfig holds itself or has in a file.
 pub(super) enum Origin {
     Inline(Vec<u8>),
     File(PathBuf),
 }
 
-/// Where all credentials for one server come from. Never printed: some are in here.
+/// Where all credentials for one server come from. Holds some, so it must not be printed.
 #[derive(Default)]
 pub(super) struct Credentials {
-    /// Certificates that the server's own is checked with; the system's if there are none.
+    /// Certificates of the authority for the server's own; the system's if there are none.
     pub(super) authority: Option<Origin>,
     pub(super) certificate: Option<Origin>,
     pub(super) key: Option<Origin>,
@@ -41,12 +42,12 @@ pub(super) struct Credentials {
 pub(super) enum Authorization {
     #[default]
     None,
-    /// Marked as sensitive, as all such headers, so that it prints nowhere.
+    /// Marked as sensitive, as all such headers, so that it is not printed.
     Fixed(HeaderValue),
     TokenFile(PathBuf),
 }
 
-/// What connections are made with, as PEM. Never printed.
+/// Certificates and key for connections, as PEM. Must not be printed.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(super) struct Material {
     pub(super) authority: Option<Vec<u8>>,
@@ -54,25 +55,11 @@ pub(super) struct Material {
     pub(super) key: Option<Vec<u8>>,
 }
 
-/// A file that cannot be read.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot read {}: {source}", path.display())]
-pub(super) struct Unreadable {
-    path: PathBuf,
-    source: io::Error,
-}
-
-impl From<Unreadable> for SourceError {
-    fn from(Unreadable { path, source }: Unreadable) -> Self {
-        Self::CredentialFile { path, source }
-    }
-}
-
 impl Credentials {
-    /// Credentials as the current context of a kubeconfig has them. `kubeconfig` is its path.
+    /// Credentials of the current context of a kubeconfig. `kubeconfig` is its path.
     ///
     /// # Errors
-    /// Something is of no use, or no client of Kubernetes has it any more.
+    /// A value cannot be used, or clients of Kubernetes no longer support it.
     pub(super) fn of(
         kubeconfig: &Path,
         cluster: &Cluster,
@@ -116,7 +103,7 @@ impl Credentials {
         }
     }
 
-    /// Whether any of them may change while we run.
+    /// Whether any of them may change at run time.
     pub(super) fn may_change(&self) -> bool {
         let files = [&self.authority, &self.certificate, &self.key];
         self.plugin.is_some()
@@ -124,31 +111,29 @@ impl Credentials {
             || files.into_iter().flatten().any(|origin| matches!(origin, Origin::File(_)))
     }
 
-    /// What connections are to be made with now. What the kubeconfig says comes before a plugin's.
+    /// Reads certificates and key for new connections. Those of the kubeconfig have precedence over a plugin's.
     ///
     /// # Errors
     /// A file cannot be read.
-    pub(super) fn material(&self, issued: &Issued) -> Result<Material, Unreadable> {
+    pub(super) fn material(&self, issued: &Issued) -> Result<Material, SourceError> {
         let read = |origin: &Option<Origin>| origin.as_ref().map(Origin::read).transpose();
         let mut material = Material {
             authority: read(&self.authority)?,
             certificate: read(&self.certificate)?,
             key: read(&self.key)?,
         };
-        if material.certificate.is_none()
-            && let Some((certificate, key)) =
-                issued.credential.as_ref().and_then(|credential| credential.certificate.clone())
-        {
+        let issued = issued.credential.as_ref().and_then(|credential| credential.certificate.clone());
+        if let (None, Some((certificate, key))) = (&material.certificate, issued) {
             (material.certificate, material.key) = (Some(certificate), Some(key));
         }
         Ok(material)
     }
 
-    /// The header `Authorization` to send now.
+    /// Reads the header `Authorization` for the next request.
     ///
     /// # Errors
-    /// The file cannot be read, is empty, or holds what no token can be.
-    pub(super) fn authorization(&self, issued: &Issued) -> Result<Option<HeaderValue>, Unreadable> {
+    /// The file cannot be read, is empty, or holds no valid token.
+    pub(super) fn authorization(&self, issued: &Issued) -> Result<Option<HeaderValue>, SourceError> {
         match &self.authorization {
             Authorization::None => {
                 Ok(issued.credential.as_ref().and_then(|credential| credential.token.clone()))
@@ -167,16 +152,16 @@ impl Origin {
         Ok(file.and_then(named).map(Self::File))
     }
 
-    fn read(&self) -> Result<Vec<u8>, Unreadable> {
+    fn read(&self) -> Result<Vec<u8>, SourceError> {
         match self {
             Self::Inline(data) => Ok(data.clone()),
-            Self::File(path) => fs::read(path).map_err(|source| Unreadable { path: path.clone(), source }),
+            Self::File(path) => fs::read(path).map_err(|source| unreadable(path, source)),
         }
     }
 }
 
 impl Authorization {
-    /// As in Kubernetes' own clients, a token's file that can be read comes before a token in words.
+    /// As in Kubernetes' own clients, a token file that can be read has precedence over an inline token.
     fn of(user: &AuthInfo) -> Result<Self, InvalidHeaderValue> {
         if let (Some(name), Some(password)) = (&user.username, &user.password) {
             let value = BASE64.encode(format!("{name}:{}", password.expose_secret()));
@@ -190,7 +175,7 @@ impl Authorization {
             (Some(path), Some(token)) => match read_token(&path) {
                 Ok(_) => Ok(Self::TokenFile(path)),
                 Err(error) => {
-                    warn!(err = %error, "Cannot use tokenFile; using the token of the kubeconfig");
+                    warn!(err = causes(&error), "Cannot use tokenFile; using the token of the kubeconfig");
                     bearer(token).map(Self::Fixed)
                 }
             },
@@ -198,12 +183,12 @@ impl Authorization {
     }
 }
 
-/// A path, if one is named. kube makes the kubeconfig's folder of an empty one.
+/// A path, unless it is empty. kube turns an empty one into the kubeconfig's folder.
 fn named(path: &str) -> Option<PathBuf> {
     (!path.is_empty() && !path.ends_with('/')).then(|| path.into())
 }
 
-fn read_token(path: &Path) -> Result<HeaderValue, Unreadable> {
+fn read_token(path: &Path) -> Result<HeaderValue, SourceError> {
     let invalid = |what: &str| io::Error::new(ErrorKind::InvalidData, what);
     let token = fs::read_to_string(path).and_then(|text| {
         let token = text.trim();
@@ -212,10 +197,14 @@ fn read_token(path: &Path) -> Result<HeaderValue, Unreadable> {
         }
         bearer(token).map_err(|_secret| invalid("the file holds no token"))
     });
-    token.map_err(|source| Unreadable { path: path.into(), source })
+    token.map_err(|source| unreadable(path, source))
 }
 
-/// The header `Authorization` with this token.
+fn unreadable(path: &Path, source: io::Error) -> SourceError {
+    SourceError::CredentialFile { path: path.into(), source }
+}
+
+/// The header `Authorization` for this token.
 pub(super) fn bearer(token: &str) -> Result<HeaderValue, InvalidHeaderValue> {
     sensitive(&format!("Bearer {token}"))
 }

@@ -1,7 +1,7 @@
 //! Connections to the API server, directly or through a proxy.
 //!
-//! hyper-util knows the handshakes with proxies; here they are put together as Go's `http.Transport` does:
-//! `https` through an HTTP proxy goes through a tunnel, `http` is asked of the proxy itself.
+//! hyper-util has the handshakes with proxies. They are combined as in Go's `http.Transport`: `https` through an HTTP
+//! proxy uses a tunnel, a request over `http` is sent to the proxy itself.
 
 use std::future::ready;
 use std::io;
@@ -21,22 +21,21 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tower::{BoxError, Service, ServiceExt as _, service_fn};
 
-use super::addresses::Addresses;
 use super::proxy::{Protocol, Proxy};
-use super::resolve::Resolver;
+use super::resolve::{Addresses, Resolver};
 
-/// How long a connection may take to come about.
+/// How long establishing a connection may take.
 const CONNECT: Duration = Duration::from_secs(10);
 
-/// A connection without traffic is probed after this long, which is what finds out
-/// that a server vanished without a word. With the two below: after 45 s.
+/// A connection without traffic is probed after this long, which detects a server that vanished without closing it.
+/// With the two below: after 45 s.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 const KEEPALIVE_RETRIES: u32 = 3;
 
 type TcpConnector = HttpConnector<Resolver>;
 
-/// TCP as all connections here want it.
+/// TCP connections with the options of all connections here.
 pub(super) fn tcp(addresses: &Addresses) -> TcpConnector {
     let mut connector =
         HttpConnector::new_with_resolver(Resolver::new(GaiResolver::new(), addresses.clone()));
@@ -49,7 +48,7 @@ pub(super) fn tcp(addresses: &Addresses) -> TcpConnector {
     connector
 }
 
-/// Connects to servers; TLS with the server itself comes on top.
+/// Connects to servers. TLS with the server itself is added on top.
 #[derive(Clone)]
 pub(super) enum Dialer {
     Direct(TcpConnector),
@@ -60,7 +59,7 @@ pub(super) enum Dialer {
     },
 }
 
-/// What went wrong on the way through a proxy.
+/// A failed connection through a proxy.
 #[derive(Debug, thiserror::Error)]
 #[error("proxy {proxy}")]
 struct ProxyError {
@@ -88,7 +87,7 @@ async fn through(
     server: Uri,
 ) -> Result<Stream, BoxError> {
     let mut stream = Some(connector.oneshot(proxy.address.clone()).await?);
-    // Connected already, so that an error says whether the proxy was reached.
+    // Connected already, so that an error tells whether the proxy was reached.
     let connected = service_fn(move |_: Uri| {
         ready(stream.take().ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected)))
     });
@@ -115,7 +114,7 @@ async fn through(
     Ok(Stream::to_server(stream))
 }
 
-/// A URL that names its port; handshakes take 443 for every other.
+/// A URL with a port; the handshakes use 443 for every other.
 fn with_port(url: Uri) -> Result<Uri, http::Error> {
     if url.port().is_some() || url.scheme() != Some(&Scheme::HTTP) {
         return Ok(url);
@@ -141,7 +140,7 @@ impl Service<Uri> for Dialer {
     }
 }
 
-/// A connection to a server, or to a proxy that takes requests for it.
+/// A connection to a server, or to a proxy that accepts requests for it.
 pub(super) struct Stream {
     io: MaybeHttpsStream<Tcp>,
     to_proxy: bool,
@@ -180,17 +179,5 @@ impl Write for Stream {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_shutdown(cx)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, bytes)
     }
 }

@@ -1,161 +1,146 @@
-//! Why a request or a watch came to nothing, and what that asks for.
+//! Why a request, a list or a watch failed, and what follows from it.
 
-use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
-use serde::Deserialize;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
 
-/// Why one try failed. None of these ends a watch.
+/// Why one attempt failed. None of these ends a watch for good.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
-    /// The core has gone; the only reason to stop.
-    #[error("nobody listens any more")]
-    NobodyListens,
-    /// No connection, or one that broke.
-    #[error("{reason}")]
-    Connection {
-        /// The causes, outermost first.
-        reason: String,
-    },
-    /// The server answered with something else than what was asked for.
+    /// The receiver of events is closed; the only reason to stop.
+    #[error("the receiver of events is closed")]
+    Closed,
+    /// No connection, or one that broke: the causes, outermost first.
     #[error("{0}")]
-    Refused(Refusal),
-    /// Nothing came for too long.
-    #[error("nothing was heard for {} ms", waited.as_millis())]
-    Silent {
-        /// How long.
-        waited: Duration,
-    },
-    /// There is nothing to show to the server.
-    #[error("cannot get credentials: {reason}")]
-    Credentials {
-        /// What the plugin failed with.
-        reason: String,
-    },
-    /// The connection was closed because our identity was renewed.
+    Connection(String),
+    /// The server answered with an error.
+    #[error("{0}")]
+    Rejected(Rejection),
+    /// No data for too long.
+    #[error("no data for {} ms", .0.as_millis())]
+    Timeout(Duration),
+    /// There are no credentials to present: the failure of the credential plugin.
+    #[error("cannot get credentials: {0}")]
+    Credentials(String),
+    /// The connection was closed because the client certificate was renewed.
     #[error("the client certificate was renewed")]
     Renewed,
-    /// The answer ended early or cannot be understood.
-    #[error("the answer {what}")]
-    Garbled {
-        /// What is wrong with it.
-        what: String,
-    },
+    /// The response ended early or is invalid: what is wrong with it.
+    #[error("the response {0}")]
+    Invalid(String),
 }
 
 impl Failure {
     /// A failure of the connection, with all its causes in one line.
     pub(crate) fn connection(error: &(dyn Error + 'static)) -> Self {
-        Self::Connection { reason: causes(error) }
+        Self::Connection(causes(error))
     }
 
-    pub(crate) fn garbled(what: impl Into<String>) -> Self {
-        Self::Garbled { what: what.into() }
+    pub(crate) fn invalid(what: impl Into<String>) -> Self {
+        Self::Invalid(what.into())
     }
 
-    /// How long the server asked us to stay away, if it did.
-    pub(crate) fn asked_to_wait(&self) -> Duration {
+    /// How long the server asked to wait before the next request.
+    pub(crate) fn retry_after(&self) -> Duration {
         match self {
-            Self::Refused(refusal) => refusal.retry_after,
+            Self::Rejected(rejection) => rejection.retry_after,
             _ => Duration::ZERO,
         }
     }
 
-    /// Whether a request that failed so never reached an API server that works: there was no answer, or one that
-    /// balancers give while no server is behind them.
+    /// Whether the request did not reach an API server that works: there was no answer, or one that load balancers
+    /// give while no server is behind them.
     pub(crate) fn is_outage(&self) -> bool {
         match self {
-            Self::Connection { .. } | Self::Silent { .. } | Self::Credentials { .. } => true,
-            Self::Refused(refusal) => matches!(refusal.code, 502..=504) && !refusal.is_expired(),
-            Self::NobodyListens | Self::Garbled { .. } | Self::Renewed => false,
+            Self::Connection(_) | Self::Timeout(_) | Self::Credentials(_) => true,
+            Self::Rejected(rejection) => matches!(rejection.code, 502..=504) && !rejection.is_expired,
+            Self::Closed | Self::Invalid(_) | Self::Renewed => false,
         }
     }
 
-    /// Whether the server has more to do than it can.
+    /// Whether the server answered with this HTTP status.
+    pub(crate) fn is_status(&self, code: u16) -> bool {
+        matches!(self, Self::Rejected(rejection) if rejection.code == code)
+    }
+
+    /// Whether the server has more requests than it can serve.
     pub(crate) fn is_overload(&self) -> bool {
-        matches!(self, Self::Refused(refusal) if refusal.code == 429)
+        self.is_status(429)
     }
 
-    /// Whether the server does not have what was asked for.
-    pub(crate) fn is_unknown(&self) -> bool {
-        matches!(self, Self::Refused(refusal) if refusal.code == 404)
-    }
-
-    /// Whether what should be made is there already.
-    pub(crate) fn is_conflict(&self) -> bool {
-        matches!(self, Self::Refused(refusal) if refusal.code == 409)
-    }
-
-    /// A short name that failures have in common that need not be told twice. What a server
-    /// says in words is no part of it: it may name versions and times.
-    pub(crate) fn class(&self) -> Cow<'static, str> {
-        match self {
-            Self::NobodyListens => "nobody listens".into(),
-            Self::Connection { reason } | Self::Credentials { reason } => reason.clone().into(),
-            Self::Renewed => "renewed".into(),
-            Self::Refused(refusal) => format!("refused with {}", refusal.code).into(),
-            Self::Silent { .. } => "silent".into(),
-            Self::Garbled { .. } => "garbled".into(),
-        }
-    }
-
-    /// Whether the version that was asked for is of no use any more.
+    /// Whether the requested version can no longer be used.
     pub(crate) fn is_expired(&self) -> bool {
-        matches!(self, Self::Refused(refusal) if refusal.is_expired())
+        matches!(self, Self::Rejected(rejection) if rejection.is_expired)
+    }
+
+    /// The class for a log rate limiter. The message of a server is not part of it, as it may hold versions and times.
+    pub(crate) fn class(&self) -> String {
+        match self {
+            Self::Rejected(rejection) => format!("rejected with {}", rejection.code),
+            Self::Timeout(_) => "timeout".to_owned(),
+            Self::Invalid(_) => "invalid".to_owned(),
+            Self::Closed | Self::Connection(_) | Self::Credentials(_) | Self::Renewed => self.to_string(),
+        }
     }
 }
 
-/// A `Status` that a server sent instead of what was asked for.
+/// A `Status` that a server sent instead of what was requested.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Refusal {
-    /// HTTP status, or the one that an error event names.
+pub(crate) struct Rejection {
+    /// HTTP status, or the one in an error event.
     pub(crate) code: u16,
     reason: String,
     message: String,
-    too_large: bool,
+    /// The requested version is too old (410), or lies in the server's future, as after a restored backup. In both
+    /// cases only a new list helps.
+    is_expired: bool,
     retry_after: Duration,
 }
 
-impl Refusal {
-    /// Reads a `Status`; a body that is none is quoted.
+/// Bytes quoted of a body that is no `Status`, such as a gateway's page.
+const MAX_QUOTE: usize = 200;
+
+impl Rejection {
+    /// Reads a `Status`; any other body is quoted.
     pub(crate) fn read(code: Option<u16>, body: &[u8]) -> Self {
         let status: Status = serde_json::from_slice(body).unwrap_or_default();
         let details = status.details.unwrap_or_default();
-        let quoted = || String::from_utf8_lossy(&body[..body.len().min(MAX_QUOTE)]).trim().to_owned();
+        let quote = || String::from_utf8_lossy(&body[..body.len().min(MAX_QUOTE)]).trim().to_owned();
+        let code = code.or(status.code.and_then(|code| code.try_into().ok())).unwrap_or_default();
+        let is_too_large = details
+            .causes
+            .iter()
+            .flatten()
+            .any(|cause| cause.reason.as_deref() == Some("ResourceVersionTooLarge"));
+        let retry_after = details.retry_after_seconds.and_then(|seconds| seconds.try_into().ok());
         Self {
-            code: code.or(status.code).unwrap_or_default(),
+            code,
             reason: status.reason.unwrap_or_default(),
-            message: status.message.unwrap_or_else(quoted),
-            too_large: details.causes.iter().flatten().any(Cause::is_too_large),
-            retry_after: Duration::from_secs(details.retry_after_seconds.unwrap_or_default().into()),
+            message: status.message.unwrap_or_else(quote),
+            is_expired: code == 410 || is_too_large,
+            retry_after: Duration::from_secs(retry_after.unwrap_or_default()),
         }
     }
 
-    /// Takes in the header `retry-after`; the longer of two waits counts.
+    /// Adds the header `Retry-After`; the longer of two waits is used.
     pub(super) fn retry_after(mut self, wait: Duration) -> Self {
         self.retry_after = self.retry_after.max(wait);
         self
     }
 
-    /// The version asked for is too old (410), or lies in the server's future, as
-    /// after a restored backup: either way only a new list helps.
-    pub(crate) fn is_expired(&self) -> bool {
-        self.code == 410 || self.too_large
-    }
-
-    /// Whether the server has nothing against us and our rights, and is not
-    /// overloaded either, so that what it turns down is the manner of the request.
+    /// Whether the server accepts our credentials and rights and is not overloaded, so that it rejects the form of the
+    /// request.
     pub(crate) fn is_about_the_request(&self) -> bool {
         matches!(self.code, 400..=499 | 501) && !matches!(self.code, 401 | 403 | 408 | 410 | 429)
     }
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the server said {}", self.code)?;
-        // A 401 has the same word in both.
+        write!(f, "the server answered {}", self.code)?;
+        // The reason and the message of a 401 are the same.
         let message = Some(&self.message).filter(|message| **message != self.reason);
         for part in [Some(&self.reason), message].into_iter().flatten().filter(|part| !part.is_empty()) {
             write!(f, ", {part}")?;
@@ -164,36 +149,7 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// Bytes quoted of a body that is no `Status`, such as a gateway's page.
-const MAX_QUOTE: usize = 200;
-
-#[derive(Debug, Default, Deserialize)]
-struct Status {
-    code: Option<u16>,
-    reason: Option<String>,
-    message: Option<String>,
-    details: Option<Details>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Details {
-    causes: Option<Vec<Cause>>,
-    retry_after_seconds: Option<u32>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Cause {
-    reason: Option<String>,
-}
-
-impl Cause {
-    fn is_too_large(&self) -> bool {
-        self.reason.as_deref() == Some("ResourceVersionTooLarge")
-    }
-}
-
-/// An error with its causes; those that their parent repeats are left out.
+/// An error with its causes, without those that their parent repeats.
 pub(super) fn causes(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
@@ -214,46 +170,46 @@ mod tests {
     use portolan_testkit::fixtures;
 
     #[test]
-    fn a_real_refusal_says_code_reason_and_message() {
-        let forbidden = Refusal::read(Some(403), fixtures::FORBIDDEN.as_bytes());
+    fn a_rejection_shows_code_reason_and_message() {
+        let forbidden = Rejection::read(Some(403), fixtures::FORBIDDEN.as_bytes());
         assert_eq!(
             forbidden.to_string(),
-            "the server said 403, Forbidden, services is forbidden: User \"system:anonymous\" cannot list resource \
+            "the server answered 403, Forbidden, services is forbidden: User \"system:anonymous\" cannot list resource \
              \"services\" in API group \"\" at the cluster scope"
         );
         assert_eq!(
-            Refusal::read(Some(401), fixtures::UNAUTHORIZED.as_bytes()).to_string(),
-            "the server said 401, Unauthorized"
+            Rejection::read(Some(401), fixtures::UNAUTHORIZED.as_bytes()).to_string(),
+            "the server answered 401, Unauthorized"
         );
-        assert!(Refusal::read(Some(410), fixtures::CONTINUE_EXPIRED.as_bytes()).is_expired());
+        assert!(Rejection::read(Some(410), fixtures::CONTINUE_EXPIRED.as_bytes()).is_expired);
         assert_eq!(
-            Refusal::read(Some(502), b"<html>bad gateway").to_string(),
-            "the server said 502, <html>bad gateway"
+            Rejection::read(Some(502), b"<html>bad gateway").to_string(),
+            "the server answered 502, <html>bad gateway"
         );
     }
 
     #[test]
-    fn a_version_from_the_future_is_as_useless_as_an_old_one() {
+    fn a_version_from_the_future_is_expired() {
         let body =
             br#"{"code":504,"reason":"Timeout","details":{"causes":[{"reason":"ResourceVersionTooLarge"}]}}"#;
-        assert!(Refusal::read(None, body).is_expired());
-        assert!(!Refusal::read(None, br#"{"code":504,"reason":"Timeout"}"#).is_expired());
+        assert!(Rejection::read(None, body).is_expired);
+        assert!(!Rejection::read(None, br#"{"code":504,"reason":"Timeout"}"#).is_expired);
     }
 
     #[test]
-    fn a_busy_server_says_how_long_to_stay_away() {
+    fn a_busy_server_sets_the_time_of_the_next_request() {
         let busy = br#"{"code":429,"reason":"TooManyRequests","details":{"retryAfterSeconds":7}}"#;
-        let failure = Failure::Refused(Refusal::read(Some(429), busy));
-        assert_eq!(failure.asked_to_wait(), Duration::from_secs(7));
-        assert_eq!(Failure::garbled("is odd").asked_to_wait(), Duration::ZERO);
+        let failure = Failure::Rejected(Rejection::read(Some(429), busy));
+        assert_eq!(failure.retry_after(), Duration::from_secs(7));
+        assert_eq!(Failure::invalid("is odd").retry_after(), Duration::ZERO);
     }
 
     #[test]
-    fn only_some_refusals_are_about_the_request() {
+    fn only_some_rejections_are_about_the_request() {
         for (code, expected) in
             [(400, true), (422, true), (403, false), (429, false), (410, false), (500, false)]
         {
-            assert_eq!(Refusal { code, ..Refusal::default() }.is_about_the_request(), expected, "{code}");
+            assert_eq!(Rejection { code, ..Rejection::default() }.is_about_the_request(), expected, "{code}");
         }
     }
 }

@@ -1,11 +1,11 @@
-//! Keeps requests below a rate, after an allowance.
+//! Limits the rate of requests, after an allowance.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-/// Requests a second and at once where a configuration leaves them open: `DefaultQPS`
+/// Requests a second, and at once, where a configuration sets none: `DefaultQPS`
 /// and `DefaultBurst` of Kubernetes' client-go.
 const DEFAULT_QPS: f32 = 5.0;
 const DEFAULT_BURST: u32 = 10;
@@ -16,11 +16,11 @@ pub(super) struct Limiter(Option<Mutex<Bucket>>);
 
 #[derive(Debug)]
 struct Bucket {
-    /// Tokens that come in a second, more than none.
+    /// Tokens that are added in a second, more than zero.
     rate: f64,
-    /// Tokens that the bucket holds.
+    /// Capacity.
     burst: f64,
-    /// Below zero when some wait.
+    /// Below zero when requests wait.
     tokens: f64,
     at: Instant,
 }
@@ -31,7 +31,7 @@ impl Limiter {
     pub(super) fn new(qps: f32, burst: u32) -> Self {
         let qps = if qps == 0.0 { DEFAULT_QPS } else { qps };
         let burst = if burst == 0 { DEFAULT_BURST } else { burst };
-        // No number is no limit either.
+        // A value that is no number means no limit, too.
         let limited = qps > 0.0 && qps.is_finite();
         Self(limited.then(|| {
             let burst = f64::from(burst);
@@ -39,8 +39,7 @@ impl Limiter {
         }))
     }
 
-    /// Waits until the next request may be sent, those that wait already first; how long
-    /// that took.
+    /// Waits until the next request may be sent, in order of the calls. Returns how long that took.
     pub(super) async fn turn(&self) -> Duration {
         let Some(bucket) = &self.0 else { return Duration::ZERO };
         let wait = bucket.lock().unwrap_or_else(PoisonError::into_inner).take(Instant::now());
@@ -52,10 +51,10 @@ impl Limiter {
 }
 
 impl Bucket {
-    /// Takes a token; how long until it is there.
+    /// Takes a token. Returns how long until it is available.
     fn take(&mut self, now: Instant) -> Duration {
-        let came = now.saturating_duration_since(self.at).as_secs_f64() * self.rate;
-        self.tokens = (self.tokens + came).min(self.burst) - 1.0;
+        let added = now.saturating_duration_since(self.at).as_secs_f64() * self.rate;
+        self.tokens = (self.tokens + added).min(self.burst) - 1.0;
         self.at = now;
         let missing = (-self.tokens).max(0.0);
         Duration::try_from_secs_f64(missing / self.rate).unwrap_or(Duration::MAX)
@@ -86,14 +85,14 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_waits_at_the_same_time_waits_one_after_another() {
+    async fn concurrent_requests_wait_in_turn() {
         let limiter = Limiter::new(1.0, 1);
         let (a, b, c) = tokio::join!(limiter.turn(), limiter.turn(), limiter.turn());
         assert_eq!(seconds(&[a, b, c]), [0.0, 1.0, 2.0]);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn zero_is_kubernetes_default_and_less_no_limit() {
+    async fn zero_is_the_default_of_kubernetes_and_a_negative_rate_no_limit() {
         let usual = Limiter::new(0.0, 0);
         let mut waits = Vec::new();
         for _ in 0..11 {
@@ -110,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_of_nearly_nothing_is_a_long_wait_and_no_panic() {
+    fn the_smallest_rate_is_a_long_wait_and_no_panic() {
         let limiter = Limiter::new(f32::MIN_POSITIVE, 1).0.unwrap();
         let mut bucket = limiter.into_inner().unwrap();
         bucket.take(Instant::now());

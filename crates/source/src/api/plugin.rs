@@ -1,8 +1,8 @@
 //! Credential plugins: programs that a kubeconfig names to ask for a token or a certificate (`user.exec`).
 //!
-//! kube's client would run such a program only once if what it says has no expiry, and would pass its output
-//! on in errors. This follows client-go: a plugin is run before the first request, when what it said has
-//! expired, and after a server has answered 401. It takes no part in the start of the process.
+//! kube's client runs such a program only once if its credentials have no expiry, and shows its output in errors. This
+//! follows client-go: a plugin runs before the first request, when its credentials have expired, and after a server has
+//! answered 401. It does not run at the start of the process.
 
 use std::io::ErrorKind;
 use std::process::Stdio;
@@ -11,6 +11,7 @@ use std::time::Duration;
 use http::HeaderValue;
 use jiff::Timestamp;
 use kube::config::{ExecConfig, ExecInteractiveMode};
+use portolan_core::LogLimiter;
 use serde::Deserialize;
 use serde_json::json;
 use tokio::io::AsyncReadExt as _;
@@ -20,7 +21,6 @@ use tracing::{debug, warn};
 
 use super::credentials::bearer;
 use super::failure::Failure;
-use super::telling::Telling;
 
 /// Versions of `ExecCredential` that client-go speaks.
 const VERSIONS: [&str; 2] = ["client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1"];
@@ -28,35 +28,35 @@ const VERSIONS: [&str; 2] = ["client.authentication.k8s.io/v1", "client.authenti
 /// Most bytes read of what a plugin prints.
 const MAX_OUTPUT: u64 = 1 << 20;
 
-/// A plugin that failed is not run again for so long: several watches ask for credentials at the same time.
+/// A plugin that failed does not run again for so long: several watches request credentials at the same time.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// A program to ask for credentials. Prints nothing of itself but the program's name: arguments and
-/// environment may hold secrets.
+/// A program that issues credentials. Arguments and environment may hold secrets, so only the program's name is
+/// printed.
 pub(super) struct Plugin {
     command: String,
-    args: Vec<String>,
-    env: Vec<(String, String)>,
-    api_version: String,
-    install_hint: String,
+    exec: ExecConfig,
+    /// The variable `KUBERNETES_EXEC_INFO`.
+    info: String,
     /// How long a run may take.
     patience: Duration,
 }
 
-/// What a plugin issued, and how it fared.
+/// What a plugin issued, and how its last run ended.
 #[derive(Default)]
 pub(super) struct Issued {
     pub(super) credential: Option<Credential>,
-    /// Number of successful runs, by which a late 401 about an earlier credential is told apart.
+    /// Number of successful runs, which distinguishes a late 401 about an earlier credential.
     pub(super) run: u64,
-    refused: bool,
+    /// Whether the server answered 401 to the credential.
+    is_rejected: bool,
     failed: Option<(Instant, String)>,
-    telling: Telling,
+    log: LogLimiter,
 }
 
 /// A token, a certificate with its key, or both.
 pub(super) struct Credential {
-    /// Marked as sensitive, so that it prints nowhere.
+    /// Marked as sensitive, so that it is not printed.
     pub(super) token: Option<HeaderValue>,
     /// Certificate and key, as PEM.
     pub(super) certificate: Option<(Vec<u8>, Vec<u8>)>,
@@ -64,22 +64,22 @@ pub(super) struct Credential {
 }
 
 impl Issued {
-    /// Takes in that the server answered 401 to the credential of this run.
-    pub(super) fn refuse(&mut self, run: u64) {
-        self.refused |= self.run == run;
+    /// Notes that the server answered 401 to the credential of this run.
+    pub(super) fn reject(&mut self, run: u64) {
+        self.is_rejected |= self.run == run;
     }
 }
 
 impl Plugin {
-    /// A plugin as a kubeconfig has it.
+    /// The plugin of a kubeconfig.
     ///
     /// # Errors
-    /// What is missing or cannot be had in a process without a terminal.
+    /// A field is missing or not supported, or the plugin needs a terminal.
     pub(super) fn new(exec: &ExecConfig, patience: Duration) -> Result<Self, String> {
         let command = exec.command.clone().filter(|command| !command.is_empty());
         let command = command.ok_or("exec has no command")?;
-        let api_version = exec.api_version.clone().unwrap_or_default();
-        if !VERSIONS.contains(&&*api_version) {
+        let api_version = exec.api_version.as_deref().unwrap_or_default();
+        if !VERSIONS.contains(&api_version) {
             return Err(format!("exec.apiVersion is {api_version:?} (want {})", VERSIONS.join(" or ")));
         }
         if exec.interactive_mode == Some(ExecInteractiveMode::Always) {
@@ -90,29 +90,17 @@ impl Plugin {
             spec["cluster"] = serde_json::to_value(&exec.cluster).map_err(|error| error.to_string())?;
         }
         let info = json!({"kind": "ExecCredential", "apiVersion": api_version, "spec": spec});
-        let given = exec.env.iter().flatten();
-        let mut env: Vec<_> = given
-            .filter_map(|entry| Some((entry.get("name")?.clone(), entry.get("value")?.clone())))
-            .collect();
-        env.push(("KUBERNETES_EXEC_INFO".to_owned(), info.to_string()));
-        Ok(Self {
-            command,
-            args: exec.args.clone().unwrap_or_default(),
-            env,
-            api_version,
-            install_hint: exec.install_hint.clone().unwrap_or_default(),
-            patience,
-        })
+        Ok(Self { command, exec: exec.clone(), info: info.to_string(), patience })
     }
 
-    /// Runs the plugin if there is no credential, or none that is worth showing. One that the server has
-    /// refused stays while the plugin cannot be run: it may have been the server's mistake.
+    /// Runs the plugin if there is no credential, or it has expired or was rejected. A rejected one is kept while the
+    /// plugin fails: the rejection may have been the server's mistake.
     ///
     /// # Errors
     /// The plugin failed and there is no credential that has not expired.
     pub(super) async fn refresh(&self, issued: &mut Issued) -> Result<(), Failure> {
         let good = issued.credential.as_ref().is_some_and(|credential| !credential.has_expired());
-        if good && !issued.refused {
+        if good && !issued.is_rejected {
             return Ok(());
         }
         let recent = issued.failed.as_ref().filter(|(at, _)| at.elapsed() < PAUSE);
@@ -125,14 +113,14 @@ impl Plugin {
         match result {
             Ok(credential) => {
                 debug!(plugin = self.command, expires = ?credential.expires, "Got credentials from the plugin");
-                issued.telling.succeed();
+                issued.log.succeed(Instant::now().into_std());
                 issued.credential = Some(credential);
                 issued.run += 1;
-                issued.refused = false;
+                issued.is_rejected = false;
                 Ok(())
             }
             Err(reason) if good => {
-                if issued.telling.fail(&reason) {
+                if issued.log.fail(&reason, Instant::now().into_std()) {
                     warn!(
                         plugin = self.command,
                         err = reason,
@@ -141,7 +129,7 @@ impl Plugin {
                 }
                 Ok(())
             }
-            Err(reason) => Err(Failure::Credentials { reason }),
+            Err(reason) => Err(Failure::Credentials(reason)),
         }
     }
 
@@ -154,20 +142,19 @@ impl Plugin {
         self.read(&output)
     }
 
-    /// Starts the plugin and reads what it prints. What it prints as errors is not taken: they might hold
-    /// what it knows.
+    /// Starts the plugin and reads its standard output. Its standard error is not read: it might hold secrets.
     async fn output(&self) -> Result<Vec<u8>, String> {
         let name = &self.command;
         let mut command = Command::new(name);
-        command.args(&self.args).envs(self.env.iter().map(|(name, value)| (name, value)));
+        let env = self.exec.env.iter().flatten();
+        command.args(self.exec.args.iter().flatten());
+        command.envs(env.filter_map(|entry| Some((entry.get("name")?, entry.get("value")?))));
+        command.env("KUBERNETES_EXEC_INFO", &self.info);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
+        let hint = self.exec.install_hint.as_deref().filter(|hint| !hint.is_empty());
+        let hint = hint.map(|hint| format!(": {hint}")).unwrap_or_default();
         let mut child = command.spawn().map_err(|error| match error.kind() {
-            ErrorKind::NotFound if self.install_hint.is_empty() => {
-                format!("credential plugin {name:?} is not installed")
-            }
-            ErrorKind::NotFound => {
-                format!("credential plugin {name:?} is not installed: {}", self.install_hint)
-            }
+            ErrorKind::NotFound => format!("credential plugin {name:?} is not installed{hint}"),
             _ => format!("cannot start the credential plugin {name:?}: {error}"),
         })?;
         let mut output = Vec::new();
@@ -186,12 +173,13 @@ impl Plugin {
 
     /// Reads an `ExecCredential`. Errors do not quote it.
     fn read(&self, output: &[u8]) -> Result<Credential, String> {
-        let (name, wanted) = (&self.command, &self.api_version);
+        let name = &self.command;
+        let wanted = self.exec.api_version.as_deref().unwrap_or_default();
         let odd = |what: &str| format!("credential plugin {name:?} {what}");
-        // As client-go, which takes YAML too.
+        // As in client-go, which accepts YAML too.
         let printed: ExecCredential = serde_saphyr::from_slice(output)
             .map_err(|_secret| odd(&format!("printed no ExecCredential of {wanted}")))?;
-        if printed.kind != "ExecCredential" || printed.api_version != *wanted {
+        if printed.kind != "ExecCredential" || printed.api_version != wanted {
             return Err(odd(&format!("printed no ExecCredential of {wanted}")));
         }
         let status = printed.status.ok_or_else(|| odd("printed an ExecCredential without status"))?;

@@ -1,5 +1,5 @@
-//! Which proxy leads to a server, by the rules of Go's `golang.org/x/net/http/httpproxy`, which are
-//! client-go's: they differ from curl's, which hyper-util has, in ports, leading dots and loopback.
+//! Which proxy to use for a server, by the rules of Go's `golang.org/x/net/http/httpproxy`, which are
+//! client-go's. They differ from curl's, which hyper-util has, in ports, leading dots and loopback.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -13,13 +13,13 @@ use tracing::warn;
 /// A proxy; prints without its user and password.
 #[derive(Clone)]
 pub(super) struct Proxy {
-    /// `http://host:port`, or `https:` if it is spoken to over TLS.
+    /// `http://host:port`, or `https:` for connections to it over TLS.
     pub(super) address: Uri,
     pub(super) protocol: Protocol,
     name: String,
 }
 
-/// What a proxy speaks, with the credentials that it gets.
+/// The protocol of a proxy, with the credentials for it.
 #[derive(Clone)]
 pub(super) enum Protocol {
     Http(Option<HeaderValue>),
@@ -35,7 +35,7 @@ impl fmt::Display for Proxy {
 impl Proxy {
     /// Reads `http://user:password@host:port`; without a scheme it is `http`.
     pub(super) fn parse(url: &str) -> Option<Self> {
-        // The only use of this matcher: it knows how to read users and passwords.
+        // The only use of this matcher: it reads users and passwords.
         let proxy = Matcher::builder().all(url).build().intercept(&Uri::from_static("http://any"))?;
         let uri = proxy.uri();
         let (scheme, protocol, port) = match uri.scheme_str()? {
@@ -87,7 +87,7 @@ fn uses_proxy(host: &str, port: u16, no_proxy: &str) -> bool {
     !no_proxy.split(',').any(|entry| excludes(&entry.trim().to_ascii_lowercase(), &host, address, port))
 }
 
-/// Whether an entry of `NO_PROXY` is about this host.
+/// Whether an entry of `NO_PROXY` matches this host.
 fn excludes(entry: &str, host: &str, address: Option<IpAddr>, port: u16) -> bool {
     if entry == "*" {
         return true;
@@ -105,7 +105,7 @@ fn excludes(entry: &str, host: &str, address: Option<IpAddr>, port: u16) -> bool
     if let Ok(excluded) = name.parse::<IpAddr>() {
         return address == Some(excluded.to_canonical());
     }
-    // `.domain` and `*.domain` are what is below it, `domain` is itself as well.
+    // `.domain` and `*.domain` match what is below it, `domain` matches itself as well.
     match name.strip_prefix("*.").or_else(|| name.strip_prefix('.')) {
         Some(domain) => is_below(host, domain),
         None => host == name || is_below(host, name),

@@ -13,13 +13,13 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::{ApiSource, Timing};
-use crate::client::ClientObserver;
+use crate::ClientObserver;
 use crate::convert::{Converted, Converter, Origin};
-use crate::decode::object_from_json;
-use crate::downstream::{Downstream, Known, World};
+use crate::decode::decode;
 use crate::metrics::{Count, SourceMetrics};
 use crate::recorder::EventRecorder;
 use crate::resource::Resource;
+use crate::tests::downstream::{Downstream, Known, World};
 
 mod clock;
 mod credentials;
@@ -50,6 +50,13 @@ const TIMING: Timing = Timing {
     last_retry: Duration::from_millis(40),
     credentials: Duration::from_millis(10),
 };
+
+#[test]
+fn delays_of_two_nodes_differ() {
+    let delay = || Timing::default().backoff().fail(fastrand::f64());
+    let delays: std::collections::HashSet<_> = (0..100).map(|_| delay()).collect();
+    assert!(delays.len() > 50, "{} different delays", delays.len());
+}
 
 /// A source that follows a test's server.
 struct Following {
@@ -154,10 +161,8 @@ fn readable<T: Resource>(server: &ApiServer) -> Known<T> {
     let mut known = Known::default();
     for object in server.objects(T::KIND) {
         let json = object.to_string();
-        let Ok(wire) = object_from_json::<T::Wire<'_>>(T::KIND, json.as_bytes()) else { continue };
-        if let Ok(Converted::Proxied(object)) =
-            T::convert(&mut Converter::new(Origin::Api, Arc::default()), &wire)
-        {
+        let mut converter = Converter::new(Origin::Api, Arc::default());
+        if let Ok((Converted::Proxied(object), _)) = decode::<T>(json.as_bytes(), &mut converter) {
             known.objects.insert(Object::key(&object).clone(), object);
         }
     }

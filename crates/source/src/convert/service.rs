@@ -9,11 +9,9 @@ use portolan_core::address::{IpFamily, PerFamily, parse_ip};
 use portolan_core::event::{Service, ServicePortSpec, ServiceType, TrafficPolicy};
 use portolan_core::name::ObjectName;
 
-use super::{Converted, Converter, Origin, Report, family, text, timestamp};
+use super::{Converted, Converter, FAMILIES, Origin, Report, Shared, text, timestamp};
 use crate::decode::Malformed;
-use crate::wire::{self, Ingress, Text};
-
-const KIND: &str = "Service";
+use crate::wire::{self, LoadBalancerIngress, Text};
 
 /// `sessionAffinityConfig.clientIP.timeoutSeconds` when unset
 /// (`DefaultClientIPServiceAffinitySeconds` in `k8s.io/api/core/v1`), three hours.
@@ -37,103 +35,72 @@ impl Converter {
     /// # Errors
     /// It has no name.
     pub(crate) fn service(&mut self, wire: &wire::Service<'_>) -> Result<Converted<Service>, Malformed> {
-        let name = self.object_name(KIND, &wire.metadata)?;
+        let name = self.object_name("Service", &wire.metadata)?;
         // The slices of a Service repeat its name; those of the slices themselves are unique.
-        let name = ObjectName { name: self.intern(&name.name), ..name };
-        let mut problems = std::mem::take(&mut self.problems);
-        let mut report = Report::new(KIND, &name, &mut problems);
-        let cluster_ips = proxied_cluster_ips(wire, self.origin, &mut report);
-        let converted = match cluster_ips {
-            None => Converted::NotProxied(name.clone()),
-            Some(cluster_ips) => {
-                let spec = &wire.spec;
-                let mut service = Service {
-                    name: name.clone(),
-                    created: timestamp(wire.metadata.creation_timestamp.as_ref()),
-                    service_type: report.word(
-                        "spec.type",
-                        spec.service_type.as_ref(),
-                        &SERVICE_TYPES,
-                        ServiceType::ClusterIp,
-                    ),
-                    cluster_ips,
-                    ports: self.service_ports(&spec.ports, &mut report),
-                    external_ips: report
-                        .addresses("spec.externalIPs", spec.external_ips.iter().map(|ip| &**ip)),
-                    load_balancer_ips: load_balancer_ips(&wire.status.load_balancer.ingress, &mut report),
-                    load_balancer_source_ranges: source_ranges(
-                        &spec.load_balancer_source_ranges,
-                        &mut report,
-                    ),
-                    internal_traffic_policy: report.word(
-                        "spec.internalTrafficPolicy",
-                        spec.internal_traffic_policy.as_ref(),
-                        &TRAFFIC_POLICIES,
-                        TrafficPolicy::Cluster,
-                    ),
-                    external_traffic_policy: report.word(
-                        "spec.externalTrafficPolicy",
-                        spec.external_traffic_policy.as_ref(),
-                        &TRAFFIC_POLICIES,
-                        TrafficPolicy::Cluster,
-                    ),
-                    health_check_node_port: spec.health_check_node_port.filter(|port| *port != 0),
-                    session_affinity: session_affinity(spec, self.origin, &mut report),
-                };
-                bound(&mut service, &mut report);
-                Converted::Proxied(service)
-            }
+        let name = ObjectName { name: self.shared.intern(&name.name), ..name };
+        let (mut report, shared) = self.begin("Service", &name);
+        let Some(cluster_ips) = proxied_cluster_ips(wire, &mut report) else {
+            return Ok(Converted::NotProxied(name));
         };
-        self.problems = problems;
-        Ok(converted)
+        let (spec, report) = (&wire.spec, &mut report);
+        let internal = spec.internal_traffic_policy.as_ref();
+        let external = spec.external_traffic_policy.as_ref();
+        let mut service = Service {
+            created: timestamp(wire.metadata.creation_timestamp.as_ref()),
+            service_type: report.value("spec.type", spec.service_type.as_ref(), &SERVICE_TYPES),
+            cluster_ips,
+            ports: service_ports(&spec.ports, shared, report),
+            external_ips: report.addresses("spec.externalIPs", spec.external_ips.iter().map(|ip| &**ip)),
+            load_balancer_ips: load_balancer_ips(&wire.status.load_balancer.ingress, report),
+            load_balancer_source_ranges: source_ranges(&spec.load_balancer_source_ranges, report),
+            internal_traffic_policy: report.value("spec.internalTrafficPolicy", internal, &TRAFFIC_POLICIES),
+            external_traffic_policy: report.value("spec.externalTrafficPolicy", external, &TRAFFIC_POLICIES),
+            health_check_node_port: spec.health_check_node_port.filter(|port| *port != 0),
+            session_affinity: session_affinity(spec, report),
+            name: name.clone(),
+        };
+        limit_addresses(&mut service, report);
+        Ok(Converted::Proxied(service))
     }
+}
 
-    fn service_ports(
-        &self,
-        ports: &[wire::ServicePort<'_>],
-        report: &mut Report<'_>,
-    ) -> Vec<ServicePortSpec> {
-        let mut converted: Vec<ServicePortSpec> = Vec::with_capacity(ports.len());
-        let mut seen = HashSet::with_capacity(ports.len());
-        if ports.is_empty() && self.origin == Origin::Manifest {
-            report.skip("spec.ports", "is empty");
-        }
-        for (index, port) in ports.iter().enumerate() {
-            let field = || format!("spec.ports[{index}]");
-            if port.port == 0 {
-                report.skip(field() + ".port", "0 is no port");
-                continue;
-            }
-            let Some(protocol) = report.protocol(|| field() + ".protocol", port.protocol.as_ref()) else {
-                continue;
-            };
-            let name = self.intern(text(port.name.as_ref()).unwrap_or_default());
-            // The API refuses this; a file may say it, and then endpoints could not be told apart.
-            if !seen.insert((name.clone(), protocol)) {
-                report.skip(
-                    field(),
-                    format!("a {protocol} port named {name:?} stands before it; that one counts"),
-                );
-                continue;
-            }
-            let node_port = port.node_port.filter(|port| *port != 0);
-            converted.push(ServicePortSpec { name, protocol, port: port.port, node_port });
-        }
-        converted
+fn service_ports(
+    ports: &[wire::ServicePort<'_>],
+    shared: &Shared,
+    report: &mut Report<'_>,
+) -> Vec<ServicePortSpec> {
+    let mut converted: Vec<ServicePortSpec> = Vec::with_capacity(ports.len());
+    let mut seen = HashSet::with_capacity(ports.len());
+    if ports.is_empty() && report.origin == Origin::Manifest {
+        report.skip("spec.ports", "is empty");
     }
+    for (index, port) in ports.iter().enumerate() {
+        let field = format_args!("spec.ports[{index}]");
+        let Some(protocol) = report.protocol(field, port.port, port.protocol.as_ref()) else { continue };
+        let name = shared.name(port.name.as_ref()).unwrap_or_default();
+        // The API rejects this; in a file endpoints could not be assigned to the one or the other.
+        if !seen.insert((name.clone(), protocol)) {
+            let reason = format_args!("an earlier {protocol} port is named {name:?}; that one is used");
+            report.skip(field, reason);
+            continue;
+        }
+        let node_port = port.node_port.filter(|port| *port != 0);
+        converted.push(ServicePortSpec { name, protocol, port: port.port, node_port });
+    }
+    converted
 }
 
 /// The most combinations of ports and addresses of one Service, and of ports, load-balancer addresses and source
 /// ranges.
 ///
-/// Every port answers at every address, so that one object of 1.5 MB, which is what an API server takes, could ask
-/// for hundreds of millions of rules.
-const MOST_COMBINATIONS: usize = 1 << 18;
+/// Every port is served on every address, so that one object of 1.5 MB, the most that an API server takes, could
+/// require hundreds of millions of rules.
+const MAX_COMBINATIONS: usize = 1 << 18;
 
-/// Leaves out addresses of a Service that has too many for its ports and source ranges, the last first.
-fn bound(service: &mut Service, report: &mut Report<'_>) {
+/// Leaves out the last addresses of a Service that has too many for its ports and source ranges.
+fn limit_addresses(service: &mut Service, report: &mut Report<'_>) {
     let ports = service.ports.len().max(1);
-    let addresses = MOST_COMBINATIONS / ports;
+    let addresses = MAX_COMBINATIONS / ports;
     let balanced = match service.load_balancer_source_ranges.len() {
         0 => addresses,
         // The addresses themselves may join the ranges, so that n of them have n × (ranges + n) combinations.
@@ -147,27 +114,26 @@ fn bound(service: &mut Service, report: &mut Report<'_>) {
 fn shorten(list: &mut Vec<IpAddr>, length: usize, field: &str, report: &mut Report<'_>) {
     if list.len() > length {
         let all = list.len();
-        report.skip_valid(field, format!(
-            "only the first {length} of {all} addresses are served: a Service may have {MOST_COMBINATIONS} \
+        let reason = format_args!(
+            "only the first {length} of {all} addresses are served: a Service may have {MAX_COMBINATIONS} \
              combinations of ports, addresses and source ranges"
-        ));
+        );
+        report.skip_valid(field, reason);
         list.truncate(length);
     }
 }
 
-/// The cluster IPs of a Service, or nothing when it is not for us to proxy.
+/// The cluster IPs of a Service, or nothing when this proxy does not serve it.
 fn proxied_cluster_ips(
     wire: &wire::Service<'_>,
-    origin: Origin,
     report: &mut Report<'_>,
 ) -> Option<PerFamily<Option<IpAddr>>> {
     let spec = &wire.spec;
-    let foreign = wire.metadata.labels.service_proxy_name.is_some();
-    if foreign || text(spec.service_type.as_ref()) == Some("ExternalName") {
+    let is_foreign = wire.metadata.labels.service_proxy_name.is_some();
+    if is_foreign || text(spec.service_type.as_ref()) == Some("ExternalName") {
         return None;
     }
-    let first = text(spec.cluster_ip.as_ref()).or_else(|| text(spec.cluster_ips.first()));
-    match first {
+    match text(spec.cluster_ip.as_ref()).or_else(|| text(spec.cluster_ips.first())) {
         Some("None") => None,
         Some(first) => {
             let cluster_ips = cluster_ips(spec, first, report);
@@ -175,7 +141,7 @@ fn proxied_cluster_ips(
         }
         None => {
             // An API server gives every Service an address; a file has only what its author wrote.
-            if origin == Origin::Manifest {
+            if report.origin == Origin::Manifest {
                 report.skip_valid("spec.clusterIP", "is missing, and only an API server assigns one");
             }
             None
@@ -183,8 +149,8 @@ fn proxied_cluster_ips(
     }
 }
 
-/// kube-proxy's rule: without `ipFamilies` the single `clusterIP` counts, for its own
-/// family; otherwise a family's address stands in `clusterIPs` where `ipFamilies` names it.
+/// kube-proxy's rule: without `ipFamilies` the single `clusterIP` is used, for its own family; otherwise the address
+/// of a family is the one in `clusterIPs` at the index where `ipFamilies` names it.
 fn cluster_ips(
     spec: &wire::ServiceSpec<'_>,
     first: &str,
@@ -194,44 +160,42 @@ fn cluster_ips(
     if spec.ip_families.is_empty() {
         match parse_ip(first) {
             Ok(ip) => found[IpFamily::of(ip)] = Some(ip),
-            Err(error) => report.skip("spec.clusterIP", error.to_string()),
+            Err(error) => report.skip("spec.clusterIP", error),
         }
         return found;
     }
     for (index, name) in spec.ip_families.iter().enumerate() {
-        let Some(family) = family(name) else {
-            report.skip(format!("spec.ipFamilies[{index}]"), format!("{:?} is no IP family", &**name));
+        let Some(family) = report.known_value(format_args!("spec.ipFamilies[{index}]"), name, &FAMILIES)
+        else {
             continue;
         };
         // A file may leave `clusterIPs` out; the API never does.
         let implied = (index == 0 && spec.cluster_ips.is_empty()).then_some(first);
         let Some(ip) = text(spec.cluster_ips.get(index)).or(implied) else { continue };
+        let field = format_args!("spec.clusterIPs[{index}]");
         match parse_ip(ip) {
             Ok(ip) if IpFamily::of(ip) == family => found[family] = found[family].or(Some(ip)),
-            Ok(ip) => {
-                report.skip(format!("spec.clusterIPs[{index}]"), format!("{ip} is no {family} address"));
-            }
-            Err(error) => report.skip(format!("spec.clusterIPs[{index}]"), error.to_string()),
+            Ok(ip) => report.skip(field, format_args!("{ip} is no {family} address")),
+            Err(error) => report.skip(field, error),
         }
     }
     found
 }
 
-/// Entries whose `ipMode` is VIP, which is also what an absent one means (KEP-1860).
-/// The others are reached through the load balancer itself.
-fn load_balancer_ips(ingress: &[Ingress<'_>], report: &mut Report<'_>) -> Vec<IpAddr> {
+/// Entries whose `ipMode` is VIP, which is also the default (KEP-1860). Traffic for the others passes the load
+/// balancer itself.
+fn load_balancer_ips(ingress: &[LoadBalancerIngress<'_>], report: &mut Report<'_>) -> Vec<IpAddr> {
     const FIELD: &str = "status.loadBalancer.ingress";
-    for (index, mode) in
-        ingress.iter().enumerate().filter_map(|(at, entry)| Some((at, entry.ip_mode.as_ref()?)))
-    {
-        report.word(&format!("{FIELD}[{index}].ipMode"), Some(mode), &[("VIP", ()), ("Proxy", ())], ());
+    let is_vip = |entry: &LoadBalancerIngress<'_>| entry.ip_mode.as_ref().is_none_or(|mode| &**mode == "VIP");
+    for (index, entry) in ingress.iter().enumerate().filter(|(_, entry)| !is_vip(entry)) {
+        let field = format_args!("{FIELD}[{index}].ipMode");
+        report.value(field, entry.ip_mode.as_ref(), &[("VIP", ()), ("Proxy", ())]);
     }
-    let vip = |entry: &Ingress<'_>| entry.ip_mode.as_ref().is_none_or(|mode| &**mode == "VIP");
-    let ips = ingress.iter().map(|entry| if vip(entry) { text(entry.ip.as_ref()) } else { None });
+    let ips = ingress.iter().map(|entry| if is_vip(entry) { text(entry.ip.as_ref()) } else { None });
     report.addresses(FIELD, ips.map(Option::unwrap_or_default))
 }
 
-/// A family in which some range holds every address is not restricted at all.
+/// Source ranges; a family in which some range holds every address is not restricted at all.
 fn source_ranges(ranges: &[Text<'_>], report: &mut Report<'_>) -> Vec<IpNet> {
     let mut nets = report.cidrs("spec.loadBalancerSourceRanges", ranges.iter().map(|range| &**range));
     for family in IpFamily::ALL {
@@ -243,25 +207,21 @@ fn source_ranges(ranges: &[Text<'_>], report: &mut Report<'_>) -> Vec<IpNet> {
     nets
 }
 
-fn session_affinity(
-    spec: &wire::ServiceSpec<'_>,
-    origin: Origin,
-    report: &mut Report<'_>,
-) -> Option<Duration> {
-    let words = [("None", false), ("ClientIP", true)];
-    if !report.word("spec.sessionAffinity", spec.session_affinity.as_ref(), &words, false) {
+fn session_affinity(spec: &wire::ServiceSpec<'_>, report: &mut Report<'_>) -> Option<Duration> {
+    let known = [("None", false), ("ClientIP", true)];
+    if !report.value("spec.sessionAffinity", spec.session_affinity.as_ref(), &known) {
         return None;
     }
     let Some(seconds) = spec.session_affinity_config.client_ip.timeout_seconds else {
         return Some(DEFAULT_AFFINITY);
     };
-    // An API server refuses more than a day; what it has stored all the same is followed.
-    let longest = if origin == Origin::Manifest { MAX_AFFINITY } else { u64::MAX };
+    // An API server rejects more than a day; what it has stored nevertheless is used.
+    let longest = if report.origin == Origin::Manifest { MAX_AFFINITY } else { u64::MAX };
     match u64::try_from(seconds) {
         Ok(seconds) if (1..=longest).contains(&seconds) => Some(Duration::from_secs(seconds)),
         _ => {
             let field = "spec.sessionAffinityConfig.clientIP.timeoutSeconds";
-            report.skip(field, format!("{seconds} is not a time from 1 to {MAX_AFFINITY} seconds"));
+            report.skip(field, format_args!("{seconds} is not a time from 1 to {MAX_AFFINITY} seconds"));
             Some(DEFAULT_AFFINITY)
         }
     }

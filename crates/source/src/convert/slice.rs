@@ -8,13 +8,9 @@ use portolan_core::address::{IpFamily, parse_ip};
 use portolan_core::event::{Conditions, EndpointSlice, Hints, SliceEndpoint, SlicePort};
 use portolan_core::name::Name;
 
-use super::{Converted, Converter, Origin, Report, text, timestamp};
+use super::{Converted, Converter, FAMILIES, Origin, Report, Shared, text, timestamp};
 use crate::decode::Malformed;
-use crate::wire::{self, ForName, Text};
-
-const KIND: &str = "EndpointSlice";
-
-const SERVICE_LABEL: &str = "metadata.labels[kubernetes.io/service-name]";
+use crate::wire::{self, EndpointHints, Hint, Text};
 
 impl Converter {
     /// Converts an EndpointSlice.
@@ -25,148 +21,130 @@ impl Converter {
         &mut self,
         wire: &wire::EndpointSlice<'_>,
     ) -> Result<Converted<EndpointSlice>, Malformed> {
-        let name = self.object_name(KIND, &wire.metadata)?;
+        let name = self.object_name("EndpointSlice", &wire.metadata)?;
+        let (mut report, shared) = self.begin("EndpointSlice", &name);
         let labels = &wire.metadata.labels;
         let service = text(labels.service_name.as_ref());
-        let mut problems = std::mem::take(&mut self.problems);
-        let mut report = Report::new(KIND, &name, &mut problems);
-        // Of an API server only slices with the label are asked for.
-        if service.is_none() && self.origin == Origin::Manifest {
-            report.skip_valid(SERVICE_LABEL, "is missing, so the slice belongs to no Service");
+        // Of an API server only slices with the label are requested.
+        if service.is_none() && report.origin == Origin::Manifest {
+            let field = "metadata.labels[kubernetes.io/service-name]";
+            report.skip_valid(field, "is missing, so the slice belongs to no Service");
         }
         let service = service.filter(|_| labels.headless.is_none());
-        let converted = match (service, slice_family(wire.address_type.as_ref(), &mut report)) {
-            (Some(service), Some(family)) => {
-                let mut slice = EndpointSlice {
-                    name: name.clone(),
-                    service: self.intern(service),
-                    family,
-                    ports: self.slice_ports(wire, &mut report),
-                    endpoints: self.slice_endpoints(wire, family, &mut report),
-                    trigger_time: timestamp(wire.metadata.annotations.trigger_time.as_ref()),
-                };
-                bound(&mut slice, &mut report);
-                Converted::Proxied(slice)
-            }
-            _ => Converted::NotProxied(name.clone()),
+        let family = slice_family(wire.address_type.as_ref(), &mut report);
+        let (Some(service), Some(family)) = (service, family) else {
+            return Ok(Converted::NotProxied(name));
         };
-        self.problems = problems;
-        Ok(converted)
-    }
-
-    fn slice_ports(&self, wire: &wire::EndpointSlice<'_>, report: &mut Report<'_>) -> Vec<SlicePort> {
-        let mut ports: Vec<SlicePort> = Vec::with_capacity(wire.ports.len());
-        let mut first = HashMap::with_capacity(wire.ports.len());
-        for (index, port) in wire.ports.iter().enumerate() {
-            // The API server turns an absent name into an empty one; a nil that came through it means "all ports",
-            // which no Service port can refer to.
-            let name = match (&port.name, self.origin) {
-                (Some(name), _) => &**name,
-                (None, Origin::Manifest) => "",
-                (None, Origin::Api) => {
-                    report.skip(format!("ports[{index}].name"), "is missing");
-                    continue;
-                }
-            };
-            let number = match port.port {
-                Some(0) => {
-                    report.skip(format!("ports[{index}].port"), "0 is no port");
-                    continue;
-                }
-                Some(number) => number,
-                None => {
-                    report.skip_valid(format!("ports[{index}].port"), "is missing");
-                    continue;
-                }
-            };
-            let Some(protocol) =
-                report.protocol(|| format!("ports[{index}].protocol"), port.protocol.as_ref())
-            else {
-                continue;
-            };
-            let port = SlicePort { name: self.intern(name), protocol, port: number };
-            match first.entry((port.name.clone(), port.protocol)) {
-                Entry::Vacant(entry) => _ = entry.insert(port.port),
-                Entry::Occupied(entry) => {
-                    report.skip(format!("ports[{index}]"), repetition(*entry.get(), &port));
-                }
-            }
-            ports.push(port);
-        }
-        ports
-    }
-
-    fn slice_endpoints(
-        &mut self,
-        wire: &wire::EndpointSlice<'_>,
-        family: IpFamily,
-        report: &mut Report<'_>,
-    ) -> Vec<SliceEndpoint> {
-        let mut endpoints = Vec::with_capacity(wire.endpoints.len());
-        for (index, endpoint) in wire.endpoints.iter().enumerate() {
-            let address = match endpoint.addresses.first().map(|address| (&**address, parse_ip(address))) {
-                Some((_, Ok(address))) if IpFamily::of(address) == family => Ok(address),
-                Some((_, Ok(address))) => Err(format!("{address} is no {family} address")),
-                Some((_, Err(error))) => Err(error.to_string()),
-                None => Err("is empty".to_owned()),
-            };
-            match address {
-                Ok(address) => endpoints.push(SliceEndpoint {
-                    address,
-                    conditions: conditions(&endpoint.conditions),
-                    node: self.node_name(endpoint.node_name.as_ref()),
-                    hints: endpoint.hints.as_ref().and_then(|hints| self.hints(hints)),
-                }),
-                Err(reason) => report.skip(format!("endpoints[{index}].addresses"), reason),
-            }
-        }
-        endpoints
-    }
-
-    pub(super) fn node_name(&self, name: Option<&Text<'_>>) -> Option<Name> {
-        text(name).map(|name| self.intern(name))
-    }
-
-    fn hints(&mut self, wire: &wire::Hints<'_>) -> Option<Arc<Hints>> {
-        let hints = Hints { zones: self.hinted(&wire.for_zones), nodes: self.hinted(&wire.for_nodes) };
-        (hints != Hints::default()).then(|| self.share_hints(hints))
-    }
-
-    /// A set of names, in the one order that makes equal sets equal.
-    fn hinted(&self, names: &[ForName<'_>]) -> Vec<Name> {
-        let names = names.iter().filter_map(|entry| text(Some(&entry.name)));
-        let mut names: Vec<Name> = names.map(|name| self.intern(name)).collect();
-        names.sort();
-        names.dedup();
-        names
+        let mut slice = EndpointSlice {
+            service: shared.intern(service),
+            family,
+            ports: slice_ports(wire, shared, &mut report),
+            endpoints: slice_endpoints(wire, family, shared, &mut report),
+            trigger_time: timestamp(wire.metadata.annotations.trigger_time.as_ref()),
+            name: name.clone(),
+        };
+        limit_endpoints(&mut slice, &mut report);
+        Ok(Converted::Proxied(slice))
     }
 }
 
-/// What to say of a port that has the name and protocol of an earlier one. Both count: their
-/// endpoints are those of one Service port, and an endpoint that is named twice counts once.
+fn slice_ports(wire: &wire::EndpointSlice<'_>, shared: &Shared, report: &mut Report<'_>) -> Vec<SlicePort> {
+    let mut ports: Vec<SlicePort> = Vec::with_capacity(wire.ports.len());
+    let mut first = HashMap::with_capacity(wire.ports.len());
+    for (index, port) in wire.ports.iter().enumerate() {
+        let field = format_args!("ports[{index}]");
+        // The API server turns an absent name into an empty one; `nil` means "all ports", to which no Service port
+        // can refer.
+        if port.name.is_none() && report.origin == Origin::Api {
+            report.skip(format_args!("{field}.name"), "is missing");
+            continue;
+        }
+        let Some(number) = port.port else {
+            report.skip_valid(format_args!("{field}.port"), "is missing");
+            continue;
+        };
+        let Some(protocol) = report.protocol(field, number, port.protocol.as_ref()) else { continue };
+        let name = shared.name(port.name.as_ref()).unwrap_or_default();
+        let port = SlicePort { name, protocol, port: number };
+        match first.entry((port.name.clone(), port.protocol)) {
+            Entry::Vacant(entry) => _ = entry.insert(port.port),
+            Entry::Occupied(entry) => report.skip(field, repetition(*entry.get(), &port)),
+        }
+        ports.push(port);
+    }
+    ports
+}
+
+fn slice_endpoints(
+    wire: &wire::EndpointSlice<'_>,
+    family: IpFamily,
+    shared: &mut Shared,
+    report: &mut Report<'_>,
+) -> Vec<SliceEndpoint> {
+    let mut endpoints = Vec::with_capacity(wire.endpoints.len());
+    for (index, endpoint) in wire.endpoints.iter().enumerate() {
+        let address = match endpoint.addresses.first().map(|address| parse_ip(address)) {
+            Some(Ok(address)) if IpFamily::of(address) == family => Ok(address),
+            Some(Ok(address)) => Err(format!("{address} is no {family} address")),
+            Some(Err(error)) => Err(error.to_string()),
+            None => Err("is empty".to_owned()),
+        };
+        match address {
+            Ok(address) => endpoints.push(SliceEndpoint {
+                address,
+                conditions: Conditions {
+                    ready: endpoint.conditions.ready.unwrap_or(true),
+                    serving: endpoint.conditions.serving.unwrap_or(true),
+                    terminating: endpoint.conditions.terminating.unwrap_or(false),
+                },
+                node: shared.name(endpoint.node_name.as_ref()),
+                hints: endpoint.hints.as_ref().and_then(|hints| converted_hints(hints, shared)),
+            }),
+            Err(reason) => report.skip(format_args!("endpoints[{index}].addresses"), reason),
+        }
+    }
+    endpoints
+}
+
+fn converted_hints(wire: &EndpointHints<'_>, shared: &mut Shared) -> Option<Arc<Hints>> {
+    let hints = Hints { zones: hinted(&wire.for_zones, shared), nodes: hinted(&wire.for_nodes, shared) };
+    (hints != Hints::default()).then(|| shared.hints(hints))
+}
+
+/// A set of names, sorted so that equal sets are equal.
+fn hinted(hints: &[Hint<'_>], shared: &Shared) -> Vec<Name> {
+    let mut names: Vec<Name> = hints.iter().filter_map(|hint| shared.name(Some(&hint.name))).collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+/// The report on a port that has the name and protocol of an earlier one. Both are used: their endpoints are those of
+/// one Service port, and an endpoint that is named twice counts once.
 fn repetition(earlier: u16, port: &SlicePort) -> String {
     let SlicePort { protocol, name, port } = port;
     let effect = if earlier == *port {
         "which changes nothing".to_owned()
     } else {
-        format!("so that connections go to {earlier} and to {port} alike")
+        format!("so that connections go to both {earlier} and {port}")
     };
-    format!("a {protocol} port named {name:?} stands before it, {effect}")
+    format!("an earlier {protocol} port is named {name:?}, {effect}")
 }
 
 /// The most combinations of ports and endpoints of one slice, which a slice of 1.5 MB could have millions of.
 /// A thousand endpoints, the most that an API server takes, may still have 131 ports.
-const MOST_COMBINATIONS: usize = 1 << 17;
+const MAX_COMBINATIONS: usize = 1 << 17;
 
-/// Leaves out endpoints of a slice that has too many for its ports, the last first.
-pub(super) fn bound(slice: &mut EndpointSlice, report: &mut Report<'_>) {
-    let length = MOST_COMBINATIONS / slice.ports.len().max(1);
+/// Leaves out the last endpoints of a slice that has too many for its ports.
+pub(super) fn limit_endpoints(slice: &mut EndpointSlice, report: &mut Report<'_>) {
+    let length = MAX_COMBINATIONS / slice.ports.len().max(1);
     let all = slice.endpoints.len();
     if all > length {
-        report.skip_valid("endpoints", format!(
-            "only the first {length} of {all} are used: a slice may have {MOST_COMBINATIONS} combinations of \
+        let reason = format_args!(
+            "only the first {length} of {all} are used: a slice may have {MAX_COMBINATIONS} combinations of \
              ports and endpoints"
-        ));
+        );
+        report.skip_valid("endpoints", reason);
         slice.endpoints.truncate(length);
     }
 }
@@ -174,22 +152,10 @@ pub(super) fn bound(slice: &mut EndpointSlice, report: &mut Report<'_>) {
 /// The family of a slice; nothing for FQDN, which no proxy handles.
 fn slice_family(address_type: Option<&Text<'_>>, report: &mut Report<'_>) -> Option<IpFamily> {
     const FIELD: &str = "addressType";
-    let Some(name) = text(address_type) else {
-        report.skip(FIELD, "is missing");
-        return None;
-    };
-    if name == "FQDN" {
-        report.skip_valid(FIELD, "names are not proxied, so the slice is ignored");
-        return None;
+    match text(address_type) {
+        None => report.skip(FIELD, "is missing"),
+        Some("FQDN") => report.skip_valid(FIELD, "names are not proxied, so the slice is ignored"),
+        Some(name) => return report.known_value(FIELD, name, &FAMILIES),
     }
-    let words = [("IPv4", Some(IpFamily::V4)), ("IPv6", Some(IpFamily::V6))];
-    report.word(FIELD, address_type, &words, None)
-}
-
-fn conditions(wire: &wire::Conditions) -> Conditions {
-    Conditions {
-        ready: wire.ready.unwrap_or(true),
-        serving: wire.serving.unwrap_or(true),
-        terminating: wire.terminating.unwrap_or(false),
-    }
+    None
 }

@@ -51,9 +51,9 @@ fn web(patch: &Value) -> Vec<u8> {
 fn service_from(origin: Origin, patch: &Value) -> (Converted<Service>, Vec<String>) {
     let json = web(patch);
     let wire: wire::Service<'_> = object_from_json("Service", &json).unwrap();
-    let mut turner = converter(origin);
-    let converted = turner.service(&wire).unwrap();
-    (converted, turner.take_problems().iter().map(ToString::to_string).collect())
+    let mut converter = converter(origin);
+    let converted = converter.service(&wire).unwrap();
+    (converted, converter.take_problems().iter().map(ToString::to_string).collect())
 }
 
 fn proxied(patch: &Value) -> (Service, Vec<String>) {
@@ -80,9 +80,9 @@ fn slice_json(patch: &Value) -> Vec<u8> {
 fn slice_from(origin: Origin, patch: &Value) -> (Converted<EndpointSlice>, Vec<String>) {
     let json = slice_json(patch);
     let wire: wire::EndpointSlice<'_> = object_from_json("EndpointSlice", &json).unwrap();
-    let mut turner = converter(origin);
-    let converted = turner.endpoint_slice(&wire).unwrap();
-    (converted, turner.take_problems().iter().map(ToString::to_string).collect())
+    let mut converter = converter(origin);
+    let converted = converter.endpoint_slice(&wire).unwrap();
+    (converted, converter.take_problems().iter().map(ToString::to_string).collect())
 }
 
 fn proxied_slice(patch: &Value) -> (EndpointSlice, Vec<String>) {

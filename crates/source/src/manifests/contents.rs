@@ -1,4 +1,4 @@
-//! The objects of one file, as the core knows them.
+//! The objects of one file, as those of the core.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -10,28 +10,29 @@ use portolan_core::event::{EndpointSlice, Node, Object, Service, ServiceCidr};
 use portolan_core::name::{Name, ObjectName};
 use tracing::{error, warn};
 
-use super::document::{Kind, Manifest, Parsed, Place};
+use super::document::{Manifest, Parsed, Place};
 use crate::convert::{Converted, Converter, DEFAULT_NAMESPACE, Problem};
-use crate::decode::{Identity, Malformed, object_from_json};
+use crate::decode::{Identity, Malformed, decode, object_from_json};
 use crate::metrics::{Count, SourceMetrics};
-use crate::resource::Resource;
+use crate::resource::{Key, Resource};
+use crate::wire;
 
-/// Lines of one kind that are logged about one object or file; of more only their number is.
-const MAX_LINES: usize = 5;
+/// Messages of one kind that are logged about one object or file; of further ones only the number is.
+const MAX_LOGGED: usize = 5;
 
 /// Objects of one kind by key; nothing for one that exists but is not proxied.
-pub(super) type Shelf<T> = BTreeMap<<T as Object>::Key, Option<Arc<T>>>;
+pub(super) type Objects<T> = BTreeMap<<T as Object>::Key, Option<Arc<T>>>;
 
-/// What one file defines.
+/// The objects that one file defines.
 #[derive(Debug, Default)]
 pub(super) struct Contents {
-    pub(super) services: Shelf<Service>,
-    pub(super) slices: Shelf<EndpointSlice>,
-    /// Endpoints objects by Service, as the slices they stand for.
+    pub(super) services: Objects<Service>,
+    pub(super) slices: Objects<EndpointSlice>,
+    /// Endpoints objects by Service, as slices.
     pub(super) endpoints: BTreeMap<ObjectName, Vec<Arc<EndpointSlice>>>,
-    pub(super) nodes: Shelf<Node>,
-    pub(super) service_cidrs: Shelf<ServiceCidr>,
-    /// What else it may define: rejected objects of which no good version is known, each with the reason.
+    pub(super) nodes: Objects<Node>,
+    pub(super) service_cidrs: Objects<ServiceCidr>,
+    /// Rejected objects of which no good version is known, each with the reason.
     pub(super) unread: Vec<String>,
 }
 
@@ -41,15 +42,15 @@ pub(super) struct Reading<'a> {
     pub(super) node_name: &'a Name,
     pub(super) converter: &'a mut Converter,
     pub(super) metrics: &'a SourceMetrics,
-    /// What the file defined before; an object that is rejected now stays as it was.
+    /// What the file defined before. An object that is rejected now keeps that version.
     pub(super) before: &'a Contents,
 }
 
-/// An object that an API server would not take.
+/// An object that an API server would reject.
 struct Rejected {
     kind: &'static str,
     name: Identity,
-    /// What is wrong with it: fields with reasons.
+    /// Fields with what is wrong with them.
     faults: Vec<(String, String)>,
 }
 
@@ -61,7 +62,7 @@ impl From<Malformed> for Rejected {
 }
 
 impl Reading<'_> {
-    /// Converts everything, logging what had to be left out.
+    /// Converts everything, and logs what is left out.
     pub(super) fn read(mut self, parsed: Parsed) -> Contents {
         let mut contents = Contents::default();
         for object in parsed.objects {
@@ -74,11 +75,11 @@ impl Reading<'_> {
                 self.reject(rejected, object.place, &mut contents);
             }
         }
-        for (kind, (Place { document, line }, count)) in parsed.others.iter().take(MAX_LINES) {
+        for (kind, (Place { document, line }, count)) in parsed.others.iter().take(MAX_LOGGED) {
             let file = self.file.display();
             warn!(%file, document, line, kind, count, "Ignored objects of a kind that is not read from manifests");
         }
-        if let Some(more @ 1..) = parsed.others.len().checked_sub(MAX_LINES) {
+        if let Some(more @ 1..) = parsed.others.len().checked_sub(MAX_LOGGED) {
             warn!(file = %self.file.display(), kinds = more, "Ignored objects of more kinds");
         }
         contents
@@ -86,35 +87,34 @@ impl Reading<'_> {
 
     fn take(&mut self, object: &Manifest, contents: &mut Contents) -> Result<(), Rejected> {
         match object.kind {
-            Kind::Service => self.shelve(object, &mut contents.services),
-            Kind::EndpointSlice => self.shelve(object, &mut contents.slices),
-            Kind::Node => self.shelve(object, &mut contents.nodes),
-            Kind::ServiceCidr => self.shelve(object, &mut contents.service_cidrs),
-            Kind::Endpoints => {
-                let wire = object_from_json("Endpoints", &object.json)?;
+            Service::KIND => self.convert(object, &mut contents.services),
+            EndpointSlice::KIND => self.convert(object, &mut contents.slices),
+            Node::KIND => self.convert(object, &mut contents.nodes),
+            ServiceCidr::KIND => self.convert(object, &mut contents.service_cidrs),
+            _ => {
+                let wire: wire::Endpoints<'_> = object_from_json("Endpoints", &object.json)?;
                 let mirrored = self.converter.endpoints(&wire)?;
-                self.judge("Endpoints", Identity::from(&wire.metadata), object.place)?;
+                self.validate("Endpoints", Identity::from(&*wire.metadata), object.place)?;
                 let slices = mirrored.slices.into_iter().map(Arc::new).collect();
-                self.put("Endpoints", mirrored.name, slices, object.place, &mut contents.endpoints);
+                self.insert("Endpoints", mirrored.name, slices, object.place, &mut contents.endpoints);
                 Ok(())
             }
         }
     }
 
-    fn shelve<T: Resource>(&mut self, object: &Manifest, onto: &mut Shelf<T>) -> Result<(), Rejected> {
-        let wire = object_from_json(T::KIND, &object.json)?;
-        let converted = T::convert(self.converter, &wire)?;
-        self.judge(T::KIND, Identity::from(T::meta(&wire)), object.place)?;
+    fn convert<T: Resource>(&mut self, object: &Manifest, to: &mut Objects<T>) -> Result<(), Rejected> {
+        let (converted, wire) = decode::<T>(&object.json, self.converter)?;
+        self.validate(T::KIND, Identity::from(T::metadata(&wire)), object.place)?;
         let (key, value) = match converted {
             Converted::Proxied(value) => (value.key().clone(), Some(Arc::new(value))),
             Converted::NotProxied(key) => (key, None),
         };
-        self.put(T::KIND, key, value, object.place, onto);
+        self.insert(T::KIND, key, value, object.place, to);
         Ok(())
     }
 
-    /// Rejects an object for entries that an API server does not take, and logs those that mean nothing here.
-    fn judge(&mut self, kind: &'static str, name: Identity, place: Place) -> Result<(), Rejected> {
+    /// Rejects an object for entries that an API server rejects, and logs valid ones that are not used.
+    fn validate(&mut self, kind: &'static str, name: Identity, place: Place) -> Result<(), Rejected> {
         let problems = self.converter.take_problems();
         let (invalid, valid): (Vec<_>, Vec<_>) = problems.into_iter().partition(|problem| problem.is_invalid);
         if !invalid.is_empty() {
@@ -125,28 +125,26 @@ impl Reading<'_> {
         for _ in &valid {
             self.metrics.add_error(Count::Problems, kind);
         }
-        for Problem { object, field, reason, .. } in valid.iter().take(MAX_LINES) {
+        for Problem { object, field, reason, .. } in valid.iter().take(MAX_LOGGED) {
             let object = format!("{kind} {object}");
             warn!(%file, document, line, object, field, err = reason, "Ignored part of an object");
         }
-        if let Some(more @ 1..) = valid.len().checked_sub(MAX_LINES) {
+        if let Some(more @ 1..) = valid.len().checked_sub(MAX_LOGGED) {
             warn!(%file, document, line, object = format!("{kind} {name}"), more, "Ignored more parts of an object");
         }
         Ok(())
     }
 
-    fn put<K: Ord + Display, V>(
+    fn insert<K: Ord + Display, V>(
         &self,
         kind: &str,
         key: K,
         value: V,
         place: Place,
-        onto: &mut BTreeMap<K, V>,
+        to: &mut BTreeMap<K, V>,
     ) {
-        match onto.entry(key) {
-            Entry::Vacant(entry) => {
-                entry.insert(value);
-            }
+        match to.entry(key) {
+            Entry::Vacant(entry) => _ = entry.insert(value),
             Entry::Occupied(first) => {
                 let (file, Place { document, line }) = (self.file.display(), place);
                 let object = format!("{kind} {}", first.key());
@@ -155,7 +153,7 @@ impl Reading<'_> {
         }
     }
 
-    /// Logs what is wrong with an object, and takes over its earlier version.
+    /// Logs what is wrong with an object, and keeps its earlier version.
     fn reject(&self, mut rejected: Rejected, place: Place, contents: &mut Contents) {
         if ![Node::KIND, ServiceCidr::KIND].contains(&rejected.kind) {
             rejected.name.namespace.get_or_insert_with(|| DEFAULT_NAMESPACE.into());
@@ -169,13 +167,13 @@ impl Reading<'_> {
         };
         let (file, Place { document, line }) = (self.file.display(), place);
         let object = format!("{kind} {name}");
-        for (field, err) in faults.iter().take(MAX_LINES) {
+        for (field, err) in faults.iter().take(MAX_LOGGED) {
             error!(%file, document, line, object, field, err, "{effect}");
         }
-        if let Some(more @ 1..) = faults.len().checked_sub(MAX_LINES) {
+        if let Some(more @ 1..) = faults.len().checked_sub(MAX_LOGGED) {
             error!(%file, document, line, object, more, "Rejected object has more faults");
         }
-        // What other nodes look like means nothing here.
+        // Other Nodes are not used.
         let is_of_other_node =
             kind == Node::KIND && name.name.as_deref().is_some_and(|name| name != &**self.node_name);
         if let Some((field, reason)) = faults.first().filter(|_| !is_kept && !is_of_other_node) {
@@ -183,31 +181,24 @@ impl Reading<'_> {
         }
     }
 
-    /// Takes over the earlier version of an object that is rejected now; whether there is one.
-    fn restore(&self, rejected: &Rejected, contents: &mut Contents) -> bool {
-        let Some(name) = rejected.name.name.as_deref() else { return false };
-        let namespace = rejected.name.namespace.as_deref();
-        match rejected.kind {
-            Service::KIND => keep(namespace, name, &self.before.services, &mut contents.services),
-            EndpointSlice::KIND => keep(namespace, name, &self.before.slices, &mut contents.slices),
-            Node::KIND => keep(namespace, name, &self.before.nodes, &mut contents.nodes),
-            ServiceCidr::KIND => {
-                keep(namespace, name, &self.before.service_cidrs, &mut contents.service_cidrs)
-            }
-            _ => {
-                let key = Service::key_of(namespace, name);
-                let before = key.and_then(|key| self.before.endpoints.get_key_value(&key));
-                if let Some((key, slices)) = before {
-                    contents.endpoints.entry(key.clone()).or_insert_with(|| slices.clone());
-                }
-                before.is_some()
-            }
+    /// Keeps the earlier version of an object that is rejected now. Returns whether there is one.
+    fn restore(&self, Rejected { kind, name, .. }: &Rejected, contents: &mut Contents) -> bool {
+        match *kind {
+            Service::KIND => keep(name, &self.before.services, &mut contents.services),
+            EndpointSlice::KIND => keep(name, &self.before.slices, &mut contents.slices),
+            Node::KIND => keep(name, &self.before.nodes, &mut contents.nodes),
+            ServiceCidr::KIND => keep(name, &self.before.service_cidrs, &mut contents.service_cidrs),
+            _ => keep(name, &self.before.endpoints, &mut contents.endpoints),
         }
     }
 }
 
-fn keep<T: Resource>(namespace: Option<&str>, name: &str, before: &Shelf<T>, now: &mut Shelf<T>) -> bool {
-    let key = T::key_of(namespace, name);
+fn keep<K: Key + Ord + Clone, V: Clone>(
+    name: &Identity,
+    before: &BTreeMap<K, V>,
+    now: &mut BTreeMap<K, V>,
+) -> bool {
+    let key = K::of(name.namespace.as_deref(), name.name.as_deref());
     let before = key.and_then(|key| before.get_key_value(&key));
     if let Some((key, object)) = before {
         now.entry(key.clone()).or_insert_with(|| object.clone());

@@ -1,11 +1,11 @@
-//! Takes a file apart into objects.
+//! Splits a file into objects.
 //!
-//! Each object is flattened to JSON text before the next one is read, so that a dump
-//! of a large cluster never stands in memory as a tree, and so that both sources
-//! read objects with the same code.
+//! Each object becomes JSON text before the next one is read, so that a dump of a large cluster is never in memory as a
+//! tree, and so that both sources decode objects with the same code.
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::marker::PhantomData;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
@@ -21,13 +21,13 @@ mod tests;
 pub(super) const MAX_FILE: u64 = 512 << 20;
 
 /// Events that aliases may add to a file. An "alias bomb" of a few hundred bytes
-/// expands to billions; honest files share a label block or two.
+/// expands to billions; ordinary files share a label block or two.
 const MAX_ALIASED_EVENTS: usize = 100_000;
 
 /// Deepest nesting; the deepest object we read has 8 levels.
 const MAX_DEPTH: usize = 64;
 
-/// How a file is written.
+/// The syntax of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Syntax {
     Yaml,
@@ -35,9 +35,8 @@ pub(super) enum Syntax {
 }
 
 impl Syntax {
-    /// The syntax that a file of this name is in; nothing when it is no manifest.
-    ///
-    /// Hidden files and what editors leave behind while they save are none.
+    /// The syntax of a file with this name; nothing when it is no manifest, as hidden files and those that editors
+    /// make while they save.
     pub(super) fn of(file_name: &str) -> Option<Self> {
         if file_name.starts_with(['.', '#']) {
             return None;
@@ -50,10 +49,10 @@ impl Syntax {
     }
 }
 
-/// A place in a file.
+/// A position in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Place {
-    /// The document, from 1; empty ones do not count.
+    /// The document, from 1, without empty ones.
     pub(super) document: usize,
     /// The line of the file, from 1; zero when the parser does not know it.
     pub(super) line: u64,
@@ -65,64 +64,49 @@ impl fmt::Display for Place {
     }
 }
 
-/// A file that cannot be taken apart.
+/// A file that cannot be parsed.
 #[derive(Debug, thiserror::Error)]
 #[error("{reason}")]
 pub(super) struct Broken {
-    /// Where the parser gave up.
+    /// Where the parser stopped.
     pub(super) place: Place,
     /// What is wrong.
     pub(super) reason: String,
 }
 
-/// A kind of object that we read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    Service,
-    EndpointSlice,
-    Endpoints,
-    Node,
-    ServiceCidr,
-}
+/// The kinds that are read from manifests, with their `apiVersion` in the API.
+const KINDS: [(&str, &str); 5] = [
+    ("Service", "v1"),
+    ("Endpoints", "v1"),
+    ("Node", "v1"),
+    ("EndpointSlice", "discovery.k8s.io/v1"),
+    ("ServiceCIDR", "networking.k8s.io/v1"),
+];
 
-impl Kind {
-    /// The kind of this name, and the `apiVersion` that it has in the API.
-    fn of(name: &str) -> Option<(Self, &'static str)> {
-        Some(match name {
-            "Service" => (Self::Service, "v1"),
-            "Endpoints" => (Self::Endpoints, "v1"),
-            "Node" => (Self::Node, "v1"),
-            "EndpointSlice" => (Self::EndpointSlice, "discovery.k8s.io/v1"),
-            "ServiceCIDR" => (Self::ServiceCidr, "networking.k8s.io/v1"),
-            _ => return None,
-        })
-    }
-}
-
-/// An object of a kind that we read.
+/// An object of a kind that is read.
 #[derive(Debug)]
 pub(super) struct Manifest {
-    pub(super) kind: Kind,
+    pub(super) kind: &'static str,
     pub(super) json: Vec<u8>,
-    /// Where it begins.
+    /// Where it starts.
     pub(super) place: Place,
-    /// An `apiVersion` that the API does not have for the kind, with the one that it is read as.
+    /// An `apiVersion` that the API does not have for the kind, with the one that is used instead.
     pub(super) version: Option<(String, &'static str)>,
 }
 
-/// What a file holds.
+/// The content of a file.
 #[derive(Debug, Default)]
 pub(super) struct Parsed {
-    /// The objects of kinds that we read, in order.
+    /// The objects of kinds that are read, in order.
     pub(super) objects: Vec<Manifest>,
-    /// The others by what they say they are: where the first is, and how many there are.
+    /// The others by kind: where the first is, and how many there are.
     pub(super) others: BTreeMap<String, (Place, usize)>,
 }
 
-/// Takes a file apart, all documents of it.
+/// Splits all documents of a file.
 ///
 /// # Errors
-/// Some document is no YAML or JSON, or goes over a limit.
+/// A document is no YAML or JSON, or exceeds a limit.
 pub(super) fn parse(syntax: Syntax, content: &[u8]) -> Result<Parsed, Broken> {
     match syntax {
         Syntax::Json => parse_json(content),
@@ -133,7 +117,7 @@ pub(super) fn parse(syntax: Syntax, content: &[u8]) -> Result<Parsed, Broken> {
 fn parse_yaml(mut content: &[u8]) -> Result<Parsed, Broken> {
     let all = content;
     let mut parsed = Parsed::default();
-    let documents = serde_saphyr::read_with_options::<_, Spanned<Document>>(&mut content, limits());
+    let documents = serde_saphyr::read_with_options::<_, Spanned<Document<Items>>>(&mut content, limits());
     for (document, found) in (1..).zip(documents) {
         let Spanned { value: Document { fields, items }, defined, .. } =
             found.map_err(|error| broken_yaml(all, document, &error))?;
@@ -143,9 +127,8 @@ fn parse_yaml(mut content: &[u8]) -> Result<Parsed, Broken> {
             None => parsed.add(fields, None, place(defined.line())),
             Some(items) => {
                 parsed.append(items.found, document);
-                let kind = list_kind(&fields);
                 for item in items.kindless {
-                    parsed.add(item.value, kind, place(item.defined.line()));
+                    parsed.add(item.value, list_kind(&fields), place(item.defined.line()));
                 }
             }
         }
@@ -158,36 +141,23 @@ fn parse_json(content: &[u8]) -> Result<Parsed, Broken> {
     let mut lines = Lines { content, offset: 0, line: 1 };
     let documents = serde_json::Deserializer::from_slice(content).into_iter::<&RawValue>();
     for (document, raw) in (1..).zip(documents) {
-        // Lines of errors count from the first of the piece that was read.
+        // Lines of errors count from the first of the text that was read.
         let broken = |first: u64, error: &serde_json::Error| Broken {
             place: Place { document, line: first + (error.line() as u64).saturating_sub(1) },
             reason: json_reason(error),
         };
         let raw = raw.map_err(|error| broken(1, &error))?;
         let line = lines.of(raw);
-        let fields: BTreeMap<String, &RawValue> =
+        let Document::<Vec<&RawValue>> { fields, items } =
             serde_json::from_str(raw.get()).map_err(|error| broken(line, &error))?;
-        let items = match fields.get("items") {
-            None => None,
-            Some(items) => {
-                let line = lines.of(items);
-                serde_json::from_str::<Option<Vec<&RawValue>>>(items.get())
-                    .map_err(|error| broken(line, &error))?
-            }
-        };
+        let fields = Value::Object(fields);
         match items {
-            None => {
-                let object = serde_json::from_str(raw.get()).map_err(|error| broken(line, &error))?;
-                parsed.add(object, None, Place { document, line });
-            }
+            None => parsed.add(fields, None, Place { document, line }),
             Some(items) => {
-                let kind =
-                    fields.get("kind").and_then(|kind| serde_json::from_str::<String>(kind.get()).ok());
-                let kind = kind.as_deref().and_then(|kind| kind.strip_suffix("List"));
                 for item in items {
                     let line = lines.of(item);
                     let item = serde_json::from_str(item.get()).map_err(|error| broken(line, &error))?;
-                    parsed.add(item, kind, Place { document, line });
+                    parsed.add(item, list_kind(&fields), Place { document, line });
                 }
             }
         }
@@ -195,7 +165,7 @@ fn parse_json(content: &[u8]) -> Result<Parsed, Broken> {
     Ok(parsed)
 }
 
-/// Counts lines up to places that are asked for from front to back.
+/// Counts lines up to positions that only increase.
 struct Lines<'a> {
     content: &'a [u8],
     offset: usize,
@@ -203,9 +173,9 @@ struct Lines<'a> {
 }
 
 impl Lines<'_> {
-    /// The line on which a piece of the content begins.
-    fn of(&mut self, piece: &RawValue) -> u64 {
-        let offset = piece.get().as_ptr().addr().saturating_sub(self.content.as_ptr().addr());
+    /// The line on which a part of the content starts.
+    fn of(&mut self, part: &RawValue) -> u64 {
+        let offset = part.get().as_ptr().addr().saturating_sub(self.content.as_ptr().addr());
         let between = self.content.get(self.offset..offset).unwrap_or_default();
         self.line += memchr::memchr_iter(b'\n', between).count() as u64;
         self.offset = self.offset.max(offset);
@@ -217,12 +187,12 @@ fn broken_yaml(content: &[u8], document: usize, error: &serde_saphyr::Error) -> 
     use serde_saphyr::Error;
     let mut line = error.location().map_or(0, |location| location.line());
     let reason = match error.without_snippet() {
-        // What stands there names types and settings of the parser.
+        // The parser's message names its types and settings.
         Error::Budget { .. } => "is nested too deeply or too large".to_owned(),
         Error::AliasReplayLimitExceeded { .. }
         | Error::AliasExpansionLimitExceeded { .. }
         | Error::AliasReplayStackDepthExceeded { .. } => "its aliases expand to too much".to_owned(),
-        // The content is in memory: all that can be wrong with reading it is its encoding.
+        // The content is in memory, so only its encoding can be wrong.
         Error::IOError { .. } => {
             if let Err(error) = str::from_utf8(content) {
                 line = 1 + memchr::memchr_iter(b'\n', &content[..error.valid_up_to()]).count() as u64;
@@ -236,7 +206,7 @@ fn broken_yaml(content: &[u8], document: usize, error: &serde_saphyr::Error) -> 
     Broken { place: Place { document, line }, reason }
 }
 
-/// Plain size is bounded by [`MAX_FILE`] before parsing; here only what can grow out of proportion to it.
+/// [`MAX_FILE`] limits the size before parsing; these limit what can grow out of proportion to it.
 fn limits() -> serde_saphyr::Options {
     let mut budget = serde_saphyr::Budget::default();
     budget.max_reader_input_bytes = None;
@@ -252,28 +222,28 @@ fn limits() -> serde_saphyr::Options {
     options
 }
 
-/// One document of YAML: an object, or a list of them.
-struct Document {
+/// One document: an object, or a list of them.
+struct Document<I> {
     fields: Map<String, Value>,
-    items: Option<Items>,
+    items: Option<I>,
 }
 
-impl<'de> Deserialize<'de> for Document {
+impl<'de, I: Deserialize<'de>> Deserialize<'de> for Document<I> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(DocumentVisitor)
+        deserializer.deserialize_map(DocumentVisitor(PhantomData))
     }
 }
 
-struct DocumentVisitor;
+struct DocumentVisitor<I>(PhantomData<I>);
 
-impl<'de> Visitor<'de> for DocumentVisitor {
-    type Value = Document;
+impl<'de, I: Deserialize<'de>> Visitor<'de> for DocumentVisitor<I> {
+    type Value = Document<I>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a Kubernetes object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Document, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Document<I>, A::Error> {
         let mut document = Document { fields: Map::new(), items: None };
         while let Some(key) = map.next_key::<String>()? {
             if key == "items" {
@@ -289,9 +259,9 @@ impl<'de> Visitor<'de> for DocumentVisitor {
 /// The elements of a list, read before its kind is known: `items` sorts before `kind`.
 #[derive(Default)]
 struct Items {
-    /// Those that say what they are. Their places name no document yet.
+    /// Those with a kind. Their places have no document yet.
     found: Parsed,
-    /// Those that do not, as in a `ServiceList`.
+    /// Those without, as in a `ServiceList`.
     kindless: Vec<Spanned<Value>>,
 }
 
@@ -323,13 +293,13 @@ impl<'de> Visitor<'de> for ItemsVisitor {
     }
 }
 
-/// What the elements of a list are.
+/// The kind of the elements of a list.
 fn list_kind(list: &Value) -> Option<&str> {
     list.get("kind").and_then(Value::as_str)?.strip_suffix("List")
 }
 
 impl Parsed {
-    /// Takes in what another part of the same file holds, in this document.
+    /// Adds what another part of the same file holds, in this document.
     fn append(&mut self, other: Self, document: usize) {
         let place = |place: Place| Place { document, ..place };
         self.objects.extend(
@@ -340,19 +310,20 @@ impl Parsed {
         }
     }
 
-    /// Takes in an object as what it says it is, or else as `kind`.
+    /// Adds an object of its own kind, or else of `kind`.
     fn add(&mut self, mut object: Value, kind: Option<&str>, place: Place) {
         let text = |field: &str| object.get(field).and_then(Value::as_str).unwrap_or_default();
         let own_kind = Some(text("kind")).filter(|kind| !kind.is_empty());
         let kind = own_kind.or(kind).unwrap_or_default();
         let given = text("apiVersion");
-        let known = Kind::of(kind).filter(|(_, version)| [group(version), ""].contains(&group(given)));
-        if let Some((kind, version)) = known {
+        let is_kind =
+            |(name, version): &(&str, &str)| *name == kind && [group(version), ""].contains(&group(given));
+        if let Some((kind, version)) = KINDS.into_iter().find(is_kind) {
             // Elements of a list need not repeat it.
             let is_right = given.is_empty() || given == version;
             let version = (!is_right).then(|| (given.to_owned(), version));
             if let Some(Value::Object(metadata)) = object.get_mut("metadata") {
-                // Half of what the API server prints, and of no use to anybody who proxies.
+                // Half of what the API server prints, and not used by a proxy.
                 metadata.remove("managedFields");
             }
             let json = object.to_string().into_bytes();
@@ -371,7 +342,7 @@ impl Parsed {
     }
 }
 
-/// API group of an `apiVersion`, empty for the core group: a `Service` of `serving.knative.dev` is not one of ours.
+/// API group of an `apiVersion`, empty for the core group: a `Service` of `serving.knative.dev` is another kind.
 fn group(version: &str) -> &str {
     version.split_once('/').map_or("", |(group, _)| group)
 }

@@ -16,22 +16,22 @@ use tracing::error;
 use super::contents::{Contents, Reading};
 use super::document::{self, Broken, MAX_FILE, Place, Syntax};
 use super::merge::Merged;
-use super::pending::Pending;
 use crate::convert::{Converter, Origin};
+use crate::folder_watch::Changes;
 use crate::metrics::{Count, SourceMetrics};
 
-/// A file younger than this when it was read may change once more without another
+/// A file younger than this when it was read may change again without another
 /// time stamp: file systems count in ticks of up to a second.
 const STAMP_GRAIN: Duration = Duration::from_secs(2);
 
-/// What the folder held when last looked at. Everything here may block.
+/// The content of the folder when it was last read. Everything here may block.
 #[derive(Debug)]
 pub(super) struct Folder {
     dir: PathBuf,
     node_name: Name,
     metrics: Arc<SourceMetrics>,
     converter: Converter,
-    files: BTreeMap<PathBuf, Manifests>,
+    files: BTreeMap<PathBuf, ManifestFile>,
     merged: Option<Merged>,
     /// Whether everything has been read once.
     is_complete: bool,
@@ -39,19 +39,19 @@ pub(super) struct Folder {
 
 /// One file.
 #[derive(Debug, Default)]
-struct Manifests {
-    /// How it looked when last read; nothing when it must be read again.
+struct ManifestFile {
+    /// Its state when last read; nothing when it must be read again.
     stamp: Option<Stamp>,
-    /// What reading it gave last, so that the same trouble is told once.
+    /// The result of the last read, so that the same failure is logged once.
     seen: Option<Seen>,
     /// Its last good content, once it has had one.
     contents: Option<Contents>,
-    /// Why it could not be read when last tried.
+    /// Why the last attempt to read it failed.
     failure: Option<String>,
 }
 
-impl Manifests {
-    /// What it may define that has never been read, each with the reason.
+impl ManifestFile {
+    /// What it may define and has never been readable, each with the reason.
     fn unread(&self) -> &[String] {
         match &self.contents {
             Some(contents) => &contents.unread,
@@ -59,7 +59,7 @@ impl Manifests {
         }
     }
 
-    /// Remembers why the file cannot be read. Returns what that means, for the log.
+    /// Notes why the file cannot be read. Returns the message for the log.
     fn fail(&mut self, failure: String) -> &'static str {
         self.failure = Some(failure);
         if self.contents.is_some() {
@@ -73,23 +73,23 @@ impl Manifests {
 /// How much of the folder's content must be known before the first events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Wanted {
-    /// All of it: events that leave something out would take it down.
+    /// All of it: events that leave something out would remove it.
     Everything,
     /// What can be read.
     WhatCanBeRead,
 }
 
-/// What a look at the folder gave.
+/// The result of reading the folder.
 #[derive(Debug, Default)]
 pub(super) struct Scan {
-    /// What to tell the proxy: at first everything, later the differences.
+    /// For the proxy: at first everything, later the differences.
     pub(super) events: Vec<Event>,
-    /// What the folder may define that has never been read, each with file, document, line and reason, until
+    /// What the folder may define and has never been readable, each with file, document, line and reason, until
     /// everything has been read once.
     pub(super) unread: Vec<String>,
 }
 
-/// What reading a file gave.
+/// The result of reading a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Seen {
     /// Bytes with this digest, good or not.
@@ -98,7 +98,7 @@ enum Seen {
     Nothing(io::ErrorKind),
 }
 
-/// What tells one state of a file from another without reading it.
+/// Distinguishes states of a file without reading it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Stamp {
     device: u64,
@@ -109,40 +109,36 @@ struct Stamp {
 }
 
 impl Folder {
-    /// Knows nothing yet.
+    /// A folder that has not been read yet.
     pub(super) fn new(dir: PathBuf, node_name: Name, metrics: Arc<SourceMetrics>) -> Self {
         let converter = Converter::new(Origin::Manifest, Arc::default());
         Self { dir, node_name, metrics, converter, files: BTreeMap::new(), merged: None, is_complete: false }
     }
 
-    pub(super) fn dir(&self) -> &Path {
-        &self.dir
+    /// The same folder, not read yet.
+    pub(super) fn anew(&self) -> Self {
+        Self::new(self.dir.clone(), Name::clone(&self.node_name), Arc::clone(&self.metrics))
     }
 
-    /// What another folder over the same directory would be made from.
-    pub(super) fn identity(&self) -> (Name, Arc<SourceMetrics>) {
-        (Name::clone(&self.node_name), Arc::clone(&self.metrics))
-    }
-
-    /// Reads what changed and returns what that changes for the proxy. The first events come once as much is known
-    /// as is `wanted`.
+    /// Reads what changed and returns the events for the proxy. The first events come once as much is known as is
+    /// `wanted`.
     ///
     /// # Errors
     /// The folder cannot be listed; nothing is changed then.
-    pub(super) fn scan(&mut self, pending: &Pending, wanted: Wanted) -> io::Result<Scan> {
+    pub(super) fn scan(&mut self, changes: &Changes, wanted: Wanted) -> io::Result<Scan> {
         let found = self.manifest_files()?;
         let known = self.files.len();
         self.files.retain(|path, _| found.contains_key(path));
         let mut changed = self.files.len() != known;
         for (path, syntax) in found {
-            if pending.is_being_written(&path) && self.files.contains_key(&path) {
+            if changes.is_being_written(&path) && self.files.contains_key(&path) {
                 continue;
             }
-            changed |= self.refresh(&path, syntax, pending);
+            changed |= self.refresh(&path, syntax, changes);
         }
         let mut unread = Vec::new();
         if !self.is_complete {
-            unread.extend(self.files.values().flat_map(Manifests::unread).cloned());
+            unread.extend(self.files.values().flat_map(ManifestFile::unread).cloned());
             self.is_complete = unread.is_empty();
         }
         let is_due = match &self.merged {
@@ -152,7 +148,7 @@ impl Folder {
         Ok(Scan { events: if is_due { self.events() } else { Vec::new() }, unread })
     }
 
-    /// How the content differs from what was told before.
+    /// The events since the last call.
     fn events(&mut self) -> Vec<Event> {
         let files =
             self.files.iter().filter_map(|(path, file)| Some((path.as_path(), file.contents.as_ref()?)));
@@ -180,10 +176,10 @@ impl Folder {
         Ok(found)
     }
 
-    /// Reads one file again if it needs to be; true when its content is another one now.
-    fn refresh(&mut self, path: &Path, syntax: Syntax, pending: &Pending) -> bool {
-        let looked_at = SystemTime::now();
-        // Follows symlinks: what counts is the file that the name leads to.
+    /// Reads one file again if it has to be. Returns whether its content has changed.
+    fn refresh(&mut self, path: &Path, syntax: Syntax, changes: &Changes) -> bool {
+        let read_at = SystemTime::now();
+        // Follows symlinks to the file that the name leads to.
         let stamp = match fs::metadata(path) {
             Ok(metadata) if metadata.is_file() => Stamp::of(&metadata),
             Ok(_) => return self.files.remove(path).is_some(),
@@ -194,7 +190,7 @@ impl Folder {
             Err(error) => return self.unreadable(path, &error),
         };
         let known = self.files.get(path).is_some_and(|file| file.stamp == Some(stamp));
-        if known && !pending.names(path) {
+        if known && !changes.includes(path) {
             return false;
         }
         let content = match read(path) {
@@ -203,7 +199,7 @@ impl Folder {
         };
         let digest = digest(&content);
         let file = self.files.entry(path.to_owned()).or_default();
-        file.stamp = stamp.settled(looked_at);
+        file.stamp = stamp.settled(read_at);
         if file.seen.replace(Seen::Content(digest)) == Some(Seen::Content(digest)) {
             return false;
         }
@@ -226,7 +222,7 @@ impl Folder {
         }
     }
 
-    /// Tells once of a file that the system will not give us.
+    /// Logs once that a file cannot be read.
     fn unreadable(&mut self, path: &Path, error: &io::Error) -> bool {
         let file = self.files.entry(path.to_owned()).or_default();
         file.stamp = None;
@@ -250,7 +246,7 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(content)
 }
 
-/// Tells two contents apart; only ever compared within one run.
+/// Distinguishes contents; compared only within one run.
 fn digest(content: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::new();
     hasher.write(content);
@@ -268,11 +264,11 @@ impl Stamp {
         }
     }
 
-    /// The stamp, once a later change is sure to give another one.
-    fn settled(self, looked_at: SystemTime) -> Option<Self> {
-        let now = looked_at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let quiet_since = self.changed.0.max(self.modified.0);
+    /// The stamp, if a later change is certain to give another one.
+    fn settled(self, read_at: SystemTime) -> Option<Self> {
+        let now = read_at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let unchanged_since = self.changed.0.max(self.modified.0);
         let grain = STAMP_GRAIN.as_secs();
-        u64::try_from(quiet_since).is_ok_and(|since| since + grain < now.as_secs()).then_some(self)
+        u64::try_from(unchanged_since).is_ok_and(|since| since + grain < now.as_secs()).then_some(self)
     }
 }

@@ -12,11 +12,11 @@ use tokio::task::JoinHandle;
 
 use super::ManifestSource;
 use super::folder::{Folder, Wanted};
-use super::pending::Pending;
-use crate::downstream::{Downstream, World};
 use crate::error::SourceError;
-use crate::log::Log;
+use crate::folder_watch::Changes;
 use crate::metrics::{Count, SourceMetrics};
+use crate::tests::downstream::{Downstream, World};
+use crate::tests::log::Log;
 
 /// Long enough for a debounced look that should change nothing.
 const A_WHILE: Duration = Duration::from_millis(700);
@@ -282,8 +282,8 @@ fn beside_earlier_rules(files: &[(&str, &str)], has_rules: bool) -> (Running, To
     let teller = Arc::clone(&told);
     let dir = folder_of(files);
     let source = ManifestSource::new(dir.path(), "e2e-n2")
-        .keeping(std::future::ready(has_rules))
-        .telling(move |unread| teller.lock().unwrap().push(unread.to_vec()));
+        .with_earlier_rules(std::future::ready(has_rules))
+        .with_unread_report(move |unread| teller.lock().unwrap().push(unread.to_vec()));
     (Running::start_unlisted(dir, source), told)
 }
 
@@ -342,7 +342,7 @@ async fn beside_earlier_rules_nothing_is_listed_until_everything_has_been_read()
 }
 
 #[tokio::test]
-async fn a_file_that_the_system_does_not_give_at_the_start_holds_the_first_list() {
+async fn a_file_without_read_permission_at_the_start_delays_the_first_list() {
     let files = [("a.yaml", &*service("a", "10.96.0.1")), ("b.yaml", &service("b", "10.96.0.2"))];
     let dir = folder_of(&files);
     let forbidden = dir.path().join("a.yaml");
@@ -390,7 +390,7 @@ impl Looked {
     }
 
     fn again(&mut self) {
-        let scan = self.folder.scan(&Pending::everything(), Wanted::Everything).unwrap();
+        let scan = self.folder.scan(&Changes::all(), Wanted::Everything).unwrap();
         assert_eq!(scan.unread, [""; 0]);
         scan.events.into_iter().for_each(|event| self.world.apply(event));
     }
@@ -406,7 +406,7 @@ impl Looked {
 }
 
 #[test]
-fn an_object_that_a_server_would_refuse_keeps_its_version_and_is_named_with_its_place() {
+fn a_rejected_object_keeps_its_version_and_is_logged_with_its_place() {
     let (log, _guard) = Log::capture();
     let two = |a: &str, b: &str| format!("# two\n{a}---\n{b}");
     let first = two(&service("a", "10.96.0.1"), &slice("a-1", "a", "10.244.0.1"));
@@ -427,14 +427,14 @@ fn an_object_that_a_server_would_refuse_keeps_its_version_and_is_named_with_its_
         "1 line=2 object=\"Service default/a\" field=\"spec.sessionAffinity\" \
          err=\"unsupported value \\\"Cookie\\\" (want None or ClientIP)\"",
         "2 line=7 object=\"EndpointSlice default/a-1\" field=\"ports[0].protocol\" \
-         err=\"\\\"GRE\\\" is no protocol that can be proxied\"",
+         err=\"unsupported value \\\"GRE\\\" (want TCP, UDP or SCTP)\"",
     ]
     .map(|place| format!("{kept}{place}"));
     looked.assert_logged(&log, &wanted.each_ref().map(String::as_str));
 }
 
 #[test]
-fn what_is_ignored_is_named_with_its_place() {
+fn ignored_parts_are_logged_with_their_place() {
     let (log, _guard) = Log::capture();
     let label = "labels: {kubernetes.io/service-name: a}";
     let unlabelled = slice("s", "a", "10.244.0.1").replace(label, "labels: {}");
@@ -514,7 +514,7 @@ async fn a_config_map_that_swaps_its_link_is_followed() {
 }
 
 #[tokio::test]
-async fn a_write_through_a_link_is_found_by_the_rescan() {
+async fn a_write_through_a_link_is_read_by_the_periodic_scan() {
     let elsewhere = tempfile::tempdir().unwrap();
     let target = elsewhere.path().join("real.yaml");
     fs::write(&target, service("a", "10.96.0.1")).unwrap();
@@ -541,7 +541,7 @@ async fn a_folder_that_vanishes_keeps_its_state_until_it_is_back() {
     fs::rename(&inner, run.path("aside")).unwrap();
     run.assert_unmoved().await;
 
-    // What happens to the old folder is nobody's business any more.
+    // Changes in the old folder have no effect any more.
     fs::write(run.path("aside").join("x.yaml"), service("x", "10.96.0.7")).unwrap();
     run.assert_unmoved().await;
 

@@ -1,98 +1,89 @@
-//! Brings reports to the server.
+//! Sends reported Events to the server.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::{Mutex as Turn, Notify};
+use portolan_core::retry::Outage;
+use portolan_core::{Backoff, LogLimiter};
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{debug, info, warn};
 
 use super::Report;
-use super::ledger::{Due, Entry, Haste, Ledger};
-use super::wire::Reporter;
-use crate::api::backoff::Backoff;
+use super::cache::{Entry, EventCache};
+use super::event::Reporter;
+use crate::api::availability::Availability;
+use crate::api::client::ApiClient;
 use crate::api::failure::Failure;
-use crate::api::link::{Link, Manner};
-use crate::api::presence::Presence;
-use crate::api::telling::Telling;
 use crate::metrics::Count;
 
-/// Errors of the server after which an Event is given up, so that one that it cannot
-/// digest does not keep back all others. As in Kubernetes' own clients.
+/// Rejections after which an Event is dropped, so that one that the server cannot process does not delay all others. As
+/// in Kubernetes' own clients.
 ///
 /// With growing waits this takes minutes, in which a server that has just started loads rights and registers APIs.
-const TRIES: u32 = 12;
+const MAX_ATTEMPTS: u32 = 12;
 
 /// Everything between a report and the server.
 #[derive(Debug)]
 pub(crate) struct Delivery {
-    link: Link,
-    presence: Arc<Presence>,
+    client: ApiClient,
+    availability: Arc<Availability>,
     reporter: Reporter,
-    ledger: Mutex<Ledger>,
-    news: Notify,
-    /// Held by whoever sends, so that nothing is sent twice.
-    sender: Turn<Sender>,
+    cache: Mutex<EventCache>,
+    reported: Notify,
+    /// Held while sending, so that nothing is sent twice.
+    sender: tokio::sync::Mutex<Sender>,
 }
 
 #[derive(Debug)]
 struct Sender {
     backoff: Backoff,
-    telling: Telling,
+    log: LogLimiter,
 }
 
-/// What came of looking for something to send.
+/// The result of an attempt to send something.
 #[derive(Debug)]
 enum Outcome {
-    /// Something was sent, or is done with; there may be more.
+    /// Something was sent or dropped; there may be more.
     Settled,
-    /// The server cannot take anything now. Try again after this wait; an outage may end earlier.
-    Later { wait: Duration, outage: bool },
-    /// There is nothing until this time, unless somebody reports something.
+    /// The server takes nothing now. Try again after this wait, or earlier if an outage ends.
+    Later { wait: Duration, is_outage: bool },
+    /// There is nothing to send until this time, or until the next report.
     Idle(Option<Instant>),
 }
 
-/// What a failure means for an Event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Verdict {
-    /// The server does not want it.
-    Never,
-    /// The server rejects it, for the time being perhaps; others it may take.
-    NotYet { tries: u32 },
-    /// The server takes nothing at present.
-    NotNow,
-}
-
 impl Delivery {
-    pub(crate) fn new(link: Link, node: &str, presence: Arc<Presence>) -> Self {
-        let backoff = Backoff::new(link.timing.first_retry, link.timing.last_retry);
+    pub(crate) fn new(client: ApiClient, node: &str, availability: Arc<Availability>) -> Self {
+        let sender = Sender { backoff: client.timing.backoff(), log: LogLimiter::default() };
         Self {
-            link,
-            presence,
+            client,
+            availability,
             reporter: Reporter::new(node),
-            ledger: Mutex::default(),
-            news: Notify::new(),
-            sender: Turn::new(Sender { backoff, telling: Telling::default() }),
+            cache: Mutex::default(),
+            reported: Notify::new(),
+            sender: tokio::sync::Mutex::new(sender),
         }
     }
 
-    pub(super) fn take(&self, report: Report) {
-        let given_up = self.ledger().take(report, Instant::now(), Timestamp::now());
-        self.link.metrics.add(Count::EventsDropped, given_up);
-        self.news.notify_one();
+    pub(super) fn add(&self, report: Report) {
+        let dropped = self.cache().add(report, Instant::now(), Timestamp::now());
+        self.client.metrics.add(Count::EventsDropped, dropped);
+        self.reported.notify_one();
     }
 
     /// Sends what is reported, for ever.
     pub(crate) async fn run(self: Arc<Self>) {
         loop {
-            match self.step(Haste::None).await {
+            match self.step(false).await {
                 Outcome::Settled => {}
-                Outcome::Later { wait, outage: true } => self.presence.wait(wait, &self.link.timing).await,
-                Outcome::Later { wait, outage: false } => sleep(wait).await,
-                Outcome::Idle(None) => self.news.notified().await,
+                Outcome::Later { wait, is_outage: true } => {
+                    self.availability.wait(wait, &self.client.timing).await;
+                }
+                Outcome::Later { wait, is_outage: false } => sleep(wait).await,
+                Outcome::Idle(None) => self.reported.notified().await,
                 Outcome::Idle(Some(until)) => tokio::select! {
-                    () = self.news.notified() => {}
+                    () = self.reported.notified() => {}
                     () = sleep_until(until) => {}
                 },
             }
@@ -102,7 +93,7 @@ impl Delivery {
     pub(super) async fn flush(&self, patience: Duration) {
         let empty = async {
             loop {
-                match self.step(Haste::Last).await {
+                match self.step(true).await {
                     Outcome::Settled => {}
                     Outcome::Later { wait, .. } => sleep(wait).await,
                     Outcome::Idle(_) => return,
@@ -110,115 +101,99 @@ impl Delivery {
             }
         };
         if timeout(patience, empty).await.is_err() {
-            info!(server = &*self.link.server, waited = ?patience, "some Events could not be sent any more");
+            info!(server = &*self.client.server, waited = ?patience, "Some Events were not sent before the end");
         }
     }
 
-    /// Sends one thing, if there is one.
-    async fn step(&self, haste: Haste) -> Outcome {
+    /// Sends one Event, if one is due; a last count is sent `at_once`.
+    async fn step(&self, at_once: bool) -> Outcome {
         let mut sender = self.sender.lock().await;
-        let due = self.ledger().due(Instant::now(), haste);
-        let entry = match due {
-            Due::Now(entry) => entry,
-            Due::At(time) => return Outcome::Idle(Some(time)),
-            Due::Nothing => return Outcome::Idle(None),
+        let now = Instant::now();
+        let next = self.cache().next(now, at_once).map(|(at, entry)| (at, entry.clone()));
+        let entry = match next {
+            Some((at, entry)) if at <= now => entry,
+            next => return Outcome::Idle(next.map(|(at, _)| at)),
         };
         let result = self.send(&entry).await;
-        let outage = result.as_ref().is_err_and(Failure::is_outage);
-        if outage {
-            self.presence.missed();
-        } else {
-            self.presence.answered();
-        }
-        let Err(failure) = result else {
-            self.delivered(&entry, &mut sender);
-            return Outcome::Settled;
-        };
-        match self.verdict(&failure, &entry) {
-            Verdict::Never => self.turned_down(&entry, &failure, &mut sender),
-            Verdict::NotYet { tries } => {
-                let wait = sender.backoff.after(tries);
-                self.ledger().put_aside(&entry, Instant::now() + wait);
-                self.not_taken(&entry, &failure, &mut sender);
-            }
-            Verdict::NotNow => {
-                return Outcome::Later { wait: self.postponed(&failure, &mut sender), outage };
+        let is_outage = result.as_ref().is_err_and(Failure::is_outage);
+        self.availability.set(!is_outage);
+        match result {
+            Ok(()) => self.sent(&entry, &mut sender),
+            Err(failure) => {
+                if let Some(wait) = self.failed(&entry, &failure, &mut sender) {
+                    return Outcome::Later { wait, is_outage };
+                }
             }
         }
         Outcome::Settled
     }
 
     async fn send(&self, entry: &Entry) -> Result<(), Failure> {
-        let unspeakable =
-            |error: serde_json::Error| Failure::garbled(format!("cannot be asked for: {error}"));
-        if entry.is_known {
-            let request = self.reporter.count(entry).map_err(unspeakable)?;
-            match self.link.send(Manner::Patch, &request.path, request.body).await {
-                // Servers forget Events after an hour; then it is a new one.
-                Err(failure) if failure.is_unknown() => {}
+        let invalid = |error: serde_json::Error| Failure::invalid(format!("cannot be requested: {error}"));
+        if entry.is_created {
+            let (path, body) = self.reporter.count(entry).map_err(invalid)?;
+            match self.client.patch(&path, body).await {
+                // Servers delete Events after an hour; then it is a new one.
+                Err(failure) if failure.is_status(404) => {}
                 result => return result,
             }
         }
-        let request = self.reporter.create(entry).map_err(unspeakable)?;
-        match self.link.send(Manner::Create, &request.path, request.body).await {
-            // It came after all, when we thought that it had not.
-            Err(failure) if failure.is_conflict() => Ok(()),
+        let (path, body) = self.reporter.create(entry).map_err(invalid)?;
+        match self.client.create(&path, body).await {
+            // An earlier attempt succeeded, although its answer was lost.
+            Err(failure) if failure.is_status(409) => Ok(()),
             result => result,
         }
     }
 
-    fn delivered(&self, entry: &Entry, sender: &mut Sender) {
-        self.link.metrics.add(Count::EventsSent, 1);
-        self.ledger().delivered(entry, Instant::now());
-        sender.backoff.succeed();
-        let (server, reason) = (&*self.link.server, entry.report.reason);
-        debug!(server, reason, times = entry.count, "sent an Event");
-        if let Some(outage) = sender.telling.succeed() {
-            let failures = outage.failures;
-            info!(server, failures, lasted_s = outage.lasted.as_secs(), "Events can be sent again");
+    fn sent(&self, entry: &Entry, sender: &mut Sender) {
+        let now = Instant::now();
+        self.client.metrics.add(Count::EventsSent, 1);
+        self.cache().created(entry, now);
+        sender.backoff.reset();
+        let (server, reason) = (&*self.client.server, entry.report.reason);
+        debug!(server, reason, count = entry.count, "Sent an Event");
+        if let Some(Outage { failures, duration }) = sender.log.succeed(now.into_std()) {
+            info!(server, failures, ?duration, "Events can be sent again");
         }
     }
 
-    fn verdict(&self, failure: &Failure, entry: &Entry) -> Verdict {
-        let Failure::Refused(refusal) = failure else { return Verdict::NotNow };
-        match refusal.code {
-            // About the server's state, or about credentials that may be renewed at any time.
-            401 | 429 | 502..=504 => Verdict::NotNow,
-            403 | 404 | 500.. => match self.ledger().failed(entry) {
-                TRIES.. => Verdict::Never,
-                tries if refusal.code < 500 => Verdict::NotYet { tries },
-                _ => Verdict::NotNow,
-            },
-            _ => Verdict::Never,
+    /// Decides what a failure means. Returns how long to wait if the server takes nothing at present.
+    fn failed(&self, entry: &Entry, failure: &Failure, sender: &mut Sender) -> Option<Duration> {
+        let now = Instant::now();
+        let (server, reason) = (&*self.client.server, entry.report.reason);
+        let is_logged = sender.log.fail(&failure.class(), now.into_std());
+        let code = if let Failure::Rejected(rejection) = failure { rejection.code } else { 0 };
+        let attempts = match code {
+            // Without an answer, or about the server's state, or about credentials that may be renewed at any time.
+            0 | 401 | 429 | 502..=504 => 0,
+            403 | 404 | 500.. => self.cache().failed(entry),
+            _ => MAX_ATTEMPTS,
+        };
+        if attempts == 0 || attempts < MAX_ATTEMPTS && code >= 500 {
+            let longest = self.client.timing.last_retry;
+            let wait = sender.backoff.fail(fastrand::f64()).max(failure.retry_after().min(longest));
+            if is_logged {
+                warn!(server, err = %failure, retryAfter = ?wait, "Failed to send Events");
+            }
+            return Some(wait);
         }
-    }
-
-    fn turned_down(&self, entry: &Entry, failure: &Failure, sender: &mut Sender) {
-        self.link.metrics.add(Count::EventsFailed, 1);
-        self.ledger().turned_down(entry, Instant::now());
-        self.not_taken(entry, failure, sender);
-    }
-
-    fn not_taken(&self, entry: &Entry, failure: &Failure, sender: &mut Sender) {
-        // The server answers, whatever it says.
-        sender.backoff.succeed();
-        if sender.telling.fail(&failure.class()) {
-            let (server, reason) = (&*self.link.server, entry.report.reason);
-            warn!(server, reason, "the API server does not take an Event: {failure}");
+        // The server answers and may take other Events.
+        sender.backoff.reset();
+        if attempts < MAX_ATTEMPTS {
+            let wait = sender.backoff.delay(attempts, fastrand::f64());
+            self.cache().postpone(entry, now + wait);
+        } else {
+            self.client.metrics.add(Count::EventsFailed, 1);
+            self.cache().settle(entry, now);
         }
-    }
-
-    fn postponed(&self, failure: &Failure, sender: &mut Sender) -> Duration {
-        let longest = self.link.timing.last_retry;
-        let wait = sender.backoff.fail().max(failure.asked_to_wait().min(longest));
-        if sender.telling.fail(&failure.class()) {
-            let (server, retry_ms) = (&*self.link.server, wait.as_millis());
-            warn!(server, retry_ms, "cannot send Events: {failure}");
+        if is_logged {
+            warn!(server, reason, err = %failure, "API server rejected an Event");
         }
-        wait
+        None
     }
 
-    fn ledger(&self) -> MutexGuard<'_, Ledger> {
-        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    fn cache(&self) -> MutexGuard<'_, EventCache> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -11,10 +11,10 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep};
 
 use super::*;
-use crate::log::Log;
+use crate::tests::log::Log;
 use crate::{ApiSource, Count, SourceMetrics, Timing};
 
-mod ledger;
+mod cache;
 mod trouble;
 
 /// Longer than anything here takes.
@@ -151,7 +151,7 @@ async fn an_event_about_a_service_is_in_its_namespace() {
 }
 
 #[tokio::test]
-async fn a_note_is_cut_between_characters_where_servers_stop_reading() {
+async fn a_note_is_cut_between_characters_at_the_limit_of_servers() {
     let reporting = Reporting::start().await;
     reporting.reports.record(unheard("web", &format!("x{}", "ä".repeat(5000))));
     reporting.until("Event", |reporting| reporting.server.events().len() == 1).await;
@@ -178,7 +178,7 @@ async fn repeats_are_counted_in_the_first_event() {
 }
 
 #[tokio::test]
-async fn an_event_that_the_server_has_forgotten_is_made_again_with_its_count() {
+async fn an_event_that_the_server_has_deleted_is_created_again_with_its_count() {
     let reporting = Reporting::start().await;
     reporting.reports.record(starting());
     reporting.reports.flush(PATIENCE).await;
@@ -200,7 +200,7 @@ async fn what_is_reported_before_the_source_runs_is_not_lost() {
 }
 
 #[tokio::test]
-async fn the_last_words_are_sent_without_a_source_and_not_waited_for_too_long() {
+async fn the_last_reports_are_sent_without_a_source_and_within_a_time_limit() {
     let (log, _guard) = Log::capture();
     let reporting = Reporting::prepare().await;
     reporting.reports.record(starting());
@@ -215,12 +215,16 @@ async fn the_last_words_are_sent_without_a_source_and_not_waited_for_too_long() 
         "{:?}",
         began.elapsed()
     );
-    assert!(log.lines().iter().any(|line| line.contains("could not be sent any more")), "{:#?}", log.lines());
+    assert!(
+        log.lines().iter().any(|line| line.contains("were not sent before the end")),
+        "{:#?}",
+        log.lines()
+    );
 }
 
 #[tokio::test]
-async fn a_recorder_to_nowhere_takes_everything() {
-    let nowhere = EventRecorder::nowhere();
+async fn a_recorder_without_a_server_discards_reports() {
+    let nowhere = EventRecorder::disabled();
     nowhere.record(starting());
     nowhere.flush(PATIENCE).await;
 }

@@ -23,7 +23,7 @@ const IN_FLIGHT: usize = 64 << 10;
 /// A way to a server that leads past the network.
 ///
 /// Nothing on it waits for the kernel, so that all that happens takes no time on a runtime whose clock is paused,
-/// and time passes only where somebody waits for it.
+/// and time passes only while a task waits for it.
 #[derive(Debug, Clone)]
 pub struct InMemory(Arc<Shared>);
 
@@ -70,7 +70,7 @@ pub(super) async fn accept(listener: TcpListener, address: SocketAddr, shared: A
         if !wanted {
             listener = None;
         } else if listener.is_none() {
-            // The port is ours still: nobody else binds ports of this range on purpose.
+            // The port is still free: no other process binds ports of this range on purpose.
             listener = TcpListener::bind(address).await.ok();
         }
         shared.faults.listening.send_replace(listener.is_some());

@@ -11,7 +11,7 @@ const NODE_PROXIER: [(&str, &[Verb]); 5] = [
     ("nodes", &[Verb::Get, Verb::List, Verb::Watch]),
     ("endpointslices", &[Verb::List, Verb::Watch]),
     ("servicecidrs", &[Verb::List, Verb::Watch]),
-    // Updates of whole Events too, which nobody here sends.
+    // Updates of whole Events too, which no client here sends.
     ("events", &[Verb::Create, Verb::Patch]),
 ];
 
@@ -20,7 +20,7 @@ fn may(request: &WatchedRequest) -> bool {
     rule.is_some_and(|(_, verbs)| verbs.contains(&request.verb))
 }
 
-/// Whether `request` is to be turned down for want of rights; remembers that it was.
+/// Whether `request` is to be rejected because of missing rights; notes that it was.
 pub(super) fn forbids(shared: &Shared, request: &WatchedRequest) -> bool {
     let forbidden = shared.faults.only_node_proxier.load(Ordering::Relaxed) && !may(request);
     if forbidden {
@@ -35,7 +35,7 @@ impl ApiServer {
         self.shared.faults.only_node_proxier.store(true, Ordering::Relaxed);
     }
 
-    /// Requests that were turned down for want of rights.
+    /// Requests that were rejected because of missing rights.
     pub fn forbidden(&self) -> Vec<WatchedRequest> {
         lock(&self.shared.forbidden).clone()
     }

@@ -15,7 +15,7 @@ pub(super) fn failure(code: u16, reason: &str, message: &str) -> Value {
     })
 }
 
-/// What a server says that turns a request down before it looks at it.
+/// The answer of a server that rejects a request before it processes it.
 pub(super) fn refusal(code: u16, resource: &str) -> Value {
     match code {
         401 => failure(401, "Unauthorized", "Unauthorized"),

@@ -227,7 +227,7 @@ impl Stream {
         Err(Gone)
     }
 
-    /// The event that a change is to somebody who sees only the selected objects.
+    /// The event of a change for a client that sees only the selected objects.
     fn change(&self, version: u64, before: Option<&Stored>, after: Option<&Stored>) -> Vec<u8> {
         let selected = |stored: &&Stored| self.filter.selects(&stored.features);
         match (before.filter(selected), after.filter(selected)) {

@@ -10,13 +10,12 @@ use tokio::time::Instant;
 use tower::service_fn;
 
 use super::super::access::Access;
-use super::super::connect::Server;
-use super::super::follow::Streaming;
+use super::super::client::ApiClient;
 use super::super::limiter::Limiter;
-use super::super::link::Link;
+use super::super::reflector::StreamedLists as Lists;
 use super::*;
-use crate::log::Log;
 use crate::recorder::tests::starting;
+use crate::tests::log::Log;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -25,15 +24,20 @@ const LONGEST: Duration = Duration::from_millis(30_100);
 
 /// A source with the waits of the real one, and a server that sends bookmarks as often as a real one. Nothing is
 /// waited for.
-fn follow(server: ApiServer, streaming: Streaming) -> Following {
+fn follow(server: ApiServer, streaming: Lists) -> Following {
     server.send_bookmarks(Some(MINUTE));
     let way = server.in_memory();
     let client = Client::new(service_fn(move |request| way.clone().send(request)), "default");
-    let limiter = Limiter::new(-1.0, 0);
-    let access = Access::over(client, server.url());
-    let asked = Server { access, url: server.url(), host: String::new(), limiter };
-    let link = Link::new(asked, Timing::default(), Arc::default(), Arc::new(()));
-    let source = ApiSource::over(link, NODE.to_owned(), streaming);
+    let client = ApiClient {
+        access: Arc::new(Access::over(client, server.url())),
+        server: server.url().into(),
+        host: "".into(),
+        timing: Timing::default(),
+        metrics: Arc::default(),
+        limiter: Arc::new(Limiter::new(-1.0, 0)),
+        observer: Arc::new(()),
+    };
+    let source = ApiSource::over(client, NODE.to_owned(), streaming);
     let (sender, downstream) = Downstream::new();
     let (metrics, reports, (stop, stopped)) = (source.metrics(), source.events(), oneshot::channel());
     let task = tokio::spawn(source.run(sender, async move {
@@ -86,19 +90,15 @@ impl Following {
     }
 }
 
-fn lines_with(log: &Log, part: &str) -> Vec<String> {
-    log.lines().into_iter().filter(|line| line.contains(part)).collect()
-}
-
 #[tokio::test(start_paused = true)]
-async fn where_watches_are_of_no_use_lists_bring_every_change_and_the_log_says_so_once() {
+async fn when_watches_bring_nothing_lists_bring_every_change_and_that_is_logged_once() {
     let refused = [400, 403, 404, 405, 410, 500, 502, 503, 504].map(WatchFault::Refused);
     let faults = [WatchFault::EndsAtOnce, WatchFault::BreaksInEvents, WatchFault::EndsAfterAnEvent];
     for fault in faults.into_iter().chain(refused) {
         let (log, _guard) = Log::capture();
         let server = serving(small_cluster(3)).await;
         server.spoil_watches(Some(fault));
-        let mut following = follow(server, Streaming::Try);
+        let mut following = follow(server, Lists::Enabled);
         following.until_listed(Duration::from_secs(2)).await;
         following.until_changed(LONGEST).await;
 
@@ -112,7 +112,7 @@ async fn where_watches_are_of_no_use_lists_bring_every_change_and_the_log_says_s
         for (resource, count) in following.asked_since(began) {
             assert!(count <= 130, "{fault:?}: {resource} is asked for {count} times in 10 minutes");
         }
-        let told = lines_with(&log, "Watches of Service objects bring no changes");
+        let told = log.lines_with(&["Watches bring no changes", r#"kind="Service""#]);
         let expected = usize::from(fault != WatchFault::Refused(410));
         let works_between_changes =
             matches!(fault, WatchFault::BreaksInEvents | WatchFault::EndsAfterAnEvent);
@@ -122,7 +122,7 @@ async fn where_watches_are_of_no_use_lists_bring_every_change_and_the_log_says_s
             assert_eq!(told.len(), expected, "{fault:?}: {told:#?}");
         }
 
-        let healed = || lines_with(&log, "Service objects can be read again").len();
+        let healed = || log.lines_with(&["Objects can be read again", r#"kind="Service""#]).len();
         let healed_before = healed();
         following.server.spoil_watches(None);
         following.server.cut_connections().await;
@@ -141,15 +141,15 @@ async fn where_watches_are_of_no_use_lists_bring_every_change_and_the_log_says_s
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_a_proxy_holds_watches_back_lists_bring_the_changes() {
+async fn when_a_proxy_buffers_watches_lists_bring_the_changes() {
     for (fault, most) in [(WatchFault::Mute, 151), (WatchFault::Unanswered, 250)] {
         let (log, _guard) = Log::capture();
         let server = serving(small_cluster(3)).await;
         server.spoil_watches(Some(fault));
-        let mut following = follow(server, Streaming::Try);
+        let mut following = follow(server, Lists::Enabled);
         let took = following.until_listed(Duration::from_secs(11)).await;
         assert!(took >= Duration::from_secs(10), "{fault:?}: {took:?}");
-        assert_eq!(lines_with(&log, "A streamed list does not come to its end").len(), 4, "{fault:?}");
+        assert_eq!(log.lines_with(&["Streamed list did not complete"]).len(), 4, "{fault:?}");
         // Three watches that stay silent.
         following.until_changed(Duration::from_secs(500)).await;
         let began = Instant::now();
@@ -166,7 +166,7 @@ async fn where_a_proxy_holds_watches_back_lists_bring_the_changes() {
 
 #[tokio::test(start_paused = true)]
 async fn watches_that_a_balancer_ends_for_want_of_events_cost_few_lists() {
-    let mut following = follow(serving(small_cluster(3)).await, Streaming::Try);
+    let mut following = follow(serving(small_cluster(3)).await, Lists::Enabled);
     following.until_listed(Duration::from_secs(1)).await;
     let began = Instant::now();
     for _ in 0..40 {
@@ -186,17 +186,17 @@ async fn watches_that_a_balancer_ends_for_want_of_events_cost_few_lists() {
 async fn a_streamed_list_without_an_end_mark_is_given_up_after_ten_seconds() {
     let server = serving(small_cluster(3)).await;
     server.set_streamed_lists(StreamedLists::Unknown);
-    let mut following = follow(server, Streaming::Try);
+    let mut following = follow(server, Lists::Enabled);
     let took = following.until_listed(Duration::from_secs(11)).await;
     assert!(took >= Duration::from_secs(10), "{took:?}");
     following.finish().await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn changes_do_not_keep_a_list_without_an_end_mark_going() {
+async fn changes_do_not_prolong_a_streamed_list_without_an_end_mark() {
     let server = serving(small_cluster(3)).await;
     server.set_streamed_lists(StreamedLists::Unknown);
-    let mut following = follow(server, Streaming::Try);
+    let mut following = follow(server, Lists::Enabled);
     let mut seconds = 0;
     while !following.downstream.world.is_listed() {
         assert!(seconds <= 14, "no lists");
@@ -210,11 +210,11 @@ async fn changes_do_not_keep_a_list_without_an_end_mark_going() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_streamed_list_that_is_slow_and_flows_goes_on() {
+async fn a_slow_streamed_list_with_data_is_not_given_up() {
     // Ten pieces of 64 events, one every nine seconds.
     let server = serving(small_cluster(640)).await;
     server.slow_down(Duration::from_secs(9));
-    let mut following = follow(server, Streaming::Try);
+    let mut following = follow(server, Lists::Enabled);
     let took = following.until_listed(Duration::from_secs(100)).await;
     assert!(took >= Duration::from_secs(90), "{took:?}");
     assert_eq!(following.server.count(Verb::List, "services"), 0);
@@ -223,10 +223,10 @@ async fn a_streamed_list_that_is_slow_and_flows_goes_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_streamed_lists_pages_are_asked_for_from_the_start() {
+async fn without_streamed_lists_pages_are_requested_from_the_start() {
     let server = serving(small_cluster(3)).await;
     server.set_streamed_lists(StreamedLists::Unknown);
-    let mut following = follow(server, Streaming::Never);
+    let mut following = follow(server, Lists::Disabled);
     following.until_listed(Duration::ZERO).await;
     following.server.expire_watches();
     following.server.apply(service("s000", "10.96.7.7"));
@@ -239,7 +239,7 @@ async fn without_streamed_lists_pages_are_asked_for_from_the_start() {
 #[tokio::test(start_paused = true)]
 async fn the_first_answer_after_a_restart_ends_the_outage_for_all_kinds() {
     let (log, _guard) = Log::capture();
-    let mut following = follow(serving(small_cluster(3)).await, Streaming::Try);
+    let mut following = follow(serving(small_cluster(3)).await, Lists::Enabled);
     following.until_listed(Duration::from_secs(1)).await;
     for round in 1..=3 {
         following.pass(5 * MINUTE).await;
@@ -259,7 +259,7 @@ async fn the_first_answer_after_a_restart_ends_the_outage_for_all_kinds() {
         };
         let recoveries = || {
             ["Service", "EndpointSlice", "Node"]
-                .map(|kind| lines_with(&log, &format!("{kind} objects can be read again")).len())
+                .map(|kind| log.lines_with(&["Objects can be read again", &format!("kind={kind:?}")]).len())
         };
         let fresh = |following: &Following| {
             let world = &following.downstream.world;
@@ -293,11 +293,11 @@ async fn the_first_answer_after_a_restart_ends_the_outage_for_all_kinds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_starting_server_rejects_is_asked_for_again_within_seconds() {
+async fn what_a_starting_server_rejects_is_requested_again_within_seconds() {
     for status in [403, 404] {
         let server = serving(small_cluster(3)).await;
         server.set_down(true).await;
-        let mut following = follow(server, Streaming::Try);
+        let mut following = follow(server, Lists::Enabled);
         following.reports.record(starting());
         following.pass(2 * MINUTE).await;
         following.server.refuse(Some(Refusal { status, resource: "" }));
@@ -324,11 +324,11 @@ async fn what_a_starting_server_rejects_is_asked_for_again_within_seconds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_rejected_for_good_is_asked_for_ever_more_rarely() {
+async fn persistent_rejections_are_retried_ever_more_rarely() {
     for status in [401, 403, 404, 422, 429, 500, 503] {
         let server = serving(small_cluster(3)).await;
         server.refuse(Some(Refusal { status, resource: "" }));
-        let mut following = follow(server, Streaming::Try);
+        let mut following = follow(server, Lists::Enabled);
         let began = Instant::now();
         following.pass(Duration::from_secs(45)).await;
         for (resource, count) in following.asked_since(began) {
@@ -349,7 +349,7 @@ async fn what_is_rejected_for_good_is_asked_for_ever_more_rarely() {
 
 #[tokio::test(start_paused = true)]
 async fn a_server_that_gives_watches_up_again_and_again_is_not_listed_in_a_loop() {
-    let mut following = follow(serving(small_cluster(3)).await, Streaming::Try);
+    let mut following = follow(serving(small_cluster(3)).await, Lists::Enabled);
     following.until_listed(Duration::from_secs(1)).await;
     following.pass(MINUTE).await;
     // Every version is too old as soon as it is known.
@@ -365,10 +365,10 @@ async fn a_server_that_gives_watches_up_again_and_again_is_not_listed_in_a_loop(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_kind_that_cannot_be_listed_holds_no_other_up() {
+async fn a_kind_that_cannot_be_listed_does_not_delay_others() {
     let server = serving(small_cluster(3)).await;
     server.refuse(Some(Refusal { status: 500, resource: "endpointslices" }));
-    let mut following = follow(server, Streaming::Try);
+    let mut following = follow(server, Lists::Enabled);
     following.pass(5 * MINUTE).await;
     let began = Instant::now();
     following.server.apply(service("s000", "10.96.7.7"));
@@ -383,11 +383,11 @@ async fn a_kind_that_cannot_be_listed_holds_no_other_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_page_that_leads_to_itself_does_not_go_on_for_ever() {
+async fn a_page_that_leads_to_itself_is_an_error() {
     let server = serving(small_cluster(9)).await;
     server.limit_pages(3);
     server.repeat_pages(true);
-    let mut following = follow(server, Streaming::Never);
+    let mut following = follow(server, Lists::Disabled);
     following.pass(MINUTE).await;
     let asked = following.server.count(Verb::List, "services");
     assert!(asked <= 30, "{asked} pages in a minute");

@@ -10,7 +10,7 @@ use portolan_testkit::api_server::ClientCertificate;
 use tempfile::TempDir;
 
 use super::*;
-use crate::log::Log;
+use crate::tests::log::Log;
 
 /// Never, as far as a test is concerned.
 const NEVER: Duration = Duration::from_secs(3600);
@@ -170,7 +170,7 @@ async fn a_client_certificate_that_is_refused_is_read_again_before_the_next_try(
 }
 
 #[tokio::test]
-async fn a_pair_that_cannot_be_used_leaves_the_old_one_in_place_until_it_can() {
+async fn an_unusable_certificate_pair_keeps_the_previous_one_until_it_matches() {
     let (folder, server) = (Folder::new(), serving_tls().await);
     let pairs = ["first", "second"].map(|name| server.issue_client_certificate(name).unwrap());
     folder.put_pair(&pairs[0]);
@@ -225,7 +225,7 @@ async fn renewed_certificates_of_the_authority_are_used_for_the_next_connection(
 }
 
 #[tokio::test]
-async fn an_authority_that_cannot_be_used_leaves_the_old_one_in_place() {
+async fn an_unusable_certificate_authority_keeps_the_previous_one() {
     let (folder, server) = (Folder::new(), serving_tls().await);
     let authority = fs::read_to_string(server.authority_file().unwrap()).unwrap();
     folder.put("ca.crt", &authority);
@@ -246,7 +246,7 @@ async fn an_authority_that_cannot_be_used_leaves_the_old_one_in_place() {
 }
 
 #[tokio::test]
-async fn a_renewed_token_is_shown_with_the_next_request() {
+async fn a_renewed_token_is_sent_with_the_next_request() {
     let (folder, server) = (Folder::new(), serving_tls().await);
     folder.put("token", "first\n");
     let place = folder.kubeconfig(&cluster(&server), &json!({"tokenFile": "token", "token": "inline"}));
@@ -269,7 +269,7 @@ async fn a_renewed_token_is_shown_with_the_next_request() {
 }
 
 #[tokio::test]
-async fn credentials_in_the_kubeconfig_are_shown_and_come_before_a_plugin() {
+async fn credentials_in_the_kubeconfig_have_precedence_over_a_plugin() {
     let encode = |text: &str| BASE64.encode(text);
     let exec = json!({"apiVersion": "client.authentication.k8s.io/v1", "command": "/nowhere/plugin"});
     let users = [

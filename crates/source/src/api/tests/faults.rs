@@ -53,7 +53,7 @@ async fn bookmarks_move_the_place_to_resume_from() {
 }
 
 #[tokio::test]
-async fn a_place_that_is_too_old_costs_one_list() {
+async fn an_expired_version_is_one_list() {
     let mut following = Following::of(small_cluster(5)).await;
     following.watched().await;
     following.server.set_down(true).await;
@@ -68,7 +68,7 @@ async fn a_place_that_is_too_old_costs_one_list() {
 }
 
 #[tokio::test]
-async fn a_watch_that_expires_while_it_runs_costs_one_list() {
+async fn a_watch_that_expires_is_one_list() {
     let mut following = Following::of(small_cluster(5)).await;
     following.watched().await;
     following.server.expire_watches();
@@ -113,7 +113,7 @@ async fn a_slow_server_is_not_a_dead_one() {
 }
 
 #[tokio::test]
-async fn a_watch_that_reaches_its_end_is_resumed_without_a_word() {
+async fn a_watch_that_ends_regularly_is_resumed_without_a_log_message() {
     let server = serving(small_cluster(3)).await;
     let timing = Timing { watch: Duration::from_secs(2), ..TIMING };
     let mut following = Following::start(server, timing).await;
@@ -129,7 +129,7 @@ async fn a_watch_that_reaches_its_end_is_resumed_without_a_word() {
 }
 
 #[tokio::test]
-async fn a_server_that_says_no_is_asked_until_it_says_yes() {
+async fn a_server_that_rejects_requests_is_asked_until_it_accepts() {
     for status in [401, 403, 429, 500, 503] {
         let server = serving(small_cluster(3)).await;
         server.refuse(Some(Refusal { status, resource: "" }));
@@ -152,7 +152,7 @@ async fn a_server_that_says_no_is_asked_until_it_says_yes() {
 }
 
 #[tokio::test]
-async fn one_kind_that_cannot_be_had_does_not_hold_the_others_up() {
+async fn an_unavailable_kind_does_not_delay_the_others() {
     let server = serving(small_cluster(3)).await;
     server.refuse(Some(Refusal { status: 403, resource: "servicecidrs" }));
     let mut following = Following::start(server, TIMING).await;

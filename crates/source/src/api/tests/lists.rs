@@ -7,7 +7,7 @@ use portolan_testkit::api_server::{StreamedLists, Verb};
 use super::*;
 
 #[tokio::test]
-async fn a_streamed_list_arrives_whole_and_its_watch_goes_on() {
+async fn a_streamed_list_is_complete_and_its_watch_continues() {
     let mut following = Following::of(small_cluster(10)).await;
     assert_eq!(following.downstream.world.services.lists, [10]);
     assert_eq!(following.downstream.world.slices.lists, [10]);
@@ -61,7 +61,7 @@ async fn following_in_pages(support: StreamedLists, timing: Timing) -> Following
 }
 
 #[tokio::test]
-async fn a_server_that_cannot_stream_is_asked_for_pages_and_not_asked_again() {
+async fn a_server_that_cannot_stream_lists_in_pages_from_then_on() {
     for support in [StreamedLists::NoStorage, StreamedLists::Forbidden] {
         let mut following = following_in_pages(support, TIMING).await;
         following.server.apply(service("s003", "10.96.9.9"));
@@ -85,7 +85,7 @@ async fn a_server_that_cannot_stream_is_asked_for_pages_and_not_asked_again() {
 }
 
 #[tokio::test]
-async fn a_server_that_does_not_know_streamed_lists_is_found_out() {
+async fn a_server_that_ignores_streamed_lists_is_detected() {
     let timing = Timing { answer: Duration::from_millis(200), ..TIMING };
     let following = following_in_pages(StreamedLists::Unknown, timing).await;
     following.finish().await;

@@ -96,7 +96,7 @@ async fn an_event_that_cannot_be_read_costs_a_list_and_no_change() {
     ] {
         let mut following = Following::of(small_cluster(2)).await;
         following.watched().await;
-        // What the line stands for, and what nobody would hear of if it were passed over.
+        // The change in that line, which would be lost if the line were skipped.
         following.server.delete("Service", "shop", "s001");
         following.server.inject("services", line);
         following.server.apply(service("s000", "10.96.7.7"));
@@ -123,7 +123,7 @@ async fn an_error_event_that_is_not_about_age_resumes_the_watch() {
 }
 
 #[tokio::test]
-async fn what_is_not_selected_any_more_is_gone_and_may_come_back() {
+async fn an_object_that_is_no_longer_selected_is_deleted_and_may_return() {
     let mut following = Following::of(small_cluster(3)).await;
     let labelled = |mut object: Value, label: &str| {
         object["metadata"]["labels"][label] = json!("");

@@ -3,39 +3,39 @@
 use portolan_testkit::api_server::Refusal;
 
 use super::*;
-use crate::log::Log;
-
-/// Lines that hold all of `parts`.
-fn lines_with(log: &Log, parts: &[&str]) -> Vec<String> {
-    log.lines().into_iter().filter(|line| parts.iter().all(|part| line.contains(part))).collect()
-}
+use crate::tests::log::Log;
 
 #[tokio::test]
-async fn an_outage_is_one_line_for_each_kind_and_so_is_its_end() {
+async fn an_outage_and_its_end_are_one_log_message_for_each_kind() {
     let (log, _guard) = Log::capture();
     let mut following = Following::of(small_cluster(1)).await;
     following.watched().await;
     following.server.set_down(true).await;
     following.failed(following.metrics.get(Count::Failures) + 24).await;
     for kind in ["Service", "EndpointSlice", "Node"] {
-        let told =
-            lines_with(&log, &["ERROR", &format!("cannot watch {kind} objects"), "Connection refused"]);
+        let told = log.lines_with(&[
+            "ERROR",
+            "Failed to read objects",
+            &format!("kind={kind:?} verb=\"watch\""),
+            "Connection refused",
+        ]);
         assert_eq!(told.len(), 1, "{kind}: {told:#?}");
     }
-    assert_eq!(lines_with(&log, &["can be read again"]), Vec::<String>::new());
+    assert_eq!(log.lines_with(&["can be read again"]), Vec::<String>::new());
     following.server.set_down(false).await;
-    while lines_with(&log, &["can be read again"]).len() < 4 {
+    while log.lines_with(&["can be read again"]).len() < 4 {
         following.downstream.during(Duration::from_millis(10)).await;
     }
     for kind in ["Service", "EndpointSlice", "Node", "ServiceCIDR"] {
-        let told = lines_with(&log, &["INFO", &format!("{kind} objects can be read again"), "failures="]);
+        let told =
+            log.lines_with(&["INFO", "Objects can be read again", &format!("kind={kind:?}"), "failures="]);
         assert_eq!(told.len(), 1, "{kind}: {told:#?}");
     }
     following.finish().await;
 }
 
 #[tokio::test]
-async fn service_cidrs_that_we_may_not_read_are_one_warning() {
+async fn forbidden_service_cidrs_are_one_warning() {
     let (log, _guard) = Log::capture();
     let server = serving(small_cluster(1)).await;
     server.refuse(Some(Refusal { status: 403, resource: "servicecidrs" }));
@@ -43,19 +43,19 @@ async fn service_cidrs_that_we_may_not_read_are_one_warning() {
     while following.metrics.get(Count::Failures) < 10 {
         following.downstream.during(Duration::from_millis(10)).await;
     }
-    assert_eq!(lines_with(&log, &["ERROR"]), Vec::<String>::new());
-    let warned = lines_with(&log, &["WARN"]);
+    assert_eq!(log.lines_with(&["ERROR"]), Vec::<String>::new());
+    let warned = log.lines_with(&["WARN"]);
     assert!(
-        matches!(&warned[..], [one] if one.contains("cannot list ServiceCIDR objects: the server said 403"))
+        matches!(&warned[..], [one] if one.contains("Failed to read objects") && one.contains("kind=\"ServiceCIDR\" verb=\"list\" err=the server answered 403"))
     );
     following.server.refuse(None);
     following.settle().await;
-    assert_eq!(lines_with(&log, &["ServiceCIDR objects can be read again"]).len(), 1);
+    assert_eq!(log.lines_with(&["Objects can be read again", "ServiceCIDR"]).len(), 1);
     following.finish().await;
 }
 
 #[tokio::test]
-async fn a_kind_the_server_does_not_have_is_an_empty_list_and_rarely_asked_for() {
+async fn a_kind_the_server_does_not_have_is_an_empty_list_and_rarely_requested() {
     let (log, _guard) = Log::capture();
     let server = serving(small_cluster(1)).await;
     server.refuse(Some(Refusal { status: 404, resource: "servicecidrs" }));
@@ -73,7 +73,7 @@ async fn a_kind_the_server_does_not_have_is_an_empty_list_and_rarely_asked_for()
         following.downstream.during(Duration::from_millis(50)).await;
     }
     assert_eq!(following.downstream.world.service_cidrs.lists, [0], "no news is passed on once");
-    let lines = lines_with(&log, &["ServiceCIDR"]);
+    let lines = log.lines_with(&["ServiceCIDR"]);
     assert!(matches!(&lines[..], [one] if one.contains("INFO") && one.contains("does not have this kind")));
     following.server.refuse(None);
     following.settle().await;
@@ -93,7 +93,7 @@ async fn a_server_that_accepts_watches_and_drops_them_does_not_fill_the_log() {
     }
     following.server.apply(service("s000", "10.96.7.7"));
     following.settle().await;
-    let of_services = lines_with(&log, &["Service\""]);
+    let of_services = log.lines_with(&["Service\""]);
     assert!((2..=4).contains(&of_services.len()), "{of_services:#?}");
     assert!(following.metrics.get(Count::Failures) >= 60, "all of them are counted");
     following.finish().await;

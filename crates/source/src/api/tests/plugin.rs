@@ -7,7 +7,7 @@ use portolan_testkit::api_server::ClientCertificate;
 use super::credentials::{Folder, cluster, follow, serving_tls};
 use super::*;
 use crate::error::SourceError;
-use crate::log::Log;
+use crate::tests::log::Log;
 
 const V1: &str = "client.authentication.k8s.io/v1";
 
@@ -96,7 +96,7 @@ async fn a_certificate_of_a_plugin_that_expired_is_renewed_and_connections_with_
 }
 
 #[tokio::test]
-async fn a_plugin_that_is_missing_is_named_and_run_once_it_is_there() {
+async fn a_missing_plugin_is_logged_and_run_once_installed() {
     let (log, _guard) = Log::capture();
     let (folder, server) = (Folder::new(), serving_tls().await);
     let exec = json!({"apiVersion": V1, "command": "./bin/plugin", "installHint": "apt install plugin"});
@@ -105,7 +105,8 @@ async fn a_plugin_that_is_missing_is_named_and_run_once_it_is_there() {
     let mut following = Following::start_with(server, place, TIMING, Arc::new(())).await;
     following.failed(8).await;
     let named = |line: &String| {
-        line.contains("cannot list Service objects: cannot get credentials: credential plugin")
+        line.contains("Failed to read objects")
+            && line.contains("kind=\"Service\" verb=\"list\" err=cannot get credentials: credential plugin")
             && line.contains("bin/plugin\" is not installed: apt install plugin")
     };
     assert_eq!(log.lines().into_iter().filter(named).count(), 1, "{:#?}", log.lines());
@@ -142,7 +143,7 @@ async fn a_plugin_that_fails_leaves_a_token_in_place_that_has_not_expired() {
 }
 
 #[tokio::test]
-async fn a_plugin_is_told_what_it_is_asked_for() {
+async fn a_plugin_receives_exec_info_arguments_and_environment() {
     for (provide, api_version) in [(true, V1), (false, "client.authentication.k8s.io/v1beta1")] {
         let (folder, server) = (Folder::new(), serving_tls().await);
         folder.put(
@@ -170,7 +171,7 @@ async fn a_plugin_is_told_what_it_is_asked_for() {
 }
 
 #[tokio::test]
-async fn what_a_plugin_prints_besides_a_credential_is_said_and_not_shown() {
+async fn invalid_output_of_a_plugin_is_an_error_that_does_not_quote_it() {
     let pair = serving_tls().await.issue_client_certificate("x").unwrap();
     let of =
         |status: Value| json!({"kind": "ExecCredential", "apiVersion": V1, "status": status}).to_string();
@@ -201,7 +202,7 @@ async fn what_a_plugin_prints_besides_a_credential_is_said_and_not_shown() {
 }
 
 #[tokio::test]
-async fn a_plugin_that_never_ends_is_ended() {
+async fn a_plugin_that_does_not_end_is_killed() {
     let (folder, server) = (Folder::new(), serving_tls().await);
     let exec = json!({"apiVersion": V1, "command": "sleep", "args": ["3600"]});
     let place = folder.kubeconfig(&cluster(&server), &json!({"exec": exec}));
@@ -218,7 +219,7 @@ async fn a_plugin_that_never_ends_is_ended() {
 }
 
 #[tokio::test]
-async fn a_plugin_that_can_never_be_run_is_an_error_at_the_start() {
+async fn an_unusable_plugin_is_an_error_at_the_start() {
     let cases = [
         (json!({"apiVersion": V1}), "exec has no command"),
         (json!({"command": "x"}), "exec.apiVersion is \"\" (want client.authentication.k8s.io/v1 or"),

@@ -5,7 +5,7 @@ use portolan_testkit::forward_proxy::{ForwardProxy, ProxyProtocol};
 use super::credentials::{Folder, follow, serving_tls};
 use super::*;
 use crate::error::SourceError;
-use crate::log::Log;
+use crate::tests::log::Log;
 
 /// A name that leads nowhere but through a proxy.
 const HOST: &str = "api.invalid:6443";
@@ -64,7 +64,7 @@ async fn a_server_is_reached_through_the_proxy_of_the_kubeconfig() {
 }
 
 #[tokio::test]
-async fn a_proxy_that_refuses_or_is_away_is_named_without_its_password() {
+async fn a_failing_proxy_is_logged_without_its_password() {
     let (log, _guard) = Log::capture_up_to(tracing::Level::TRACE);
     for protocol in [ProxyProtocol::Http, ProxyProtocol::Socks5] {
         let server = serving_tls().await;
@@ -95,7 +95,7 @@ async fn a_proxy_that_refuses_or_is_away_is_named_without_its_password() {
 }
 
 #[tokio::test]
-async fn a_proxy_url_that_is_none_is_an_error_without_its_password() {
+async fn an_invalid_proxy_url_is_an_error_without_its_password() {
     let (folder, server) = (Folder::new(), serving_tls().await);
     for url in ["ftp://u:secret@proxy", "http://u:sec ret@proxy", "://secret"] {
         let place = place(&folder, &server, url);

@@ -6,9 +6,9 @@ use std::time::Instant;
 use portolan_testkit::api_server::{Refusal, StreamedLists};
 
 use super::*;
-use crate::client::Answered;
-use crate::log::Log;
+use crate::Answered;
 use crate::recorder::tests::starting;
+use crate::tests::log::Log;
 
 /// Remembers what it is told.
 #[derive(Debug, Default)]
@@ -45,7 +45,7 @@ async fn observed(server: ApiServer, place: super::super::ApiServer) -> (Followi
 }
 
 #[tokio::test]
-async fn every_request_is_told_of_with_its_answer_and_sizes() {
+async fn every_request_is_reported_with_its_answer_and_sizes() {
     let (mut following, ledger, host) =
         observed(serving(small_cluster(3)).await, super::super::ApiServer::default()).await;
     following.settle().await;
@@ -70,7 +70,7 @@ async fn every_request_is_told_of_with_its_answer_and_sizes() {
 }
 
 #[tokio::test]
-async fn a_list_is_told_of_with_all_bytes_of_its_pages() {
+async fn a_list_is_reported_with_all_bytes_of_its_pages() {
     let server = serving(small_cluster(100)).await;
     server.set_streamed_lists(StreamedLists::Forbidden);
     let (mut following, ledger, host) = observed(server, super::super::ApiServer::default()).await;
@@ -113,7 +113,7 @@ async fn lists_and_events_wait_for_their_turn_and_watches_do_not() {
 }
 
 #[tokio::test]
-async fn we_ask_for_nothing_that_the_role_of_kube_proxy_does_not_allow() {
+async fn all_requests_are_allowed_by_the_role_of_kube_proxy() {
     for support in [StreamedLists::Supported, StreamedLists::Forbidden] {
         let server = serving(small_cluster(3)).await;
         server.set_streamed_lists(support);
@@ -146,9 +146,9 @@ async fn the_agent_begins_with_the_name_of_the_program() {
 }
 
 #[tokio::test]
-async fn a_busy_servers_header_says_how_long_to_stay_away() {
+async fn retry_after_of_an_overloaded_server_sets_the_next_request() {
     // The log says how long; nothing here waits for it.
-    for (last_retry, header, expected) in [(60, "7", "retry_ms=7000"), (20, "3600", "retry_ms=20000")] {
+    for (last_retry, header, expected) in [(60, "7", "retryAfter=7s"), (20, "3600", "retryAfter=20s")] {
         let (log, _guard) = Log::capture();
         let server = serving(small_cluster(1)).await;
         server.refuse(Some(Refusal { status: 503, resource: "" }));
@@ -156,7 +156,7 @@ async fn a_busy_servers_header_says_how_long_to_stay_away() {
         let timing = Timing { last_retry: Duration::from_secs(last_retry), ..TIMING };
         let mut following = Following::start(server, timing).await;
         following.failed(4).await;
-        let told = log.lines().into_iter().find(|line| line.contains("cannot list Service objects")).unwrap();
+        let told = log.lines_with(&["Failed to read objects", "kind=\"Service\" verb=\"list\""]).remove(0);
         assert!(told.contains(expected), "{told}");
         following.finish().await;
     }

@@ -5,7 +5,7 @@ use portolan_testkit::forward_proxy::{ForwardProxy, ProxyProtocol};
 
 use super::credentials::{Folder, cluster, follow, serving_tls};
 use super::*;
-use crate::log::Log;
+use crate::tests::log::Log;
 
 /// Lines of a key's PEM without its first and last, which are the same in all.
 fn lines_of(pem: &str) -> impl Iterator<Item = String> {

@@ -8,7 +8,7 @@ use portolan_testkit::api_server::Refusal;
 
 use super::*;
 use crate::error::SourceError;
-use crate::log::Log;
+use crate::tests::log::Log;
 
 async fn refused_by(place: super::super::ApiServer) -> (SourceError, String) {
     let error = ApiSource::new(&place, NODE, TIMING, Arc::new(())).await.unwrap_err();
@@ -28,7 +28,7 @@ fn kubeconfig(content: &str) -> (tempfile::NamedTempFile, super::super::ApiServe
 }
 
 #[tokio::test]
-async fn a_kubeconfig_that_cannot_be_used_says_why() {
+async fn an_unusable_kubeconfig_reports_the_reason() {
     let nowhere = super::super::ApiServer {
         kubeconfig: Some("/nowhere/kubeconfig".into()),
         master: None,
@@ -56,7 +56,7 @@ async fn a_kubeconfig_that_cannot_be_used_says_why() {
 }
 
 #[tokio::test]
-async fn a_kubeconfig_that_cannot_be_understood_says_where_and_keeps_what_it_holds_to_itself() {
+async fn a_kubeconfig_with_a_syntax_error_reports_the_position_and_no_content() {
     for (content, place) in [
         ("kind: Config\nusers:\n- name: u\n  user:\n    token: secret\n   x: [\n", ", line 6, column 4"),
         ("kind: Config\nusers:\n- name: u\n  user:\n    token: [secret]\n", ", line 5, column 12"),
@@ -65,7 +65,7 @@ async fn a_kubeconfig_that_cannot_be_understood_says_where_and_keeps_what_it_hol
         let (file, server) = kubeconfig(content);
         let (error, cause) = refused_by(server).await;
         let message = error.to_string();
-        let expected = format!("cannot understand the kubeconfig {}{place}", file.path().display());
+        let expected = format!("cannot parse the kubeconfig {}{place}", file.path().display());
         assert!(message.starts_with(&expected), "{message}");
         assert!(!format!("{error:?}{message}{cause}").contains("secret"), "{error:?}");
     }
@@ -111,7 +111,7 @@ async fn a_master_that_is_no_url_is_an_error() {
 }
 
 #[tokio::test]
-async fn a_master_stands_in_for_the_kubeconfig_or_its_server() {
+async fn master_replaces_the_kubeconfig_or_its_server() {
     let server = serving(small_cluster(2)).await;
     let (_file, elsewhere) = kubeconfig(
         "kind: Config\ncurrent-context: a\ncontexts: [{name: a, context: {cluster: b}}]\nclusters: [{name: b, cluster: {server: 'http://127.0.0.1:1'}}]\n",
@@ -128,7 +128,7 @@ async fn a_master_stands_in_for_the_kubeconfig_or_its_server() {
         let task = tokio::spawn(source.run(sender, std::future::pending()));
         assert_eq!(downstream.listed().await.services.lists, [2], "{place:?}");
         drop(downstream);
-        // Nobody listens: the source ends by itself.
+        // The receiver is closed: the source ends by itself.
         tokio::time::timeout(Duration::from_secs(60), task).await.expect("an end").unwrap();
     }
 }
@@ -171,33 +171,34 @@ async fn told_while_following(master: String) -> Vec<String> {
     let lines = log.lines();
     let told = |level: &str| lines.iter().filter(|line| line.contains(level)).count();
     assert_eq!((told("ERROR"), told("WARN")), (3, 1), "one line for each kind: {lines:#?}");
-    lines.into_iter().filter(|line| line.contains("Service objects")).collect()
+    lines.into_iter().filter(|line| line.contains("kind=\"Service\"")).collect()
 }
 
 #[tokio::test]
-async fn a_closed_port_is_named_with_server_kind_and_reason() {
+async fn a_closed_port_is_logged_with_server_kind_and_reason() {
     let server = serving([]).await;
     server.set_down(true).await;
     let told = told_while_following(server.url()).await;
-    for part in ["cannot list Service objects", "Connection refused", &server.url(), "retry_ms"] {
+    for part in ["Failed to read objects", "verb=\"list\"", "Connection refused", &server.url(), "retryAfter"]
+    {
         assert!(told[0].contains(part), "no {part:?} in {}", told[0]);
     }
 }
 
 #[tokio::test]
-async fn a_host_without_an_address_is_named() {
+async fn a_host_that_does_not_resolve_is_logged() {
     // RFC 6761: this name never resolves.
     let told = told_while_following("http://api.invalid:6443".to_owned()).await;
-    for part in ["cannot list Service objects", "dns error", "http://api.invalid:6443"] {
+    for part in ["Failed to read objects", "verb=\"list\"", "dns error", "http://api.invalid:6443"] {
         assert!(told[0].contains(part), "no {part:?} in {}", told[0]);
     }
 }
 
 #[tokio::test]
-async fn a_refusal_is_quoted() {
+async fn a_rejection_is_logged_with_the_servers_message() {
     let cases = [
-        (401, "the server said 401, Unauthorized"),
-        (403, "the server said 403, Forbidden, services is forbidden: User"),
+        (401, "the server answered 401, Unauthorized"),
+        (403, "the server answered 403, Forbidden, services is forbidden: User"),
     ];
     for (status, words) in cases {
         let server = serving([]).await;
@@ -208,7 +209,7 @@ async fn a_refusal_is_quoted() {
 }
 
 #[tokio::test]
-async fn a_malformed_object_is_named_in_the_log() {
+async fn a_malformed_object_is_logged_with_its_name() {
     let (log, _guard) = Log::capture();
     let mut bad = service("s000", "10.96.0.0");
     bad["spec"]["ports"][0]["port"] = json!("eighty");

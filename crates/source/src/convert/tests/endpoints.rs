@@ -10,9 +10,9 @@ use super::*;
 fn mirrored(endpoints: &Value) -> (MirroredEndpoints, Vec<String>) {
     let json = serde_json::to_vec(endpoints).unwrap();
     let wire: wire::Endpoints<'_> = object_from_json("Endpoints", &json).unwrap();
-    let mut turner = converter(Origin::Manifest);
-    let converted = turner.endpoints(&wire).unwrap();
-    (converted, turner.take_problems().iter().map(ToString::to_string).collect())
+    let mut converter = converter(Origin::Manifest);
+    let converted = converter.endpoints(&wire).unwrap();
+    (converted, converter.take_problems().iter().map(ToString::to_string).collect())
 }
 
 #[test]

@@ -7,9 +7,9 @@ use super::*;
 fn node(object: &Value) -> (Node, Vec<String>) {
     let json = serde_json::to_vec(object).unwrap();
     let wire: wire::Node<'_> = object_from_json("Node", &json).unwrap();
-    let mut turner = converter(Origin::Api);
-    let Converted::Proxied(node) = turner.node(&wire).unwrap() else { panic!("a Node is always taken") };
-    (node, turner.take_problems().iter().map(ToString::to_string).collect())
+    let mut converter = converter(Origin::Api);
+    let Converted::Proxied(node) = converter.node(&wire).unwrap() else { panic!("a Node is always taken") };
+    (node, converter.take_problems().iter().map(ToString::to_string).collect())
 }
 
 #[test]
@@ -61,11 +61,11 @@ fn a_node_is_leaving_when_deleted_or_tainted_by_the_autoscaler() {
 fn a_service_cidr_keeps_the_ranges_that_can_be_read() {
     let json = br#"{"metadata":{"name":"kubernetes"},"spec":{"cidrs":["10.96.0.0/16","fd00::/112","all"]}}"#;
     let wire: wire::ServiceCidr<'_> = object_from_json("ServiceCIDR", json).unwrap();
-    let mut turner = converter(Origin::Api);
-    let Converted::Proxied(cidr) = turner.service_cidr(&wire).unwrap() else { panic!() };
+    let mut converter = converter(Origin::Api);
+    let Converted::Proxied(cidr) = converter.service_cidr(&wire).unwrap() else { panic!() };
     assert_eq!(
         (&*cidr.name, texts(&cidr.cidrs)),
         ("kubernetes", vec!["10.96.0.0/16".into(), "fd00::/112".into()])
     );
-    assert_eq!(turner.take_problems().len(), 1);
+    assert_eq!(converter.take_problems().len(), 1);
 }

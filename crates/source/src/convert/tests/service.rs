@@ -133,7 +133,7 @@ fn cluster_ips_in_the_order_of_other_families_are_left_out() {
 }
 
 #[test]
-fn a_port_listed_twice_counts_once_and_is_named() {
+fn a_port_listed_twice_is_used_once_and_reported() {
     let (service, problems) = proxied(&json!({"spec": {"ports": [
         {"name": "dns", "protocol": "UDP", "port": 53, "nodePort": 30053},
         {"name": "dns", "protocol": "TCP", "port": 53},
@@ -143,12 +143,12 @@ fn a_port_listed_twice_counts_once_and_is_named() {
     let ports: Vec<_> = service.ports.iter().map(|port| (&*port.name, port.protocol, port.port)).collect();
     let expected = [("dns", Protocol::Udp, 53), ("dns", Protocol::Tcp, 53), ("web", Protocol::Tcp, 80)];
     assert_eq!(ports, expected);
-    let fault = "Service shop/web: spec.ports[2]: a udp port named \"dns\" stands before it; that one counts";
+    let fault = "Service shop/web: spec.ports[2]: an earlier udp port is named \"dns\"; that one is used";
     assert_eq!(problems, [fault]);
 }
 
 #[test]
-fn a_file_without_a_cluster_ip_is_told_that_nobody_will_assign_one() {
+fn a_file_without_a_cluster_ip_is_reported_because_none_is_assigned() {
     let patch = json!({"spec": {"clusterIP": null, "clusterIPs": null}});
     let (converted, problems) = service_from(Origin::Manifest, &patch);
     assert!(matches!(converted, Converted::NotProxied(_)));
@@ -192,14 +192,14 @@ fn ports_keep_name_protocol_and_numbers() {
     assert_eq!(
         problems,
         [
-            "Service shop/web: spec.ports[3].protocol: \"ICMP\" is no protocol that can be proxied",
+            "Service shop/web: spec.ports[3].protocol: unsupported value \"ICMP\" (want TCP, UDP or SCTP)",
             "Service shop/web: spec.ports[4].port: 0 is no port",
         ]
     );
 }
 
 #[test]
-fn external_ips_skip_blanks_in_silence_and_nonsense_with_a_word() {
+fn external_ips_skip_blanks_silently_and_report_invalid_entries() {
     let (service, problems) = proxied(
         &json!({"spec": {"externalIPs": ["198.51.100.7", "", "203.0.113.009", "fd00::7", "lb.example", " \t", " 192.0.2.1", "::ffff:192.0.2.2"]}}),
     );
@@ -281,7 +281,7 @@ fn policies_type_and_health_port_default_to_the_plain_ones() {
 }
 
 #[test]
-fn session_affinity_has_three_hours_unless_told_otherwise() {
+fn session_affinity_lasts_three_hours_by_default() {
     let config = |seconds: i32| json!({"clientIP": {"timeoutSeconds": seconds}});
     let cases = [
         ("absent", json!({"spec": {}}), None, 0),
@@ -361,12 +361,12 @@ fn addresses_of_a_service_are_bounded_by_its_ports_and_source_ranges() {
 }
 
 #[test]
-fn values_that_the_api_does_not_have_are_named_and_invalid() {
+fn values_that_the_api_does_not_have_are_invalid() {
     let cases = [
         (
             json!({"spec": {"type": "Cluster"}}),
             "spec.type",
-            "\"Cluster\" (want ClusterIP or NodePort or LoadBalancer)",
+            "\"Cluster\" (want ClusterIP, NodePort or LoadBalancer)",
         ),
         (
             json!({"spec": {"sessionAffinity": "ClientIp"}}),

@@ -68,12 +68,12 @@ fn a_port_that_a_slice_names_twice_counts_twice_and_is_named() {
         {"name": "http", "port": 8080},
     ]}));
     assert_eq!(slice.ports.len(), 4);
-    let before = "a tcp port named \"http\" stands before it";
+    let before = "an earlier tcp port is named \"http\"";
     assert_eq!(
         problems,
         [
             format!(
-                "EndpointSlice shop/web-abc: ports[1]: {before}, so that connections go to 8080 and to 8081 alike"
+                "EndpointSlice shop/web-abc: ports[1]: {before}, so that connections go to both 8080 and 8081"
             ),
             format!("EndpointSlice shop/web-abc: ports[3]: {before}, which changes nothing"),
         ]
@@ -151,16 +151,20 @@ fn equal_hints_are_one_allocation_and_no_hints_are_none() {
 }
 
 #[test]
-fn hints_nobody_holds_are_forgotten() {
-    let mut turner = converter(Origin::Api);
+fn unused_hints_are_forgotten() {
+    let mut converter = converter(Origin::Api);
     for zone in 0..10 * crate::convert::SMALLEST_HINTS_SWEEP {
         let json = slice_json(&json!({"endpoints": [
             {"addresses": ["10.0.0.1"], "hints": {"forZones": [{"name": format!("z{zone}")}]}},
         ]}));
         let wire: wire::EndpointSlice<'_> = object_from_json("EndpointSlice", &json).unwrap();
-        turner.endpoint_slice(&wire).unwrap();
+        converter.endpoint_slice(&wire).unwrap();
     }
-    assert!(turner.hints.len() <= crate::convert::SMALLEST_HINTS_SWEEP, "{}", turner.hints.len());
+    assert!(
+        converter.shared.hints.len() <= crate::convert::SMALLEST_HINTS_SWEEP,
+        "{}",
+        converter.shared.hints.len()
+    );
 }
 
 #[test]

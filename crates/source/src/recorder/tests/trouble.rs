@@ -7,7 +7,7 @@ use portolan_testkit::api_server::Refusal;
 use super::*;
 
 #[tokio::test]
-async fn a_server_that_is_away_gets_everything_later_in_order() {
+async fn a_server_that_returns_gets_everything_in_order() {
     let (log, _guard) = Log::capture();
     let reporting = Reporting::start().await;
     reporting.server.set_down(true).await;
@@ -17,7 +17,7 @@ async fn a_server_that_is_away_gets_everything_later_in_order() {
     }
     sleep(Duration::from_millis(200)).await;
     reporting.server.set_down(false).await;
-    // The source hears of the last one after the server has it.
+    // The source learns of the last one after the server has it.
     reporting.until("Events", |reporting| reporting.counts() == [3, 0, 0]).await;
     let events = reporting.server.events();
     let told: Vec<_> =
@@ -25,13 +25,13 @@ async fn a_server_that_is_away_gets_everything_later_in_order() {
     assert_eq!(told, [(&json!("a"), &json!(2)), (&json!("b"), &json!(2)), (&json!("c"), &json!(2))]);
     let lines: Vec<_> = log.lines().into_iter().filter(|line| line.contains("Events")).collect();
     assert!(
-        matches!(&lines[..], [away, back] if away.contains("WARN") && away.contains("cannot send Events") && back.contains("can be sent again")),
+        matches!(&lines[..], [away, back] if away.contains("WARN") && away.contains("Failed to send Events") && back.contains("can be sent again")),
         "{lines:#?}"
     );
 }
 
 #[tokio::test]
-async fn an_event_that_is_turned_down_is_one_warning_and_keeps_nothing_back() {
+async fn a_rejected_event_is_one_warning_and_does_not_delay_others() {
     let (log, _guard) = Log::capture();
     let reporting = Reporting::start().await;
     reporting.server.refuse(Some(Refusal { status: 403, resource: "events" }));
@@ -44,14 +44,14 @@ async fn an_event_that_is_turned_down_is_one_warning_and_keeps_nothing_back() {
     reporting.server.refuse(None);
     reporting.reports.record(starting());
     reporting.until("Event", |reporting| reporting.reasons() == ["Starting"]).await;
-    // What was turned down is not tried again just because it happens again.
+    // What was rejected is not sent again just because it happens again.
     reporting.reports.record(unheard("a", "no"));
     sleep(Duration::from_millis(50)).await;
     assert_eq!(reporting.server.events().len(), 1);
 }
 
 #[tokio::test]
-async fn a_server_in_trouble_is_asked_again_but_not_for_ever_for_one_event() {
+async fn a_server_error_is_retried_but_not_for_ever_for_one_event() {
     let reporting = Reporting::start().await;
     reporting.server.refuse(Some(Refusal { status: 500, resource: "events" }));
     reporting.reports.record(unheard("web", "no"));
@@ -65,7 +65,7 @@ async fn a_server_in_trouble_is_asked_again_but_not_for_ever_for_one_event() {
 }
 
 #[tokio::test]
-async fn what_a_server_cannot_take_at_present_is_sent_later_however_long_that_lasts() {
+async fn what_an_unavailable_server_rejects_is_sent_later_however_long_that_lasts() {
     for status in [503, 429, 401] {
         let reporting = Reporting::start().await;
         reporting.server.refuse(Some(Refusal { status, resource: "events" }));
@@ -79,7 +79,7 @@ async fn what_a_server_cannot_take_at_present_is_sent_later_however_long_that_la
 }
 
 #[tokio::test]
-async fn what_a_starting_server_rejects_is_sent_later_and_keeps_nothing_back() {
+async fn what_a_starting_server_rejects_is_sent_later_and_does_not_delay_others() {
     // Rights that are not loaded, and an API that is not registered.
     for status in [403, 404] {
         let (log, _guard) = Log::capture();
@@ -93,13 +93,13 @@ async fn what_a_starting_server_rejects_is_sent_later_and_keeps_nothing_back() {
         let mut reasons = reporting.reasons();
         reasons.sort();
         assert_eq!(reasons, ["FailedToStartServiceHealthcheck", "Starting"], "{status}");
-        let warned = log.lines().into_iter().filter(|line| line.contains("does not take an Event"));
+        let warned = log.lines().into_iter().filter(|line| line.contains("API server rejected an Event"));
         assert_eq!(warned.count(), 1, "{status}: {:#?}", log.lines());
     }
 }
 
 #[tokio::test]
-async fn reports_never_wait_and_take_no_more_than_their_share_of_memory() {
+async fn reports_do_not_wait_and_take_bounded_memory() {
     let reporting = Reporting::start().await;
     reporting.server.set_down(true).await;
     let began = Instant::now();

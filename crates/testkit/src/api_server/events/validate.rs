@@ -29,7 +29,7 @@ const FIELDS: [&str; 13] = [
 /// Longest name of an object.
 const NAME: usize = 253;
 
-/// Why a server turns an Event down.
+/// Why a server rejects an Event.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Fault {
     /// It was sent to another namespace than its own.

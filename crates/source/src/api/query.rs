@@ -1,31 +1,47 @@
-//! Which objects to ask for, and how to ask.
+//! The queries of lists and watches.
 
 use std::time::Duration;
 
 use form_urlencoded::Serializer;
 
-/// Objects on one page of a list; what Kubernetes' own clients ask for.
+/// Objects on one page of a list, as in Kubernetes' own clients.
 const PAGE: usize = 500;
 
-/// The objects of a collection that are of interest.
+/// Selects objects of a collection.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Selection {
+pub(super) struct Selector {
     fields: Option<String>,
     labels: Option<&'static str>,
 }
 
-impl Selection {
-    /// All of them.
-    pub(super) fn everything() -> Self {
-        Self::default()
-    }
+/// The version of a collection up to which everything has been passed on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Position {
+    /// No list has been passed on.
+    Start,
+    /// This one; a list must not be older.
+    At(String),
+    /// One so old that the server does not know what came after it. Only its newest state will do.
+    Expired,
+}
 
-    /// This node's own Node.
+/// A page of a list.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Page<'a> {
+    First(&'a Position),
+    /// The one with this token.
+    Next(&'a str),
+    /// Everything in one answer, as of now.
+    Whole,
+}
+
+impl Selector {
+    /// The Node of this name.
     pub(super) fn node(name: &str) -> Self {
         Self { fields: Some(format!("metadata.name={name}")), labels: None }
     }
 
-    /// Services with a cluster IP that no other proxy takes care of.
+    /// Services with a cluster IP that no other proxy serves.
     pub(super) fn services() -> Self {
         Self {
             fields: Some("spec.clusterIP!=None".to_owned()),
@@ -40,46 +56,37 @@ impl Selection {
 
     fn query(&self) -> Serializer<'static, String> {
         let mut query = Serializer::new(String::new());
-        if let Some(fields) = &self.fields {
-            query.append_pair("fieldSelector", fields);
-        }
-        if let Some(labels) = self.labels {
-            query.append_pair("labelSelector", labels);
-        }
+        query.extend_pairs(self.fields.as_deref().map(|fields| ("fieldSelector", fields)));
+        query.extend_pairs(self.labels.map(|labels| ("labelSelector", labels)));
         query
     }
 
     /// The query for a page of a list.
     pub(super) fn list(&self, page: &Page<'_>) -> String {
         let mut query = self.query();
-        match page {
-            Page::First(version) => {
-                query.append_pair("limit", &PAGE.to_string());
-                match version {
-                    // From the server's cache, whatever it holds.
-                    Known::Nothing => query.append_pair("resourceVersion", "0"),
-                    // Never from a cache that is behind what we know already.
-                    Known::Version(version) => query
-                        .append_pair("resourceVersion", version)
-                        .append_pair("resourceVersionMatch", "NotOlderThan"),
-                    Known::Useless => &mut query,
-                };
-            }
-            // A token brings its version along; naming one as well is an error.
-            Page::Next(token) => {
-                query.append_pair("limit", &PAGE.to_string()).append_pair("continue", token);
-            }
-            Page::Whole => {}
+        if !matches!(page, Page::Whole) {
+            query.append_pair("limit", &PAGE.to_string());
         }
+        match page {
+            // From the server's cache, whatever it holds.
+            Page::First(Position::Start) => query.append_pair("resourceVersion", "0"),
+            // Never from a cache that is older than what was passed on.
+            Page::First(Position::At(version)) => query
+                .append_pair("resourceVersion", version)
+                .append_pair("resourceVersionMatch", "NotOlderThan"),
+            // A token brings its version along; naming one as well is an error.
+            Page::Next(token) => query.append_pair("continue", token),
+            Page::First(Position::Expired) | Page::Whole => &mut query,
+        };
         query.finish()
     }
 
     /// The query for a watch that begins with all objects.
-    pub(super) fn streamed_list(&self, known: Known<'_>, timeout: Duration) -> String {
+    pub(super) fn streamed_list(&self, position: &Position, timeout: Duration) -> String {
         let mut query = self.query();
         query.append_pair("watch", "true").append_pair("sendInitialEvents", "true");
         query.append_pair("resourceVersionMatch", "NotOlderThan").append_pair("allowWatchBookmarks", "true");
-        if let Known::Version(version) = known {
+        if let Position::At(version) = position {
             query.append_pair("resourceVersion", version);
         }
         query.append_pair("timeoutSeconds", &timeout.as_secs().to_string());
@@ -96,28 +103,6 @@ impl Selection {
     }
 }
 
-/// A page of a list.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Page<'a> {
-    /// The first.
-    First(Known<'a>),
-    /// The one that this token leads to.
-    Next(&'a str),
-    /// No page: everything in one answer, as of now.
-    Whole,
-}
-
-/// Which version of a collection we know.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Known<'a> {
-    /// None yet.
-    Nothing,
-    /// This one; a list must not be older.
-    Version(&'a str),
-    /// One that the server does not know any more; only its newest will do.
-    Useless,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -128,38 +113,38 @@ mod tests {
 
     #[test]
     fn selectors_are_those_of_kube_proxy() {
-        let services = decoded(&Selection::services().list(&Page::Whole));
+        let services = decoded(&Selector::services().list(&Page::Whole));
         assert_eq!(
             services,
             ["fieldSelector=spec.clusterIP!=None", "labelSelector=!service.kubernetes.io/service-proxy-name"]
         );
-        let slices = decoded(&Selection::endpoint_slices().list(&Page::Whole));
+        let slices = decoded(&Selector::endpoint_slices().list(&Page::Whole));
         assert_eq!(slices, ["labelSelector=!service.kubernetes.io/headless"]);
         assert_eq!(
-            decoded(&Selection::node("n 1&x").list(&Page::Whole)),
+            decoded(&Selector::node("n 1&x").list(&Page::Whole)),
             ["fieldSelector=metadata.name=n 1&x"]
         );
     }
 
     #[test]
-    fn lists_ask_for_the_version_that_is_known() {
-        let list = |page| decoded(&Selection::everything().list(&page));
-        assert_eq!(list(Page::First(Known::Nothing)), ["limit=500", "resourceVersion=0"]);
+    fn lists_request_the_known_version() {
+        let list = |page: Page<'_>| decoded(&Selector::default().list(&page));
+        assert_eq!(list(Page::First(&Position::Start)), ["limit=500", "resourceVersion=0"]);
         assert_eq!(
-            list(Page::First(Known::Version("7"))),
+            list(Page::First(&Position::At("7".to_owned()))),
             ["limit=500", "resourceVersion=7", "resourceVersionMatch=NotOlderThan"]
         );
-        assert_eq!(list(Page::First(Known::Useless)), ["limit=500"]);
+        assert_eq!(list(Page::First(&Position::Expired)), ["limit=500"]);
         assert_eq!(list(Page::Next("t=/")), ["limit=500", "continue=t=/"]);
         assert_eq!(list(Page::Whole), Vec::<String>::new());
     }
 
     #[test]
-    fn watches_ask_for_bookmarks_and_an_end() {
+    fn watches_request_bookmarks_and_a_timeout() {
         let five_minutes = Duration::from_secs(300);
-        let all = Selection::everything();
+        let all = Selector::default();
         assert_eq!(
-            decoded(&all.streamed_list(Known::Nothing, five_minutes)),
+            decoded(&all.streamed_list(&Position::Start, five_minutes)),
             [
                 "watch=true",
                 "sendInitialEvents=true",
@@ -169,7 +154,7 @@ mod tests {
             ]
         );
         assert!(
-            decoded(&all.streamed_list(Known::Version("7"), five_minutes))
+            decoded(&all.streamed_list(&Position::At("7".to_owned()), five_minutes))
                 .contains(&"resourceVersion=7".to_owned())
         );
         assert_eq!(

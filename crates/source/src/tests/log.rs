@@ -27,6 +27,11 @@ impl Log {
         (log, tracing::subscriber::set_default(subscriber))
     }
 
+    /// Lines that hold all of `parts`.
+    pub(crate) fn lines_with(&self, parts: &[&str]) -> Vec<String> {
+        self.lines().into_iter().filter(|line| parts.iter().all(|part| line.contains(part))).collect()
+    }
+
     pub(crate) fn lines(&self) -> Vec<String> {
         String::from_utf8(self.0.lock().unwrap().clone()).unwrap().lines().map(str::to_owned).collect()
     }

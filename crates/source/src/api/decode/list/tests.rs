@@ -1,4 +1,4 @@
-//! Lists of every shape, cut at every place.
+//! Lists of every shape, with chunks that end anywhere.
 
 use super::*;
 use portolan_testkit::fixtures;
@@ -6,15 +6,19 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 fn cut(list: &str, sizes: &mut dyn Iterator<Item = usize>) -> (Vec<String>, Result<ListMeta, Failure>) {
-    let mut splitter = Splitter::default();
+    let mut parser = ListParser::default();
     let mut elements = Vec::new();
     let mut rest = list.as_bytes();
     while !rest.is_empty() {
-        let (piece, after) = rest.split_at(sizes.next().unwrap_or(1).clamp(1, rest.len()));
-        splitter.feed(piece, |element| elements.push(String::from_utf8(element.to_vec()).unwrap())).unwrap();
+        let (chunk, after) = rest.split_at(sizes.next().unwrap_or(1).clamp(1, rest.len()));
+        let take = |element: &[u8]| {
+            elements.push(String::from_utf8(element.to_vec()).unwrap());
+            Ok(())
+        };
+        parser.feed(chunk, take).unwrap();
         rest = after;
     }
-    (elements, splitter.finish())
+    (elements, parser.finish())
 }
 
 fn whole(list: &str) -> (Vec<String>, Result<ListMeta, Failure>) {
@@ -22,17 +26,17 @@ fn whole(list: &str) -> (Vec<String>, Result<ListMeta, Failure>) {
 }
 
 #[test]
-fn real_pages_are_cut_into_their_objects_wherever_the_pieces_end() {
+fn real_pages_are_cut_into_their_objects_wherever_the_chunks_end() {
     for page in [fixtures::LIST_PAGE_1, fixtures::LIST_PAGE_2] {
         let parsed: Value = serde_json::from_str(page).unwrap();
         for size in [1, 2, 3, 7, 64, 1000, usize::MAX] {
             let (elements, meta) = cut(page, &mut std::iter::repeat(size));
             let elements: Vec<Value> =
                 elements.iter().map(|text| serde_json::from_str(text).unwrap()).collect();
-            assert_eq!(&elements, parsed["items"].as_array().unwrap(), "pieces of {size}");
+            assert_eq!(&elements, parsed["items"].as_array().unwrap(), "chunks of {size}");
             let meta = meta.unwrap();
-            assert_eq!(meta.version.as_deref(), Some("31101"));
-            assert_eq!(meta.token.as_deref(), parsed["metadata"]["continue"].as_str());
+            assert_eq!(meta.resource_version.as_deref(), Some("31101"));
+            assert_eq!(meta.continue_.as_deref(), parsed["metadata"]["continue"].as_str());
         }
     }
 }
@@ -53,7 +57,7 @@ fn odd_lists_are_cut_right() {
     for (list, expected) in cases {
         for size in [1, 2, 5, usize::MAX] {
             let (elements, meta) = cut(list, &mut std::iter::repeat(size));
-            assert_eq!(elements, expected, "{list} in pieces of {size}");
+            assert_eq!(elements, expected, "{list} in chunks of {size}");
             assert!(meta.is_ok(), "{list}: {meta:?}");
         }
     }
@@ -77,9 +81,9 @@ fn an_answer_without_items_is_no_empty_list() {
 
 #[test]
 fn a_list_that_is_all_envelope_is_refused() {
-    let mut splitter = Splitter::default();
+    let mut parser = ListParser::default();
     let endless = vec![b' '; MAX_ENVELOPE + 1];
-    assert!(splitter.feed(&endless, |_| panic!("no element")).is_err());
+    assert!(parser.feed(&endless, |_| panic!("no element")).is_err());
 }
 
 fn any_json() -> impl Strategy<Value = Value> {

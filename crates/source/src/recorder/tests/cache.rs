@@ -6,14 +6,14 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 use tokio::time::Instant;
 
-use super::super::ledger::{Due, Entry, Haste, Ledger};
+use super::super::cache::{Entry, EventCache};
 use super::*;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// A ledger with a clock that a test sets.
+/// A cache with a clock that a test sets.
 struct Day {
-    ledger: Ledger,
+    cache: EventCache,
     start: Instant,
     now: Instant,
 }
@@ -21,12 +21,12 @@ struct Day {
 impl Day {
     fn new() -> Self {
         let now = Instant::now();
-        Self { ledger: Ledger::default(), start: now, now }
+        Self { cache: EventCache::default(), start: now, now }
     }
 
     fn report(&mut self, report: Report) -> usize {
         let time = Timestamp::UNIX_EPOCH + (self.now - self.start);
-        self.ledger.take(report, self.now, time)
+        self.cache.add(report, self.now, time)
     }
 
     fn pass(&mut self, time: Duration) {
@@ -34,18 +34,19 @@ impl Day {
     }
 
     fn due(&self) -> Option<Entry> {
-        match self.ledger.due(self.now, Haste::None) {
-            Due::Now(entry) => Some(*entry),
-            Due::At(_) | Due::Nothing => None,
-        }
+        self.next(false).filter(|(at, _)| *at <= self.now).map(|(_, entry)| entry)
+    }
+
+    fn next(&self, at_once: bool) -> Option<(Instant, Entry)> {
+        self.cache.next(self.now, at_once).map(|(at, entry)| (at, entry.clone()))
     }
 
     /// Sends all that is due; what it was about, and how often it had happened.
     fn send(&mut self) -> Vec<(String, u32, bool)> {
         let mut sent = Vec::new();
         while let Some(entry) = self.due() {
-            self.ledger.delivered(&entry, self.now);
-            sent.push((entry.report.note.clone(), entry.count, entry.is_known));
+            self.cache.created(&entry, self.now);
+            sent.push((entry.report.note.clone(), entry.count, entry.is_created));
         }
         sent
     }
@@ -55,8 +56,8 @@ fn note(note: &str) -> Report {
     unheard("web", note)
 }
 
-fn sent(note: &str, count: u32, is_known: bool) -> (String, u32, bool) {
-    (note.to_owned(), count, is_known)
+fn sent(note: &str, count: u32, is_created: bool) -> (String, u32, bool) {
+    (note.to_owned(), count, is_created)
 }
 
 #[test]
@@ -67,14 +68,14 @@ fn a_count_is_sent_every_five_minutes_and_only_if_it_grew() {
         if minute < 12 {
             day.report(note("a"));
         }
-        told.extend(day.send().into_iter().map(|(_, count, is_known)| (minute, count, is_known)));
+        told.extend(day.send().into_iter().map(|(_, count, is_created)| (minute, count, is_created)));
         day.pass(MINUTE);
     }
     assert_eq!(told, [(0, 1, false), (5, 6, true), (10, 11, true), (15, 12, true)]);
 }
 
 #[test]
-fn what_has_not_happened_for_long_is_a_new_event() {
+fn what_has_not_been_reported_for_long_is_a_new_event() {
     let mut day = Day::new();
     day.report(note("a"));
     let first = day.due().unwrap().stamp;
@@ -89,7 +90,7 @@ fn what_has_not_happened_for_long_is_a_new_event() {
 }
 
 #[test]
-fn what_the_server_has_not_heard_is_never_forgotten_for_its_age() {
+fn what_has_not_been_sent_is_kept_however_old() {
     let mut day = Day::new();
     day.report(note("a"));
     day.pass(MINUTE * 600);
@@ -115,48 +116,47 @@ fn reports_that_differ_only_in_their_note_are_four_events_at_most() {
 }
 
 #[test]
-fn names_differ_even_when_the_clock_stands_or_runs_backwards() {
+fn names_differ_even_if_the_clock_stops_or_runs_backwards() {
     let mut day = Day::new();
     for service in ["a", "b"] {
         day.report(unheard(service, ""));
     }
-    day.ledger.take(unheard("c", ""), day.now, Timestamp::UNIX_EPOCH - MINUTE);
+    day.cache.add(unheard("c", ""), day.now, Timestamp::UNIX_EPOCH - MINUTE);
     let mut stamps = Vec::new();
     while let Some(entry) = day.due() {
         stamps.push(entry.stamp);
-        day.ledger.delivered(&entry, day.now);
+        day.cache.created(&entry, day.now);
     }
     assert_eq!(stamps, [1, 2, 3]);
 }
 
 #[test]
-fn what_the_server_knows_makes_room_first() {
+fn what_the_server_has_is_dropped_first() {
     let mut day = Day::new();
     day.report(unheard("old", ""));
     day.pass(MINUTE);
     for number in 0..62 {
         day.report(unheard(&number.to_string(), ""));
     }
-    let known = day.ledger.due(day.now, Haste::None);
-    let Due::Now(old) = known else { panic!("{known:?}") };
+    let old = day.due().unwrap();
     day.report(unheard("fresh", ""));
     assert_eq!(day.report(unheard("new", "")), 1, "nothing is known, so something is lost");
-    day.ledger.delivered(&old, day.now);
+    day.cache.created(&old, day.now);
     let next = day.due().unwrap();
-    day.ledger.delivered(&next, day.now);
+    day.cache.created(&next, day.now);
     assert_eq!(day.report(unheard("newer", "")), 0);
 }
 
 #[test]
-fn a_refusal_is_kept_in_mind_like_a_success() {
+fn a_rejected_report_is_kept_like_a_sent_one() {
     let mut day = Day::new();
     day.report(note("a"));
     let entry = day.due().unwrap();
-    day.ledger.turned_down(&entry, day.now);
+    day.cache.settle(&entry, day.now);
     day.report(note("a"));
     assert_eq!(day.send(), []);
     day.pass(MINUTE * 5);
-    assert_eq!(day.send(), [sent("a", 2, false)], "it may be wanted by now");
+    assert_eq!(day.send(), [sent("a", 2, false)], "the server may take it by now");
 }
 
 #[test]
@@ -166,11 +166,11 @@ fn at_the_end_counts_are_sent_at_once() {
     day.send();
     day.report(note("a"));
     assert_eq!(day.due(), None);
-    assert!(matches!(day.ledger.due(day.now, Haste::Last), Due::Now(entry) if entry.count == 2));
-    assert_eq!(day.ledger.due(day.now, Haste::None), Due::At(day.now + MINUTE * 5));
+    assert!(matches!(day.next(true), Some((at, entry)) if at <= day.now && entry.count == 2));
+    assert!(matches!(day.next(false), Some((at, _)) if at == day.now + MINUTE * 5));
 }
 
-/// What may happen to a ledger.
+/// What may happen to a cache.
 #[derive(Debug, Clone)]
 enum Step {
     /// A report about a Service with a note, both out of a few.
@@ -194,7 +194,7 @@ fn step() -> impl Strategy<Value = Step> {
 
 proptest! {
     #[test]
-    fn however_reports_fall_together_none_is_lost_or_told_twice(steps in prop::collection::vec(step(), 0..120)) {
+    fn no_sequence_of_reports_is_lost_or_sent_twice(steps in prop::collection::vec(step(), 0..120)) {
         let mut day = Day::new();
         let mut told: HashMap<i128, u32> = HashMap::new();
         let mut reports = 0;
@@ -207,21 +207,22 @@ proptest! {
                 Step::Pass(seconds) => day.pass(Duration::from_secs(seconds.into())),
                 Step::Deliver => {
                     if let Some(entry) = day.due() {
-                        prop_assert_eq!(entry.is_known, told.contains_key(&entry.stamp));
+                        prop_assert_eq!(entry.is_created, told.contains_key(&entry.stamp));
                         let before = told.insert(entry.stamp, entry.count).unwrap_or_default();
                         prop_assert!(entry.count > before, "nothing new in {:?}", entry);
-                        day.ledger.delivered(&entry, day.now);
+                        day.cache.created(&entry, day.now);
                     }
                 }
                 Step::Fail => {
                     if let Some(entry) = day.due() {
-                        day.ledger.failed(&entry);
+                        day.cache.failed(&entry);
                     }
                 }
             }
         }
-        while let Due::Now(entry) = day.ledger.due(day.now, Haste::Last) {
-            day.ledger.delivered(&entry, day.now);
+        while let Some((at, entry)) = day.next(true) {
+            prop_assert!(at <= day.now);
+            day.cache.created(&entry, day.now);
             told.insert(entry.stamp, entry.count);
         }
         prop_assert_eq!(told.values().sum::<u32>(), reports);
