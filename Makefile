@@ -27,6 +27,7 @@ check: ## formats, lints and docs, as CI wants them
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+	cargo check -p portolan # with no features but its own
 
 fmt: ## format the code
 	cargo fmt --all
