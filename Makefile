@@ -27,6 +27,7 @@ check: ## formats, lints and docs, as CI wants them
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+	cargo check -p portolan # with no features but its own
 
 fmt: ## format the code
 	cargo fmt --all
@@ -39,7 +40,7 @@ bless: ## rewrite what is kept beside tests and made by them: rulesets, listings
 	BLESS=1 cargo test -p portolan-backend-nftables --test fake
 	BLESS=1 cargo test -p portolan-backend-iptables --test goldens as_they_were_read
 	BLESS=1 cargo test -p portolan-backend-ipvs --lib the_rules_are_these
-	BLESS=1 cargo test -p portolan-core --test api
+	BLESS=1 cargo test -p portolan-core --test api --test messages
 	BLESS=1 cargo test -p portolan-config -p portolan-metrics
 	BLESS=1 cargo test -p portolan-tests-netns --lib what_holds_is
 	for mode in iptables ipvs userspace; do BLESS=1 cargo test -p portolan-backend-$$mode --test kernel what_holds_is || exit; done

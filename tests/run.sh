@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
 # Runs every test: units, models, goldens, the API server, and real packets in namespaces and in virtual machines.
 #
-# A stage that fails does not keep the next from running; a summary of all stages ends the run.
+# A failed stage does not stop the next one; a summary of all stages ends the run. Everything is built once, with the
+# profile that virtual machines need (docs/decisions/0046-one-build-for-all-tests.md).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 bash tests/setup.sh
 target="${CARGO_TARGET_DIR:-$PWD/target}"
-# The kernel tests run this very binary.
-export PORTOLAN_BIN="$target/debug/portolan"
-others=(--locked --workspace --exclude portolan-tests-vm)
+# Kernel tests run this binary. Cargo builds it for the integration tests of its package.
+export PORTOLAN_BIN="$target/guest/portolan"
+workspace=(--locked --workspace)
 
 summary=() failed=0
 stage() {
@@ -19,17 +20,16 @@ stage() {
     summary+=("$(printf '%-18s %-8s %5d s' "$name" "$result" $((SECONDS - began)))")
 }
 
-stage build cargo build --locked -p portolan
+stage build cargo test "${workspace[@]}" --profile guest --no-run
 if cargo nextest --version >/dev/null 2>&1; then
-    stage tests cargo nextest run "${others[@]}"
-    stage 'doc tests' cargo test --locked --workspace --doc
+    stage tests cargo nextest run "${workspace[@]}" --cargo-profile guest -E 'not package(portolan-tests-vm)'
+    stage 'doc tests' cargo test "${workspace[@]}" --profile guest --doc
 else
     # Kernel tests share two cores: a few at a time.
-    stage tests cargo test --no-fail-fast "${others[@]}" -- --test-threads=4
+    stage tests cargo test "${workspace[@]}" --profile guest --no-fail-fast --exclude portolan-tests-vm -- --test-threads=4
 fi
-# An emulated machine takes a core to itself, and packets between namespaces get lost where none is left for them: so
-# these come last.
-stage 'virtual machines' bash tests/vm/test.sh
+# Last, because an emulated machine takes a core, and packets between namespaces get lost where no core is left for them.
+stage 'virtual machines' env PORTOLAN_VM_SELECTION=--workspace bash tests/vm/test.sh
 
 printf '\n%s\n' 'Summary of all stages:' "${summary[@]}"
 exit "$failed"

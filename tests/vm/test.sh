@@ -12,21 +12,25 @@ cd "$(dirname "$0")/../.."
 
 target="${CARGO_TARGET_DIR:-$PWD/target}"
 guest=(--locked --profile guest) options=() exact=()
-# Machines run this binary, and test executables of other packages; what cargo prints tells where those are.
+# Guests run this binary, and test executables of other packages. The messages of cargo name their paths.
 packages=(portolan portolan-ipvs portolan-leftovers portolan-backend-{iptables,ipvs,userspace} portolan-tests-{netns,vm})
+selection=("${packages[@]/#/--package=}")
+# Features of dependencies depend on the selected packages: after a build of the whole workspace, another selection
+# would build all of them again.
+[ -z "${PORTOLAN_VM_SELECTION:-}" ] || selection=("$PORTOLAN_VM_SELECTION")
 export PORTOLAN_BIN="$target/guest/portolan" PORTOLAN_TESTS="$target/guest/tests.json"
 mkdir -p "$target/guest"
-# A test of the binary's package, which is not run here, brings the binary, built once with all the others.
-cargo test "${guest[@]}" "${packages[@]/#/--package=}" --lib --test kernel --test ipvs --test whole --test guests \
+# `--test whole` belongs to the binary's package: cargo builds the binary for it.
+cargo test "${guest[@]}" "${selection[@]}" --lib --test kernel --test ipvs --test whole --test guests \
     --no-run --message-format=json-render-diagnostics >"$PORTOLAN_TESTS"
 
-# All scenarios take longer than a test may; and whoever names them names whole cells.
+# All scenarios take longer than a test may. Test names are those of whole cells then.
 [ -z "${PORTOLAN_SCENARIOS+set}" ] || options=(--profile matrix --test-threads "${GUESTS:-1}") exact=(--exact)
 rows="$target/vm/rows"
 rm -rf "$rows"
 failed=0
 if cargo nextest --version >/dev/null 2>&1; then
-    cargo nextest run --locked --cargo-profile guest "${packages[@]/#/--package=}" --lib --test kernel --test ipvs \
+    cargo nextest run --locked --cargo-profile guest "${selection[@]}" --lib --test kernel --test ipvs \
         --test whole --test guests -E 'package(portolan-tests-vm)' "${options[@]}" -- "${exact[@]}" "$@" || failed=$?
 else
     cargo test "${guest[@]}" -p portolan-tests-vm -- --test-threads="${GUESTS:-2}" "${exact[@]}" "$@" || failed=$?

@@ -1,4 +1,4 @@
-//! `docs/parity.md` and `docs/robustness.md` name tests for what they say; this compares both pages with the tree.
+//! `docs/parity-evidence.md` and `docs/robustness.md` name the tests that verify a behaviour. These tests must exist.
 
 use std::fs;
 use std::path::PathBuf;
@@ -46,7 +46,7 @@ fn is_made_for_each(source: &str, name: &str) -> bool {
     })
 }
 
-/// What is wrong with a row of the page.
+/// What is wrong with a row of the evidence.
 fn faults(row: &str) -> Vec<String> {
     let cells: Vec<_> = row.trim_matches('|').split(" | ").map(str::trim).collect();
     let [behaviour, status, tests] = cells[..] else { return vec![format!("{row}: {} cells", cells.len())] };
@@ -79,8 +79,8 @@ fn missing(row: &str, tests: &str) -> Vec<String> {
 }
 
 #[test]
-fn every_test_that_the_parity_page_names_exists() {
-    let page = fs::read_to_string(docs().join("parity.md")).unwrap();
+fn every_test_of_the_parity_evidence_exists() {
+    let page = fs::read_to_string(docs().join("parity-evidence.md")).unwrap();
     let is_row = |line: &&str| line.starts_with("| ") && !line.starts_with("| kube-proxy |");
     let rows: Vec<_> = page.lines().filter(is_row).collect();
     assert!(rows.len() > 100, "{} rows were found", rows.len());
@@ -92,7 +92,7 @@ fn every_test_that_the_parity_page_names_exists() {
 }
 
 #[test]
-fn every_test_that_the_robustness_page_names_exists() {
+fn every_test_of_the_robustness_page_exists() {
     let page = fs::read_to_string(docs().join("robustness.md")).unwrap();
     let rows = page.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| situation |"));
     let mut faults = Vec::new();
@@ -107,11 +107,11 @@ fn every_test_that_the_robustness_page_names_exists() {
 }
 
 #[test]
-fn rows_that_name_nothing_or_nobody_are_found_out() {
+fn rows_without_an_existing_test_are_found() {
     let here = "../crates/core/tests/parity.rs";
     let rows = [
-        ("| a | holds | [rows_that_name_nothing_or_nobody_are_found_out](PATH) |", 0),
-        ("| a | holds | [rows_that_name_nothing](PATH) |", 1),
+        ("| a | holds | [rows_without_an_existing_test_are_found](PATH) |", 0),
+        ("| a | holds | [rows_without](PATH) |", 1),
         ("| a | holds | [docs](../crates/core/tests/no.rs) |", 1),
         ("| a | holds | [docs](PATH) |", 1),
         ("| a | holds | – |", 1),

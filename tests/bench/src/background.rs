@@ -5,7 +5,7 @@ use std::thread::JoinHandle;
 
 /// A thread that works until this is ended, or dropped because the measurement failed.
 pub(crate) struct Background<T> {
-    /// Held by nobody else: the thread looks whether it is still there.
+    /// The only strong reference: the thread ends when it is gone.
     held: Arc<()>,
     thread: JoinHandle<T>,
 }

@@ -7,9 +7,9 @@
 //!
 //! Measured within one namespace, as a process of the node connects (`connect`), and over a node that
 //! forwards between two others, as a pod or a client does (`connect-veth`). In the former the kernel
-//! routes a translated packet a second time, which costs about a microsecond whoever translates it.
+//! routes a translated packet a second time, which costs about a microsecond with every translator.
 //!
-//! What it costs whoever translates is measured beside that (`connect-floor`): one VIP in one rule written
+//! The minimum cost of a translation is measured beside that (`connect-floor`): one VIP in one rule written
 //! by hand. No proxy that leaves translation to the kernel comes below it.
 
 mod dial;

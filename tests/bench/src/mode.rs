@@ -1,4 +1,4 @@
-//! What somebody who looks on from outside must know of the proxy's mode, and nothing else of it.
+//! What an observer outside of the proxy must know of its mode.
 
 use std::fmt;
 

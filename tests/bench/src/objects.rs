@@ -7,7 +7,7 @@
 //! could not be told exactly.
 //!
 //! Always holds: the endpoints of Service `number` in a cluster of `each` endpoints per Service are those
-//! numbered from `number * each`, and addresses from [`Size::fresh`] on belong to nobody.
+//! numbered from `number * each`, and addresses from [`Size::fresh`] on are unused.
 
 use std::net::Ipv4Addr;
 
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn one_endpoint_is_replaced_by_one_that_nobody_has() {
+    fn one_endpoint_is_replaced_by_an_unused_one() {
         let size = Size::new(3, 2);
         let slice = size.replaced(1, size.fresh(0));
         assert_eq!(addresses(&slice), [pod(6).to_string(), pod(3).to_string()]);

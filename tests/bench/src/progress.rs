@@ -27,7 +27,7 @@ enum Style {
 }
 
 impl Style {
-    /// In how many parts a scenario is shown; more would be writing for nobody.
+    /// In how many parts a scenario is shown.
     fn parts(self) -> usize {
         match self {
             Self::Bar => 200,
@@ -83,7 +83,7 @@ impl Progress {
         self.say(&format!("\r\x1b[K{} {bar} {:3} %  {}", self.place(), done * 100 / of, self.name));
     }
 
-    /// A run does not fail because nobody can see how far it is.
+    /// A run does not fail because its progress cannot be shown.
     fn say(&mut self, text: &str) {
         let _ = self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush());
     }

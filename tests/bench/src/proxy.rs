@@ -76,7 +76,7 @@ impl Proxy {
 
     /// Waits until it has brought both families into force; the page that says so.
     pub(crate) fn wait_loaded(&mut self) -> anyhow::Result<Page> {
-        self.wait_for("its first load is in force", |page| page.in_force().is_some())
+        self.wait_for("its first load is programmed", |page| page.in_force().is_some())
     }
 
     /// Waits until the metrics page says something; that page.
@@ -100,7 +100,7 @@ impl Proxy {
         last.context("there was no metrics page")
     }
 
-    /// Waits until it has taken in so many more changes of slices than `before`; they need not be in force.
+    /// Waits until it has taken in so many more changes of slices than `before`; they need not be programmed.
     pub(crate) fn wait_slices(&mut self, before: &Page, count: u32) -> anyhow::Result<()> {
         let taken = "kubeproxy_sync_proxy_rules_endpoint_changes_total";
         let what = format!("{count} slices are taken in");

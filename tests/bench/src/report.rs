@@ -20,7 +20,7 @@
 //! ```
 //!
 //! Always holds: fields stand in the order they are declared in, rows in the order they were measured in,
-//! and a `target` of `null` says that none was set. Values are in the base unit, so that nobody has to
+//! and a `target` of `null` says that none was set. Values are in the base unit, so that readers need not
 //! parse `1.2 ms`.
 
 mod compare;

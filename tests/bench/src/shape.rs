@@ -1,7 +1,7 @@
 //! What a change costs in requests and operations, which no machine's speed can alter.
 //!
 //! Every change is made at two sizes of cluster. What it writes must be what arithmetic says where that is
-//! known, and the same at both sizes: whoever walks the whole cluster for one change shows here.
+//! known, and the same at both sizes: code that walks the whole cluster for one change shows here.
 
 #[cfg(test)]
 mod tests;
@@ -108,7 +108,7 @@ fn requests(stage: &Stage, sheet: &mut Sheet<'_>) {
     }
 }
 
-/// What changes cost that are made one after the other, each when the one before is in force.
+/// What changes cost that are made one after the other, each when the one before is programmed.
 fn cost(bench: &Bench, proxy: &mut Proxy, make: impl Fn(u32)) -> anyhow::Result<Cost> {
     let before = proxy.page()?;
     let generation = bench.mode.has_elements().then(Generation::follow).transpose()?;
@@ -116,7 +116,7 @@ fn cost(bench: &Bench, proxy: &mut Proxy, make: impl Fn(u32)) -> anyhow::Result<
     for round in 0..TIMES {
         make(round);
         let known = after.in_force_of("IPv4");
-        proxy.wait_for("the change is in force", |page| page.in_force_of("IPv4") > known)?;
+        proxy.wait_for("the change is programmed", |page| page.in_force_of("IPv4") > known)?;
         // That is set when everything else about the change has been counted, but metrics are put on a page one
         // after the other: the next page has all of them.
         after = proxy.page()?;

@@ -1,10 +1,9 @@
 //! A network of its own for each measurement: an API server, pods that answer, and the proxy.
 //!
 //! All ends are in one namespace. The pods' range is routed to `lo` as local, so that one server answers for
-//! every endpoint and says at which address it was reached. VIPs are local too: what the proxy does not
-//! translate reaches the same server, which then names the VIP itself, or nobody and is refused where the
-//! proxy wants the port. So a question is always answered at once, whether a VIP is served or not, and nothing
-//! has to be timed out.
+//! every endpoint and reports the address at which it was reached. VIPs are local too: an untranslated packet
+//! reaches the same server, which then reports the VIP, or is rejected where the proxy uses the port. So every
+//! request is answered at once, whether a VIP is served or not, and needs no timeout.
 
 use std::io::Write as _;
 use std::net::{Ipv4Addr, TcpListener};
@@ -103,7 +102,7 @@ impl Stage {
         asked.map(|request| request.at).min()
     }
 
-    /// How long the API server takes to hand both lists to somebody who does nothing with them, and their
+    /// How long the API server takes to send both lists to a client that drops them, and their
     /// bytes.
     pub(crate) fn hand_out_lists(&self) -> anyhow::Result<(Duration, usize)> {
         let address = self.api.url().trim_start_matches("http://").to_owned();

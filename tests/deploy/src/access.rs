@@ -134,7 +134,7 @@ const NET_BIND_SERVICE: u64 = 1 << 10;
 /// A node whose proxy is ready and has been seen to have just these capabilities.
 fn ready(confinement: &[&str], flags: &[&str], capabilities: u64) -> Node {
     let mut node = Node::start_confined(&Confinement(confinement), flags, |api| {
-        // Whoever runs the proxy must be able to read what leads it to the server.
+        // The user of the proxy must be able to read the files of the kubeconfig.
         let readable = std::os::unix::fs::PermissionsExt::from_mode(0o644);
         std::fs::set_permissions(api.kubeconfig_file(), readable).unwrap();
     });

@@ -16,7 +16,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) const METRICS: &str = "127.0.0.1:10249";
 /// The name of the node.
 const NAME: &str = "node1";
-/// Addresses of pods; nobody need be there.
+/// Addresses of pods; nothing needs to answer there.
 const PODS: &str = "10.244.0.0/16";
 
 /// A network namespace in which a proxy runs; everything ends with it.
@@ -65,10 +65,10 @@ impl Node {
         self.runtime.block_on(async { tokio::time::timeout(PATIENCE, watched).await }).unwrap();
     }
 
-    /// Gives the Service `endpoints` endpoints, as a change of pods that happens now, and waits until it is in force.
+    /// Gives the Service `endpoints` endpoints, as a change of pods that happens now, and waits until it is programmed.
     pub(crate) fn scale_to(&mut self, endpoints: usize) {
         self.api.apply(slice(endpoints)).unwrap();
-        wait_until("the endpoints are in force", PATIENCE, || {
+        wait_until("the endpoints are programmed", PATIENCE, || {
             self.table().matches(" . 8080").count() == endpoints
         })
         .unwrap();

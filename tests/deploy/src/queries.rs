@@ -20,7 +20,7 @@ pub(crate) fn family(series: &str) -> &str {
     ["_bucket", "_sum", "_count"].iter().find_map(|suffix| series.strip_suffix(suffix)).unwrap_or(series)
 }
 
-/// Asserts that somebody provides each metric of a query: Prometheus, our rules, or the page of metrics.
+/// Asserts that each metric of a query exists: Prometheus, our rules, or the page of metrics.
 pub(crate) fn assert_known(place: &str, query: &str) {
     let reference = text("docs/metrics.md");
     let rules = crate::rules::rules();

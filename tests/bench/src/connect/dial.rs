@@ -35,7 +35,7 @@ impl<'a> Dial<'a> {
         socket.connect(&to.into()).with_context(|| format!("cannot connect {from} to {to}"))?;
         let took = began.elapsed();
         // Who relays must not find the client gone.
-        let served = self.accept().with_context(|| format!("{from} to {to} reached nobody"))?;
+        let served = self.accept().with_context(|| format!("{from} to {to} reached no server"))?;
         drop(socket);
         drop(served);
         Ok(took)

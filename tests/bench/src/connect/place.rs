@@ -113,7 +113,7 @@ impl Owned {
 
 impl Drop for Owned {
     fn drop(&mut self) {
-        // It goes with its last handle, too; only the name would stay, and a drop has nobody to tell.
+        // It goes with its last handle, too; only the name would stay, and a drop cannot return an error.
         let _ = Program::new("ip").args(["netns", "del", self.0.name()]).run();
     }
 }

@@ -5,7 +5,7 @@
 //! whatever the machine's speed, neither notice nor metrics may be of a time before the last question that the
 //! old rules answered ([`Round::is_in_order`]).
 //!
-//! How far apart they are otherwise is how long it takes to wake somebody up, which a busy machine may do late for
+//! How far apart they are otherwise is the time to wake a thread, which a busy machine may do late for
 //! one and not for another. So it is the fastest of many changes that must agree, within a [`FACTOR`].
 
 mod means;
@@ -155,7 +155,7 @@ fn judge(sheet: &mut Sheet<'_>, kind: &str, rounds: &[Round], recorded: Option<&
         packets.push(round.packet.by - round.written.at);
         metrics.push(Duration::try_from_secs_f64(round.inside).unwrap_or_default());
         sheet.expect(round.is_in_order(round.inside), || {
-            format!("{kind}: in force {} s after it was written by the metrics, {} s later packets met what was before", round.inside, round.old())
+            format!("{kind}: programmed {} s after it was written by the metrics, {} s later packets met what was before", round.inside, round.old())
         });
         let Some(recorded) = recorded else { continue };
         let notice = round.notice(recorded);
@@ -182,7 +182,7 @@ fn judge(sheet: &mut Sheet<'_>, kind: &str, rounds: &[Round], recorded: Option<&
     are_near(sheet, kind, &metrics, &packets);
 }
 
-/// Takes down how long after `start` everything was in force, by whoever saw that and by the metrics, which tell it
+/// Records how long after `start` everything was programmed, by the observer and by the metrics, which report it
 /// in seconds since 1970.
 pub(super) fn since_start(
     sheet: &mut Sheet<'_>,
@@ -200,7 +200,7 @@ pub(super) fn since_start(
     let old = seen.and_then(|seen| seen.after).map(|after| after.saturating_duration_since(start.at));
     let between = [old.unwrap_or_default(), start.at.elapsed()].map(|bound| bound.as_secs_f64());
     sheet.expect(inside + ROUNDING >= between[0] && inside <= between[1] + CLOCKS, || {
-        format!("{measure}: in force after {inside} s by the metrics, and seen to be between {between:?}")
+        format!("{measure}: programmed after {inside} s by the metrics, and seen to be between {between:?}")
     });
 }
 

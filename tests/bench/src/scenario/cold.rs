@@ -36,7 +36,7 @@ pub(super) fn load(
 ) -> anyhow::Result<()> {
     stage.fill(size.objects());
     let (handing_out, bytes) = stage.hand_out_lists()?;
-    sheet.outside("lists handed to nobody", handing_out, None);
+    sheet.outside("lists read and dropped", handing_out, None);
     #[expect(clippy::cast_precision_loss, reason = "lists have less than 2^53 bytes")]
     sheet.bytes("lists", bytes as f64, None);
     let generation = bench.mode.has_elements().then(Generation::follow).transpose()?;

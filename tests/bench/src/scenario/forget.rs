@@ -32,7 +32,7 @@ pub(super) fn run(bench: &Bench, findings: &mut Findings, progress: &mut Progres
 /// One of a hundred endpoints goes while so many clients are remembered.
 fn forget(stage: &Stage, clients: u32, sheet: &mut Sheet<'_>) -> anyhow::Result<()> {
     stage.fill([with_affinity(service(0)), slice(0, 0, (0..ENDPOINTS).map(pod))].into_iter());
-    // Nobody else could write to a table that the proxy owns, so this one waits.
+    // Other programs cannot write to a table that the proxy owns, so this one waits.
     stage.start_loaded()?.0.end()?;
     remember(clients)?;
     let (mut proxy, _) = stage.start_loaded()?;

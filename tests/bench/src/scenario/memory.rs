@@ -58,7 +58,8 @@ fn from_api(
             std::thread::sleep(Duration::from_millis(5));
         }
     }
-    proxy.wait_for("all changes are in force", |page| page.sum("portolan_sync_lag_seconds") == Some(0.0))?;
+    proxy
+        .wait_for("all changes are programmed", |page| page.sum("portolan_sync_lag_seconds") == Some(0.0))?;
     take(&proxy, sheet, " after changes", target)?;
     proxy.end()
 }

@@ -1,5 +1,5 @@
 //! The proxy ends and starts again on a kernel that holds everything: once with nothing to do, and once with a
-//! change that was made while nobody looked.
+//! change that was made while no proxy ran.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -91,7 +91,7 @@ fn changed(stage: &Stage, proxy: Proxy, size: Size, sheet: &mut Sheet<'_>) -> an
     proxy.end()
 }
 
-/// The VIP itself answers what nobody translates.
+/// The VIP itself answers untranslated packets.
 fn is_served(vip: Ipv4Addr) -> bool {
     packet::probe(vip).is_ok_and(|reached| reached != vip)
 }

@@ -47,7 +47,7 @@ fn roll(
             samples.push(notices.wait(vip(0), Sight::Leads(fresh))? - began);
         } else {
             let is_done = |page: &Page| page.growth(&before, &programmed) > f64::from(step);
-            proxy.wait_for("the change is in force", is_done)?;
+            proxy.wait_for("the change is programmed", is_done)?;
         }
         progress.step(step as usize, replaced as usize);
     }

@@ -26,7 +26,7 @@ pub(super) fn at(bench: &Bench, stage: &Stage, size: Size, sheet: &mut Sheet<'_>
     stage.fill(size.objects().chain(probed(size)));
     let (proxy, _) = stage.start_loaded()?;
     let steps = bench.choose(500, 100, 20);
-    // What listening costs shows in the second way, where nobody listens.
+    // The second way has no listener, and so shows the cost of listening.
     for way in Way::of_mode(&bench.mode)? {
         let step = Step { bench, stage, proxy: &proxy, size };
         step.repeat(way, steps, sheet)?;

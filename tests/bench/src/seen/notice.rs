@@ -109,7 +109,7 @@ impl Notices {
     pub(crate) fn next(&mut self) -> anyhow::Result<Option<(Instant, Vec<Commit>)>> {
         let length = match recv(self.socket.as_raw_fd(), &mut self.buffer, MsgFlags::empty()) {
             Ok(length) => length,
-            // With ENOBUFS notices were lost: whoever waits for one of them runs out of patience and says so.
+            // With ENOBUFS notices were lost: a caller that waits for one of them times out with an error.
             Err(Errno::EAGAIN | Errno::EINTR | Errno::ENOBUFS) => return Ok(None),
             Err(errno) => return Err(io::Error::from(errno)).context("cannot read the kernel's notices"),
         };

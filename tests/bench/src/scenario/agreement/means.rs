@@ -1,7 +1,7 @@
 //! Means of many changes, from both sides.
 //!
 //! The proxy times its syncs, its longest transaction, and the whole way from the trigger time that a slice
-//! carries (which is put there when it is written) until its rules are in force. The first two lie within
+//! carries (which is put there when it is written) until its rules are programmed. The first two lie within
 //! what is timed from outside. The whole way is the same from both sides but for how the news of the commit
 //! comes back: to the proxy as an acknowledgement, after which it tidies up before it looks at the clock,
 //! and to us as a notice or an answer. Either may be first.
@@ -17,7 +17,7 @@ use crate::scenario::{Bench, Scale};
 
 /// How long each attempt to write took.
 pub(crate) const SYNC: &str = "kubeproxy_sync_proxy_rules_duration_seconds";
-/// How long after its trigger a change was in force.
+/// How long after its trigger a change was programmed.
 pub(crate) const PROGRAMMING: &str = "kubeproxy_network_programming_duration_seconds";
 /// The longest commit of each sync.
 pub(crate) const TRANSACTION: &str = "portolan_sync_longest_transaction_seconds";
