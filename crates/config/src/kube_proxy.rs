@@ -13,7 +13,9 @@ pub(crate) mod write;
 
 use std::collections::BTreeMap;
 
+use serde::ser::Error as _;
 use serde::{Deserialize, Serialize, Serializer};
+use serde_json::Number;
 
 use crate::duration::GoDuration;
 use logging::Logging;
@@ -25,7 +27,7 @@ pub(crate) const KIND: &str = "KubeProxyConfiguration";
 
 /// The whole file, without the two fields that say what it is.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase", expecting = "a mapping")]
 pub(crate) struct KubeProxyConfiguration {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) feature_gates: BTreeMap<String, bool>,
@@ -61,7 +63,7 @@ pub(crate) struct KubeProxyConfiguration {
 
 /// `clientConnection`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase", expecting = "a mapping")]
 pub(crate) struct ClientConnection {
     pub(crate) kubeconfig: String,
     pub(crate) accept_content_types: String,
@@ -73,7 +75,7 @@ pub(crate) struct ClientConnection {
 
 /// `iptables`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase", expecting = "a mapping")]
 pub(crate) struct Iptables {
     pub(crate) masquerade_bit: Option<i32>,
     pub(crate) masquerade_all: bool,
@@ -84,7 +86,7 @@ pub(crate) struct Iptables {
 
 /// `ipvs`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase", expecting = "a mapping")]
 pub(crate) struct Ipvs {
     pub(crate) sync_period: GoDuration,
     pub(crate) min_sync_period: GoDuration,
@@ -100,7 +102,7 @@ pub(crate) struct Ipvs {
 
 /// `nftables`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase", expecting = "a mapping")]
 pub(crate) struct Nftables {
     pub(crate) masquerade_bit: Option<i32>,
     pub(crate) masquerade_all: bool,
@@ -110,7 +112,7 @@ pub(crate) struct Nftables {
 
 /// `userspace`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase", expecting = "a mapping")]
 pub(crate) struct Userspace {
     pub(crate) addresses: String,
     pub(crate) max_sessions: i32,
@@ -128,7 +130,7 @@ impl Userspace {
 
 /// `winkernel`, for Windows alone.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase", expecting = "a mapping")]
 pub(crate) struct Winkernel {
     pub(crate) network_name: String,
     pub(crate) source_vip: String,
@@ -140,7 +142,7 @@ pub(crate) struct Winkernel {
 
 /// `detectLocal`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase", expecting = "a mapping")]
 pub(crate) struct DetectLocal {
     pub(crate) bridge_interface: String,
     pub(crate) interface_name_prefix: String,
@@ -148,7 +150,7 @@ pub(crate) struct DetectLocal {
 
 /// `conntrack`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase", expecting = "a mapping")]
 pub(crate) struct Conntrack {
     pub(crate) max_per_core: Option<i32>,
     pub(crate) min: Option<i32>,
@@ -164,11 +166,10 @@ fn null_if_empty<S: Serializer>(list: &[String], serializer: S) -> Result<S::Ok,
     if list.is_empty() { serializer.serialize_none() } else { list.serialize(serializer) }
 }
 
-/// A 32-bit number with no more digits than tell it from its neighbours: 0.1, not 0.10000000149011612.
+/// As Go writes a `float32`: 5 and not 5.0, 0.1 and not 0.10000000149011612.
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
 fn shortest<S: Serializer>(number: &f32, serializer: S) -> Result<S::Ok, S::Error> {
-    let digits = number.to_string().parse().unwrap_or(f64::from(*number));
-    serializer.serialize_f64(digits)
+    number.to_string().parse::<Number>().map_err(S::Error::custom)?.serialize(serializer)
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]

@@ -7,7 +7,6 @@ use std::str::FromStr;
 use super::csv;
 use crate::duration::GoDuration;
 use crate::error::ValueError;
-use crate::file::scalar;
 use crate::kube_proxy::logging::VModule;
 use crate::quantity::Quantity;
 use crate::version;
@@ -83,7 +82,7 @@ impl Value for String {
 
 impl Value for i32 {
     fn set(&mut self, text: &str, _: bool) -> Result<(), ValueError> {
-        let number = scalar::integer(&text.replace('_', ""));
+        let number = integer(&text.replace('_', ""));
         *self = number.and_then(|number| number.try_into().ok()).ok_or(ValueError::Int32)?;
         Ok(())
     }
@@ -95,6 +94,26 @@ impl Value for i32 {
     fn kind(&self) -> &'static str {
         "int32"
     }
+}
+
+/// An integer as Go's `strconv.ParseInt` reads it with base 0: `10`, `0x1f`, `0o17`, `017`, `0b11`, with or without a
+/// sign.
+fn integer(digits: &str) -> Option<i64> {
+    let (sign, unsigned) = match digits.strip_prefix('-') {
+        Some(rest) => ("-", rest),
+        None => ("", digits.strip_prefix('+').unwrap_or(digits)),
+    };
+    let (radix, rest) = match unsigned.as_bytes() {
+        [b'0', b'x' | b'X', ..] => (16, &unsigned[2..]),
+        [b'0', b'o' | b'O', ..] => (8, &unsigned[2..]),
+        [b'0', b'b' | b'B', ..] => (2, &unsigned[2..]),
+        [b'0', _, ..] => (8, &unsigned[1..]),
+        _ => (10, unsigned),
+    };
+    if rest.starts_with(['+', '-']) {
+        return None;
+    }
+    i64::from_str_radix(&format!("{sign}{rest}"), radix).ok()
 }
 
 impl Value for f32 {

@@ -12,7 +12,7 @@ use crate::quantity::Quantity;
 
 /// `logging`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase", expecting = "a mapping")]
 pub(crate) struct Logging {
     #[serde(skip_serializing_if = "String::is_empty")]
     pub(crate) format: String,
@@ -26,7 +26,7 @@ pub(crate) struct Logging {
 
 /// `logging.options`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase", expecting = "a mapping")]
 pub(crate) struct FormatOptions {
     pub(crate) text: StreamOptions,
     pub(crate) json: StreamOptions,
@@ -34,7 +34,7 @@ pub(crate) struct FormatOptions {
 
 /// `logging.options.text` and `.json`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase", expecting = "a mapping")]
 pub(crate) struct StreamOptions {
     #[serde(skip_serializing_if = "super::is_false")]
     pub(crate) split_stream: bool,
@@ -48,7 +48,7 @@ pub(crate) struct VModule(pub(crate) Vec<FileVerbosity>);
 
 /// One item of `logging.vmodule`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase", expecting = "a mapping")]
 pub(crate) struct FileVerbosity {
     pub(crate) file_pattern: String,
     pub(crate) verbosity: u32,

@@ -20,7 +20,7 @@ pub(super) const ROWS: [Row; 21] = [
         Sets(|c| api(c).kubeconfig == Some("/k".into())),
         (
             "clientConnection: {kubeconfig: 5}",
-            "clientConnection.kubeconfig: a number stands where text should",
+            "clientConnection.kubeconfig: found integer `5`, want a string",
         ),
     ),
     row(
@@ -30,7 +30,7 @@ pub(super) const ROWS: [Row; 21] = [
         Notes("objects are asked for as JSON"),
         (
             "clientConnection: {acceptContentTypes: 5}",
-            "clientConnection.acceptContentTypes: a number stands where text should",
+            "clientConnection.acceptContentTypes: found integer `5`, want a string",
         ),
     ),
     row(
@@ -40,15 +40,15 @@ pub(super) const ROWS: [Row; 21] = [
         Notes("objects are asked for as JSON"),
         (
             "clientConnection: {contentType: 5}",
-            "clientConnection.contentType: a number stands where text should",
+            "clientConnection.contentType: found integer `5`, want a string",
         ),
     ),
     row(
         "clientConnection.qps",
-        "5.0",
+        "5",
         "clientConnection: {qps: -1}",
         Sets(|c| api(c).qps < 0.0),
-        ("clientConnection: {qps: many}", "clientConnection.qps: text stands where a number should"),
+        ("clientConnection: {qps: many}", "clientConnection.qps: found string \"many\", want a number"),
     ),
     row(
         "clientConnection.burst",
@@ -142,7 +142,7 @@ pub(super) const ROWS: [Row; 21] = [
         "\"\"",
         "hostnameOverride: Other",
         Sets(|c| &*c.node().node_name == "other"),
-        ("hostnameOverride: 5", "hostnameOverride: a number stands where text should"),
+        ("hostnameOverride: 5", "hostnameOverride: found integer `5`, want a string"),
     ),
     row(
         "bindAddress",
@@ -179,14 +179,14 @@ pub(super) const ROWS: [Row; 21] = [
         "false",
         "bindAddressHardFail: true",
         Sets(|c| c.bind_address_hard_fail),
-        ("bindAddressHardFail: 1", "bindAddressHardFail: a number stands where true or false should"),
+        ("bindAddressHardFail: 1", "bindAddressHardFail: found integer `1`, want a boolean"),
     ),
     row(
         "enableProfiling",
         "false",
         "enableProfiling: true",
         Sets(|c| c.profiling),
-        ("enableProfiling: 1", "enableProfiling: a number stands where true or false should"),
+        ("enableProfiling: 1", "enableProfiling: found integer `1`, want a boolean"),
     ),
     row(
         "showHiddenMetricsForVersion",

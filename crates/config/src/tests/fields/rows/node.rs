@@ -8,14 +8,14 @@ pub(super) const ROWS: [Row; 21] = [
         "\"\"",
         "winkernel: {networkName: x}",
         Notes("for Windows alone"),
-        ("winkernel: {networkName: 5}", "winkernel.networkName: a number stands where text should"),
+        ("winkernel: {networkName: 5}", "winkernel.networkName: found integer `5`, want a string"),
     ),
     row(
         "winkernel.sourceVip",
         "\"\"",
         "winkernel: {sourceVip: 192.0.2.1}",
         Notes("for Windows alone"),
-        ("winkernel: {sourceVip: 5}", "winkernel.sourceVip: a number stands where text should"),
+        ("winkernel: {sourceVip: 5}", "winkernel.sourceVip: found integer `5`, want a string"),
     ),
     row(
         "winkernel.rootHnsEndpointName",
@@ -24,7 +24,7 @@ pub(super) const ROWS: [Row; 21] = [
         Notes("for Windows alone"),
         (
             "winkernel: {rootHnsEndpointName: 5}",
-            "winkernel.rootHnsEndpointName: a number stands where text should",
+            "winkernel.rootHnsEndpointName: found integer `5`, want a string",
         ),
     ),
     row(
@@ -32,7 +32,7 @@ pub(super) const ROWS: [Row; 21] = [
         "false",
         "winkernel: {enableDSR: true}",
         Notes("for Windows alone"),
-        ("winkernel: {enableDSR: 1}", "winkernel.enableDSR: a number stands where true or false should"),
+        ("winkernel: {enableDSR: 1}", "winkernel.enableDSR: found integer `1`, want a boolean"),
     ),
     row(
         "winkernel.forwardHealthCheckVip",
@@ -41,7 +41,7 @@ pub(super) const ROWS: [Row; 21] = [
         Notes("for Windows alone"),
         (
             "winkernel: {forwardHealthCheckVip: 1}",
-            "winkernel.forwardHealthCheckVip: a number stands where true or false should",
+            "winkernel.forwardHealthCheckVip: found integer `1`, want a boolean",
         ),
     ),
     row(
@@ -146,10 +146,7 @@ pub(super) const ROWS: [Row; 21] = [
         "false",
         "conntrack: {tcpBeLiberal: true}",
         Sets(|c| c.conntrack.tcp_be_liberal),
-        (
-            "conntrack: {tcpBeLiberal: 1}",
-            "conntrack.tcpBeLiberal: a number stands where true or false should",
-        ),
+        ("conntrack: {tcpBeLiberal: 1}", "conntrack.tcpBeLiberal: found integer `1`, want a boolean"),
     ),
     row(
         "conntrack.udpTimeout",
@@ -183,13 +180,13 @@ pub(super) const ROWS: [Row; 21] = [
         "\"\"",
         "portRange: 1-2",
         Notes("unused, in kube-proxy too: no ports are taken but those of Services"),
-        ("portRange: 5", "portRange: a number stands where text should"),
+        ("portRange: 5", "portRange: found integer `5`, want a string"),
     ),
     row(
         "windowsRunAsService",
         "",
         "windowsRunAsService: true",
         Notes("for Windows alone"),
-        ("windowsRunAsService: 1", "windowsRunAsService: a number stands where true or false should"),
+        ("windowsRunAsService: 1", "windowsRunAsService: found integer `1`, want a boolean"),
     ),
 ];
