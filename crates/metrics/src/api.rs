@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use prometheus::{HistogramVec, IntCounterVec};
+use prometheus::{HistogramVec, IntCounterVec, Registry};
 
-use crate::definition::{Definitions, MetricsError, raise};
+use crate::definition::{Labels, MetricsError, raise};
 
 /// client-go's bounds for durations of requests and waits for its rate limiter, in seconds.
 const DURATIONS: [f64; 12] = [0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0];
@@ -37,11 +37,10 @@ pub struct ClientMetrics {
 }
 
 impl ClientMetrics {
-    pub(crate) fn define(definitions: &Definitions) -> Result<Self, MetricsError> {
-        let verb_host = definitions.labels(&["verb", "host"]);
+    pub(crate) fn define(registry: &Registry) -> Result<Self, MetricsError> {
+        let verb_host = Labels::new(registry, &["verb", "host"]);
         Ok(Self {
-            requests: definitions
-                .labels(&["code", "method", "host"])
+            requests: Labels::new(registry, &["code", "method", "host"])
                 .counters("rest_client_requests_total", "Requests to the API server")?,
             duration: verb_host.histograms(
                 "rest_client_request_duration_seconds",
@@ -103,8 +102,8 @@ pub struct SourceMetrics {
 }
 
 impl SourceMetrics {
-    pub(crate) fn define(definitions: &Definitions) -> Result<Self, MetricsError> {
-        let errors = definitions.labels(&["error"]).counters(
+    pub(crate) fn define(registry: &Registry) -> Result<Self, MetricsError> {
+        let errors = Labels::new(registry, &["error"]).counters(
             "portolan_source_errors_total",
             "Errors while reading Services and endpoints, by kind of error",
         );
@@ -136,8 +135,8 @@ pub struct EventMetrics {
 }
 
 impl EventMetrics {
-    pub(crate) fn define(definitions: &Definitions) -> Result<Self, MetricsError> {
-        let events = definitions.labels(&["result"]).counters(
+    pub(crate) fn define(registry: &Registry) -> Result<Self, MetricsError> {
+        let events = Labels::new(registry, &["result"]).counters(
             "portolan_events_total",
             "Kubernetes Events recorded, by result (sent, failed, dropped)",
         );

@@ -1,6 +1,5 @@
-//! Defines metrics in a registry and describes them for the documentation.
+//! Defines metrics in a registry.
 
-use std::cell::RefCell;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -30,62 +29,20 @@ pub enum MetricsError {
     },
 }
 
-/// A metric as the documentation lists it, whether or not it has been observed yet.
-#[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
-pub struct Described {
-    /// Full name.
-    pub name: String,
-    /// `counter`, `gauge` or `histogram`.
-    pub kind: &'static str,
-    /// The labels of its series.
-    pub labels: Vec<String>,
-    /// Its help text, with the stability in front as Kubernetes writes it.
-    pub help: String,
-    /// The upper bounds of a histogram's buckets, without the last, infinite one.
-    pub bounds: Vec<f64>,
-}
-
-/// The metrics defined so far.
-#[derive(Debug, Default)]
-pub(crate) struct Definitions {
-    registry: Registry,
-    described: RefCell<Vec<Described>>,
-}
-
-impl Definitions {
-    /// Defines metrics with these labels. A metric is `[ALPHA]`, as all of kube-proxy's own are (KEP-1209).
-    pub(crate) fn labels<'a>(&'a self, labels: &'a [&'a str]) -> Labels<'a> {
-        Labels { definitions: self, labels, stability: "ALPHA" }
-    }
-
-    /// Registers `collector`, which shows the metrics `described`.
-    pub(crate) fn publish(
-        &self,
-        collector: Box<dyn Collector>,
-        described: impl IntoIterator<Item = Described>,
-    ) -> Result<(), prometheus::Error> {
-        self.described.borrow_mut().extend(described);
-        self.registry.register(collector)
-    }
-
-    /// The registry and all that is in it, in order of name.
-    pub(crate) fn finish(self) -> (Registry, Vec<Described>) {
-        let mut described = self.described.into_inner();
-        described.sort_by(|one, other| one.name.cmp(&other.name));
-        (self.registry, described)
-    }
-}
-
 /// Defines metrics that have the same labels. `help` comes without the stability in front.
 #[derive(Clone, Copy)]
 pub(crate) struct Labels<'a> {
-    definitions: &'a Definitions,
+    registry: &'a Registry,
     labels: &'a [&'a str],
     stability: &'static str,
 }
 
-impl Labels<'_> {
+impl<'a> Labels<'a> {
+    /// The metrics are `[ALPHA]`, as all of kube-proxy's own are (KEP-1209).
+    pub(crate) fn new(registry: &'a Registry, labels: &'a [&'a str]) -> Self {
+        Self { registry, labels, stability: "ALPHA" }
+    }
+
     /// The metrics are `[BETA]`: Kubernetes keeps them for some releases.
     pub(crate) fn beta(self) -> Self {
         Self { stability: "BETA", ..self }
@@ -93,27 +50,27 @@ impl Labels<'_> {
 
     /// A counter without labels.
     pub(crate) fn counter(self, name: &str, help: &str) -> Result<IntCounter, MetricsError> {
-        self.define("counter", name, help, &[], IntCounter::with_opts)
+        self.define(name, help, IntCounter::with_opts)
     }
 
     /// A counter for each value of the labels. Without labels: one that is absent until its first observation.
     pub(crate) fn counters(self, name: &str, help: &str) -> Result<IntCounterVec, MetricsError> {
-        self.define("counter", name, help, &[], |opts| IntCounterVec::new(opts, self.labels))
+        self.define(name, help, |opts| IntCounterVec::new(opts, self.labels))
     }
 
     /// A counter without labels that another component keeps; absent until it is set.
     pub(crate) fn external_counter(self, name: &str, help: &str) -> Result<ExternalCounter, MetricsError> {
-        self.define("counter", name, help, &[], ExternalCounter::with_opts)
+        self.define(name, help, ExternalCounter::with_opts)
     }
 
     /// A gauge without labels.
     pub(crate) fn gauge(self, name: &str, help: &str) -> Result<IntGauge, MetricsError> {
-        self.define("gauge", name, help, &[], IntGauge::with_opts)
+        self.define(name, help, IntGauge::with_opts)
     }
 
     /// A gauge for each value of the labels. Without labels: one that is absent until it is set.
     pub(crate) fn gauges(self, name: &str, help: &str) -> Result<GaugeVec, MetricsError> {
-        self.define("gauge", name, help, &[], |opts| GaugeVec::new(opts, self.labels))
+        self.define(name, help, |opts| GaugeVec::new(opts, self.labels))
     }
 
     /// A histogram with these upper bounds for each value of the labels.
@@ -123,25 +80,20 @@ impl Labels<'_> {
         help: &str,
         bounds: &[f64],
     ) -> Result<HistogramVec, MetricsError> {
-        self.define("histogram", name, help, bounds, |opts| {
+        self.define(name, help, |opts| {
             HistogramVec::new(HistogramOpts::from(opts).buckets(bounds.to_vec()), self.labels)
         })
     }
 
     fn define<M: Collector + Clone + 'static>(
         self,
-        kind: &'static str,
         name: &str,
         help: &str,
-        bounds: &[f64],
         make: impl FnOnce(Opts) -> Result<M, prometheus::Error>,
     ) -> Result<M, MetricsError> {
-        let help = format!("[{}] {help}", self.stability);
         let invalid = |source| MetricsError::Define { name: name.to_owned(), source };
-        let metric = make(Opts::new(name, help.as_str())).map_err(invalid)?;
-        let labels = self.labels.iter().map(ToString::to_string).collect();
-        let described = Described { name: name.to_owned(), kind, labels, help, bounds: bounds.to_vec() };
-        self.definitions.publish(Box::new(metric.clone()), [described]).map_err(invalid)?;
+        let metric = make(Opts::new(name, format!("[{}] {help}", self.stability))).map_err(invalid)?;
+        self.registry.register(Box::new(metric.clone())).map_err(invalid)?;
         Ok(metric)
     }
 }

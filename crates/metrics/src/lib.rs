@@ -14,23 +14,18 @@ mod process;
 mod program;
 mod sync;
 
-use std::sync::Arc;
-
 use prometheus::{GaugeVec, Registry, TextEncoder};
 
 pub use api::{ClientMetrics, EventMetrics, EventResult, SourceMetrics};
-pub use definition::{Described, MetricsError};
+pub use definition::MetricsError;
 pub use modes::{IptablesMetrics, LeftoverMetrics, ModeMetrics};
 pub use program::{Build, COMPILER, ConfigMetrics, ProbeMetrics};
 pub use sync::{ChangeMetrics, FlowMetrics, SyncMetrics, SyncScope, Written};
-
-use definition::Definitions;
 
 /// All metrics of one process. Clones share the same values.
 #[derive(Clone, Debug)]
 pub struct Metrics {
     registry: Registry,
-    described: Arc<[Described]>,
     features: GaugeVec,
     /// Syncs.
     pub sync: SyncMetrics,
@@ -65,33 +60,24 @@ impl Metrics {
     /// # Errors
     /// A definition is not valid, which is a bug in this crate.
     pub fn new(build: &Build) -> Result<Self, MetricsError> {
-        let definitions = Definitions::default();
-        program::define_build(&definitions, build)?;
-        process::define(&definitions)?;
-        let mut metrics = Self {
-            features: program::define_features(&definitions)?,
-            sync: SyncMetrics::define(&definitions)?,
-            changes: ChangeMetrics::define(&definitions)?,
-            flows: FlowMetrics::define(&definitions)?,
-            probes: ProbeMetrics::define(&definitions)?,
-            source: SourceMetrics::define(&definitions)?,
-            client: ClientMetrics::define(&definitions)?,
-            events: EventMetrics::define(&definitions)?,
-            mode: ModeMetrics::define(&definitions)?,
-            config: ConfigMetrics::define(&definitions)?,
-            leftovers: LeftoverMetrics::define(&definitions)?,
-            iptables: IptablesMetrics::define(&definitions)?,
-            registry: Registry::default(),
-            described: Arc::default(),
-        };
-        let (registry, described) = definitions.finish();
-        (metrics.registry, metrics.described) = (registry, described.into());
-        Ok(metrics)
-    }
-
-    /// All metrics in order of name, whether or not they have been observed yet.
-    pub fn described(&self) -> &[Described] {
-        &self.described
+        let registry = Registry::default();
+        program::define_build(&registry, build)?;
+        process::define(&registry)?;
+        Ok(Self {
+            features: program::define_features(&registry)?,
+            sync: SyncMetrics::define(&registry)?,
+            changes: ChangeMetrics::define(&registry)?,
+            flows: FlowMetrics::define(&registry)?,
+            probes: ProbeMetrics::define(&registry)?,
+            source: SourceMetrics::define(&registry)?,
+            client: ClientMetrics::define(&registry)?,
+            events: EventMetrics::define(&registry)?,
+            mode: ModeMetrics::define(&registry)?,
+            config: ConfigMetrics::define(&registry)?,
+            leftovers: LeftoverMetrics::define(&registry)?,
+            iptables: IptablesMetrics::define(&registry)?,
+            registry,
+        })
     }
 
     /// Sets all feature gates: their names, stages (`ALPHA`, `BETA`, `DEPRECATED`, empty for GA) and whether they are

@@ -1,8 +1,8 @@
 //! Metrics of the proxy mode that runs, of its iptables rules, and of stale rules of other modes.
 
-use prometheus::{GaugeVec, IntCounterVec};
+use prometheus::{GaugeVec, IntCounterVec, Registry};
 
-use crate::definition::{Definitions, ExternalCounter, MetricsError, count, number, raise};
+use crate::definition::{ExternalCounter, Labels, MetricsError, count, number, raise};
 use crate::sync::IP_FAMILY;
 
 /// Metrics of the mode that runs and of its selection.
@@ -15,14 +15,14 @@ pub struct ModeMetrics {
 }
 
 impl ModeMetrics {
-    pub(crate) fn define(definitions: &Definitions) -> Result<Self, MetricsError> {
-        let what = definitions.labels(&["what"]);
+    pub(crate) fn define(registry: &Registry) -> Result<Self, MetricsError> {
+        let what = Labels::new(registry, &["what"]);
         Ok(Self {
-            selected: definitions.labels(&["mode"]).gauges(
+            selected: Labels::new(registry, &["mode"]).gauges(
                 "portolan_proxy_mode",
                 "The mode that runs, whether or not its rules are programmed; the value is always 1",
             )?,
-            fallbacks: definitions.labels(&["from", "to"]).counters(
+            fallbacks: Labels::new(registry, &["from", "to"]).counters(
                 "portolan_mode_fallbacks_total",
                 "Modes that this host does not support, with the mode that runs instead",
             )?,
@@ -68,8 +68,8 @@ pub struct LeftoverMetrics {
 }
 
 impl LeftoverMetrics {
-    pub(crate) fn define(definitions: &Definitions) -> Result<Self, MetricsError> {
-        let of = definitions.labels(&["of"]);
+    pub(crate) fn define(registry: &Registry) -> Result<Self, MetricsError> {
+        let of = Labels::new(registry, &["of"]);
         Ok(Self {
             removed: of.counters(
                 "portolan_leftovers_removed_total",
@@ -79,7 +79,7 @@ impl LeftoverMetrics {
                 "portolan_leftovers_failures_total",
                 "Failed attempts to remove stale rules, by mode; a mode that cannot be inspected is not counted",
             )?,
-            foreign: definitions.labels(&["of", "ip_family"]).gauges(
+            foreign: Labels::new(registry, &["of", "ip_family"]).gauges(
                 "portolan_foreign_proxy_rules",
                 "1 if another proxy, such as kube-proxy, has rules on this node while Portolan's are programmed, by mode",
             )?,
@@ -116,10 +116,10 @@ pub struct IptablesMetrics {
 }
 
 impl IptablesMetrics {
-    pub(crate) fn define(definitions: &Definitions) -> Result<Self, MetricsError> {
-        let table = definitions.labels(&["table", "ip_family"]);
-        let family = definitions.labels(IP_FAMILY);
-        let none = definitions.labels(&[]);
+    pub(crate) fn define(registry: &Registry) -> Result<Self, MetricsError> {
+        let table = Labels::new(registry, &["table", "ip_family"]);
+        let family = Labels::new(registry, IP_FAMILY);
+        let none = Labels::new(registry, &[]);
         Ok(Self {
             rules: table.gauges(
                 "kubeproxy_sync_proxy_rules_iptables_total",

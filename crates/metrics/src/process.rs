@@ -11,9 +11,9 @@ use std::path::PathBuf;
 
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
-use prometheus::{Counter, Gauge, Opts};
+use prometheus::{Counter, Gauge, Opts, Registry};
 
-use crate::definition::{Definitions, Described, MetricsError};
+use crate::definition::MetricsError;
 use reading::Reading;
 
 /// Name, type, help and value of a metric.
@@ -61,19 +61,13 @@ const SHOWN: [Shown; 10] = [
 ];
 
 /// Defines the metrics, which are read anew for each page.
-pub(crate) fn define(definitions: &Definitions) -> Result<(), MetricsError> {
-    let invalid = |source| MetricsError::Define { name: "process_*".into(), source };
+pub(crate) fn define(registry: &Registry) -> Result<(), MetricsError> {
     let desc =
         |(name, _, help, _): &Shown| Desc::new((*name).into(), (*help).into(), Vec::new(), HashMap::new());
-    let descs = SHOWN.iter().map(desc).collect::<Result<_, _>>().map_err(invalid)?;
-    let described = SHOWN.iter().map(|(name, kind, help, _)| Described {
-        name: (*name).into(),
-        kind,
-        labels: Vec::new(),
-        help: (*help).into(),
-        bounds: Vec::new(),
-    });
-    definitions.publish(Box::new(Process { proc: "/proc".into(), descs }), described).map_err(invalid)
+    let descs = SHOWN.iter().map(desc).collect::<Result<_, _>>();
+    descs
+        .and_then(|descs| registry.register(Box::new(Process { proc: "/proc".into(), descs })))
+        .map_err(|source| MetricsError::Define { name: "process_*".into(), source })
 }
 
 struct Process {

@@ -2,9 +2,9 @@
 
 use std::time::SystemTime;
 
-use prometheus::{GaugeVec, IntCounterVec};
+use prometheus::{GaugeVec, IntCounterVec, Registry};
 
-use crate::definition::{Definitions, MetricsError, unix_seconds};
+use crate::definition::{Labels, MetricsError, unix_seconds};
 
 /// The compiler that built the program, such as `rustc 1.89.0`. It stands where kube-proxy has its version of Go.
 pub const COMPILER: &str = env!("PORTOLAN_RUSTC");
@@ -48,12 +48,12 @@ const PLATFORM: &str = if cfg!(target_arch = "x86_64") {
 };
 
 /// Defines `portolan_build_info` and `kubernetes_build_info`, which are always 1.
-pub(crate) fn define_build(definitions: &Definitions, build: &Build) -> Result<(), MetricsError> {
-    let own = definitions.labels(&["version"]);
+pub(crate) fn define_build(registry: &Registry, build: &Build) -> Result<(), MetricsError> {
+    let own = Labels::new(registry, &["version"]);
     let own = own.gauges("portolan_build_info", "The version that runs; the value is always 1")?;
     own.with_label_values(&[build.version]).set(1.0);
     let (names, values): (Vec<_>, Vec<_>) = build_labels(build).into_iter().unzip();
-    let kubernetes = definitions.labels(&names).gauges(
+    let kubernetes = Labels::new(registry, &names).gauges(
         "kubernetes_build_info",
         "The version of Kubernetes whose kube-proxy the program replaces; the value is always 1",
     )?;
@@ -62,9 +62,9 @@ pub(crate) fn define_build(definitions: &Definitions, build: &Build) -> Result<(
 }
 
 /// Defines the metric of the feature gates.
-pub(crate) fn define_features(definitions: &Definitions) -> Result<GaugeVec, MetricsError> {
+pub(crate) fn define_features(registry: &Registry) -> Result<GaugeVec, MetricsError> {
     let help = "Feature gates with their stage; 1 if enabled, 0 if disabled";
-    definitions.labels(&["name", "stage"]).beta().gauges("kubernetes_feature_enabled", help)
+    Labels::new(registry, &["name", "stage"]).beta().gauges("kubernetes_feature_enabled", help)
 }
 
 /// Metrics of reloads of the configuration file. Nothing is shown before the first.
@@ -76,10 +76,10 @@ pub struct ConfigMetrics {
 }
 
 impl ConfigMetrics {
-    pub(crate) fn define(definitions: &Definitions) -> Result<Self, MetricsError> {
-        let none = definitions.labels(&[]);
+    pub(crate) fn define(registry: &Registry) -> Result<Self, MetricsError> {
+        let none = Labels::new(registry, &[]);
         Ok(Self {
-            reloads: definitions.labels(&["result"]).counters(
+            reloads: Labels::new(registry, &["result"]).counters(
                 "portolan_config_reloads_total",
                 "Reloads of the configuration file after a change, by result (success, failure)",
             )?,
@@ -120,8 +120,8 @@ pub struct ProbeMetrics {
 }
 
 impl ProbeMetrics {
-    pub(crate) fn define(definitions: &Definitions) -> Result<Self, MetricsError> {
-        let code = definitions.labels(&["code"]);
+    pub(crate) fn define(registry: &Registry) -> Result<Self, MetricsError> {
+        let code = Labels::new(registry, &["code"]);
         Ok(Self {
             healthz: code.counters("kubeproxy_proxy_healthz_total", "Responses of /healthz")?,
             livez: code.counters("kubeproxy_proxy_livez_total", "Responses of /livez")?,

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, SystemTime};
 
-use prometheus::{GaugeVec, HistogramVec, IntCounter, IntCounterVec, IntGauge};
+use prometheus::{GaugeVec, HistogramVec, IntCounter, IntCounterVec, IntGauge, Registry};
 
-use crate::definition::{Definitions, MetricsError, count, number, unix_seconds};
+use crate::definition::{Labels, MetricsError, count, number, unix_seconds};
 
 pub(crate) const IP_FAMILY: &[&str] = &["ip_family"];
 
@@ -54,9 +54,9 @@ pub struct SyncMetrics {
 }
 
 impl SyncMetrics {
-    pub(crate) fn define(definitions: &Definitions) -> Result<Self, MetricsError> {
-        let family = definitions.labels(IP_FAMILY);
-        let by_policy = definitions.labels(&["traffic_policy", "ip_family"]);
+    pub(crate) fn define(registry: &Registry) -> Result<Self, MetricsError> {
+        let family = Labels::new(registry, IP_FAMILY);
+        let by_policy = Labels::new(registry, &["traffic_policy", "ip_family"]);
         Ok(Self {
             duration: family.histograms(
                 "kubeproxy_sync_proxy_rules_duration_seconds",
@@ -238,8 +238,8 @@ pub struct ChangeMetrics {
 }
 
 impl ChangeMetrics {
-    pub(crate) fn define(definitions: &Definitions) -> Result<Self, MetricsError> {
-        let none = definitions.labels(&[]);
+    pub(crate) fn define(registry: &Registry) -> Result<Self, MetricsError> {
+        let none = Labels::new(registry, &[]);
         Ok(Self {
             endpoints_total: none.counter(
                 "kubeproxy_sync_proxy_rules_endpoint_changes_total",
@@ -290,8 +290,8 @@ pub struct FlowMetrics {
 }
 
 impl FlowMetrics {
-    pub(crate) fn define(definitions: &Definitions) -> Result<Self, MetricsError> {
-        let family = definitions.labels(IP_FAMILY);
+    pub(crate) fn define(registry: &Registry) -> Result<Self, MetricsError> {
+        let family = Labels::new(registry, IP_FAMILY);
         Ok(Self {
             duration: family.histograms(
                 "kubeproxy_conntrack_reconciler_sync_duration_seconds",
