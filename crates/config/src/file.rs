@@ -14,7 +14,7 @@ use std::path::Path;
 
 use crate::error::ConfigError;
 use crate::kube_proxy::{API_VERSION, KIND, KubeProxyConfiguration, defaults};
-use crate::note::Note;
+use crate::notes::Note;
 
 use yaml::{Node, Value};
 

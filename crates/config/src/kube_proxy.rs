@@ -1,9 +1,9 @@
 //! kube-proxy's configuration file, `kubeproxy.config.k8s.io/v1alpha1`, as a type.
 //!
-//! Flags and files meet here: a file is decoded into it, flags are bound to its fields. Names and
-//! the order of fields are the file's own, and so is everything in it but the section `userspace`: kube-proxy has
-//! that mode no more, so the section is ours, and written only where it says something. A field that can be absent from an explicit zero is an
-//! `Option`, as it is a pointer in Kubernetes; [`defaults`] fills all of them.
+//! A file is decoded into it, and flags set its fields. Names and order of the fields are those of the file. The section
+//! `userspace` is Portolan's: kube-proxy no longer has that mode, so the section is written only if it differs from the
+//! defaults. A field in which absent differs from zero is an `Option`, as it is a pointer in Kubernetes; [`defaults`]
+//! fills all of them.
 
 pub(crate) mod defaults;
 pub(crate) mod effective;
@@ -20,12 +20,12 @@ use serde_json::Number;
 use crate::duration::GoDuration;
 use logging::Logging;
 
-/// What the file says it is.
+/// `apiVersion` of the file.
 pub(crate) const API_VERSION: &str = "kubeproxy.config.k8s.io/v1alpha1";
-/// What kind of object it is.
+/// `kind` of the file.
 pub(crate) const KIND: &str = "KubeProxyConfiguration";
 
-/// The whole file, without the two fields that say what it is.
+/// The file without `kind` and `apiVersion`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase", expecting = "a mapping")]
 pub(crate) struct KubeProxyConfiguration {
@@ -44,7 +44,7 @@ pub(crate) struct KubeProxyConfiguration {
     pub(crate) iptables: Iptables,
     pub(crate) ipvs: Ipvs,
     pub(crate) nftables: Nftables,
-    #[serde(skip_serializing_if = "Userspace::says_nothing")]
+    #[serde(skip_serializing_if = "Userspace::is_default")]
     pub(crate) userspace: Userspace,
     pub(crate) winkernel: Winkernel,
     pub(crate) detect_local_mode: String,
@@ -122,13 +122,13 @@ pub(crate) struct Userspace {
 }
 
 impl Userspace {
-    /// Whether it is what counts anyway.
-    fn says_nothing(&self) -> bool {
+    /// Whether all fields have their defaults.
+    fn is_default(&self) -> bool {
         *self == defaults::userspace()
     }
 }
 
-/// `winkernel`, for Windows alone.
+/// `winkernel`, for Windows only.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase", expecting = "a mapping")]
 pub(crate) struct Winkernel {
@@ -161,7 +161,7 @@ pub(crate) struct Conntrack {
     pub(crate) udp_stream_timeout: GoDuration,
 }
 
-/// Kubernetes does not tell a list of nothing from no list, and prints both as `null`.
+/// Kubernetes prints an empty list as `null`.
 fn null_if_empty<S: Serializer>(list: &[String], serializer: S) -> Result<S::Ok, S::Error> {
     if list.is_empty() { serializer.serialize_none() } else { list.serialize(serializer) }
 }

@@ -4,7 +4,7 @@
 //! a list for a struct, and serde-saphyr also a quoted number for a number. `null` means unset.
 
 use std::cell::RefCell;
-use std::fmt::{self, Display};
+use std::fmt::Display;
 
 use serde::de::value::{MapDeserializer, SeqDeserializer};
 use serde::de::{self, DeserializeOwned, Deserializer, Expected, IntoDeserializer, Unexpected, Visitor};
@@ -27,7 +27,7 @@ impl de::Error for DecodeError {
     }
 
     fn invalid_type(found: Unexpected<'_>, want: &dyn Expected) -> Self {
-        Self::custom(format_args!("found {found}, want {}", Want(want)))
+        Self { message: mismatch(found, want), has_place: false }
     }
 
     fn invalid_value(found: Unexpected<'_>, want: &dyn Expected) -> Self {
@@ -35,20 +35,24 @@ impl de::Error for DecodeError {
     }
 }
 
-/// What serde expects, without Rust's types.
-struct Want<'a>(&'a dyn Expected);
-
-impl Display for Want<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.0.to_string().as_str() {
-            "i32" => "a 32-bit integer",
-            "u32" => "an unsigned 32-bit integer",
-            "f32" => "a number",
-            "a sequence" => "a list",
-            "a map" => "a mapping",
-            other => other,
-        })
-    }
+/// The text of a type error, without names of Rust's types.
+fn mismatch(found: Unexpected<'_>, want: &dyn Expected) -> String {
+    let found = match found {
+        Unexpected::Unit => "null".to_owned(),
+        Unexpected::Seq => "a list".to_owned(),
+        Unexpected::Map => "a mapping".to_owned(),
+        scalar => scalar.to_string(),
+    };
+    let want = want.to_string();
+    let want = match want.as_str() {
+        "i32" => "a 32-bit integer",
+        "u32" => "an unsigned 32-bit integer",
+        "f32" => "a number",
+        "a sequence" => "a list",
+        "a map" => "a mapping",
+        other => other,
+    };
+    format!("found {found}, want {want}")
 }
 
 /// Decodes `node`; also returns what a strict decoder rejects: unknown and duplicate fields.
@@ -106,12 +110,12 @@ impl<'a> Place<'a> {
 
     /// Adds the place to an error, unless a value inside this one has done so.
     fn located<T>(&self, result: Result<T, DecodeError>) -> Result<T, DecodeError> {
-        result.map_err(|error| match error.has_place {
-            true => error,
-            false => DecodeError {
-                message: format!("line {}: {}: {}", self.node.defined.line(), self.path, error.message),
-                has_place: true,
-            },
+        result.map_err(|error| {
+            if error.has_place {
+                return error;
+            }
+            let message = format!("line {}: {}: {}", self.node.defined.line(), self.path, error.message);
+            DecodeError { message, has_place: true }
         })
     }
 }

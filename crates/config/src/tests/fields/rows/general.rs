@@ -27,7 +27,7 @@ pub(super) const ROWS: [Row; 21] = [
         "clientConnection.acceptContentTypes",
         "\"\"",
         "clientConnection: {acceptContentTypes: text/plain}",
-        Notes("objects are asked for as JSON"),
+        Notes("objects are requested as JSON"),
         (
             "clientConnection: {acceptContentTypes: 5}",
             "clientConnection.acceptContentTypes: found integer `5`, want a string",
@@ -37,7 +37,7 @@ pub(super) const ROWS: [Row; 21] = [
         "clientConnection.contentType",
         "\"application/vnd.kubernetes.protobuf\"",
         "clientConnection: {contentType: application/cbor}",
-        Notes("objects are asked for as JSON"),
+        Notes("objects are requested as JSON"),
         (
             "clientConnection: {contentType: 5}",
             "clientConnection.contentType: found integer `5`, want a string",
@@ -71,7 +71,7 @@ pub(super) const ROWS: [Row; 21] = [
         "logging.flushFrequency",
         "\"5s\"",
         "logging: {flushFrequency: 1s}",
-        Notes("log lines are written at once, there is no buffer"),
+        Notes("log lines are not buffered"),
         (
             "logging: {flushFrequency: -1s}",
             "logging.flushFrequency: Invalid value: -1s: must be greater than 0",
@@ -91,7 +91,7 @@ pub(super) const ROWS: [Row; 21] = [
         "logging.vmodule",
         "",
         "logging: {vmodule: [{filePattern: a, verbosity: 1}]}",
-        Notes("verbosity is one for the whole process"),
+        Notes("verbosity cannot differ by file"),
         (
             "logging: {vmodule: [{verbosity: 1}]}",
             "logging.vmodule[0]: Required value: File pattern must not be empty",
@@ -111,7 +111,7 @@ pub(super) const ROWS: [Row; 21] = [
         "logging.options.text.infoBufferSize",
         "\"0\"",
         "logging: {options: {text: {infoBufferSize: 1Ki}}}\nfeatureGates: {LoggingAlphaOptions: true}",
-        Notes("log lines are written at once, there is no buffer"),
+        Notes("log lines are not buffered"),
         (
             "logging: {options: {text: {infoBufferSize: many}}}",
             "logging.options.text.infoBufferSize: \"many\" is not a quantity such as 512, 1Ki or 3M",
@@ -131,7 +131,7 @@ pub(super) const ROWS: [Row; 21] = [
         "logging.options.json.infoBufferSize",
         "\"0\"",
         "logging: {options: {json: {infoBufferSize: 1Ki}}}\nfeatureGates: {LoggingAlphaOptions: true}",
-        Notes("log lines are written at once, there is no buffer"),
+        Notes("log lines are not buffered"),
         (
             "logging: {options: {json: {infoBufferSize: many}}}",
             "logging.options.json.infoBufferSize: \"many\" is not a quantity such as 512, 1Ki or 3M",
@@ -192,7 +192,7 @@ pub(super) const ROWS: [Row; 21] = [
         "showHiddenMetricsForVersion",
         "\"\"",
         "showHiddenMetricsForVersion: \"1.35\"",
-        Notes("no metric is hidden here"),
+        Notes("no metrics are hidden"),
         (
             "showHiddenMetricsForVersion: \"1.36\"",
             "ShowHiddenMetricsForVersion: Invalid value: \"1.36\": must be omitted or have the value '1.35'",
