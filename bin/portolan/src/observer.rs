@@ -194,7 +194,7 @@ impl SyncObserver for Observer {
         addresses: &NodePortAddresses,
         changed: Vec<(ObjectName, Option<HealthCheck>)>,
     ) {
-        self.service_health.tell(family, addresses, changed);
+        self.service_health.update(family, addresses, changed);
     }
 
     fn flows_checked(&mut self, family: IpFamily, attempt: &FlowAttempt<'_>) {

@@ -17,7 +17,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, anyhow};
 use portolan_config::{Config, Source};
 use portolan_core::{BackendFactory, IpFamily, Registry};
-use portolan_health::{Health, HealthState, NodeEligibility, SystemClock};
+use portolan_health::{Health, NodeEligibility};
 use portolan_host::Host;
 use portolan_metrics::{Build, Metrics};
 use portolan_source::EventRecorder;
@@ -166,11 +166,11 @@ fn announce(config: &Config) {
 /// Nobody has seen the Node yet, so no load balancer should count on it; but a folder of
 /// manifests need not have a Node at all, and then nobody will ever say that it goes.
 fn new_health(config: &Config) -> Health {
-    let mut state = HealthState::new(config.sync.max);
+    let health = Health::new(config.sync.max);
     if matches!(config.source, Source::Manifests(_)) {
-        state.set_node(NodeEligibility::Eligible);
+        health.set_node(NodeEligibility::Eligible);
     }
-    Health::new(state, SystemClock)
+    health
 }
 
 /// Waits for a signal and then stops the loop, or fails with whatever ended before.

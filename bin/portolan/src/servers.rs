@@ -39,7 +39,7 @@ impl Servers<'_> {
         let address = self.config.metrics_address;
         self.serve(parts, "metrics", address, status::router(page), reports::metrics_server_failed);
         let (events, node_name) = (self.events, self.node_name);
-        let service_health = ServiceHealth::default().telling(Arc::new(move |failure| {
+        let service_health = ServiceHealth::default().on_failure(Arc::new(move |failure| {
             events.record(reports::service_port_failed(&node_name, failure));
         }));
         let servers = service_health.clone().serve(self.health);

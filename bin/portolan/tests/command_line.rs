@@ -26,11 +26,11 @@ fn faults_in_the_command_line_are_one_line_on_standard_error_and_exit_1() {
             "portolan: KubeProxyConfiguration.DetectLocalConfiguration.ClusterCIDRs[0]: Invalid value: \"10.0.0.0/33\": must be \
              a valid CIDR block (e.g. 10.100.0.0/16 or fde4:8dba:82e1::/48)\n",
         ),
-        (&["start"], "portolan: arguments besides flags are not taken, got \"start\", see --help\n"),
+        (&["start"], "portolan: unexpected argument \"start\", see --help\n"),
         (&["--hostname-override", " "], "portolan: empty hostname-override is invalid\n"),
         (
             &["--cleanup", "-v=many"],
-            "portolan: invalid value \"many\" for -v: not a number from 0 to 2147483647\n",
+            "portolan: invalid value \"many\" for -v: not an integer from 0 to 2147483647\n",
         ),
     ];
     for (args, line) in cases {

@@ -1,4 +1,4 @@
-//! Addresses that the HTTP servers listen on.
+//! Bind addresses of the HTTP servers.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -9,9 +9,9 @@ pub(crate) const HEALTHZ_PORT: u16 = 10256;
 /// kube-proxy's metrics port.
 pub(crate) const METRICS_PORT: u16 = 10249;
 
-/// What is wrong with an address to listen on: which part of it, and what that should be.
+/// Which part of a bind address is invalid, and what it must be.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Fault {
+pub(crate) struct BindError {
     pub(crate) part: String,
     pub(crate) wanted: &'static str,
 }
@@ -27,15 +27,15 @@ pub(crate) fn with_port(address: &str, port: u16) -> String {
 /// Reads `IP:port` or `[IPv6]:port`.
 ///
 /// # Errors
-/// The text is neither, or its port is 0: nobody would know where to ask.
-pub(crate) fn parse(text: &str) -> Result<SocketAddr, Fault> {
-    let fault = |part: &str, wanted| Fault { part: part.to_owned(), wanted };
-    let (host, port) = split(text).ok_or_else(|| fault(text, "must be IP:port"))?;
-    let ip: IpAddr = parse_ip(host).map_err(|_no_ip| fault(host, "must be a valid IP"))?;
+/// The text is neither, or its port is 0.
+pub(crate) fn parse(text: &str) -> Result<SocketAddr, BindError> {
+    let invalid = |part: &str, wanted| BindError { part: part.to_owned(), wanted };
+    let (host, port) = split(text).ok_or_else(|| invalid(text, "must be IP:port"))?;
+    let ip: IpAddr = parse_ip(host).map_err(|_no_ip| invalid(host, "must be a valid IP"))?;
     let number = port.parse().ok().filter(|_| port.bytes().all(|byte| byte.is_ascii_digit()));
     match number {
         Some(number) if number > 0 => Ok(SocketAddr::new(ip, number)),
-        _ => Err(fault(port, "must be a valid port")),
+        _ => Err(invalid(port, "must be a valid port")),
     }
 }
 
@@ -75,7 +75,7 @@ mod tests {
         for (text, expected) in cases {
             let found = parse(text).map(|address| address.to_string());
             let expected = expected.map(str::to_owned);
-            let expected = expected.map_err(|(part, wanted)| Fault { part: part.to_owned(), wanted });
+            let expected = expected.map_err(|(part, wanted)| BindError { part: part.to_owned(), wanted });
             assert_eq!(found, expected, "{text:?}");
         }
     }

@@ -16,61 +16,62 @@ use crate::gates::{EXTERNAL_IPS, FeatureGates, STREAMED_LISTS};
 use crate::kube_proxy::KubeProxyConfiguration;
 use crate::kube_proxy::section::Section;
 use crate::modes::{IptablesSettings, IpvsSettings, UserspaceSettings};
-use crate::note::Note;
-use crate::validation::Checked;
+use crate::notes::Note;
+use crate::validation::{self, errors::FieldErrors};
 
-/// Everything the process needs to know before it starts.
+/// All settings of the process.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// The `--config` file, if there is one.
     pub file: Option<PathBuf>,
-    /// Where Services and endpoints come from.
+    /// The source of Services and endpoints.
     pub source: Source,
-    /// How to forward.
+    /// The proxy mode.
     pub mode: ModeSelection,
-    /// `--mode-fallback`: whether another mode may run when that one cannot.
+    /// `--mode-fallback`: whether another mode may run if the host does not support that one.
     pub mode_fallback: bool,
-    /// When to write.
+    /// The periods between syncs.
     pub sync: SyncPeriods,
-    /// For the iptables mode, if that runs.
+    /// Settings of the iptables mode, if that runs.
     pub iptables: IptablesSettings,
-    /// For the ipvs mode, if that runs.
+    /// Settings of the ipvs mode, if that runs.
     pub ipvs: IpvsSettings,
-    /// For the userspace mode, if that runs.
+    /// Settings of the userspace mode, if that runs.
     pub userspace: UserspaceSettings,
-    /// Where the metrics server listens.
+    /// The address of the metrics server.
     pub metrics_address: SocketAddr,
-    /// Where the health server listens; `None` when `--healthz-port=0` switches it off.
+    /// The address of the health server; `None` if `--healthz-port=0` disables it.
     pub healthz_address: Option<SocketAddr>,
-    /// `bindAddress`, unless it is unspecified (`0.0.0.0`, `::`): this node's own address in its family.
+    /// `bindAddress`, unless it is unspecified (`0.0.0.0`, `::`): the node's primary IP of its family.
     pub bind_address: Option<IpAddr>,
-    /// The family of `bindAddress` as it is written.
+    /// The family of `bindAddress`, also if that is unspecified.
     pub bind_family: IpFamily,
-    /// `bindAddressHardFail`: whether the process ends when a server cannot listen.
+    /// `bindAddressHardFail`: whether the process exits if a server cannot bind its address.
     pub bind_address_hard_fail: bool,
-    /// `enableProfiling`: whether the metrics server answers below `/debug`.
+    /// `enableProfiling`: whether the metrics server serves `/debug`.
     pub profiling: bool,
-    /// Connection tracking.
+    /// Settings of connection tracking.
     pub conntrack: Conntrack,
     /// `oomScoreAdj`, from -1000 to 1000.
     pub oom_score_adj: i32,
-    /// What to log and how.
+    /// Settings of the log.
     pub logging: Logging,
     /// `featureGates`.
     pub gates: FeatureGates,
-    /// The version to report, [`GIT_VERSION`] unless `--version=v…` says otherwise.
+    /// The version to report: [`GIT_VERSION`] or that of `--version=v…`.
     pub reported_version: String,
-    /// What the log should say about the configuration.
+    /// Log lines about the configuration.
     pub notes: Vec<Note>,
-    /// Every flag by its name, without dashes, with the value bound to it, sorted. With a file these
-    /// are the values of the flags and not of the file, as on kube-proxy's `/flagz`.
+    /// All flags by name, without dashes, with their values, sorted. With a file these are still the values of the
+    /// flags, as on kube-proxy's `/flagz`.
     pub flags: Vec<(String, String)>,
-    node: NodeConfig,
-    /// The configuration itself, as it was checked.
-    given: KubeProxyConfiguration,
+    /// Without the node's name until that is known.
+    pub(crate) node: NodeConfig,
+    /// The fields as they were given.
+    pub(crate) given: KubeProxyConfiguration,
 }
 
-/// Where Services and endpoints come from.
+/// The source of Services and endpoints.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Source {
     /// A folder of YAML manifests.
@@ -79,74 +80,73 @@ pub enum Source {
     Api(ApiAccess),
 }
 
-/// How to reach the API server; with neither field set, the way a pod does.
+/// Access to the API server; without kubeconfig and master: the in-cluster configuration.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ApiAccess {
     /// `--kubeconfig`.
     pub kubeconfig: Option<PathBuf>,
     /// `--master`, which overrides the kubeconfig's server.
     pub master: Option<String>,
-    /// `clientConnection.qps`: requests per second over time; negative for no limit.
+    /// `clientConnection.qps`: sustained requests per second; negative for no limit.
     pub qps: f32,
-    /// `clientConnection.burst`: requests that may come at once.
+    /// `clientConnection.burst`: requests in a burst.
     pub burst: u32,
-    /// The feature gate `WatchListClient`: whether to ask for streamed lists.
+    /// The feature gate `WatchListClient`: whether to request streamed lists.
     pub streamed_lists: bool,
 }
 
-/// Connection tracking (`conntrack`); a zero, as by default, leaves the kernel's setting alone.
+/// Connection tracking (`conntrack`); zero leaves the kernel's setting unchanged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Conntrack {
-    /// `maxPerCore`: connections to track, per CPU.
+    /// `maxPerCore`: maximum number of tracked connections per CPU.
     pub max_per_core: u32,
-    /// `min`: connections to track at least, unless `maxPerCore` is zero.
+    /// `min`: minimum of the maximum number of tracked connections, unless `maxPerCore` is zero.
     pub min: u32,
     /// `tcpEstablishedTimeout`.
     pub tcp_established_timeout: Duration,
     /// `tcpCloseWaitTimeout`.
     pub tcp_close_wait_timeout: Duration,
-    /// `tcpBeLiberal`: whether packets outside the TCP window count; `false` leaves that alone too.
+    /// `tcpBeLiberal`: whether to accept packets outside the TCP window; `false` leaves that unchanged, too.
     pub tcp_be_liberal: bool,
-    /// `udpTimeout`, for flows without an answer.
+    /// `udpTimeout`, for UNREPLIED flows.
     pub udp_timeout: Duration,
-    /// `udpStreamTimeout`, for flows with answers.
+    /// `udpStreamTimeout`, for ASSURED flows.
     pub udp_stream_timeout: Duration,
 }
 
 /// `mode`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ModeSelection {
-    /// Nobody said: the best that this host can do, with the settings of the `iptables` section,
-    /// as kube-proxy would take them.
+    /// Not set: the best mode that the host supports, with the settings of the `iptables` section, as kube-proxy reads
+    /// them.
     Unset,
-    /// `auto`: the best that this host can do, with the settings of the `nftables` section.
+    /// `auto`: the best mode that the host supports, with the settings of the `nftables` section.
     Auto,
     /// This one.
     Explicit(ProxyMode),
 }
 
-/// When rules are written.
+/// The periods between syncs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SyncPeriods {
-    /// Shortest time from the end of one write to the next.
+    /// Shortest time from the end of one sync to the next.
     pub min: Duration,
-    /// Longest time between attempts while writing fails, and time from one look at whether the rules are
-    /// there still to the next.
+    /// Longest time between retries of a failed sync, and time between integrity checks of the rules.
     pub max: Duration,
 }
 
-/// What to log and how.
+/// Settings of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Logging {
     /// klog's verbosity.
     pub verbosity: u32,
-    /// How a line looks.
+    /// The format of a line.
     pub format: LogFormat,
-    /// Whether what is not an error goes to standard output.
+    /// Whether lines other than errors go to standard output.
     pub split_stream: bool,
 }
 
-/// How a log line looks.
+/// The format of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
     /// klog's text.
@@ -156,88 +156,136 @@ pub enum LogFormat {
 }
 
 impl Config {
-    /// Puts together what was checked, for the node of this name.
+    /// Checks `given` and parses its values; `modes` are those of the binary. The name of the node and a folder of
+    /// manifests are set later.
     ///
     /// # Errors
-    /// A folder of manifests and an API server are both asked for.
-    pub(crate) fn new(
+    /// All that is wrong with it.
+    pub(crate) fn check(
         bound: &Bound,
         given: KubeProxyConfiguration,
-        checked: Checked,
-        node_name: String,
-        notes: Vec<Note>,
-    ) -> Result<Self, ConfigError> {
-        let source = source(bound, &given, &checked)?;
-        let bind_address = Some(checked.bind_address).filter(|ip| !ip.is_unspecified());
-        let unrestricted = || match given.section() {
-            Section::Nftables => NodePortSelection::Primary,
-            Section::Iptables | Section::Ipvs => NodePortSelection::Cidrs(Vec::new()),
-        };
+        modes: &[ProxyMode],
+    ) -> Result<Self, FieldErrors> {
+        let mut errors = FieldErrors::default();
+        // In kube-proxy's order.
+        let gates = validation::gates(&given, &mut errors);
+        let masquerade_mark = validation::mark(&given, &mut errors);
+        validation::ipvs(&given, &mut errors);
+        validation::userspace(&given.userspace, &mut errors);
+        let conntrack = validation::conntrack(&given, &mut errors);
+        let oom_score_adj = validation::oom_score_adj(&given, &mut errors);
+        let mode = validation::mode(&given.mode, modes, &mut errors);
+        let burst = validation::burst(&given, &mut errors);
+        let sync = validation::periods(&given, &mut errors);
+        let bind = validation::bind_address(&given.bind_address, &mut errors);
+        let healthz = Some(&given.healthz_bind_address).filter(|address| !address.is_empty());
+        let healthz_address =
+            healthz.map(|address| validation::listen("HealthzBindAddress", address, &mut errors));
+        let metrics_address =
+            validation::listen("MetricsBindAddress", &given.metrics_bind_address, &mut errors);
+        let node_ports = validation::node_ports(&given.node_port_addresses, &mut errors);
+        validation::hidden_metrics(&given.show_hidden_metrics_for_version, &mut errors);
+        let detect_local = validation::detect_local(&given, &mut errors);
+        let logging = validation::logging(&given.logging, &gates, &mut errors);
+
+        let bind_address = Some(bind).filter(|ip| !ip.is_unspecified());
+        let client = &given.client_connection;
+        let source = Source::Api(ApiAccess {
+            kubeconfig: path(&client.kubeconfig),
+            master: (!bound.master.is_empty()).then(|| bound.master.clone()),
+            qps: client.qps,
+            burst,
+            streamed_lists: gates.is_on(STREAMED_LISTS),
+        });
         let node = NodeConfig {
-            detect_local: checked.detect_local,
+            detect_local,
             masquerade_all: given.shared().masquerade_all,
-            masquerade_mark: checked.masquerade_mark,
-            node_port_addresses: checked.node_ports.unwrap_or_else(unrestricted),
+            masquerade_mark,
+            node_port_addresses: node_ports.unwrap_or_else(|| match given.section() {
+                Section::Nftables => NodePortSelection::Primary,
+                Section::Iptables | Section::Ipvs => NodePortSelection::Cidrs(Vec::new()),
+            }),
             bind_address,
-            allow_external_ips: checked.gates.is_on(EXTERNAL_IPS),
-            ..NodeConfig::new(node_name)
+            allow_external_ips: gates.is_on(EXTERNAL_IPS),
+            ..NodeConfig::new("")
         };
-        Ok(Self {
+        errors.or_else(Self {
             file: path(&bound.file),
             source,
-            mode: checked.mode,
+            mode,
             mode_fallback: bound.mode_fallback,
-            sync: checked.sync,
+            sync,
             iptables: IptablesSettings::of(&given),
             ipvs: IpvsSettings::of(&given),
             userspace: UserspaceSettings::of(&given),
-            metrics_address: checked.metrics_address,
-            healthz_address: checked.healthz_address,
+            metrics_address,
+            healthz_address,
             bind_address,
-            bind_family: IpFamily::of(checked.bind_address),
+            bind_family: IpFamily::of(bind),
             bind_address_hard_fail: given.bind_address_hard_fail,
             profiling: given.enable_profiling,
-            conntrack: checked.conntrack,
-            oom_score_adj: checked.oom_score_adj,
-            logging: checked.logging,
-            gates: checked.gates,
-            reported_version: reported_version(bound),
-            notes,
+            conntrack,
+            oom_score_adj,
+            logging,
+            gates,
+            reported_version: match &bound.version {
+                VersionFlag::Report(version) => version.clone(),
+                _ => GIT_VERSION.to_owned(),
+            },
+            notes: Vec::new(),
             flags: flags(bound, &given),
             node,
             given,
         })
     }
 
-    /// What plans depend on. Which section of the file counts depends on the mode that was asked
-    /// for, whatever mode then runs: a cluster that asks for none keeps the node ports and the
-    /// masquerading that it had with kube-proxy.
+    /// Reads Services and endpoints from a folder, if `bound` names one.
+    ///
+    /// # Errors
+    /// An API server is requested as well.
+    pub(crate) fn set_manifests(&mut self, bound: &Bound) -> Result<(), ConfigError> {
+        let Some(folder) = path(&bound.manifests) else { return Ok(()) };
+        let conflict = |second| Err(ConfigError::Conflict { first: "--manifests", second });
+        match &self.source {
+            Source::Api(ApiAccess { kubeconfig: Some(_), .. }) if bound.file.is_empty() => {
+                conflict("--kubeconfig")
+            }
+            Source::Api(ApiAccess { kubeconfig: Some(_), .. }) => conflict("clientConnection.kubeconfig"),
+            Source::Api(ApiAccess { master: Some(_), .. }) => conflict("--master"),
+            _ => {
+                self.source = Source::Manifests(folder);
+                Ok(())
+            }
+        }
+    }
+
+    /// The settings that plans depend on. The requested mode selects the section of the file, whatever mode then runs:
+    /// a cluster that requests none keeps the node ports and the masquerading that it had with kube-proxy.
     pub fn node(&self) -> NodeConfig {
         self.node.clone()
     }
 
-    /// The body of `/configz`: the configuration in force, as JSON, while `running` is the mode.
-    /// What the section of another mode says is shown in the one of this mode.
+    /// The body of `/configz`: the effective configuration as JSON, while `running` is the mode. Settings from the
+    /// section of another mode are shown in the section of this one.
     pub fn configz(&self, running: &ProxyMode) -> String {
         self.given.effective_in(running).to_configz()
     }
 
-    /// Compares the families of configured addresses with those that are `served`, of which
-    /// `primary` comes first.
+    /// Compares the IP families of configured addresses with the `served` ones, of which `primary` is the primary.
     ///
     /// # Errors
-    /// Pods are told by `clusterCIDR`, and none of its ranges is of the one family that is served.
+    /// Local pods are detected by `clusterCIDR`, and none of its CIDRs is of the only family that is served.
     pub fn check_families(&self, served: &[IpFamily], primary: IpFamily) -> Result<Vec<Note>, ConfigError> {
         families::check(&self.given, served, primary)
     }
 
-    /// Whether what plans are made of, and when they are applied, must wait for a restart with all that
-    /// `new` says of it: another mode, or another family of `bindAddress`, gives its values another meaning.
+    /// Whether the settings of plans and their periods must wait for a restart if `new` replaces this configuration:
+    /// another mode, or another family of `bindAddress`, gives them another meaning.
     pub fn plans_wait(&self, new: &Self) -> bool {
         difference::plans_wait(&self.given, &new.given)
     }
 
-    /// What `new` has different, by field and sorted. Fields that change nothing here are left out.
+    /// The fields that differ in `new`, sorted. Fields without effect are left out.
     pub fn differences(&self, new: &Self) -> Vec<Difference> {
         difference::between(&self.given, &new.given)
     }
@@ -247,33 +295,7 @@ fn path(text: &str) -> Option<PathBuf> {
     (!text.is_empty()).then(|| PathBuf::from(text))
 }
 
-fn source(bound: &Bound, given: &KubeProxyConfiguration, checked: &Checked) -> Result<Source, ConfigError> {
-    let client = &given.client_connection;
-    let kubeconfig = path(&client.kubeconfig);
-    let master = (!bound.master.is_empty()).then(|| bound.master.clone());
-    let Some(folder) = path(&bound.manifests) else {
-        let (qps, burst) = (client.qps, checked.burst);
-        let streamed_lists = checked.gates.is_on(STREAMED_LISTS);
-        return Ok(Source::Api(ApiAccess { kubeconfig, master, qps, burst, streamed_lists }));
-    };
-    let name = if bound.file.is_empty() { "--kubeconfig" } else { "clientConnection.kubeconfig" };
-    if kubeconfig.is_some() {
-        return Err(ConfigError::Conflict { first: "--manifests", second: name });
-    }
-    if master.is_some() {
-        return Err(ConfigError::Conflict { first: "--manifests", second: "--master" });
-    }
-    Ok(Source::Manifests(folder))
-}
-
-fn reported_version(bound: &Bound) -> String {
-    match &bound.version {
-        VersionFlag::Report(version) => version.clone(),
-        _ => GIT_VERSION.to_owned(),
-    }
-}
-
-/// A URL without user and password, which no log and no page shows.
+/// A URL without user and password, which must not appear in logs and pages.
 fn without_user(url: &str) -> String {
     match (url.split_once("://"), url.rsplit_once('@')) {
         (Some((scheme, _)), Some((_user, host))) => format!("{scheme}://{host}"),
@@ -282,7 +304,7 @@ fn without_user(url: &str) -> String {
     }
 }
 
-/// Without a file the flags show what they were settled to, as on kube-proxy's `/flagz`.
+/// Without a file the flags show the effective values, as on kube-proxy's `/flagz`.
 fn flags(bound: &Bound, given: &KubeProxyConfiguration) -> Vec<(String, String)> {
     let mut bound = bound.clone();
     bound.master = without_user(&bound.master);

@@ -1,4 +1,4 @@
-//! What a changed file changes, and which of it a running process can take up.
+//! Compares two configurations, and knows which fields a running process can apply.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,29 +9,28 @@ use crate::kube_proxy::KubeProxyConfiguration;
 use crate::kube_proxy::section::Section;
 use crate::kube_proxy::write::ToJson;
 
-/// A setting that two configurations have different.
+/// A field that differs between two configurations.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
     /// Its path as in the file, such as `conntrack.min`.
     pub field: String,
-    /// When the new value counts.
+    /// When the new value takes effect.
     pub takes_effect: TakesEffect,
 }
 
-/// When a changed setting counts.
+/// When a changed field takes effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TakesEffect {
-    /// At once, in the running process.
+    /// Immediately, in the running process.
     Live,
-    /// When the process is started again.
+    /// After a restart.
     Restart,
 }
 
-/// Fields, and sections as a whole, that a running process takes up whatever else changes.
+/// Fields and sections that a running process always applies.
 const LIVE: [&str; 3] = ["conntrack", "logging.verbosity", "oomScoreAdj"];
 
-/// Those that it takes up unless they wait for a restart together with what decides about them; see
-/// [`plans_wait`]. The periods of each mode are among them.
+/// Fields of plans: a running process applies them unless [`plans_wait`]. The periods of each mode belong to them.
 const OF_PLANS: [&str; 9] = [
     "bindAddress",
     "clusterCIDR",
@@ -44,7 +43,7 @@ const OF_PLANS: [&str; 9] = [
     "nodePortAddresses",
 ];
 
-/// Fields and sections that are accepted and change nothing; see `notes`.
+/// Fields and sections that are accepted and have no effect; see `notes`.
 const WITHOUT_EFFECT: [&str; 11] = [
     "clientConnection.acceptContentTypes",
     "clientConnection.contentType",
@@ -59,15 +58,15 @@ const WITHOUT_EFFECT: [&str; 11] = [
     "winkernel",
 ];
 
-/// The fields in which the configurations in force differ, sorted.
+/// The fields in which the effective configurations differ, sorted.
 pub(crate) fn between(old: &KubeProxyConfiguration, new: &KubeProxyConfiguration) -> Vec<Difference> {
     let (before, after) = (leaves(old), leaves(new));
     let fields: BTreeSet<_> = before.keys().chain(after.keys()).collect();
     let changed = fields.into_iter().filter(|field| before.get(*field) != after.get(*field));
-    let counting = changed.filter(|field| counts(field, old.section()) || counts(field, new.section()));
+    let used = changed.filter(|field| is_used(field, old.section()) || is_used(field, new.section()));
     let waits = plans_wait(old, new);
     let mut differences = Vec::new();
-    for field in counting {
+    for field in used {
         let Some(takes_effect) = takes_effect(field) else { continue };
         let takes_effect = if waits && is_of_plans(field) { TakesEffect::Restart } else { takes_effect };
         differences.push(Difference { field: field.clone(), takes_effect });
@@ -75,14 +74,14 @@ pub(crate) fn between(old: &KubeProxyConfiguration, new: &KubeProxyConfiguration
     differences
 }
 
-/// Whether what plans and their timing are made of must wait for a restart. Another mode takes its values
-/// from another section, which mean nothing under rules of this one; and the servers' default addresses and
-/// the family that comes first follow the family of `bindAddress`.
+/// Whether the fields of plans must wait for a restart. Another mode reads another section, whose values mean nothing for
+/// the rules of this mode; the servers' default addresses and the primary IP family depend on the family of
+/// `bindAddress`.
 pub(crate) fn plans_wait(old: &KubeProxyConfiguration, new: &KubeProxyConfiguration) -> bool {
     old.section() != new.section() || is_ipv4(old) != is_ipv4(new)
 }
 
-/// When a new value of this field counts; `None` if it changes nothing.
+/// When a new value of this field takes effect; `None` if it has none.
 pub(crate) fn takes_effect(field: &str) -> Option<TakesEffect> {
     if is_among(&WITHOUT_EFFECT, field) {
         None
@@ -101,19 +100,19 @@ fn is_of_plans(field: &str) -> bool {
     is_period || is_among(&OF_PLANS, field)
 }
 
-/// Whether a field is looked at while `counts` is the section that counts.
-fn counts(field: &str, counts: Section) -> bool {
+/// Whether a field is used while `section` is in effect.
+fn is_used(field: &str, section: Section) -> bool {
     match field.split_once('.') {
-        Some(("iptables", "localhostNodePorts")) => counts == Section::Iptables,
-        Some(("iptables", _)) => counts != Section::Nftables,
-        Some(("ipvs", _)) => counts == Section::Ipvs,
-        Some(("nftables", _)) => counts == Section::Nftables,
+        Some(("iptables", "localhostNodePorts")) => section == Section::Iptables,
+        Some(("iptables", _)) => section != Section::Nftables,
+        Some(("ipvs", _)) => section == Section::Ipvs,
+        Some(("nftables", _)) => section == Section::Nftables,
         _ => true,
     }
 }
 
 fn is_among(list: &[&str], field: &str) -> bool {
-    let is_inside = |section: &str| field.strip_prefix(section).is_some_and(|rest| rest.starts_with('.'));
+    let is_inside = |listed: &str| field.strip_prefix(listed).is_some_and(|rest| rest.starts_with('.'));
     list.iter().any(|listed| *listed == field || is_inside(listed))
 }
 
@@ -121,7 +120,7 @@ fn is_ipv4(config: &KubeProxyConfiguration) -> bool {
     parse_ip(&config.bind_address).is_ok_and(|ip| ip.is_ipv4())
 }
 
-/// The configuration in force, flat: each value by its path. A list is one value.
+/// The values of the effective configuration by their paths. A list is one value.
 fn leaves(config: &KubeProxyConfiguration) -> BTreeMap<String, Value> {
     let mut leaves = BTreeMap::new();
     collect(String::new(), config.effective().to_json(), &mut leaves);

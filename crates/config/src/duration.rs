@@ -1,5 +1,4 @@
-//! Durations as Go has them: `time.ParseDuration` reads `1m30s`, `1.5h`, `0` and `-3s`, and prints
-//! them its own way (`24h0m0s`).
+//! Go's durations: `1m30s`, `1.5h`, `0` and `-3s` (`time.ParseDuration`), printed as `24h0m0s`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,10 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::ValueError;
 
-/// A time span of Go, a signed number of nanoseconds.
-///
-/// It may be below zero: that such a setting is refused is for the check of the whole
-/// configuration, which names its field.
+/// A duration of Go, a signed number of nanoseconds. Validation rejects negative ones with the name of their field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(crate) struct GoDuration(i64);
 
@@ -32,7 +28,7 @@ impl GoDuration {
         self.0 == 0
     }
 
-    /// The time span; zero if it is below zero.
+    /// The duration; zero if it is negative.
     pub(crate) fn get(self) -> Duration {
         Duration::from_nanos(u64::try_from(self.0).unwrap_or(0))
     }
@@ -42,19 +38,15 @@ impl FromStr for GoDuration {
     type Err = ValueError;
 
     fn from_str(text: &str) -> Result<Self, ValueError> {
-        let (negative, digits) = match text.strip_prefix('-') {
-            Some(rest) => (true, rest),
-            None => (false, text.strip_prefix('+').unwrap_or(text)),
-        };
-        let nanos = if digits == "0" { 0 } else { sum_of_parts(digits).ok_or(ValueError::Duration)? };
-        // At most `LONGEST`, so it fits.
-        let nanos = i64::try_from(nanos).unwrap_or(i64::MAX);
-        Ok(Self(if negative { -nanos } else { nanos }))
+        let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
+        let nanos = if unsigned == "0" { Some(0) } else { sum_of_parts(unsigned) };
+        let nanos = nanos.ok_or(ValueError::Invalid("not a duration such as 500ms, 30s or 1m30s"))?;
+        Ok(Self(if text.starts_with('-') { -nanos } else { nanos }))
     }
 }
 
-/// As Go prints it: hours, minutes and seconds from the greatest that is not zero on, or below a
-/// second one number with the greatest unit that fits.
+/// As Go prints it: hours, minutes and seconds from the largest non-zero unit on, or below a second one number with the
+/// largest unit that fits.
 impl fmt::Display for GoDuration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let nanos = self.0.unsigned_abs();
@@ -100,7 +92,7 @@ impl<'de> Deserialize<'de> for GoDuration {
     }
 }
 
-/// Reads the text where it stands, so that a fault has its place.
+/// Parses inside the visitor, so that an error has the place of the value.
 struct DurationVisitor;
 
 impl Visitor<'_> for DurationVisitor {
@@ -116,7 +108,7 @@ impl Visitor<'_> for DurationVisitor {
 }
 
 /// Units with their nanoseconds.
-const UNITS: [(&str, u64); 8] = [
+const UNITS: [(&str, i64); 8] = [
     ("ns", 1),
     ("us", 1_000),
     ("\u{b5}s", 1_000),
@@ -127,24 +119,19 @@ const UNITS: [(&str, u64); 8] = [
     ("h", 3_600_000_000_000),
 ];
 
-/// Go counts a duration in a signed 64-bit number of nanoseconds, some 292 years.
-const LONGEST: u64 = i64::MAX.unsigned_abs();
-
-fn sum_of_parts(mut text: &str) -> Option<u64> {
-    if text.is_empty() {
-        return None;
-    }
-    let mut total = 0_u64;
+fn sum_of_parts(mut text: &str) -> Option<i64> {
+    let (mut total, rest) = leading_part(text)?;
+    text = rest;
     while !text.is_empty() {
         let (part, rest) = leading_part(text)?;
-        total = total.checked_add(part).filter(|sum| *sum <= LONGEST)?;
+        total = total.checked_add(part)?;
         text = rest;
     }
     Some(total)
 }
 
 /// The nanoseconds of one number with its unit, and the text after it.
-fn leading_part(text: &str) -> Option<(u64, &str)> {
+fn leading_part(text: &str) -> Option<(i64, &str)> {
     let (whole, text) = leading_digits(text);
     let (fraction, text) = match text.strip_prefix('.') {
         Some(rest) => leading_digits(rest),
@@ -154,7 +141,7 @@ fn leading_part(text: &str) -> Option<(u64, &str)> {
         return None;
     }
     let (unit, rest) = leading_unit(text)?;
-    let whole: u64 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
+    let whole: i64 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
     Some((whole.checked_mul(unit)?.checked_add(fraction_of(fraction, unit))?, rest))
 }
 
@@ -163,7 +150,7 @@ fn leading_digits(text: &str) -> (&str, &str) {
 }
 
 /// A unit ends where the next number begins, so `1m30s` is not `1` of unit `m30s`.
-fn leading_unit(text: &str) -> Option<(u64, &str)> {
+fn leading_unit(text: &str) -> Option<(i64, &str)> {
     let end = text.find(|c: char| c == '.' || c.is_ascii_digit()).unwrap_or(text.len());
     let (name, rest) = text.split_at(end);
     let (_, nanos) = UNITS.iter().find(|(unit, _)| *unit == name)?;
@@ -173,14 +160,14 @@ fn leading_unit(text: &str) -> Option<(u64, &str)> {
 /// More digits than these cannot change a whole number of nanoseconds.
 const MOST_FRACTION_DIGITS: usize = 18;
 
-/// `digits` after the point, in nanoseconds, rounded down.
-fn fraction_of(digits: &str, unit: u64) -> u64 {
+/// The digits after the point in nanoseconds, rounded down.
+fn fraction_of(digits: &str, unit: i64) -> i64 {
     let digits = &digits.as_bytes()[..digits.len().min(MOST_FRACTION_DIGITS)];
     let (value, scale) = digits
         .iter()
-        .fold((0_u128, 1_u128), |(value, scale), digit| (value * 10 + u128::from(digit - b'0'), scale * 10));
+        .fold((0_i128, 1_i128), |(value, scale), digit| (value * 10 + i128::from(digit - b'0'), scale * 10));
     // Below `unit`, so it fits.
-    u64::try_from(value * u128::from(unit) / scale).unwrap_or(0)
+    i64::try_from(value * i128::from(unit) / scale).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -207,10 +194,9 @@ mod tests {
             ("1.9ns", 1),
             ("0.123456789s", 123_456_789),
             ("0.3333333333333333333333h", 1_199_999_999_999),
-            ("9223372036854775807ns", LONGEST),
+            ("9223372036854775807ns", i64::MAX),
         ];
         for (text, nanos) in cases {
-            let nanos = i64::try_from(nanos).unwrap();
             assert_eq!(text.parse(), Ok(GoDuration(nanos)), "{text}");
             assert_eq!(
                 format!("-{text}").replace("-+", "-").replace("--", "-").parse(),
@@ -220,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn what_go_refuses_is_refused() {
+    fn durations_that_go_rejects_are_rejected() {
         let cases = [
             "",
             "5",
@@ -241,7 +227,7 @@ mod tests {
             "١s",
         ];
         for text in cases {
-            assert_eq!(text.parse::<GoDuration>(), Err(ValueError::Duration), "{text:?}");
+            assert!(text.parse::<GoDuration>().is_err(), "{text:?}");
         }
     }
 
@@ -271,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn a_duration_below_zero_takes_no_time() {
+    fn a_negative_duration_takes_no_time() {
         assert_eq!("-1s".parse::<GoDuration>().unwrap().get(), Duration::ZERO);
         assert_eq!(GoDuration::from_secs(90).get(), Duration::from_secs(90));
         assert!(GoDuration::ZERO.is_zero() && !GoDuration::from_nanos(-1).is_zero());

@@ -1,7 +1,6 @@
-//! Whether configured addresses are of the IP families that the host serves.
+//! Compares the IP families of configured addresses with those that are served.
 //!
-//! As kube-proxy: what will not work is an error in the log, and reason enough to end only where
-//! nothing else would tell pods from the world.
+//! As in kube-proxy, a mismatch is an error in the log, and fatal only if local pods could not be detected.
 
 use ipnet::IpNet;
 use portolan_core::IpFamily;
@@ -12,12 +11,12 @@ use crate::error::ConfigError;
 use crate::kube_proxy::KubeProxyConfiguration;
 use crate::kube_proxy::effective::{CLUSTER_CIDR, PRIMARY};
 use crate::kube_proxy::section::Section;
-use crate::note::Note;
+use crate::notes::Note;
 
-/// Looks at every setting that has addresses.
+/// Checks every setting with addresses.
 ///
 /// # Errors
-/// Pods are told by `clusterCIDR`, and none of its ranges is of the one family that is served.
+/// Local pods are detected by `clusterCIDR`, and none of its CIDRs is of the only family that is served.
 pub(crate) fn check(
     config: &KubeProxyConfiguration,
     served: &[IpFamily],
@@ -44,13 +43,16 @@ fn nets<'a>(texts: impl Iterator<Item = &'a str>) -> Vec<IpNet> {
     texts.filter_map(|text| parse_cidr(text).ok()).collect()
 }
 
-/// Whether there are ranges, and none is of this family.
+/// Whether there are CIDRs and none is of this family.
 fn has_only_others(nets: &[IpNet], family: IpFamily) -> bool {
     !nets.is_empty() && nets.iter().all(|net| IpFamily::of_net(net) != family)
 }
 
 fn wrong(field: &str, primary: IpFamily, addresses: &str) -> Note {
-    Note::error(field, format!("{addresses} is of the other family, and the cluster is {primary}-primary"))
+    Note::error(
+        field,
+        format!("cluster is {primary}-primary, but all addresses are of the other IP family: {addresses}"),
+    )
 }
 
 fn node_ports(config: &KubeProxyConfiguration, pods: &[IpNet], primary: IpFamily) -> Option<Note> {
@@ -58,7 +60,7 @@ fn node_ports(config: &KubeProxyConfiguration, pods: &[IpNet], primary: IpFamily
     let given = &config.node_port_addresses;
     if given.is_empty() {
         let accepts_all = config.section() != Section::Nftables;
-        let text = "unset, so node ports answer on all local addresses; consider `primary`";
+        let text = "not set, so node ports are accepted on all local addresses; consider `primary`";
         return accepts_all.then(|| Note::error(FIELD, text));
     }
     if given.iter().any(|item| item == PRIMARY) {
@@ -70,13 +72,14 @@ fn node_ports(config: &KubeProxyConfiguration, pods: &[IpNet], primary: IpFamily
     let is_cluster_dual =
         IpFamily::ALL.iter().all(|family| pods.iter().any(|net| IpFamily::of_net(net) == *family));
     if is_cluster_dual {
-        let text = format!("has no range of {missing}, so node ports answer on all local addresses of it");
+        let text =
+            format!("no CIDR is of {missing}, so node ports are accepted on all local {missing} addresses");
         return Some(Note::error(FIELD, text));
     }
     (missing == primary).then(|| wrong(FIELD, primary, &given.join(",")))
 }
 
-/// What can matter only where the other family is not there.
+/// Checks that apply only if one family is served.
 fn single_stack(config: &KubeProxyConfiguration, primary: IpFamily) -> Vec<Note> {
     let mut notes = Vec::new();
     if config.section() == Section::Ipvs {

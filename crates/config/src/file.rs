@@ -1,36 +1,35 @@
 //! The configuration file: YAML or JSON, read as kube-proxy reads it.
 //!
 //! ```text
-//! text ─▶ tree ─▶ kind and version ─▶ decode ─▶ KubeProxyConfiguration, defaults filled in
+//! text ─▶ tree of values ─▶ kind and version ─▶ decode ─▶ KubeProxyConfiguration, defaults filled in
 //! ```
 //!
-//! Strict and lenient reading are one: a field that nobody knows does not keep a node from having a
-//! proxy, and is said once in the log.
+//! kube-proxy decodes strictly, and if that fails only for an unknown or duplicate field, again leniently with a log
+//! line. Here one pass does both.
 
-pub(crate) mod decode;
-pub(crate) mod scalar;
-pub(crate) mod tree;
+mod decode;
+mod yaml;
 
 use std::path::Path;
 
 use crate::error::ConfigError;
 use crate::kube_proxy::{API_VERSION, KIND, KubeProxyConfiguration, defaults};
-use crate::note::Note;
+use crate::notes::Note;
 
-use tree::{Node, Value};
+use yaml::{Node, Value};
 
-/// What a file says, before anybody checked whether it makes sense.
+/// A decoded file, not yet validated.
 #[derive(Debug, PartialEq)]
 pub(crate) struct File {
     pub(crate) config: KubeProxyConfiguration,
-    /// What the log should say about how it was read.
+    /// Log lines about how it was read.
     pub(crate) notes: Vec<Note>,
 }
 
 /// Reads and decodes the file at `path`, and fills in what it leaves out.
 ///
 /// # Errors
-/// It cannot be read, or is no configuration that we know.
+/// The file cannot be read, or is not a configuration of this version.
 pub(crate) fn load(path: &Path) -> Result<File, ConfigError> {
     let name = path.display().to_string();
     let bytes = std::fs::read(path).map_err(|source| ConfigError::OpenFile { path: name.clone(), source })?;
@@ -39,51 +38,49 @@ pub(crate) fn load(path: &Path) -> Result<File, ConfigError> {
     parse(&text).map_err(broken)
 }
 
-/// Decodes a file's text, and fills in what it leaves out.
+/// Decodes the text of a file, and fills in what it leaves out.
 ///
 /// # Errors
-/// Why it is no configuration that we know.
+/// Why it is not a configuration of this version.
 pub(crate) fn parse(text: &str) -> Result<File, String> {
-    let documents = tree::parse(text.trim_start_matches('\u{feff}')).map_err(|error| error.to_string())?;
-    let root = &documents.first;
-    check_kind(root)?;
-    let decoded = decode::decode::<KubeProxyConfiguration>(root, &["kind", "apiVersion"])
-        .map_err(|error| error.to_string())?;
-    let mut config = decoded.value;
+    let yaml::Documents { mut first, more } = yaml::parse(text.trim_start_matches('\u{feff}'))?;
+    check_kind(&mut first)?;
+    let (mut config, violations) =
+        decode::decode::<KubeProxyConfiguration>(&first).map_err(|error| error.to_string())?;
     defaults::fill(&mut config);
     let mut notes = Vec::new();
-    let unknown = decoded.unknown;
-    if !unknown.is_empty() {
-        let what = format!("strict decoding error: {}", unknown.join(", "));
+    if !violations.is_empty() {
+        let violations = violations.join(", ");
         notes.push(Note::info(
             "--config",
-            format!("Using lenient decoding as strict decoding failed: {what}"),
+            format!("Using lenient decoding as strict decoding failed: strict decoding error: {violations}"),
         ));
     }
-    if documents.more {
-        notes.push(Note::warning("--config", "only the first document of the file counts"));
+    if more {
+        notes.push(Note::warning("--config", "only the first document of the file is used"));
     }
     Ok(File { config, notes })
 }
 
-fn check_kind(root: &Node) -> Result<(), String> {
-    let fields = match &root.value {
-        Value::Map(fields) => fields.as_slice(),
-        Value::Null => &[],
-        _ => return Err(format!("line {}: the file is no mapping", root.line)),
-    };
-    let word = |name: &str| {
-        let (_, node) = fields.iter().rev().find(|(key, _)| key == name)?;
-        match &node.value {
-            Value::Text(text) if !text.is_empty() => Some(text.as_str()),
-            _ => None,
+/// Takes `kind` and `apiVersion` out of the file and checks them.
+fn check_kind(root: &mut Node) -> Result<(), String> {
+    let mut take = |wanted: &str| match &mut root.value {
+        Value::Map(fields) => {
+            let found =
+                fields.iter().rev().find(|(name, _)| name == wanted).map(|(_, node)| node.value.clone());
+            fields.retain(|(name, _)| name != wanted);
+            match found {
+                Some(Value::String(text)) if !text.is_empty() => Ok(text),
+                _ => Err(format!("`{wanted}` is missing")),
+            }
         }
+        Value::Null => Err(format!("`{wanted}` is missing")),
+        _ => Err(format!("line {}: the file is not a mapping", root.defined.line())),
     };
-    let kind = word("kind").ok_or("`kind` is missing")?;
-    let version = word("apiVersion").ok_or("`apiVersion` is missing")?;
-    if (kind, version) == (KIND, API_VERSION) {
+    let (kind, version) = (take("kind")?, take("apiVersion")?);
+    if (kind.as_str(), version.as_str()) == (KIND, API_VERSION) {
         Ok(())
     } else {
-        Err(format!("{version} {kind} is not known, only {API_VERSION} {KIND} is"))
+        Err(format!("unknown kind {version} {kind} (want {API_VERSION} {KIND})"))
     }
 }

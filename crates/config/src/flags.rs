@@ -1,18 +1,16 @@
-//! The command line, read into what the flags are bound to.
+//! Parses the command line into the fields that the flags set, and prints `--help`.
 //!
-//! Syntax is pflag's, as kube-proxy has it: `--flag value` takes the next argument
-//! whatever it looks like, `--flag=value`, `_` in a name means `-`, a switch may go
-//! without a value but takes one only behind `=`, a repeated flag overrides the
-//! earlier one while lists grow.
+//! The syntax is pflag's, as in kube-proxy: `--flag value` takes any next argument, `--flag=value`, `_` in a name means
+//! `-`, a switch needs no value and takes one only after `=`, a repeated flag overrides the earlier one while lists
+//! grow.
 
-mod address;
 pub(crate) mod bound;
 mod csv;
-pub(crate) mod help;
 pub(crate) mod table;
 pub(crate) mod value;
 
 use std::ffi::OsString;
+use std::fmt::Write;
 
 use lexopt::{Arg, Parser};
 
@@ -20,28 +18,28 @@ use crate::error::{ConfigError, ValueError};
 pub(crate) use bound::Bound;
 use value::Value;
 
-/// One flag: what it is called, what it sets.
+/// A flag.
 pub(crate) struct Flag {
     /// Its name, as kube-proxy has it.
     pub(crate) name: &'static str,
-    /// Another name that means the same.
+    /// Another name.
     pub(crate) alias: Option<&'static str>,
-    /// A letter that means the same.
+    /// A short name.
     pub(crate) short: Option<char>,
-    /// Whether it counts beside a file.
+    /// Whether it is used with `--config`.
     pub(crate) with_file: WithFile,
-    /// What to use instead; such a flag is not in `--help`.
+    /// What to use instead; a deprecated flag is not in `--help`.
     pub(crate) deprecated: Option<&'static str>,
-    /// What it sets.
-    pub(crate) value: fn(&mut Bound) -> &mut dyn Value,
-    /// What `--help` says of it.
+    /// The field that it sets.
+    pub(crate) value: fn(&mut Bound) -> Value<'_>,
+    /// Its line in `--help`.
     pub(crate) help: &'static str,
 }
 
-/// What a flag means when there is a configuration file.
+/// What a flag means with `--config`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum WithFile {
-    /// Nothing, and nobody says so: the file has a field for it.
+    /// Ignored without a warning: the file has a field for it.
     Ignored,
     /// The same as without.
     Honoured,
@@ -51,8 +49,8 @@ impl Bound {
     /// Reads a command line, its first item the program's name.
     ///
     /// # Errors
-    /// A flag is unknown, has no value or one of the wrong type, or there is an
-    /// argument that is no flag. An empty argument is let through, as kube-proxy does.
+    /// A flag is unknown, has no value or an invalid one, or there is a positional argument. An empty argument is
+    /// accepted, as in kube-proxy.
     pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Self, ConfigError> {
         let mut bound = Self::default();
         let mut parser = Parser::from_args(args.into_iter().skip(1));
@@ -62,37 +60,33 @@ impl Bound {
                 value: value.to_owned(),
                 source,
             };
-            let given = match (flag.value)(&mut bound).bare() {
-                Some(bare) => parser.optional_value().unwrap_or_else(|| bare.into()),
-                // The only thing that can be wrong with it here is that it is not there.
-                None => parser.value().map_err(|_end| ConfigError::MissingValue { flag: typed.clone() })?,
+            let given = if (flag.value)(&mut bound).is_switch() {
+                parser.optional_value().unwrap_or_else(|| "true".into())
+            } else {
+                // Fails only if there is no further argument.
+                parser.value().map_err(|_end| ConfigError::MissingValue { flag: typed.clone() })?
             };
-            let lossy = given.to_string_lossy().into_owned();
-            let text = value::utf8(given).map_err(|source| invalid(&lossy, source))?;
-            bound.set(flag, &text).map_err(|source| invalid(&text, source))?;
+            let text = given
+                .into_string()
+                .map_err(|given| invalid(&given.to_string_lossy(), ValueError::Invalid("not valid UTF-8")))?;
+            let again = !bound.given.insert(flag.name);
+            (flag.value)(&mut bound).set(&text, again).map_err(|source| invalid(&text, source))?;
         }
         Ok(bound)
     }
 
-    fn set(&mut self, flag: &Flag, text: &str) -> Result<(), ValueError> {
-        let again = self.is_given(flag.name);
-        (flag.value)(self).set(text, again)?;
-        self.given.insert(flag.name);
-        Ok(())
-    }
-
     /// Every flag with its value, sorted by name.
     pub(crate) fn listed(&self) -> Vec<(String, String)> {
-        // Reading a value goes through the same door as setting it.
+        // A value is read through the reference that sets it.
         let mut copy = self.clone();
         let mut list: Vec<_> =
-            table::all().map(|flag| (flag.name.to_owned(), (flag.value)(&mut copy).text())).collect();
+            table::FLAGS.iter().map(|flag| (flag.name.to_owned(), (flag.value)(&mut copy).text())).collect();
         list.sort_unstable();
         list
     }
 }
 
-/// The next flag, and how to call it towards the user; its value is still to be read.
+/// The next flag, and how it was typed; its value is not parsed yet.
 fn next_flag(parser: &mut Parser) -> Result<Option<(&'static Flag, String)>, ConfigError> {
     loop {
         let (flag, typed) = match parser.next() {
@@ -104,14 +98,14 @@ fn next_flag(parser: &mut Parser) -> Result<Option<(&'static Flag, String)>, Con
             }
             Ok(Some(Arg::Long(name))) => {
                 let name = name.replace('_', "-");
-                let flag = table::all().find(|flag| flag.name == name || flag.alias == Some(&name));
+                let flag = table::FLAGS.iter().find(|flag| flag.name == name || flag.alias == Some(&name));
                 (flag, format!("--{}", name.escape_debug()))
             }
             Ok(Some(Arg::Short(letter))) => {
-                let flag = table::all().find(|flag| flag.short == Some(letter));
+                let flag = table::FLAGS.iter().find(|flag| flag.short == Some(letter));
                 (flag, format!("-{}", letter.escape_debug()))
             }
-            // `next` fails only over a value that the flag before did not take, and ours take theirs.
+            // `next` fails only for a value that the previous flag did not take; here each takes its own.
             Err(error) => return Err(ConfigError::UnknownFlag { flag: error.to_string() }),
         };
         return match flag {
@@ -119,4 +113,36 @@ fn next_flag(parser: &mut Parser) -> Result<Option<(&'static Flag, String)>, Con
             None => Err(ConfigError::UnknownFlag { flag: typed }),
         };
     }
+}
+
+/// The text of `--help`: a line per flag that is not deprecated.
+pub(crate) fn help() -> String {
+    let mut bound = Bound::default();
+    let shown: Vec<_> = table::FLAGS.iter().filter(|flag| flag.deprecated.is_none()).collect();
+    let names: Vec<String> = shown.iter().map(|flag| names(flag, &mut bound)).collect();
+    let width = names.iter().map(String::len).max().unwrap_or_default();
+    let mut text = String::from(
+        "Forwards packets from Kubernetes Services to their endpoints on this node.\n\nUsage: portolan [FLAGS]\n\n",
+    );
+    for (flag, names) in shown.into_iter().zip(names) {
+        let default = match (flag.value)(&mut bound).text().as_str() {
+            "" | "false" | "[]" | "0" | "0s" => String::new(),
+            value => format!(" (default: {value})"),
+        };
+        let star = if flag.with_file == WithFile::Ignored { '*' } else { ' ' };
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{star} {names:width$}  {}{default}", flag.help);
+    }
+    text.push_str("\n* ignored with --config: the file has a field for it\n");
+    text
+}
+
+fn names(flag: &Flag, bound: &mut Bound) -> String {
+    let short = flag.short.map(|letter| format!("-{letter}"));
+    // `-v` has no longer name.
+    let long = flag.alias.into_iter().chain([flag.name]).filter(|name| name.len() > 1);
+    let names = short.into_iter().chain(long.map(|name| format!("--{name}")));
+    let names = names.collect::<Vec<_>>().join(", ");
+    let value = (flag.value)(bound);
+    if value.is_switch() { names } else { format!("{names} {}", value.kind()) }
 }

@@ -1,39 +1,38 @@
-//! Feature gates: those that kube-proxy 1.36 knows, and which of them mean something here.
+//! The feature gates of kube-proxy 1.36, and which of them have an effect.
 //!
-//! A gate that we do not know is a warning and not an error. kube-proxy refuses it, but a
-//! file may carry gates of a neighbouring release, and a node without a proxy is worse
-//! than one that says what it did not understand.
+//! An unknown gate is a warning. kube-proxy rejects it, but a file may have gates of a neighbouring release, and a node
+//! without a proxy is worse than a warning.
 
 use std::collections::BTreeMap;
 
-use crate::note::Note;
+use crate::notes::Note;
 
-/// How far a feature has come; the value of the label `stage` in `kubernetes_feature_enabled`.
+/// The stage of a feature, as the label `stage` of `kubernetes_feature_enabled`.
 const ALPHA: &str = "ALPHA";
 const BETA: &str = "BETA";
-/// Generally available; Kubernetes' label for that is empty.
+/// Generally available; Kubernetes' label is empty.
 const STABLE: &str = "";
 
-/// The gate that serves `externalIPs` of Services.
+/// Serves `externalIPs` of Services.
 pub(crate) const EXTERNAL_IPS: &str = "AllowServiceExternalIPs";
-/// The gate of split log streams and log buffers.
+/// Allows split log streams and log buffers.
 pub(crate) const LOGGING_ALPHA: &str = "LoggingAlphaOptions";
-/// The gate of logs in JSON.
+/// Allows logs in JSON.
 pub(crate) const LOGGING_BETA: &str = "LoggingBetaOptions";
-/// The gate of lists that the API server streams (KEP-3157).
+/// Requests lists as a stream (KEP-3157).
 pub(crate) const STREAMED_LISTS: &str = "WatchListClient";
-/// Switches all alpha gates that are not set themselves.
+/// Sets all alpha gates that are not set themselves.
 const ALL_ALPHA: &str = "AllAlpha";
-/// Switches all beta gates that are not set themselves.
+/// Sets all beta gates that are not set themselves.
 const ALL_BETA: &str = "AllBeta";
 
-/// What a gate can do here.
+/// The effect of a gate in Portolan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Here {
-    /// It is followed.
-    Followed,
-    /// Accepted; what it switches is not there to be switched, for this reason.
-    NotApplicable(&'static str),
+enum Effect {
+    /// As in kube-proxy.
+    Same,
+    /// Accepted without effect, for this reason.
+    None(&'static str),
 }
 
 struct Gate {
@@ -41,68 +40,68 @@ struct Gate {
     stage: &'static str,
     default: bool,
     locked: bool,
-    here: Here,
+    effect: Effect,
 }
 
-const fn gate(name: &'static str, stage: &'static str, default: bool, here: Here) -> Gate {
-    Gate { name, stage, default, locked: false, here }
+const fn gate(name: &'static str, stage: &'static str, default: bool, effect: Effect) -> Gate {
+    Gate { name, stage, default, locked: false, effect }
 }
 
-const fn locked(name: &'static str, here: Here) -> Gate {
-    Gate { name, stage: STABLE, default: true, locked: true, here }
+const fn locked(name: &'static str, effect: Effect) -> Gate {
+    Gate { name, stage: STABLE, default: true, locked: true, effect }
 }
 
-const CLIENT: Here = Here::NotApplicable("it belongs to kube-proxy's client library");
-const BUILT_IN: Here = Here::NotApplicable("what it stands for is always on");
+const CLIENT: Effect = Effect::None("it belongs to kube-proxy's client library");
+const BUILT_IN: Effect = Effect::None("the feature is always enabled");
 
 /// By name.
 const GATES: [Gate; 20] = [
-    gate(ALL_ALPHA, ALPHA, false, Here::Followed),
-    gate(ALL_BETA, BETA, false, Here::Followed),
-    gate(EXTERNAL_IPS, STABLE, true, Here::Followed),
+    gate(ALL_ALPHA, ALPHA, false, Effect::Same),
+    gate(ALL_BETA, BETA, false, Effect::Same),
+    gate(EXTERNAL_IPS, STABLE, true, Effect::Same),
     gate("AtomicFIFO", BETA, true, CLIENT),
     gate("ClientsAllowCARotation", BETA, true, CLIENT),
     gate("ClientsAllowCBOR", ALPHA, false, CLIENT),
     gate("ClientsAllowTLSCacheGC", BETA, true, CLIENT),
     gate("ClientsPreferCBOR", ALPHA, false, CLIENT),
-    gate("ComponentFlagz", BETA, true, Here::Followed),
-    gate("ComponentStatusz", BETA, true, Here::Followed),
-    gate("ContextualLogging", BETA, true, Here::NotApplicable("log lines always carry their context")),
+    gate("ComponentFlagz", BETA, true, Effect::Same),
+    gate("ComponentStatusz", BETA, true, Effect::Same),
+    gate("ContextualLogging", BETA, true, Effect::None("log lines always have their context")),
     gate("InOrderInformersBatchProcess", BETA, true, CLIENT),
-    gate(LOGGING_ALPHA, ALPHA, false, Here::Followed),
-    gate(LOGGING_BETA, BETA, true, Here::Followed),
+    gate(LOGGING_ALPHA, ALPHA, false, Effect::Same),
+    gate(LOGGING_BETA, BETA, true, Effect::Same),
     locked("MultiCIDRServiceAllocator", BUILT_IN),
     locked("NFTablesProxyMode", BUILT_IN),
-    gate("NativeHistograms", ALPHA, false, Here::NotApplicable("metrics are classic histograms only")),
+    gate("NativeHistograms", ALPHA, false, Effect::None("histograms are classic ones only")),
     locked("PreferSameTrafficDistribution", BUILT_IN),
     gate("UnlockWhileProcessingFIFO", BETA, true, CLIENT),
-    gate(STREAMED_LISTS, BETA, true, Here::Followed),
+    gate(STREAMED_LISTS, BETA, true, Effect::Same),
 ];
 
-/// The feature gates as they are set.
+/// The settings of the feature gates.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct FeatureGates {
     given: BTreeMap<String, bool>,
 }
 
 impl FeatureGates {
-    /// Takes gates as they were given; see [`FeatureGates::faults`] for those that cannot be followed.
+    /// The gates that are set; see [`FeatureGates::errors`] for those with an invalid value.
     pub(crate) fn new(given: &BTreeMap<String, bool>) -> Self {
         Self { given: given.clone() }
     }
 
-    /// Whether the gate is on; one that does not exist is off.
+    /// Whether the gate is enabled; an unknown one is not.
     pub fn is_on(&self, name: &str) -> bool {
         GATES.iter().find(|gate| gate.name == name).is_some_and(|gate| self.enabled(gate))
     }
 
-    /// All gates that exist, by name, as `(name, stage, enabled)`. The stage is `ALPHA`, `BETA`,
-    /// or empty for what is generally available, as in kube-proxy's `kubernetes_feature_enabled`.
+    /// All gates by name, as `(name, stage, enabled)`. The stage is `ALPHA`, `BETA`, or empty for GA, as in kube-proxy's
+    /// `kubernetes_feature_enabled`.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, &'static str, bool)> + '_ {
         GATES.iter().map(|gate| (gate.name, gate.stage, self.enabled(gate)))
     }
 
-    /// What was given for a gate wins; then `AllAlpha` and `AllBeta`; then its default.
+    /// The setting of the gate itself, then `AllAlpha` or `AllBeta`, then the default.
     fn enabled(&self, gate: &Gate) -> bool {
         let bulk = match gate.stage {
             _ if gate.name == ALL_ALPHA || gate.name == ALL_BETA => None,
@@ -113,8 +112,8 @@ impl FeatureGates {
         *self.given.get(gate.name).or(bulk).unwrap_or(&gate.default)
     }
 
-    /// Why gates as they were given cannot be set, one text per gate: it is locked to another value.
-    pub(crate) fn faults(&self) -> Vec<(String, String)> {
+    /// The gates that are locked to another value, each as `name=value` with an error text.
+    pub(crate) fn errors(&self) -> Vec<(String, String)> {
         let locked = GATES.iter().filter(|gate| gate.locked);
         let broken = locked.filter(|gate| self.given.get(gate.name).is_some_and(|on| *on != gate.default));
         broken
@@ -127,7 +126,7 @@ impl FeatureGates {
             .collect()
     }
 
-    /// A line for each gate that was given and changes nothing here.
+    /// A note for each gate that is set and has no effect.
     pub(crate) fn notes(&self) -> Vec<Note> {
         self.given.iter().filter_map(|(name, on)| note(name, *on)).collect()
     }
@@ -136,12 +135,10 @@ impl FeatureGates {
 fn note(name: &str, on: bool) -> Option<Note> {
     let field = format!("featureGates.{name}");
     let Some(gate) = GATES.iter().find(|gate| gate.name == name) else {
-        return Some(Note::warning(field, "no such feature gate is known; it is ignored"));
+        return Some(Note::warning(field, "unknown feature gate, ignored"));
     };
-    match gate.here {
-        Here::NotApplicable(why) if on != gate.default => {
-            Some(Note::info(field, format!("the gate changes nothing here: {why}")))
-        }
+    match gate.effect {
+        Effect::None(reason) if on != gate.default => Some(Note::info(field, format!("no effect: {reason}"))),
         _ => None,
     }
 }
@@ -155,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gate_follows_what_was_given_for_it_then_for_its_stage_then_its_default() {
+    fn a_gate_has_its_setting_then_that_of_its_stage_then_its_default() {
         let default = gates(&[]);
         assert!(default.is_on(EXTERNAL_IPS) && default.is_on("ComponentFlagz"));
         assert!(!default.is_on(LOGGING_ALPHA) && !default.is_on("NoSuchGate"));
@@ -163,11 +160,8 @@ mod tests {
         assert!(gates(&[(ALL_ALPHA, true)]).is_on(LOGGING_ALPHA));
         assert!(!gates(&[(ALL_ALPHA, true), (LOGGING_ALPHA, false)]).is_on(LOGGING_ALPHA));
         assert!(!gates(&[(ALL_BETA, false)]).is_on("ComponentStatusz"));
-        assert!(!gates(&[(ALL_ALPHA, true)]).is_on(ALL_BETA), "the one says nothing of the other");
-        assert!(
-            gates(&[(ALL_BETA, false)]).is_on(EXTERNAL_IPS),
-            "stable gates are nobody's to switch in bulk"
-        );
+        assert!(!gates(&[(ALL_ALPHA, true)]).is_on(ALL_BETA), "AllAlpha does not set AllBeta");
+        assert!(gates(&[(ALL_BETA, false)]).is_on(EXTERNAL_IPS), "GA gates are not set in bulk");
     }
 
     #[test]
@@ -183,14 +177,14 @@ mod tests {
 
     #[test]
     fn a_locked_gate_cannot_be_set_to_anything_else() {
-        assert!(gates(&[("NFTablesProxyMode", true)]).faults().is_empty());
-        let faults = gates(&[("NFTablesProxyMode", false)]).faults();
+        assert!(gates(&[("NFTablesProxyMode", true)]).errors().is_empty());
+        let errors = gates(&[("NFTablesProxyMode", false)]).errors();
         let text = "cannot set feature gate NFTablesProxyMode to false, feature is locked to true";
-        assert_eq!(faults, [("NFTablesProxyMode=false".to_owned(), text.to_owned())]);
+        assert_eq!(errors, [("NFTablesProxyMode=false".to_owned(), text.to_owned())]);
     }
 
     #[test]
-    fn gates_that_change_nothing_are_noted_unless_they_keep_their_default() {
+    fn gates_without_effect_are_noted_unless_they_have_their_default() {
         assert_eq!(
             gates(&[("AtomicFIFO", true), (LOGGING_ALPHA, true), (STREAMED_LISTS, false)]).notes(),
             []
@@ -200,8 +194,8 @@ mod tests {
         assert_eq!(
             lines,
             [
-                "featureGates.AtomicFIFO: the gate changes nothing here: it belongs to kube-proxy's client library",
-                "featureGates.Bogus: no such feature gate is known; it is ignored",
+                "featureGates.AtomicFIFO: no effect: it belongs to kube-proxy's client library",
+                "featureGates.Bogus: unknown feature gate, ignored",
             ]
         );
     }

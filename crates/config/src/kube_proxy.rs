@@ -1,9 +1,9 @@
 //! kube-proxy's configuration file, `kubeproxy.config.k8s.io/v1alpha1`, as a type.
 //!
-//! Flags and files meet here: a file is decoded into it, flags are bound to its fields. Names and
-//! the order of fields are the file's own, and so is everything in it but the section `userspace`: kube-proxy has
-//! that mode no more, so the section is ours, and written only where it says something. A field that can be absent from an explicit zero is an
-//! `Option`, as it is a pointer in Kubernetes; [`defaults`] fills all of them.
+//! A file is decoded into it, and flags set its fields. Names and order of the fields are those of the file. The section
+//! `userspace` is Portolan's: kube-proxy no longer has that mode, so the section is written only if it differs from the
+//! defaults. A field in which absent differs from zero is an `Option`, as it is a pointer in Kubernetes; [`defaults`]
+//! fills all of them.
 
 pub(crate) mod defaults;
 pub(crate) mod effective;
@@ -13,19 +13,21 @@ pub(crate) mod write;
 
 use std::collections::BTreeMap;
 
+use serde::ser::Error as _;
 use serde::{Deserialize, Serialize, Serializer};
+use serde_json::Number;
 
 use crate::duration::GoDuration;
 use logging::Logging;
 
-/// What the file says it is.
+/// `apiVersion` of the file.
 pub(crate) const API_VERSION: &str = "kubeproxy.config.k8s.io/v1alpha1";
-/// What kind of object it is.
+/// `kind` of the file.
 pub(crate) const KIND: &str = "KubeProxyConfiguration";
 
-/// The whole file, without the two fields that say what it is.
+/// The file without `kind` and `apiVersion`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase", expecting = "a mapping")]
 pub(crate) struct KubeProxyConfiguration {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) feature_gates: BTreeMap<String, bool>,
@@ -42,7 +44,7 @@ pub(crate) struct KubeProxyConfiguration {
     pub(crate) iptables: Iptables,
     pub(crate) ipvs: Ipvs,
     pub(crate) nftables: Nftables,
-    #[serde(skip_serializing_if = "Userspace::says_nothing")]
+    #[serde(skip_serializing_if = "Userspace::is_default")]
     pub(crate) userspace: Userspace,
     pub(crate) winkernel: Winkernel,
     pub(crate) detect_local_mode: String,
@@ -61,7 +63,7 @@ pub(crate) struct KubeProxyConfiguration {
 
 /// `clientConnection`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase", expecting = "a mapping")]
 pub(crate) struct ClientConnection {
     pub(crate) kubeconfig: String,
     pub(crate) accept_content_types: String,
@@ -73,7 +75,7 @@ pub(crate) struct ClientConnection {
 
 /// `iptables`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase", expecting = "a mapping")]
 pub(crate) struct Iptables {
     pub(crate) masquerade_bit: Option<i32>,
     pub(crate) masquerade_all: bool,
@@ -84,7 +86,7 @@ pub(crate) struct Iptables {
 
 /// `ipvs`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase", expecting = "a mapping")]
 pub(crate) struct Ipvs {
     pub(crate) sync_period: GoDuration,
     pub(crate) min_sync_period: GoDuration,
@@ -100,7 +102,7 @@ pub(crate) struct Ipvs {
 
 /// `nftables`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase", expecting = "a mapping")]
 pub(crate) struct Nftables {
     pub(crate) masquerade_bit: Option<i32>,
     pub(crate) masquerade_all: bool,
@@ -110,7 +112,7 @@ pub(crate) struct Nftables {
 
 /// `userspace`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase", expecting = "a mapping")]
 pub(crate) struct Userspace {
     pub(crate) addresses: String,
     pub(crate) max_sessions: i32,
@@ -120,15 +122,15 @@ pub(crate) struct Userspace {
 }
 
 impl Userspace {
-    /// Whether it is what counts anyway.
-    fn says_nothing(&self) -> bool {
+    /// Whether all fields have their defaults.
+    fn is_default(&self) -> bool {
         *self == defaults::userspace()
     }
 }
 
-/// `winkernel`, for Windows alone.
+/// `winkernel`, for Windows only.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase", expecting = "a mapping")]
 pub(crate) struct Winkernel {
     pub(crate) network_name: String,
     pub(crate) source_vip: String,
@@ -140,7 +142,7 @@ pub(crate) struct Winkernel {
 
 /// `detectLocal`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase", expecting = "a mapping")]
 pub(crate) struct DetectLocal {
     pub(crate) bridge_interface: String,
     pub(crate) interface_name_prefix: String,
@@ -148,7 +150,7 @@ pub(crate) struct DetectLocal {
 
 /// `conntrack`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase", expecting = "a mapping")]
 pub(crate) struct Conntrack {
     pub(crate) max_per_core: Option<i32>,
     pub(crate) min: Option<i32>,
@@ -159,16 +161,15 @@ pub(crate) struct Conntrack {
     pub(crate) udp_stream_timeout: GoDuration,
 }
 
-/// Kubernetes does not tell a list of nothing from no list, and prints both as `null`.
+/// Kubernetes prints an empty list as `null`.
 fn null_if_empty<S: Serializer>(list: &[String], serializer: S) -> Result<S::Ok, S::Error> {
     if list.is_empty() { serializer.serialize_none() } else { list.serialize(serializer) }
 }
 
-/// A 32-bit number with no more digits than tell it from its neighbours: 0.1, not 0.10000000149011612.
+/// As Go writes a `float32`: 5 and not 5.0, 0.1 and not 0.10000000149011612.
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
 fn shortest<S: Serializer>(number: &f32, serializer: S) -> Result<S::Ok, S::Error> {
-    let digits = number.to_string().parse().unwrap_or(f64::from(*number));
-    serializer.serialize_f64(digits)
+    number.to_string().parse::<Number>().map_err(S::Error::custom)?.serialize(serializer)
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]

@@ -3,16 +3,14 @@
 //!
 //! ```text
 //! arguments ─▶ flags ─┐
-//!                     ├▶ settle ─▶ KubeProxyConfiguration ─▶ validation ─▶ Config
-//! file ─▶ tree ───────┘             (defaults filled in)         └▶ faults, all at once
+//!                     ├▶ merge ─▶ KubeProxyConfiguration ─▶ validation ─▶ Config
+//! file ─▶ decode ─────┘            (defaults filled in)         └▶ FieldErrors, all at once
 //! ```
 //!
-//! Two typed front ends meet in one type, `KubeProxyConfiguration`: flags are bound to its
-//! fields, a file is decoded into it. Everything after that knows neither.
+//! Flags set fields of `KubeProxyConfiguration`, and a file is decoded into it. The rest of the crate knows neither.
 //!
-//! Always holds: a [`Config`] can be run without further checks, except that nobody
-//! here knows what the host offers; reading the same arguments again reads the file again and
-//! nothing else of the world; a setting that is accepted and not followed has a [`Note`].
+//! Always holds: a [`Config`] needs no further checks, except for what the host supports; parsing the same arguments
+//! again reads nothing but the file; a setting that is accepted and has no effect has a [`Note`].
 
 mod bind;
 mod config;
@@ -24,11 +22,10 @@ mod file;
 mod flags;
 mod gates;
 mod kube_proxy;
+mod merge;
 mod modes;
-mod note;
 mod notes;
 mod quantity;
-mod settle;
 mod validation;
 mod version;
 
@@ -40,87 +37,85 @@ use portolan_core::ProxyMode;
 
 use flags::Bound;
 use flags::value::VersionFlag;
-use settle::Settled;
 
 pub use config::{ApiAccess, Config, Conntrack, LogFormat, Logging, ModeSelection, Source, SyncPeriods};
 pub use difference::{Difference, TakesEffect};
 pub use error::{ConfigError, ValueError};
 pub use gates::FeatureGates;
 pub use modes::{IptablesSettings, IpvsSettings, ServiceAddresses, UserspaceSettings};
-pub use note::{Note, NoteLevel};
-pub use validation::faults::Faults;
+pub use notes::{Note, NoteLevel};
+pub use validation::errors::FieldErrors;
 
-/// What a command line is read against.
+/// What parsing a command line depends on.
 #[derive(Clone, Copy)]
 pub struct Environment<'a> {
-    /// Tells this host's name; asked if nothing else names the node.
+    /// Returns the host's name; called if no setting names the node.
     pub hostname: &'a dyn Fn() -> io::Result<String>,
-    /// Modes that this binary has, besides `nftables`, `iptables`, `ipvs` and `userspace`, which
-    /// are known whether it has them or not.
+    /// Modes of this binary besides `nftables`, `iptables`, `ipvs` and `userspace`, which are valid whether it has
+    /// them or not.
     pub modes: &'a [ProxyMode],
 }
 
-/// What the command line asks for.
+/// What the command line requests.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Invocation {
     /// `--help`: print this text.
     Help(String),
     /// `--version`: print this text.
     Version(String),
-    /// `--write-config-to`: write the configuration in force.
+    /// `--write-config-to`: write the effective configuration.
     WriteConfig {
-        /// Where to.
+        /// The file, or `-` for standard output.
         path: PathBuf,
-        /// What, as YAML.
+        /// Its content.
         yaml: String,
-        /// What standard error should say about the configuration.
+        /// Log lines about the configuration.
         notes: Vec<Note>,
-        /// How it should be said.
+        /// Settings of the log.
         logging: Logging,
     },
-    /// `--cleanup`: remove everything any mode may have left.
+    /// `--cleanup`: remove the rules of all modes.
     Cleanup(Box<Config>),
-    /// `--init-only`: do what needs privileges at start, and no more.
+    /// `--init-only`: do the initialization that needs privileges.
     InitOnly(Box<Config>),
-    /// Forward packets until told to stop.
+    /// Run the proxy.
     Run(Box<Config>),
 }
 
-/// Understands a command line, its first item the program's name, and the file that it names.
+/// Parses a command line, its first item the program's name, and reads the file that it names.
 ///
-/// Reads that file anew each time, so calling this again with the same `args` gives what a changed
-/// file asks for.
+/// Reads the file anew each time, so another call with the same `args` returns the configuration of a changed file.
 ///
 /// # Errors
-/// A flag is unknown, the file cannot be read or understood, a value is impossible or at odds with
-/// another, or the host has no name.
+/// A flag is unknown, the file cannot be read or decoded, a value is invalid or conflicts with another, or the host has
+/// no name.
 pub fn parse(
     args: impl IntoIterator<Item = OsString>,
     environment: &Environment<'_>,
 ) -> Result<Invocation, ConfigError> {
     let bound = Bound::parse(args)?;
     if bound.help {
-        return Ok(Invocation::Help(flags::help::text()));
+        return Ok(Invocation::Help(flags::help()));
     }
     match bound.version {
         VersionFlag::Print => return Ok(Invocation::Version(version::line())),
         VersionFlag::Raw => return Ok(Invocation::Version(version::raw())),
         VersionFlag::No | VersionFlag::Report(_) => {}
     }
-    let Settled { config: given, mut notes } = settle::settle(&bound)?;
-    let checked = match validation::check(&given, environment.modes) {
-        Ok(checked) => checked,
+    let (given, notes) = merge::merge(&bound)?;
+    let mut config = match Config::check(&bound, given, environment.modes) {
+        Ok(config) => Box::new(config),
         // A misspelt field is often why another one is missing.
-        Err(faults) => return Err(ConfigError::Invalid { faults, notes }),
+        Err(errors) => return Err(ConfigError::Invalid { errors, notes }),
     };
-    notes.extend(notes::of(&given, &checked.gates, &bound));
+    config.notes = notes;
+    config.notes.extend(notes::of(&config.given, &config.gates, &bound));
     if !bound.write_config_to.is_empty() {
-        let path = PathBuf::from(&bound.write_config_to);
-        let yaml = given.effective().to_yaml();
-        return Ok(Invocation::WriteConfig { path, yaml, notes, logging: checked.logging });
+        let (path, yaml) = (PathBuf::from(&bound.write_config_to), config.given.effective().to_yaml());
+        return Ok(Invocation::WriteConfig { path, yaml, notes: config.notes, logging: config.logging });
     }
-    let name = node_name(&given.hostname_override, environment)?;
-    let config = Box::new(Config::new(&bound, given, checked, name, notes)?);
+    config.node.node_name = node_name(&config.given.hostname_override, environment)?.into();
+    config.set_manifests(&bound)?;
     Ok(match (bound.cleanup, bound.init_only) {
         (true, _) => Invocation::Cleanup(config),
         (false, true) => Invocation::InitOnly(config),
@@ -128,7 +123,7 @@ pub fn parse(
     })
 }
 
-/// The name as the Node object has it.
+/// The node's name, as in its Node object.
 fn node_name(given: &str, environment: &Environment<'_>) -> Result<String, ConfigError> {
     let name = if given.is_empty() {
         (environment.hostname)().map_err(|source| ConfigError::Hostname { source })?

@@ -1,7 +1,6 @@
-//! What some modes need to know besides plans.
+//! Settings of single modes.
 //!
-//! Each is said by its mode's section of the file whatever mode was asked for, since the mode that then runs
-//! may be another one.
+//! They come from the section of their mode whatever mode is requested, since another mode may run.
 
 use std::time::Duration;
 
@@ -10,58 +9,58 @@ use portolan_core::address::parse_cidr;
 
 use crate::kube_proxy::{KubeProxyConfiguration, defaults};
 
-/// What the iptables mode needs to know: section `iptables`.
+/// Settings of the iptables mode: section `iptables`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct IptablesSettings {
-    /// `localhostNodePorts`: whether node ports answer on IPv4's loopback addresses too, where they answer on
-    /// all addresses.
+    /// `localhostNodePorts`: whether node ports are accepted on IPv4 loopback addresses, if they are accepted on all
+    /// addresses.
     pub localhost_node_ports: bool,
 }
 
-/// What the ipvs mode needs to know: section `ipvs`.
+/// Settings of the ipvs mode: section `ipvs`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct IpvsSettings {
-    /// `scheduler`: how an endpoint is picked, by the kernel's name; empty for `rr`.
+    /// `scheduler`, by the kernel's name; empty for `rr`.
     pub scheduler: String,
-    /// `excludeCIDRs`: virtual servers in these ranges are others', whatever they look like.
+    /// `excludeCIDRs`: virtual servers in these CIDRs are never removed as stale.
     pub exclude_cidrs: Vec<IpNet>,
-    /// `strictARP`: whether the node answers ARP for an address on its own interface alone.
+    /// `strictARP`: whether the node answers ARP requests for an address only on its own interface.
     pub strict_arp: bool,
-    /// `tcpTimeout`: idle time of a TCP connection; zero leaves the kernel's alone.
+    /// `tcpTimeout`: timeout of idle TCP connections; zero leaves the kernel's unchanged.
     pub tcp_timeout: Duration,
-    /// `tcpFinTimeout`: idle time of a TCP connection that one side has closed; zero leaves the kernel's alone.
+    /// `tcpFinTimeout`: timeout of TCP connections after a FIN; zero leaves the kernel's unchanged.
     pub tcp_fin_timeout: Duration,
-    /// `udpTimeout`: idle time of a UDP flow; zero leaves the kernel's alone.
+    /// `udpTimeout`: timeout of UDP flows; zero leaves the kernel's unchanged.
     pub udp_timeout: Duration,
 }
 
-/// What the userspace mode needs to know: section `userspace`, which kube-proxy does not have.
+/// Settings of the userspace mode: section `userspace`, which kube-proxy does not have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UserspaceSettings {
-    /// `addresses`: whose work it is to make service addresses this node's.
+    /// `addresses`: how service addresses become local addresses of the node.
     pub addresses: ServiceAddresses,
-    /// `maxSessions`: TCP connections and UDP clients at a time; zero for as many as there are file descriptors for.
+    /// `maxSessions`: limit of concurrent TCP connections and UDP clients; zero derives it from the limit of open files.
     pub max_sessions: usize,
-    /// `maxSessionsPerService`: those of one Service; zero for as many as leave some to others.
+    /// `maxSessionsPerService`: the same limit for each Service; zero derives it from the sessions that are free.
     pub max_sessions_per_service: usize,
-    /// `udpTimeout`: idle time of a UDP client.
+    /// `udpTimeout`: idle timeout of a UDP client.
     pub udp_timeout: Duration,
-    /// `udpSingleTimeout`: idle time of a UDP client that has sent a single datagram, if that is shorter.
+    /// `udpSingleTimeout`: idle timeout of a UDP client that has sent a single datagram, if shorter.
     pub udp_single_timeout: Duration,
 }
 
-/// How service addresses become this node's.
+/// How service addresses become local addresses of the node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ServiceAddresses {
-    /// `made`: by the proxy.
+    /// `made`: the proxy adds them.
     Made,
-    /// `prepared`: they are already.
+    /// `prepared`: they exist already.
     Prepared,
 }
 
 impl ServiceAddresses {
-    /// The word of this name, if it is one.
-    pub(crate) fn of(word: &str) -> Option<Self> {
+    /// The value of this name, if there is one.
+    pub(crate) fn parse(word: &str) -> Option<Self> {
         match word {
             "made" => Some(Self::Made),
             "prepared" => Some(Self::Prepared),
@@ -71,12 +70,12 @@ impl ServiceAddresses {
 }
 
 impl UserspaceSettings {
-    /// What is wrong in the section was found out whatever the mode, as any other may fall back to this one.
+    /// The section is checked in every mode, as any may fall back to this one.
     pub(crate) fn of(given: &KubeProxyConfiguration) -> Self {
         let section = &given.userspace;
         let count = |value: i32| usize::try_from(value).unwrap_or_default();
         Self {
-            addresses: ServiceAddresses::of(&section.addresses).unwrap_or(ServiceAddresses::Made),
+            addresses: ServiceAddresses::parse(&section.addresses).unwrap_or(ServiceAddresses::Made),
             max_sessions: count(section.max_sessions),
             max_sessions_per_service: count(section.max_sessions_per_service),
             udp_timeout: section.udp_timeout.get(),
@@ -93,7 +92,7 @@ impl IptablesSettings {
 }
 
 impl IpvsSettings {
-    /// What is wrong in the section was found out if it counts; otherwise it is left out.
+    /// The section is checked in mode ipvs only; in other modes invalid values are left out.
     pub(crate) fn of(given: &KubeProxyConfiguration) -> Self {
         let ipvs = &given.ipvs;
         Self {

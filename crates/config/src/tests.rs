@@ -12,7 +12,7 @@ use std::io::Write;
 
 use super::*;
 
-/// A mode that a binary of somebody else's might have.
+/// A mode of a custom binary.
 const MINE: &str = "mine";
 
 fn parse_args(args: &[&str]) -> Result<Invocation, ConfigError> {

@@ -1,15 +1,15 @@
-//! Which version we say we are.
+//! The version that the binary reports.
 //!
-//! Scripts and dashboards read a Kubernetes version from kube-proxy and compare it, so
-//! ours is the version of the kube-proxy whose behaviour we follow; which build of ours
-//! it is stands behind the `+`, where semantic versioning puts what must not be compared.
+//! Scripts and dashboards read and compare kube-proxy's Kubernetes version, so it is the version of the kube-proxy whose
+//! behaviour Portolan follows. Portolan's own version is the build metadata, after the `+`, which is never compared.
 
 use portolan_core::GIT_VERSION;
+use semver::Version;
 
-/// The Kubernetes release whose kube-proxy we stand in for, as `major.minor.patch`.
+/// The Kubernetes release whose kube-proxy Portolan replaces, as `major.minor.patch`.
 const FOLLOWED: [u64; 3] = [1, 36, 2];
 
-/// The minor release before ours; the only one that `--show-hidden-metrics-for-version` takes.
+/// The minor release before it; the only one that `--show-hidden-metrics-for-version` takes.
 pub(crate) const PREVIOUS_MINOR: &str = "1.35";
 
 /// The line that `--version` prints.
@@ -17,7 +17,7 @@ pub(crate) fn line() -> String {
     format!("Kubernetes {GIT_VERSION}\n")
 }
 
-/// What `--version=raw` prints: everything that is known of this build, in one line.
+/// The line that `--version=raw` prints: all version information.
 pub(crate) fn raw() -> String {
     let [major, minor, _] = FOLLOWED;
     format!(
@@ -28,34 +28,11 @@ pub(crate) fn raw() -> String {
     )
 }
 
-/// Whether a version may be reported instead of ours: a semantic version with a `v` in front
-/// whose `major.minor.patch` is the one we follow, so that only labels can differ.
-pub(crate) fn may_stand_for_ours(version: &str) -> bool {
-    let Some(rest) = version.strip_prefix('v') else { return false };
-    let (numbers, label) = match rest.find(['-', '+']) {
-        Some(at) => rest.split_at(at),
-        None => (rest, ""),
-    };
-    let numbers: Vec<Option<u64>> = numbers.split('.').map(number).collect();
-    numbers == FOLLOWED.map(Some) && is_label(label)
-}
-
-/// Digits without a zero in front, as semantic versions have them.
-fn number(text: &str) -> Option<u64> {
-    let canonical = text == "0" || !text.starts_with(['0', '+']);
-    text.parse().ok().filter(|_| canonical)
-}
-
-/// Nothing, or `-pre.release`, `+build` or both, of dot-separated words.
-fn is_label(label: &str) -> bool {
-    let (pre, build) = label.split_once('+').map_or((label, None), |(pre, build)| (pre, Some(build)));
-    let is_words = |text: &str| {
-        let is_word = |word: &str| {
-            !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-        };
-        text.split('.').all(is_word)
-    };
-    (pre.is_empty() || pre.strip_prefix('-').is_some_and(is_words)) && build.is_none_or(is_words)
+/// Whether a version may be reported instead: a semantic version with a `v` in front and the
+/// `major.minor.patch` that this binary follows, so that only labels can differ.
+pub(crate) fn may_be_reported(version: &str) -> bool {
+    let version = version.strip_prefix('v').and_then(|version| Version::parse(version).ok());
+    version.is_some_and(|version| [version.major, version.minor, version.patch] == FOLLOWED)
 }
 
 #[cfg(test)]
@@ -63,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_version_begins_with_the_release_that_is_followed() {
+    fn the_version_starts_with_the_kubernetes_release() {
         let [major, minor, patch] = FOLLOWED;
         assert!(GIT_VERSION.starts_with(&format!("v{major}.{minor}.{patch}+portolan.")));
         assert_eq!(PREVIOUS_MINOR, format!("{major}.{}", minor - 1));
@@ -74,9 +51,9 @@ mod tests {
     #[test]
     fn only_a_version_of_the_same_release_may_be_reported_instead() {
         for version in ["v1.36.2", "v1.36.2-gke.7", "v1.36.2+k3s1", "v1.36.2-rc.1+a.b", GIT_VERSION] {
-            assert!(may_stand_for_ours(version), "{version}");
+            assert!(may_be_reported(version), "{version}");
         }
-        let refused = [
+        let rejected = [
             "1.36.2",
             "v1.36",
             "v1.36.3",
@@ -91,8 +68,8 @@ mod tests {
             "v",
             "",
         ];
-        for version in refused {
-            assert!(!may_stand_for_ours(version), "{version}");
+        for version in rejected {
+            assert!(!may_be_reported(version), "{version}");
         }
     }
 }

@@ -1,30 +1,21 @@
-//! Node health and the HTTP endpoints that tell of it.
+//! The health of the node's proxy, and its HTTP endpoints.
 //!
-//! [`HealthState`] is the judgement, without clock or I/O; [`Health`] shares one
-//! between the sync loop, which reports to it, and the servers that answer from
-//! it: [`probes`] for kubelet and load balancers, [`service_health`] for load balancers
-//! that ask about one Service, [`status`] for people and Prometheus. Paths, headers and
-//! bodies are kube-proxy's.
+//! The sync loop updates [`Health`], and the servers read it: [`probes`] for the kubelet and load balancers, [`service_health`] for load balancers of one Service,
+//! [`status`] for operators and Prometheus. Paths, headers and bodies are kube-proxy's.
 //!
-//! Always holds: an address that cannot be listened on is tried again, and ends the process only
-//! where that is asked for ([`listen::serve_or_fail`]); an answer reads the state once, so its
-//! parts agree.
+//! Always holds: a server that cannot bind its address tries again, and ends the process only if configured
+//! ([`listen::serve_or_fail`]); a response reads the state once, so its parts agree.
 
-mod clock;
-mod connections;
 mod health;
+mod http;
 pub mod listen;
 pub mod probes;
 mod report;
-mod response;
 pub mod service_health;
-mod state;
 pub mod status;
 
-pub use clock::{Clock, Moment, SystemClock};
-pub use health::Health;
+pub use health::{Health, NodeEligibility};
 pub use report::{Probe, Report};
-pub use state::{HealthState, NodeEligibility};
 
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,4 @@
-//! The health server (kube-proxy's port 10256): its `/healthz` and `/livez`, and our `/readyz`.
+//! The health server (kube-proxy's port 10256): `/healthz` and `/livez`, and Portolan's `/readyz`.
 
 use std::sync::Arc;
 
@@ -9,10 +9,10 @@ use axum::response::Response;
 use axum::routing::any;
 
 use crate::health::Health;
+use crate::http::{not_found, respond};
 use crate::report::Probe;
-use crate::response::{not_found, respond};
 
-/// Who is told of each answer and its HTTP status.
+/// Called for each response with its HTTP status.
 pub type Answered = Arc<dyn Fn(Probe, u16) + Send + Sync>;
 
 #[derive(Clone)]
@@ -21,7 +21,7 @@ struct Probes {
     answered: Answered,
 }
 
-/// Answers probes from `health`, whatever the method, and tells `answered` of each.
+/// Serves probes of `health` for every method, and calls `answered` for each.
 pub fn router(health: Health, answered: Answered) -> Router {
     Router::new()
         .route("/healthz", any(async |State(probes): State<Probes>| probes.answer(Probe::Healthz)))

@@ -1,4 +1,4 @@
-//! What is answered to a probe.
+//! The responses to probes.
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;
@@ -6,30 +6,29 @@ use std::time::SystemTime;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::clock::Moment;
-use crate::state::{FamilyStatus, HealthState, NodeEligibility};
+use crate::health::{FamilyStatus, Moment, NodeEligibility, State};
 
-/// Who asks.
+/// A probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Probe {
-    /// `/healthz`: may this node receive traffic?
+    /// `/healthz`: whether load balancers may send traffic to this node.
     Healthz,
-    /// `/livez`: does the proxy work, or should it be restarted?
+    /// `/livez`: whether the proxy works; otherwise it should be restarted.
     Livez,
-    /// `/readyz`: does the proxy do its work on this node, so that a rollout may go on?
+    /// `/readyz`: whether the rules of this node are up to date, so that a rollout may continue.
     Readyz,
 }
 
-/// One answer.
+/// A response to a probe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
-    /// Whether the answer is yes: HTTP status 200, otherwise 503.
+    /// Whether the HTTP status is 200, otherwise 503.
     pub ok: bool,
     /// One line of JSON.
     pub body: String,
 }
 
-/// Go's zero time, which kube-proxy shows before anything has happened.
+/// Go's zero time, which kube-proxy shows before the first sync.
 const NEVER: &str = "0001-01-01T00:00:00Z";
 
 /// Fields in the order in which kube-proxy writes them.
@@ -41,7 +40,7 @@ struct Body<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     node_eligible: Option<bool>,
     healthy: bool,
-    /// Not kube-proxy's.
+    /// Portolan's field.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -53,38 +52,35 @@ struct Body<'a> {
 struct FamilyBody {
     last_updated: String,
     healthy: bool,
-    /// Only on `/readyz`: why not.
+    /// Only on `/readyz`: why the family is not healthy.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
 }
 
-impl HealthState {
-    /// Whether this node's rules are up to date with the Services that are known. It says
-    /// nothing of the node itself.
-    pub fn is_healthy(&self, now: Moment) -> bool {
+impl State {
+    pub(crate) fn is_healthy(&self, now: Moment) -> bool {
         let mut families = self.families(now).peekable();
         families.peek().is_some() && families.all(|(_, family)| family.is_healthy())
     }
 
-    /// The answer to `probe` at this moment.
-    pub fn report(&self, probe: Probe, now: Moment) -> Report {
+    pub(crate) fn report(&self, probe: Probe, now: Moment) -> Report {
         let families: Vec<_> = self.families(now).collect();
         let healthy = match probe {
-            Probe::Healthz => self.is_healthy(now) && self.incomplete().is_none(),
+            Probe::Healthz => self.is_healthy(now) && self.incomplete.is_none(),
             Probe::Readyz => self.is_healthy(now),
             Probe::Livez => families.iter().all(|(_, family)| !family.is_late),
         };
-        let eligible = (probe == Probe::Healthz).then_some(self.node() == NodeEligibility::Eligible);
+        let eligible = (probe == Probe::Healthz).then_some(self.node == NodeEligibility::Eligible);
         let ok = healthy && eligible != Some(false);
         let last = families.iter().filter_map(|(_, family)| family.programmed).map(|last| last.wall).max();
         let status = families.iter().map(|(family, status)| (family.to_string(), status.body(probe)));
         let body = Body {
-            // Clients from before the field below existed take this for the current time.
+            // Clients older than the next field read this as the current time.
             last_updated: if ok { rfc3339(now.wall) } else { last.map_or(NEVER.into(), rfc3339) },
             current_time: rfc3339(now.wall),
             node_eligible: eligible,
             healthy,
-            reason: self.incomplete().filter(|_| probe == Probe::Healthz),
+            reason: self.incomplete.as_deref().filter(|_| probe == Probe::Healthz),
             status: status.collect(),
         };
         // Strings and booleans always have a JSON form.
@@ -105,7 +101,7 @@ impl FamilyStatus {
         }
     }
 
-    /// Why the family is not healthy. Errors are left to the log: anyone may ask the health server.
+    /// Why the family is not healthy. Errors are in the log only: the health server is open to the network.
     fn reason(&self) -> Option<String> {
         let failing = if self.is_failing { "; syncs fail and are retried, see the log" } else { "" };
         let waited = self.waiting.unwrap_or_default().as_secs();
@@ -120,7 +116,7 @@ impl FamilyStatus {
     }
 }
 
-/// Go's `RFC3339Nano`: fractions only as long as they must be.
+/// Go's `RFC3339Nano`: fractions without trailing zeros.
 fn rfc3339(time: SystemTime) -> String {
     // Only years beyond 9999 do not fit.
     Timestamp::try_from(time).map_or_else(|_| NEVER.into(), |timestamp| timestamp.to_string())

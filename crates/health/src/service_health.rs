@@ -1,22 +1,20 @@
-//! The ports where load balancers ask about one Service (`healthCheckNodePort`).
+//! The health check servers of Services (`healthCheckNodePort`).
 //!
-//! A load balancer that keeps clients' addresses (`externalTrafficPolicy: Local`) must know
-//! which nodes have endpoints. Each such Service has a port of its own on every node, which
-//! answers 200 where there are some and 503 where there are none.
+//! A load balancer that preserves client IPs (`externalTrafficPolicy: Local`) must know which nodes have endpoints. Each
+//! such Service has a port on every node, which responds 200 if there are local endpoints, otherwise 503.
 //!
 //! ```text
-//! sync loop ─▶ ServiceHealth::tell ─▶ news ─▶ ServiceHealth::serve ─▶ one listener per port
+//! sync loop ─▶ ServiceHealth::update ─▶ pending updates ─▶ ServiceHealth::serve ─▶ one listener per port
 //! ```
 //!
-//! The two ends are on different threads, and the loop must not wait, so what it tells is
-//! merged until the servers come to look.
+//! The two ends are on different threads, and the loop must not wait, so updates are merged until the servers take
+//! them.
 //!
-//! Always holds: a port is opened, closed and answers for one family alone; a port that
-//! stays what it was is not touched; what is answered is what was told last.
+//! Always holds: each IP family has its ports; an unchanged port is not touched; responses have the state of the last
+//! update.
 //!
-//! kube-proxy tries a port that it cannot open again at its next sync, which comes soon,
-//! because it syncs when nothing has changed. Here nothing comes without a change, so
-//! there is a timer besides.
+//! kube-proxy retries a port that it cannot open at its next sync, which comes soon, because it syncs without changes.
+//! Portolan does not, so there is a timer.
 
 mod answer;
 mod family;
@@ -36,41 +34,41 @@ use tokio::time::{Instant, sleep_until};
 use crate::health::Health;
 use family::FamilyServers;
 
-/// A handle on all such ports of this node; clones share them.
+/// A handle on the health check servers of this node; clones share them.
 #[derive(Clone, Default)]
 pub struct ServiceHealth {
     shared: Arc<Shared>,
-    told: Option<Told>,
+    on_failure: Option<OnFailure>,
 }
 
 /// A port of a Service that cannot be opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenFailure {
-    /// The Service whose check is asked for there.
+    /// The Service.
     pub service: ObjectName,
     /// The port.
     pub port: u16,
-    /// Which address stood in the way, and why.
+    /// The address that cannot be bound, and why.
     pub error: String,
 }
 
-/// Who is told of ports that cannot be opened.
-pub type Told = Arc<dyn Fn(&OpenFailure) + Send + Sync>;
+/// Called for ports that cannot be opened.
+pub type OnFailure = Arc<dyn Fn(&OpenFailure) + Send + Sync>;
 
 #[derive(Debug, Default)]
 struct Shared {
-    news: Mutex<PerFamily<News>>,
+    updates: Mutex<PerFamily<Updates>>,
     arrived: Notify,
 }
 
-/// What one family's servers have not looked at yet.
+/// Updates that the servers of a family have not taken yet.
 #[derive(Debug, Default)]
-struct News {
-    /// Where to listen, as last told.
+struct Updates {
+    /// The addresses to listen on.
     addresses: Option<NodePortAddresses>,
-    /// What has changed; `None` for Services that ask for no check any more.
+    /// Changed Services; `None` for those without a health check.
     checks: HashMap<ObjectName, Option<HealthCheck>>,
-    /// Whether the servers lack a port, and want to hear of every plan.
+    /// Whether a port could not be opened, so that every plan is a reason to retry.
     lacks_ports: bool,
 }
 
@@ -81,51 +79,51 @@ impl fmt::Debug for ServiceHealth {
 }
 
 impl ServiceHealth {
-    /// Has `hook` told when a port cannot be opened: once, however often it is tried again,
-    /// until it could be opened, or is asked for anew or elsewhere. It must not wait.
+    /// Calls `hook` when a port cannot be opened: once for all retries, until the port opens or the Service's port or the
+    /// addresses change. It must not block.
     #[must_use]
-    pub fn telling(self, hook: Told) -> Self {
-        Self { told: Some(hook), ..self }
+    pub fn on_failure(self, hook: OnFailure) -> Self {
+        Self { on_failure: Some(hook), ..self }
     }
 
-    /// A plan of `family` is in force: from now on these Services have these checks, to be
-    /// asked at `addresses`; what is not `changed` stays.
+    /// A plan of `family` is programmed: these Services have these checks, on `addresses`; those not in `changed` are
+    /// unchanged.
     ///
-    /// Also lets ports that could not be opened be tried again.
-    pub fn tell(
+    /// Also retries ports that could not be opened.
+    pub fn update(
         &self,
         family: IpFamily,
         addresses: &NodePortAddresses,
         changed: Vec<(ObjectName, Option<HealthCheck>)>,
     ) {
-        let mut all = self.news();
-        let news = &mut all[family];
-        let moves = news.addresses.as_ref() != Some(addresses);
+        let mut all = self.updates();
+        let updates = &mut all[family];
+        let moves = updates.addresses.as_ref() != Some(addresses);
         if moves {
-            news.addresses = Some(addresses.clone());
+            updates.addresses = Some(addresses.clone());
         }
-        if moves || news.lacks_ports || !changed.is_empty() {
-            news.checks.extend(changed);
+        if moves || updates.lacks_ports || !changed.is_empty() {
+            updates.checks.extend(changed);
             self.shared.arrived.notify_one();
         }
     }
 
-    /// Serves what is told for as long as the process lives, judging the proxy by `health`.
+    /// Runs the servers for as long as the process lives, with the health of the proxy.
     pub async fn serve(self, health: Health) -> Infallible {
         let mut families =
-            PerFamily::from_fn(|family| FamilyServers::new(family, health.clone(), self.told.clone()));
+            PerFamily::from_fn(|family| FamilyServers::new(family, health.clone(), self.on_failure.clone()));
         loop {
             let retry = families.iter().filter_map(|(_, servers)| servers.retry()).min();
-            let told = tokio::select! {
+            let has_updates = tokio::select! {
                 () = self.shared.arrived.notified() => true,
-                () = sleep_or_wait(retry) => false,
+                () = sleep_until(retry.unwrap_or_else(Instant::now)), if retry.is_some() => false,
             };
             for family in IpFamily::ALL {
                 let (addresses, checks) = self.take(family);
                 let servers = &mut families[family];
                 servers.update(addresses, checks).await;
-                servers.open_closed(told);
-                self.news()[family].lacks_ports = servers.retry().is_some();
+                servers.open_closed(has_updates);
+                self.updates()[family].lacks_ports = servers.retry().is_some();
             }
         }
     }
@@ -134,20 +132,13 @@ impl ServiceHealth {
         &self,
         family: IpFamily,
     ) -> (Option<NodePortAddresses>, HashMap<ObjectName, Option<HealthCheck>>) {
-        let news = &mut self.news()[family];
-        (news.addresses.clone(), std::mem::take(&mut news.checks))
+        let updates = &mut self.updates()[family];
+        (updates.addresses.clone(), std::mem::take(&mut updates.checks))
     }
 
-    /// Every method leaves the news whole, so one that panicked elsewhere has broken nothing.
-    fn news(&self) -> MutexGuard<'_, PerFamily<News>> {
-        self.shared.news.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-async fn sleep_or_wait(until: Option<Instant>) {
-    match until {
-        Some(instant) => sleep_until(instant).await,
-        None => std::future::pending().await,
+    /// Every method leaves the updates consistent, so a panic elsewhere does not matter.
+    fn updates(&self) -> MutexGuard<'_, PerFamily<Updates>> {
+        self.shared.updates.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

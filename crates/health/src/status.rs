@@ -1,11 +1,9 @@
-//! The status server (kube-proxy's port 10249): metrics, the mode, what is configured, and
-//! a sign of life.
+//! The status server (kube-proxy's port 10249): metrics, mode, configuration and a liveness ping.
 //!
-//! It listens on loopback unless told otherwise, asks nobody who they are, and so shows only
-//! what may be seen by whoever can reach it.
+//! It listens on loopback by default and has no authentication, so its pages contain no secrets.
 //!
-//! Always holds: paths match exactly and every method is answered alike, except where
-//! kube-proxy looks at the method, too.
+//! Always holds: paths match exactly, and all methods have the same response, except where kube-proxy distinguishes
+//! them.
 
 mod accept;
 mod debug;
@@ -23,42 +21,42 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use portolan_core::ProxyMode;
 
-use crate::response::{error, json, not_found, text};
+use crate::http::{error, json, not_found, text};
 
 pub use debug::Profiling;
 pub use pages::{Flagz, Statusz};
 
-/// What the status server shows.
+/// The content of the status server.
 #[derive(Clone)]
 pub struct Status {
-    /// The mode that forwards.
+    /// The mode that runs.
     pub mode: ProxyMode,
     /// When the process started.
     pub started: SystemTime,
     /// `Content-Type` of the metrics.
     pub metrics_content_type: &'static str,
-    /// Writes down all metrics, or says why that is not possible.
+    /// Renders all metrics, or returns an error text.
     pub metrics: MetricsPage,
-    /// The configuration in force, as JSON.
+    /// The effective configuration, as JSON.
     pub configz: ConfigzPage,
-    /// `/statusz`, if it is on (`ComponentStatusz`).
+    /// `/statusz`, if enabled (`ComponentStatusz`).
     pub statusz: Option<Statusz>,
-    /// `/flagz`, if it is on (`ComponentFlagz`).
+    /// `/flagz`, if enabled (`ComponentFlagz`).
     pub flagz: Option<Flagz>,
-    /// `/debug/…`, if it is on (`enableProfiling`).
+    /// `/debug/…`, if enabled (`enableProfiling`).
     pub profiling: Option<Profiling>,
 }
 
-/// Makes the metrics page.
+/// Renders the metrics page.
 pub type MetricsPage = Arc<dyn Fn() -> Result<String, String> + Send + Sync>;
 
-/// Makes the configuration page.
+/// Renders the configuration page.
 pub type ConfigzPage = Arc<dyn Fn() -> String + Send + Sync>;
 
-/// Tells a scraper when the counters began, without reading the page.
+/// The start of the counters, for scrapers that do not parse the page.
 const PROCESS_START: HeaderName = HeaderName::from_static("process-start-time-unix");
 
-/// Serves `status`. `/healthz` only says that somebody answers; the health server judges.
+/// Serves `status`. `/healthz` is a ping only; the health server reports health.
 pub fn router(status: Status) -> Router {
     let pages = pages::router(&status);
     let debug = status.profiling.clone().map(debug::router).unwrap_or_default();
@@ -80,7 +78,7 @@ async fn metrics(State(status): State<Status>) -> Response {
     }
 }
 
-/// A page of metrics, with the headers that all such pages have.
+/// A page of metrics with its headers.
 fn metrics_page(status: &Status, page: String) -> Response {
     let started = status.started.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let headers = [

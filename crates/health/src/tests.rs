@@ -10,15 +10,7 @@ use portolan_core::IpFamily;
 use tower::ServiceExt;
 
 use super::*;
-
-/// Time that stands still.
-struct Stopped(Instant);
-
-impl Clock for Stopped {
-    fn now(&self) -> Moment {
-        Moment { monotonic: self.0, wall: UNIX_EPOCH + Duration::from_secs(1_700_000_000) }
-    }
-}
+use crate::health::Moment;
 
 #[derive(Debug, PartialEq)]
 pub(crate) struct Answer {
@@ -51,7 +43,8 @@ pub(crate) async fn ask_for(router: &Router, request: Request<Body>) -> (Answer,
 }
 
 fn health() -> Health {
-    Health::new(HealthState::new(Duration::from_secs(30)), Stopped(Instant::now()))
+    let now = Moment { monotonic: Instant::now(), wall: UNIX_EPOCH + Duration::from_secs(1_700_000_000) };
+    Health::with_clock(Duration::from_secs(30), move || now)
 }
 
 #[tokio::test]
@@ -104,7 +97,7 @@ async fn a_node_that_is_about_to_be_deleted_stays_ready() {
 }
 
 #[tokio::test]
-async fn the_health_server_knows_three_paths() {
+async fn the_health_server_has_three_paths() {
     let router = probes::router(health(), Arc::new(|_, _| panic!("counted")));
     for path in ["/", "/healthz/", "/healthz/ping", "/readyz/", "/metrics", "/proxyMode"] {
         let expected = answer(404, "text/plain; charset=utf-8", "404 page not found\n");

@@ -1,33 +1,65 @@
-//! How much the kernel's connection tracking may hold, and for how long.
+//! Sysctls of connection tracking: its size and timeouts.
 
 use std::time::Duration;
 
+use nix::sched::sched_getaffinity;
+use nix::unistd::Pid;
 use portolan_config::Conntrack;
 
 use crate::{Host, Outcome, Tuned};
 
-/// The most flows that are ever asked for, whatever the number of CPUs; kube-proxy's own limit.
-/// Each slot of the table costs some 300 bytes once it is used.
-const MOST_FLOWS: i64 = 1_048_576;
+/// The upper limit of `nf_conntrack_max`, as in kube-proxy. Each entry takes some 300 bytes once it is used.
+const MAX_FLOWS: i64 = 1_048_576;
 
-/// The file of the hash table's size, in buckets. The kernel takes it in the initial network namespace only.
+/// The size of the hash table, in buckets; writable in the initial network namespace only.
 const HASH_SIZE: &str = "/sys/module/nf_conntrack/parameters/hashsize";
 
-/// How many flows share a bucket of the hash table at most when the table is full.
+/// Flows per bucket of a full hash table, on average.
 const FLOWS_PER_BUCKET: i64 = 4;
 
-/// The most flows on a machine of so many CPUs, if `settings` ask for it.
-fn most_flows(settings: &Conntrack, cpus: usize) -> Option<i64> {
+/// The CPUs that are online, as ranges: `0-3,6` (kernel: admin-guide/cputopology.rst).
+const ONLINE: &str = "/sys/devices/system/cpu/online";
+
+impl Host {
+    /// The number of CPUs of the host that are online, at least one.
+    ///
+    /// Of the host and not of this process, because connection tracking serves all of it. Without sysfs: the CPUs of
+    /// this process.
+    pub fn cpus(&self) -> usize {
+        let online = self.text(ONLINE).ok();
+        online.as_deref().and_then(count_cpus).unwrap_or_else(usable)
+    }
+}
+
+/// The number of CPUs in a list of ranges; `None` if the list is empty or invalid.
+fn count_cpus(ranges: &str) -> Option<usize> {
+    let ranges = ranges.trim().split(',').map(|range| {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        let (first, last) = (first.parse::<u16>().ok()?, last.parse::<u16>().ok()?);
+        Some(usize::from(last.checked_sub(first)?) + 1)
+    });
+    ranges.sum()
+}
+
+/// The CPUs that this process may run on. The standard library's number would be limited by a CPU quota.
+fn usable() -> usize {
+    let Ok(set) = sched_getaffinity(Pid::from_raw(0)) else { return 1 };
+    let cpus = 0..nix::sched::CpuSet::count();
+    cpus.filter(|cpu| set.is_set(*cpu).unwrap_or(false)).count().max(1)
+}
+
+/// `nf_conntrack_max` for this number of CPUs; `None` leaves it unchanged.
+fn max_flows(settings: &Conntrack, cpus: usize) -> Option<i64> {
     if settings.max_per_core == 0 {
         return None;
     }
     let cpus = i64::try_from(cpus).unwrap_or(i64::MAX);
     let scaled = i64::from(settings.max_per_core).saturating_mul(cpus);
-    // The limit is stronger than the least, as in kube-proxy.
-    Some(if scaled > MOST_FLOWS { MOST_FLOWS } else { scaled.max(settings.min.into()) })
+    // The limit is stronger than the minimum, as in kube-proxy.
+    Some(if scaled > MAX_FLOWS { MAX_FLOWS } else { scaled.max(settings.min.into()) })
 }
 
-/// The time-outs that `settings` ask for, in seconds, by the last part of their files' names.
+/// The timeouts to set, in seconds, by the last part of the sysctl's name.
 fn timeouts(settings: &Conntrack) -> impl Iterator<Item = (&'static str, i64)> {
     [
         ("tcp_timeout_established", settings.tcp_established_timeout),
@@ -40,17 +72,16 @@ fn timeouts(settings: &Conntrack) -> impl Iterator<Item = (&'static str, i64)> {
     .map(|(name, timeout)| (name, seconds(timeout)))
 }
 
-/// Whole seconds, and never none: a time-out of zero would forget every flow at once, which nobody means
-/// who asks for half a second.
+/// Whole seconds, at least 1: half a second must not become a timeout of 0, which would drop every flow at once.
 fn seconds(timeout: Duration) -> i64 {
     i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX).max(1)
 }
 
 impl Host {
-    /// Makes connection tracking as `settings` say and tells what became of each setting they name.
+    /// Applies `settings` and returns the result of each.
     pub fn tune_conntrack(&self, settings: &Conntrack) -> Vec<Tuned> {
         let mut tuned = Vec::new();
-        if let Some(most) = most_flows(settings, self.cpus()) {
+        if let Some(most) = max_flows(settings, self.cpus()) {
             self.tune_size(most, &mut tuned);
         }
         tuned.extend(timeouts(settings).map(|(name, seconds)| self.tune(name, seconds)));
@@ -60,7 +91,7 @@ impl Host {
         tuned
     }
 
-    /// Sets how many flows there may be, and sees to it that finding one stays fast.
+    /// Sets the maximum number of flows, and raises the size of the hash table so that lookups stay fast.
     fn tune_size(&self, most: i64, tuned: &mut Vec<Tuned>) {
         let max = self.tune("max", most);
         let may_grow = !matches!(max.outcome, Outcome::Failed(_));

@@ -1,46 +1,43 @@
-//! Why a file of the host could not be read or set.
+//! Errors of files of the host, and missing features.
 
 use std::io;
 
-/// Why a setting of the host is not what was wanted, or not known.
+/// Why a setting of the host cannot be read or written.
 ///
-/// Each names the file as it is called on a host. Messages leave the source out; print the chain of
-/// sources with them.
+/// Messages name the file and leave the source out; print the chain of sources with them.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HostError {
-    /// There is no such file, so nothing could be set.
-    #[error(
-        "cannot set {file} to {wanted}: it does not exist, perhaps because its kernel module is not loaded yet"
-    )]
+    /// The file does not exist.
+    #[error("cannot set {file} to {wanted}: it does not exist; its kernel module may not be loaded")]
     Absent {
         /// The file.
         file: String,
-        /// What it should have held.
+        /// The value to write.
         wanted: i64,
-        /// What the kernel said.
+        /// The reason.
         source: io::Error,
     },
-    /// The file is there, and this process may not write it.
+    /// The process has no permission to write the file.
     #[error(
         "cannot set {file} to {wanted}: it is read-only here; set it on the host or in a privileged container"
     )]
     ReadOnly {
         /// The file.
         file: String,
-        /// What it should have held.
+        /// The value to write.
         wanted: i64,
-        /// What the kernel said.
+        /// The reason.
         source: io::Error,
     },
-    /// The kernel refused the value.
+    /// The kernel rejected the value.
     #[error("cannot set {file} to {wanted}")]
     Refused {
         /// The file.
         file: String,
-        /// What it should have held.
+        /// The value to write.
         wanted: i64,
-        /// What the kernel said.
+        /// The reason.
         source: io::Error,
     },
     /// The file could not be read.
@@ -48,23 +45,21 @@ pub enum HostError {
     Unreadable {
         /// The file.
         file: String,
-        /// What the kernel said.
+        /// The reason.
         source: io::Error,
     },
-    /// The file holds something else than it should.
-    #[error("{file} holds {found:?}, which is not {expected}")]
+    /// The file does not contain an integer.
+    #[error("{file} contains {found:?} (want an integer)")]
     Unexpected {
         /// The file.
         file: String,
-        /// What it holds, without blanks around it.
+        /// Its content, trimmed.
         found: String,
-        /// What it should be, with an article.
-        expected: &'static str,
     },
 }
 
 impl HostError {
-    /// Explains why `wanted` could not be written.
+    /// The error of writing `wanted`.
     pub(crate) fn of_write(file: &str, wanted: i64, source: io::Error) -> Self {
         let file = file.to_owned();
         match source.kind() {
@@ -77,11 +72,24 @@ impl HostError {
         }
     }
 
-    /// Explains why a file that would have been set to `wanted` could not even be read.
+    /// The error of reading a file before writing `wanted`.
     pub(crate) fn of_read_before_write(file: &str, wanted: i64, source: io::Error) -> Self {
         match source.kind() {
             io::ErrorKind::NotFound => Self::of_write(file, wanted, source),
             _ => Self::Unreadable { file: file.to_owned(), source },
         }
+    }
+}
+
+/// What the host does not have; the text follows "needs" or "because".
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{what}")]
+pub struct Missing {
+    what: String,
+}
+
+impl Missing {
+    pub(crate) fn new(what: impl Into<String>) -> Self {
+        Self { what: what.into() }
     }
 }

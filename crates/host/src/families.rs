@@ -1,22 +1,20 @@
-//! Which IP families this host has.
-
-use std::fs;
+//! The IP families of the host.
 
 use portolan_core::IpFamily;
 
 use crate::Host;
 
-/// There exactly if the kernel has IPv6.
+/// Exists if the kernel has IPv6.
 const INTERFACES: &str = "/proc/net/if_inet6";
-/// `1` if IPv6 is switched off on every interface, those to come included.
+/// `1` if IPv6 is disabled on all interfaces, including future ones.
 const SWITCH: &str = "/proc/sys/net/ipv6/conf/all/disable_ipv6";
 
 /// The families to serve.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Families {
-    /// IPv4, and IPv6 unless the host has none or has switched it off everywhere.
+    /// IPv4, and IPv6 unless the kernel does not have it or it is disabled on all interfaces.
     pub served: Vec<IpFamily>,
-    /// Why IPv6 is not among them, if it is not.
+    /// Why IPv6 is not served, if so.
     pub without_ipv6: Option<&'static str>,
 }
 
@@ -25,7 +23,7 @@ impl Host {
     pub fn families(&self) -> Families {
         let without_ipv6 = if !self.has_ipv6() {
             Some("/proc/net/if_inet6 does not exist")
-        } else if self.is_ipv6_switched_off() {
+        } else if self.is_ipv6_disabled() {
             Some("net.ipv6.conf.all.disable_ipv6 is 1")
         } else {
             None
@@ -35,8 +33,7 @@ impl Host {
         Families { served, without_ipv6 }
     }
 
-    /// The families in which something may be left from an earlier run: IPv6 may have been switched off since
-    /// then, but not taken out of the kernel.
+    /// The families that may have stale rules: IPv6 may have been disabled since an earlier run.
     pub fn families_to_clean_up(&self) -> Vec<IpFamily> {
         if self.has_ipv6() { IpFamily::ALL.to_vec() } else { vec![IpFamily::V4] }
     }
@@ -45,13 +42,15 @@ impl Host {
         self.path(INTERFACES).exists()
     }
 
-    fn is_ipv6_switched_off(&self) -> bool {
-        fs::read_to_string(self.path(SWITCH)).is_ok_and(|text| text.trim() == "1")
+    fn is_ipv6_disabled(&self) -> bool {
+        self.text(SWITCH).is_ok_and(|text| text.trim() == "1")
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     /// Families served and cleaned up with these files.
@@ -69,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn ipv6_is_left_out_when_missing_or_switched_off() {
+    fn ipv6_is_not_served_if_missing_or_disabled() {
         assert_eq!(counts(&[]), (1, 1));
         assert_eq!(counts(&[(SWITCH, "0\n")]), (1, 1));
         assert_eq!(counts(&[(INTERFACES, "")]), (2, 2));

@@ -1,4 +1,4 @@
-//! Whether the kernel offers IPVS.
+//! Checks whether the kernel supports IPVS.
 
 use std::path::Path;
 
@@ -7,15 +7,15 @@ use portolan_netlink::{NetlinkSocket, Protocol};
 
 use crate::Missing;
 
-/// There exactly if the module ip_vs is loaded. Of the thread, for network namespaces belong to threads.
+/// Exists if the module ip_vs is loaded. Of the thread, because network namespaces belong to threads.
 const SERVERS: &str = "/proc/thread-self/net/ip_vs";
 
 /// The name of its family of generic netlink, linux/ip_vs.h: `IPVS_GENL_NAME`.
 const FAMILY: &str = "IPVS";
 
-/// Finds out whether virtual servers could be made here, without making one.
+/// Checks that virtual servers can be created, without creating one.
 ///
-/// To ask for the netlink family makes the kernel load ip_vs if it can, as a proxy in that mode would.
+/// Requesting the netlink family makes the kernel load ip_vs if it can, as the ipvs mode does.
 ///
 /// # Errors
 /// What is missing.
@@ -29,7 +29,7 @@ pub fn probe() -> Result<(), Missing> {
         Ok(Some(_number)) => Ok(()),
         Ok(None) => Err(Missing::new("the kernel module ip_vs, which is neither loaded nor could be loaded")),
         Err(error) => {
-            Err(Missing::new(format!("an answer of the kernel about IPVS: {}", error_chain(&error))))
+            Err(Missing::new(format!("a response of the kernel about IPVS: {}", error_chain(&error))))
         }
     }
 }
@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ipvs_is_found_exactly_where_its_files_are() {
+    fn the_probe_agrees_with_procfs() {
         let found = probe();
         assert_eq!(found.is_ok(), Path::new(SERVERS).exists(), "{found:?}");
     }

@@ -1,25 +1,19 @@
-//! What the proxy asks of the host besides packets: sysctls, limits, what the kernel offers.
+//! The host: sysctls, limits, IP families, and the features of the kernel.
 //!
-//! [`Host`] reads and writes the files of procfs and sysfs; [`iptables`] and [`ipvs`] find out what could run
-//! here, [`programs`] runs what has no other interface. Which of the answers is fatal is decided in the binary.
+//! [`Host`] reads and writes the files of procfs and sysfs; [`iptables`] and [`ipvs`] check what the host supports,
+//! [`programs`] runs programs. The binary decides which errors are fatal.
 //!
-//! Holds: a file is written only when its value differs; what cannot be written is said, with the file and
-//! the value wanted, and stops nothing; nothing that is set here is ever set back, as in kube-proxy, because
-//! others on the node may have come to rely on it.
+//! Always holds: a file is written only if its value differs; a failure names the file and the value and stops nothing;
+//! as in kube-proxy settings are never reverted, because other software on the node may depend on them.
 
 mod conntrack;
-mod cpus;
 mod error;
 mod families;
-mod host;
 pub mod iptables;
 pub mod ipvs;
-mod missing;
 pub mod programs;
 mod sysctl;
 
-pub use error::HostError;
+pub use error::{HostError, Missing};
 pub use families::Families;
-pub use host::Host;
-pub use missing::Missing;
-pub use sysctl::{Outcome, Tuned};
+pub use sysctl::{Host, Outcome, Tuned};

@@ -1,24 +1,30 @@
-//! Numbers in files: read, compared, and written only when they differ.
+//! The files of procfs and sysfs: numbers are read, compared, and written only if they differ.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use crate::{Host, HostError};
+use crate::HostError;
 
-/// What became of one setting.
+/// The host as its `/proc` and `/sys` show it.
+#[derive(Debug, Clone)]
+pub struct Host {
+    root: PathBuf,
+}
+
+/// The result for one setting.
 #[derive(Debug)]
 pub struct Tuned {
-    /// The file it lives in, such as `/proc/sys/net/netfilter/nf_conntrack_max`.
+    /// Its file, such as `/proc/sys/net/netfilter/nf_conntrack_max`.
     pub sysctl: String,
-    /// What became of it.
+    /// The result.
     pub outcome: Outcome,
 }
 
-/// What became of a setting.
+/// The result for a setting.
 #[derive(Debug)]
 pub enum Outcome {
-    /// It had the value wanted and was not written.
+    /// It already had the value.
     Kept,
     /// It was changed.
     Set {
@@ -27,7 +33,7 @@ pub enum Outcome {
         /// The value written. The kernel may round it: `hashsize` grows to fill whole pages.
         to: i64,
     },
-    /// It is not what was wanted.
+    /// It does not have the value.
     Failed(HostError),
 }
 
@@ -38,6 +44,26 @@ impl From<Result<Outcome, HostError>> for Outcome {
 }
 
 impl Host {
+    /// The host that this process runs on.
+    pub fn new() -> Self {
+        Self::at("/")
+    }
+
+    /// A host with `proc` and `sys` in another folder, for tests.
+    pub fn at(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// The text of the file of this absolute name.
+    pub(crate) fn text(&self, name: &str) -> io::Result<String> {
+        fs::read_to_string(self.path(name))
+    }
+
+    /// The path of the file of this absolute name.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.root.join(Path::new(name).strip_prefix("/").unwrap_or(Path::new(name)))
+    }
+
     /// Sets the sysctl at `path` below `/proc/sys`, such as `net/ipv4/ip_forward`, unless it has this value.
     pub fn set_sysctl(&self, path: &str, value: i64) -> Tuned {
         let sysctl = format!("/proc/sys/{path}");
@@ -45,54 +71,52 @@ impl Host {
         Tuned { sysctl, outcome }
     }
 
-    /// What the sysctl at `path` below `/proc/sys` holds.
+    /// The number in the sysctl at `path` below `/proc/sys`.
     ///
     /// # Errors
-    /// There is none, it cannot be read, or it holds no whole number.
+    /// It does not exist, cannot be read, or is not an integer.
     pub fn sysctl(&self, path: &str) -> Result<i64, HostError> {
         let name = format!("/proc/sys/{path}");
-        let text = fs::read_to_string(self.path(&name));
-        number(&name, &text.map_err(|source| HostError::Unreadable { file: name.clone(), source })?)
+        number(
+            &name,
+            &self.text(&name).map_err(|source| HostError::Unreadable { file: name.clone(), source })?,
+        )
     }
 
-    /// Sets how readily the kernel kills this process when memory is short: from -1000, never, to 1000.
+    /// Sets `oom_score_adj` of this process, from -1000 (never killed) to 1000.
     ///
     /// # Errors
-    /// The process may not; a lower score than it started with takes `CAP_SYS_RESOURCE`.
+    /// The process has no permission: a lower score than at its start needs `CAP_SYS_RESOURCE`.
     pub fn set_oom_score_adj(&self, score: i32) -> Result<(), HostError> {
         self.set("/proc/self/oom_score_adj", score.into()).map(drop)
     }
 
     /// Sets the file `name` to `value` unless it has it.
     pub(crate) fn set(&self, name: &str, value: i64) -> Result<Outcome, HostError> {
-        let from = self.number_to_set(name, value)?;
-        if from == value {
-            return Ok(Outcome::Kept);
-        }
-        self.write_number(name, value)?;
-        Ok(Outcome::Set { from, to: value })
+        self.set_unless(name, value, |from| from == value)
     }
 
-    /// Sets the file `name` to `value` unless it has that much.
+    /// Sets the file `name` to `value` unless it has at least that.
     pub(crate) fn raise(&self, name: &str, value: i64) -> Result<Outcome, HostError> {
-        let from = self.number_to_set(name, value)?;
-        if from >= value {
+        self.set_unless(name, value, |from| from >= value)
+    }
+
+    fn set_unless(
+        &self,
+        name: &str,
+        to: i64,
+        is_set: impl FnOnce(i64) -> bool,
+    ) -> Result<Outcome, HostError> {
+        let text = self.text(name).map_err(|source| HostError::of_read_before_write(name, to, source))?;
+        let from = number(name, &text)?;
+        if is_set(from) {
             return Ok(Outcome::Kept);
         }
-        self.write_number(name, value)?;
-        Ok(Outcome::Set { from, to: value })
-    }
-
-    /// What the file `name` holds before it is set to `wanted`.
-    fn number_to_set(&self, name: &str, wanted: i64) -> Result<i64, HostError> {
-        let text = fs::read_to_string(self.path(name))
-            .map_err(|source| HostError::of_read_before_write(name, wanted, source))?;
-        number(name, &text)
-    }
-
-    fn write_number(&self, name: &str, value: i64) -> Result<(), HostError> {
-        write_existing(&self.path(name), &value.to_string())
-            .map_err(|source| HostError::of_write(name, value, source))
+        // In one call, because the kernel takes each for a complete value; never creates a file.
+        let file = OpenOptions::new().write(true).truncate(true).open(self.path(name));
+        file.and_then(|mut file| file.write_all(to.to_string().as_bytes()))
+            .map_err(|source| HostError::of_write(name, to, source))?;
+        Ok(Outcome::Set { from, to })
     }
 }
 
@@ -101,13 +125,13 @@ fn number(name: &str, text: &str) -> Result<i64, HostError> {
     text.trim().parse().map_err(|_not_a_number| HostError::Unexpected {
         file: name.to_owned(),
         found: text.trim().to_owned(),
-        expected: "a whole number",
     })
 }
 
-/// Writes in one call, for the kernel takes each for a whole value, and never makes a file.
-fn write_existing(path: &Path, text: &str) -> io::Result<()> {
-    OpenOptions::new().write(true).truncate(true).open(path)?.write_all(text.as_bytes())
+impl Default for Host {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 #[cfg(test)]

@@ -1,79 +1,53 @@
 //! Metric registry and definitions, with kube-proxy's names, labels and buckets.
 //!
-//! A dashboard or alert written for kube-proxy must go on working, so everything
-//! called `kubeproxy_…` has the name, type, labels and bucket bounds of kube-proxy
-//! 1.36, and a help text that starts with the `[ALPHA]` of Kubernetes' metric
-//! stability (KEP-1209). What kube-proxy has no counterpart for is called `portolan_…`.
+//! Dashboards and alerts for kube-proxy keep working: every `kubeproxy_…` metric has the name, type, labels and bucket
+//! bounds of kube-proxy 1.36, and a help text that starts with the `[ALPHA]` of Kubernetes' metric stability
+//! (KEP-1209). Metrics without a counterpart in kube-proxy are called `portolan_…`.
 //!
-//! Always holds: a metric with labels is absent until its first observation; nothing
-//! here is global, so a process, or a test, may have as many [`Metrics`] as it likes.
+//! Always holds: a metric with labels is absent until its first observation; nothing is global, so a process, or a
+//! test, may have several [`Metrics`].
 
-mod buckets;
-mod build;
-mod changes;
-mod client;
-mod clock;
-mod config;
+mod api;
 mod definition;
-mod events;
-mod features;
-mod flows;
-mod iptables;
-mod leftovers;
-mod mode;
-mod probes;
+mod modes;
 mod process;
-mod source;
+mod program;
 mod sync;
-mod told;
-
-use std::sync::Arc;
 
 use prometheus::{GaugeVec, Registry, TextEncoder};
 
-pub use build::{Build, COMPILER};
-pub use changes::ChangeMetrics;
-pub use client::ClientMetrics;
-pub use config::ConfigMetrics;
-pub use definition::{Described, MetricsError};
-pub use events::{EventMetrics, EventResult};
-pub use flows::FlowMetrics;
-pub use iptables::IptablesMetrics;
-pub use leftovers::LeftoverMetrics;
-pub use mode::ModeMetrics;
-pub use probes::ProbeMetrics;
-pub use source::SourceMetrics;
-pub use sync::{SyncMetrics, SyncScope, Written};
-
-use definition::Definitions;
+pub use api::{ClientMetrics, EventMetrics, EventResult, SourceMetrics};
+pub use definition::MetricsError;
+pub use modes::{IptablesMetrics, LeftoverMetrics, ModeMetrics};
+pub use program::{Build, COMPILER, ConfigMetrics, ProbeMetrics};
+pub use sync::{ChangeMetrics, FlowMetrics, SyncMetrics, SyncScope, Written};
 
 /// All metrics of one process. Clones share the same values.
 #[derive(Clone, Debug)]
 pub struct Metrics {
     registry: Registry,
-    described: Arc<[Described]>,
     features: GaugeVec,
-    /// About writing rules.
+    /// Syncs.
     pub sync: SyncMetrics,
-    /// About changes of Services and endpoints that have come in.
+    /// Incoming changes of Services and endpoints.
     pub changes: ChangeMetrics,
-    /// About stale flows in connection tracking.
+    /// Removal of stale flows from connection tracking.
     pub flows: FlowMetrics,
-    /// About the health server.
+    /// The health server.
     pub probes: ProbeMetrics,
-    /// About the watch on the API server, or on a folder.
+    /// The watch on the API server, or on a folder.
     pub source: SourceMetrics,
-    /// About requests to the API server.
+    /// Requests to the API server.
     pub client: ClientMetrics,
-    /// About the Kubernetes events that the proxy records.
+    /// Kubernetes Events that the proxy records.
     pub events: EventMetrics,
-    /// About the mode that forwards, and how it was chosen.
+    /// The mode that runs.
     pub mode: ModeMetrics,
-    /// About the configuration file being read again.
+    /// Reloads of the configuration file.
     pub config: ConfigMetrics,
-    /// About what other modes, and kube-proxy itself, left on this node.
+    /// Stale rules of other modes and of kube-proxy.
     pub leftovers: LeftoverMetrics,
-    /// About the iptables mode, and the rules of the ipvs mode.
+    /// The iptables mode, and iptables rules of the ipvs mode.
     pub iptables: IptablesMetrics,
 }
 
@@ -81,48 +55,33 @@ impl Metrics {
     /// The `Content-Type` of [`Metrics::render`].
     pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-    /// Defines everything, for a process built like this, and watches the process itself.
+    /// Defines all metrics, for a process of this build.
     ///
     /// # Errors
-    /// A definition is not valid, which is a fault of this crate.
+    /// A definition is not valid, which is a bug in this crate.
     pub fn new(build: &Build) -> Result<Self, MetricsError> {
-        let definitions = Definitions::default();
-        build::define(&definitions, build)?;
-        process::define(&definitions)?;
-        let features = features::define(&definitions)?;
-        let (sync, changes) = (SyncMetrics::define(&definitions)?, ChangeMetrics::define(&definitions)?);
-        let (flows, probes) = (FlowMetrics::define(&definitions)?, ProbeMetrics::define(&definitions)?);
-        let (source, client) = (SourceMetrics::define(&definitions)?, ClientMetrics::define(&definitions)?);
-        let (events, mode) = (EventMetrics::define(&definitions)?, ModeMetrics::define(&definitions)?);
-        let (config, leftovers) =
-            (ConfigMetrics::define(&definitions)?, LeftoverMetrics::define(&definitions)?);
-        let iptables = IptablesMetrics::define(&definitions)?;
-        let (registry, described) = definitions.finish();
+        let registry = Registry::default();
+        program::define_build(&registry, build)?;
+        process::define(&registry)?;
         Ok(Self {
+            features: program::define_features(&registry)?,
+            sync: SyncMetrics::define(&registry)?,
+            changes: ChangeMetrics::define(&registry)?,
+            flows: FlowMetrics::define(&registry)?,
+            probes: ProbeMetrics::define(&registry)?,
+            source: SourceMetrics::define(&registry)?,
+            client: ClientMetrics::define(&registry)?,
+            events: EventMetrics::define(&registry)?,
+            mode: ModeMetrics::define(&registry)?,
+            config: ConfigMetrics::define(&registry)?,
+            leftovers: LeftoverMetrics::define(&registry)?,
+            iptables: IptablesMetrics::define(&registry)?,
             registry,
-            described: described.into(),
-            features,
-            sync,
-            changes,
-            flows,
-            probes,
-            source,
-            client,
-            events,
-            mode,
-            config,
-            leftovers,
-            iptables,
         })
     }
 
-    /// All metrics there are, in order of name, whether or not they have been observed yet.
-    pub fn described(&self) -> &[Described] {
-        &self.described
-    }
-
-    /// These are all feature gates: their names, stages (`ALPHA`, `BETA`, `DEPRECATED`, empty
-    /// for those that are generally available) and whether they are on.
+    /// Sets all feature gates: their names, stages (`ALPHA`, `BETA`, `DEPRECATED`, empty for GA) and whether they are
+    /// enabled.
     pub fn features<'a>(&self, gates: impl IntoIterator<Item = (&'a str, &'a str, bool)>) {
         self.features.reset();
         for (name, stage, on) in gates {
@@ -133,7 +92,7 @@ impl Metrics {
     /// All values in Prometheus' text format.
     ///
     /// # Errors
-    /// The values cannot be written as text, which is a fault of this crate.
+    /// The values cannot be written as text, which is a bug in this crate.
     pub fn render(&self) -> Result<String, MetricsError> {
         let families = self.registry.gather();
         TextEncoder::new().encode_to_string(&families).map_err(|source| MetricsError::Render { source })

@@ -1,7 +1,7 @@
 //! What an observer shows of attempts that fail, mode by mode.
 
 use portolan_config::{Environment, Invocation};
-use portolan_health::{HealthState, Probe, SystemClock};
+use portolan_health::Probe;
 use portolan_metrics::Build;
 
 use super::*;
@@ -13,7 +13,7 @@ fn observer(mode: ProxyMode) -> Observer {
     };
     Observer {
         metrics: Metrics::new(&Build { git_version: "v1".into(), version: "1" }).unwrap(),
-        health: Health::new(HealthState::new(Duration::from_secs(30)), SystemClock),
+        health: Health::new(Duration::from_secs(30)),
         service_health: ServiceHealth::default(),
         events: EventRecorder::disabled(),
         mode,

@@ -3,7 +3,6 @@
 use std::fs;
 
 use portolan_config::{Environment, Invocation};
-use portolan_health::{HealthState, SystemClock};
 use portolan_metrics::Build;
 
 use super::*;
@@ -44,7 +43,7 @@ impl Scene {
             mode,
             configz: configz.clone(),
             sync: sender,
-            health: Health::new(HealthState::new(std::time::Duration::from_secs(30)), SystemClock),
+            health: Health::new(std::time::Duration::from_secs(30)),
             verbosity,
             host: Host::at(folder.path()),
             metrics: Metrics::new(&Build { git_version: "v1".into(), version: "1" }).unwrap(),

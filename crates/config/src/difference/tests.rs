@@ -28,7 +28,7 @@ fn equal_configurations_have_no_differences() {
 }
 
 #[test]
-fn what_plans_and_the_kernels_settings_are_made_of_is_live() {
+fn fields_of_plans_and_sysctls_take_effect_live() {
     for (new, expected) in [
         ("clusterCIDR: 10.0.0.0/8", "clusterCIDR"),
         ("detectLocalMode: NodeCIDR", "detectLocalMode"),
@@ -55,7 +55,7 @@ fn what_plans_and_the_kernels_settings_are_made_of_is_live() {
 }
 
 #[test]
-fn the_rest_needs_a_restart() {
+fn other_fields_need_a_restart() {
     for (new, expected) in [
         ("mode: iptables", "mode!"),
         ("hostnameOverride: other", "hostnameOverride!"),
@@ -92,7 +92,7 @@ fn another_family_of_the_bind_address_needs_a_restart_for_what_follows_it() {
 }
 
 #[test]
-fn what_changes_nothing_here_is_no_difference() {
+fn fields_without_effect_are_no_difference() {
     for new in [
         "configSyncPeriod: 1h",
         "portRange: 1-2",
@@ -113,7 +113,7 @@ fn what_changes_nothing_here_is_no_difference() {
 }
 
 #[test]
-fn a_change_of_mode_shows_what_it_brings_along() {
+fn a_change_of_mode_shows_its_other_differences() {
     let changed = found("", "mode: nftables");
     let expected = [
         "iptables.syncPeriod!",

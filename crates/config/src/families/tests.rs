@@ -4,7 +4,7 @@ use IpFamily::{V4, V6};
 
 use super::*;
 use crate::file;
-use crate::note::NoteLevel;
+use crate::notes::NoteLevel;
 
 /// Restricts node ports and opens the metrics, so that nothing is said about them.
 const QUIET: &str = "nodePortAddresses: [primary]\nmetricsBindAddress: '[::]:2'\n";
@@ -28,9 +28,10 @@ fn ranges_of_pods_have_to_be_of_a_family_that_is_served() {
     {
         assert_eq!(checked(body, served, primary), Ok(vec![]), "{body} {primary}");
     }
-    let wrong = "clusterCIDR: fd00::/48 is of the other family, and the cluster is IPv4-primary";
+    let wrong =
+        "clusterCIDR: cluster is IPv4-primary, but all addresses are of the other IP family: fd00::/48";
     assert_eq!(checked(&v6, both, V4), Ok(vec![wrong.to_owned()]));
-    let fatal = "cluster is IPv4-primary, but clusterCIDR has only ranges of the other family: fd00::/48";
+    let fatal = "cluster is IPv4-primary, but clusterCIDR has only CIDRs of the other IP family: fd00::/48";
     assert_eq!(checked(&v6, &[V4], V4), Err(fatal.to_owned()));
     let node_cidr = format!("{v6}\ndetectLocalMode: NodeCIDR");
     assert_eq!(checked(&node_cidr, &[V4], V4), Ok(vec![wrong.to_owned()]), "nothing depends on it");
@@ -39,24 +40,27 @@ fn ranges_of_pods_have_to_be_of_a_family_that_is_served() {
 #[test]
 fn open_node_ports_are_told_as_kube_proxy_does() {
     let both = &[V4, V6];
-    let unset = "nodePortAddresses: unset, so node ports answer on all local addresses; consider `primary`";
+    let unset =
+        "nodePortAddresses: not set, so node ports are accepted on all local addresses; consider `primary`";
     assert_eq!(checked("", both, V4), Ok(vec![unset.to_owned()]));
     assert_eq!(checked("mode: nftables", both, V4), Ok(vec![]), "there it is primary");
     assert_eq!(
         checked("nodePortAddresses: [10.0.0.0/8]", both, V4),
         Ok(vec![]),
-        "maybe the cluster is IPv4 alone"
+        "the cluster may be IPv4 only"
     );
     let pods = "clusterCIDR: 10.0.0.0/8,fd00::/48\n";
-    let half = "nodePortAddresses: has no range of IPv6, so node ports answer on all local addresses of it";
+    let half =
+        "nodePortAddresses: no CIDR is of IPv6, so node ports are accepted on all local IPv6 addresses";
     assert_eq!(
         checked(&format!("{pods}nodePortAddresses: [10.0.0.0/8]"), both, V4),
         Ok(vec![half.to_owned()])
     );
     assert_eq!(checked(&format!("{pods}nodePortAddresses: [10.0.0.0/8, '::/0']"), both, V4), Ok(vec![]));
     let one_family = "clusterCIDR: 10.0.0.0/8\nnodePortAddresses: [10.0.0.0/8]";
-    assert_eq!(checked(one_family, both, V4), Ok(vec![]), "nobody in the cluster has the other");
-    let other = "nodePortAddresses: fd00::/8 is of the other family, and the cluster is IPv4-primary";
+    assert_eq!(checked(one_family, both, V4), Ok(vec![]), "the cluster does not have the other family");
+    let other =
+        "nodePortAddresses: cluster is IPv4-primary, but all addresses are of the other IP family: fd00::/8";
     assert_eq!(checked("nodePortAddresses: ['fd00::/8']", both, V4), Ok(vec![other.to_owned()]));
 }
 
@@ -64,10 +68,11 @@ fn open_node_ports_are_told_as_kube_proxy_does() {
 fn addresses_of_servers_matter_where_one_family_is_missing() {
     let servers = format!("{QUIET}healthzBindAddress: '[fd00::1]:1'");
     assert_eq!(checked(&servers, &[V4, V6], V4), Ok(vec![]));
-    let wrong = "healthzBindAddress: [fd00::1]:1 is of the other family, and the cluster is IPv4-primary";
+    let wrong = "healthzBindAddress: cluster is IPv4-primary, but all addresses are of the other IP family: [fd00::1]:1";
     assert_eq!(checked(&servers, &[V4], V4), Ok(vec![wrong.to_owned()]), "unspecified ones are of both");
     let ipvs = format!("{QUIET}mode: ipvs\nipvs: {{excludeCIDRs: [fd00::/8]}}");
-    let wrong = "ipvs.excludeCIDRs: fd00::/8 is of the other family, and the cluster is IPv4-primary";
+    let wrong =
+        "ipvs.excludeCIDRs: cluster is IPv4-primary, but all addresses are of the other IP family: fd00::/8";
     assert_eq!(checked(&ipvs, &[V4], V4), Ok(vec![wrong.to_owned()]));
     assert_eq!(checked(&ipvs, &[V4, V6], V4), Ok(vec![]));
 }

@@ -1,18 +1,17 @@
-//! What the flags are bound to.
+//! The fields that the flags set.
 
 use std::collections::BTreeSet;
 
-use super::address::{Address, AddressPort};
 use super::value::VersionFlag;
 use crate::bind::{HEALTHZ_PORT, METRICS_PORT};
 use crate::duration::GoDuration;
 use crate::kube_proxy::{KubeProxyConfiguration, defaults};
 
-/// The values of all flags: those of the command line, or else their defaults.
+/// The values of all flags: those of the command line, otherwise their defaults.
 ///
-/// Most are bound to the field of the configuration that says the same; the others stand here.
+/// Most flags set a field of the configuration; the others have a field here.
 #[derive(Debug, Clone, PartialEq)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub(crate) struct Bound {
     /// Fields that a file has too.
     pub(crate) config: KubeProxyConfiguration,
@@ -30,19 +29,19 @@ pub(crate) struct Bound {
     pub(crate) manifests: String,
     /// `--mode-fallback`.
     pub(crate) mode_fallback: bool,
-    /// `--hostname-override`, which wins over the file's.
+    /// `--hostname-override`, which overrides the file's.
     pub(crate) hostname_override: String,
     /// `--bind-address`.
-    pub(crate) bind_address: Address,
+    pub(crate) bind_address: String,
     /// `--healthz-bind-address`.
-    pub(crate) healthz_address: AddressPort,
+    pub(crate) healthz_address: String,
     /// `--metrics-bind-address`.
-    pub(crate) metrics_address: AddressPort,
+    pub(crate) metrics_address: String,
     /// `--healthz-port`.
     pub(crate) healthz_port: i32,
     /// `--metrics-port`.
     pub(crate) metrics_port: i32,
-    /// `--masquerade-all`, for whatever mode.
+    /// `--masquerade-all`, for every mode.
     pub(crate) masquerade_all: bool,
     /// `--iptables-sync-period`, for all modes but ipvs.
     pub(crate) sync_period: GoDuration,
@@ -68,9 +67,9 @@ impl Default for Bound {
     fn default() -> Self {
         let config = KubeProxyConfiguration::with_defaults();
         Self {
-            bind_address: Address(config.bind_address.clone()),
-            healthz_address: AddressPort(config.healthz_bind_address.clone()),
-            metrics_address: AddressPort(config.metrics_bind_address.clone()),
+            bind_address: config.bind_address.clone(),
+            healthz_address: config.healthz_bind_address.clone(),
+            metrics_address: config.metrics_bind_address.clone(),
             config,
             file: String::new(),
             write_config_to: String::new(),

@@ -1,9 +1,8 @@
-//! One line of CSV, as pflag reads the value of a list flag.
+//! A line of CSV, as pflag parses the value of a list flag.
 
-/// The fields of one line: between commas, or between quotes where a quote counts when doubled.
-/// An empty line has none.
+/// The fields of a line: separated by commas, or quoted, with a quote doubled. An empty line has none.
 ///
-/// `None` if a quote stands where none can, or the text has more than a line.
+/// `None` if a quote is misplaced or the text has several lines.
 pub(crate) fn read(line: &str) -> Option<Vec<String>> {
     if line.is_empty() {
         return Some(Vec::new());

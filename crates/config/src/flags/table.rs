@@ -1,248 +1,325 @@
-//! All flags there are.
+//! The table of all flags: name, field and help text.
 //!
-//! Names, types and defaults are kube-proxy's; those that it does not have say so in the page of flags.
+//! Names, types and defaults are kube-proxy's, except for flags that kube-proxy does not have.
 
-mod mode;
-
-use super::value::Value;
+use super::value::Value::{
+    self, Bool, Duration, Float, Gates, Int, Ip, IpPort, Level, List, Quantity, Text, VModule, Version,
+};
 use super::{Bound, Flag, WithFile};
 use crate::kube_proxy::defaults;
 
-const fn flag(name: &'static str, value: fn(&mut Bound) -> &mut dyn Value, help: &'static str) -> Flag {
+const fn flag(name: &'static str, value: fn(&mut Bound) -> Value<'_>, help: &'static str) -> Flag {
     Flag { name, alias: None, short: None, with_file: WithFile::Ignored, deprecated: None, value, help }
 }
 
-/// A flag that counts beside a file as well.
-const fn kept(name: &'static str, value: fn(&mut Bound) -> &mut dyn Value, help: &'static str) -> Flag {
+/// A flag that is used with `--config` as well.
+const fn kept(name: &'static str, value: fn(&mut Bound) -> Value<'_>, help: &'static str) -> Flag {
     Flag { with_file: WithFile::Honoured, ..flag(name, value, help) }
 }
 
 /// All flags, in the order of `--help`.
-pub(crate) fn all() -> impl Iterator<Item = &'static Flag> {
-    [
-        &PROCESS[..],
-        &CLUSTER[..],
-        &mode::FLAGS[..],
-        &mode::USERSPACE[..],
-        &NODE[..],
-        &SERVERS[..],
-        &LOGGING[..],
-        &IDENTITY[..],
-    ]
-    .into_iter()
-    .flatten()
-}
-
-/// What the process does.
-static PROCESS: [Flag; 6] = [
+pub(crate) static FLAGS: [Flag; 67] = [
+    // Actions of the process.
     kept(
         "config",
-        |b| &mut b.file,
-        "read this configuration file (YAML or JSON); flags that say the same as a field of it are then ignored",
+        |b| Text(&mut b.file),
+        "configuration file (YAML or JSON); flags that have a corresponding field are then ignored",
     ),
     kept(
         "write-config-to",
-        |b| &mut b.write_config_to,
-        "write the configuration in force to this file, or to standard output for -, and exit",
+        |b| Text(&mut b.write_config_to),
+        "write the effective configuration to this file, or to standard output for -, and exit",
     ),
-    kept("cleanup", |b| &mut b.cleanup, "remove what any mode may have left in the kernel, and exit"),
+    kept("cleanup", |b| Bool(&mut b.cleanup), "remove the rules of all modes and exit"),
     kept(
         "init-only",
-        |b| &mut b.init_only,
-        "do what needs privileges at start, and exit; the next run needs no more than CAP_NET_ADMIN",
+        |b| Bool(&mut b.init_only),
+        "do the initialization that needs privileges and exit; later runs need only CAP_NET_ADMIN",
     ),
     kept(
         "version",
-        |b| &mut b.version,
-        "print the version and exit; raw: all that is known of it; v1.36.2-x: report this one instead and go on",
+        |b| Version(&mut b.version),
+        "print the version and exit; raw: print all version information; v1.36.2-x: report this version and continue",
     ),
-    Flag { short: Some('h'), ..kept("help", |b| &mut b.help, "print this, and exit") },
-];
-
-/// Where it learns what to proxy.
-static CLUSTER: [Flag; 8] = [
-    kept("master", |b| &mut b.master, "address of the API server, whatever the kubeconfig says"),
+    Flag { short: Some('h'), ..kept("help", |b| Bool(&mut b.help), "print this help and exit") },
+    // The source of Services and endpoints.
+    kept("master", |b| Text(&mut b.master), "address of the API server; overrides the kubeconfig"),
     flag(
         "kubeconfig",
-        |b| &mut b.config.client_connection.kubeconfig,
-        "reach the API server as this file says (default: as a pod does)",
+        |b| Text(&mut b.config.client_connection.kubeconfig),
+        "kubeconfig file (default: in-cluster configuration)",
     ),
     flag(
         "kube-api-content-type",
-        |b| &mut b.config.client_connection.content_type,
-        "content type of requests; objects are asked for as JSON, whatever it says",
+        |b| Text(&mut b.config.client_connection.content_type),
+        "content type of requests; accepted, objects are always requested as JSON",
     ),
     flag(
         "kube-api-qps",
-        |b| &mut b.config.client_connection.qps,
-        "requests to the API server per second over time; negative for no limit",
+        |b| Float(&mut b.config.client_connection.qps),
+        "sustained requests per second to the API server; negative: no limit",
     ),
     flag(
         "kube-api-burst",
-        |b| &mut b.config.client_connection.burst,
-        "requests to the API server that may come at once",
+        |b| Int(&mut b.config.client_connection.burst),
+        "burst of requests to the API server",
     ),
     flag(
         "config-sync-period",
-        |b| &mut b.config.config_sync_period,
-        "accepted; objects are watched and need not be looked at again",
+        |b| Duration(&mut b.config.config_sync_period),
+        "accepted; objects are watched and never listed again periodically",
     ),
     kept(
         "manifests",
-        |b| &mut b.manifests,
-        "serve the Services and EndpointSlices in the YAML files of this folder; no API server",
+        |b| Text(&mut b.manifests),
+        "read Services and EndpointSlices from the YAML files of this folder instead of an API server",
     ),
-    kept("hostname-override", |b| &mut b.hostname_override, "name of this node (default: the host's name)"),
-];
-
-/// The node and its kernel.
-static NODE: [Flag; 14] = [
+    kept(
+        "hostname-override",
+        |b| Text(&mut b.hostname_override),
+        "name of this node (default: the host's name)",
+    ),
+    // The proxy mode and its settings.
+    Flag {
+        alias: Some("mode"),
+        ..flag(
+            "proxy-mode",
+            |b| Text(&mut b.config.mode),
+            "proxy mode: nftables, iptables, ipvs, userspace, or auto for the best that the host supports (default: auto, with the settings of iptables)",
+        )
+    },
+    kept(
+        "mode-fallback",
+        |b| Bool(&mut b.mode_fallback),
+        "run another mode if the host does not support the requested one; false: exit instead",
+    ),
+    flag("feature-gates", |b| Gates(&mut b.config.feature_gates), "enable or disable features"),
+    flag(
+        "iptables-sync-period",
+        |b| Duration(&mut b.sync_period),
+        "longest time between retries of a failed sync, and between integrity checks of the rules; in all modes except ipvs",
+    ),
+    flag(
+        "iptables-min-sync-period",
+        |b| Duration(&mut b.min_sync_period),
+        "shortest time between two syncs; in all modes except ipvs",
+    ),
+    flag(
+        "iptables-masquerade-bit",
+        |b| Int(b.config.iptables.masquerade_bit.get_or_insert(defaults::MASQUERADE_BIT)),
+        "bit of the packet mark that requests masquerading, 0 to 31; in modes iptables and ipvs, and if no mode is set",
+    ),
+    flag(
+        "iptables-localhost-nodeports",
+        |b| Bool(b.config.iptables.localhost_node_ports.get_or_insert(defaults::LOCALHOST_NODE_PORTS)),
+        "accept connections to node ports on 127.0.0.0/8; in mode iptables",
+    ),
+    flag("masquerade-all", |b| Bool(&mut b.masquerade_all), "masquerade all traffic to cluster IPs"),
+    flag(
+        "ipvs-sync-period",
+        |b| Duration(&mut b.ipvs_sync_period),
+        "as --iptables-sync-period, in mode ipvs",
+    ),
+    flag(
+        "ipvs-min-sync-period",
+        |b| Duration(&mut b.ipvs_min_sync_period),
+        "as --iptables-min-sync-period, in mode ipvs",
+    ),
+    flag("ipvs-scheduler", |b| Text(&mut b.config.ipvs.scheduler), "ipvs scheduler (default: rr)"),
+    flag(
+        "ipvs-exclude-cidrs",
+        |b| List(&mut b.config.ipvs.exclude_cidrs),
+        "CIDRs in which mode ipvs never removes stale virtual servers",
+    ),
+    flag(
+        "ipvs-strict-arp",
+        |b| Bool(&mut b.config.ipvs.strict_arp),
+        "answer ARP requests for an address only on its own interface (arp_ignore=1, arp_announce=2); in mode ipvs",
+    ),
+    flag(
+        "ipvs-tcp-timeout",
+        |b| Duration(&mut b.config.ipvs.tcp_timeout),
+        "ipvs timeout of idle TCP connections; 0: leave unchanged",
+    ),
+    flag(
+        "ipvs-tcpfin-timeout",
+        |b| Duration(&mut b.config.ipvs.tcp_fin_timeout),
+        "ipvs timeout of TCP connections after a FIN; 0: leave unchanged",
+    ),
+    flag(
+        "ipvs-udp-timeout",
+        |b| Duration(&mut b.config.ipvs.udp_timeout),
+        "ipvs timeout of UDP flows; 0: leave unchanged",
+    ),
+    // The userspace mode. kube-proxy had `udp-timeout` and `proxy-port-range` while it had that mode.
+    flag(
+        "userspace-addresses",
+        |b| Text(&mut b.config.userspace.addresses),
+        "made: Portolan adds service addresses to this node, which needs CAP_NET_ADMIN; prepared: they already exist; in mode userspace",
+    ),
+    flag(
+        "userspace-max-sessions",
+        |b| Int(&mut b.config.userspace.max_sessions),
+        "limit of concurrent TCP connections and UDP clients; 0: derived from the limit of open files; in mode userspace",
+    ),
+    flag(
+        "userspace-max-sessions-per-service",
+        |b| Int(&mut b.config.userspace.max_sessions_per_service),
+        "the same limit for each Service; 0: derived from the sessions that are free; in mode userspace",
+    ),
+    flag(
+        "udp-timeout",
+        |b| Duration(&mut b.config.userspace.udp_timeout),
+        "idle timeout of UDP clients; in mode userspace",
+    ),
+    flag(
+        "userspace-udp-single-timeout",
+        |b| Duration(&mut b.config.userspace.udp_single_timeout),
+        "idle timeout of UDP clients that have sent a single datagram, if shorter; in mode userspace",
+    ),
+    flag("proxy-port-range", |b| Text(&mut b.config.port_range), "accepted and unused"),
+    // The node and its kernel.
     flag(
         "bind-address",
-        |b| &mut b.bind_address,
-        "this node's own address in its family, and the family that comes first; nothing listens there",
+        |b| Ip(&mut b.bind_address),
+        "override the node's primary IP; also selects the primary IP family; nothing is bound to it",
     ),
     flag(
         "detect-local-mode",
-        |b| &mut b.config.detect_local_mode,
-        "how to tell that a pod of this node sent a packet: ClusterCIDR, NodeCIDR, BridgeInterface or InterfaceNamePrefix (default: ClusterCIDR)",
+        |b| Text(&mut b.config.detect_local_mode),
+        "how to detect traffic from local pods: ClusterCIDR, NodeCIDR, BridgeInterface or InterfaceNamePrefix (default: ClusterCIDR)",
     ),
     flag(
         "cluster-cidr",
-        |b| &mut b.config.cluster_cidr,
-        "where pod addresses come from: a range, or one of each IP family with a comma between",
+        |b| Text(&mut b.config.cluster_cidr),
+        "CIDR of pod IPs, or a dual-stack pair separated by a comma",
     ),
     flag(
         "pod-bridge-interface",
-        |b| &mut b.config.detect_local.bridge_interface,
-        "interface that this node's pods send through, in mode BridgeInterface",
+        |b| Text(&mut b.config.detect_local.bridge_interface),
+        "bridge interface of local pods, for BridgeInterface",
     ),
     flag(
         "pod-interface-name-prefix",
-        |b| &mut b.config.detect_local.interface_name_prefix,
-        "what the names of such interfaces begin with, in mode InterfaceNamePrefix",
+        |b| Text(&mut b.config.detect_local.interface_name_prefix),
+        "prefix of the interface names of local pods, for InterfaceNamePrefix",
     ),
     flag(
         "nodeport-addresses",
-        |b| &mut b.config.node_port_addresses,
-        "ranges of local addresses that answer on node ports, or primary for the node's own (default: all addresses; in modes nftables and auto: primary)",
+        |b| List(&mut b.config.node_port_addresses),
+        "CIDRs of local addresses that accept node ports, or primary for the node's primary IPs (default: all addresses; in modes nftables and auto: primary)",
     ),
     flag(
         "oom-score-adj",
-        |b| b.config.oom_score_adj.get_or_insert(defaults::OOM_SCORE_ADJ),
-        "how the kernel rates this process when memory runs out, from -1000 to 1000",
+        |b| Int(b.config.oom_score_adj.get_or_insert(defaults::OOM_SCORE_ADJ)),
+        "oom_score_adj of this process, -1000 to 1000",
     ),
     flag(
         "conntrack-max-per-core",
-        |b| b.config.conntrack.max_per_core.get_or_insert(defaults::MAX_PER_CORE),
-        "connections to track per CPU; 0 leaves the limit alone",
+        |b| Int(b.config.conntrack.max_per_core.get_or_insert(defaults::MAX_PER_CORE)),
+        "maximum number of tracked connections per CPU; 0: leave unchanged",
     ),
     flag(
         "conntrack-min",
-        |b| b.config.conntrack.min.get_or_insert(defaults::MIN_CONNECTIONS),
-        "connections to track at least, unless --conntrack-max-per-core is 0",
+        |b| Int(b.config.conntrack.min.get_or_insert(defaults::MIN_CONNECTIONS)),
+        "minimum of the maximum number of tracked connections, unless --conntrack-max-per-core is 0",
     ),
     flag(
         "conntrack-tcp-timeout-established",
-        |b| b.config.conntrack.tcp_established_timeout.get_or_insert(defaults::TCP_ESTABLISHED),
-        "idle time of an established TCP connection; 0 leaves it alone",
+        |b| Duration(b.config.conntrack.tcp_established_timeout.get_or_insert(defaults::TCP_ESTABLISHED)),
+        "conntrack timeout of established TCP connections; 0: leave unchanged",
     ),
     flag(
         "conntrack-tcp-timeout-close-wait",
-        |b| b.config.conntrack.tcp_close_wait_timeout.get_or_insert(defaults::TCP_CLOSE_WAIT),
-        "idle time of a TCP connection that one side has closed; 0 leaves it alone",
+        |b| Duration(b.config.conntrack.tcp_close_wait_timeout.get_or_insert(defaults::TCP_CLOSE_WAIT)),
+        "conntrack timeout of TCP connections in CLOSE_WAIT; 0: leave unchanged",
     ),
     flag(
         "conntrack-tcp-be-liberal",
-        |b| &mut b.config.conntrack.tcp_be_liberal,
-        "count packets outside the TCP window as part of their connection; the rule of mode iptables against them goes after a restart",
+        |b| Bool(&mut b.config.conntrack.tcp_be_liberal),
+        "accept packets outside the TCP window; mode iptables removes its rule against them after a restart",
     ),
     flag(
         "conntrack-udp-timeout",
-        |b| &mut b.config.conntrack.udp_timeout,
-        "idle time of a UDP flow without an answer; 0 leaves it alone",
+        |b| Duration(&mut b.config.conntrack.udp_timeout),
+        "conntrack timeout of UNREPLIED UDP flows; 0: leave unchanged",
     ),
     flag(
         "conntrack-udp-timeout-stream",
-        |b| &mut b.config.conntrack.udp_stream_timeout,
-        "idle time of a UDP flow with answers; 0 leaves it alone",
+        |b| Duration(&mut b.config.conntrack.udp_stream_timeout),
+        "conntrack timeout of ASSURED UDP flows; 0: leave unchanged",
     ),
-];
-
-/// Where it answers.
-static SERVERS: [Flag; 7] = [
+    // The servers.
     flag(
         "healthz-bind-address",
-        |b| &mut b.healthz_address,
-        "where to serve health checks; 0.0.0.0 and :: mean both IP families",
+        |b| IpPort(&mut b.healthz_address),
+        "address of the health server; 0.0.0.0 and :: mean both IP families",
     ),
-    flag("metrics-bind-address", |b| &mut b.metrics_address, "where to serve metrics and status"),
+    flag(
+        "metrics-bind-address",
+        |b| IpPort(&mut b.metrics_address),
+        "address of the metrics and status server",
+    ),
     flag(
         "bind-address-hard-fail",
-        |b| &mut b.config.bind_address_hard_fail,
-        "exit when a server cannot listen, rather than try again",
+        |b| Bool(&mut b.config.bind_address_hard_fail),
+        "exit if a server cannot bind its address, instead of retrying",
     ),
-    flag("profiling", |b| &mut b.config.enable_profiling, "serve /debug on the metrics address"),
+    flag("profiling", |b| Bool(&mut b.config.enable_profiling), "serve /debug on the metrics address"),
     flag(
         "show-hidden-metrics-for-version",
-        |b| &mut b.config.show_hidden_metrics_for_version,
-        "1.35 or nothing; no metric is hidden here",
+        |b| Text(&mut b.config.show_hidden_metrics_for_version),
+        "accepted: 1.35 or empty; no metrics are hidden",
     ),
     Flag {
         deprecated: Some("use --healthz-bind-address instead"),
         ..flag(
             "healthz-port",
-            |b| &mut b.healthz_port,
-            "port of --healthz-bind-address if that has none; 0 switches the health server off",
+            |b| Int(&mut b.healthz_port),
+            "port of --healthz-bind-address if it has none; 0 disables the health server",
         )
     },
     Flag {
         deprecated: Some("use --metrics-bind-address instead"),
-        ..flag("metrics-port", |b| &mut b.metrics_port, "port of --metrics-bind-address if that has none")
+        ..flag("metrics-port", |b| Int(&mut b.metrics_port), "port of --metrics-bind-address if it has none")
     },
-];
-
-/// What it logs; with a file these are laid over it.
-static LOGGING: [Flag; 8] = [
+    // Logging; these override the file.
     Flag {
         short: Some('v'),
         ..kept(
             "v",
-            |b| &mut b.config.logging.verbosity,
-            "how much to log: 0 little, 2 each update, 4 what is done, 6 everything",
+            |b| Level(&mut b.config.logging.verbosity),
+            "log verbosity: 0 errors and start, 2 each sync, 4 each change, 6 everything",
         )
     },
-    kept("vmodule", |b| &mut b.config.logging.vmodule, "accepted; verbosity is one for the whole process"),
-    kept("logging-format", |b| &mut b.config.logging.format, "how to log: text or json"),
+    kept("vmodule", |b| VModule(&mut b.config.logging.vmodule), "accepted; verbosity cannot differ by file"),
+    kept("logging-format", |b| Text(&mut b.config.logging.format), "log format: text or json"),
     kept(
         "log-flush-frequency",
-        |b| &mut b.config.logging.flush_frequency,
-        "accepted; log lines are written at once",
+        |b| Duration(&mut b.config.logging.flush_frequency),
+        "accepted; log lines are not buffered",
     ),
     kept(
         "log-text-split-stream",
-        |b| &mut b.config.logging.options.text.split_stream,
+        |b| Bool(&mut b.config.logging.options.text.split_stream),
         "in format text, write errors to standard error and the rest to standard output (gate LoggingAlphaOptions)",
     ),
     kept(
         "log-json-split-stream",
-        |b| &mut b.config.logging.options.json.split_stream,
+        |b| Bool(&mut b.config.logging.options.json.split_stream),
         "in format json, write errors to standard error and the rest to standard output (gate LoggingAlphaOptions)",
     ),
     kept(
         "log-text-info-buffer-size",
-        |b| &mut b.config.logging.options.text.info_buffer_size,
-        "accepted (gate LoggingAlphaOptions); log lines are written at once",
+        |b| Quantity(&mut b.config.logging.options.text.info_buffer_size),
+        "accepted (gate LoggingAlphaOptions); log lines are not buffered",
     ),
     kept(
         "log-json-info-buffer-size",
-        |b| &mut b.config.logging.options.json.info_buffer_size,
-        "accepted (gate LoggingAlphaOptions); log lines are written at once",
+        |b| Quantity(&mut b.config.logging.options.json.info_buffer_size),
+        "accepted (gate LoggingAlphaOptions); log lines are not buffered",
     ),
-];
-
-/// What a library of kube-proxy brings along.
-static IDENTITY: [Flag; 2] = [
-    kept("boot-id-file", |b| &mut b.boot_id_file, "accepted; boots are not told apart"),
-    kept("machine-id-file", |b| &mut b.machine_id_file, "accepted; machines are not told apart"),
+    // Flags of a library that kube-proxy uses.
+    kept("boot-id-file", |b| Text(&mut b.boot_id_file), "accepted and unused"),
+    kept("machine-id-file", |b| Text(&mut b.machine_id_file), "accepted and unused"),
 ];

@@ -1,273 +1,221 @@
-//! What a flag's value can be, as pflag and Kubernetes' own types read it.
+//! The types of flags, as pflag and Kubernetes read them.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::str::FromStr;
 
+use portolan_core::address::parse_ip;
+
 use super::csv;
+use crate::bind;
 use crate::duration::GoDuration;
 use crate::error::ValueError;
-use crate::file::scalar;
-use crate::kube_proxy::logging::VModule;
-use crate::quantity::Quantity;
+use crate::kube_proxy::logging::VModule as FileVerbosities;
+use crate::quantity::Quantity as Size;
 use crate::version;
 
-/// Something that a flag sets.
-pub(crate) trait Value {
-    /// Takes the text of the flag. `again` says that the same command line had the flag before; lists
-    /// then grow, everything else is replaced.
+/// The highest verbosity: klog's is a signed 32-bit number and never negative.
+pub(crate) const HIGHEST_VERBOSITY: u32 = i32::MAX.unsigned_abs();
+
+/// What a flag sets.
+pub(crate) enum Value<'a> {
+    Bool(&'a mut bool),
+    Text(&'a mut String),
+    Int(&'a mut i32),
+    Float(&'a mut f32),
+    Duration(&'a mut GoDuration),
+    /// A log verbosity.
+    Level(&'a mut u32),
+    /// A line of CSV; a repeated flag appends.
+    List(&'a mut Vec<String>),
+    /// `a=true,b=false`; a repeated flag adds to them.
+    Gates(&'a mut BTreeMap<String, bool>),
+    VModule(&'a mut FileVerbosities),
+    Quantity(&'a mut Size),
+    Version(&'a mut VersionFlag),
+    /// An IP address; an empty text keeps the default, as in kube-proxy.
+    Ip(&'a mut String),
+    /// The same, with or without a port.
+    IpPort(&'a mut String),
+}
+
+impl Value<'_> {
+    /// Parses the text of the flag. `again`: the flag was on the command line before.
     ///
     /// # Errors
-    /// The text is none that the flag can have.
-    fn set(&mut self, text: &str, again: bool) -> Result<(), ValueError>;
-
-    /// The value as pflag prints it.
-    fn text(&self) -> String;
-
-    /// What pflag calls the type.
-    fn kind(&self) -> &'static str;
-
-    /// What the flag means without a value; with `None` the next argument is its value.
-    fn bare(&self) -> Option<&'static str> {
-        None
-    }
-}
-
-/// UTF-8 text.
-pub(crate) fn utf8(value: OsString) -> Result<String, ValueError> {
-    value.into_string().map_err(|_bytes| ValueError::Encoding)
-}
-
-impl Value for bool {
-    fn set(&mut self, text: &str, _: bool) -> Result<(), ValueError> {
-        *self = switch(text)?;
+    /// The text is not valid for the type.
+    pub(crate) fn set(self, text: &str, again: bool) -> Result<(), ValueError> {
+        match self {
+            Self::Bool(value) => *value = boolean(text)?,
+            Self::Text(value) => text.clone_into(value),
+            Self::Int(value) => {
+                let number = integer(&text.replace('_', ""));
+                *value = number
+                    .and_then(|number| number.try_into().ok())
+                    .ok_or(ValueError::Invalid("not an integer from -2147483648 to 2147483647"))?;
+            }
+            // A file cannot express infinity, so a flag does not either.
+            Self::Float(value) => {
+                let number = text.parse().ok().filter(|number: &f32| number.is_finite());
+                *value = number.ok_or(ValueError::Invalid("not a number"))?;
+            }
+            Self::Duration(value) => *value = text.parse()?,
+            Self::Level(value) => {
+                let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+                let level = text.parse().ok().filter(|level| is_number && *level <= HIGHEST_VERBOSITY);
+                *value = level.ok_or(ValueError::Invalid("not an integer from 0 to 2147483647"))?;
+            }
+            Self::List(value) => {
+                let items = csv::read(text).ok_or(ValueError::Invalid("not a comma-separated list"))?;
+                if !again {
+                    value.clear();
+                }
+                value.extend(items);
+            }
+            Self::Gates(value) => {
+                let gates = gates(text).ok_or(ValueError::Invalid("not a list such as A=true,B=false"))?;
+                if !again {
+                    value.clear();
+                }
+                value.extend(gates);
+            }
+            Self::VModule(value) => *value = text.parse()?,
+            Self::Quantity(value) => *value = text.parse()?,
+            Self::Version(value) => *value = text.parse()?,
+            Self::Ip(_) | Self::IpPort(_) if text.is_empty() => {}
+            Self::Ip(value) => {
+                parse_ip(text)?;
+                text.clone_into(value);
+            }
+            Self::IpPort(value) => {
+                // The port does not matter here: other flags supply the one that is missing.
+                bind::parse(&bind::with_port(text, bind::HEALTHZ_PORT)).map_err(|_part| {
+                    ValueError::Invalid("not an IP address, or IP:port with a port from 1 to 65535")
+                })?;
+                text.clone_into(value);
+            }
+        }
         Ok(())
     }
 
-    fn text(&self) -> String {
-        self.to_string()
+    /// The value as pflag prints it.
+    pub(crate) fn text(&self) -> String {
+        match self {
+            Self::Bool(value) => value.to_string(),
+            Self::Text(value) | Self::Ip(value) | Self::IpPort(value) => (*value).clone(),
+            Self::Int(value) => value.to_string(),
+            Self::Float(value) => value.to_string(),
+            Self::Duration(value) => value.to_string(),
+            Self::Level(value) => value.to_string(),
+            Self::List(value) => format!("[{}]", value.join(",")),
+            Self::Gates(value) => {
+                let pairs: Vec<_> = value.iter().map(|(name, value)| format!("{name}={value}")).collect();
+                pairs.join(",")
+            }
+            Self::VModule(value) => value.to_string(),
+            Self::Quantity(value) => value.to_string(),
+            Self::Version(value) => value.text().to_owned(),
+        }
     }
 
-    fn kind(&self) -> &'static str {
-        "bool"
+    /// The name of the type.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Bool(_) => "bool",
+            Self::Text(_) => "string",
+            Self::Int(_) => "int32",
+            Self::Float(_) => "float32",
+            Self::Duration(_) => "duration",
+            Self::Level(_) => "level",
+            Self::List(_) => "strings",
+            Self::Gates(_) => "name=bool,...",
+            Self::VModule(_) => "pattern=N,...",
+            Self::Quantity(_) => "quantity",
+            Self::Version(_) => "version",
+            Self::Ip(_) => "ip",
+            Self::IpPort(_) => "ip[:port]",
+        }
     }
 
-    fn bare(&self) -> Option<&'static str> {
-        Some("true")
+    /// Whether the flag means `true` without a value. Otherwise the next argument is its value.
+    pub(crate) fn is_switch(&self) -> bool {
+        matches!(self, Self::Bool(_) | Self::Version(_))
     }
 }
 
-/// What Go's `strconv.ParseBool` takes.
-fn switch(text: &str) -> Result<bool, ValueError> {
+/// Go's `strconv.ParseBool`.
+fn boolean(text: &str) -> Result<bool, ValueError> {
     match text {
         "1" | "t" | "T" | "true" | "True" | "TRUE" => Ok(true),
         "0" | "f" | "F" | "false" | "False" | "FALSE" => Ok(false),
-        _ => Err(ValueError::Bool),
+        _ => Err(ValueError::Invalid("not one of true, false, 1, 0, t, f")),
     }
 }
 
-impl Value for String {
-    fn set(&mut self, text: &str, _: bool) -> Result<(), ValueError> {
-        text.clone_into(self);
-        Ok(())
+/// Go's `strconv.ParseInt` with base 0: `10`, `0x1f`, `0o17`, `017`, `0b11`, with or without a sign.
+fn integer(digits: &str) -> Option<i64> {
+    let (sign, unsigned) = match digits.strip_prefix('-') {
+        Some(rest) => ("-", rest),
+        None => ("", digits.strip_prefix('+').unwrap_or(digits)),
+    };
+    let (radix, rest) = match unsigned.as_bytes() {
+        [b'0', b'x' | b'X', ..] => (16, &unsigned[2..]),
+        [b'0', b'o' | b'O', ..] => (8, &unsigned[2..]),
+        [b'0', b'b' | b'B', ..] => (2, &unsigned[2..]),
+        [b'0', _, ..] => (8, &unsigned[1..]),
+        _ => (10, unsigned),
+    };
+    if rest.starts_with(['+', '-']) {
+        return None;
     }
-
-    fn text(&self) -> String {
-        self.clone()
-    }
-
-    fn kind(&self) -> &'static str {
-        "string"
-    }
+    i64::from_str_radix(&format!("{sign}{rest}"), radix).ok()
 }
 
-impl Value for i32 {
-    fn set(&mut self, text: &str, _: bool) -> Result<(), ValueError> {
-        let number = scalar::integer(&text.replace('_', ""));
-        *self = number.and_then(|number| number.try_into().ok()).ok_or(ValueError::Int32)?;
-        Ok(())
-    }
-
-    fn text(&self) -> String {
-        self.to_string()
-    }
-
-    fn kind(&self) -> &'static str {
-        "int32"
-    }
-}
-
-impl Value for f32 {
-    fn set(&mut self, text: &str, _: bool) -> Result<(), ValueError> {
-        // A file could not say infinity, so a flag cannot either.
-        *self = text.parse().ok().filter(|number: &f32| number.is_finite()).ok_or(ValueError::Float32)?;
-        Ok(())
-    }
-
-    fn text(&self) -> String {
-        self.to_string()
-    }
-
-    fn kind(&self) -> &'static str {
-        "float32"
-    }
-}
-
-impl Value for GoDuration {
-    fn set(&mut self, text: &str, _: bool) -> Result<(), ValueError> {
-        *self = text.parse()?;
-        Ok(())
-    }
-
-    fn text(&self) -> String {
-        self.to_string()
-    }
-
-    fn kind(&self) -> &'static str {
-        "duration"
-    }
-}
-
-/// Verbosity is a signed 32-bit number in klog, and never negative.
-pub(crate) const HIGHEST_VERBOSITY: u32 = i32::MAX.unsigned_abs();
-
-/// A log verbosity.
-impl Value for u32 {
-    fn set(&mut self, text: &str, _: bool) -> Result<(), ValueError> {
-        let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
-        let level = text.parse().ok().filter(|level| is_number && *level <= HIGHEST_VERBOSITY);
-        *self = level.ok_or(ValueError::Verbosity)?;
-        Ok(())
-    }
-
-    fn text(&self) -> String {
-        self.to_string()
-    }
-
-    fn kind(&self) -> &'static str {
-        "level"
-    }
-}
-
-/// A list: one line of CSV, and more with each repetition.
-impl Value for Vec<String> {
-    fn set(&mut self, text: &str, again: bool) -> Result<(), ValueError> {
-        let items = csv::read(text).ok_or(ValueError::List)?;
-        if !again {
-            self.clear();
-        }
-        self.extend(items);
-        Ok(())
-    }
-
-    fn text(&self) -> String {
-        format!("[{}]", self.join(","))
-    }
-
-    fn kind(&self) -> &'static str {
-        "strings"
-    }
-}
-
-/// Switches by name, `a=true,b=false`; a repetition adds to them.
-impl Value for BTreeMap<String, bool> {
-    fn set(&mut self, text: &str, again: bool) -> Result<(), ValueError> {
-        let mut read = BTreeMap::new();
-        for pair in text.split(',').filter(|pair| !pair.is_empty()) {
-            let (name, value) = pair.split_once('=').ok_or(ValueError::Switches)?;
-            read.insert(name.trim().to_owned(), switch(value.trim()).map_err(|_word| ValueError::Switches)?);
-        }
-        if !again {
-            self.clear();
-        }
-        self.extend(read);
-        Ok(())
-    }
-
-    fn text(&self) -> String {
-        let pairs: Vec<_> = self.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        pairs.join(",")
-    }
-
-    fn kind(&self) -> &'static str {
-        "name=bool,..."
-    }
-}
-
-impl Value for VModule {
-    fn set(&mut self, text: &str, _: bool) -> Result<(), ValueError> {
-        *self = VModule::from_str(text)?;
-        Ok(())
-    }
-
-    fn text(&self) -> String {
-        self.to_string()
-    }
-
-    fn kind(&self) -> &'static str {
-        "pattern=N,..."
-    }
-}
-
-impl Value for Quantity {
-    fn set(&mut self, text: &str, _: bool) -> Result<(), ValueError> {
-        *self = text.parse()?;
-        Ok(())
-    }
-
-    fn text(&self) -> String {
-        self.to_string()
-    }
-
-    fn kind(&self) -> &'static str {
-        "quantity"
-    }
+fn gates(text: &str) -> Option<BTreeMap<String, bool>> {
+    let gate = |pair: &str| {
+        let (name, value) = pair.split_once('=')?;
+        Some((name.trim().to_owned(), boolean(value.trim()).ok()?))
+    };
+    text.split(',').filter(|pair| !pair.is_empty()).map(gate).collect()
 }
 
 /// `--version`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) enum VersionFlag {
-    /// Not asked for.
+    /// Not given.
     #[default]
     No,
     /// Print the version.
     Print,
-    /// Print all that is known of this build.
+    /// Print all version information.
     Raw,
-    /// Go on, and report this version.
+    /// Report this version and continue.
     Report(String),
 }
 
-impl Value for VersionFlag {
-    fn set(&mut self, text: &str, _: bool) -> Result<(), ValueError> {
-        *self = match text {
-            "raw" => Self::Raw,
-            text if text.starts_with('v') => {
-                if !version::may_stand_for_ours(text) {
-                    return Err(ValueError::ReportedVersion);
-                }
-                Self::Report(text.to_owned())
-            }
-            text if switch(text).map_err(|_word| ValueError::Version)? => Self::Print,
-            _ => Self::No,
-        };
-        Ok(())
-    }
+impl FromStr for VersionFlag {
+    type Err = ValueError;
 
-    fn text(&self) -> String {
-        match self {
-            Self::No => "false".to_owned(),
-            Self::Print => "true".to_owned(),
-            Self::Raw => "raw".to_owned(),
-            Self::Report(version) => version.clone(),
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        match text {
+            "raw" => Ok(Self::Raw),
+            text if version::may_be_reported(text) => Ok(Self::Report(text.to_owned())),
+            text if text.starts_with('v') => Err(ValueError::Invalid("not a version of the release v1.36.2")),
+            text => match boolean(text) {
+                Ok(true) => Ok(Self::Print),
+                Ok(false) => Ok(Self::No),
+                Err(_) => Err(ValueError::Invalid("not true, false, raw, or a version that starts with v")),
+            },
         }
     }
+}
 
-    fn kind(&self) -> &'static str {
-        "version"
-    }
-
-    fn bare(&self) -> Option<&'static str> {
-        Some("true")
+impl VersionFlag {
+    fn text(&self) -> &str {
+        match self {
+            Self::No => "false",
+            Self::Print => "true",
+            Self::Raw => "raw",
+            Self::Report(version) => version,
+        }
     }
 }

@@ -1,11 +1,10 @@
-//! What counts where nothing was said.
+//! The defaults.
 //!
-//! Kubernetes cannot tell a zero or an empty text from nothing, so both receive the default; in
-//! the few fields that can be absent an explicit zero stays.
+//! As in Kubernetes, a zero or an empty text receives the default; in the few fields that can be absent an explicit zero
+//! is kept.
 //!
-//! One default differs: the shortest time between updates is zero and not a second. kube-proxy's
-//! second spares it syncs that cost as much as the cluster is large; ours cost what changed, and
-//! a change should be in force when it can be. What a file or a flag says counts as it does there.
+//! One default differs: the shortest time between syncs is 0 and not 1s. kube-proxy's second saves syncs whose cost
+//! depends on the size of the cluster; the cost of Portolan's depends on the size of the change.
 
 use portolan_core::address::parse_ip;
 
@@ -13,47 +12,47 @@ use super::{ClientConnection, KubeProxyConfiguration, Userspace};
 use crate::bind::{self, HEALTHZ_PORT, METRICS_PORT};
 use crate::duration::GoDuration;
 
-/// Bit of the packet mark that asks for masquerading.
+/// Bit of the packet mark that requests masquerading.
 pub(crate) const MASQUERADE_BIT: i32 = 14;
-/// Whether node ports answer on loopback, where a mode can do that.
+/// Whether node ports are accepted on loopback addresses, in modes that support it.
 pub(crate) const LOCALHOST_NODE_PORTS: bool = true;
-/// Longest time between attempts while rules cannot be updated.
+/// Longest time between retries of a failed sync.
 pub(crate) const SYNC_PERIOD: GoDuration = GoDuration::from_secs(30);
-/// Shortest time between updates.
+/// Shortest time between syncs.
 pub(crate) const MIN_SYNC_PERIOD: GoDuration = GoDuration::ZERO;
-/// How the kernel is to rate the process when memory runs out, as the kubelet does with node services.
+/// `oom_score_adj`, as the kubelet sets it for node services.
 pub(crate) const OOM_SCORE_ADJ: i32 = -999;
-/// Connections to track per CPU.
+/// Maximum of tracked connections per CPU.
 pub(crate) const MAX_PER_CORE: i32 = 32 * 1024;
-/// Connections to track at least.
+/// Minimum of the maximum of tracked connections.
 pub(crate) const MIN_CONNECTIONS: i32 = 128 * 1024;
-/// Idle time of an established connection.
+/// Timeout of established connections.
 pub(crate) const TCP_ESTABLISHED: GoDuration = GoDuration::from_secs(24 * 3600);
-/// Idle time of a connection that one side has closed.
+/// Timeout of connections in CLOSE_WAIT.
 pub(crate) const TCP_CLOSE_WAIT: GoDuration = GoDuration::from_secs(3600);
-/// How often kube-proxy would look at all objects again.
+/// How often kube-proxy resynchronizes all objects.
 pub(crate) const CONFIG_SYNC_PERIOD: GoDuration = GoDuration::from_secs(15 * 60);
-/// How kube-proxy would ask for objects.
+/// The content type that kube-proxy requests.
 pub(crate) const CONTENT_TYPE: &str = "application/vnd.kubernetes.protobuf";
 /// Requests per second.
 pub(crate) const QPS: f32 = 5.0;
-/// Requests at once.
+/// Requests in a burst.
 pub(crate) const BURST: i32 = 10;
-/// How often logs would be flushed.
+/// How often kube-proxy flushes logs.
 pub(crate) const FLUSH_FREQUENCY: GoDuration = GoDuration::from_secs(5);
-/// Log lines are text.
+/// The log format.
 pub(crate) const LOG_FORMAT: &str = "text";
-/// No address of the node's is preferred.
+/// No primary IP is configured.
 pub(crate) const BIND_ADDRESS: &str = "0.0.0.0";
 
-/// Service addresses are made the node's in userspace mode.
+/// Portolan adds service addresses to the node in userspace mode.
 pub(crate) const ADDRESSES: &str = "made";
-/// Idle time of a UDP client in userspace mode, as connection tracking has it for flows with answers.
+/// Idle timeout of a UDP client in userspace mode, as in connection tracking for ASSURED flows.
 pub(crate) const UDP_TIMEOUT: GoDuration = GoDuration::from_secs(120);
-/// The same for one that asked once: a name is resolved within this time or asked for anew.
+/// The same for a client that sent a single datagram: a DNS query is answered or repeated within this time.
 pub(crate) const UDP_SINGLE_TIMEOUT: GoDuration = GoDuration::from_secs(10);
 
-/// Fills in what was left out.
+/// Fills in the defaults.
 pub(crate) fn fill(config: &mut KubeProxyConfiguration) {
     addresses(config);
     client(&mut config.client_connection);
@@ -70,7 +69,7 @@ pub(crate) fn fill(config: &mut KubeProxyConfiguration) {
     conntrack.tcp_close_wait_timeout.get_or_insert(TCP_CLOSE_WAIT);
 }
 
-/// Zero and nothing mean the defaults to Kubernetes' client, also where a flag says it.
+/// To Kubernetes' client a zero or an empty text means the default, also if a flag sets it.
 pub(crate) fn client(client: &mut ClientConnection) {
     or_text(&mut client.content_type, CONTENT_TYPE);
     if client.qps == 0.0 {
@@ -81,8 +80,7 @@ pub(crate) fn client(client: &mut ClientConnection) {
     }
 }
 
-/// The family of the servers follows that of `bindAddress`; what is no address at all is taken for IPv6,
-/// and refused later.
+/// The servers have the IP family of `bindAddress`; an invalid address counts as IPv6 and is an error later.
 fn addresses(config: &mut KubeProxyConfiguration) {
     or_text(&mut config.bind_address, BIND_ADDRESS);
     let is_ipv4 = parse_ip(&config.bind_address).is_ok_and(|ip| ip.is_ipv4());
@@ -121,7 +119,7 @@ fn fill_userspace(section: &mut Userspace) {
     or(&mut section.udp_single_timeout, UDP_SINGLE_TIMEOUT);
 }
 
-/// The section `userspace` that says nothing.
+/// The defaults of the section `userspace`.
 pub(crate) fn userspace() -> Userspace {
     let mut section = Userspace::default();
     fill_userspace(&mut section);

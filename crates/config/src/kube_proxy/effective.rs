@@ -1,10 +1,8 @@
-//! The configuration in force: what `--write-config-to` and `/configz` show, and what two
-//! configurations are compared by.
+//! The effective configuration: `--write-config-to` and `/configz` show it, and reloads compare it.
 //!
-//! As kube-proxy shows it: sections of other modes have no periods and do not masquerade, words that
-//! stand for nothing said are put in, and addresses stand in their one canonical form, because
-//! other readers take `010.0.0.1` for octal. `mode` is shown as it was asked for: an empty one
-//! means more here than `iptables`, and means that to kube-proxy.
+//! As in kube-proxy, the sections of other modes have no periods and do not masquerade, and defaults of modes are filled
+//! in. Addresses are canonical, because other readers take `010.0.0.1` for octal. `mode` is shown as requested: an empty
+//! one means more than `iptables` to Portolan, and `iptables` to kube-proxy.
 
 use portolan_core::ProxyMode;
 use portolan_core::address::{parse_cidr, parse_ip};
@@ -15,14 +13,14 @@ use super::{API_VERSION, KIND, KubeProxyConfiguration};
 use crate::bind;
 use crate::duration::GoDuration;
 
-/// The word for the node's own addresses.
+/// Selects the node's primary IPs.
 pub(crate) const PRIMARY: &str = "primary";
-/// `detectLocalMode` when nothing is said.
+/// The default of `detectLocalMode`.
 pub(crate) const CLUSTER_CIDR: &str = "ClusterCIDR";
-/// Ranges that all addresses are in.
+/// CIDRs of all addresses.
 const EVERYWHERE: [&str; 2] = ["0.0.0.0/0", "::/0"];
 
-/// The file as a whole.
+/// The file with `kind` and `apiVersion`.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Document<'a> {
@@ -33,12 +31,12 @@ pub(crate) struct Document<'a> {
 }
 
 impl KubeProxyConfiguration {
-    /// The configuration with the fields that say what it is.
+    /// The configuration with `kind` and `apiVersion`.
     pub(crate) fn document(&self) -> Document<'_> {
         Document { kind: KIND, api_version: API_VERSION, config: self }
     }
 
-    /// What is in force, of a configuration that has been checked.
+    /// The effective configuration, of one that has been checked.
     pub(crate) fn effective(&self) -> Self {
         let mut config = self.clone();
         let counts = self.section();
@@ -49,9 +47,9 @@ impl KubeProxyConfiguration {
                 *shared.min_sync_period = GoDuration::ZERO;
             }
         }
-        // ipvs has its masquerading in the iptables section.
-        let silent = if counts == Section::Nftables { Section::Iptables } else { Section::Nftables };
-        *config.shared_mut(silent).masquerade_all = false;
+        // The masquerading of ipvs is in the iptables section.
+        let unused = if counts == Section::Nftables { Section::Iptables } else { Section::Nftables };
+        *config.shared_mut(unused).masquerade_all = false;
         if config.detect_local_mode.is_empty() {
             CLUSTER_CIDR.clone_into(&mut config.detect_local_mode);
         }
@@ -62,7 +60,7 @@ impl KubeProxyConfiguration {
         config
     }
 
-    /// What is in force while `running` is the mode, so that the section of that mode says it.
+    /// The effective configuration while `running` is the mode, with the settings in the section of that mode.
     pub(crate) fn effective_in(&self, running: &ProxyMode) -> Self {
         let mut config = self.clone();
         let shared = self.shared();
@@ -75,7 +73,7 @@ impl KubeProxyConfiguration {
         *target.masquerade_bit = Some(shared.masquerade_bit);
         if self.node_port_addresses.is_empty() {
             config.node_port_addresses = match (self.section(), section) {
-                // What an unset list means to the mode that was asked for is not what it means to the other.
+                // An unset list means the node ports of the requested mode, which may differ from this one.
                 (Section::Nftables, _) => vec![PRIMARY.to_owned()],
                 (_, Section::Nftables) => EVERYWHERE.map(str::to_owned).to_vec(),
                 _ => Vec::new(),

@@ -1,4 +1,4 @@
-//! The `logging` section, which all programs of Kubernetes share.
+//! The `logging` section, which all components of Kubernetes share.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,7 +12,7 @@ use crate::quantity::Quantity;
 
 /// `logging`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase", expecting = "a mapping")]
 pub(crate) struct Logging {
     #[serde(skip_serializing_if = "String::is_empty")]
     pub(crate) format: String,
@@ -26,7 +26,7 @@ pub(crate) struct Logging {
 
 /// `logging.options`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase", expecting = "a mapping")]
 pub(crate) struct FormatOptions {
     pub(crate) text: StreamOptions,
     pub(crate) json: StreamOptions,
@@ -34,7 +34,7 @@ pub(crate) struct FormatOptions {
 
 /// `logging.options.text` and `.json`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase", expecting = "a mapping")]
 pub(crate) struct StreamOptions {
     #[serde(skip_serializing_if = "super::is_false")]
     pub(crate) split_stream: bool,
@@ -48,7 +48,7 @@ pub(crate) struct VModule(pub(crate) Vec<FileVerbosity>);
 
 /// One item of `logging.vmodule`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase", expecting = "a mapping")]
 pub(crate) struct FileVerbosity {
     pub(crate) file_pattern: String,
     pub(crate) verbosity: u32,
@@ -60,7 +60,7 @@ impl VModule {
     }
 }
 
-/// The value of `--vmodule`, `file=1,other*=2`; empty items mean nothing.
+/// The value of `--vmodule`, `file=1,other*=2`; empty items are ignored.
 impl FromStr for VModule {
     type Err = ValueError;
 
@@ -71,7 +71,11 @@ impl FromStr for VModule {
             let verbosity = level.parse().ok().filter(|_| level.bytes().all(|byte| byte.is_ascii_digit()))?;
             Some(FileVerbosity { file_pattern: pattern.to_owned(), verbosity })
         };
-        items.map(read).collect::<Option<_>>().map(Self).ok_or(ValueError::VModule)
+        items
+            .map(read)
+            .collect::<Option<_>>()
+            .map(Self)
+            .ok_or(ValueError::Invalid("not a list such as file=1,other*=2"))
     }
 }
 
@@ -85,7 +89,7 @@ impl fmt::Display for VModule {
     }
 }
 
-/// `logging.flushFrequency` is older than the rule that a duration is text.
+/// `logging.flushFrequency` may be an integer, because it is older than the rule that a duration is a string.
 fn duration_or_nanoseconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<GoDuration, D::Error> {
     struct Either;
 

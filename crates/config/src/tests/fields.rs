@@ -87,7 +87,7 @@ fn every_field_has_its_default_when_the_file_does_not_have_it() {
 }
 
 #[test]
-fn every_field_is_accepted_and_does_something_or_says_that_it_does_not() {
+fn every_field_has_an_effect_or_a_note() {
     let nothing = files::load(&files::file(""), &[]).unwrap();
     for row in rows() {
         let with = files::load(&files::file(row.accepted), &[])
@@ -107,7 +107,7 @@ fn every_field_is_accepted_and_does_something_or_says_that_it_does_not() {
 }
 
 #[test]
-fn every_field_refuses_what_is_none_of_its_values() {
+fn every_field_rejects_invalid_values() {
     for row in rows() {
         let (body, expected) = row.refused;
         let error = files::load(&files::file(body), &[]).expect_err(row.field);
@@ -117,7 +117,7 @@ fn every_field_refuses_what_is_none_of_its_values() {
 }
 
 #[test]
-fn null_is_as_good_as_nothing_in_every_field() {
+fn null_means_unset_in_every_field() {
     // A path that is deeper is covered by the section above it being nothing.
     let mut sections: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for field in all_fields() {

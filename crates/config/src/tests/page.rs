@@ -24,7 +24,7 @@ const FIELDS: [(&str, Means); 65] = [
     ("hostnameOverride", Flag("hostname-override")),
     ("bindAddress", Flag("bind-address")),
     ("clientConnection.kubeconfig", Flag("kubeconfig")),
-    ("clientConnection.acceptContentTypes", Words("accepted; objects are asked for as JSON")),
+    ("clientConnection.acceptContentTypes", Words("accepted; objects are always requested as JSON")),
     ("clientConnection.contentType", Flag("kube-api-content-type")),
     ("clientConnection.qps", Flag("kube-api-qps")),
     ("clientConnection.burst", Flag("kube-api-burst")),
@@ -37,13 +37,13 @@ const FIELDS: [(&str, Means); 65] = [
     ("iptables.masqueradeBit", Flag("iptables-masquerade-bit")),
     (
         "iptables.masqueradeAll",
-        Words("as --masquerade-all; in modes iptables and ipvs and when none is given"),
+        Words("as --masquerade-all; in modes iptables and ipvs, and if no mode is set"),
     ),
     ("iptables.localhostNodePorts", Flag("iptables-localhost-nodeports")),
-    ("iptables.syncPeriod", Words("as --iptables-sync-period; in mode iptables and when none is given")),
+    ("iptables.syncPeriod", Words("as --iptables-sync-period; in mode iptables, and if no mode is set")),
     (
         "iptables.minSyncPeriod",
-        Words("as --iptables-min-sync-period; in mode iptables and when none is given"),
+        Words("as --iptables-min-sync-period; in mode iptables, and if no mode is set"),
     ),
     ("ipvs.syncPeriod", Flag("ipvs-sync-period")),
     ("ipvs.minSyncPeriod", Flag("ipvs-min-sync-period")),
@@ -55,7 +55,7 @@ const FIELDS: [(&str, Means); 65] = [
     ("ipvs.udpTimeout", Flag("ipvs-udp-timeout")),
     (
         "nftables.masqueradeBit",
-        Words("packet mark bit that asks for masquerading; in modes nftables and auto"),
+        Words("bit of the packet mark that requests masquerading; in modes nftables and auto"),
     ),
     ("nftables.masqueradeAll", Words("as --masquerade-all; in modes nftables and auto")),
     ("nftables.syncPeriod", Words("as --iptables-sync-period; in modes nftables and auto")),
@@ -87,12 +87,12 @@ const FIELDS: [(&str, Means); 65] = [
     ("logging.options.json.splitStream", Flag("log-json-split-stream")),
     ("logging.options.json.infoBufferSize", Flag("log-json-info-buffer-size")),
     ("portRange", Flag("proxy-port-range")),
-    ("windowsRunAsService", Words("accepted; for Windows alone")),
-    ("winkernel.networkName", Words("accepted; for Windows alone")),
-    ("winkernel.sourceVip", Words("accepted; for Windows alone")),
-    ("winkernel.enableDSR", Words("accepted; for Windows alone")),
-    ("winkernel.rootHnsEndpointName", Words("accepted; for Windows alone")),
-    ("winkernel.forwardHealthCheckVip", Words("accepted; for Windows alone")),
+    ("windowsRunAsService", Words("accepted; Windows only")),
+    ("winkernel.networkName", Words("accepted; Windows only")),
+    ("winkernel.sourceVip", Words("accepted; Windows only")),
+    ("winkernel.enableDSR", Words("accepted; Windows only")),
+    ("winkernel.rootHnsEndpointName", Words("accepted; Windows only")),
+    ("winkernel.forwardHealthCheckVip", Words("accepted; Windows only")),
 ];
 
 fn page() -> PathBuf {
@@ -118,7 +118,7 @@ fn flags() -> String {
     let mut bound = crate::flags::Bound::default();
     let mut out =
         String::from("| flag | type | default | with `--config` | meaning |\n|---|---|---|---|---|\n");
-    for flag in table::all() {
+    for flag in &table::FLAGS {
         let value = (flag.value)(&mut bound);
         let dashes = |name: &str| if name.len() == 1 { format!("`-{name}`") } else { format!("`--{name}`") };
         let short = flag.short.map(|letter| format!("`-{letter}`"));
@@ -126,7 +126,7 @@ fn flags() -> String {
         names.extend(flag.alias.map(dashes));
         names.dedup();
         let with_file = match flag.with_file {
-            WithFile::Honoured => "counts",
+            WithFile::Honoured => "used",
             WithFile::Ignored => "ignored",
         };
         let deprecated =
@@ -142,19 +142,20 @@ fn flags() -> String {
 fn fields() -> String {
     let defaults = KubeProxyConfiguration::with_defaults().to_json();
     let mut out =
-        String::from("| field | default | flag | a change counts | meaning |\n|---|---|---|---|---|\n");
+        String::from("| field | default | flag | a change takes effect | meaning |\n|---|---|---|---|---|\n");
     for (field, means) in &FIELDS {
         let default = defaults.pointer(&format!("/{}", field.replace('.', "/"))).map(ToString::to_string);
         let default =
             default.filter(|text| !["\"\"", "null", "false", "\"0s\"", "0"].contains(&text.as_str()));
         let counts = match takes_effect(field) {
-            Some(TakesEffect::Live) => "at once",
+            Some(TakesEffect::Live) => "immediately",
             Some(TakesEffect::Restart) => "after a restart",
             None => "never",
         };
         let (flag, meaning) = match means {
             Flag(name) => {
-                let flag = table::all().find(|flag| flag.name == *name).unwrap_or_else(|| panic!("{name}"));
+                let flag =
+                    table::FLAGS.iter().find(|flag| flag.name == *name).unwrap_or_else(|| panic!("{name}"));
                 let dashes = if name.len() == 1 { "-" } else { "--" };
                 (format!("{dashes}{name}"), flag.help)
             }
@@ -167,13 +168,13 @@ fn fields() -> String {
 }
 
 fn gates() -> String {
-    let mut out = String::from("| gate | stage | default | here |\n|---|---|---|---|\n");
+    let mut out = String::from("| gate | stage | default | effect |\n|---|---|---|---|\n");
     for (name, stage, default) in FeatureGates::default().iter() {
         let other = FeatureGates::new(&[(name.to_owned(), !default)].into());
-        let here = match (other.faults().first(), other.notes().first()) {
+        let here = match (other.errors().first(), other.notes().first()) {
             (Some(_), _) => "locked to its default".to_owned(),
             (None, Some(note)) => note.message.clone(),
-            (None, None) => "followed".to_owned(),
+            (None, None) => "as in kube-proxy".to_owned(),
         };
         let stage = if stage.is_empty() { "GA" } else { stage };
         writeln!(out, "| `{name}` | {stage} | {default} | {here} |").unwrap();
@@ -182,7 +183,7 @@ fn gates() -> String {
 }
 
 #[test]
-fn the_page_has_the_flags_fields_and_gates_there_are() {
+fn the_page_lists_all_flags_fields_and_gates() {
     let listed: BTreeSet<String> = FIELDS.iter().map(|(field, _)| (*field).to_owned()).collect();
     assert_eq!(listed, super::fields::all_fields());
     let mut text = std::fs::read_to_string(page()).unwrap();
@@ -200,7 +201,7 @@ fn the_page_has_the_flags_fields_and_gates_there_are() {
 }
 
 #[test]
-fn the_example_of_the_page_loads_without_a_word() {
+fn the_example_of_the_page_loads_without_notes() {
     let text = std::fs::read_to_string(page()).unwrap();
     let examples: Vec<&str> =
         text.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();

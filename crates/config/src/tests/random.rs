@@ -101,7 +101,7 @@ proptest! {
             };
             let text = format!("kind: KubeProxyConfiguration\napiVersion: kubeproxy.config.k8s.io/v1alpha1\n{text}\n");
             if let Ok(file) = crate::file::parse(&text) {
-                let _ = crate::validation::check(&file.config, &[]);
+                let _ = Config::check(&crate::flags::Bound::default(), file.config, &[]);
             }
         }
     }
@@ -110,11 +110,11 @@ proptest! {
     fn no_command_line_makes_the_reader_panic(
         flags in prop::collection::vec((0..100_usize, prop_oneof![soup(), "\\PC{0,20}", "[-0-9a-z.,=:/]{0,20}"]), 0..6),
     ) {
-        let all: Vec<_> = crate::flags::table::all().collect();
+        let all: Vec<_> = crate::flags::table::FLAGS.iter().collect();
         let args: Vec<String> = flags
             .into_iter()
             .map(|(index, value)| match all.get(index) {
-                // A file that somebody happens to have is no part of this.
+                // Reads no file of the host.
                 Some(flag) if flag.name != "config" => format!("--{}={value}", flag.name),
                 _ => value,
             })
@@ -125,7 +125,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_valid_is_the_same_after_it_was_written(args in valid()) {
+    fn a_valid_configuration_survives_being_written(args in valid()) {
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         let before = config(&args);
         let written = [&args[..], &["--write-config-to=x"]].concat();

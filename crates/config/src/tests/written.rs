@@ -12,7 +12,7 @@ fn written(args: &[&str]) -> String {
 }
 
 #[test]
-fn written_configurations_are_kube_proxys_and_sorted() {
+fn written_configurations_equal_kube_proxys_and_are_sorted() {
     let expected = include_str!("../../testdata/default.yaml");
     let found = written(&[]);
     if std::env::var_os("BLESS").is_some() {
@@ -23,7 +23,7 @@ fn written_configurations_are_kube_proxys_and_sorted() {
 }
 
 #[test]
-fn only_the_section_that_counts_is_written_with_its_periods() {
+fn only_the_section_in_effect_is_written_with_its_periods() {
     let nftables = written(&["--mode=nftables", "--masquerade-all", "--iptables-min-sync-period=1s"]);
     for part in [
         "iptables:\n  localhostNodePorts: true\n  masqueradeAll: false\n  masqueradeBit: 14\n  minSyncPeriod: 0s\n  syncPeriod: 0s\n",
@@ -50,7 +50,7 @@ fn only_the_section_that_counts_is_written_with_its_periods() {
 }
 
 #[test]
-fn what_is_written_loads_again_as_the_same_without_a_word() {
+fn a_written_configuration_loads_again_unchanged_without_notes() {
     let odd = "ipvs: {scheduler: \"on\", excludeCIDRs: [10.0.0.0/8]}\nmode: ipvs\nhostnameOverride: '0x1f'\n\
                clientConnection: {kubeconfig: 'a: b #c', qps: 0.1, burst: 7}\nfeatureGates: {LoggingAlphaOptions: true}\n\
                logging: {options: {text: {splitStream: true}}}\nipvs: {syncPeriod: 1h}\n";
@@ -84,7 +84,7 @@ fn what_is_written_loads_again_as_the_same_without_a_word() {
 }
 
 #[test]
-fn configz_is_the_configuration_in_force_in_the_mode_that_runs() {
+fn configz_is_the_effective_configuration_of_the_mode_that_runs() {
     let page = |args: &[&str], mode| -> serde_json::Value {
         serde_json::from_str(&config(args).configz(&mode)).unwrap()
     };

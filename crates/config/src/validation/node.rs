@@ -1,4 +1,4 @@
-//! Settings that describe the node: where its pods are, which of its addresses have node ports.
+//! Settings of the node: how to detect its pods, and which of its addresses accept node ports.
 
 use ipnet::IpNet;
 use portolan_core::IpFamily;
@@ -6,7 +6,7 @@ use portolan_core::address::parse_cidr;
 use portolan_core::name::Name;
 use portolan_core::node::{DetectLocal, NodePortSelection};
 
-use super::faults::Faults;
+use super::errors::FieldErrors;
 use crate::kube_proxy::KubeProxyConfiguration;
 use crate::kube_proxy::effective::{CLUSTER_CIDR, PRIMARY};
 
@@ -14,24 +14,23 @@ const NODE_CIDR: &str = "NodeCIDR";
 const BRIDGE: &str = "BridgeInterface";
 const PREFIX: &str = "InterfaceNamePrefix";
 
-/// `detectLocalMode` with what that mode needs; what the other modes need is not looked at,
-/// as in kube-proxy.
-pub(super) fn detect_local(config: &KubeProxyConfiguration, faults: &mut Faults) -> DetectLocal {
+/// `detectLocalMode` with the settings of that mode; those of the other modes are not checked, as in kube-proxy.
+pub(crate) fn detect_local(config: &KubeProxyConfiguration, errors: &mut FieldErrors) -> DetectLocal {
     match config.detect_local_mode.as_str() {
-        "" | CLUSTER_CIDR => DetectLocal::ClusterCidr(cluster_cidrs(&config.cluster_cidr, faults)),
+        "" | CLUSTER_CIDR => DetectLocal::ClusterCidr(cluster_cidrs(&config.cluster_cidr, errors)),
         NODE_CIDR => DetectLocal::NodeCidr,
         BRIDGE => DetectLocal::BridgeInterface(interface(
             "DetectLocalConfiguration.InterfaceName",
             &config.detect_local.bridge_interface,
-            faults,
+            errors,
         )),
         PREFIX => DetectLocal::InterfaceNamePrefix(interface(
             "DetectLocalConfiguration.InterfacePrefix",
             &config.detect_local.interface_name_prefix,
-            faults,
+            errors,
         )),
         unknown => {
-            faults.unsupported("DetectLocalMode", unknown, &[CLUSTER_CIDR, NODE_CIDR, BRIDGE, PREFIX, ""]);
+            errors.unsupported("DetectLocalMode", unknown, &[CLUSTER_CIDR, NODE_CIDR, BRIDGE, PREFIX, ""]);
             DetectLocal::NodeCidr
         }
     }
@@ -40,27 +39,27 @@ pub(super) fn detect_local(config: &KubeProxyConfiguration, faults: &mut Faults)
 /// `IFNAMSIZ` (linux/if.h) without its closing zero.
 const LONGEST_INTERFACE_NAME: usize = 15;
 
-/// What the kernel (`dev_valid_name` in net/core/dev.c) keeps out of interface names, and what nft has no
-/// way to write: control characters and the quote.
-fn is_impossible(byte: u8) -> bool {
+/// Bytes that the kernel (`dev_valid_name` in net/core/dev.c) rejects in interface names, and those that nft cannot
+/// express: control characters and the quote.
+fn is_invalid(byte: u8) -> bool {
     byte <= b' ' || byte == 0x7f || b"/:\"".contains(&byte)
 }
 
-/// The name of an interface or its beginning, taken as it is. What cannot be one is refused: it would
-/// match nothing, or be refused later with all the rules around it.
-fn interface(path: &str, name: &str, faults: &mut Faults) -> Name {
+/// The name of an interface or a prefix of it. An invalid one would match nothing, or the kernel would reject it with
+/// all the rules around it.
+fn interface(path: &str, name: &str, errors: &mut FieldErrors) -> Name {
     if name.is_empty() {
-        faults.text(path, name, "must not be empty");
+        errors.text(path, name, "must not be empty");
     } else if name.len() > LONGEST_INTERFACE_NAME {
-        faults.text(path, name, "must not be longer than the 15 bytes of an interface name");
-    } else if name.bytes().any(is_impossible) {
-        faults.text(path, name, "must not have a blank, control character, slash, colon or quote");
+        errors.text(path, name, "must not be longer than the 15 bytes of an interface name");
+    } else if name.bytes().any(is_invalid) {
+        errors.text(path, name, "must not have a blank, control character, slash, colon or quote");
     }
     name.into()
 }
 
 /// `clusterCIDR`: one CIDR, or one of each family with a comma between; empty for none.
-fn cluster_cidrs(text: &str, faults: &mut Faults) -> Vec<IpNet> {
+fn cluster_cidrs(text: &str, errors: &mut FieldErrors) -> Vec<IpNet> {
     const PATH: &str = "DetectLocalConfiguration.ClusterCIDRs";
     const PAIR: &str =
         "must be either a single CIDR or a dual-stack pair of CIDRs (e.g. 10.100.0.0/16,fde4:8dba:82e1::/48)";
@@ -69,14 +68,14 @@ fn cluster_cidrs(text: &str, faults: &mut Faults) -> Vec<IpNet> {
     }
     let texts: Vec<_> = text.split(',').collect();
     if texts.len() > IpFamily::ALL.len() {
-        faults.text(PATH, text, PAIR);
+        errors.text(PATH, text, PAIR);
         return Vec::new();
     }
     let mut cidrs = Vec::new();
     for (index, text) in texts.iter().enumerate() {
         match parse_cidr(text) {
             Ok(cidr) => cidrs.push(cidr),
-            Err(_) => faults.text(
+            Err(_) => errors.text(
                 &format!("{PATH}[{index}]"),
                 text,
                 "must be a valid CIDR block (e.g. 10.100.0.0/16 or fde4:8dba:82e1::/48)",
@@ -86,13 +85,13 @@ fn cluster_cidrs(text: &str, faults: &mut Faults) -> Vec<IpNet> {
     if let [a, b] = &cidrs[..]
         && IpFamily::of_net(a) == IpFamily::of_net(b)
     {
-        faults.text(PATH, text, PAIR);
+        errors.text(PATH, text, PAIR);
     }
     cidrs
 }
 
-/// `nodePortAddresses`: CIDRs, or the one word `primary`; nothing when the list is empty.
-pub(super) fn ports(items: &[String], faults: &mut Faults) -> Option<NodePortSelection> {
+/// `nodePortAddresses`: CIDRs, or `primary` alone; `None` if the list is empty.
+pub(crate) fn node_ports(items: &[String], errors: &mut FieldErrors) -> Option<NodePortSelection> {
     if items.is_empty() {
         return None;
     }
@@ -104,8 +103,8 @@ pub(super) fn ports(items: &[String], faults: &mut Faults) -> Option<NodePortSel
         let path = format!("NodePortAddresses[{index}]");
         match parse_cidr(item) {
             Ok(cidr) => cidrs.push(cidr),
-            Err(_) if item == PRIMARY => faults.text(&path, item, "can't use both 'primary' and CIDRs"),
-            Err(_) => faults.text(&path, item, "must be a valid CIDR"),
+            Err(_) if item == PRIMARY => errors.text(&path, item, "can't use both 'primary' and CIDRs"),
+            Err(_) => errors.text(&path, item, "must be a valid CIDR"),
         }
     }
     Some(NodePortSelection::Cidrs(cidrs))

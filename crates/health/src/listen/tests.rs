@@ -23,7 +23,7 @@ async fn fetch(address: SocketAddr) -> io::Result<String> {
     Ok(answer)
 }
 
-/// Asks until somebody answers.
+/// Repeats a request until there is a response.
 async fn answer(address: SocketAddr) -> String {
     let answered = async {
         loop {
@@ -63,14 +63,14 @@ async fn a_specified_address_answers_there_only() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_taken_port_is_tried_again_every_five_seconds() {
+async fn a_port_in_use_is_retried_every_five_seconds() {
     let taken = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = taken.local_addr().unwrap();
     let started = Instant::now();
     let server = tokio::spawn(serve("test", address, hello()));
     tokio::time::sleep(Duration::from_secs(12)).await;
     drop(taken);
-    assert!(TcpStream::connect(address).await.is_err(), "nobody has listened yet");
+    assert!(TcpStream::connect(address).await.is_err(), "no listener yet");
     tokio::time::sleep(Duration::from_secs(4)).await;
     assert_eq!(started.elapsed().as_secs(), 16, "the fourth attempt was at 15 s");
     assert!(fetch(address).await.unwrap().ends_with("hello"));
@@ -78,7 +78,7 @@ async fn a_taken_port_is_tried_again_every_five_seconds() {
 }
 
 #[tokio::test]
-async fn a_taken_port_is_a_failure_at_once_for_those_who_want_that() {
+async fn a_port_in_use_is_an_immediate_error_with_hard_fail() {
     let taken = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = taken.local_addr().unwrap();
     assert_eq!(serve_or_fail("test", address, hello()).await.kind(), io::ErrorKind::AddrInUse);

@@ -1,4 +1,4 @@
-//! What is answered on the port of one Service.
+//! The responses on the health check port of a Service.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,12 +13,12 @@ use serde_json::Serializer;
 use serde_json::ser::PrettyFormatter;
 
 use crate::health::Health;
-use crate::response::respond;
+use crate::http::respond;
 
-/// Lets load balancers send a node as much as it has endpoints for.
+/// A weight by which load balancers distribute traffic to nodes.
 const WEIGHT: HeaderName = HeaderName::from_static("x-load-balancing-endpoint-weight");
 
-/// What is answered for one Service; clones share the count.
+/// The responses for a Service; clones share the count.
 #[derive(Clone)]
 pub(crate) struct Answer {
     service: ObjectName,
@@ -42,17 +42,17 @@ struct Service<'a> {
 }
 
 impl Answer {
-    /// Answers for `service`, which has this many endpoints here.
+    /// For `service` with this many local endpoints.
     pub(crate) fn new(service: ObjectName, local_endpoints: usize, health: Health) -> Self {
         Self { service, local_endpoints: Arc::new(AtomicUsize::new(local_endpoints)), health }
     }
 
-    /// From now on there are this many.
+    /// Sets the number of local endpoints.
     pub(crate) fn set(&self, local_endpoints: usize) {
         self.local_endpoints.store(local_endpoints, Ordering::Relaxed);
     }
 
-    /// Answers so on every path and to every method.
+    /// The same response on every path and for every method.
     pub(crate) fn router(&self) -> Router {
         Router::new().fallback(async |State(answer): State<Self>| answer.respond()).with_state(self.clone())
     }
@@ -71,7 +71,7 @@ impl Answer {
         let service = Service { namespace: &self.service.namespace, name: &self.service.name };
         let body = Body { service, local_endpoints, service_proxy_healthy };
         let mut text = Vec::new();
-        // Strings, numbers and booleans always have a JSON form, and memory takes them.
+        // Strings, numbers and booleans always have a JSON form.
         let _ =
             body.serialize(&mut Serializer::with_formatter(&mut text, PrettyFormatter::with_indent(b"\t")));
         text

@@ -1,4 +1,4 @@
-//! The ports of one family: which are open, which should be.
+//! The health check ports of an IP family: which are open, which should be.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
@@ -12,26 +12,26 @@ use tracing::{debug, error, info};
 use super::answer::Answer;
 use super::local::listening_addresses;
 use super::open::{OpenError, OpenPort};
-use super::{OpenFailure, Told};
+use super::{OnFailure, OpenFailure};
 use crate::health::Health;
 
-/// The pause after a first failure, and the shortest between two attempts, however much is told.
+/// The pause after a first failure, and the shortest between two attempts.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause; pauses double up to it.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// The ports of one family.
+/// The health check servers of an IP family.
 pub(crate) struct FamilyServers {
     family: IpFamily,
     health: Health,
-    told: Option<Told>,
+    on_failure: Option<OnFailure>,
     addresses: NodePortAddresses,
     servers: HashMap<ObjectName, Server>,
-    /// The Services whose port should be open and is not, with what was last logged about it.
-    /// In order, so that of two that ask for one port the same always gets it.
+    /// The Services whose port should be open and is not, with the error that was logged last. In order, so that of two
+    /// Services with one port the same always gets it.
     closed: BTreeMap<ObjectName, Option<String>>,
-    /// Whether it was logged that there is nowhere to listen.
-    is_nowhere: bool,
+    /// Whether it was logged that there is no address to listen on.
+    has_no_address: bool,
     last_attempt: Instant,
     pause: Duration,
 }
@@ -43,27 +43,27 @@ struct Server {
 }
 
 impl FamilyServers {
-    /// No Service has been told of. `told` is to hear of ports that cannot be opened.
-    pub(crate) fn new(family: IpFamily, health: Health, told: Option<Told>) -> Self {
+    /// No servers yet. `on_failure` is called for ports that cannot be opened.
+    pub(crate) fn new(family: IpFamily, health: Health, on_failure: Option<OnFailure>) -> Self {
         Self {
             family,
             health,
-            told,
+            on_failure,
             addresses: NodePortAddresses::All,
             servers: HashMap::new(),
             closed: BTreeMap::new(),
-            is_nowhere: false,
+            has_no_address: false,
             last_attempt: Instant::now(),
             pause: FIRST_PAUSE,
         }
     }
 
-    /// When to try again to open the ports that could not be opened; `None` if there are none.
+    /// When to retry the ports that could not be opened; `None` if there are none.
     pub(crate) fn retry(&self) -> Option<Instant> {
         (!self.closed.is_empty()).then(|| self.last_attempt + self.pause)
     }
 
-    /// Takes in what has changed and closes the ports that are no longer asked for.
+    /// Applies updates and closes the ports that are no longer needed.
     pub(crate) async fn update(
         &mut self,
         addresses: Option<NodePortAddresses>,
@@ -71,7 +71,7 @@ impl FamilyServers {
     ) {
         if let Some(addresses) = addresses.filter(|addresses| *addresses != self.addresses) {
             self.addresses = addresses;
-            self.is_nowhere = false;
+            self.has_no_address = false;
             for (name, server) in &mut self.servers {
                 server.close().await;
                 self.closed.insert(name.clone(), None);
@@ -103,12 +103,12 @@ impl FamilyServers {
         }
     }
 
-    /// Opens the ports that should be open and are not: at once if some have not been tried
-    /// yet, otherwise when the pause is over, or earlier if a plan came into force (`was_told`).
-    pub(crate) fn open_closed(&mut self, was_told: bool) {
+    /// Opens the ports that should be open and are not: immediately if some have not been tried yet, otherwise after the
+    /// pause, or earlier if there are updates.
+    pub(crate) fn open_closed(&mut self, has_updates: bool) {
         let now = Instant::now();
         let has_new = self.closed.values().any(Option::is_none);
-        let pause = if was_told { FIRST_PAUSE } else { self.pause };
+        let pause = if has_updates { FIRST_PAUSE } else { self.pause };
         if self.closed.is_empty() || !(has_new || now >= self.last_attempt + pause) {
             return;
         }
@@ -126,26 +126,26 @@ impl FamilyServers {
         }
     }
 
-    /// Where to listen; logs, once, if there is no such place.
+    /// The addresses to listen on; logs once if there are none.
     fn listening_addresses(&mut self) -> Option<Vec<SocketAddr>> {
-        let (family, problem) = (self.family, "health checks of Services are not served");
+        let (family, problem) = (self.family, "Failed to serve health checks of Services");
         let found = listening_addresses(family, &self.addresses);
-        let was_nowhere = std::mem::replace(&mut self.is_nowhere, true);
+        let was_logged = std::mem::replace(&mut self.has_no_address, true);
         match found {
             Ok(addresses) if !addresses.is_empty() => {
-                self.is_nowhere = false;
+                self.has_no_address = false;
                 return Some(addresses);
             }
-            Ok(_) if !was_nowhere => {
-                info!(%family, because = "no local address is in --nodeport-addresses", "{problem}");
+            Ok(_) if !was_logged => {
+                info!(ipFamily = %family, reason = "no local address is in nodePortAddresses", "{problem}");
             }
-            Err(error) if !was_nowhere => error!(%family, err = %error, "{problem}"),
+            Err(error) if !was_logged => error!(ipFamily = %family, err = %error, "{problem}"),
             Ok(_) | Err(_) => {}
         }
         None
     }
 
-    /// Opens one port. Returns what was last logged about it if that failed.
+    /// Opens a port. Returns the error that was logged if that failed.
     fn open(
         &mut self,
         name: &ObjectName,
@@ -158,9 +158,9 @@ impl FamilyServers {
             Ok(open) => {
                 server.open = Some(open);
                 if logged.is_some_and(|logged| !logged.is_empty()) {
-                    info!(service = %name, family = %self.family, port, "a Service's health check is served now");
+                    info!(service = %name, ipFamily = %self.family, port, "Started health check of Service after a failure");
                 } else {
-                    debug!(service = %name, family = %self.family, port, "a Service's health check is served");
+                    debug!(service = %name, ipFamily = %self.family, port, "Started health check of Service");
                 }
                 None
             }
@@ -169,9 +169,9 @@ impl FamilyServers {
                 if logged.as_ref() != Some(&text) {
                     self.log(name, &problem);
                 }
-                // Nothing logged yet, or that there was nowhere to listen.
+                // Nothing was logged, or that there is no address to listen on.
                 if logged.is_none_or(|logged| logged.is_empty()) {
-                    self.tell(name, port, &text);
+                    self.report(name, port, &text);
                 }
                 Some(text)
             }
@@ -183,14 +183,14 @@ impl FamilyServers {
             service = %name,
             address = %problem.address,
             err = %problem.source,
-            retry_in = ?self.pause,
-            "a Service's health check cannot be served, so load balancers will pass this node by"
+            retryAfter = ?self.pause,
+            "Failed to serve health check of Service; load balancers send it no traffic through this node"
         );
     }
 
-    fn tell(&self, name: &ObjectName, port: u16, problem: &str) {
-        if let Some(told) = &self.told {
-            told(&OpenFailure { service: name.clone(), port, error: problem.to_owned() });
+    fn report(&self, name: &ObjectName, port: u16, problem: &str) {
+        if let Some(on_failure) = &self.on_failure {
+            on_failure(&OpenFailure { service: name.clone(), port, error: problem.to_owned() });
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Which addresses of this host a restricted listener takes.
+//! The local addresses that health check ports listen on.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -9,11 +9,11 @@ use nix::sys::socket::SockaddrStorage;
 use portolan_core::IpFamily;
 use portolan_core::plan::NodePortAddresses;
 
-/// Where a port of `family` listens, with port 0: at the unspecified address, or at each
-/// address of this host's interfaces that is in the ranges, which may be none.
+/// The addresses of `family` to listen on, with port 0: the unspecified address, or the addresses of this host's
+/// interfaces in the CIDRs, which may be none.
 ///
 /// # Errors
-/// The kernel does not tell the interfaces' addresses.
+/// The kernel does not return the addresses of the interfaces.
 pub(crate) fn listening_addresses(
     family: IpFamily,
     addresses: &NodePortAddresses,
@@ -30,7 +30,7 @@ pub(crate) fn listening_addresses(
     }
 }
 
-/// Sorted, and each once, whatever number of interfaces have it.
+/// Sorted, without duplicates.
 fn within(ranges: &[IpNet], addresses: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
     let mut inside: Vec<_> =
         addresses.filter(|address| ranges.iter().any(|range| range.contains(&address.ip()))).collect();
@@ -39,7 +39,7 @@ fn within(ranges: &[IpNet], addresses: impl Iterator<Item = SocketAddr>) -> Vec<
     inside
 }
 
-/// With the scope that a link-local address is nothing without.
+/// Includes the scope of a link-local address.
 fn socket_address(address: &SockaddrStorage) -> Option<SocketAddr> {
     let v4 = address.as_sockaddr_in().map(|v4| SocketAddr::new(v4.ip().into(), 0));
     v4.or_else(|| address.as_sockaddr_in6().map(|v6| SocketAddr::V6((*v6).into())))

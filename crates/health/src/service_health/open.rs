@@ -1,45 +1,37 @@
-//! One open port: its listeners, and how they are closed again.
+//! An open port with its listeners.
 
-use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 
 use axum::Router;
-use axum::serve::Listener;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
-use crate::connections;
+use crate::http;
 use crate::listen::{self, Families};
 
-/// A port that is listened on and answered. Dropping it closes it soon.
+/// An open port. Dropping it closes it soon.
 #[derive(Debug)]
 pub(crate) struct OpenPort {
     stop: watch::Sender<()>,
-    /// Ends when the last listener is gone.
-    listening: mpsc::Receiver<Infallible>,
+    /// Each ends when its listener is closed.
+    listeners: Vec<JoinHandle<()>>,
 }
 
-/// A listener that shows when it is closed.
-struct Watched {
-    listener: TcpListener,
-    _listening: mpsc::Sender<Infallible>,
-}
-
-/// An address could not be listened on.
+/// An address cannot be bound.
 #[derive(Debug)]
 pub(crate) struct OpenError {
     /// The address.
     pub(crate) address: SocketAddr,
-    /// Why not.
+    /// The reason.
     pub(crate) source: io::Error,
 }
 
 impl OpenPort {
-    /// Listens on `port` at each of these addresses, or at none of them, and answers with `router`.
+    /// Serves `router` on `port` of all these addresses, or of none.
     ///
     /// # Errors
-    /// One address could not be listened on.
+    /// An address cannot be bound.
     pub(crate) fn open(addresses: &[SocketAddr], port: u16, router: &Router) -> Result<Self, OpenError> {
         let listen = |address: &SocketAddr| {
             let mut address = *address;
@@ -48,31 +40,16 @@ impl OpenPort {
         };
         let listeners = addresses.iter().map(listen).collect::<Result<Vec<_>, _>>()?;
         let (stop, asked) = watch::channel(());
-        let (held, listening) = mpsc::channel(1);
-        for listener in listeners {
-            let listener = Watched { listener, _listening: held.clone() };
-            tokio::spawn(connections::serve(listener, router.clone(), asked.clone()));
-        }
-        Ok(Self { stop, listening })
+        let serve = |listener| tokio::spawn(http::serve(listener, router.clone(), asked.clone()));
+        Ok(Self { stop, listeners: listeners.into_iter().map(serve).collect() })
     }
 
-    /// Closes the port; once this returns, another may be opened in its place. Answers that
-    /// have begun are finished, and then their connections closed.
-    pub(crate) async fn close(mut self) {
+    /// Closes the port; after this another one can be opened in its place. Responses in progress are completed, then
+    /// their connections are closed.
+    pub(crate) async fn close(self) {
         drop(self.stop);
-        while self.listening.recv().await.is_some() {}
-    }
-}
-
-impl Listener for Watched {
-    type Io = TcpStream;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (TcpStream, SocketAddr) {
-        Listener::accept(&mut self.listener).await
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
+        for listener in self.listeners {
+            let _ended = listener.await;
+        }
     }
 }

@@ -14,7 +14,6 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use super::*;
-use crate::{HealthState, SystemClock};
 
 /// The servers in a task of this test, with a proxy that is healthy at first.
 struct Rig {
@@ -24,7 +23,7 @@ struct Rig {
     task: JoinHandle<Infallible>,
 }
 
-/// A connection, and all that came back on it, if anybody answered.
+/// The response on a connection, or why there is none.
 type Answered = Result<String, io::ErrorKind>;
 
 impl Rig {
@@ -32,13 +31,13 @@ impl Rig {
         Self::of(ServiceHealth::default())
     }
 
-    fn telling(told: Told) -> Self {
-        Self::of(ServiceHealth::default().telling(told))
+    fn telling(told: OnFailure) -> Self {
+        Self::of(ServiceHealth::default().on_failure(told))
     }
 
     fn of(handle: ServiceHealth) -> Self {
         // Late as soon as something waits.
-        let health = Health::new(HealthState::new(Duration::ZERO), SystemClock);
+        let health = Health::new(Duration::ZERO);
         health.started(IpFamily::V4);
         health.updated(IpFamily::V4);
         let task = tokio::spawn(handle.clone().serve(health.clone()));
@@ -53,7 +52,7 @@ impl Rig {
     async fn tell_family(&self, family: IpFamily, changed: &[(&str, Option<(u16, usize)>)]) {
         let check = |(port, local_endpoints)| HealthCheck { port, local_endpoints };
         let changed = changed.iter().map(|(name, told)| (object_name(name), told.map(check)));
-        self.handle.tell(family, &self.addresses, changed.collect());
+        self.handle.update(family, &self.addresses, changed.collect());
         // Real sockets: they need turns, but no time.
         for _ in 0..50 {
             tokio::task::yield_now().await;

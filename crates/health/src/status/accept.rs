@@ -1,20 +1,19 @@
-//! Which form of a page a client asks for (`Accept`, RFC 9110 section 12.5.1).
+//! Content negotiation (`Accept`, RFC 9110 section 12.5.1).
 //!
 //! Kubernetes puts the kind of object into parameters of the media type:
-//! `application/json;v=v1beta1;g=config.k8s.io;as=Statusz`. A client that does not name one
-//! gets text, or nothing: the layout of the text may change, so nobody should parse it, and
-//! that of the object goes by its version.
+//! `application/json;v=v1beta1;g=config.k8s.io;as=Statusz`. Without them a client gets text or an error: the layout of
+//! the text may change and must not be parsed, that of the object depends on its version.
 
-/// The form in which a page is given.
+/// The format of a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Form {
-    /// For people.
+    /// Text for people.
     Text,
-    /// For programs.
+    /// An object for programs.
     Object(Encoding, Version),
 }
 
-/// How an object is written.
+/// The encoding of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Encoding {
     Json,
@@ -25,12 +24,12 @@ pub(crate) enum Encoding {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Version {
     V1Beta1,
-    /// Works, and is said to go away.
+    /// Deprecated.
     V1Alpha1,
 }
 
 impl Version {
-    /// As it stands in `apiVersion`, after the group.
+    /// The version in `apiVersion`, after the group.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::V1Beta1 => "v1beta1",
@@ -39,7 +38,7 @@ impl Version {
     }
 }
 
-/// One of the media types that a client takes.
+/// A media type that a client accepts.
 struct Clause<'a> {
     media_type: &'a str,
     parameters: Vec<(&'a str, &'a str)>,
@@ -59,7 +58,7 @@ impl<'a> Clause<'a> {
         self.parameters.iter().find(|(name, _)| *name == wanted).map(|(_, value)| *value)
     }
 
-    /// In thousandths, the precision that the RFC allows.
+    /// In thousandths, the precision of the RFC.
     fn quality(&self) -> u16 {
         let quality = self.parameter("q").and_then(|quality| quality.parse::<f32>().ok()).unwrap_or(1.0);
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and 1000")]
@@ -67,12 +66,12 @@ impl<'a> Clause<'a> {
         thousandths
     }
 
-    /// How much the media type leaves open.
+    /// The number of wildcards.
     fn wildcards(&self) -> usize {
         self.media_type.matches('*').count()
     }
 
-    /// The form that this asks for, of a page that is `kind` as an object.
+    /// The format that this requests for a page of this kind.
     fn form(&self, kind: &str) -> Option<Form> {
         let encoding = match (self.media_type, self.parameter("as")) {
             ("text/plain" | "text/*" | "*/*", None) => return Some(Form::Text),
@@ -89,8 +88,7 @@ impl<'a> Clause<'a> {
     }
 }
 
-/// The form that `accept` asks for, of a page that is `kind` as an object; none if it takes no
-/// form that there is.
+/// The format that `accept` requests for a page of this kind; `None` if it accepts none of them.
 pub(crate) fn negotiate(accept: &str, kind: &str) -> Option<Form> {
     if accept.trim().is_empty() {
         return Some(Form::Text);
@@ -106,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_best_form_that_there_is_is_given() {
+    fn the_format_with_the_highest_quality_is_chosen() {
         let json = Form::Object(Encoding::Json, Version::V1Beta1);
         let cases = [
             ("", Some(Form::Text)),

@@ -1,7 +1,7 @@
-//! `/healthz` of the status server, and `/metrics/slis`, which counts how often it was asked.
+//! `/healthz` of the status server, and `/metrics/slis`, which counts its checks.
 //!
-//! The only check there is, `ping`, says that the server answers. In kube-proxy that is so,
-//! too; whether rules are up to date is for the health server to say.
+//! As in kube-proxy the only check is `ping`: the server responds. The health server reports whether rules are up to
+//! date.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -16,12 +16,12 @@ use axum::response::Response;
 use axum::routing::any;
 
 use super::{Status, metrics_page};
-use crate::response::text;
+use crate::http::text;
 
-/// How often the check was made since the start, or since these numbers were reset.
+/// Checks since the start or the last reset.
 type Pings = Arc<AtomicU64>;
 
-/// The routes, which share one count.
+/// The routes, which share a counter.
 pub(crate) fn router(status: &Status) -> Router<Status> {
     let pings = Pings::default();
     let counted = Arc::clone(&pings);
@@ -61,14 +61,14 @@ fn healthz(query: Option<&str>, pings: &Pings) -> Response {
     if has_verbose { text(report + "healthz check passed\n") } else { text("ok") }
 }
 
-/// Kubernetes' indicators of service level, of which this process has one.
+/// Kubernetes' service level indicators, of which this process has one.
 fn slis(pings: u64, started: SystemTime) -> String {
     let mut page = String::new();
     if pings > 0 {
-        page += "# HELP kubernetes_healthcheck [STABLE] Whether a health check passed when last asked\n\
+        page += "# HELP kubernetes_healthcheck [STABLE] Result of the last health check\n\
                  # TYPE kubernetes_healthcheck gauge\n\
                  kubernetes_healthcheck{name=\"ping\",type=\"healthz\"} 1\n\
-                 # HELP kubernetes_healthchecks_total [STABLE] How often a health check was asked, by answer\n\
+                 # HELP kubernetes_healthchecks_total [STABLE] Health checks, by result\n\
                  # TYPE kubernetes_healthchecks_total counter\n";
         let _infallible = writeln!(
             page,
@@ -78,7 +78,7 @@ fn slis(pings: u64, started: SystemTime) -> String {
     let started = started.duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
     let _infallible = writeln!(
         page,
-        "# HELP process_start_time_seconds When the process started, as Unix time\n\
+        "# HELP process_start_time_seconds Start of the process, as Unix time\n\
          # TYPE process_start_time_seconds gauge\n\
          process_start_time_seconds {started}"
     );

@@ -1,6 +1,4 @@
-//! `/statusz` and `/flagz`: what runs, and how it was started (KEP-4827, KEP-4828).
-
-mod yaml;
+//! `/statusz` and `/flagz`: what runs, and with which flags (KEP-4827, KEP-4828).
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -17,94 +15,95 @@ use serde::Serialize;
 
 use super::Status;
 use super::accept::{Encoding, Form, Version, negotiate};
-use crate::response::{json, respond, text};
+use crate::http::{json, respond, text};
 
-/// The name by which tools know the component.
+/// The name of the component, by which tools know it.
 const COMPONENT: &str = "kube-proxy";
 
 const WARNING: HeaderName = HeaderName::from_static("warning");
 
-/// What `/statusz` tells besides what the server knows by itself.
-#[derive(Debug, Clone)]
+/// A `Status` of Kubernetes' API for a client that accepts no format of a page.
+const NOT_ACCEPTABLE: &str = concat!(
+    r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"only the following media types "#,
+    r#"are accepted: application/json, application/yaml, text/plain","reason":"NotAcceptable","code":406}"#,
+    "\n"
+);
+
+/// The versions on `/statusz`.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Statusz {
-    /// What the program was built with.
+    /// The compiler of the program.
     pub go_version: String,
-    /// The version of Kubernetes it stands in for: `1.36`.
+    /// The version of Kubernetes whose kube-proxy it replaces: `1.36`.
     pub binary_version: String,
-    /// The version of Kubernetes whose behaviour it follows: `1.36`.
+    /// The version of Kubernetes whose behaviour it has: `1.36`.
     pub emulation_version: String,
 }
 
-/// What `/flagz` tells.
+/// The content of `/flagz`.
 #[derive(Debug, Clone)]
 pub struct Flagz {
-    /// Every flag with the value bound to it.
+    /// All flags with their values.
     pub flags: Vec<(String, String)>,
 }
 
-/// The routes of those pages that are on.
+/// The routes of the pages that are enabled.
 pub(crate) fn router(status: &Status) -> Router {
     let mut router = Router::new();
     if let Some(statusz) = status.statusz.clone() {
-        let page = Arc::new(StatusPage { statusz, started: status.started, paths: paths(status) });
-        let answer = async move |headers: HeaderMap| page.answer(&headers);
-        router = router.route("/statusz", any(answer));
+        let (started, paths) = (status.started, paths(status));
+        let page = async move |headers: HeaderMap| {
+            let content = StatusContent::new(started, &statusz, &paths);
+            answer(&headers, "Statusz", &content.text(started), &content)
+        };
+        router = router.route("/statusz", any(page));
     }
     if let Some(flagz) = &status.flagz {
-        let page = Arc::new(FlagPage { flags: flagz.flags.iter().cloned().collect() });
-        router = router.route("/flagz", any(async move |headers: HeaderMap| page.answer(&headers)));
+        let content = Arc::new(FlagContent { flags: flagz.flags.iter().cloned().collect() });
+        let page = async move |headers: HeaderMap| answer(&headers, "Flagz", &content.text(), &*content);
+        router = router.route("/flagz", any(page));
     }
     router
 }
 
-/// The paths that clients may want to know of, by their first part.
+/// The paths that `/statusz` lists.
 fn paths(status: &Status) -> Vec<&'static str> {
     let flagz = status.flagz.is_some().then_some("/flagz");
     ["/configz"].into_iter().chain(flagz).chain(["/healthz", "/metrics", "/proxyMode"]).collect()
 }
 
-/// A page that there is as text and as an object.
-trait Page {
-    /// Kind of the object.
-    const KIND: &str;
-
-    /// What the object holds besides its kind, version and name.
-    type Content: Serialize;
-
-    fn text(&self) -> String;
-
-    fn content(&self) -> Self::Content;
-
-    fn answer(&self, headers: &HeaderMap) -> Response {
-        let accept = headers.get(ACCEPT).map_or("", |accept| accept.to_str().unwrap_or_default());
-        match negotiate(accept, Self::KIND) {
-            Some(Form::Text) => text(self.text()),
-            Some(Form::Object(encoding, version)) => self.object(encoding, version),
-            None => not_acceptable(),
+/// The page in the format that the client accepts.
+fn answer(headers: &HeaderMap, kind: &'static str, body: &str, content: &impl Serialize) -> Response {
+    let accept = headers.get(ACCEPT).map_or("", |accept| accept.to_str().unwrap_or_default());
+    let (encoding, version) = match negotiate(accept, kind) {
+        Some(Form::Object(encoding, version)) => (encoding, version),
+        Some(Form::Text) => {
+            return text(format!(
+                "\n{COMPONENT} {}\nWarning: this text is for people, and its layout may change at any time.\n\n{body}",
+                kind.to_lowercase()
+            ));
         }
-    }
-
-    fn object(&self, encoding: Encoding, version: Version) -> Response {
-        let object = Object {
-            kind: Self::KIND,
-            api_version: format!("config.k8s.io/{}", version.as_str()),
-            metadata: Metadata { name: COMPONENT },
-            content: self.content(),
-        };
-        let mut response = match encoding {
-            Encoding::Json => json(json_line(&object)),
-            Encoding::Yaml => {
-                respond(StatusCode::OK, "application/yaml", yaml::document(&json_value(&object)))
-            }
-        };
-        if version == Version::V1Alpha1 {
-            response.headers_mut().insert(WARNING, deprecation(Self::KIND));
+        None => return respond(StatusCode::NOT_ACCEPTABLE, "application/json", NOT_ACCEPTABLE),
+    };
+    let api_version = format!("config.k8s.io/{}", version.as_str());
+    let object = Object { kind, api_version, metadata: Metadata { name: COMPONENT }, content };
+    // Strings, numbers, lists and maps with strings as keys always have a JSON and a YAML form.
+    let mut response = match encoding {
+        Encoding::Json => json(serde_json::to_string(&object).unwrap_or_default() + "\n"),
+        Encoding::Yaml => {
+            let object = serde_json::to_value(&object).unwrap_or_default();
+            let yaml = serde_saphyr::to_string(&object).unwrap_or_default();
+            respond(StatusCode::OK, "application/yaml", yaml)
         }
-        response
+    };
+    if version == Version::V1Alpha1 {
+        response.headers_mut().insert(WARNING, deprecation(kind));
     }
+    response
 }
 
-/// RFC 7234 section 5.5; Kubernetes' clients show such warnings to people.
+/// RFC 7234 section 5.5; Kubernetes' clients show such warnings to users.
 fn deprecation(kind: &str) -> HeaderValue {
     let text =
         format!("299 - \"config.k8s.io/v1alpha1 {kind} is deprecated; use config.k8s.io/v1beta1 {kind}\"");
@@ -113,12 +112,12 @@ fn deprecation(kind: &str) -> HeaderValue {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Object<T> {
+struct Object<'a, T> {
     kind: &'static str,
     api_version: String,
     metadata: Metadata,
     #[serde(flatten)]
-    content: T,
+    content: &'a T,
 }
 
 #[derive(Serialize)]
@@ -126,70 +125,45 @@ struct Metadata {
     name: &'static str,
 }
 
-struct StatusPage {
-    statusz: Statusz,
-    started: SystemTime,
-    paths: Vec<&'static str>,
-}
-
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct StatusContent {
+struct StatusContent<'a> {
     start_time: String,
     uptime_seconds: u64,
-    go_version: String,
-    binary_version: String,
-    emulation_version: String,
-    paths: Vec<&'static str>,
+    #[serde(flatten)]
+    versions: &'a Statusz,
+    paths: &'a [&'static str],
 }
 
-impl StatusPage {
-    fn uptime(&self) -> u64 {
-        self.started.elapsed().map_or(0, |uptime| uptime.as_secs())
+impl<'a> StatusContent<'a> {
+    fn new(started: SystemTime, versions: &'a Statusz, paths: &'a [&'static str]) -> Self {
+        Self {
+            start_time: calendar(started).strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+            uptime_seconds: started.elapsed().map_or(0, |uptime| uptime.as_secs()),
+            versions,
+            paths,
+        }
     }
 
-    /// Beyond the year 9999 there is no calendar to show.
-    fn started(&self) -> Timestamp {
-        Timestamp::try_from(self.started).unwrap_or(Timestamp::UNIX_EPOCH)
-    }
-}
-
-impl Page for StatusPage {
-    const KIND: &str = "Statusz";
-
-    type Content = StatusContent;
-
-    fn text(&self) -> String {
-        let Statusz { go_version, binary_version, emulation_version } = &self.statusz;
-        let uptime = self.uptime();
+    fn text(&self, started: SystemTime) -> String {
+        let Statusz { go_version, binary_version, emulation_version } = self.versions;
+        let uptime = self.uptime_seconds;
         format!(
-            "{}Started: {}\nUp: {} hr {:02} min {:02} sec\nGo version: {go_version}\n\
+            "Started: {}\nUp: {} hr {:02} min {:02} sec\nGo version: {go_version}\n\
              Binary version: {binary_version}\nEmulation version: {emulation_version}\nPaths: {}\n",
-            heading("statusz"),
             // `time.UnixDate` of Go.
-            self.started().strftime("%a %b %e %H:%M:%S UTC %Y"),
+            calendar(started).strftime("%a %b %e %H:%M:%S UTC %Y"),
             uptime / 3600,
             uptime / 60 % 60,
             uptime % 60,
             self.paths.join(" "),
         )
     }
-
-    fn content(&self) -> StatusContent {
-        let Statusz { go_version, binary_version, emulation_version } = self.statusz.clone();
-        StatusContent {
-            start_time: self.started().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
-            uptime_seconds: self.uptime(),
-            go_version,
-            binary_version,
-            emulation_version,
-            paths: self.paths.clone(),
-        }
-    }
 }
 
-struct FlagPage {
-    flags: BTreeMap<String, String>,
+/// Calendar time; years after 9999 have none.
+fn calendar(time: SystemTime) -> Timestamp {
+    Timestamp::try_from(time).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
 #[derive(Serialize)]
@@ -197,62 +171,11 @@ struct FlagContent {
     flags: BTreeMap<String, String>,
 }
 
-impl Page for FlagPage {
-    const KIND: &str = "Flagz";
-
-    type Content = FlagContent;
-
+impl FlagContent {
     fn text(&self) -> String {
-        self.flags.iter().fold(heading("flagz"), |mut page, (name, value)| {
+        self.flags.iter().fold(String::new(), |mut page, (name, value)| {
             let _infallible = writeln!(page, "{name}: {value}");
             page
         })
     }
-
-    fn content(&self) -> FlagContent {
-        FlagContent { flags: self.flags.clone() }
-    }
-}
-
-/// The top of a text.
-fn heading(page: &str) -> String {
-    format!(
-        "\n{COMPONENT} {page}\n\
-         Warning: this text is for people, and its layout may change at any time.\n\n"
-    )
-}
-
-/// A `Status` of Kubernetes' API, as its clients expect with an error.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Failure {
-    kind: &'static str,
-    api_version: &'static str,
-    metadata: BTreeMap<String, String>,
-    status: &'static str,
-    message: &'static str,
-    reason: &'static str,
-    code: u16,
-}
-
-fn not_acceptable() -> Response {
-    let failure = Failure {
-        kind: "Status",
-        api_version: "v1",
-        metadata: BTreeMap::new(),
-        status: "Failure",
-        message: "only the following media types are accepted: application/json, application/yaml, text/plain",
-        reason: "NotAcceptable",
-        code: StatusCode::NOT_ACCEPTABLE.as_u16(),
-    };
-    respond(StatusCode::NOT_ACCEPTABLE, "application/json", json_line(&failure))
-}
-
-/// Strings, numbers, lists and maps with strings as keys always have a JSON form.
-fn json_line(value: &impl Serialize) -> String {
-    serde_json::to_string(value).unwrap_or_default() + "\n"
-}
-
-fn json_value(value: &impl Serialize) -> serde_json::Value {
-    serde_json::to_value(value).unwrap_or_default()
 }

@@ -94,7 +94,7 @@ async fn paths_are_answered_exactly_and_whatever_the_method() {
 }
 
 #[tokio::test]
-async fn metrics_tell_when_the_process_started() {
+async fn metrics_have_the_start_of_the_process() {
     let request = Request::builder().uri("/metrics").body(Body::empty()).unwrap();
     let (_, headers) = ask_for(&router(minimal()), request).await;
     assert_eq!(headers["process-start-time-unix"], "1700000000");
@@ -107,7 +107,7 @@ async fn metrics_that_cannot_be_written_are_an_error() {
 }
 
 #[tokio::test]
-async fn healthz_lists_its_check_when_asked_and_leaves_out_what_is_excluded() {
+async fn verbose_healthz_lists_its_check_without_excluded_ones() {
     let router = router(minimal());
     let passed = "healthz check passed\n";
     let cases = [
@@ -138,7 +138,7 @@ async fn slis_count_checks_until_they_are_reset() {
         page.body.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect::<Vec<_>>()
     };
     let start = "process_start_time_seconds 1700000000.9";
-    assert_eq!(series().await, [start], "nobody has asked yet");
+    assert_eq!(series().await, [start], "no check yet");
     get(&router, "/healthz").await;
     get(&router, "/healthz?exclude=ping").await;
     get(&router, "/healthz?verbose").await;

@@ -60,7 +60,7 @@ fn expected(values: &[(&str, i64)]) -> BTreeMap<String, i64> {
 #[test]
 fn the_most_flows_follow_the_cpus_between_the_least_and_the_limit() {
     let most =
-        |max_per_core, min, cpus| most_flows(&Conntrack { max_per_core, min, ..Conntrack::default() }, cpus);
+        |max_per_core, min, cpus| max_flows(&Conntrack { max_per_core, min, ..Conntrack::default() }, cpus);
     assert_eq!(most(0, 0, 4), None);
     assert_eq!(most(0, 131_072, 4), None, "without a number per CPU the least means nothing");
     assert_eq!(most(10_000, 0, 4), Some(40_000));
@@ -103,7 +103,7 @@ fn everything_else_is_set_when_it_is_asked_for() {
 }
 
 #[test]
-fn what_is_not_asked_for_is_not_even_looked_at() {
+fn settings_that_are_zero_are_not_read() {
     let nowhere = tempfile::tempdir().unwrap();
     assert!(Host::at(nowhere.path()).tune_conntrack(&Conntrack::default()).is_empty());
 }
@@ -126,4 +126,29 @@ fn a_failure_stops_no_other_setting_but_that_of_the_hash_table() {
     assert!(matches!(max.outcome, Outcome::Failed(HostError::Absent { wanted: 131_072, .. })), "{max:?}");
     assert!(matches!(established.outcome, Outcome::Set { from: 432_000, to: 86_400 }), "{established:?}");
     assert!(matches!(close_wait.outcome, Outcome::Set { from: 60, to: 3_600 }), "{close_wait:?}");
+}
+
+#[test]
+fn cpus_are_those_that_are_online() {
+    let counts = |list| count_cpus(list);
+    assert_eq!(counts("0\n"), Some(1));
+    assert_eq!(counts("0-3\n"), Some(4));
+    assert_eq!(counts("0-3,6,8-9\n"), Some(7));
+    for nonsense in ["", "\n", "0-", "3-1", "a", "0,,1"] {
+        assert_eq!(counts(nonsense), None, "{nonsense:?}");
+    }
+}
+
+#[test]
+fn without_sysfs_those_of_the_process_count() {
+    let empty = tempfile::tempdir().unwrap();
+    assert!((1..=Host::new().cpus()).contains(&Host::at(empty.path()).cpus()));
+}
+
+#[test]
+fn a_host_with_a_list_has_as_many_as_it_says() {
+    let root = tempfile::tempdir().unwrap();
+    fs::create_dir_all(root.path().join("sys/devices/system/cpu")).unwrap();
+    fs::write(root.path().join("sys/devices/system/cpu/online"), "0-511\n").unwrap();
+    assert_eq!(Host::at(root.path()).cpus(), 512);
 }

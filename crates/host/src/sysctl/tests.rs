@@ -1,4 +1,4 @@
-//! Settings in a folder, and one that the kernel lets nobody write.
+//! Settings in a folder, and a read-only one of the kernel.
 
 use std::io::ErrorKind;
 
@@ -23,7 +23,7 @@ fn failure(tuned: Tuned) -> String {
 }
 
 #[test]
-fn a_value_that_differs_is_written_and_reported() {
+fn a_different_value_is_written_and_reported() {
     let (root, host) = host_with("net/ipv4/ip_forward", "0\n");
     let tuned = host.set_sysctl("net/ipv4/ip_forward", 1);
     assert_eq!(tuned.sysctl, "/proc/sys/net/ipv4/ip_forward");
@@ -32,7 +32,7 @@ fn a_value_that_differs_is_written_and_reported() {
 }
 
 #[test]
-fn a_value_that_is_right_is_not_written() {
+fn an_equal_value_is_not_written() {
     let (root, host) = host_with("net/ipv4/ip_forward", " 1\n");
     let tuned = host.set_sysctl("net/ipv4/ip_forward", 1);
     assert!(matches!(tuned.outcome, Outcome::Kept), "{tuned:?}");
@@ -40,20 +40,20 @@ fn a_value_that_is_right_is_not_written() {
 }
 
 #[test]
-fn a_file_that_is_not_there_is_named_and_not_made() {
+fn a_missing_file_is_named_and_not_created() {
     let (root, host) = host_with("net/other", "1");
     let said = failure(host.set_sysctl("net/netfilter/nf_conntrack_max", 131_072));
     assert_eq!(
         said,
-        "cannot set /proc/sys/net/netfilter/nf_conntrack_max to 131072: it does not exist, perhaps because its kernel \
-         module is not loaded yet"
+        "cannot set /proc/sys/net/netfilter/nf_conntrack_max to 131072: it does not exist; its kernel module may \
+         not be loaded"
     );
     assert!(!root.path().join("proc/sys/net/netfilter").exists());
 }
 
 #[test]
-fn a_sysctl_that_cannot_be_written_is_told_with_what_to_do() {
-    // Nobody may write it: it tells how the kernel was built (kernel/sysctl.c).
+fn a_read_only_sysctl_is_reported_with_a_remedy() {
+    // Always read-only (kernel/sysctl.c).
     let tuned = Host::new().set_sysctl("kernel/ngroups_max", 1);
     assert!(matches!(tuned.outcome, Outcome::Failed(HostError::ReadOnly { wanted: 1, .. })), "{tuned:?}");
     let said = failure(tuned);
@@ -64,13 +64,13 @@ fn a_sysctl_that_cannot_be_written_is_told_with_what_to_do() {
 }
 
 #[test]
-fn a_sysctl_that_cannot_be_written_is_kept_if_it_is_right() {
+fn a_read_only_sysctl_with_the_right_value_is_no_error() {
     let tuned = Host::new().set_sysctl("kernel/ngroups_max", 65_536);
     assert!(matches!(tuned.outcome, Outcome::Kept), "{tuned:?}");
 }
 
 #[test]
-fn refusals_are_told_apart() {
+fn errors_of_writes_are_distinguished() {
     let of = |kind: ErrorKind| HostError::of_write("/proc/sys/x", 1, kind.into());
     assert!(matches!(of(ErrorKind::ReadOnlyFilesystem), HostError::ReadOnly { .. }));
     assert!(matches!(of(ErrorKind::PermissionDenied), HostError::ReadOnly { .. }));
@@ -81,15 +81,15 @@ fn refusals_are_told_apart() {
 }
 
 #[test]
-fn what_is_no_number_is_quoted_and_left() {
+fn a_value_that_is_not_a_number_is_quoted_and_kept() {
     let (root, host) = host_with("net/names", "cubic reno\n");
     let said = failure(host.set_sysctl("net/names", 1));
-    assert_eq!(said, "/proc/sys/net/names holds \"cubic reno\", which is not a whole number");
+    assert_eq!(said, "/proc/sys/net/names contains \"cubic reno\" (want an integer)");
     assert_eq!(fs::read_to_string(root.path().join("proc/sys/net/names")).unwrap(), "cubic reno\n");
 }
 
 #[test]
-fn a_sysctl_is_read_as_the_number_that_it_holds() {
+fn a_sysctl_is_read_as_a_number() {
     let (_root, host) = host_with("net/ipv4/ip_forward", "1\n");
     assert_eq!(host.sysctl("net/ipv4/ip_forward").unwrap(), 1);
     let missing = host.sysctl("net/other").unwrap_err().to_string();
@@ -99,7 +99,7 @@ fn a_sysctl_is_read_as_the_number_that_it_holds() {
 }
 
 #[test]
-fn the_oom_score_is_the_processs_own() {
+fn the_oom_score_of_the_process_is_set() {
     let (root, host) = host_with("net/other", "1");
     fs::create_dir_all(root.path().join("proc/self")).unwrap();
     let file = root.path().join("proc/self/oom_score_adj");

@@ -1,13 +1,12 @@
-//! What `/proc` says about this process (proc(5)).
+//! Reads `/proc` about this process (proc(5)).
 
 use std::fs;
 use std::path::Path;
 
-/// Ticks in a second, as the kernel shows times to programs (`USER_HZ` in
-/// include/asm-generic/param.h), whatever its own clock does.
+/// Ticks per second of times in `/proc` (`USER_HZ` in include/asm-generic/param.h).
 const TICKS: f64 = 100.0;
 
-/// Everything about the process at one moment, as far as it could be read.
+/// The state of the process, as far as it could be read.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Reading {
     /// Seconds in user space and in the kernel.
@@ -43,10 +42,12 @@ impl Reading {
         Self {
             cpu_seconds: field(14).zip(field(15)).map(|(user, system)| (user + system) / TICKS),
             threads: field(20),
-            start_time: field(22).zip(boot_time(&text("stat"))).map(|(start, boot)| boot + start / TICKS),
+            start_time: field(22)
+                .zip(labelled(&text("stat"), "btime "))
+                .map(|(start, boot)| boot + start / TICKS),
             virtual_memory: field(23),
             max_virtual_memory: soft_limit(&limits, "Max address space"),
-            // Not field 24, which counts pages of a size that is not told.
+            // Not field 24, which counts pages of unknown size.
             resident_memory: labelled(&text("self/status"), "VmRSS:").map(|kib| kib * 1024.0),
             open_files: open_files(proc),
             max_open_files: soft_limit(&limits, "Max open files"),
@@ -62,12 +63,7 @@ fn labelled(text: &str, label: &str) -> Option<f64> {
     rest.split_whitespace().next()?.parse().ok()
 }
 
-/// When the host started, as Unix time.
-fn boot_time(stat: &str) -> Option<f64> {
-    labelled(stat, "btime ")
-}
-
-/// The limit in force of this name; none at all is 2^64.
+/// The soft limit of this name; no limit is 2^64.
 fn soft_limit(limits: &str, name: &str) -> Option<f64> {
     let rest = limits.lines().find_map(|line| line.strip_prefix(name))?;
     match rest.split_whitespace().next()? {
@@ -76,7 +72,7 @@ fn soft_limit(limits: &str, name: &str) -> Option<f64> {
     }
 }
 
-/// How many there are, with the one that looks.
+/// Open file descriptors, including the one that counts.
 fn open_files(proc: &Path) -> Option<f64> {
     let entries = fs::read_dir(proc.join("self/fd")).ok()?;
     u32::try_from(entries.count()).ok().map(f64::from)
@@ -101,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn all_numbers_are_found_where_the_kernel_writes_them() {
+    fn numbers_are_read_where_the_kernel_writes_them() {
         let proc = tempfile::tempdir().unwrap();
         let stat = "42 (a ) b) S 1 42 42 0 -1 4194560 900 0 0 0 123 45 0 0 20 0 7 0 1050 268435456 2048 \
                     18446744073709551615 1 1 0 0 0 0 0 4096 81920 0 0 0 17 1 0 0 0 0 0\n";
@@ -138,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_or_makes_no_sense_is_absent() {
+    fn missing_or_malformed_numbers_are_absent() {
         let proc = tempfile::tempdir().unwrap();
         assert_eq!(Reading::take(proc.path()), Reading::default());
         write(proc.path(), "self/stat", "42 (short) S 1\n");
@@ -148,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn this_process_uses_cpu_time_in_less_than_whole_seconds() {
+    fn cpu_time_has_fractions_of_seconds() {
         let reading = Reading::take(Path::new("/proc"));
         let start = reading.cpu_seconds.unwrap();
         let mut sum = 0_u64;

@@ -1,17 +1,20 @@
-//! `docs/metrics.md` lists every metric; this holds the list to the code.
+//! Keeps the list of metrics in `docs/metrics.md` equal to the code.
 
 use std::fmt::Write as _;
 use std::fs;
 
 use super::*;
+use crate::tests::scrape::Shape;
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/metrics.md");
 const BEGIN: &str = "<!-- metrics: begin -->\n";
 const END: &str = "<!-- metrics: end -->\n";
 
 /// The bounds of a histogram, in words.
-fn buckets(bounds: &[f64]) -> String {
-    match bounds {
+fn buckets(bounds: &BTreeSet<String>) -> String {
+    let mut bounds: Vec<f64> = bounds.iter().map(|bound| bound.parse().unwrap()).collect();
+    bounds.sort_by(f64::total_cmp);
+    match &bounds[..] {
         [] => String::new(),
         [first, .., last] => format!("{} from {first} to {last}", bounds.len()),
         [only] => format!("1 at {only}"),
@@ -21,10 +24,10 @@ fn buckets(bounds: &[f64]) -> String {
 fn table() -> String {
     let mut table =
         String::from("| metric | type | labels | buckets | what it tells |\n|---|---|---|---|---|\n");
-    for Described { name, kind, labels, help, bounds } in new_metrics().described() {
+    for (name, Shape { kind, labels, help, bounds }) in shapes(&observed().render().unwrap()) {
         let help = help.split_once("] ").map_or(help.as_str(), |(_, help)| help);
         let labels = labels.iter().map(|label| format!("`{label}`")).collect::<Vec<_>>().join(", ");
-        writeln!(table, "| `{name}` | {kind} | {labels} | {} | {help} |", buckets(bounds)).unwrap();
+        writeln!(table, "| `{name}` | {kind} | {labels} | {} | {help} |", buckets(&bounds)).unwrap();
     }
     table
 }

@@ -15,7 +15,7 @@ fn sets(args: &[&str], holds: fn(&Config) -> bool) {
 }
 
 #[test]
-fn flags_are_written_as_pflag_reads_them() {
+fn flags_have_the_syntax_of_pflag() {
     let master = |c: &Config| match &c.source {
         Source::Api(access) => access.master.clone().unwrap_or_default(),
         Source::Manifests(_) => "none".to_owned(),
@@ -49,7 +49,7 @@ fn flags_are_written_as_pflag_reads_them() {
 }
 
 #[test]
-fn what_is_no_command_line_is_refused_on_one_line_with_a_hint() {
+fn an_invalid_command_line_is_rejected_on_one_line_with_a_hint() {
     for (args, expected) in [
         (&["--bogus"][..], "unknown flag --bogus, see --help"),
         (&["--bogus=1"], "unknown flag --bogus, see --help"),
@@ -58,24 +58,24 @@ fn what_is_no_command_line_is_refused_on_one_line_with_a_hint() {
         (&["-x"], "unknown flag -x, see --help"),
         (&["--two\nlines"], "unknown flag --two\\nlines, see --help"),
         (&["--help", "--bogus"], "unknown flag --bogus, see --help"),
-        (&["run"], "arguments besides flags are not taken, got \"run\", see --help"),
-        (&["--", "--mode=x"], "arguments besides flags are not taken, got \"--mode=x\", see --help"),
-        (&["--masquerade-all", "true"], "arguments besides flags are not taken, got \"true\", see --help"),
-        (&["two\nlines"], "arguments besides flags are not taken, got \"two\\nlines\", see --help"),
+        (&["run"], "unexpected argument \"run\", see --help"),
+        (&["--", "--mode=x"], "unexpected argument \"--mode=x\", see --help"),
+        (&["--masquerade-all", "true"], "unexpected argument \"true\", see --help"),
+        (&["two\nlines"], "unexpected argument \"two\\nlines\", see --help"),
         (&["--mode"], "flag --mode needs a value, see --help"),
         (&["-v"], "flag -v needs a value, see --help"),
-        (&["-v+1"], "invalid value \"+1\" for -v: not a number from 0 to 2147483647"),
+        (&["-v+1"], "invalid value \"+1\" for -v: not an integer from 0 to 2147483647"),
         (
             &["--feature-gates=A"],
             "invalid value \"A\" for --feature-gates: not a list such as A=true,B=false",
         ),
         (
             &["--nodeport-addresses=\"a"],
-            "invalid value \"\\\"a\" for --nodeport-addresses: not a list with commas between its items",
+            "invalid value \"\\\"a\" for --nodeport-addresses: not a comma-separated list",
         ),
         (
             &["--version=1.36.2"],
-            "invalid value \"1.36.2\" for --version: not one of true, false, raw, or a version that begins with v",
+            "invalid value \"1.36.2\" for --version: not true, false, raw, or a version that starts with v",
         ),
     ] {
         assert_eq!(error(args), expected, "{args:?}");
@@ -83,7 +83,7 @@ fn what_is_no_command_line_is_refused_on_one_line_with_a_hint() {
 }
 
 #[test]
-fn a_value_that_is_not_utf8_is_refused() {
+fn a_value_that_is_not_utf8_is_rejected() {
     use std::os::unix::ffi::OsStringExt;
     for bytes in [&b"--master=\xff"[..], b"\xff", b"--\xff"] {
         let args = ["portolan".into(), OsString::from_vec(bytes.to_vec())];
@@ -92,7 +92,7 @@ fn a_value_that_is_not_utf8_is_refused() {
 }
 
 #[test]
-fn help_wins_over_version_and_both_over_what_is_wrong_with_the_rest() {
+fn help_precedes_version_and_both_precede_errors() {
     assert!(matches!(parse_args(&["--version", "-h", "--cluster-cidr=bad"]), Ok(Invocation::Help(_))));
     assert!(matches!(
         parse_args(&["--cleanup", "--version", "--cluster-cidr=bad"]),
@@ -112,7 +112,7 @@ fn help_wins_over_version_and_both_over_what_is_wrong_with_the_rest() {
 }
 
 #[test]
-fn all_faults_are_told_at_once() {
+fn all_errors_are_reported_at_once() {
     assert_eq!(
         error(&["--oom-score-adj=2000", "--cluster-cidr=bad", "--mode=bad", "--conntrack-min=-3"]),
         "[KubeProxyConfiguration.KubeProxyLinuxConfiguration.KubeProxyConntrackConfiguration.Min: Invalid value: -3: must be \
@@ -125,7 +125,7 @@ fn all_faults_are_told_at_once() {
 }
 
 #[test]
-fn addresses_and_interfaces_are_refused_with_the_part_that_is_wrong() {
+fn invalid_addresses_and_interfaces_are_rejected_with_the_invalid_part() {
     const PAIR: &str =
         "must be either a single CIDR or a dual-stack pair of CIDRs (e.g. 10.100.0.0/16,fde4:8dba:82e1::/48)";
     const LOCAL: &str = "KubeProxyConfiguration.DetectLocalConfiguration";
@@ -164,7 +164,7 @@ fn addresses_and_interfaces_are_refused_with_the_part_that_is_wrong() {
 }
 
 #[test]
-fn period_flags_count_in_their_modes() {
+fn period_flags_apply_in_their_modes() {
     let ms = Duration::from_millis;
     let both = [
         "--iptables-sync-period=40s",
@@ -188,7 +188,7 @@ fn period_flags_count_in_their_modes() {
 }
 
 #[test]
-fn the_section_of_the_mode_that_was_asked_for_counts() {
+fn the_requested_mode_selects_the_section() {
     use portolan_core::node::NodePortSelection::{Cidrs, Primary};
     for (mode, mark, node_ports) in [
         ("", 1 << 5, Cidrs(vec![])),
@@ -207,7 +207,7 @@ fn the_section_of_the_mode_that_was_asked_for_counts() {
 }
 
 #[test]
-fn deprecated_ports_fill_in_what_an_address_lacks_and_are_warned_of() {
+fn deprecated_port_flags_complete_addresses_with_a_warning() {
     let health = |args: &[&str]| config(args).healthz_address.map(|address| address.to_string());
     for (args, expected) in [
         (&["--healthz-port=9"][..], Some("0.0.0.0:10256")),
@@ -233,7 +233,7 @@ fn deprecated_ports_fill_in_what_an_address_lacks_and_are_warned_of() {
 }
 
 #[test]
-fn a_host_without_a_usable_name_is_an_error_unless_nobody_asks() {
+fn a_host_without_a_name_is_an_error_if_no_setting_names_the_node() {
     let unreadable = || Err(io::Error::other("gone"));
     let with = |args: &[&str], hostname: &dyn Fn() -> io::Result<String>| {
         let args = std::iter::once("portolan").chain(args.iter().copied()).map(OsString::from);

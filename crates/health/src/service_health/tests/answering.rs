@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test]
-async fn the_answer_is_kube_proxys_to_the_byte_on_any_path_and_method() {
+async fn the_response_equals_kube_proxys_on_any_path_and_method() {
     let rig = Rig::start();
     let [port] = free_ports();
     rig.tell(&[("shop/web", Some((port, 18)))]).await;
@@ -89,7 +89,7 @@ async fn two_services_may_exchange_their_ports_in_one_step() {
 }
 
 #[tokio::test]
-async fn a_port_that_stays_keeps_its_connections_and_one_that_goes_ends_them() {
+async fn an_unchanged_port_keeps_its_connections_and_a_removed_one_closes_them() {
     let rig = Rig::start();
     let [port] = free_ports();
     rig.tell(&[("ns/a", Some((port, 1)))]).await;
@@ -123,7 +123,7 @@ async fn a_proxy_that_is_late_answers_503_with_the_count_and_recovers() {
 }
 
 #[tokio::test]
-async fn each_family_has_ports_of_its_own() {
+async fn each_family_has_its_ports() {
     let rig = Rig::start();
     let [port] = free_ports();
     rig.tell(&[("ns/a", Some((port, 1)))]).await;
@@ -138,15 +138,15 @@ async fn each_family_has_ports_of_its_own() {
 }
 
 #[tokio::test]
-async fn what_is_told_before_the_servers_run_is_merged() {
+async fn updates_before_the_servers_run_are_merged() {
     let handle = ServiceHealth::default();
     let [port, dropped] = free_ports();
     let name = || object_name("ns/a");
     for (port, local_endpoints) in [(dropped, 7), (port, 1), (port, 2)] {
         let check = HealthCheck { port, local_endpoints };
-        handle.tell(IpFamily::V4, &NodePortAddresses::All, vec![(name(), Some(check))]);
+        handle.update(IpFamily::V4, &NodePortAddresses::All, vec![(name(), Some(check))]);
     }
-    let health = Health::new(HealthState::new(Duration::ZERO), SystemClock);
+    let health = Health::new(Duration::ZERO);
     let task = tokio::spawn(handle.clone().serve(health));
     for _ in 0..50 {
         tokio::task::yield_now().await;

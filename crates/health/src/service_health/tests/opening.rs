@@ -5,7 +5,7 @@ use tracing::subscriber::DefaultGuard;
 use super::*;
 
 #[tokio::test]
-async fn restricted_addresses_are_listened_on_alone_and_followed_when_they_change() {
+async fn only_restricted_addresses_are_listened_on_and_changes_are_applied() {
     let mut rig = Rig::start();
     let [port] = free_ports();
     rig.restrict(&["127.0.0.1/32"]).await;
@@ -34,7 +34,7 @@ async fn a_port_is_opened_at_all_addresses_or_none() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_taken_port_is_tried_again_with_growing_pauses() {
+async fn a_port_in_use_is_retried_with_growing_pauses() {
     let rig = Rig::start();
     let taken = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
     let port = taken.local_addr().unwrap().port();
@@ -49,7 +49,7 @@ async fn a_taken_port_is_tried_again_with_growing_pauses() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn pauses_do_not_grow_beyond_half_a_minute() {
+async fn pauses_grow_up_to_half_a_minute() {
     let rig = Rig::start();
     let taken = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
     let port = taken.local_addr().unwrap().port();
@@ -62,7 +62,7 @@ async fn pauses_do_not_grow_beyond_half_a_minute() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_plan_that_comes_into_force_hastens_the_next_attempt_but_not_by_much() {
+async fn a_new_plan_retries_after_the_shortest_pause() {
     let rig = Rig::start();
     let taken = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
     let port = taken.local_addr().unwrap().port();
@@ -80,7 +80,7 @@ async fn a_plan_that_comes_into_force_hastens_the_next_attempt_but_not_by_much()
 }
 
 #[tokio::test]
-async fn of_two_services_that_ask_for_one_port_the_same_gets_it_and_the_other_follows() {
+async fn of_two_services_with_one_port_the_first_by_name_gets_it_and_the_other_follows() {
     for _ in 0..10 {
         let rig = Rig::start();
         let [port] = free_ports();
@@ -127,7 +127,7 @@ impl Lines {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_port_that_cannot_be_opened_is_logged_once_with_its_service_and_so_is_its_end() {
+async fn a_port_that_cannot_be_opened_is_logged_once_and_so_is_its_recovery() {
     let rig = Rig::start();
     let (lines, _guard) = Lines::collect();
     let taken = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
@@ -142,31 +142,33 @@ async fn a_port_that_cannot_be_opened_is_logged_once_with_its_service_and_so_is_
         lines.take(),
         [
             format!(
-                "ERROR a Service's health check cannot be served, so load balancers will pass this node by \
-                 service=ns/a address=0.0.0.0:{port} err=Address already in use (os error 98) retry_in=1s"
+                "ERROR Failed to serve health check of Service; load balancers send it no traffic through this node \
+                 service=ns/a address=0.0.0.0:{port} err=Address already in use (os error 98) retryAfter=1s"
             ),
-            format!("INFO a Service's health check is served now service=ns/a family=IPv4 port={port}"),
+            format!(
+                "INFO Started health check of Service after a failure service=ns/a ipFamily=IPv4 port={port}"
+            ),
         ]
     );
 }
 
 #[tokio::test]
-async fn nowhere_to_listen_is_logged_once_for_all_services() {
+async fn no_address_to_listen_on_is_logged_once_for_all_services() {
     let mut rig = Rig::start();
     let (lines, _guard) = Lines::collect();
     let [a, b] = free_ports();
     rig.restrict(&["240.0.0.0/4"]).await;
     rig.tell(&[("ns/a", Some((a, 1)))]).await;
     rig.tell(&[("ns/b", Some((b, 1)))]).await;
-    let line = "INFO health checks of Services are not served family=IPv4 \
-                because=\"no local address is in --nodeport-addresses\"";
+    let line = "INFO Failed to serve health checks of Services ipFamily=IPv4 \
+                reason=\"no local address is in nodePortAddresses\"";
     assert_eq!(lines.take(), [line]);
     rig.restrict(&["241.0.0.0/8"]).await;
     assert_eq!(lines.take(), [line], "these are others");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_port_that_cannot_be_opened_is_told_once_until_it_could_be_or_is_asked_for_anew() {
+async fn a_port_that_cannot_be_opened_is_reported_once_until_it_opens_or_changes() {
     let failures = Arc::new(Mutex::new(Vec::new()));
     let told = Arc::clone(&failures);
     let hook = move |failure: &OpenFailure| told.lock().unwrap().push(failure.clone());
@@ -193,7 +195,7 @@ async fn a_port_that_cannot_be_opened_is_told_once_until_it_could_be_or_is_asked
 }
 
 #[tokio::test]
-async fn nowhere_to_listen_is_told_to_nobody_and_a_taken_port_after_that_is() {
+async fn no_address_to_listen_on_is_not_reported_and_a_port_in_use_after_that_is() {
     let failures = Arc::new(Mutex::new(Vec::new()));
     let told = Arc::clone(&failures);
     let mut rig =

@@ -1,10 +1,7 @@
 //! CPU time by thread, in the format of pprof (profile.proto of google/pprof).
 //!
-//! Each thread name is a function that calls nothing, so `top` and graphs list names; the
-//! number of a thread is a label, by which `-tagfocus` and `-tags` tell apart those that
-//! share a name.
-
-mod proto;
+//! Each thread name is a function without callees, so `top` and graphs list names. The thread id is a label, by which
+//! `-tagfocus` and `-tags` distinguish threads of the same name.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -13,12 +10,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::{Instant, sleep_until};
 
 use super::threads::{self, Thread};
-use proto::Message;
 
-/// The pause between two looks. What a thread does after the last one before its end is lost.
-const LOOK: Duration = Duration::from_millis(100);
+/// The pause between two readings. The CPU time of a thread between its last reading and its end is lost.
+const INTERVAL: Duration = Duration::from_millis(100);
 
-/// How much CPU time each thread used in some span of time.
+/// The CPU time of each thread in a period.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Profile {
     started: SystemTime,
@@ -29,14 +25,14 @@ pub(crate) struct Profile {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Usage {
     name: String,
-    /// CPU time at the first look, in nanoseconds.
+    /// CPU time at the first reading, in nanoseconds.
     first: u64,
-    /// CPU time at the last look.
+    /// CPU time at the last reading.
     last: u64,
 }
 
 impl Profile {
-    /// Watches the threads of this process, as told below `proc`, for as long as `span`.
+    /// Reads the threads of this process below `proc` for `span`.
     pub(crate) async fn take(proc: &Path, span: Duration) -> Self {
         let begin = Instant::now();
         let mut profile = Self { started: SystemTime::now(), took: Duration::ZERO, threads: BTreeMap::new() };
@@ -45,15 +41,15 @@ impl Profile {
             profile.threads.insert(id, Usage { name, first: cpu, last: cpu });
         }
         while profile.took < span {
-            sleep_until(begin + (profile.took + LOOK).min(span)).await;
-            profile.look(threads::list(proc));
+            sleep_until(begin + (profile.took + INTERVAL).min(span)).await;
+            profile.add(threads::list(proc));
             profile.took = begin.elapsed();
         }
         profile
     }
 
-    /// A thread that was not there at first has used all its time since.
-    fn look(&mut self, threads: Vec<Thread>) {
+    /// Adds a reading. All time of a thread that started later belongs to the profile.
+    fn add(&mut self, threads: Vec<Thread>) {
         for Thread { id, name, cpu, .. } in threads {
             let usage = self.threads.entry(id).or_insert(Usage { name: String::new(), first: 0, last: 0 });
             // A thread may give itself a name after it has started.
@@ -74,13 +70,18 @@ impl Profile {
         for (id, usage) in &self.threads {
             let used = usage.last.saturating_sub(usage.first);
             if let Some(at) = names.iter().position(|name| *name == usage.name).filter(|_| used > 0) {
-                let thread = label(strings.number("thread"), u64::from(*id));
-                profile.message(field::SAMPLE, &sample(at as u64 + 1, used, &thread));
+                // `Label`: key and number. `Sample`: location, value and label.
+                let label = Message::of([(1, strings.number("thread")), (3, u64::from(*id))]);
+                profile.message(field::SAMPLE, &Message::of([(1, at as u64 + 1), (2, used)]).with(3, &label));
             }
         }
         for (number, name) in (1..).zip(&names) {
-            profile.message(field::LOCATION, &location(number));
-            profile.message(field::FUNCTION, &function(number, strings.number(name)));
+            // `Location`: number, and a `Line` with the function of the same number.
+            let line = Message::of([(1, number)]);
+            profile.message(field::LOCATION, &Message::of([(1, number)]).with(4, &line));
+            // `Function`: number, name, and the name as the system knows it.
+            let name = strings.number(name);
+            profile.message(field::FUNCTION, &Message::of([(1, number), (2, name), (3, name)]));
         }
         for text in &strings.0 {
             profile.bytes(field::STRING_TABLE, text.as_bytes());
@@ -108,31 +109,66 @@ mod field {
     pub(super) const PERIOD: u64 = 12;
 }
 
-/// `Sample`: location, value and label.
-fn sample(location: u64, value: u64, label: &Message) -> Message {
-    let mut sample = Message::of([(1, location), (2, value)]);
-    sample.message(3, label);
-    sample
+/// A message of protocol buffers under construction.
+#[derive(Debug, Clone, Default)]
+struct Message(Vec<u8>);
+
+impl Message {
+    /// A message of numbers.
+    fn of<const N: usize>(fields: [(u64, u64); N]) -> Self {
+        let mut message = Self::default();
+        for (field, value) in fields {
+            message.number(field, value);
+        }
+        message
+    }
+
+    /// Adds a number; an absent one means zero.
+    fn number(&mut self, field: u64, value: u64) {
+        if value != 0 {
+            // Wire type 0: a number in groups of 7 bits.
+            self.varint(field << 3);
+            self.varint(value);
+        }
+    }
+
+    /// Adds a message as a part of this one.
+    fn message(&mut self, field: u64, part: &Self) {
+        self.bytes(field, &part.0);
+    }
+
+    /// The message with another one as a part.
+    fn with(mut self, field: u64, part: &Self) -> Self {
+        self.message(field, part);
+        self
+    }
+
+    /// Adds text or bytes.
+    fn bytes(&mut self, field: u64, bytes: &[u8]) {
+        // Wire type 2: length, then content.
+        self.varint(field << 3 | 2);
+        self.varint(bytes.len() as u64);
+        self.0.extend_from_slice(bytes);
+    }
+
+    /// The message as bytes.
+    fn finish(self) -> Vec<u8> {
+        self.0
+    }
+
+    fn varint(&mut self, mut value: u64) {
+        loop {
+            let [low, ..] = value.to_le_bytes();
+            value >>= 7;
+            if value == 0 {
+                return self.0.push(low & 0x7f);
+            }
+            self.0.push(low | 0x80);
+        }
+    }
 }
 
-/// `Label`: a string as key, and a number as value.
-fn label(key: u64, number: u64) -> Message {
-    Message::of([(1, key), (3, number)])
-}
-
-/// `Location` with a `Line` that names the function of the same number.
-fn location(number: u64) -> Message {
-    let mut location = Message::of([(1, number)]);
-    location.message(4, &Message::of([(1, number)]));
-    location
-}
-
-/// `Function`: number, name, and the name as the system knows it.
-fn function(number: u64, name: u64) -> Message {
-    Message::of([(1, number), (2, name), (3, name)])
-}
-
-/// In 64 bits, as the format wants them, which last for some 580 years.
+/// Nanoseconds in 64 bits, enough for 580 years.
 fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
@@ -147,7 +183,7 @@ impl Default for Strings {
 }
 
 impl Strings {
-    /// Where `text` stands in the table; puts it there if it is new.
+    /// The index of `text`, which is added if it is new.
     fn number(&mut self, text: &str) -> u64 {
         let at = self.0.iter().position(|known| known == text).unwrap_or_else(|| {
             self.0.push(text.to_owned());

@@ -1,27 +1,26 @@
-//! The threads of this process, as the kernel tells of them (proc(5)).
+//! The threads of this process (proc(5)).
 
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-/// One thread at one moment.
+/// A thread at a point in time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Thread {
-    /// Its number (`gettid`).
+    /// Its id (`gettid`).
     pub(crate) id: u32,
     /// Its name, which the kernel cuts off after 15 bytes.
     pub(crate) name: String,
-    /// The letter that stands for its state: `R` runs or could, `S` waits.
+    /// The letter of its state: `R` running or runnable, `S` sleeping.
     pub(crate) state: char,
     /// Its CPU time so far, in nanoseconds.
     pub(crate) cpu: u64,
 }
 
-/// A tick of the times that the kernel shows to programs (`USER_HZ` in
-/// include/asm-generic/param.h), in nanoseconds.
+/// A tick of times in `/proc` (`USER_HZ` in include/asm-generic/param.h), in nanoseconds.
 const TICK: u64 = 10_000_000;
 
-/// All threads of this process, in order of number. One that ends meanwhile is left out.
+/// All threads of this process in order of id. One that ends meanwhile is left out.
 pub(crate) fn list(proc: &Path) -> Vec<Thread> {
     let entries = fs::read_dir(proc.join("self/task")).into_iter().flatten().flatten();
     let mut threads: Vec<_> = entries.filter_map(|entry| read(&entry.path())).collect();
@@ -37,13 +36,13 @@ fn read(task: &Path) -> Option<Thread> {
     let state = fields.first()?.chars().next()?;
     // Fields 14 and 15 of proc(5), which counts from 1 and includes the two before these.
     let ticks = || Some(fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?);
-    // To the nanosecond, but only in kernels that keep such statistics.
+    // To the nanosecond, in kernels with CONFIG_SCHED_INFO.
     let schedstat = fs::read_to_string(task.join("schedstat")).unwrap_or_default();
     let exact = schedstat.split_whitespace().next().and_then(|time| time.parse().ok());
     Some(Thread { id, name, state, cpu: exact.or_else(|| Some(ticks()? * TICK))? })
 }
 
-/// The threads as a table for people.
+/// The threads as a table.
 pub(crate) fn table(proc: &Path) -> String {
     let heading = format!("{:>8} {:<15} {:>5} {:>14}\n", "thread", "name", "state", "CPU seconds");
     list(proc).iter().fold(heading, |mut table, Thread { id, name, state, cpu }| {

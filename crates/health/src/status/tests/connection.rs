@@ -42,7 +42,7 @@ async fn answers_are_http_1_1_to_the_byte_head_has_no_body_and_connections_are_k
 }
 
 #[tokio::test]
-async fn a_client_of_http_1_0_without_a_host_is_answered() {
+async fn an_http_1_0_request_without_a_host_is_answered() {
     let (server, address) = serve().await;
     let answer = exchange(address, "GET /healthz HTTP/1.0\r\n\r\n").await;
     assert_eq!((answer[0].as_str(), answer.last().unwrap().as_str()), ("HTTP/1.0 200 OK", "ok"));

@@ -44,14 +44,14 @@ async fn indexes_name_what_there_is() {
 }
 
 #[tokio::test]
-async fn the_path_of_profiles_leads_to_their_index() {
+async fn the_path_of_profiles_redirects_to_their_index() {
     let request = Request::builder().uri("/debug/pprof").body(Body::empty()).unwrap();
     let (page, headers) = ask_for(&full_router(), request).await;
     assert_eq!((page.status, headers["location"].to_str().unwrap()), (302, "/debug/pprof/"));
 }
 
 #[tokio::test]
-async fn the_command_line_comes_with_zero_bytes_between_its_parts() {
+async fn the_command_line_is_separated_by_zero_bytes() {
     let arguments: Vec<_> = std::env::args().collect();
     assert_eq!(get(&full_router(), "/debug/pprof/cmdline").await, answer(200, TEXT, &arguments.join("\0")));
 }
@@ -77,18 +77,18 @@ async fn threads_are_listed_with_this_one_running() {
 }
 
 #[tokio::test]
-async fn what_only_go_has_is_not_implemented_and_anything_else_is_not_found() {
+async fn profiles_of_go_are_not_implemented_and_unknown_ones_not_found() {
     let router = full_router();
     for profile in ["heap", "allocs", "goroutine", "block", "mutex", "threadcreate", "trace"] {
         let page = get(&router, &format!("/debug/pprof/{profile}?debug=1")).await;
         assert_eq!(page.status, 501, "{profile}");
-        assert!(page.body.starts_with(&format!("{profile} tells about Go's runtime")), "{}", page.body);
+        assert!(page.body.starts_with(&format!("{profile} is a profile of Go's runtime")), "{}", page.body);
     }
     assert_eq!(get(&router, "/debug/pprof/other").await, answer(404, TEXT, "Unknown profile\n"));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_profile_takes_as_long_as_it_is_asked_for_but_not_for_ever() {
+async fn a_profile_takes_the_requested_time_up_to_a_limit() {
     let router = full_router();
     for (query, seconds) in [("?seconds=2", 2), ("", 30), ("?seconds=0", 30), ("?seconds=soon", 30)] {
         let began = tokio::time::Instant::now();

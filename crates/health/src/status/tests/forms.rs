@@ -73,11 +73,11 @@ async fn flagz_lists_flags_in_order_and_as_an_object() {
 }
 
 #[tokio::test]
-async fn the_older_version_still_works_and_warns_and_yaml_is_the_same_object() {
+async fn the_older_version_warns_and_yaml_is_the_same_object() {
     let (page, headers) = get_as("/flagz", &object("Flagz", "yaml", "v1alpha1")).await;
-    let expected = "\"apiVersion\": \"config.k8s.io/v1alpha1\"\n\
-                    \"flags\":\n  \"bind-address\": \"0.0.0.0\"\n  \"help\": \"false\"\n  \"v\": \"4\"\n\
-                    \"kind\": \"Flagz\"\n\"metadata\":\n  \"name\": \"kube-proxy\"\n";
+    let expected = "apiVersion: config.k8s.io/v1alpha1\n\
+                    flags:\n  bind-address: \"0.0.0.0\"\n  help: \"false\"\n  v: \"4\"\n\
+                    kind: Flagz\nmetadata:\n  name: kube-proxy\n";
     assert_eq!(page, answer(200, "application/yaml", expected));
     let warning = headers["warning"].to_str().unwrap();
     assert!(warning.starts_with("299 - \"config.k8s.io/v1alpha1 Flagz is deprecated"), "{warning}");
@@ -86,7 +86,7 @@ async fn the_older_version_still_works_and_warns_and_yaml_is_the_same_object() {
 }
 
 #[tokio::test]
-async fn no_form_that_the_client_takes_is_an_error_of_the_api() {
+async fn no_accepted_format_is_an_api_error() {
     for accept in ["application/json", "image/png", &object("Statusz", "json", "v1beta1")] {
         let (page, _) = get_as("/flagz", accept).await;
         let expected = "{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"metadata\":{},\"status\":\"Failure\",\"message\":\"only the \
@@ -97,7 +97,7 @@ async fn no_form_that_the_client_takes_is_an_error_of_the_api() {
 }
 
 #[tokio::test]
-async fn statusz_does_not_name_flagz_where_that_is_off() {
+async fn statusz_does_not_list_flagz_if_that_is_disabled() {
     let status = Status { flagz: None, ..everything(&Arc::default()) };
     let page = get(&router(status), "/statusz").await;
     assert!(page.body.ends_with("\nPaths: /configz /healthz /metrics /proxyMode\n"), "{}", page.body);

@@ -20,35 +20,35 @@ pub(super) const ROWS: [Row; 21] = [
         Sets(|c| api(c).kubeconfig == Some("/k".into())),
         (
             "clientConnection: {kubeconfig: 5}",
-            "clientConnection.kubeconfig: a number stands where text should",
+            "clientConnection.kubeconfig: found integer `5`, want a string",
         ),
     ),
     row(
         "clientConnection.acceptContentTypes",
         "\"\"",
         "clientConnection: {acceptContentTypes: text/plain}",
-        Notes("objects are asked for as JSON"),
+        Notes("objects are requested as JSON"),
         (
             "clientConnection: {acceptContentTypes: 5}",
-            "clientConnection.acceptContentTypes: a number stands where text should",
+            "clientConnection.acceptContentTypes: found integer `5`, want a string",
         ),
     ),
     row(
         "clientConnection.contentType",
         "\"application/vnd.kubernetes.protobuf\"",
         "clientConnection: {contentType: application/cbor}",
-        Notes("objects are asked for as JSON"),
+        Notes("objects are requested as JSON"),
         (
             "clientConnection: {contentType: 5}",
-            "clientConnection.contentType: a number stands where text should",
+            "clientConnection.contentType: found integer `5`, want a string",
         ),
     ),
     row(
         "clientConnection.qps",
-        "5.0",
+        "5",
         "clientConnection: {qps: -1}",
         Sets(|c| api(c).qps < 0.0),
-        ("clientConnection: {qps: many}", "clientConnection.qps: text stands where a number should"),
+        ("clientConnection: {qps: many}", "clientConnection.qps: found string \"many\", want a number"),
     ),
     row(
         "clientConnection.burst",
@@ -71,7 +71,7 @@ pub(super) const ROWS: [Row; 21] = [
         "logging.flushFrequency",
         "\"5s\"",
         "logging: {flushFrequency: 1s}",
-        Notes("log lines are written at once, there is no buffer"),
+        Notes("log lines are not buffered"),
         (
             "logging: {flushFrequency: -1s}",
             "logging.flushFrequency: Invalid value: -1s: must be greater than 0",
@@ -91,7 +91,7 @@ pub(super) const ROWS: [Row; 21] = [
         "logging.vmodule",
         "",
         "logging: {vmodule: [{filePattern: a, verbosity: 1}]}",
-        Notes("verbosity is one for the whole process"),
+        Notes("verbosity cannot differ by file"),
         (
             "logging: {vmodule: [{verbosity: 1}]}",
             "logging.vmodule[0]: Required value: File pattern must not be empty",
@@ -111,7 +111,7 @@ pub(super) const ROWS: [Row; 21] = [
         "logging.options.text.infoBufferSize",
         "\"0\"",
         "logging: {options: {text: {infoBufferSize: 1Ki}}}\nfeatureGates: {LoggingAlphaOptions: true}",
-        Notes("log lines are written at once, there is no buffer"),
+        Notes("log lines are not buffered"),
         (
             "logging: {options: {text: {infoBufferSize: many}}}",
             "logging.options.text.infoBufferSize: \"many\" is not a quantity such as 512, 1Ki or 3M",
@@ -131,7 +131,7 @@ pub(super) const ROWS: [Row; 21] = [
         "logging.options.json.infoBufferSize",
         "\"0\"",
         "logging: {options: {json: {infoBufferSize: 1Ki}}}\nfeatureGates: {LoggingAlphaOptions: true}",
-        Notes("log lines are written at once, there is no buffer"),
+        Notes("log lines are not buffered"),
         (
             "logging: {options: {json: {infoBufferSize: many}}}",
             "logging.options.json.infoBufferSize: \"many\" is not a quantity such as 512, 1Ki or 3M",
@@ -142,7 +142,7 @@ pub(super) const ROWS: [Row; 21] = [
         "\"\"",
         "hostnameOverride: Other",
         Sets(|c| &*c.node().node_name == "other"),
-        ("hostnameOverride: 5", "hostnameOverride: a number stands where text should"),
+        ("hostnameOverride: 5", "hostnameOverride: found integer `5`, want a string"),
     ),
     row(
         "bindAddress",
@@ -179,20 +179,20 @@ pub(super) const ROWS: [Row; 21] = [
         "false",
         "bindAddressHardFail: true",
         Sets(|c| c.bind_address_hard_fail),
-        ("bindAddressHardFail: 1", "bindAddressHardFail: a number stands where true or false should"),
+        ("bindAddressHardFail: 1", "bindAddressHardFail: found integer `1`, want a boolean"),
     ),
     row(
         "enableProfiling",
         "false",
         "enableProfiling: true",
         Sets(|c| c.profiling),
-        ("enableProfiling: 1", "enableProfiling: a number stands where true or false should"),
+        ("enableProfiling: 1", "enableProfiling: found integer `1`, want a boolean"),
     ),
     row(
         "showHiddenMetricsForVersion",
         "\"\"",
         "showHiddenMetricsForVersion: \"1.35\"",
-        Notes("no metric is hidden here"),
+        Notes("no metrics are hidden"),
         (
             "showHiddenMetricsForVersion: \"1.36\"",
             "ShowHiddenMetricsForVersion: Invalid value: \"1.36\": must be omitted or have the value '1.35'",

@@ -28,10 +28,7 @@ pub(super) const ROWS: [Row; 23] = [
         "false",
         "iptables: {masqueradeAll: true}",
         Sets(|c| c.node().masquerade_all),
-        (
-            "iptables: {masqueradeAll: 1}",
-            "iptables.masqueradeAll: a number stands where true or false should",
-        ),
+        ("iptables: {masqueradeAll: 1}", "iptables.masqueradeAll: found integer `1`, want a boolean"),
     ),
     row(
         "iptables.localhostNodePorts",
@@ -40,7 +37,7 @@ pub(super) const ROWS: [Row; 23] = [
         Sets(|c| !c.iptables.localhost_node_ports),
         (
             "iptables: {localhostNodePorts: 1}",
-            "iptables.localhostNodePorts: a number stands where true or false should",
+            "iptables.localhostNodePorts: found integer `1`, want a boolean",
         ),
     ),
     row(
@@ -68,21 +65,21 @@ pub(super) const ROWS: [Row; 23] = [
         "\"30s\"",
         "ipvs: {syncPeriod: 1m}\nmode: ipvs",
         Sets(|c| c.sync.max.as_secs() == 60),
-        ("ipvs: {syncPeriod: 5}", "ipvs.syncPeriod: a number stands where text should"),
+        ("ipvs: {syncPeriod: 5}", "ipvs.syncPeriod: found integer `5`, want a duration"),
     ),
     row(
         "ipvs.minSyncPeriod",
         "\"0s\"",
         "ipvs: {minSyncPeriod: 2s}\nmode: ipvs",
         Sets(|c| c.sync.min.as_secs() == 2),
-        ("ipvs: {minSyncPeriod: 5}", "ipvs.minSyncPeriod: a number stands where text should"),
+        ("ipvs: {minSyncPeriod: 5}", "ipvs.minSyncPeriod: found integer `5`, want a duration"),
     ),
     row(
         "ipvs.scheduler",
         "\"\"",
         "ipvs: {scheduler: lc}\nmode: ipvs",
         Sets(|c| c.ipvs.scheduler == "lc"),
-        ("ipvs: {scheduler: 5}", "ipvs.scheduler: a number stands where text should"),
+        ("ipvs: {scheduler: 5}", "ipvs.scheduler: found integer `5`, want a string"),
     ),
     row(
         "ipvs.excludeCIDRs",
@@ -99,7 +96,7 @@ pub(super) const ROWS: [Row; 23] = [
         "false",
         "ipvs: {strictARP: true}\nmode: ipvs",
         Sets(|c| c.ipvs.strict_arp),
-        ("ipvs: {strictARP: 1}", "ipvs.strictARP: a number stands where true or false should"),
+        ("ipvs: {strictARP: 1}", "ipvs.strictARP: found integer `1`, want a boolean"),
     ),
     row(
         "ipvs.tcpTimeout",
@@ -146,17 +143,14 @@ pub(super) const ROWS: [Row; 23] = [
         "false",
         "nftables: {masqueradeAll: true}\nmode: nftables",
         Sets(|c| c.node().masquerade_all),
-        (
-            "nftables: {masqueradeAll: 1}",
-            "nftables.masqueradeAll: a number stands where true or false should",
-        ),
+        ("nftables: {masqueradeAll: 1}", "nftables.masqueradeAll: found integer `1`, want a boolean"),
     ),
     row(
         "nftables.syncPeriod",
         "\"30s\"",
         "nftables: {syncPeriod: 1m}\nmode: nftables",
         Sets(|c| c.sync.max.as_secs() == 60),
-        ("nftables: {syncPeriod: 5}", "nftables.syncPeriod: a number stands where text should"),
+        ("nftables: {syncPeriod: 5}", "nftables.syncPeriod: found integer `5`, want a duration"),
     ),
     row(
         "nftables.minSyncPeriod",
@@ -213,6 +207,9 @@ pub(super) const ROWS: [Row; 23] = [
         "",
         "userspace: {udpSingleTimeout: 3s}",
         Sets(|c| c.userspace.udp_single_timeout.as_secs() == 3),
-        ("userspace: {udpSingleTimeout: 5}", "userspace.udpSingleTimeout: a number stands where text should"),
+        (
+            "userspace: {udpSingleTimeout: 5}",
+            "userspace.udpSingleTimeout: found integer `5`, want a duration",
+        ),
     ),
 ];

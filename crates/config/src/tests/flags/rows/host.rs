@@ -104,7 +104,7 @@ pub(super) const ROWS: [Row; 21] = [
         Sets(|c| c.conntrack.min == 1000),
         (
             &["--conntrack-min=2147483648"],
-            "invalid value \"2147483648\" for --conntrack-min: not a whole number from -2147483648 to 2147483647",
+            "invalid value \"2147483648\" for --conntrack-min: not an integer from -2147483648 to 2147483647",
         ),
     ),
     row(
@@ -202,7 +202,7 @@ pub(super) const ROWS: [Row; 21] = [
         "show-hidden-metrics-for-version",
         "",
         &["--show-hidden-metrics-for-version=1.35"],
-        Notes("--show-hidden-metrics-for-version: no metric is hidden here"),
+        Notes("--show-hidden-metrics-for-version: no metrics are hidden"),
         (
             &["--show-hidden-metrics-for-version=1.34"],
             "KubeProxyConfiguration.ShowHiddenMetricsForVersion: Invalid value: \"1.34\": must be omitted or have the value '1.35'",

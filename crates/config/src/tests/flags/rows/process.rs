@@ -58,13 +58,13 @@ pub(super) const ROWS: [Row; 16] = [
         "0",
         &["--v=2"],
         Sets(|c| c.logging.verbosity == 2),
-        (&["-v=2147483648"], "invalid value \"2147483648\" for -v: not a number from 0 to 2147483647"),
+        (&["-v=2147483648"], "invalid value \"2147483648\" for -v: not an integer from 0 to 2147483647"),
     ),
     row(
         "vmodule",
         "",
         &["--vmodule=proxier=4"],
-        Notes("--vmodule: verbosity is one for the whole process"),
+        Notes("--vmodule: verbosity cannot differ by file"),
         (&["--vmodule=x"], "invalid value \"x\" for --vmodule: not a list such as file=1,other*=2"),
     ),
     row(
@@ -81,7 +81,7 @@ pub(super) const ROWS: [Row; 16] = [
         "log-flush-frequency",
         "5s",
         &["--log-flush-frequency=1s"],
-        Notes("--log-flush-frequency: log lines are written at once, there is no buffer"),
+        Notes("--log-flush-frequency: log lines are not buffered"),
         (
             &["--log-flush-frequency=0"],
             "KubeProxyConfiguration.logging.flushFrequency: Invalid value: 0s: must be greater than 0",
@@ -111,7 +111,7 @@ pub(super) const ROWS: [Row; 16] = [
         "log-text-info-buffer-size",
         "0",
         &["--log-text-info-buffer-size=1Ki", "--feature-gates=LoggingAlphaOptions=true"],
-        Notes("--log-text-info-buffer-size: log lines are written at once, there is no buffer"),
+        Notes("--log-text-info-buffer-size: log lines are not buffered"),
         (
             &["--log-text-info-buffer-size=many"],
             "invalid value \"many\" for --log-text-info-buffer-size: not a quantity such as 512, 1Ki or 3M",
@@ -121,7 +121,7 @@ pub(super) const ROWS: [Row; 16] = [
         "log-json-info-buffer-size",
         "0",
         &["--log-json-info-buffer-size=512", "--feature-gates=LoggingAlphaOptions=true"],
-        Notes("--log-json-info-buffer-size: log lines are written at once, there is no buffer"),
+        Notes("--log-json-info-buffer-size: log lines are not buffered"),
         (
             &["--log-json-info-buffer-size=1Ki"],
             "KubeProxyConfiguration.logging.options.json.infoBufferSize: Forbidden: Feature LoggingAlphaOptions is disabled",
@@ -131,14 +131,14 @@ pub(super) const ROWS: [Row; 16] = [
         "boot-id-file",
         "/proc/sys/kernel/random/boot_id",
         &["--boot-id-file=/x"],
-        Notes("--boot-id-file: boots are not told apart, no such file is read"),
+        Notes("--boot-id-file: the file is not read"),
         ANYTHING,
     ),
     row(
         "machine-id-file",
         "/etc/machine-id,/var/lib/dbus/machine-id",
         &["--machine-id-file=/x"],
-        Notes("--machine-id-file: machines are not told apart, no such file is read"),
+        Notes("--machine-id-file: the file is not read"),
         ANYTHING,
     ),
 ];

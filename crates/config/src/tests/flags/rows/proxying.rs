@@ -8,20 +8,20 @@ pub(super) const ROWS: [Row; 30] = [
         "",
         &["--master=http://[::1]:8080"],
         Sets(|c| api(c).master.as_deref() == Some("http://[::1]:8080")),
-        (&["--manifests=a", "--master=b"], "--manifests and --master exclude each other"),
+        (&["--manifests=a", "--master=b"], "--manifests and --master are mutually exclusive"),
     ),
     row(
         "kubeconfig",
         "",
         &["--kubeconfig=/k"],
         Sets(|c| api(c).kubeconfig == Some("/k".into())),
-        (&["--manifests=a", "--kubeconfig=b"], "--manifests and --kubeconfig exclude each other"),
+        (&["--manifests=a", "--kubeconfig=b"], "--manifests and --kubeconfig are mutually exclusive"),
     ),
     row(
         "kube-api-content-type",
         "application/vnd.kubernetes.protobuf",
         &["--kube-api-content-type=application/vnd.kubernetes.protobuf"],
-        Notes("--kube-api-content-type: objects are asked for as JSON"),
+        Notes("--kube-api-content-type: objects are requested as JSON"),
         ANYTHING,
     ),
     row(
@@ -45,7 +45,7 @@ pub(super) const ROWS: [Row; 30] = [
         "config-sync-period",
         "15m0s",
         &["--config-sync-period=1h"],
-        Notes("--config-sync-period: objects are watched, and not looked at again in between"),
+        Notes("--config-sync-period: objects are watched and never listed again periodically"),
         (
             &["--config-sync-period=0"],
             "KubeProxyConfiguration.ConfigSyncPeriod: Invalid value: 0s: must be greater than 0",
@@ -127,7 +127,9 @@ pub(super) const ROWS: [Row; 30] = [
         "iptables-localhost-nodeports",
         "true",
         &["--iptables-localhost-nodeports", "--mode=nftables"],
-        Notes("--iptables-localhost-nodeports: node ports answer on 127.0.0.0/8 in mode iptables alone"),
+        Notes(
+            "--iptables-localhost-nodeports: only mode iptables accepts connections to node ports on 127.0.0.0/8",
+        ),
         (
             &["--iptables-localhost-nodeports=maybe"],
             "invalid value \"maybe\" for --iptables-localhost-nodeports: not one of true, false, 1, 0, t, f",
@@ -243,7 +245,7 @@ pub(super) const ROWS: [Row; 30] = [
         Sets(|c| c.userspace.max_sessions_per_service == 50),
         (
             &["--userspace-max-sessions-per-service=x"],
-            "invalid value \"x\" for --userspace-max-sessions-per-service: not a whole number from -2147483648 to 2147483647",
+            "invalid value \"x\" for --userspace-max-sessions-per-service: not an integer from -2147483648 to 2147483647",
         ),
     ),
     row(
@@ -271,7 +273,7 @@ pub(super) const ROWS: [Row; 30] = [
         "proxy-port-range",
         "",
         &["--proxy-port-range=40000-41000"],
-        Notes("--proxy-port-range: unused, in kube-proxy too: no ports are taken but those of Services"),
+        Notes("--proxy-port-range: unused, as in kube-proxy"),
         ANYTHING,
     ),
 ];

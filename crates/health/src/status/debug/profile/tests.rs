@@ -117,13 +117,13 @@ fn cpu_time_is_a_function_for_each_name_and_a_label_for_each_thread() {
 }
 
 #[test]
-fn a_thread_that_comes_later_counts_from_its_start_and_one_that_is_renamed_by_its_new_name() {
+fn a_later_thread_counts_from_its_start_and_a_renamed_one_by_its_new_name() {
     let thread = |id, name: &str, cpu| Thread { id, name: name.into(), state: 'R', cpu };
     let mut profile = Profile { started: UNIX_EPOCH, took: Duration::ZERO, threads: BTreeMap::new() };
     profile.threads.insert(1, usage("main", 100, 100));
-    profile.look(vec![thread(1, "main", 150), thread(2, "portolan", 30)]);
-    profile.look(vec![thread(1, "main", 160), thread(2, "sync", 40)]);
-    profile.look(vec![thread(1, "main", 170)]);
+    profile.add(vec![thread(1, "main", 150), thread(2, "portolan", 30)]);
+    profile.add(vec![thread(1, "main", 160), thread(2, "sync", 40)]);
+    profile.add(vec![thread(1, "main", 170)]);
     assert_eq!(profile.threads, [(1, usage("main", 100, 170)), (2, usage("sync", 0, 40))].into());
 }
 

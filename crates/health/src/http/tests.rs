@@ -1,6 +1,6 @@
-//! Clients that hold on.
+//! Idle and unfinished connections.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use axum::routing::get;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -12,7 +12,7 @@ use super::*;
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A server, which stops when the sender goes.
+/// A server that stops when the sender is dropped.
 async fn start() -> (SocketAddr, watch::Sender<()>) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -25,7 +25,7 @@ async fn start() -> (SocketAddr, watch::Sender<()>) {
 async fn read_to_end(stream: &mut TcpStream) -> String {
     let mut answer = Vec::new();
     // A connection that is dropped with something unread ends with a reset.
-    let _reset = timeout(PATIENCE, stream.read_to_end(&mut answer)).await.expect("somebody hangs up");
+    let _reset = timeout(PATIENCE, stream.read_to_end(&mut answer)).await.expect("the connection is closed");
     String::from_utf8(answer).unwrap()
 }
 
@@ -43,10 +43,10 @@ async fn half(address: SocketAddr) -> TcpStream {
 }
 
 #[tokio::test]
-async fn those_who_hold_on_keep_nobody_out_and_the_oldest_of_too_many_goes() {
+async fn idle_connections_do_not_block_others_and_the_oldest_is_closed() {
     let (address, _running) = start().await;
     let mut held = Vec::new();
-    for _ in 0..MOST {
+    for _ in 0..MAX_CONNECTIONS {
         held.push(half(address).await);
     }
     assert!(fetch(address).await.ends_with("hello"));
@@ -61,7 +61,7 @@ async fn those_who_hold_on_keep_nobody_out_and_the_oldest_of_too_many_goes() {
 async fn connections_that_have_ended_do_not_count() {
     let (address, _running) = start().await;
     let mut held = half(address).await;
-    for _ in 0..MOST {
+    for _ in 0..MAX_CONNECTIONS {
         assert!(fetch(address).await.ends_with("hello"));
     }
     held.write_all(b"test\r\nConnection: close\r\n\r\n").await.unwrap();
@@ -69,12 +69,12 @@ async fn connections_that_have_ended_do_not_count() {
 }
 
 #[tokio::test]
-async fn a_connection_without_a_whole_request_is_closed_in_the_end() {
+async fn a_connection_without_a_complete_request_is_closed_after_the_timeout() {
     let (address, _running) = start().await;
     let mut held = half(address).await;
     assert!(fetch(address).await.ends_with("hello"), "the server has seen the other by now");
     pause();
-    advance(SILENCE.saturating_sub(Duration::from_secs(1))).await;
+    advance(REQUEST_TIMEOUT.saturating_sub(Duration::from_secs(1))).await;
     resume();
     let early = timeout(Duration::from_millis(100), held.read_u8()).await;
     assert!(early.is_err(), "it is not closed before its time: {early:?}");
@@ -85,7 +85,7 @@ async fn a_connection_without_a_whole_request_is_closed_in_the_end() {
 }
 
 #[tokio::test]
-async fn a_server_that_stops_hangs_up_on_those_who_have_not_begun_to_ask_and_answers_the_others() {
+async fn a_stopping_server_closes_idle_connections_and_completes_responses() {
     let (address, running) = start().await;
     let mut held = half(address).await;
     let mut idle = TcpStream::connect(address).await.unwrap();

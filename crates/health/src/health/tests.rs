@@ -1,9 +1,8 @@
-//! What is reported, and what probes are told then.
+//! Updates of health, and the responses to probes after them.
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 use super::*;
-use crate::report::{Probe, Report};
 
 use IpFamily::{V4, V6};
 use Step::{Eligible, Failed, Ineligible, Queued, Removed, Started, Updated};
@@ -21,7 +20,7 @@ enum Step {
     Ineligible,
 }
 
-/// A clock that starts at an ordinary time.
+/// Points in time after a start.
 struct Time {
     start: Instant,
 }
@@ -36,20 +35,43 @@ impl Time {
     }
 }
 
+/// Health with a clock that is set before each call.
+struct State {
+    health: Health,
+    now: Arc<Mutex<Moment>>,
+}
+
+impl State {
+    fn at(&self, now: Moment) -> &Health {
+        *self.now.lock().unwrap() = now;
+        &self.health
+    }
+
+    fn report(&self, probe: Probe, now: Moment) -> Report {
+        self.at(now).report(probe)
+    }
+
+    fn lag(&self, family: IpFamily, now: Moment) -> Duration {
+        self.at(now).lag(family)
+    }
+}
+
 /// The state after each step at its second.
-fn after(steps: &[(f64, Step)]) -> (HealthState, Time) {
+fn after(steps: &[(f64, Step)]) -> (State, Time) {
     let time = Time { start: Instant::now() };
-    let mut state = HealthState::new(SYNC_PERIOD);
+    let now = Arc::new(Mutex::new(time.at(0.0)));
+    let clock = Arc::clone(&now);
+    let state = State { health: Health::with_clock(SYNC_PERIOD, move || *clock.lock().unwrap()), now };
     for (second, step) in steps {
-        let now = time.at(*second);
+        let health = state.at(time.at(*second));
         match *step {
-            Started(family) => state.started(family, now),
-            Queued(family) => state.queued(family, now),
-            Updated(family) => state.updated(family, now),
-            Failed(family) => state.failed(family, now),
-            Removed(family) => state.removed(family, now),
-            Eligible => state.set_node(NodeEligibility::Eligible),
-            Ineligible => state.set_node(NodeEligibility::Ineligible),
+            Started(family) => health.started(family),
+            Queued(family) => health.queued(family),
+            Updated(family) => health.updated(family),
+            Failed(family) => health.failed(family),
+            Removed(family) => health.removed(family),
+            Eligible => health.set_node(NodeEligibility::Eligible),
+            Ineligible => health.set_node(NodeEligibility::Ineligible),
         }
     }
     (state, time)
@@ -84,7 +106,7 @@ fn probes_follow_syncs_and_the_node() {
         ("a change just waits", then(&[(10.0, Queued(V4))]), 69.9, true, true),
         ("a change waits for twice the sync period", then(&[(10.0, Queued(V4))]), 70.0, false, false),
         ("the oldest change counts", then(&[(10.0, Queued(V4)), (60.0, Queued(V4))]), 70.0, false, false),
-        ("the change is in force", then(&[(10.0, Queued(V4)), (80.0, Updated(V4))]), 81.0, true, true),
+        ("the change is programmed", then(&[(10.0, Queued(V4)), (80.0, Updated(V4))]), 81.0, true, true),
         (
             "a later change has its own time",
             then(&[(10.0, Queued(V4)), (20.0, Updated(V4)), (30.0, Queued(V4))]),
@@ -127,7 +149,7 @@ fn probes_follow_syncs_and_the_node() {
 }
 
 #[test]
-fn a_healthy_body_shows_the_present_and_each_family_its_own_time() {
+fn a_healthy_body_has_the_current_time_and_the_sync_time_of_each_family() {
     let (state, time) = after(&[
         (0.0, Started(V6)),
         (0.0, Started(V4)),
@@ -146,7 +168,7 @@ fn a_healthy_body_shows_the_present_and_each_family_its_own_time() {
 }
 
 #[test]
-fn an_unhealthy_body_shows_the_last_sync_of_any_family_and_who_is_late() {
+fn an_unhealthy_body_has_the_last_sync_time_of_any_family_and_names_the_late_one() {
     let (state, time) = after(&[
         (0.0, Started(V4)),
         (0.0, Started(V6)),
@@ -183,7 +205,7 @@ fn before_anything_has_started_there_is_no_status() {
 
 /// kube-proxy shows the start of its loop there, before any rule exists.
 #[test]
-fn before_the_initial_sync_no_time_is_shown_as_that_of_an_update() {
+fn before_the_initial_sync_no_update_time_is_shown() {
     let (state, time) = after(&[(0.0, Started(V4)), (0.0, Eligible), (1.0, Queued(V4))]);
     let never = "0001-01-01T00:00:00Z";
     let family =
@@ -203,7 +225,7 @@ fn before_the_initial_sync_no_time_is_shown_as_that_of_an_update() {
 }
 
 #[test]
-fn readiness_is_health_without_the_node_and_says_why_not() {
+fn readiness_is_health_without_the_node_with_a_reason() {
     const WAITS: &str = "waiting for Services, EndpointSlices and this node's Node object";
     const BEGINS: &str = "the initial sync has not completed";
     const FAILS: &str = "; syncs fail and are retried, see the log";
@@ -262,7 +284,7 @@ fn readiness_is_health_without_the_node_and_says_why_not() {
 }
 
 #[test]
-fn each_family_has_its_own_reason_and_one_is_enough() {
+fn each_family_has_its_reason_and_one_unhealthy_family_is_enough() {
     let (state, time) = after(&[(0.0, Started(V4)), (0.0, Started(V6)), (1.0, Updated(V4))]);
     assert_eq!(
         state.report(Probe::Readyz, time.at(2.0)),
@@ -291,27 +313,27 @@ fn rules_are_programmed_from_the_initial_sync_on_and_not_while_they_are_removed(
         ("the other family", vec![(0.0, Started(V4)), (0.0, Started(V6)), (1.0, Updated(V6))], false),
     ];
     for (case, steps, programmed) in cases {
-        assert_eq!(after(&steps).0.is_programmed(V4), programmed, "{case}");
+        assert_eq!(after(&steps).0.health.is_programmed(V4), programmed, "{case}");
     }
 }
 
 #[test]
 fn before_the_initial_sync_lag_counts_from_the_start() {
-    let (mut state, time) = after(&[(0.0, Started(V4))]);
+    let (state, time) = after(&[(0.0, Started(V4))]);
     assert_eq!(state.lag(V4, time.at(3600.0)), Duration::from_secs(3600));
-    state.queued(V4, time.at(3590.0));
+    state.at(time.at(3590.0)).queued(V4);
     assert_eq!(state.lag(V4, time.at(3600.0)), Duration::from_secs(3600));
-    state.updated(V4, time.at(3600.0));
+    state.at(time.at(3600.0)).updated(V4);
     assert_eq!(state.lag(V4, time.at(3601.0)), Duration::ZERO);
 }
 
 #[test]
-fn lag_is_the_age_of_the_oldest_change_that_waits_and_each_family_has_its_own() {
+fn lag_is_the_age_of_the_oldest_pending_change_of_the_family() {
     let cases = [
         ("nothing has waited", vec![], 0.0),
         ("one change", vec![(10.0, Queued(V4))], 6.0),
         ("the oldest of two", vec![(10.0, Queued(V4)), (15.0, Queued(V4))], 6.0),
-        ("in force", vec![(10.0, Queued(V4)), (15.0, Updated(V4))], 0.0),
+        ("programmed", vec![(10.0, Queued(V4)), (15.0, Updated(V4))], 0.0),
         ("a change of the other family", vec![(1.0, Started(V6)), (2.0, Queued(V6))], 0.0),
     ];
     for (case, then, lag) in cases {
@@ -322,9 +344,9 @@ fn lag_is_the_age_of_the_oldest_change_that_waits_and_each_family_has_its_own() 
 }
 
 #[test]
-fn a_jump_of_the_calendar_makes_nothing_late() {
-    let (mut state, time) = after(&[(0.0, Started(V4)), (0.0, Eligible), (1.0, Updated(V4))]);
-    state.queued(V4, time.at(2.0));
+fn a_jump_of_the_wall_clock_makes_nothing_late() {
+    let (state, time) = after(&[(0.0, Started(V4)), (0.0, Eligible), (1.0, Updated(V4))]);
+    state.at(time.at(2.0)).queued(V4);
     let jumped = Moment { wall: SystemTime::UNIX_EPOCH, ..time.at(3.0) };
     assert!(state.report(Probe::Livez, jumped).ok);
     let jumped = Moment { wall: time.at(1e6).wall, ..time.at(3.0) };
@@ -332,19 +354,19 @@ fn a_jump_of_the_calendar_makes_nothing_late() {
 }
 
 #[test]
-fn services_that_are_not_known_make_healthz_fail_with_the_reason_and_nothing_else() {
-    let (mut state, time) = after(&[(0.0, Started(V4)), (0.0, Eligible), (1.0, Updated(V4))]);
+fn unknown_services_fail_healthz_with_the_reason_and_nothing_else() {
+    let (state, time) = after(&[(0.0, Started(V4)), (0.0, Eligible), (1.0, Updated(V4))]);
     let now = time.at(2.0);
-    state.set_incomplete(Some("a.yaml: \"x\"".into()));
+    state.health.set_incomplete(Some("a.yaml: \"x\"".into()));
     let report = state.report(Probe::Healthz, now);
     assert!(!report.ok);
     let words =
         "\"nodeEligible\":true,\"healthy\":false,\"reason\":\"a.yaml: \\\"x\\\"\",\"status\":{\"IPv4\":";
     assert!(report.body.contains(words), "{}", report.body);
-    assert!(state.is_healthy(now), "the Services that are known are served");
+    assert!(state.at(now).is_healthy(), "the Services that are known are served");
     let report = state.report(Probe::Livez, now);
     assert!(report.ok && !report.body.contains("reason"), "{}", report.body);
-    state.set_incomplete(None);
+    state.health.set_incomplete(None);
     let report = state.report(Probe::Healthz, now);
     assert!(report.ok && !report.body.contains("reason"), "{}", report.body);
 }
