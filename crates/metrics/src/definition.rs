@@ -33,14 +33,14 @@ pub enum MetricsError {
 #[derive(Clone, Copy)]
 pub(crate) struct Labels<'a> {
     registry: &'a Registry,
-    labels: &'a [&'a str],
+    names: &'a [&'a str],
     stability: &'static str,
 }
 
 impl<'a> Labels<'a> {
     /// The metrics are `[ALPHA]`, as all of kube-proxy's own are (KEP-1209).
-    pub(crate) fn new(registry: &'a Registry, labels: &'a [&'a str]) -> Self {
-        Self { registry, labels, stability: "ALPHA" }
+    pub(crate) fn new(registry: &'a Registry, names: &'a [&'a str]) -> Self {
+        Self { registry, names, stability: "ALPHA" }
     }
 
     /// The metrics are `[BETA]`: Kubernetes keeps them for some releases.
@@ -55,7 +55,7 @@ impl<'a> Labels<'a> {
 
     /// A counter for each value of the labels. Without labels: one that is absent until its first observation.
     pub(crate) fn counters(self, name: &str, help: &str) -> Result<IntCounterVec, MetricsError> {
-        self.define(name, help, |opts| IntCounterVec::new(opts, self.labels))
+        self.define(name, help, |opts| IntCounterVec::new(opts, self.names))
     }
 
     /// A counter without labels that another component keeps; absent until it is set.
@@ -70,7 +70,7 @@ impl<'a> Labels<'a> {
 
     /// A gauge for each value of the labels. Without labels: one that is absent until it is set.
     pub(crate) fn gauges(self, name: &str, help: &str) -> Result<GaugeVec, MetricsError> {
-        self.define(name, help, |opts| GaugeVec::new(opts, self.labels))
+        self.define(name, help, |opts| GaugeVec::new(opts, self.names))
     }
 
     /// A histogram with these upper bounds for each value of the labels.
@@ -81,7 +81,7 @@ impl<'a> Labels<'a> {
         bounds: &[f64],
     ) -> Result<HistogramVec, MetricsError> {
         self.define(name, help, |opts| {
-            HistogramVec::new(HistogramOpts::from(opts).buckets(bounds.to_vec()), self.labels)
+            HistogramVec::new(HistogramOpts::from(opts).buckets(bounds.to_vec()), self.names)
         })
     }
 

@@ -12,7 +12,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// A shell script, and the folder that it lives as long as.
 ///
 /// Its executable file is another process's work: a test beside this one that starts a program would
-/// inherit the file while it is open for writing, and then nobody could run it (ETXTBSY).
+/// inherit the file while it is open for writing, and then it could not be executed (ETXTBSY).
 pub(crate) fn script(body: &str) -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let (text, path) = (folder.path().join("text"), folder.path().join("program"));
