@@ -1,10 +1,10 @@
-//! What the kernel holds when we start, compared with what it should hold.
+//! Takes over the table that exists at the start.
 //!
 //! An earlier run, of this version or another, may have left its table, and
-//! connections depend on it. If its sets and hooks can be gone on from, only the
-//! difference is written, and what this version has no use for goes when nothing leads
-//! there any more. If they cannot, the table is made anew in one transaction together
-//! with all that belongs in it, so that no packet finds it empty.
+//! connections depend on it. If its sets and hooks are compatible, only the difference
+//! is written, and stale objects are deleted when nothing leads there any more. If they
+//! are not, the table is replaced in one transaction together with its content, so that
+//! no packet meets an empty table.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -13,39 +13,38 @@ use portolan_core::plan::{NodeSettings, ServicePort};
 use portolan_core::{IpFamily, ServicePortName};
 use portolan_nft::{Bytes, DumpedSet, Element, ElementValue, Family, Set, TableDump, Verdict};
 
-use crate::affinity::{owner, shape};
 use crate::class::{Class, NotAClass};
 use crate::commit::vip_of;
+use crate::dedicated::{ProgrammedDedicated, owner, shape};
 use crate::edits::Edits;
 use crate::frontend::{Frontend, List, Value, shares_slots};
-use crate::layout::{Container, Feature, Layout};
-use crate::loaded::SlotLists;
+use crate::layout::{Feature, Layout, ServiceSet};
+use crate::programmed::SlotLists;
 use crate::slots::{Slots, Target};
-use crate::sticky::Present;
 
-/// How to begin a first load.
+/// How a full sync begins.
 #[derive(Debug)]
 pub(crate) enum Start {
     /// There is no table.
     Create,
-    /// There is one with other sets or hooks than ours, or one put to sleep: replace it at once.
+    /// There is one with incompatible sets or hooks, or a dormant one: replace it.
     Replace,
-    /// There is one to go on from.
+    /// There is one to take over.
     Adopt(Box<Existing>),
 }
 
-/// The elements that were found, shrinking as wanted ones are recognised among them.
+/// The elements that were found and that no wanted element matched so far.
 #[derive(Debug, Default)]
 pub(crate) struct Existing {
-    containers: [HashMap<Bytes, Option<Value>>; Container::ALL.len()],
+    sets: [HashMap<Bytes, Option<Value>>; ServiceSet::ALL.len()],
     classes: Vec<Class>,
     features: Vec<Feature>,
-    /// What services with affinity have for themselves, by owner.
-    sticky: HashMap<Arc<str>, Present>,
+    /// The dedicated objects, by owner.
+    dedicated: HashMap<Arc<str>, ProgrammedDedicated>,
 }
 
 impl Start {
-    /// Looks at what was read from the kernel.
+    /// Decides by the dump of the existing table.
     pub(crate) fn choose(layout: &Layout, settings: &NodeSettings, dump: Option<&TableDump>) -> Self {
         let Some(dump) = dump else { return Self::Create };
         if dump.table.flags.dormant || !has_our_sets(layout, dump) || !has_our_hooks(layout, settings, dump) {
@@ -57,14 +56,14 @@ impl Start {
 
 fn has_our_sets(layout: &Layout, dump: &TableDump) -> bool {
     let is_ours = |found: &DumpedSet, ours: &Set| found.set.as_deref() == Some(ours);
-    let ranges = dump.set(Container::SourceRanges.name());
+    let ranges = dump.set(ServiceSet::SourceRanges.name());
     layout.sets().all(|set| dump.set(&set.name).is_none_or(|found| is_ours(found, set)))
         // Ranges that are no prefixes are not ours, and could not be named to be deleted.
         && ranges.is_none_or(|set| set.elements.iter().all(|element| element.split_prefix(layout.family()).is_some()))
         && dump.sets.iter().all(|found| shape(&found.name).is_none_or(|ours| is_ours(found, &ours)))
 }
 
-/// Hooks cannot be changed in place. Those of another version go with its chains, when the load is done.
+/// Hooks cannot be changed in place. Those of another version are deleted with its chains at the end.
 fn has_our_hooks(layout: &Layout, settings: &NodeSettings, dump: &TableDump) -> bool {
     let chains = layout.known_chains(settings).into_iter();
     let ours: HashMap<_, _> = chains.map(|(chain, _)| (Arc::clone(&chain.name), chain)).collect();
@@ -77,41 +76,41 @@ fn has_our_hooks(layout: &Layout, settings: &NodeSettings, dump: &TableDump) -> 
 impl Existing {
     fn read(layout: &Layout, dump: &TableDump) -> Self {
         let mut existing = Self::default();
-        for container in Container::ALL {
-            if let Some(found) = dump.set(&layout.set(container).name) {
-                let value = |element: Element| (element.key, value(container, &element, layout.family()));
+        for set in ServiceSet::ALL {
+            if let Some(found) = dump.set(&layout.set(set).name) {
+                let value = |element: Element| (element.key, value(set, &element, layout.family()));
                 let elements = found.elements.iter().map(value);
-                existing.containers[container as usize] = elements.collect();
+                existing.sets[set as usize] = elements.collect();
             }
         }
-        existing.sticky = Present::read(dump);
+        existing.dedicated = ProgrammedDedicated::read(dump);
         existing
     }
 
-    /// Takes note of a class chain that is as it should be, or will be.
+    /// Records a class chain that is up to date, or will be.
     pub(crate) fn add_class(&mut self, class: Class) {
         self.classes.push(class);
     }
 
-    /// Takes note of a feature whose chains are as they should be, or will be.
+    /// Records a feature whose chains are up to date, or will be.
     pub(crate) fn add_feature(&mut self, feature: Feature) {
         self.features.push(feature);
     }
 
-    /// The features whose chains are as they should be.
+    /// The features whose chains exist.
     pub(crate) fn features(&self) -> impl Iterator<Item = Feature> {
         self.features.iter().copied()
     }
 
-    /// The class chains that are as they should be.
+    /// The class chains that exist.
     pub(crate) fn classes(&self) -> impl Iterator<Item = Class> {
         self.classes.iter().copied()
     }
 
-    /// The slots that a service port was left with: those that its addresses share, or of the first that has any.
+    /// The existing slots of a service port: those that its addresses share, or of the first that has any.
     pub(crate) fn slots(&self, name: &ServicePortName, port: &ServicePort) -> SlotLists {
         let owner = shares_slots(port).then(|| owner(name));
-        let shared = owner.as_ref().and_then(|owner| Some((owner, self.sticky.get(owner)?)));
+        let shared = owner.as_ref().and_then(|owner| Some((owner, self.dedicated.get(owner)?)));
         let frontends = Frontend::all(name, port, shared.is_none());
         let of = |list: List| {
             let maps = frontends.iter().flat_map(|frontend| {
@@ -125,8 +124,8 @@ impl Existing {
         SlotLists { cluster: of(List::Cluster), local: of(List::Local) }
     }
 
-    fn slots_in(&self, frontend: &Frontend, map: Container) -> Slots {
-        let elements = &self.containers[map as usize];
+    fn slots_in(&self, frontend: &Frontend, map: ServiceSet) -> Slots {
+        let elements = &self.sets[map as usize];
         let target = |slot| match elements.get(&frontend.slot_key(slot)) {
             Some(Some(Value::Target(target))) => Some(*target),
             _ => None,
@@ -134,58 +133,58 @@ impl Existing {
         Slots::new((0..).map_while(target).collect())
     }
 
-    /// What a service port with affinity was left with.
-    pub(crate) fn take_sticky(&mut self, name: &ServicePortName) -> Present {
-        self.sticky.remove(&owner(name)).unwrap_or_default()
+    /// The existing dedicated objects of a service port.
+    pub(crate) fn take_dedicated(&mut self, name: &ServicePortName) -> ProgrammedDedicated {
+        self.dedicated.remove(&owner(name)).unwrap_or_default()
     }
 
-    /// What belongs to service ports that are gone, or no longer have affinity.
-    pub(crate) fn leftover_sticky(&mut self) -> Vec<Present> {
-        std::mem::take(&mut self.sticky).into_values().collect()
+    /// The dedicated objects of service ports that need none any more.
+    pub(crate) fn stale_dedicated(&mut self) -> Vec<ProgrammedDedicated> {
+        std::mem::take(&mut self.dedicated).into_values().collect()
     }
 
-    /// Tells `edits` which of the keys they would add are there already.
-    pub(crate) fn recognise(&mut self, edits: &mut Edits, family: IpFamily) {
+    /// Records in `edits` which of the keys to add exist already.
+    pub(crate) fn match_found(&mut self, edits: &mut Edits, family: IpFamily) {
         self.withdraw_ranges(edits, family);
-        for container in Container::ALL {
-            let elements = &mut self.containers[container as usize];
-            let keys: Vec<Bytes> = edits.keys(container).copied().collect();
+        for set in ServiceSet::ALL {
+            let elements = &mut self.sets[set as usize];
+            let keys: Vec<Bytes> = edits.keys(set).copied().collect();
             for key in keys {
                 if let Some(value) = elements.remove(&key) {
-                    edits.found((container, key, value.unwrap_or(Value::Member)));
+                    edits.found((set, key, value.unwrap_or(Value::Member)));
                 }
             }
         }
     }
 
     /// Lets `edits` remove the ranges that their VIPs no longer have: new ones may overlap with
-    /// them, so these cannot wait to be left over.
+    /// them, so they cannot stay until the end.
     fn withdraw_ranges(&mut self, edits: &mut Edits, family: IpFamily) {
-        let wanted: HashSet<Bytes> = edits.keys(Container::SourceRanges).copied().collect();
+        let wanted: HashSet<Bytes> = edits.keys(ServiceSet::SourceRanges).copied().collect();
         let vips: HashSet<&[u8]> = wanted.iter().map(|range| vip_of(range, family)).collect();
-        let ranges = &mut self.containers[Container::SourceRanges as usize];
+        let ranges = &mut self.sets[ServiceSet::SourceRanges as usize];
         let is_old = |range: &Bytes| vips.contains(vip_of(range, family)) && !wanted.contains(range);
         for (range, value) in ranges.extract_if(|range, _| is_old(range)) {
-            edits.remove((Container::SourceRanges, range, value.unwrap_or(Value::Member)));
+            edits.remove((ServiceSet::SourceRanges, range, value.unwrap_or(Value::Member)));
         }
     }
 
-    /// Removes what nobody recognised.
-    pub(crate) fn leftovers(self) -> Edits {
+    /// Removes what no wanted element matched.
+    pub(crate) fn stale(self) -> Edits {
         let mut edits = Edits::default();
-        for container in Container::ALL {
-            for (key, value) in &self.containers[container as usize] {
-                edits.remove((container, *key, value.clone().unwrap_or(Value::Member)));
+        for set in ServiceSet::ALL {
+            for (key, value) in &self.sets[set as usize] {
+                edits.remove((set, *key, value.clone().unwrap_or(Value::Member)));
             }
         }
         edits
     }
 }
 
-/// What an element found in `container` means; `None` when it is not one of ours.
-fn value(container: Container, element: &Element, family: Family) -> Option<Value> {
-    match (container, &element.value) {
-        (Container::SourceRanges, ElementValue::None) => {
+/// The value of an element found in `set`; `None` when it cannot be one of ours.
+fn value(set: ServiceSet, element: &Element, family: Family) -> Option<Value> {
+    match (set, &element.value) {
+        (ServiceSet::SourceRanges, ElementValue::None) => {
             element.split_prefix(family).map(|(_, _, bits)| Value::Prefix(bits))
         }
         (_, ElementValue::None) => Some(Value::Member),

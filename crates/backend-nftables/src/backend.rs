@@ -1,4 +1,4 @@
-//! The backend itself: first loads, later changes, and what to do when the kernel says no.
+//! The backend: full syncs, later changes, and failures.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,15 +13,14 @@ use portolan_core::{
 };
 use portolan_nft::{Commit, NftError, Operation, Owner, TableDump, Tables, Transaction};
 
-use crate::affinity::Sticky;
 use crate::class::Class;
 use crate::commit::{Batches, MAX_ELEMENTS};
+use crate::dedicated::{Dedicated, ProgrammedDedicated, Purge};
 use crate::edits::Edits;
-use crate::guard::Guard;
+use crate::foreign_changes::ForeignChanges;
+use crate::full_sync::{Finished, FullSync, Progress};
 use crate::layout::Layout;
-use crate::load::{Finished, Load, Progress};
-use crate::loaded::{Loaded, SlotLists};
-use crate::sticky::{Present, Purge};
+use crate::programmed::{Programmed, SlotLists};
 
 mod tidy;
 
@@ -29,11 +28,10 @@ mod tidy;
 /// of endpoints; beyond this many they are removed.
 const MAX_UNUSED_CLASSES: usize = 64;
 
-/// The chain that shows whether our rules are there: deleting or flushing the table, or all tables, takes its
-/// only rule.
-const CANARY: &str = "nat-prerouting";
+/// The chain of the integrity check: deleting or flushing the table, or all tables, removes its only rule.
+const INTEGRITY_CHAIN: &str = "nat-prerouting";
 
-/// Tells the time: the system's, or a test's.
+/// The current time: the system's, or a test's.
 pub type Clock = Arc<dyn Fn() -> Instant + Send + Sync>;
 
 /// Keeps one family's table equal to the plan.
@@ -42,17 +40,17 @@ pub type Clock = Arc<dyn Fn() -> Instant + Send + Sync>;
 pub struct NftablesBackend<T> {
     tables: Arc<Mutex<T>>,
     layout: Layout,
-    /// What the kernel holds; unknown at first and after any failure.
-    loaded: Option<Loaded>,
+    /// What is programmed; unknown at first and after any failure.
+    programmed: Option<Programmed>,
     /// The most elements in one transaction.
     limit: usize,
-    /// For what is said of long loads.
+    /// For the progress messages of a full sync.
     clock: Clock,
-    /// Hears of others' changes, where the kernel does not refuse them.
-    guard: Option<Guard>,
+    /// Reports changes by other processes, where the kernel does not reject them.
+    foreign_changes: Option<ForeignChanges>,
 }
 
-/// What a complete comparison starts from.
+/// What a full sync starts from.
 struct Found {
     dump: Option<TableDump>,
     owner_persist: bool,
@@ -62,30 +60,30 @@ impl<T: Tables> NftablesBackend<T> {
     /// A backend that knows nothing of the kernel's state yet.
     pub fn new(family: IpFamily, tables: Arc<Mutex<T>>) -> Self {
         let (layout, clock) = (Layout::new(family), Arc::new(Instant::now));
-        Self { tables, layout, loaded: None, limit: MAX_ELEMENTS, clock, guard: None }
+        Self { tables, layout, programmed: None, limit: MAX_ELEMENTS, clock, foreign_changes: None }
     }
 
     /// Adds and removes at most this many elements in one transaction, two at least.
     ///
-    /// Larger changes are cut into several, in an order that leaves every packet an endpoint.
+    /// Larger changes are split into several, in an order in which every packet has an endpoint.
     #[must_use]
     pub fn with_transaction_limit(self, elements: usize) -> Self {
         Self { limit: elements, ..self }
     }
 
-    /// The same by another clock.
+    /// The same with another clock.
     #[must_use]
     pub fn with_clock(self, clock: Clock) -> Self {
         Self { clock, ..self }
     }
 
     fn tables(&self) -> MutexGuard<'_, T> {
-        // Whoever panicked left at worst an unfinished conversation with the kernel, which
-        // the socket sorts out by sequence numbers.
+        // A panic leaves at worst an unfinished exchange with the kernel, which the socket
+        // skips by sequence numbers.
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What the kernel holds, and what it offers.
+    /// The existing table, and the kernel's features.
     fn read(&self) -> Result<Found, BackendError> {
         let (mut tables, table) = (self.tables(), self.layout.table());
         let dump = tables.dump(&table).map_err(|error| unread(format!("table {table}"), error))?;
@@ -93,92 +91,96 @@ impl<T: Tables> NftablesBackend<T> {
         Ok(Found { dump, owner_persist: features.owner_persist })
     }
 
-    /// Compares the whole plan with what the kernel holds.
-    fn load(&mut self, plan: &NodePlan) -> Result<ApplyReport, BackendError> {
+    /// Compares the whole plan with the existing table.
+    fn full_sync(&mut self, plan: &NodePlan) -> Result<ApplyReport, BackendError> {
         let mut report = ApplyReport { scope: Scope::Full, ..ApplyReport::default() };
         let table = self.layout.table();
         let mut progress = Progress::new(plan.service_ports.len(), (self.clock)());
-        if let Some(guard) = &mut self.guard {
-            guard.begin_reading();
+        if let Some(changes) = &mut self.foreign_changes {
+            changes.begin_reading();
         }
         let Found { dump, owner_persist } = self.read()?;
-        // From here on what was known may no longer hold.
-        self.loaded = None;
-        refuse_foreign_owner(dump.as_ref())?;
+        // From here on the known state may be outdated.
+        self.programmed = None;
+        reject_foreign_owner(dump.as_ref())?;
         progress.read(&table, dump.as_ref(), (self.clock)());
-        let mut load = Load::begin(&self.layout, self.limit, plan, dump, owner_persist);
+        let mut sync = FullSync::begin(&self.layout, self.limit, plan, dump, owner_persist);
         for (before, name) in plan.names_by_importance().into_iter().enumerate() {
-            load.add(name, &plan.service_ports[name]);
-            let full = load.full_batches();
+            sync.add(name, &plan.service_ports[name]);
+            let full = sync.full_batches();
             if !full.is_empty() {
                 self.commit(full, &mut report)?;
                 progress.committed(&table, before + 1, (self.clock)());
             }
         }
-        let Finished { mut loaded, transactions, purges } = load.finish();
+        let Finished { mut programmed, transactions, purges } = sync.finish();
         self.commit(transactions, &mut report)?;
         self.purge(&purges, &mut report)?;
-        let unused = loaded.unused();
-        self.sweep(&mut loaded, &unused, &mut report)?;
-        self.loaded = Some(loaded);
-        self.guard = match self.guard.take() {
-            // A first load is not listened to: a notice of each element would take the kernel longer than it.
-            None => Guard::of(&table, &mut *self.tables()),
-            guard => guard,
+        let unused = programmed.unused();
+        self.sweep(&mut programmed, &unused, &mut report)?;
+        self.programmed = Some(programmed);
+        self.foreign_changes = match self.foreign_changes.take() {
+            // Not during the first full sync: a notice of each element would take the kernel longer than the sync.
+            None => ForeignChanges::of(&table, &mut *self.tables()),
+            changes => changes,
         };
         Ok(report)
     }
 
-    /// Brings what the change set names up to date.
+    /// Applies a change set.
     fn update(
         &mut self,
-        mut loaded: Loaded,
+        mut programmed: Programmed,
         plan: &NodePlan,
         changes: &ChangeSet,
     ) -> Result<ApplyReport, BackendError> {
         let mut report = ApplyReport::default();
-        let is_sweep = loaded.unused_count() > MAX_UNUSED_CLASSES;
+        let is_sweep = programmed.unused_count() > MAX_UNUSED_CLASSES;
         let unused: HashSet<Class> =
-            if is_sweep { loaded.unused() } else { Vec::new() }.into_iter().collect();
+            if is_sweep { programmed.unused() } else { Vec::new() }.into_iter().collect();
         let mut edits = Edits::default();
         let mut batches = Batches::new(&self.layout, self.limit);
-        let mut sticky = Vec::new();
+        let mut dedicated = Vec::new();
         if let Some(old) = changes.old_node() {
-            resettle(&self.layout, old, &plan.node, &loaded, &mut batches);
+            change_settings(&self.layout, old, &plan.node, &programmed, &mut batches);
         }
         let wanted = changes.service_ports().map(|(name, _)| (name, plan.service_ports.get(name)));
-        loaded.change(wanted, &mut edits);
-        for change in loaded.take_sticky() {
-            // The node's settings have changed already, above, whatever becomes of the service port.
-            let of = |loaded: Option<(Arc<ServicePort>, SlotLists)>| -> Option<Sticky> {
-                let (port, slots) = loaded?;
-                Sticky::of(&change.name, &port, &slots, &plan.node)
+        programmed.change(wanted, &mut edits);
+        for change in programmed.take_dedicated() {
+            // The node's settings were changed above.
+            let of = |programmed: Option<(Arc<ServicePort>, SlotLists)>| -> Option<Dedicated> {
+                let (port, slots) = programmed?;
+                Dedicated::of(&change.name, &port, &slots, &plan.node)
             };
-            let edit = Present::of(of(change.old)).turn_into(of(change.new), self.layout.family());
-            sticky.push(edit);
+            let edit = ProgrammedDedicated::of(of(change.old)).turn_into(of(change.new), &self.layout);
+            dedicated.push(edit);
         }
-        for class in loaded.take_new_classes() {
+        for class in programmed.take_new_classes() {
             batches.add_class(class, &plan.node);
         }
-        loaded.hooked.hook(&mut batches);
-        batches.edits(&edits, &sticky, &sticky);
-        loaded.hooked.unhook(&mut batches);
-        let purges: Vec<Purge> = loaded.absorb(sticky);
+        programmed.features.create(&mut batches);
+        batches.edits(&edits, &mut dedicated);
+        for edit in &mut dedicated {
+            batches.current().append(&mut edit.release);
+        }
+        programmed.features.remove_unused(&mut batches);
+        let purges: Vec<Purge> = programmed.absorb(dedicated);
         self.commit(batches.finish(), &mut report)?;
         self.purge(&purges, &mut report)?;
-        let still: Vec<Class> = loaded.unused().into_iter().filter(|class| unused.contains(class)).collect();
-        self.sweep(&mut loaded, &still, &mut report)?;
-        self.loaded = Some(loaded);
-        if let Some(guard) = &mut self.guard {
-            // So that notices of ours leave room for those of others.
-            guard.listen();
+        let still: Vec<Class> =
+            programmed.unused().into_iter().filter(|class| unused.contains(class)).collect();
+        self.sweep(&mut programmed, &still, &mut report)?;
+        self.programmed = Some(programmed);
+        if let Some(changes) = &mut self.foreign_changes {
+            // So that our own notices do not fill the receive buffer.
+            changes.listen();
         }
         Ok(report)
     }
 
     fn commit(&self, transactions: Vec<Transaction>, report: &mut ApplyReport) -> Result<(), BackendError> {
         for transaction in transactions {
-            let commit = self.tables().commit(&transaction).map_err(refused)?;
+            let commit = self.tables().commit(&transaction).map_err(rejected)?;
             account(report, &transaction, commit);
         }
         Ok(())
@@ -193,50 +195,51 @@ impl<T: Tables> ProxyBackend for NftablesBackend<T> {
 
     async fn apply(&mut self, plan: &NodePlan, changes: &ChangeSet) -> Result<ApplyReport, BackendError> {
         if changes.is_complete() {
-            return self.load(plan);
+            return self.full_sync(plan);
         }
-        // Taken out, so that after a failure nothing is believed of the kernel.
-        match self.loaded.take() {
-            Some(loaded) => self.update(loaded, plan, changes),
-            None => self.load(plan),
+        // Taken, so that the state is unknown after a failure.
+        match self.programmed.take() {
+            Some(programmed) => self.update(programmed, plan, changes),
+            None => self.full_sync(plan),
         }
     }
 
     async fn is_intact(&mut self) -> Result<bool, BackendError> {
-        if self.guard.as_mut().is_some_and(Guard::is_damaged) {
+        if self.foreign_changes.as_mut().is_some_and(ForeignChanges::is_damaged) {
             return Ok(false);
         }
         let table = self.layout.table();
-        let rules = self.tables().count_rules(&table, CANARY);
-        let rules = rules.map_err(|error| unread(format!("chain {CANARY} of table {table}"), error))?;
+        let rules = self.tables().count_rules(&table, INTEGRITY_CHAIN);
+        let rules =
+            rules.map_err(|error| unread(format!("chain {INTEGRITY_CHAIN} of table {table}"), error))?;
         Ok(rules.is_some_and(|rules| rules > 0))
     }
 
     fn poll_foreign_change(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        self.guard.as_mut().map_or(Poll::Pending, |guard| guard.poll_damaged(context))
+        self.foreign_changes.as_mut().map_or(Poll::Pending, |changes| changes.poll_damaged(context))
     }
 
     async fn cleanup(&mut self) -> Result<(), BackendError> {
-        self.loaded = None;
+        self.programmed = None;
         let table = self.layout.table();
         let dump = self.tables().dump(&table).map_err(|error| unread(format!("table {table}"), error))?;
         if dump.is_none() {
             return Ok(());
         }
-        refuse_foreign_owner(dump.as_ref())?;
+        reject_foreign_owner(dump.as_ref())?;
         let mut transaction = Transaction::new(table);
         transaction.delete_table();
-        self.tables().commit(&transaction).map_err(refused)?;
+        self.tables().commit(&transaction).map_err(rejected)?;
         Ok(())
     }
 }
 
 /// Rewrites what depends on the node's settings.
-fn resettle(
+fn change_settings(
     layout: &Layout,
     old: &NodeSettings,
     new: &NodeSettings,
-    loaded: &Loaded,
+    programmed: &Programmed,
     batches: &mut Batches<'_>,
 ) {
     let before = layout.chains(old);
@@ -245,17 +248,17 @@ fn resettle(
             batches.rewrite_chain(&chain.name, rules);
         }
     }
-    for class in loaded.classes() {
+    for class in programmed.classes() {
         let rules = class.rules(new);
         if rules != class.rules(old) {
             batches.rewrite_chain(&class.chain(), rules);
         }
     }
-    for (name, port) in loaded.sticky_ports() {
-        // Their slots follow from the endpoints alone.
-        let of = |settings| Sticky::of(name, port, &SlotLists::default(), settings);
-        let edit = Present::of(of(old)).turn_into(of(new), layout.family());
-        edit.switch(batches);
+    for (name, port) in programmed.dedicated_ports() {
+        // Their slots do not depend on the settings.
+        let of = |settings| Dedicated::of(name, port, &SlotLists::default(), settings);
+        let mut edit = ProgrammedDedicated::of(of(old)).turn_into(of(new), layout);
+        batches.current().append(&mut edit.switch);
     }
     for ((set, old), (_, new)) in layout.ranges(old).into_iter().zip(layout.ranges(new)) {
         batches.refill(set, &old, new);
@@ -272,14 +275,14 @@ fn account(report: &mut ApplyReport, transaction: &Transaction, commit: Commit) 
     report.longest_transaction = report.longest_transaction.max(commit.kernel);
 }
 
-/// The table is another process's for as long as its socket is open.
+/// Another process owns the table as long as its socket is open.
 #[derive(Debug, thiserror::Error)]
-#[error("the socket with netlink port {port} owns it")]
+#[error("the table is owned by the process with netlink port {port}")]
 struct ForeignOwner {
     port: u32,
 }
 
-fn refuse_foreign_owner(dump: Option<&TableDump>) -> Result<(), BackendError> {
+fn reject_foreign_owner(dump: Option<&TableDump>) -> Result<(), BackendError> {
     match dump {
         Some(TableDump { id, owner: Owner::Other { port }, .. }) => Err(BackendError::Busy {
             object: format!("table {id}"),
@@ -289,7 +292,7 @@ fn refuse_foreign_owner(dump: Option<&TableDump>) -> Result<(), BackendError> {
     }
 }
 
-fn refused(error: NftError) -> BackendError {
+fn rejected(error: NftError) -> BackendError {
     BackendError::Refused { action: "change nftables".into(), source: Box::new(error) }
 }
 

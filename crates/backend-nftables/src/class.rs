@@ -14,7 +14,7 @@ use crate::delivery::{self, Counts, Kind, Remembered, SlotMaps};
 pub struct Class {
     /// The kind of traffic.
     pub kind: Kind,
-    /// The numbers of slots; there is at least one for everybody.
+    /// The numbers of slots; at least one for all clients.
     pub counts: Counts,
 }
 
@@ -59,7 +59,7 @@ impl FromStr for Class {
             };
             let all = all.parse().ok().filter(|count| *count > 0)?;
             let class = Self { kind, counts: Counts { all, outside } };
-            // `cluster-03` is somebody else's.
+            // `cluster-03` is not ours.
             (class.to_string() == name).then_some(class)
         };
         parse().ok_or(NotAClass)

@@ -1,5 +1,4 @@
-//! The rules that send a connection to an endpoint, whether all VIPs of a class share them or a
-//! service with affinity has them for itself.
+//! The rules that send a connection to an endpoint, in the chains of classes and in dedicated chains.
 
 use std::sync::Arc;
 
@@ -7,10 +6,10 @@ use portolan_core::Protocol;
 use portolan_core::plan::NodeSettings;
 use portolan_nft::{MatchOp, Rule, Selector, Statement};
 
-use crate::layout::Container;
+use crate::layout::ServiceSet;
 use crate::layout::condition::{from_local_pod, is_local, is_protocol};
 
-/// What kind of frontend is served.
+/// The kind of a frontend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
     /// Cluster IPs: masqueraded as configured.
@@ -35,26 +34,26 @@ impl Kind {
     }
 }
 
-/// How many slots a frontend has, and who may use which.
+/// The number of slots of a frontend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Counts {
-    /// Slots in the map for everybody.
+    /// Slots in the map for all clients.
     pub all: u32,
-    /// Slots in the map for those who are not on this node, where these are kept apart: then the
-    /// others are for local pods and the node itself alone.
+    /// Slots in the map for clients on other hosts, where these are separate: then the other map is only
+    /// for local pods and the node itself.
     pub outside: Option<u32>,
 }
 
 /// The maps that slots are drawn from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SlotMaps {
-    /// What a rule asks before it draws.
+    /// What a rule matches before it draws.
     condition: Vec<Statement>,
-    /// What stands before the slot's number in their keys.
+    /// The components before the slot number in their keys.
     key: Vec<Selector>,
-    /// The one for everybody.
+    /// The map for all clients.
     all: Arc<str>,
-    /// The one for those who are not on this node, where these are kept apart.
+    /// The map for clients on other hosts, where these are separate.
     outside: Arc<str>,
 }
 
@@ -63,16 +62,16 @@ impl SlotMaps {
     pub fn shared(kind: Kind) -> Self {
         let vip = vec![Selector::Daddr, Selector::L4Proto, Selector::ThDport];
         let (key, all, outside) = match kind {
-            Kind::Cluster | Kind::External => (vip, Container::Endpoints, Container::LocalEndpoints),
+            Kind::Cluster | Kind::External => (vip, ServiceSet::Endpoints, ServiceSet::LocalEndpoints),
             Kind::NodePort => {
-                (vip[1..].into(), Container::NodePortEndpoints, Container::NodePortLocalEndpoints)
+                (vip[1..].into(), ServiceSet::NodePortEndpoints, ServiceSet::NodePortLocalEndpoints)
             }
         };
-        let [all, outside] = [all, outside].map(|container| container.name().into());
+        let [all, outside] = [all, outside].map(|set| set.name().into());
         Self { condition: Vec::new(), key, all, outside }
     }
 
-    /// Those of these names, which one service port of this protocol has for itself.
+    /// The dedicated maps of a service port of this protocol.
     pub fn own(protocol: Protocol, [all, outside]: [Arc<str>; 2]) -> Self {
         // Without a port in the key it is this that tells nft which protocol's ports the map leads to.
         Self { condition: vec![is_protocol(protocol)], key: Vec::new(), all, outside }
@@ -85,20 +84,20 @@ impl SlotMaps {
     }
 }
 
-/// Rules that are tried before a slot is drawn, one list for each map of slots.
+/// Rules before a slot is drawn, one list for each map of slots.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Remembered {
-    /// Before a slot for everybody.
+    /// Before a slot for all clients.
     pub all: Vec<Vec<Statement>>,
-    /// Before a slot for those who are not on this node.
+    /// Before a slot for clients on other hosts.
     pub outside: Vec<Vec<Statement>>,
 }
 
-/// The rules that mark a packet for masquerading where it must be and send it on.
+/// The rules that mark a packet for masquerading where necessary and send it to an endpoint.
 ///
-/// Under the external Local policy a client on another host keeps its address and goes to this
-/// node's endpoints, or nowhere. What is on this node did not choose a node, so the policy
-/// is not about it: it may go to any endpoint.
+/// Under the external Local policy a client on another host keeps its address and uses this node's
+/// endpoints, or its packets are dropped. A client on this node did not choose a node, so it may use
+/// any endpoint.
 pub fn rules(
     kind: Kind,
     counts: Counts,
@@ -127,7 +126,7 @@ pub fn rules(
     rules
 }
 
-/// Marks traffic to cluster IPs that must come back this way.
+/// Marks traffic to cluster IPs whose replies must pass this node.
 fn cluster_marking(mark: Statement, settings: &NodeSettings) -> Option<Rule> {
     if settings.masquerade_all {
         return Some(Rule::new([mark]));
@@ -137,10 +136,10 @@ fn cluster_marking(mark: Statement, settings: &NodeSettings) -> Option<Rule> {
     Some(Rule::new(from_local_pod(detector, MatchOp::Ne).into_iter().chain([mark]).collect::<Vec<_>>()))
 }
 
-/// Sends what meets `condition` to a random one of `count` slots, or nowhere if there are none.
+/// Sends packets that match `condition` to a random one of `count` slots, or drops them without slots.
 ///
-/// Should the slot be gone because the VIP shrank after this packet read its verdict, the last
-/// rule sends it to slot 0, which every VIP with slots has.
+/// If the slot was removed because the VIP shrank after the packet read its verdict, the last rule
+/// sends it to slot 0, which every VIP with slots has.
 fn deliver(
     (maps, map): (&SlotMaps, &Arc<str>),
     count: u32,

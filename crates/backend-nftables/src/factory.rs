@@ -1,4 +1,4 @@
-//! Makes nftables backends on the real kernel, and finds out whether it can.
+//! Creates nftables backends on the real kernel, and probes whether it supports them.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,20 +14,20 @@ use portolan_core::{
 };
 use portolan_nft::{Chain, NetlinkTables, NftError, Table, TableId, Tables, Transaction};
 
-use crate::affinity::Sticky;
 use crate::backend::NftablesBackend;
 use crate::class::Class;
+use crate::dedicated::Dedicated;
 use crate::delivery::{Counts, Kind};
 use crate::layout::{Layout, nft_family};
-use crate::loaded::SlotLists;
+use crate::programmed::SlotLists;
 
-/// The table that the probe makes and removes within one transaction.
+/// The table that the probe creates and deletes within one transaction.
 const PROBE_TABLE: &str = "portolan-probe";
 
 /// `--mode nftables`.
 ///
-/// Both families talk through one socket, which stays open as long as either
-/// backend lives: while it is open nobody else can change our tables.
+/// Both families use one socket, which stays open as long as either backend lives: while it is
+/// open, no other process can change our tables.
 #[derive(Default)]
 pub struct NftablesFactory {
     tables: Mutex<Option<Arc<Mutex<NetlinkTables>>>>,
@@ -77,8 +77,8 @@ impl BackendFactory for NftablesFactory {
     }
 }
 
-/// All that we will ever ask of the kernel, made and removed in one transaction, so
-/// that nothing of it is ever in force.
+/// Every kind of object and rule that the backend uses, created and deleted in one transaction, so that
+/// none of it is ever active.
 fn rehearsal() -> Transaction {
     let layout = Layout::new(IpFamily::V4);
     let settings = NodeConfig::new("probe").settings(layout.family, None, []);
@@ -100,11 +100,11 @@ fn rehearsal() -> Transaction {
         transaction.add_rule(class.chain(), rule);
     }
     let (name, port) = service_with_all();
-    if let Some(sticky) = Sticky::of(&name, &port, &SlotLists::default(), &settings) {
-        for set in sticky.sets() {
+    if let Some(dedicated) = Dedicated::of(&name, &port, &SlotLists::default(), &settings) {
+        for set in dedicated.sets() {
             transaction.add_set(Arc::clone(set));
         }
-        for (chain, rules) in sticky.chains {
+        for (chain, rules) in dedicated.chains {
             transaction.add_chain(Chain::regular(Arc::clone(&chain)));
             for rule in rules {
                 transaction.add_rule(Arc::clone(&chain), rule);
@@ -115,8 +115,7 @@ fn rehearsal() -> Transaction {
     transaction
 }
 
-/// A service port whose chains use whatever affinity needs.
-/// One with affinity, and with as many addresses as have slots of their own.
+/// A service port with every kind of dedicated object: with affinity, and with many external addresses.
 fn service_with_all() -> (ServicePortName, ServicePort) {
     let name = ServicePortName {
         service: ObjectName::new("probe", "probe"),
@@ -135,7 +134,7 @@ fn service_with_all() -> (ServicePortName, ServicePort) {
     (name, port)
 }
 
-/// What to tell the person who runs the node.
+/// What the node lacks, for the log.
 fn missing(error: &NftError) -> String {
     let detail = error_chain(error);
     if error.is_not_permitted() {
@@ -143,8 +142,8 @@ fn missing(error: &NftError) -> String {
     }
     if error.is_unsupported() || error.is_not_found() {
         return format!(
-            "a kernel with nf_tables and all expressions that we use, Linux 5.10 or later ({detail})"
+            "a kernel with nf_tables and all expressions that Portolan uses, Linux 5.10 or later ({detail})"
         );
     }
-    format!("an nf_tables that takes our rules ({detail})")
+    format!("an nf_tables that accepts the rules of Portolan ({detail})")
 }

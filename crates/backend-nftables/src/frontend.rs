@@ -1,4 +1,4 @@
-//! The elements that make a frontend: what decides where it leads, and its slots.
+//! The elements of a frontend: its verdict elements, and its slots.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -8,31 +8,31 @@ use portolan_core::plan::Unserved;
 use portolan_core::{Endpoint, Protocol, ServicePort, ServicePortName};
 use portolan_nft::Bytes;
 
-use crate::affinity;
 use crate::class::Class;
+use crate::dedicated;
 use crate::delivery::{Counts, Kind};
-use crate::layout::{Container, IGNORE, REFUSE};
+use crate::layout::{IGNORE, REFUSE, ServiceSet};
 use crate::slots::Target;
 
-/// What an element of ours maps its key to.
+/// What an element maps its key to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Value {
-    /// Nothing: it is in a set.
+    /// Nothing: an element of a set.
     Member,
-    /// Nothing: it is a range of keys, as long as so many leading bits of the last part say.
+    /// Nothing: a range of keys that share this many leading bits of the last component.
     Prefix(u8),
     /// The endpoint of a slot.
     Target(Target),
     /// The class of a VIP or node port.
     Class(Class),
-    /// A chain that a service port has for itself, or one that refuses.
+    /// A dedicated chain, or one that rejects.
     Chain(Arc<str>),
 }
 
-/// An element: where it is, its key, what it maps to.
-pub type Item = (Container, Bytes, Value);
+/// An element: its set, its key, its value.
+pub type SetElement = (ServiceSet, Bytes, Value);
 
-/// The endpoint lists of a service port, as they are kept in slots.
+/// The endpoint lists of a service port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum List {
     /// Those of the Cluster policy.
@@ -59,20 +59,20 @@ impl List {
     }
 }
 
-/// The most addresses from outside the cluster that have slots for themselves.
+/// The most external addresses that have separate slots.
 ///
-/// A service port with more has one chain and one set of slots for all of them (`affinity.rs`), so that a change of
-/// its endpoints costs the same however many addresses it has. Those cost the kernel some kilobytes, which a few
-/// addresses do not.
+/// A service port with more has one chain and one map of slots for all of them (`dedicated.rs`), so that the cost of a
+/// change of its endpoints does not depend on the number of its addresses. The chain and the map cost the kernel some
+/// kilobytes, which is not worth it for a few addresses.
 const MOST_WITH_SLOTS: usize = 4;
 
-/// Whether the addresses of a service port from outside the cluster share a chain and slots.
+/// Whether the external addresses of a service port share a chain and slots.
 pub fn shares_slots(port: &ServicePort) -> bool {
     port.load_balancer_ips.len() + port.external_ips.len() > MOST_WITH_SLOTS
 }
 
-/// What decides the elements of addresses that share slots: where it is equal, not one of them changes.
-pub fn shared_heads(port: &ServicePort) -> Option<impl PartialEq> {
+/// What determines the verdict elements of addresses that share slots: while it is equal, none of them changes.
+pub fn shared_verdict_elements(port: &ServicePort) -> Option<impl PartialEq> {
     let learns = port.session_affinity.is_some() && counts(Kind::External, port).is_some();
     let addresses = (&port.load_balancer_ips, &port.external_ips);
     shares_slots(port).then_some((port.port, addresses, learns, &port.source_ranges))
@@ -85,18 +85,18 @@ pub struct Frontend {
     pub kind: Kind,
     /// `address . protocol . port`, or `protocol . port` for a node port.
     pub key: Bytes,
-    /// The list that everybody uses, or those on this node where others are kept apart.
+    /// The list for all clients, or for clients on this node where others are separate.
     all: List,
-    /// Whether those from outside use the local list.
+    /// Whether clients on other hosts use the local list.
     is_local: bool,
-    /// Whether source ranges are in force here.
+    /// Whether source ranges apply.
     is_load_balancer: bool,
-    /// Whether its slots are those that all addresses of the service port share.
+    /// Whether it uses the slots that all external addresses of the service port share.
     shares_slots: bool,
 }
 
 impl Frontend {
-    /// The frontends of a service port; without its addresses from outside the cluster unless `external`.
+    /// The frontends of a service port; without its external addresses unless `external`.
     pub fn all(name: &ServicePortName, port: &ServicePort, external: bool) -> Vec<Self> {
         let is_local = port.external_traffic_policy == TrafficPolicy::Local;
         let vip = |kind, is_load_balancer| {
@@ -124,17 +124,17 @@ impl Frontend {
     }
 
     /// The maps that hold its slots, and the list that each of them holds.
-    pub fn slot_maps(&self) -> impl Iterator<Item = (Container, List)> {
+    pub fn slot_maps(&self) -> impl Iterator<Item = (ServiceSet, List)> {
         let (all, outside) = match self.kind {
-            Kind::Cluster | Kind::External => (Container::Endpoints, Container::LocalEndpoints),
-            Kind::NodePort => (Container::NodePortEndpoints, Container::NodePortLocalEndpoints),
+            Kind::Cluster | Kind::External => (ServiceSet::Endpoints, ServiceSet::LocalEndpoints),
+            Kind::NodePort => (ServiceSet::NodePortEndpoints, ServiceSet::NodePortLocalEndpoints),
         };
         let maps = [Some((all, self.all)), self.is_local.then_some((outside, List::Local))];
         maps.into_iter().flatten().filter(|_| !self.shares_slots)
     }
 
     /// The element of one of its slots in `map`.
-    pub fn slot(&self, map: Container, slot: u32, target: Target) -> Item {
+    pub fn slot(&self, map: ServiceSet, slot: u32, target: Target) -> SetElement {
         (map, self.slot_key(slot), Value::Target(target))
     }
 
@@ -145,57 +145,57 @@ impl Frontend {
         key
     }
 
-    /// The class it is in; none when nobody serves it or it has chains of its own.
+    /// Its class; none without endpoints or with a dedicated chain.
     pub fn class(&self, port: &ServicePort) -> Option<Class> {
         let has_own_chain = self.shares_slots || port.session_affinity.is_some();
         let counts = counts(self.kind, port).filter(|_| !has_own_chain)?;
         Some(Class { kind: self.kind, counts })
     }
 
-    /// The elements that decide what becomes of a packet to it; all but its slots.
-    pub fn heads(&self, name: &ServicePortName, port: &ServicePort) -> Vec<Item> {
-        let mut heads = vec![self.verdict(name, port)];
+    /// The elements that decide where its packets go; all but its slots.
+    pub fn verdict_elements(&self, name: &ServicePortName, port: &ServicePort) -> Vec<SetElement> {
+        let mut verdict_elements = vec![self.verdict(name, port)];
         if port.session_affinity.is_some() && counts(self.kind, port).is_some() {
-            let chain = affinity::learn_chain(&affinity::owner(name));
+            let chain = dedicated::learn_chain(&dedicated::owner(name));
             let map = match self.kind {
-                Kind::Cluster | Kind::External => Container::Affinity,
-                Kind::NodePort => Container::NodePortAffinity,
+                Kind::Cluster | Kind::External => ServiceSet::Affinity,
+                Kind::NodePort => ServiceSet::NodePortAffinity,
             };
-            heads.push((map, self.key, Value::Chain(chain.into())));
+            verdict_elements.push((map, self.key, Value::Chain(chain.into())));
         }
         if self.is_load_balancer && !port.source_ranges.is_empty() {
-            heads.push((Container::Restricted, self.key, Value::Member));
-            heads.extend(port.source_ranges.iter().map(|range| {
+            verdict_elements.push((ServiceSet::Restricted, self.key, Value::Member));
+            verdict_elements.extend(port.source_ranges.iter().map(|range| {
                 let mut key = self.key;
                 key.push_addr(range.network());
-                (Container::SourceRanges, key, Value::Prefix(range.prefix_len()))
+                (ServiceSet::SourceRanges, key, Value::Prefix(range.prefix_len()))
             }));
         }
-        heads
+        verdict_elements
     }
 
-    fn verdict(&self, name: &ServicePortName, port: &ServicePort) -> Item {
+    fn verdict(&self, name: &ServicePortName, port: &ServicePort) -> SetElement {
         let is_node_port = self.kind == Kind::NodePort;
         let value = match self.class(port) {
             Some(class) => Value::Class(class),
             None if self.shares_slots || counts(self.kind, port).is_some() => {
-                Value::Chain(affinity::chain_name(self.kind, &affinity::owner(name)).into())
+                Value::Chain(dedicated::chain_name(self.kind, &dedicated::owner(name)).into())
             }
             None => Value::Chain(unserved(self.kind, port).into()),
         };
-        (if is_node_port { Container::NodePorts } else { Container::Services }, self.key, value)
+        (if is_node_port { ServiceSet::NodePorts } else { ServiceSet::Services }, self.key, value)
     }
 }
 
-/// The chain for a frontend of this kind that nobody serves.
+/// The chain for a frontend of this kind without endpoints.
 ///
-/// Only a cluster IP can lack local endpoints altogether: external addresses lead those on this node to all
-/// endpoints, so they have slots as long as there are any.
+/// Only a cluster IP is without endpoints when none is local: external addresses lead clients on this node to all
+/// endpoints.
 pub fn unserved(kind: Kind, port: &ServicePort) -> &'static str {
     if port.unserved == Unserved::Drop && kind != Kind::NodePort { IGNORE } else { REFUSE }
 }
 
-/// How many slots a frontend of this kind has; nothing when there is no endpoint for anybody.
+/// The number of slots of a frontend of this kind; none without endpoints.
 pub fn counts(kind: Kind, port: &ServicePort) -> Option<Counts> {
     let count = |endpoints: &[_]| u32::try_from(endpoints.len()).unwrap_or(u32::MAX);
     let (all, outside) = match kind {

@@ -2,36 +2,36 @@
 //!
 //! | set or map | key | holds |
 //! |---|---|---|
-//! | `services` | address . protocol . port | the class of each VIP, or how it is refused |
+//! | `services` | address . protocol . port | the class of each VIP, or how it is rejected |
 //! | `nodeports` | protocol . port | the same for each node port |
 //! | `endpoints` | address . protocol . port . slot | endpoint of each slot of a VIP |
 //! | `nodeport-endpoints` | protocol . port . slot | the same for node ports |
 //! | `local-endpoints`, `nodeport-local-endpoints` | as the two above | their slots for traffic from outside under the Local policy |
-//! | `restricted-services` | address . protocol . port | VIPs that are open to some sources alone |
-//! | `source-ranges` | address . protocol . port . source range | those sources |
-//! | `affinity-services` | address . protocol . port | where to learn a client's endpoint (`affinity.rs`) |
+//! | `restricted-services` | address . protocol . port | VIPs with source ranges |
+//! | `source-ranges` | address . protocol . port . source range | the source ranges |
+//! | `affinity-services` | address . protocol . port | where to learn a client's endpoint (`dedicated.rs`) |
 //! | `affinity-nodeports` | protocol . port | the same for node ports |
-//! | `hairpin` | address . address | endpoints that may reach themselves |
+//! | `hairpin` | address . address | endpoints that may connect to themselves |
 //! | `cluster-ips` | address | all cluster IPs |
 //! | `nodeport-ips` | address ranges | where node ports answer, if not everywhere |
 //! | `service-cidrs` | address ranges | where cluster IPs come from |
 //!
-//! A service port with session affinity, or with many addresses, has chains and maps for itself besides
-//! (`affinity.rs`).
+//! A service port with session affinity, or with many addresses, has dedicated chains and maps as well
+//! (`dedicated.rs`).
 //!
-//! A VIP or node port that nobody serves leads to `refuse`; to `ignore`, if others must serve it.
+//! A VIP or node port without endpoints leads to `refuse`, or to `ignore` if other nodes must serve it.
 //!
-//! The way of a connection's first packet through the chains:
+//! The path of a connection's first packet through the chains:
 //!
 //! ```text
 //! dstnat − 10  source-check-prerouting, -output   source ranges, while there are any
-//! dstnat       nat-prerouting, nat-output         services: VIP or node port → class → endpoint, or refused
+//! dstnat       nat-prerouting, nat-output         services: VIP or node port → class → endpoint, or rejected
 //! filter       filter-forward, refuse-output      other ports and addresses of the cluster
-//! srcnat − 10  learn-input, learn-postrouting     affinity: which endpoint it got, while any service has it
+//! srcnat − 10  learn-input, learn-postrouting     affinity: learns the endpoint, while any service has it
 //! srcnat       nat-postrouting                    masquerading
 //! ```
 //!
-//! Later packets, and all that is answered, meet the filter chains alone, and leave them after one question.
+//! Later packets and replies pass only the filter chains, and leave them after one match.
 
 use std::sync::Arc;
 
@@ -42,11 +42,12 @@ use portolan_nft::{Bytes, Chain, Element, Family, Rule, Selector, Set, TableId};
 
 mod chains;
 pub mod condition;
-mod container;
 mod feature;
+mod service_set;
 
-pub use container::{Container, ENDPOINTS, LOCAL_ENDPOINTS, NODEPORT_ENDPOINTS, NODEPORT_LOCAL_ENDPOINTS};
 pub use feature::Feature;
+pub(crate) use feature::FeaturesInUse;
+pub use service_set::{ENDPOINTS, LOCAL_ENDPOINTS, NODEPORT_ENDPOINTS, NODEPORT_LOCAL_ENDPOINTS, ServiceSet};
 
 /// The name of our table in either family.
 pub const TABLE: &str = "portolan";
@@ -54,17 +55,17 @@ pub const TABLE: &str = "portolan";
 const NODEPORT_IPS: &str = "nodeport-ips";
 /// Ranges that cluster IPs come from.
 const SERVICE_CIDRS: &str = "service-cidrs";
-/// Chain that tells the sender that nobody is there.
+/// Chain that rejects.
 pub const REFUSE: &str = "refuse";
-/// Chain that leaves the sender without an answer.
+/// Chain that drops.
 pub const IGNORE: &str = "ignore";
 
-/// The sets of one family, and what its chains are made from.
+/// The sets of one family, and the source of its chains.
 #[derive(Debug)]
 pub struct Layout {
     /// The IP family.
     pub family: IpFamily,
-    containers: [Arc<Set>; Container::ALL.len()],
+    sets: [Arc<Set>; ServiceSet::ALL.len()],
     nodeport_ips: Arc<Set>,
     service_cidrs: Arc<Set>,
 }
@@ -75,7 +76,7 @@ impl Layout {
         let ranges = |name| Arc::new(Set::intervals(name, [Selector::Daddr]));
         Self {
             family,
-            containers: Container::ALL.map(|container| Arc::new(container.set())),
+            sets: ServiceSet::ALL.map(|set| Arc::new(set.set())),
             nodeport_ips: ranges(NODEPORT_IPS),
             service_cidrs: ranges(SERVICE_CIDRS),
         }
@@ -91,17 +92,17 @@ impl Layout {
         nft_family(self.family)
     }
 
-    /// The set of one container.
-    pub fn set(&self, container: Container) -> &Arc<Set> {
-        &self.containers[container as usize]
+    /// The nft set of a service set.
+    pub fn set(&self, set: ServiceSet) -> &Arc<Set> {
+        &self.sets[set as usize]
     }
 
     /// All sets.
     pub fn sets(&self) -> impl Iterator<Item = &Arc<Set>> {
-        self.containers.iter().chain([&self.nodeport_ips, &self.service_cidrs])
+        self.sets.iter().chain([&self.nodeport_ips, &self.service_cidrs])
     }
 
-    /// The sets that follow the node's settings, with what they hold, sorted.
+    /// The sets that follow the node's settings, with their elements, sorted.
     pub fn ranges(&self, settings: &NodeSettings) -> [(&Arc<Set>, Vec<Element>); 2] {
         let node_ports: &[IpNet] = match &settings.node_port_addresses {
             NodePortAddresses::All => &[],
@@ -114,13 +115,12 @@ impl Layout {
         [(&self.nodeport_ips, elements(node_ports)), (&self.service_cidrs, elements(&settings.service_cidrs))]
     }
 
-    /// All chains that are there whatever services there are, each with its rules. A chain comes
-    /// after those it jumps to.
+    /// All chains that always exist, each with its rules. A chain comes after those it jumps to.
     pub fn chains(&self, settings: &NodeSettings) -> Vec<(Chain, Vec<Rule>)> {
         chains::all(self.family, settings)
     }
 
-    /// These, and those that are there only while something uses them.
+    /// These, and those that exist only while something uses them.
     pub fn known_chains(&self, settings: &NodeSettings) -> Vec<(Chain, Vec<Rule>)> {
         let mut chains = self.chains(settings);
         chains.extend(Feature::ALL.into_iter().flat_map(Feature::chains));

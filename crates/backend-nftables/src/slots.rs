@@ -1,19 +1,15 @@
-//! Which endpoint stands in which slot of a service port.
+//! The endpoints in the slots of a service port.
 //!
 //! A packet draws a slot number, so the slots of N endpoints are 0 to N−1 without
-//! gaps. Their order means nothing, which is what makes changes cheap: one endpoint
-//! replaced is one slot rewritten, one removed is the last one moved into its place.
+//! gaps. Their order has no meaning, so changes are cheap: a replaced endpoint is one
+//! slot rewritten, a removed one is the last one moved into its place.
 
 use std::net::IpAddr;
 
 use portolan_core::Endpoint;
 use portolan_nft::Bytes;
 
-mod order;
-
-pub use order::Order;
-
-/// Where a slot leads.
+/// The endpoint of a slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Target {
     /// The endpoint's address.
@@ -42,14 +38,14 @@ impl From<&Endpoint> for Target {
     }
 }
 
-/// One slot that changes: what it led to, and what it will lead to.
+/// The change of one slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SlotChange {
     /// Its number.
     pub slot: u32,
     /// `None` when it did not exist.
     pub old: Option<Target>,
-    /// `None` when it goes.
+    /// `None` when it is removed.
     pub new: Option<Target>,
 }
 
@@ -73,8 +69,8 @@ impl Slots {
         (0..).zip(self.0.iter().copied())
     }
 
-    /// Makes the slots lead to `wanted`, which is sorted and names each target once, by
-    /// changing as few of them as possible. Returns those, each once.
+    /// Assigns `wanted`, which is sorted and names each target once, to the slots and changes as few
+    /// of them as possible. Returns those, each once.
     pub fn assign(&mut self, wanted: &[Endpoint]) -> Vec<SlotChange> {
         if self.0.is_empty() {
             return self.fill(wanted);
@@ -130,6 +126,45 @@ impl Slots {
 /// Where a target stands in a sorted list of endpoints.
 fn position(endpoints: &[Endpoint], target: &Target) -> Result<usize, usize> {
     endpoints.binary_search_by_key(target, Target::from)
+}
+
+/// The slots as indexes into the sorted list of endpoints.
+///
+/// After a full sync every slot has the index of its endpoint, which takes no memory. Later changes take four
+/// bytes for each slot of the lists that they touch.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Order(Box<[u32]>);
+
+impl Order {
+    /// The order of slots that hold exactly the targets of `endpoints`, which is sorted.
+    pub fn of(slots: &Slots, endpoints: &[Endpoint]) -> Self {
+        let is = |at: usize, target: &Target| endpoints.get(at).is_some_and(|e| Target::from(e) == *target);
+        if (0..).zip(&slots.0).all(|(at, target)| is(at, target)) {
+            return Self::default();
+        }
+        let mut next = 0;
+        let order = slots.0.iter().map(|target| {
+            // Changes move few endpoints, so that most stand behind the one of the slot before.
+            let found = if is(next, target) { Ok(next) } else { position(endpoints, target) };
+            next = found.map_or(next, |at| at + 1);
+            found.map_or(u32::MAX, |at| u32::try_from(at).unwrap_or(u32::MAX))
+        });
+        Self(order.collect())
+    }
+
+    /// The slots, from the endpoints in them.
+    pub fn slots(&self, endpoints: &[Endpoint]) -> Slots {
+        if self.is_sorted() {
+            return Slots(endpoints.iter().map(Target::from).collect());
+        }
+        let target = |at: &u32| endpoints.get(usize::try_from(*at).ok()?).map(Target::from);
+        Slots(self.0.iter().filter_map(target).collect())
+    }
+
+    /// Whether each slot has the index of its endpoint.
+    pub fn is_sorted(&self) -> bool {
+        self.0.is_empty()
+    }
 }
 
 #[cfg(test)]

@@ -1,20 +1,20 @@
-//! The table itself, its sets and its chains, brought to what this version makes of them.
+//! Creates or updates the table itself, its sets and its chains.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use portolan_core::plan::NodeSettings;
-use portolan_nft::{Chain, Element, Operation, Owner, Rule, Table, TableDump, TableFlags};
+use portolan_nft::{Chain, Element, Owner, Rule, Table, TableDump, TableFlags};
 
 use crate::adopt::Existing;
-use crate::affinity::{owner_of, shape};
 use crate::class::Class;
 use crate::commit::Batches;
+use crate::dedicated::{owner_of, shape};
 use crate::layout::{Feature, Layout, nft_family};
 
-/// Appends what makes the table, its sets and its chains as they should be.
+/// Appends the steps that create or update the table, its sets and its chains.
 ///
-/// Returns the names of chains and sets that do not belong there; they can only go
+/// Returns the names of chains and sets that do not belong there. They can be deleted only
 /// when nothing leads to them any more, after everything else.
 pub(crate) fn structure(
     layout: &Layout,
@@ -27,7 +27,7 @@ pub(crate) fn structure(
     claim_table(dump, owned, batches);
     for set in layout.sets() {
         if dump.is_none_or(|dump| dump.set(&set.name).is_none()) {
-            batches.push(Operation::AddSet(Arc::clone(set)));
+            batches.current().add_set(Arc::clone(set));
         }
     }
     let chains = layout.chains(settings);
@@ -63,15 +63,15 @@ pub(crate) fn structure(
     obsolete
 }
 
-/// Whether a set is part of a rule, with which it goes: nft asks the kernel to number these.
+/// Whether a set is anonymous, part of a rule and deleted with it.
 fn is_anonymous(name: &str) -> bool {
     ["__set", "__map"].iter().any(|prefix| name.starts_with(prefix))
 }
 
-/// Things in our table that this version has no use for.
+/// Chains and sets in our table that this version does not use.
 ///
-/// Their rules and maps may hold on to anything in the table, to what is ours and goes as well as to
-/// each other, so all of them let go of it before anything is deleted.
+/// Their rules and maps may refer to anything in the table, also to each other, so all of them are
+/// emptied before anything is deleted.
 #[derive(Debug, Default)]
 pub(crate) struct Obsolete {
     chains: Vec<Arc<str>>,
@@ -79,38 +79,38 @@ pub(crate) struct Obsolete {
 }
 
 impl Obsolete {
-    /// Empties the chains, which nothing leads to any more.
+    /// Flushes the chains, which nothing leads to any more.
     pub(crate) fn empty_chains(&self, batches: &mut Batches<'_>) {
         for chain in &self.chains {
-            batches.push(Operation::FlushChain(Arc::clone(chain)));
+            batches.current().flush_chain(Arc::clone(chain));
         }
     }
 
-    /// Deletes the sets, which no rule looks into any more.
+    /// Deletes the sets, which no rule uses any more.
     pub(crate) fn delete_sets(&mut self, batches: &mut Batches<'_>) {
         for set in self.sets.drain(..) {
-            batches.push(Operation::DeleteSet(set));
+            batches.current().delete_set(set);
         }
     }
 
-    /// The chains, empty by now.
+    /// The chains, which are empty now.
     pub(crate) fn into_chains(self) -> Vec<Arc<str>> {
         self.chains
     }
 }
 
-/// Creates the table, or makes one that an earlier run left owned ours.
+/// Creates the table, or claims ownership of one that an earlier run left.
 fn claim_table(dump: Option<&TableDump>, owned: bool, batches: &mut Batches<'_>) {
     let (flags, exists) = match dump {
         None if owned => (TableFlags::OWNED, false),
         None => (TableFlags::NONE, false),
-        // The kernel takes the owner flag away with the owner and leaves the other.
+        // The kernel removes the owner flag with the owner and keeps the other.
         Some(dump) if dump.table.flags.persist && dump.owner != Owner::Us => (TableFlags::OWNED, true),
         Some(_) => return,
     };
     batches.current().add_table(Table { flags, comment: None });
     if exists {
-        // Until the claim is committed the kernel takes no base chain in the table: EINVAL, for
+        // Until the claim is committed the kernel rejects base chains in the table: EINVAL, for
         // `__NFT_TABLE_F_UPDATE` in nf_tables_addchain, net/netfilter/nf_tables_api.c of Linux 6.9 on.
         batches.cut();
     }
@@ -133,7 +133,7 @@ fn put_chain(
     }
 }
 
-/// Makes the sets that follow the node's settings hold what they should.
+/// Updates the sets that follow the node's settings.
 fn ranges(layout: &Layout, settings: &NodeSettings, dump: Option<&TableDump>, batches: &mut Batches<'_>) {
     for (set, wanted) in layout.ranges(settings) {
         let mut found: Vec<Element> = dump

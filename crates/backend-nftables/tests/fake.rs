@@ -9,9 +9,10 @@ use portolan_backend_nftables::NftablesBackend;
 use portolan_core::event::{Change, Event};
 use portolan_core::node::{NodeConfig, NodePortSelection};
 use portolan_core::{BackendError, IpFamily, ProxyBackend, State};
-use portolan_nft::{FakeTables, Features, TableId, Tables};
+use portolan_nft::{Features, TableId, Tables};
 use portolan_testkit::Process;
 use portolan_testkit::block_on;
+use portolan_testkit::fake::FakeTables;
 use portolan_testkit::view::View;
 use portolan_testkit::world::{self, World};
 

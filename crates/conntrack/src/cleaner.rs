@@ -1,15 +1,16 @@
-//! A check from its first message to its last.
+//! The whole of a check and of a removal.
+
+use std::collections::HashMap;
+use std::fmt::Display;
+use std::net::IpAddr;
 
 use portolan_core::flows::{FlowError, StaleFlow};
 use portolan_core::{FlowCheck, FlowCleaner, IpFamily};
-use portolan_netlink::{Message, NetlinkError};
-use std::fmt::Display;
+use portolan_netlink::{Message, NetlinkError, NetlinkSocket, Protocol, route};
 
-use crate::cost;
 use crate::entry::Entry;
 use crate::error::ConntrackError;
-use crate::filter::Filter;
-use crate::own::OwnAddresses;
+use crate::filter::{Filter, narrow_lists};
 use crate::table::Table;
 
 /// Removes stale UDP flows from the connection tracking of one network namespace.
@@ -30,8 +31,8 @@ use crate::table::Table;
 /// ```
 #[derive(Debug)]
 pub struct Conntrack {
-    /// Opened when needed. Closed after a failure: a list that was not read to its end would hold
-    /// up the next one on the same socket.
+    /// Opened when needed. Closed after a failure: a list that was not read to its end would delay
+    /// the next one on the same socket.
     table: Option<Table>,
     filtering: Filtering,
     flows_read: u64,
@@ -40,28 +41,28 @@ pub struct Conntrack {
 /// What is known of the kernel's filters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Filtering {
-    /// Nothing against them.
+    /// No known problem.
     Trusted,
-    /// The kernel does not know them, or not well.
+    /// The kernel ignores them, or gets them wrong.
     Useless,
 }
 
 /// What one list brought.
 #[derive(Debug, Default)]
 struct Listed {
-    /// Those by node port only if they were sent to an address of this node.
+    /// Those by node port only if they were sent to a local address.
     stale: Vec<StaleFlow>,
-    /// The kernel showed an entry that the filter does not admit.
+    /// The kernel listed an entry that the filter does not admit.
     is_unfiltered: bool,
 }
 
 impl Conntrack {
-    /// Asks nothing of the kernel yet.
+    /// A cleaner that has opened no socket yet.
     pub fn new() -> Self {
         Self { table: None, filtering: Filtering::Trusted, flows_read: 0 }
     }
 
-    /// How many entries the kernel has shown since the start, stale or not: what checks have cost.
+    /// How many entries the kernel has listed since the start, stale or not: what checks have cost.
     pub fn flows_read(&self) -> u64 {
         self.flows_read
     }
@@ -73,7 +74,7 @@ impl Conntrack {
             return Ok(stale);
         }
         if self.filtering == Filtering::Trusted {
-            for filter in Filter::covering(check, family, cost::narrow_lists(entries)) {
+            for filter in Filter::covering(check, family, narrow_lists(entries)) {
                 let Some(listed) = self.list_filtered(family, check, filter)? else {
                     self.filtering = Filtering::Useless;
                     break;
@@ -85,7 +86,7 @@ impl Conntrack {
             let listed = self.list(family, check, Filter::Nothing).map_err(failed_list(Filter::Nothing))?;
             stale = listed.stale;
         }
-        own_only(stale)
+        local_only(stale)
     }
 
     fn count(&mut self) -> Result<u32, FlowError> {
@@ -136,7 +137,7 @@ impl Conntrack {
         }
     }
 
-    /// Gives the socket up after a failure.
+    /// Closes the socket after a failure.
     fn close_if_failed<T>(&mut self, result: Result<T, FlowError>) -> Result<T, FlowError> {
         if result.is_err() {
             self.table = None;
@@ -181,19 +182,50 @@ impl Listed {
 }
 
 /// Leaves out the flows of other hosts that pass with the number of one of our node ports.
-fn own_only(flows: Vec<StaleFlow>) -> Result<Vec<StaleFlow>, FlowError> {
+fn local_only(flows: Vec<StaleFlow>) -> Result<Vec<StaleFlow>, FlowError> {
     if !flows.iter().any(|stale| stale.is_by_node_port) {
         return Ok(flows);
     }
     let unknown = |error: NetlinkError| failed("ask routing for this node's addresses", error.into());
-    let mut own = OwnAddresses::open().map_err(unknown)?;
+    let mut local = LocalAddresses::open().map_err(unknown)?;
     let mut kept = Vec::with_capacity(flows.len());
     for stale in flows {
-        if !stale.is_by_node_port || own.has(stale.flow.destination.ip()).map_err(unknown)? {
+        if !stale.is_by_node_port || local.has(stale.flow.destination.ip()).map_err(unknown)? {
             kept.push(stale);
         }
     }
     Ok(kept)
+}
+
+/// Which addresses are local to this node, as routing sees it. Valid for one check: addresses come and go.
+///
+/// The rules for node ports match `fib daddr type local`. That is more than the addresses of interfaces: a
+/// local route makes any address local. So routing is asked, one address at a time, which costs some
+/// microseconds and needs no privilege.
+struct LocalAddresses {
+    socket: NetlinkSocket,
+    known: HashMap<IpAddr, bool>,
+}
+
+impl LocalAddresses {
+    fn open() -> Result<Self, NetlinkError> {
+        Ok(Self { socket: NetlinkSocket::open(Protocol::Route)?, known: HashMap::new() })
+    }
+
+    /// Whether packets to `address` end on this node.
+    fn has(&mut self, address: IpAddr) -> Result<bool, NetlinkError> {
+        if let Some(known) = self.known.get(&address) {
+            return Ok(*known);
+        }
+        let is_local = match route::lookup(&mut self.socket, address) {
+            Ok(route) => route.is_some_and(|route| route.is_local),
+            // There is no route, or one that rejects packets.
+            Err(NetlinkError::Refused { .. }) => false,
+            Err(error) => return Err(error),
+        };
+        self.known.insert(address, is_local);
+        Ok(is_local)
+    }
 }
 
 fn failed_list(filter: Filter) -> impl FnOnce(NetlinkError) -> FlowError {

@@ -1,9 +1,9 @@
-//! One entry of the table, as a flow to judge and as a thing to delete.
+//! One entry of the table: the flow to check, and the handle to delete it by.
 
 use std::net::{IpAddr, SocketAddr};
 
 use portolan_core::flows::Flow;
-use portolan_netlink::{Attribute, AttributeIter, HEADER_LEN, Message, MessageWriter};
+use portolan_netlink::{Attribute, AttributeIter, Message, MessageWriter};
 
 use crate::wire::{self, entry, ip, message, protocol, tuple};
 
@@ -39,27 +39,28 @@ impl<'a> Entry<'a> {
         Some(Self { flow, original, zone, id })
     }
 
-    /// What names this entry of the table and no later one, as the attributes of a request to delete it: the
-    /// kernel's own bytes, given back as they came.
+    /// What identifies this entry and no later one, as the attributes of a request to delete it: the kernel's
+    /// own bytes, unchanged.
     ///
-    /// The original tuple is always there: without one the kernel would delete every entry. It holds the zone too,
-    /// where that is the zone of one direction only. The number differs for an entry that is made anew with the same
+    /// The original tuple is always there: without one the kernel would delete every entry. It also holds the zone,
+    /// where that is the zone of one direction only. The id differs for an entry that is created again with the same
     /// tuple.
     pub(crate) fn handle(&self) -> Box<[u8]> {
-        let mut message = Vec::new();
-        let mut writer = MessageWriter::new(&mut message, message::DELETE, 0, 0);
-        writer.nest(entry::ORIGINAL, |original| {
-            original.bytes(self.original);
+        let mut attributes = Vec::new();
+        let written = MessageWriter::attributes(&mut attributes, |handle| {
+            handle.nest(entry::ORIGINAL, |original| _ = original.bytes(self.original));
+            if let Some(zone) = self.zone {
+                handle.attribute(entry::ZONE, zone);
+            }
+            handle.attribute(entry::ID, self.id);
         });
-        if let Some(zone) = self.zone {
-            writer.attribute(entry::ZONE, zone);
-        }
-        writer.attribute(entry::ID, self.id);
-        message.split_off(HEADER_LEN).into()
+        // All of it came in one message, so it fits one.
+        debug_assert!(written.is_ok());
+        attributes.into()
     }
 }
 
-/// Who sends and who receives, by one tuple of a UDP flow.
+/// Source and destination in one tuple of a UDP flow.
 fn udp_ends(bytes: &[u8]) -> Option<(SocketAddr, SocketAddr)> {
     let (source, destination) = addresses(nested(bytes, tuple::IP)?)?;
     let (mut is_udp, mut source_port, mut destination_port) = (false, None, None);
@@ -85,22 +86,12 @@ fn addresses(attributes: AttributeIter<'_>) -> Option<(IpAddr, IpAddr)> {
     let (mut source, mut destination) = (None, None);
     for attribute in attributes {
         match attribute.kind {
-            ip::V4_SOURCE => source = v4(&attribute),
-            ip::V4_DESTINATION => destination = v4(&attribute),
-            ip::V6_SOURCE => source = v6(&attribute),
-            ip::V6_DESTINATION => destination = v6(&attribute),
+            ip::V4_SOURCE | ip::V6_SOURCE => source = attribute.as_ip(),
+            ip::V4_DESTINATION | ip::V6_DESTINATION => destination = attribute.as_ip(),
             _ => {}
         }
     }
     source.zip(destination)
-}
-
-fn v4(attribute: &Attribute<'_>) -> Option<IpAddr> {
-    <[u8; 4]>::try_from(attribute.value).ok().map(IpAddr::from)
-}
-
-fn v6(attribute: &Attribute<'_>) -> Option<IpAddr> {
-    <[u8; 16]>::try_from(attribute.value).ok().map(IpAddr::from)
 }
 
 fn port(attribute: &Attribute<'_>) -> Option<u16> {

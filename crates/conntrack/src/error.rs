@@ -1,4 +1,4 @@
-//! Why the kernel's table of flows could not be read or changed.
+//! Why the connection tracking table could not be read or changed.
 
 use std::io;
 
@@ -11,9 +11,9 @@ use portolan_netlink::{NetlinkError, Refusal};
 #[non_exhaustive]
 pub enum ConntrackError {
     /// The process may not see or change connection tracking.
-    #[error("this takes CAP_NET_ADMIN in the user namespace that the network namespace belongs to")]
+    #[error("requires CAP_NET_ADMIN in the user namespace that owns the network namespace")]
     NotPermitted {
-        /// The kernel's refusal.
+        /// The kernel's answer.
         source: NetlinkError,
     },
     /// The kernel has no connection tracking, or does not offer it over netlink.
@@ -21,21 +21,21 @@ pub enum ConntrackError {
         "the kernel does not offer connection tracking over netlink (CONFIG_NF_CT_NETLINK, module nf_conntrack_netlink)"
     )]
     Unsupported {
-        /// The kernel's refusal.
+        /// The kernel's answer.
         source: NetlinkError,
     },
-    /// Anything else.
-    #[error("the kernel did not answer as it should")]
+    /// Any other failure.
+    #[error("the netlink request failed")]
     Failed {
         /// What went wrong.
         source: NetlinkError,
     },
     /// Some flows could not be deleted; all others were.
-    #[error("the kernel kept {left} of them")]
+    #[error("the kernel did not delete {left} of them")]
     Left {
         /// How many.
         left: usize,
-        /// What it said of the first.
+        /// The error for the first one.
         source: io::Error,
     },
 }
@@ -44,15 +44,14 @@ impl ConntrackError {
     /// Explains the answer to a request that any kernel with connection tracking understands.
     pub(crate) fn of_plain(source: NetlinkError) -> Self {
         match source.errno() {
-            // What a netfilter socket says of a subsystem that is neither there nor can be loaded,
-            // and what comes where there are no such sockets at all.
+            // The answer of a netfilter socket about a subsystem that is missing and cannot be loaded,
+            // and the error where there are no such sockets at all.
             Some(libc::EINVAL | libc::EOPNOTSUPP | libc::EPROTONOSUPPORT) => Self::Unsupported { source },
             _ => source.into(),
         }
     }
 
-    /// What is left when the kernel refused to delete some flows; nothing when it refused none but
-    /// those that were gone already.
+    /// The error for flows that the kernel did not delete; none if all of these had gone already.
     pub(crate) fn of_refusals(refusals: &[Refusal]) -> Option<Self> {
         let mut left = refusals.iter().filter(|refusal| refusal.errno != libc::ENOENT);
         let first = left.next()?;

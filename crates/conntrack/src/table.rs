@@ -1,22 +1,22 @@
 //! The kernel's table of tracked flows: counting, listing, deleting.
 //!
-//! Only messages; which flows are to go is decided by the caller.
+//! Only messages; the caller decides which flows to delete.
 
 use portolan_core::IpFamily;
 use portolan_netlink::{
-    Message, MessageWriter, NetlinkError, NetlinkSocket, Protocol, Refusal, Steadiness, TooLong, flag,
+    Consistency, Message, MessageWriter, NetlinkError, NetlinkSocket, Protocol, Refusal, TooLong, flag,
 };
 
 use crate::filter::Filter;
 use crate::wire::{self, message};
 
-/// How often a list is asked for that changes disturbed, before what it showed is used.
+/// How often an interrupted list is requested before its content is used.
 ///
-/// As kube-proxy does. Connection tracking has not marked lists as disturbed up to Linux 6.18, though a
-/// table that is given another size meanwhile does disturb them.
+/// As in kube-proxy. Connection tracking does not mark lists as interrupted up to Linux 6.18, though
+/// resizing the table does interrupt them.
 pub const LIST_ATTEMPTS: usize = 5;
 
-/// How many entries one call deletes. Every refusal waits to be read until the call ends and takes
+/// How many entries one call deletes. Every error waits to be read until the call ends and takes
 /// some 800 bytes of the socket's receive buffer, which may be as small as 208 KiB
 /// (`net.core.rmem_default`) without privilege in the initial user namespace.
 const DELETIONS_PER_CALL: usize = 128;
@@ -40,12 +40,11 @@ impl Table {
             *count = attribute.and_then(|count| count.as_be32());
         };
         let count = self.socket.request(message::GET_STATS, flag::ACK, all, read)?;
-        // A kernel that leaves the number out has some entries, for all we know.
+        // A kernel that omits the number may have any number of entries.
         Ok(count.unwrap_or(u32::MAX))
     }
 
-    /// Hands every message of a list to `each`, starting over with a fresh `T` when changes
-    /// disturbed it.
+    /// Passes every message of a list to `each`, starting over with a fresh `T` when it was interrupted.
     pub(crate) fn list<T: Default>(
         &mut self,
         family: IpFamily,
@@ -58,15 +57,15 @@ impl Table {
         };
         let mut attempts = 1;
         loop {
-            let (listed, steadiness) = self.socket.dump_once(message::GET, ask, &mut each)?;
-            if steadiness == Steadiness::Undisturbed || attempts == LIST_ATTEMPTS {
+            let (listed, consistency) = self.socket.dump_once(message::GET, ask, &mut each)?;
+            if consistency == Consistency::Consistent || attempts == LIST_ATTEMPTS {
                 return Ok(listed);
             }
             attempts += 1;
         }
     }
 
-    /// Deletes entries by their handles, each whatever becomes of the others, and gives the kernel's refusals.
+    /// Deletes entries by their handles, each independently, and returns the kernel's errors.
     pub(crate) fn delete<H: AsRef<[u8]>>(
         &mut self,
         family: IpFamily,

@@ -1,11 +1,11 @@
-//! The kernel's answers to requests: acknowledgements and refusals.
+//! The kernel's answers to requests: acknowledgements and errors.
 
 use std::io;
 
 use crate::message::{HEADER_LEN, Message, flag, kind};
 use crate::{AttributeIter, NetlinkError};
 
-/// Why the kernel turned one message down.
+/// The error with which the kernel rejected one message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     /// The sequence number of the message.
@@ -27,13 +27,13 @@ impl From<Refusal> for NetlinkError {
 /// What a message from the kernel is.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
-    /// The request was carried out.
+    /// The request was acknowledged, or a dump ended.
     Done,
-    /// The request was turned down.
+    /// The request was rejected.
     Refused(Refusal),
-    /// Part of what was asked for.
+    /// Part of the answer.
     Data,
-    /// Of no meaning to us.
+    /// A control message without meaning here.
     Noise,
 }
 
@@ -42,7 +42,7 @@ impl Answer {
         match message.kind {
             kind::ERROR | kind::DONE => match errno(message.payload) {
                 Some(errno) if errno != 0 => Self::Refused(refusal(message, errno)),
-                // A dump's end need not carry a number; an error without one cannot be understood.
+                // A dump's end may lack a number; an error without one is malformed.
                 None if message.kind == kind::ERROR => Self::Refused(refusal(message, libc::EBADMSG)),
                 _ => Self::Done,
             },
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_capped_refusal_carries_text_and_offset_after_the_header() {
+    fn a_capped_error_carries_text_and_offset_after_the_header() {
         let bytes = error(flag::CAPPED | flag::ACK_TLVS, |w| {
             w.bytes(&(-libc::EEXIST).to_ne_bytes()).bytes(&[9; HEADER_LEN]);
             w.text(1, "already there").attribute(2, &44_u32.to_ne_bytes());
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn an_uncapped_refusal_repeats_the_whole_message_before_its_attributes() {
+    fn an_uncapped_error_repeats_the_whole_message_before_its_attributes() {
         let bytes = error(flag::ACK_TLVS, |w| {
             let mut repeated = vec![7; 24];
             repeated[..4].copy_from_slice(&22_u32.to_ne_bytes());
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_without_a_number_is_a_refusal_all_the_same() {
+    fn an_error_without_a_number_counts_as_an_error() {
         assert!(matches!(answer(&error(0, |_| ())), Answer::Refused(r) if r.errno == libc::EBADMSG));
     }
 }

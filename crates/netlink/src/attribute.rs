@@ -1,5 +1,7 @@
 //! Attributes: typed values that follow a message's protocol header.
 
+use std::net::IpAddr;
+
 /// One attribute as it lies in a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Attribute<'a> {
@@ -19,6 +21,13 @@ impl<'a> Attribute<'a> {
     pub fn as_str(&self) -> Option<&'a str> {
         let text = self.value.split(|byte| *byte == 0).next()?;
         std::str::from_utf8(text).ok()
+    }
+
+    /// The value as an address, whose length tells its family.
+    pub fn as_ip(&self) -> Option<IpAddr> {
+        let v4 = || <[u8; 4]>::try_from(self.value).ok().map(IpAddr::from);
+        let v6 = || <[u8; 16]>::try_from(self.value).ok().map(IpAddr::from);
+        v4().or_else(v6)
     }
 
     /// The value as one byte.
@@ -52,6 +61,11 @@ impl<'a> AttributeIter<'a> {
     /// Reads `bytes` from the start.
     pub fn new(bytes: &'a [u8]) -> Self {
         Self { rest: bytes }
+    }
+
+    /// The bytes that are not read yet.
+    pub fn rest(&self) -> &'a [u8] {
+        self.rest
     }
 
     /// The first attribute of a kind.

@@ -1,18 +1,17 @@
 //! Many messages for one system call.
 //!
 //! A batch is built in pages, so that growing to tens of megabytes copies
-//! nothing, and leaves in one `sendmsg` of all pages: some subsystems, `nf_tables`
-//! first, take what one call brings for one transaction.
+//! nothing, and is sent in one `sendmsg` of all pages: to `nf_tables`, one call
+//! is one transaction.
 //!
-//! Each message has the sequence number after its predecessor's, so an answer
-//! leads back to its message without a table.
+//! Messages are numbered consecutively, so an answer leads back to its message without a table.
 
 use crate::message::{MessageIter, MessageWriter, TooLong};
 
-/// The size a page is made with. Large, because the kernel takes at most 1,024 pieces (`UIO_MAXIOV`).
+/// The capacity of a page. Large, because the kernel takes at most 1,024 pieces (`UIO_MAXIOV`).
 const PAGE: usize = 1 << 20;
-/// What is left free on a page for one more message; attributes, and so most messages, end at 64 KiB.
-const ROOM: usize = 72 << 10;
+/// What a page must have free for one more message; attributes, and so most messages, end at 64 KiB.
+const FREE: usize = 72 << 10;
 
 /// Messages in order, numbered from the first's sequence number.
 #[derive(Debug, Default)]
@@ -31,7 +30,7 @@ impl Batch {
     /// Appends a message and gives its sequence number.
     ///
     /// # Errors
-    /// The message grew too long; it is left out.
+    /// The message is too long; it is not appended.
     pub fn add(
         &mut self,
         kind: u16,
@@ -46,7 +45,7 @@ impl Batch {
         Ok(sequence)
     }
 
-    /// Sets flags on a message already there.
+    /// Sets flags on a message of the batch.
     pub fn set_flags(&mut self, sequence: u32, flags: u16) {
         let Some((page, at)) = self.locate(sequence) else { return };
         // The flags are the two bytes after length and kind.
@@ -94,7 +93,7 @@ impl Batch {
         bytes.get(..usize::try_from(length).ok()?)
     }
 
-    /// Walks the headers: rare enough, only to explain errors and to mark the last message.
+    /// Walks the headers: only to explain errors and to mark the last message.
     fn locate(&self, sequence: u32) -> Option<(usize, usize)> {
         for (number, page) in self.pages.iter().enumerate().rev() {
             let mut at = 0;
@@ -109,7 +108,7 @@ impl Batch {
     }
 
     fn page(&mut self) -> &mut Vec<u8> {
-        let full = self.pages.last().is_none_or(|page| page.len() + ROOM > PAGE);
+        let full = self.pages.last().is_none_or(|page| page.len() + FREE > PAGE);
         if full {
             // The first page starts small and grows: most batches are a few hundred bytes.
             let size = if self.pages.is_empty() { 4096 } else { PAGE };

@@ -50,20 +50,20 @@ pub enum NetlinkError {
     /// The kernel did not answer.
     #[error("no netlink answer within {} seconds", after.as_secs())]
     TimedOut {
-        /// How long it was waited for.
+        /// The timeout.
         after: Duration,
     },
-    /// Answers got lost because they came faster than they were read.
+    /// Answers were lost because they came faster than they were read.
     #[error("netlink answers were lost: the receive buffer overflowed")]
     Overrun,
-    /// A dump was disturbed by changes each time it was tried.
+    /// A dump was interrupted by changes every time.
     #[error("a netlink dump was interrupted {attempts} times in a row")]
     Interrupted {
         /// How often.
         attempts: usize,
     },
-    /// The kernel turned a single request or a dump down.
-    #[error("kernel refused a netlink request{}", message.as_deref().map(|m| format!(": {m}")).unwrap_or_default())]
+    /// The kernel rejected a single request or a dump.
+    #[error("kernel rejected a netlink request{}", message.as_deref().map(|m| format!(": {m}")).unwrap_or_default())]
     Refused {
         /// The kernel's own explanation, where it gave one.
         message: Option<String>,

@@ -1,8 +1,7 @@
 //! Generic netlink: finding the number of a family.
 //!
-//! Families have names, and numbers that the kernel hands out as they register. Asking for one by name
-//! makes the kernel load the module that brings it. Who only wants to look has all listed and looked
-//! through, which is as quick and leaves the host as it was.
+//! Families have names, and numbers that the kernel assigns when they register. A request by name
+//! makes the kernel load the family's module. Listing all families is as fast and loads nothing.
 
 use crate::{AttributeIter, Message, MessageWriter, NetlinkError, NetlinkSocket, flag};
 
@@ -19,13 +18,13 @@ const NUMBER: u16 = 1;
 const NAME: u16 = 2;
 
 impl NetlinkSocket {
-    /// The number of a generic netlink family, or nothing while the kernel has none of this name.
+    /// The number of a generic netlink family; none while the kernel has none of this name.
     ///
     /// Never makes the kernel load a module. The socket must be one for
     /// [`Protocol::Generic`](crate::Protocol::Generic).
     ///
     /// # Errors
-    /// The kernel refused to list its families, or did not answer.
+    /// The kernel rejected the request, or did not answer.
     pub fn generic_family(&mut self, name: &str) -> Result<Option<u16>, NetlinkError> {
         let all = |request: &mut MessageWriter<'_>| {
             request.bytes(&generic_header(GET_FAMILY, VERSION));
@@ -39,11 +38,10 @@ impl NetlinkSocket {
         self.dump(CONTROL, all, pick)
     }
 
-    /// The same, but makes the kernel load the module that brings the family, if it is not there yet:
-    /// nothing if there is none to load.
+    /// The same, but makes the kernel load the family's module if necessary; none if there is no such module.
     ///
     /// # Errors
-    /// The kernel refused to say, or did not answer.
+    /// The kernel rejected the request, or did not answer.
     pub fn load_generic_family(&mut self, name: &str) -> Result<Option<u16>, NetlinkError> {
         let by_name = |request: &mut MessageWriter<'_>| {
             request.bytes(&generic_header(GET_FAMILY, VERSION)).text(NAME, name);

@@ -1,13 +1,12 @@
 //! Netlink sockets, sequence numbers, acknowledgements, dumps and extended errors.
 //!
-//! The part of netlink that every subsystem shares; `nf_tables`, connection
-//! tracking and IPVS bring only their own messages, and those about routing, which several speak, are in [`route`]. [`NetlinkSocket`]
-//! talks, [`Batch`] and [`MessageWriter`] write, [`MessageIter`] and
-//! [`AttributeIter`] read. [`Monitor`] listens to what the kernel tells everybody. [`xtables`] is not netlink: it asks the tables of
-//! iptables-legacy, and is here for what it has in common with the rest, a socket and the kernel's structures.
+//! The part of netlink that all subsystems share. `nf_tables`, connection tracking and IPVS add their
+//! own messages; those of rtnetlink, which several crates use, are in [`route`]. [`NetlinkSocket`]
+//! exchanges messages, [`Batch`] and [`MessageWriter`] write them, [`MessageIter`] and
+//! [`AttributeIter`] read them. [`Monitor`] receives multicast notices. [`xtables`] is not netlink: it
+//! reads the tables of iptables-legacy with `getsockopt`.
 //!
-//! Reading works on any bytes: lengths are checked against what is there, and
-//! nothing here panics on input.
+//! Reading works on any bytes: lengths are checked against the input, and nothing here panics on it.
 
 mod answer;
 mod attribute;
@@ -27,4 +26,4 @@ pub use error::NetlinkError;
 pub use generic::{GENERIC_HEADER_LEN, generic_header};
 pub use message::{HEADER_LEN, Message, MessageIter, MessageWriter, TooLong, flag};
 pub use monitor::{Heard, Monitor};
-pub use socket::{NetlinkSocket, Protocol, Steadiness};
+pub use socket::{Consistency, NetlinkSocket, Protocol};

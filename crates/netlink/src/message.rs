@@ -20,17 +20,17 @@ pub(crate) mod kind {
 pub mod flag {
     /// A request to the kernel: `NLM_F_REQUEST`.
     pub const REQUEST: u16 = 0x1;
-    /// Asks for an answer even when all went well: `NLM_F_ACK`.
+    /// Requests an acknowledgement: `NLM_F_ACK`.
     pub const ACK: u16 = 0x4;
-    /// The dump this message is part of was disturbed: `NLM_F_DUMP_INTR`.
+    /// The dump this message is part of was interrupted: `NLM_F_DUMP_INTR`.
     pub const DUMP_INTR: u16 = 0x10;
-    /// Asks for all objects: `NLM_F_DUMP`.
+    /// Requests all objects: `NLM_F_DUMP`.
     pub const DUMP: u16 = 0x300;
     /// Fails when the object exists: `NLM_F_EXCL`.
     pub const EXCL: u16 = 0x200;
     /// Creates the object if it does not exist: `NLM_F_CREATE`.
     pub const CREATE: u16 = 0x400;
-    /// Takes the place of an object that exists: `NLM_F_REPLACE`.
+    /// Replaces an object that exists: `NLM_F_REPLACE`.
     pub const REPLACE: u16 = 0x100;
     /// Puts the object after those present: `NLM_F_APPEND`.
     pub const APPEND: u16 = 0x800;
@@ -49,7 +49,7 @@ pub struct Message<'a> {
     pub flags: u16,
     /// `nlmsg_seq`: which request it answers.
     pub sequence: u32,
-    /// `nlmsg_pid`: whom it is for.
+    /// `nlmsg_pid`: the port of the socket that it is for, or that caused it.
     pub port: u32,
     /// What follows the header.
     pub payload: &'a [u8],
@@ -101,7 +101,7 @@ pub(crate) fn u32_at(bytes: &[u8; HEADER_LEN], at: usize) -> u32 {
     u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
 }
 
-/// A message grew beyond what its lengths can say.
+/// A message or attribute is longer than its length field can hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("netlink message or attribute is too long")]
 pub struct TooLong;
@@ -127,6 +127,24 @@ impl<'a> MessageWriter<'a> {
         buffer.extend_from_slice(&sequence.to_ne_bytes());
         buffer.extend_from_slice(&[0; 4]);
         Self { buffer, start, too_long: false }
+    }
+
+    /// Appends attributes alone to `buffer`, to be sent later within a message.
+    ///
+    /// # Errors
+    /// Some length does not fit its field; nothing is appended.
+    pub fn attributes(
+        buffer: &mut Vec<u8>,
+        fill: impl FnOnce(&mut MessageWriter<'_>),
+    ) -> Result<(), TooLong> {
+        let start = buffer.len();
+        let mut writer = MessageWriter { buffer, start, too_long: false };
+        fill(&mut writer);
+        if writer.too_long {
+            writer.buffer.truncate(start);
+            return Err(TooLong);
+        }
+        Ok(())
     }
 
     /// Appends bytes as they are, such as a protocol's own header, padded to four.
@@ -167,7 +185,7 @@ impl<'a> MessageWriter<'a> {
         self.buffer.len() - self.start
     }
 
-    /// Whether nothing is written yet; never so, for the header is.
+    /// Whether nothing is written; false once there is a header.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -175,7 +193,7 @@ impl<'a> MessageWriter<'a> {
     /// Completes the header.
     ///
     /// # Errors
-    /// Some length does not fit its field; the message is taken off the buffer again.
+    /// Some length does not fit its field; the message is removed from the buffer.
     pub fn finish(self) -> Result<(), TooLong> {
         let length = u32::try_from(self.len()).ok().filter(|_| !self.too_long);
         let Some(length) = length else {

@@ -1,4 +1,4 @@
-//! Listens to what the kernel tells all who have joined a multicast group.
+//! Receives the notices of multicast groups.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -11,19 +11,19 @@ use nix::sys::socket::{
 use crate::socket::set_receive_buffer;
 use crate::{Message, MessageIter, NetlinkError, Protocol};
 
-/// The largest datagram is `NLMSG_GOODSIZE`, 8 KiB at most; a single larger message is cut off and not read.
+/// The largest datagram is `NLMSG_GOODSIZE`, 8 KiB at most; a single larger message is truncated and not read.
 const BUFFER: usize = 32 << 10;
 
-/// What was heard.
+/// Whether all notices arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Heard {
-    /// All there was.
+    /// All of them.
     All,
-    /// There was more than the socket had room for.
+    /// Some were lost: the socket's receive buffer was full.
     Part,
 }
 
-/// Listens to multicast groups in the network namespace that it was opened in. Never waits.
+/// Receives notices in the network namespace that it was opened in. Never blocks.
 #[derive(Debug)]
 pub struct Monitor {
     socket: OwnedFd,
@@ -31,10 +31,10 @@ pub struct Monitor {
 }
 
 impl Monitor {
-    /// Joins these groups, one bit for each; what came before is not told.
+    /// Joins these groups, one bit for each; earlier changes are not reported.
     ///
     /// # Errors
-    /// The kernel gives no such socket, or the process may not join.
+    /// The socket cannot be opened, or the process may not join.
     pub fn open(protocol: Protocol, groups: u32) -> Result<Self, NetlinkError> {
         let open = || -> Result<OwnedFd, Errno> {
             let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
@@ -52,17 +52,17 @@ impl Monitor {
         Ok(Self { socket: opened?, buffer: vec![0; BUFFER] })
     }
 
-    /// Keeps up to so many bytes of what is not read yet, as far as the system allows it.
+    /// Sets the receive buffer to this many bytes, as far as the system allows it.
     #[must_use]
     pub fn with_receive_buffer(self, bytes: usize) -> Self {
         set_receive_buffer(self.socket.as_fd(), bytes);
         self
     }
 
-    /// Takes in all messages that there are by now.
+    /// Reads all messages there are by now.
     ///
     /// # Errors
-    /// The socket is of no more use.
+    /// The socket failed and cannot be used any more.
     pub fn listen(&mut self, mut each: impl FnMut(&Message<'_>)) -> io::Result<Heard> {
         let mut heard = Heard::All;
         loop {
@@ -79,13 +79,13 @@ impl Monitor {
         }
     }
 
-    /// The socket itself, readable when there is something to be heard, for those who wait in ways of their own.
+    /// The socket itself, which is readable when there are notices.
     pub fn into_socket(self) -> OwnedFd {
         self.socket
     }
 }
 
-/// The socket, readable when there is something to be heard.
+/// The socket, readable when there are notices.
 impl AsFd for Monitor {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()

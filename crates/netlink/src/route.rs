@@ -1,52 +1,51 @@
-//! Messages about interfaces, their addresses, routes and routing rules: rtnetlink, as far as it is spoken here.
+//! rtnetlink: messages about interfaces, their addresses, routes and routing rules.
 //!
-//! Only bytes and what they mean; what they are for is their callers' to know. Numbers are from
+//! Numbers are from
 //! linux/rtnetlink.h, linux/if_link.h, linux/if_addr.h and linux/fib_rules.h, in the host's order.
 
-mod address;
 mod entry;
-mod link;
-mod monitor;
+mod interface;
 mod rule;
 
 use std::net::IpAddr;
 
-pub use address::{InterfaceAddress, read_address, write_address, write_addresses_of};
 pub use entry::{
-    Route, RouteType, TABLE_LOCAL, Way, read_route, read_way, write_lookup, write_match, write_route,
-    write_routes_of,
+    Route, RouteType, TABLE_LOCAL, Way, lookup, matching, read_route, read_way, write_lookup, write_match,
+    write_route, write_routes_of,
 };
-pub use link::{Link, read_link, write_link, write_link_name, write_new_link};
-pub use monitor::AddressMonitor;
+pub use interface::{
+    AddressMonitor, InterfaceAddress, Link, read_address, read_link, write_address, write_addresses_of,
+    write_link, write_link_name, write_new_link,
+};
 pub use rule::{PortRule, read_port_rule, write_port_rule, write_rules_of};
 
 pub use crate::Heard;
 
-/// What messages are about, and whether they ask or tell: `RTM_*`.
+/// Message kinds: `RTM_*`.
 pub mod kind {
-    /// An interface that there is, or is to be.
+    /// Adds an interface, or reports one.
     pub const NEW_LINK: u16 = 16;
-    /// An interface that is to go.
+    /// Deletes an interface, or reports one.
     pub const DELETE_LINK: u16 = 17;
-    /// Asks for interfaces.
+    /// Requests interfaces.
     pub const GET_LINK: u16 = 18;
-    /// An address that there is, or is to be.
+    /// Adds an address, or reports one.
     pub const NEW_ADDRESS: u16 = 20;
-    /// An address that went, or is to go.
+    /// Deletes an address, or reports one.
     pub const DELETE_ADDRESS: u16 = 21;
-    /// Asks for addresses.
+    /// Requests addresses.
     pub const GET_ADDRESS: u16 = 22;
-    /// A route that there is, or is to be.
+    /// Adds a route, or reports one.
     pub const NEW_ROUTE: u16 = 24;
-    /// A route that is to go.
+    /// Deletes a route, or reports one.
     pub const DELETE_ROUTE: u16 = 25;
-    /// Asks for routes, or which one a packet takes.
+    /// Requests all routes, or the one that a packet takes.
     pub const GET_ROUTE: u16 = 26;
-    /// A routing rule that there is, or is to be.
+    /// Adds a routing rule, or reports one.
     pub const NEW_RULE: u16 = 32;
-    /// A routing rule that is to go.
+    /// Deletes a routing rule, or reports one.
     pub const DELETE_RULE: u16 = 33;
-    /// Asks for routing rules.
+    /// Requests routing rules.
     pub const GET_RULE: u16 = 34;
 }
 
@@ -61,7 +60,7 @@ pub enum Family {
 }
 
 impl Family {
-    /// The one that an address is of.
+    /// The family of an address.
     pub fn of(ip: IpAddr) -> Self {
         if ip.is_ipv4() { Self::V4 } else { Self::V6 }
     }
@@ -71,7 +70,7 @@ impl Family {
         self as u8
     }
 
-    /// How long an address is, in bits: as a prefix, the address alone.
+    /// The length of an address, in bits.
     const fn bits(self) -> u8 {
         match self {
             Self::V4 => 32,
@@ -86,13 +85,6 @@ fn octets(ip: IpAddr) -> Vec<u8> {
         IpAddr::V4(ip) => ip.octets().to_vec(),
         IpAddr::V6(ip) => ip.octets().to_vec(),
     }
-}
-
-/// An address from its bytes, which tell its family by their number.
-fn ip_of(bytes: &[u8]) -> Option<IpAddr> {
-    let v4 = || <[u8; 4]>::try_from(bytes).ok().map(IpAddr::from);
-    let v6 = || <[u8; 16]>::try_from(bytes).ok().map(IpAddr::from);
-    v4().or_else(v6)
 }
 
 /// A number within a header.

@@ -1,13 +1,11 @@
-//! One netlink socket and the ways to talk over it.
+//! One netlink socket.
 //!
-//! Requests are answered in several shapes, and each method is for one: a transaction
-//! ([`NetlinkSocket::send_batch`]), many changes that have nothing to do with each other
-//! ([`NetlinkSocket::send_each`]), a single request ([`NetlinkSocket::request`]) and a dump
+//! One method for each kind of exchange: a transaction ([`NetlinkSocket::send_batch`]), many independent
+//! changes ([`NetlinkSocket::send_each`]), a single request ([`NetlinkSocket::request`]) and a dump
 //! ([`NetlinkSocket::dump`]).
 //!
-//! Holds: answers are matched by sequence number, so what an earlier, failed
-//! exchange left unread is skipped by the next one; no call waits for ever
-//! ([`NetlinkSocket::TIMEOUT`]).
+//! Holds: answers are matched by sequence number, so an exchange skips what an earlier, failed one
+//! left unread; every call has a timeout ([`NetlinkSocket::TIMEOUT`]).
 
 use std::io::{self, IoSlice};
 use std::os::fd::AsRawFd;
@@ -25,7 +23,7 @@ mod dump;
 mod options;
 mod receive;
 
-pub use dump::Steadiness;
+pub use dump::Consistency;
 pub(crate) use options::set_receive_buffer;
 use receive::{Buffer, Received};
 
@@ -58,12 +56,12 @@ impl Protocol {
     }
 }
 
-/// What the messages of a batch have to do with each other.
+/// How the messages of a batch relate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Together {
-    /// They are one transaction: a refusal of the first ends it.
+    /// They are one transaction: an error for the first ends it.
     Dependent,
-    /// Each stands for itself.
+    /// Each is independent.
     Independent,
 }
 
@@ -82,10 +80,10 @@ pub struct NetlinkSocket {
 unsafe impl Send for NetlinkSocket {}
 
 impl NetlinkSocket {
-    /// How long an answer is waited for.
+    /// How long to wait for an answer.
     pub const TIMEOUT: Duration = Duration::from_secs(10);
 
-    /// Opens a socket with extended errors and a receive time-out.
+    /// Opens a socket with extended errors and a receive timeout.
     ///
     /// # Errors
     /// The kernel lacks the protocol, or the process may not open sockets.
@@ -107,11 +105,10 @@ impl NetlinkSocket {
         Batch::new(self.sequence)
     }
 
-    /// Sends a batch in one call and gives what the kernel refused; nothing refused is success.
+    /// Sends a batch in one call and returns the kernel's errors; none is success.
     ///
-    /// The last answer expected is that to `asked`, the message that carries [`flag::ACK`](crate::flag::ACK); an
-    /// error about the batch's first message ends the exchange as well, for that is how a kernel
-    /// that gave up early answers.
+    /// The exchange ends with the answer to `asked`, the message that carries [`flag::ACK`](crate::flag::ACK), or
+    /// with an error for the batch's first message, which is how a kernel answers that stopped early.
     ///
     /// # Errors
     /// The batch does not fit, could not be sent, or was not answered.
@@ -119,15 +116,14 @@ impl NetlinkSocket {
         self.exchange_batch(batch, asked, Together::Dependent)
     }
 
-    /// Sends messages that the kernel carries out one by one, whatever becomes of the others, and
-    /// gives those it refused.
+    /// Sends messages that the kernel processes one by one and independently, and returns its errors.
     ///
     /// The last message must carry [`flag::ACK`](crate::flag::ACK). Keep the batch small enough for the
-    /// receive buffer to hold a refusal of every message.
+    /// receive buffer to hold an error for every message.
     ///
     /// # Errors
-    /// The batch does not fit, could not be sent, or some answers got lost; messages may have been
-    /// carried out all the same.
+    /// The batch does not fit, could not be sent, or some answers were lost; messages may have been
+    /// processed nevertheless.
     pub fn send_each(&mut self, batch: &Batch) -> Result<Vec<Refusal>, NetlinkError> {
         match batch.last() {
             Some(last) => self.exchange_batch(batch, last, Together::Independent),
@@ -157,8 +153,8 @@ impl NetlinkSocket {
                         return Ok(refusals);
                     }
                 }
-                // The answers came faster than they were read. All that were kept are still to be
-                // read, without waiting for one that may be among the lost.
+                // The answers came faster than they were read. Read those that were kept, without
+                // waiting for one that may be among the lost.
                 Received::Overrun => lost = true,
                 Received::Nothing if lost && together == Together::Dependent && !refusals.is_empty() => {
                     return Ok(refusals);
@@ -169,18 +165,18 @@ impl NetlinkSocket {
         }
     }
 
-    /// The most bytes one batch can have, having tried to make room for `wanted`.
+    /// The most bytes one batch can have, after growing the send buffer towards `wanted`.
     ///
     /// # Errors
     /// The socket's options cannot be read.
-    pub fn make_room(&mut self, wanted: usize) -> Result<usize, NetlinkError> {
+    pub fn grow_send_buffer(&mut self, wanted: usize) -> Result<usize, NetlinkError> {
         if wanted > self.send_limit {
             self.send_limit = options::grow_send_buffer(&self.socket, wanted)?;
         }
         Ok(self.send_limit)
     }
 
-    /// Leaves a batch's numbers to it.
+    /// Continues after a batch's sequence numbers.
     fn skip_past(&mut self, batch: &Batch) {
         let end = batch.first().wrapping_add(batch.len());
         // Numbers wrap around: the later of two is the one less than half the circle ahead.
@@ -189,7 +185,7 @@ impl NetlinkSocket {
         }
     }
 
-    /// Takes what one read brought and says whether the last answer was among it.
+    /// Collects the errors of one read and returns whether it held the last answer.
     fn take_answers(
         &self,
         length: usize,
@@ -216,7 +212,7 @@ impl NetlinkSocket {
     }
 
     fn send(&mut self, pages: &[IoSlice<'_>], size: usize) -> Result<(), NetlinkError> {
-        let limit = self.make_room(size)?;
+        let limit = self.grow_send_buffer(size)?;
         if size > limit {
             return Err(NetlinkError::TooLarge { size, limit });
         }

@@ -1,7 +1,7 @@
-//! The tables of iptables-legacy, as far as the kernel shows them without its programs.
+//! Reads the tables of iptables-legacy without its programs.
 //!
 //! Numbers and structures are from linux/netfilter/x_tables.h, linux/netfilter_ipv4/ip_tables.h and their
-//! likes for IPv6. Asking takes `CAP_NET_ADMIN` and, unlike the programs, no `CAP_NET_RAW`.
+//! counterparts for IPv6. Reading requires `CAP_NET_ADMIN` and, unlike the programs, not `CAP_NET_RAW`.
 
 use std::io;
 use std::mem::offset_of;
@@ -18,7 +18,7 @@ const GET_ENTRIES: libc::c_int = 65;
 const NAME_LENGTH: usize = 32;
 /// `NF_INET_NUMHOOKS`
 const HOOKS: usize = 5;
-/// How often entries are read that others change meanwhile.
+/// How often to read entries that other processes change meanwhile.
 const ATTEMPTS: usize = 10;
 
 /// `struct ipt_getinfo` and `struct ip6t_getinfo`
@@ -41,13 +41,12 @@ struct GetEntries {
     entries: [u64; 0],
 }
 
-/// What a table looks like from outside: how many entries it has, how long they are, and where the kernel's
-/// chains begin and end.
+/// The header of a table: the number of its entries, their length, and where the kernel's chains begin and end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TableInfo([u8; size_of::<GetInfo>()]);
 
 impl TableInfo {
-    /// Whether there is nothing in it but the kernel's chains with their policies.
+    /// Whether it holds only the kernel's chains with their policies.
     pub fn is_empty(&self) -> bool {
         // One entry for each policy, and one that ends the table.
         self.number(offset_of!(GetInfo, num_entries))
@@ -59,7 +58,7 @@ impl TableInfo {
     }
 }
 
-/// Asks for the tables of one family, in the network namespace that it was opened in.
+/// Reads the tables of one family, in the network namespace that it was opened in.
 #[derive(Debug)]
 pub struct LegacyTables {
     socket: OwnedFd,
@@ -67,10 +66,10 @@ pub struct LegacyTables {
 }
 
 impl LegacyTables {
-    /// Opens a socket to ask by.
+    /// Opens the socket.
     ///
     /// # Errors
-    /// The kernel has not the family, or gives no socket.
+    /// The kernel lacks the family, or the socket cannot be opened.
     pub fn open(family: Family) -> io::Result<Self> {
         let domain = match family {
             Family::V4 => AddressFamily::Inet,
@@ -80,11 +79,10 @@ impl LegacyTables {
         Ok(Self { socket, family })
     }
 
-    /// Looks at a table. Where the kernel has it but not yet in this namespace, it comes to be; its module may be
-    /// loaded.
+    /// Reads a table's header. The kernel creates the table in this namespace if necessary, and may load its module.
     ///
     /// # Errors
-    /// The kernel does not have it, or not for this process.
+    /// The kernel lacks the table, or the process may not read it.
     pub fn info(&self, table: &str) -> io::Result<TableInfo> {
         let mut info = [0; size_of::<GetInfo>()];
         write_name(&mut info, table)?;
@@ -95,7 +93,7 @@ impl LegacyTables {
     /// The names of the chains in a table that are not the kernel's. Takes as long as copying the table.
     ///
     /// # Errors
-    /// As [`info`](Self::info); or others kept changing the table.
+    /// As [`info`](Self::info); or other processes changed the table during every attempt.
     pub fn chains(&self, table: &str) -> io::Result<Vec<String>> {
         for _ in 0..ATTEMPTS {
             let size = self.info(table)?.number(offset_of!(GetInfo, size));
@@ -117,7 +115,7 @@ impl LegacyTables {
         Err(io::ErrorKind::ResourceBusy.into())
     }
 
-    /// Has the kernel answer into `answer`, which names the table.
+    /// Lets the kernel write into `answer`, which names the table.
     #[expect(unsafe_code, reason = "no safe wrapper passes a value to getsockopt, here the table's name")]
     fn get(&self, option: libc::c_int, answer: &mut [u8]) -> io::Result<()> {
         let level = match self.family {
@@ -125,7 +123,7 @@ impl LegacyTables {
             Family::V6 => libc::IPPROTO_IPV6,
         };
         let mut length = libc::socklen_t::try_from(answer.len()).map_err(io::Error::other)?;
-        // SAFETY: pointer and length describe `answer`, which nobody else uses until the call returns. The kernel
+        // SAFETY: pointer and length describe `answer`, which has no other user until the call returns. The kernel
         // writes no more than that, and any bytes are valid.
         let result = unsafe {
             libc::getsockopt(

@@ -32,15 +32,12 @@ impl Bytes {
     /// The length of an interface name: `IFNAMSIZ`, linux/if.h.
     pub const IFNAME: usize = 16;
 
-    /// The greatest value: all bytes there can be, all bits set.
-    pub(crate) const MAX: Self = Self { length: 64, data: [u8::MAX; Self::CAPACITY] };
-
     /// No bytes.
     pub const fn new() -> Self {
         Self { length: 0, data: [0; Self::CAPACITY] }
     }
 
-    /// A copy of `bytes`, or nothing when they exceed [`Bytes::CAPACITY`].
+    /// A copy of `bytes`; none when they exceed [`Bytes::CAPACITY`].
     pub fn from_slice(bytes: &[u8]) -> Option<Self> {
         let mut new = Self::new();
         new.data.get_mut(..bytes.len())?.copy_from_slice(bytes);
@@ -111,7 +108,7 @@ impl Bytes {
         self
     }
 
-    /// The address at the end, of `family`'s length, and what stands before it.
+    /// The address at the end, of `family`'s length, and the bytes before it.
     pub(crate) fn split_last_address(&self, family: Family) -> Option<(Self, IpAddr)> {
         let (head, address) = self.split_at_checked(self.len().checked_sub(family.addr_len())?)?;
         let address = match family {
@@ -126,7 +123,7 @@ impl Bytes {
         &self.data[..usize::from(self.length)]
     }
 
-    /// The same value with its last bit moved up by one, or nothing when every bit is set.
+    /// The value plus one; none when every bit is set.
     ///
     /// Counts as one big-endian number, which is how the kernel orders interval sets.
     #[must_use]
@@ -141,7 +138,7 @@ impl Bytes {
         None
     }
 
-    /// The same value counted down by one, or nothing when every bit is clear.
+    /// The value minus one; none when every bit is clear.
     #[must_use]
     pub fn predecessor(&self) -> Option<Self> {
         let mut next = *self;

@@ -1,9 +1,9 @@
-//! Chains, and the hooks that base chains hang on.
+//! Chains, and the hooks of base chains.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// What a base chain is for.
+/// The type of a base chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ChainKind {
     /// Accepts, drops, rejects.
@@ -13,7 +13,7 @@ pub enum ChainKind {
 }
 
 impl ChainKind {
-    /// The kernel's and nft's word.
+    /// The name in the kernel and in nft.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Filter => "filter",
@@ -22,7 +22,7 @@ impl ChainKind {
     }
 }
 
-/// Where in a packet's way a base chain is called.
+/// The hook that a base chain is called from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Hook {
     /// On arrival, before routing.
@@ -55,7 +55,7 @@ impl Hook {
         }
     }
 
-    /// nft's word.
+    /// The name in nft.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Prerouting => "prerouting",
@@ -70,7 +70,7 @@ impl Hook {
 /// What makes a chain a base chain. Its policy is always accept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct BaseChain {
-    /// What the chain is for.
+    /// The chain's type.
     pub kind: ChainKind,
     /// Where it is called.
     pub hook: Hook,

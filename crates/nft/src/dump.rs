@@ -1,4 +1,4 @@
-//! What a table holds, as read back.
+//! Tables as read back.
 
 use std::sync::Arc;
 
@@ -11,19 +11,19 @@ pub struct TableDump {
     pub id: TableId,
     /// Its flags and comment.
     pub table: Table,
-    /// Who owns it now.
+    /// Its owner.
     pub owner: Owner,
-    /// Its chains with their rules, in the order they were made.
+    /// Its chains with their rules, in the order of their creation.
     pub chains: Vec<DumpedChain>,
-    /// Its sets and maps with their elements, in the order they were made.
+    /// Its sets and maps with their elements, in the order of their creation.
     pub sets: Vec<DumpedSet>,
 }
 
-/// Who may change a table.
+/// The owner of a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Owner {
-    /// Anybody with the privilege.
-    Anybody,
+    /// No owner: every privileged process may change it.
+    None,
     /// Only the socket that read the dump.
     Us,
     /// Only another socket.
@@ -51,7 +51,7 @@ pub struct DumpedChain {
     /// Name and hook. A base chain of a kind or hook this crate does not use has
     /// [`foreign`](Self::foreign) set.
     pub chain: Chain,
-    /// The chain hangs on a hook that [`Chain`] cannot express, or has a policy other than accept.
+    /// The chain has a hook that [`Chain`] cannot express, or has a policy other than accept.
     pub foreign: bool,
     /// The kernel's number for it.
     pub handle: u64,
@@ -60,7 +60,7 @@ pub struct DumpedChain {
 }
 
 impl DumpedChain {
-    /// Whether the chain is hooked as `chain` says and holds just these rules, comments included.
+    /// Whether the chain has the hook of `chain` and exactly these rules, comments included.
     pub fn holds(&self, chain: &Chain, rules: &[Rule], family: crate::Family) -> bool {
         !self.foreign
             && self.chain == *chain
@@ -69,10 +69,10 @@ impl DumpedChain {
     }
 }
 
-/// A rule as the kernel keeps it.
+/// A rule as the kernel stores it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DumpedRule {
-    /// What it does.
+    /// Its expressions.
     pub expressions: Vec<Expr>,
     /// Its comment.
     pub comment: Option<String>,

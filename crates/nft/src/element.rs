@@ -3,13 +3,14 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::{Bytes, Family, Verdict};
+use crate::{Bytes, Family, Set, TableId, Verdict};
 
 mod list;
 
+pub(crate) use list::Ranges;
 pub use list::{ElementIter, ElementList};
 
-/// What a key maps to.
+/// The value of a key.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum ElementValue {
     /// Nothing: an element of a plain set.
@@ -22,7 +23,7 @@ pub enum ElementValue {
 
 /// One element of a set or map.
 ///
-/// Large numbers of them travel packed, as an [`ElementList`].
+/// Large numbers of them are kept as an [`ElementList`].
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Element {
     /// The key, or the lowest key of a range.
@@ -33,7 +34,7 @@ pub struct Element {
     /// What the key maps to.
     pub value: ElementValue,
     /// How much longer the element lives; only in sets with a timeout. When adding, none means
-    /// the set's whole timeout, and no more than that can be given unless elements have their own.
+    /// the set's default timeout, which is also the maximum unless elements have their own.
     pub expires: Option<Duration>,
     /// A remark for the reader of `nft list ruleset`; at most [`crate::COMMENT_MAX`] bytes.
     pub comment: Option<Box<str>>,
@@ -57,12 +58,12 @@ impl Element {
 
     /// A range of keys, both ends included. A range of one key is that key.
     ///
-    /// Ranges of one set must not overlap. The kernel refuses most that do, but not all, and then
-    /// holds neither as it was meant:
+    /// Ranges of one set must not overlap. The kernel rejects most that do, but not all, and then
+    /// stores neither correctly:
     ///
-    /// * of single keys it takes a range that shares an end with one around it;
-    /// * of concatenated keys it takes one that lies around a range that is there. What is more,
-    ///   it deletes whichever range holds the *first* key of the one to delete, wherever that ends.
+    /// * of single keys it accepts a range that shares an end with one around it;
+    /// * of concatenated keys it accepts one around an existing range. It also deletes the range that
+    ///   holds the *first* key of the one to delete, wherever that ends.
     pub fn range(first: Bytes, last: Bytes) -> Self {
         Self { key_end: (first != last).then(|| Box::new(last)), ..Self::key(first) }
     }
@@ -90,6 +91,12 @@ impl Element {
         let (end_head, last) = self.key_end.as_deref().unwrap_or(&self.key).split_last_address(family)?;
         let bits = prefix_len(&Bytes::addr(first), &Bytes::addr(last))?;
         (head == end_head).then_some((head, first, u8::try_from(bits).ok()?))
+    }
+
+    /// The element as errors name it: `element 10.96.0.10 . udp . 53 of map ip portolan services`.
+    pub fn describe(&self, set: &Set, table: &TableId) -> String {
+        let key = self.display_key(set, table.family);
+        format!("element {key} of {} {table} {}", set.noun(), set.name)
     }
 
     /// The same element with a comment.

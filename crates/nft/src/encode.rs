@@ -1,20 +1,18 @@
 //! Writes a transaction as one netlink batch.
 //!
-//! Tables, chains, sets and rules go through libnftnl, elements are written
-//! straight into the batch. Every message is remembered with the step it came
-//! from, so that an answer can be put into words.
+//! Tables, chains, sets and rules go through libnftnl; elements were written when they were added to
+//! the transaction, and a message carries as many as fit its attribute of at most 64 KiB. Every
+//! message is remembered with the step it came from, so that an error can name it.
 
-use portolan_netlink::{Batch, flag};
+use portolan_netlink::{Batch, MessageWriter, flag};
 
-use crate::libnftnl::{Scratch, Unwritable};
-use crate::wire::{self, SUBSYSTEM, family_header, message_kind};
-use crate::{Family, Features, NftError, Operation, TableId, Transaction, describe};
+use crate::libnftnl::{Kind, Object, Scratch, Unwritable};
+use crate::wire::{SUBSYSTEM, element_list, family_header, message, message_kind};
+use crate::{ElementList, Family, Features, NftError, Operation, Set, TableId, Transaction};
 
-mod element;
 mod expression;
 mod object;
 
-pub(crate) use element::wire_count;
 pub(crate) use object::{concat_type, set_flags};
 
 /// `NFNL_MSG_BATCH_BEGIN` and `NFNL_MSG_BATCH_END`, linux/netfilter/nfnetlink.h.
@@ -24,26 +22,30 @@ const BATCH_END: u16 = 17;
 /// A batch, and where each of its messages comes from.
 pub(crate) struct Encoded {
     pub(crate) batch: Batch,
-    /// The message that asks for an answer: the last that changes something, since kernels before
+    /// The message that requests an answer: the last that changes something, since kernels before
     /// 6.10 do not answer the one that ends a batch.
     pub(crate) asked: u32,
-    origins: Vec<Origin>,
-}
-
-/// Where a message comes from.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Origin {
-    /// The index of the step.
-    pub(crate) operation: usize,
-    /// For elements, how many of the step's are in earlier messages.
-    pub(crate) elements_before: usize,
+    /// For each message between the brackets the index of its step.
+    origins: Vec<usize>,
 }
 
 impl Encoded {
-    /// Where the message of a sequence number comes from; nothing for those that bracket the batch.
-    pub(crate) fn origin(&self, sequence: u32) -> Option<Origin> {
+    /// The index of the step that a message comes from; nothing for those that bracket the batch.
+    pub(crate) fn origin(&self, sequence: u32) -> Option<usize> {
         let index = sequence.wrapping_sub(self.batch.first()).checked_sub(1)?;
         self.origins.get(usize::try_from(index).ok()?).copied()
+    }
+
+    fn add(
+        &mut self,
+        operation: usize,
+        message: u8,
+        flags: u16,
+        fill: impl FnOnce(&mut MessageWriter<'_>),
+    ) -> Result<(), Unwritable> {
+        self.batch.add(message_kind(message), flag::REQUEST | flags, fill).map_err(|_too_long| TOO_LONG)?;
+        self.origins.push(operation);
+        Ok(())
     }
 
     /// The number of messages between the brackets.
@@ -52,12 +54,18 @@ impl Encoded {
     }
 }
 
+/// The bytes of elements after which a message is closed. One more element has at most some 600.
+const MESSAGE: usize = 60_000;
+
 /// Writes `transaction` into an empty batch, for a kernel that has these features.
 pub(crate) fn encode(
     transaction: &Transaction,
     features: Features,
     batch: Batch,
 ) -> Result<Encoded, NftError> {
+    if let Some((object, reason)) = transaction.invalid() {
+        return Err(NftError::Invalid { object: object.clone(), reason });
+    }
     let mut writer = Writer {
         table: transaction.table(),
         features,
@@ -101,90 +109,102 @@ impl Writer<'_> {
     }
 
     fn operation(&mut self, index: usize, operation: &Operation) -> Result<(), NftError> {
-        match operation {
-            Operation::AddElements(set, list) => {
-                self.elements(index, wire::message::NEW_ELEMENTS, flag::CREATE, set, list)
-            }
-            Operation::DeleteElements(set, list) => {
-                self.elements(index, wire::message::DEL_ELEMENTS, 0, set, list)
-            }
-            Operation::DestroyElements(set, _) if set.interval => {
-                Err(invalid(describe::object(operation, self.table), RANGES))
-            }
-            Operation::DestroyElements(set, list) => {
-                let destroy = self.features.destroy_elements;
-                let message =
-                    if destroy { wire::message::DESTROY_ELEMENTS } else { wire::message::DEL_ELEMENTS };
-                self.elements(index, message, 0, set, list)
-            }
-            _ => self
-                .object(index, operation)
-                .map_err(|reason| invalid(describe::object(operation, self.table), reason)),
-        }
+        self.write(index, operation).map_err(|reason| invalid(operation.object(self.table), reason))
     }
 
-    fn object(&mut self, index: usize, operation: &Operation) -> Result<(), Unwritable> {
+    fn write(&mut self, index: usize, operation: &Operation) -> Result<(), Unwritable> {
         let own = self.table;
         match operation {
             Operation::AddTable(id, table) => {
                 let object = object::table(id, Some(table))?;
-                self.message(index, id.family, wire::message::NEW_TABLE, flag::CREATE, &object)
+                self.message(index, id.family, message::NEW_TABLE, flag::CREATE, &object)
             }
             Operation::DeleteTable(id) => {
-                self.message(index, id.family, wire::message::DEL_TABLE, 0, &object::table(id, None)?)
+                self.message(index, id.family, message::DEL_TABLE, 0, &object::table(id, None)?)
             }
             Operation::AddChain(chain) => {
                 let object = object::chain(own, &chain.name, chain.base.as_ref())?;
-                self.message(index, own.family, wire::message::NEW_CHAIN, flag::CREATE, &object)
+                self.message(index, own.family, message::NEW_CHAIN, flag::CREATE, &object)
             }
             Operation::DeleteChain(name) => {
                 let object = object::chain(own, name, None)?;
-                self.message(index, own.family, wire::message::DEL_CHAIN, 0, &object)
+                self.message(index, own.family, message::DEL_CHAIN, 0, &object)
             }
             Operation::FlushChain(name) => {
                 let object = object::rule(own, name, None)?;
-                self.message(index, own.family, wire::message::DEL_RULE, 0, &object)
+                self.message(index, own.family, message::DEL_RULE, 0, &object)
             }
             Operation::AddRule(chain, rule) => {
                 let object = object::rule(own, chain, Some(rule))?;
-                let flags = flag::CREATE | flag::APPEND;
-                self.message(index, own.family, wire::message::NEW_RULE, flags, &object)
+                self.message(index, own.family, message::NEW_RULE, flag::CREATE | flag::APPEND, &object)
             }
             Operation::AddSet(set) => {
                 // Any number does that no other set of the batch has.
                 let number = self.encoded.batch.len();
                 let object = object::set(own, set, number)?;
-                self.message(index, own.family, wire::message::NEW_SET, flag::CREATE, &object)
+                self.message(index, own.family, message::NEW_SET, flag::CREATE, &object)
             }
             Operation::DeleteSet(name) => {
                 let object = object::set_name(own, name)?;
-                self.message(index, own.family, wire::message::DEL_SET, 0, &object)
+                self.message(index, own.family, message::DEL_SET, 0, &object)
             }
-            Operation::FlushSet(name) => self.flush_set(index, name),
-            // Written by `elements`.
-            Operation::AddElements(..) | Operation::DeleteElements(..) | Operation::DestroyElements(..) => {
-                Ok(())
+            Operation::FlushSet(name) => self.encoded.add(index, message::DEL_ELEMENTS, 0, |message| {
+                write_set_name(message, own, name);
+            }),
+            Operation::AddElements(set, list) => {
+                self.elements(index, message::NEW_ELEMENTS, flag::CREATE, set, list)
+            }
+            Operation::DeleteElements(set, list) => self.elements(index, message::DEL_ELEMENTS, 0, set, list),
+            Operation::DestroyElements(set, _) if set.interval => Err(RANGES),
+            Operation::DestroyElements(set, list) => {
+                let can = self.features.destroy_elements;
+                let message = if can { message::DESTROY_ELEMENTS } else { message::DEL_ELEMENTS };
+                self.elements(index, message, 0, set, list)
             }
         }
     }
 
-    fn message<K: crate::libnftnl::Kind>(
+    fn message<K: Kind>(
         &mut self,
         operation: usize,
         family: Family,
         message: u8,
         flags: u16,
-        object: &crate::libnftnl::Object<K>,
+        object: &Object<K>,
     ) -> Result<(), Unwritable> {
-        let payload = object.write(&mut self.scratch)?;
-        let kind = message_kind(message);
-        let added = self.encoded.batch.add(kind, flag::REQUEST | flags, |message| {
+        let Self { scratch, encoded, .. } = self;
+        let payload = object.write(scratch)?;
+        encoded.add(operation, message, flags, |message| {
             message.bytes(&family_header(family)).bytes(payload);
-        });
-        added.map_err(|_too_long| TOO_LONG)?;
-        self.encoded.origins.push(Origin { operation, elements_before: 0 });
+        })
+    }
+
+    fn elements(
+        &mut self,
+        operation: usize,
+        message: u8,
+        flags: u16,
+        set: &Set,
+        list: &ElementList,
+    ) -> Result<(), Unwritable> {
+        let mut left = list.entries().peekable();
+        while left.peek().is_some() {
+            self.encoded.add(operation, message, flags, |message| {
+                write_set_name(message, self.table, &set.name);
+                message.nest(element_list::ELEMENTS, |elements| {
+                    while let Some(entry) = left.next_if(|_| elements.len() < MESSAGE) {
+                        elements.bytes(entry);
+                    }
+                });
+            })?;
+        }
         Ok(())
     }
+}
+
+fn write_set_name(message: &mut MessageWriter<'_>, table: &TableId, set: &str) {
+    message.bytes(&family_header(table.family));
+    message.text(element_list::TABLE, &table.name).text(element_list::SET, set);
 }
 
 const RANGES: Unwritable = Unwritable("ranges can be deleted but not destroyed");

@@ -1,32 +1,32 @@
-//! Why the kernel did not do, or could not tell, what was asked.
+//! Errors of commits and dumps.
 
 use std::io;
 
 use portolan_netlink::NetlinkError;
 
-/// Why a commit or a dump failed. After a failed commit everything is as it was before.
+/// Why a commit or a dump failed. A failed commit changes nothing.
 ///
 /// Messages leave the source out; print the chain of sources with them.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum NftError {
-    /// The kernel turned one step down, and with it the whole transaction.
+    /// The kernel rejected one step, and with it the whole transaction.
     #[error("kernel refused to {verb} {object}{}", explain(message.as_deref(), *further))]
     Refused {
-        /// What was tried: `add`, `delete` or `flush`.
+        /// The action: `add`, `delete` or `flush`.
         verb: &'static str,
-        /// On what, in nft's words: `element 10.96.0.10 . udp . 53 of map ip portolan services`.
+        /// The object: `element 10.96.0.10 . udp . 53 of map ip portolan services`.
         object: String,
         /// The kernel's error number.
         errno: i32,
         /// The kernel's own explanation, where it gave one.
         message: Option<String>,
-        /// How many other steps of the same transaction it turned down as well.
+        /// How many other steps of the same transaction it rejected as well.
         further: usize,
         /// The error number as an error.
         source: io::Error,
     },
-    /// The kernel turned the transaction down without naming a step.
+    /// The kernel rejected the transaction without naming a step.
     #[error("kernel refused the transaction on table {table}{}", explain(message.as_deref(), 0))]
     Batch {
         /// The table it was for.
@@ -38,7 +38,7 @@ pub enum NftError {
         /// The error number as an error.
         source: io::Error,
     },
-    /// An object cannot be written as asked: a mistake of the caller.
+    /// An object cannot be encoded: an error of the caller.
     #[error("{object} cannot be written: {reason}")]
     Invalid {
         /// Which object.
@@ -46,13 +46,13 @@ pub enum NftError {
         /// What is wrong with it.
         reason: &'static str,
     },
-    /// The ruleset kept changing while it was read.
+    /// The ruleset changed during every attempt to read it.
     #[error("table {table} kept changing while it was read")]
     Unsteady {
         /// The table being read.
         table: String,
     },
-    /// The kernel's answer made no sense.
+    /// The kernel's answer is malformed.
     #[error("kernel sent a malformed {what}")]
     Malformed {
         /// What was being read.
@@ -78,17 +78,17 @@ impl NftError {
         }
     }
 
-    /// Something named in the transaction does not exist.
+    /// An object named in the transaction does not exist.
     pub fn is_not_found(&self) -> bool {
         self.errno() == Some(libc::ENOENT)
     }
 
-    /// Something to add exists in another shape.
+    /// An object to add exists with other properties.
     pub fn is_exists(&self) -> bool {
         self.errno() == Some(libc::EEXIST)
     }
 
-    /// Something to delete is still used.
+    /// An object to delete is still in use.
     pub fn is_busy(&self) -> bool {
         self.errno() == Some(libc::EBUSY)
     }
@@ -98,16 +98,16 @@ impl NftError {
         matches!(self.errno(), Some(libc::EPERM | libc::EACCES))
     }
 
-    /// The kernel does not know what was asked for.
+    /// The kernel does not support the request.
     pub fn is_unsupported(&self) -> bool {
         matches!(self.errno(), Some(libc::EOPNOTSUPP | libc::EPROTONOSUPPORT | libc::EAFNOSUPPORT))
     }
 
-    /// The same call may succeed a little later, nothing else having changed.
+    /// The same call may succeed a little later without any other change.
     pub fn is_retryable(&self) -> bool {
         match self {
-            // One step refused: another socket owns the table and may let go. The whole batch
-            // refused: the privilege is missing, and stays so.
+            // For one step: another socket owns the table and may be closed. For the whole batch: the
+            // privilege is missing, and stays missing.
             Self::Refused { errno, .. } => *errno == libc::EPERM || transient(*errno),
             Self::Batch { errno, .. } => transient(*errno),
             Self::Netlink { source, .. } => source.is_retryable(),
@@ -117,7 +117,7 @@ impl NftError {
     }
 }
 
-/// `EBUSY` is among them: before Linux 6.2 a chain can count as used just after its last use went.
+/// `EBUSY` is included: before Linux 6.2 a chain can count as used just after its last use is deleted.
 fn transient(errno: i32) -> bool {
     matches!(errno, libc::EAGAIN | libc::EINTR | libc::ENOMEM | libc::ENOBUFS | libc::EBUSY | libc::ERESTART)
 }

@@ -1,9 +1,9 @@
-//! Expressions: what the kernel runs, one small step over registers each.
+//! Expressions: the kernel's instructions over registers.
 //!
 //! Rules read back from the kernel come as expressions, and
 //! [`Rule::expressions`](crate::Rule::expressions) gives the same type for a
-//! wanted rule, so "is this rule loaded" is `==`. To keep that true both sides
-//! use one spelling for what the kernel may spell in several ways: registers by
+//! wanted rule, so "is this rule loaded" is `==`. Therefore both sides
+//! normalise what the kernel can express in several ways: registers by
 //! their four-byte index, no upper bounds of a translation that equal the lower
 //! ones, no flags that only repeat which registers are given, no counter values.
 
@@ -196,7 +196,7 @@ pub enum Expr {
         to: Register,
         /// The bits kept.
         mask: Bytes,
-        /// The bits turned.
+        /// The bits inverted.
         xor: Bytes,
     },
     /// Looks a key up; a missing one ends the rule.
@@ -205,7 +205,7 @@ pub enum Expr {
         from: Register,
         /// In which set.
         set: Arc<str>,
-        /// What becomes of the answer.
+        /// Where the result goes.
         result: LookupResult,
     },
     /// Loads a constant.
@@ -253,7 +253,7 @@ pub enum Expr {
     },
     /// Counts packets and bytes.
     Counter,
-    /// Something this crate never writes.
+    /// An expression that this crate never writes.
     Unknown(Unknown),
 }
 
@@ -275,7 +275,7 @@ impl Unknown {
     }
 }
 
-// Two unknown expressions may differ in just what was not understood.
+// Two unknown expressions may differ in the part that was not parsed.
 impl PartialEq for Unknown {
     fn eq(&self, _: &Self) -> bool {
         false

@@ -1,8 +1,8 @@
-//! Typed nf_tables objects and expressions over libnftnl, with a readable dump and an in-memory fake.
+//! Typed nf_tables objects and expressions over libnftnl, with a readable dump.
 //!
 //! Change tables with a [`Transaction`], read them as a [`TableDump`]; both go
-//! through [`Tables`], which is the kernel ([`NetlinkTables`]) or a pretence
-//! with the same rules ([`FakeTables`]). Names are nft's own: tables hold
+//! through [`Tables`], which is the kernel ([`NetlinkTables`]) or, in tests, a
+//! model of it in memory. Names are nft's own: tables hold
 //! chains of rules, and sets and maps of elements; rules are made of
 //! statements.
 //!
@@ -10,19 +10,16 @@
 //! Rule ── expressions() ──▶ Vec<Expr> ── encode ──▶ kernel ── dump ──▶ Vec<Expr>
 //! ```
 //!
-//! Two things hold throughout. What is written is what nft itself would have
-//! written, byte for byte where it matters, so `nft list ruleset` shows and
-//! reloads it. And a transaction takes effect whole or not at all.
+//! Holds throughout: the bytes are those that nft itself would write, as far as it matters, so `nft list
+//! ruleset` prints them and can load them again. A transaction takes effect as a whole or not at all.
 
 mod bytes;
 mod chain;
-mod describe;
 mod dump;
 mod element;
 mod encode;
 mod error;
 mod expr;
-mod fake;
 mod libnftnl;
 mod netlink_tables;
 mod parse;
@@ -44,9 +41,9 @@ pub use dump::{DumpedChain, DumpedRule, DumpedSet, Owner, TableDump};
 pub use element::{Element, ElementIter, ElementList, ElementValue};
 pub use error::NftError;
 pub use expr::{CtKey, Expr, FibAddress, LookupResult, MetaKey, PayloadBase, Register, Unknown};
-pub use fake::{FakeChain, FakeSet, FakeTable, FakeTables};
 pub use netlink_tables::NetlinkTables;
-pub use selector::{CT_STATE_NEW, CT_STATUS_DNAT, Datatype, FIB_TYPE_LOCAL, Selector};
+pub use print::Listing;
+pub use selector::{CT_STATE_NEW, CT_STATUS_DNAT, Datatype, FIB_TYPE_LOCAL, Selector, key_len};
 pub use set::{Set, SetData, SetTimeout};
 pub use statement::{MatchOp, Rule, Statement};
 pub use table::{Family, Table, TableFlags, TableId};

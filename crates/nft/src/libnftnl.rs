@@ -1,4 +1,4 @@
-//! Owning wrappers for libnftnl's objects; all of this crate's `unsafe` is here and below.
+//! Owning wrappers for libnftnl's objects; all of this crate's `unsafe` is here.
 //!
 //! libnftnl builds a table, chain, set or rule from attributes and writes it as
 //! the payload of a netlink message. It writes without knowing how large the
@@ -10,16 +10,10 @@
 
 #![expect(unsafe_code, reason = "libnftnl is a C library; nothing else in this crate calls it")]
 
-use std::ffi::{CString, c_int, c_void};
+use std::ffi::{CStr, CString, c_int, c_void};
 use std::ptr::NonNull;
 
 use nftnl::nftnl_sys as sys;
-
-mod expression;
-mod scratch;
-
-pub(crate) use expression::Expression;
-pub(crate) use scratch::Scratch;
 
 /// Why an object cannot be written; the caller adds which one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +27,7 @@ const USERDATA_MAX: usize = 256;
 const EXPRESSIONS_MAX: usize = 128;
 /// The longest value of any other attribute: `NFT_DATA_VALUE_MAXLEN`.
 const VALUE_MAX: usize = 64;
-/// What the longest rule can take: each expression has at most one name, two values and ten numbers.
+/// The size of the longest rule: each expression has at most one name, two values and ten numbers.
 const SCRATCH: usize = 4096 + EXPRESSIONS_MAX * (NAME_MAX + 2 * VALUE_MAX + 200);
 
 /// A kind of libnftnl object: how it is made, filled, written and freed.
@@ -200,6 +194,106 @@ impl<K: Kind> Drop for Object<K> {
     fn drop(&mut self) {
         // SAFETY: this value alone owns the object, and ends here.
         unsafe { K::free(self.raw.as_ptr()) };
+    }
+}
+
+/// One expression, freed when dropped unless a rule took it over.
+pub(crate) struct Expression {
+    raw: NonNull<sys::nftnl_expr>,
+}
+
+impl Expression {
+    /// An expression of the kernel's name.
+    pub(crate) fn new(name: &'static CStr) -> Result<Self, Unwritable> {
+        // SAFETY: the name ends in a zero; null is checked below.
+        let raw = unsafe { sys::nftnl_expr_alloc(name.as_ptr()) };
+        Ok(Self { raw: NonNull::new(raw).ok_or(OUT_OF_MEMORY)? })
+    }
+
+    /// Sets a number of four bytes.
+    pub(crate) fn number(self, attribute: u32, number: u32) -> Result<Self, Unwritable> {
+        self.set(attribute, &number.to_ne_bytes(), VALUE_MAX)
+    }
+
+    /// Sets a number of eight bytes.
+    pub(crate) fn long(self, attribute: u32, number: u64) -> Result<Self, Unwritable> {
+        self.set(attribute, &number.to_ne_bytes(), VALUE_MAX)
+    }
+
+    /// Sets a number of one byte.
+    pub(crate) fn byte(self, attribute: u32, number: u8) -> Result<Self, Unwritable> {
+        self.set(attribute, &[number], VALUE_MAX)
+    }
+
+    /// Sets a name.
+    pub(crate) fn name(self, attribute: u32, name: &str) -> Result<Self, Unwritable> {
+        let name = c_name(name)?;
+        self.set(attribute, name.as_bytes_with_nul(), NAME_MAX + 1)
+    }
+
+    /// Sets a value to compare with, or a mask.
+    pub(crate) fn value(self, attribute: u32, value: &[u8]) -> Result<Self, Unwritable> {
+        self.set(attribute, value, VALUE_MAX)
+    }
+
+    fn set(self, attribute: u32, data: &[u8], limit: usize) -> Result<Self, Unwritable> {
+        if data.len() > limit {
+            return Err(Unwritable("a value is too long"));
+        }
+        let (attribute, length) = narrow(attribute, data)?;
+        // SAFETY: `data` has `length` bytes and outlives the call; libnftnl copies it. Numbers have
+        // the size their attribute wants, names end in a zero.
+        let result =
+            unsafe { sys::nftnl_expr_set(self.raw.as_ptr(), attribute, data.as_ptr().cast(), length) };
+        if result < 0 { Err(OUT_OF_MEMORY) } else { Ok(self) }
+    }
+
+    fn release(self) -> *mut sys::nftnl_expr {
+        let raw = self.raw.as_ptr();
+        std::mem::forget(self);
+        raw
+    }
+}
+
+impl Drop for Expression {
+    fn drop(&mut self) {
+        // SAFETY: this value alone owns the expression, and ends here.
+        unsafe { sys::nftnl_expr_free(self.raw.as_ptr()) };
+    }
+}
+
+/// The buffer in which libnftnl writes one message.
+pub(crate) struct Scratch {
+    words: Vec<u64>,
+}
+
+impl Scratch {
+    pub(crate) fn new() -> Self {
+        Self { words: vec![0; SCRATCH / size_of::<u64>()] }
+    }
+
+    fn header(&mut self) -> *mut sys::libc::nlmsghdr {
+        self.words.as_mut_ptr().cast()
+    }
+
+    /// An empty message: a header that counts only itself.
+    fn start(&mut self) {
+        let length = u32::try_from(size_of::<sys::libc::nlmsghdr>()).unwrap_or_default();
+        // SAFETY: the words are aligned for a header and there are enough of them for one.
+        unsafe { (*self.header()).nlmsg_len = length };
+    }
+
+    fn payload(&mut self) -> Result<&[u8], Unwritable> {
+        // SAFETY: as in `start`.
+        let length = usize::try_from(unsafe { (*self.header()).nlmsg_len }).unwrap_or(usize::MAX);
+        let whole = self.words.len() * size_of::<u64>();
+        if length > whole {
+            return Err(Unwritable("it is too long"));
+        }
+        // SAFETY: the words are initialised, `length` of their bytes lie within them, and bytes have
+        // no alignment.
+        let bytes = unsafe { std::slice::from_raw_parts(self.words.as_ptr().cast::<u8>(), length) };
+        Ok(bytes.get(size_of::<sys::libc::nlmsghdr>()..).unwrap_or_default())
     }
 }
 

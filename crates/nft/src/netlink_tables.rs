@@ -1,25 +1,25 @@
 //! The kernel's tables, over one netlink socket.
 
+use std::io;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use portolan_netlink::{NetlinkSocket, Protocol};
+use portolan_netlink::{NetlinkSocket, Protocol, Refusal};
 
-use crate::encode::encode;
+use crate::element::Ranges;
+use crate::encode::{Encoded, encode};
 use crate::{
     Bytes, Commit, DumpedSet, Element, Family, Features, NftError, Operation, Selector, Set, Table,
-    TableDump, TableFlags, TableId, Tables, Transaction, Watch,
+    TableDump, TableFlags, TableId, Tables, Transaction, Watch, parse,
 };
 
-mod look;
 mod reading;
-mod refusal;
 
 /// The kernel's tables.
 ///
 /// Tables made with [`TableFlags::OWNED`] belong to the socket: keep this value
-/// as long as they shall stay protected.
+/// as long as they are to stay protected.
 #[derive(Debug)]
 pub struct NetlinkTables {
     socket: NetlinkSocket,
@@ -27,7 +27,7 @@ pub struct NetlinkTables {
 }
 
 impl NetlinkTables {
-    /// How often a transaction is sent that the kernel asks to repeat, and a table is read that
+    /// The number of attempts to commit, while the kernel requests a repetition, and to read a table that
     /// changes meanwhile.
     pub const ATTEMPTS: usize = 10;
     /// How long to wait before each repetition of a transaction.
@@ -37,22 +37,24 @@ impl NetlinkTables {
     ///
     /// # Errors
     /// The kernel has no netfilter netlink, or the process may not open sockets. A missing
-    /// privilege to change tables shows only with the first change.
+    /// privilege to change tables causes an error only with the first change.
     pub fn open() -> Result<Self, NftError> {
         let socket = NetlinkSocket::open(Protocol::Netfilter)
             .map_err(|source| NftError::Netlink { action: "open", source })?;
         Ok(Self { socket, features: None })
     }
 
-    /// The most bytes one transaction can have, having tried to make room for `wanted`.
+    /// The most bytes one transaction can have, after growing the send buffer towards `wanted`.
     ///
     /// Without `CAP_NET_ADMIN` in the initial user namespace this is twice
     /// `net.core.wmem_max`, some 400 KB by default.
     ///
     /// # Errors
     /// The socket's options cannot be read.
-    pub fn make_room(&mut self, wanted: usize) -> Result<usize, NftError> {
-        self.socket.make_room(wanted).map_err(|source| NftError::Netlink { action: "make room", source })
+    pub fn grow_send_buffer(&mut self, wanted: usize) -> Result<usize, NftError> {
+        self.socket
+            .grow_send_buffer(wanted)
+            .map_err(|source| NftError::Netlink { action: "grow the send buffer", source })
     }
 
     /// The port number by which the kernel knows the owner of this value's tables.
@@ -69,7 +71,7 @@ impl NetlinkTables {
             .send_batch(&encoded.batch, encoded.asked)
             .map_err(|source| NftError::Netlink { action: "commit", source })?;
         if !refusals.is_empty() {
-            return Err(refusal::explain(transaction, &encoded, refusals));
+            return Err(rejected(transaction, &encoded, refusals));
         }
         Ok(Commit {
             messages: encoded.messages(),
@@ -85,7 +87,7 @@ impl NetlinkTables {
         let mut attempt = 1;
         loop {
             match self.try_commit(transaction, features) {
-                Err(error) if attempt < Self::ATTEMPTS && asks_to_repeat(&error) => attempt += 1,
+                Err(error) if attempt < Self::ATTEMPTS && requests_repetition(&error) => attempt += 1,
                 result => return result,
             }
             std::thread::sleep(Self::PAUSE);
@@ -99,7 +101,7 @@ impl Tables for NetlinkTables {
             return Ok(Commit::default());
         }
         let destroys = |operation: &Operation| matches!(operation, Operation::DestroyElements(..));
-        // Others are the same for every kernel, and finding out takes a commit.
+        // Other steps are the same for every kernel, and probing takes a commit.
         let depends = transaction.operations().iter().any(destroys);
         let features = if depends { self.features()? } else { Features::default() };
         self.commit_for(transaction, features)
@@ -114,7 +116,7 @@ impl Tables for NetlinkTables {
     }
 
     fn count_rules(&mut self, table: &TableId, base_chain: &str) -> Result<Option<usize>, NftError> {
-        self.look_at_chain(table, base_chain)
+        self.read_chain_use(table, base_chain)
     }
 
     fn list(&mut self) -> Result<Vec<(TableId, Table)>, NftError> {
@@ -126,10 +128,10 @@ impl Tables for NetlinkTables {
             return Ok(features);
         }
         let features = Features {
-            owner_persist: self.takes(|probe| {
+            owner_persist: self.accepts(|probe| {
                 probe.add_table(Table { flags: TableFlags::OWNED, comment: None });
             })?,
-            destroy_elements: self.takes(|probe| {
+            destroy_elements: self.accepts(|probe| {
                 let set = Arc::new(Set::new("probe", [Selector::Daddr]));
                 let absent = Element::key(Bytes::addr(Ipv4Addr::UNSPECIFIED.into()));
                 probe.add_table(Table::default()).add_set(Arc::clone(&set)).destroy_elements(&set, [absent]);
@@ -144,9 +146,9 @@ impl Tables for NetlinkTables {
 }
 
 impl NetlinkTables {
-    /// Whether the kernel takes a transaction, which must begin with its table.
-    fn takes(&mut self, fill: impl FnOnce(&mut Transaction)) -> Result<bool, NftError> {
-        // A table that comes and goes within one transaction is never seen by anybody.
+    /// Whether the kernel accepts a transaction, which must begin with its table.
+    fn accepts(&mut self, fill: impl FnOnce(&mut Transaction)) -> Result<bool, NftError> {
+        // A table that is created and deleted within one transaction is never visible.
         let name = format!("portolan-probe-{}", self.socket.port());
         let mut probe = Transaction::new(TableId::new(Family::Ip, name));
         fill(&mut probe);
@@ -160,7 +162,46 @@ impl NetlinkTables {
     }
 }
 
-fn asks_to_repeat(error: &NftError) -> bool {
+fn requests_repetition(error: &NftError) -> bool {
     matches!(error.errno(), Some(libc::EAGAIN | libc::EINTR | libc::ERESTART))
         && matches!(error, NftError::Batch { .. } | NftError::Refused { .. })
+}
+
+/// The error for a batch of which the kernel rejected at least one message.
+///
+/// The first error counts: later ones are often its consequences, such as
+/// rules for a chain that could not be created.
+fn rejected(transaction: &Transaction, encoded: &Encoded, refusals: Vec<Refusal>) -> NftError {
+    let further = refusals.len().saturating_sub(1);
+    let named = refusals.iter().position(|refusal| encoded.origin(refusal.sequence).is_some());
+    let Some(refusal) = refusals.into_iter().nth(named.unwrap_or(0)) else {
+        return NftError::Malformed { what: "error message" };
+    };
+    let source = io::Error::from_raw_os_error(refusal.errno);
+    let step = encoded.origin(refusal.sequence).and_then(|step| transaction.operations().get(step));
+    let Some(operation) = step else {
+        return NftError::Batch {
+            table: transaction.table().to_string(),
+            errno: refusal.errno,
+            message: refusal.message,
+            source,
+        };
+    };
+    NftError::Refused {
+        verb: operation.verb(),
+        object: element(transaction.table(), encoded, &refusal, operation)
+            .unwrap_or_else(|| operation.object(transaction.table())),
+        errno: refusal.errno,
+        message: refusal.message,
+        further,
+        source,
+    }
+}
+
+/// The element at the place in the message that the kernel points at.
+fn element(table: &TableId, encoded: &Encoded, refusal: &Refusal, operation: &Operation) -> Option<String> {
+    let (set, _) = operation.elements()?;
+    let message = encoded.batch.message(refusal.sequence)?;
+    let found = parse::element_at(message, refusal.offset?, Ranges::of(set))?;
+    Some(found.describe(set, table))
 }

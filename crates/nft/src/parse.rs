@@ -1,9 +1,9 @@
-//! Reads what the kernel tells about tables, chains, sets, rules and elements.
+//! Parses the kernel's messages about tables, chains, sets, rules and elements.
 //!
-//! The input is trusted in nothing: whatever is missing, cut short or of another
-//! length makes the object unreadable, and never a panic. What is readable and
-//! yet beyond this crate's types is kept as foreign or unknown, so that it never
-//! compares equal to something wanted.
+//! The input is not trusted: an attribute that is missing, truncated or of a wrong
+//! length makes the object unreadable, and never causes a panic. Objects that this
+//! crate's types cannot express are marked as foreign or unknown, so that they never
+//! compare equal to a wanted one.
 
 use std::sync::Arc;
 
@@ -14,11 +14,11 @@ use crate::{
     BaseChain, Chain, ChainKind, DumpedChain, DumpedRule, Family, Hook, Table, TableFlags, TableId, userdata,
 };
 
-mod element;
+pub(crate) mod element;
 mod expression;
 mod set;
 
-pub(crate) use element::{Elements, position};
+pub(crate) use element::{ChainNames, Elements, element_at};
 pub(crate) use set::{ParsedSet, set};
 
 /// The family a message is about, of those this crate knows.

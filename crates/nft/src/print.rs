@@ -2,26 +2,31 @@
 //!
 //! The layout is that of `nft list table`, one element per line and elements
 //! sorted by key, so that a golden file changes only where the content does.
-//! What comes out can be loaded with `nft -f`.
+//! The output can be loaded with `nft -f`.
 
 use std::fmt;
 
-use crate::{Element, ElementValue, Family, Set, SetData, SetTimeout, Table, TableDump, TableId};
+use crate::{Bytes, Element, ElementValue, Family, Set, SetData, SetTimeout, Table, TableDump, TableId};
 
 mod statement;
 mod value;
 
-pub(crate) use value::Key;
+use value::{concatenation, key, time};
 
-/// The parts of a table that a listing shows, from whichever side they come.
-pub(crate) struct Listing<'a> {
-    pub(crate) id: &'a TableId,
-    pub(crate) table: &'a Table,
+/// Lists a table part by part, wherever its parts come from.
+pub struct Listing<'a> {
+    /// Which table.
+    pub id: &'a TableId,
+    /// Its flags and comment.
+    pub table: &'a Table,
 }
 
 impl Listing<'_> {
     /// `table ip portolan {` with flags and comment.
-    pub(crate) fn open(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    ///
+    /// # Errors
+    /// Those of the formatter, as in all of these.
+    pub fn open(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "table {} {{", self.id)?;
         let flags = self.table.flags;
         match (flags.owner, flags.persist) {
@@ -34,7 +39,10 @@ impl Listing<'_> {
     }
 
     /// A set or map with its elements, sorted.
-    pub(crate) fn set(
+    ///
+    /// # Errors
+    /// See [`open`](Self::open).
+    pub fn set(
         &self,
         f: &mut fmt::Formatter<'_>,
         set: &Set,
@@ -53,7 +61,10 @@ impl Listing<'_> {
     }
 
     /// A chain with its rules, already written.
-    pub(crate) fn chain(
+    ///
+    /// # Errors
+    /// See [`open`](Self::open).
+    pub fn chain(
         f: &mut fmt::Formatter<'_>,
         chain: &crate::Chain,
         rules: impl Iterator<Item = impl fmt::Display>,
@@ -70,11 +81,11 @@ impl Listing<'_> {
 }
 
 fn write_shape(f: &mut fmt::Formatter<'_>, set: &Set, family: Family) -> fmt::Result {
-    write!(f, "\t\ttypeof {}", value::Concatenation { selectors: &set.key, family })?;
+    write!(f, "\t\ttypeof {}", concatenation(&set.key, family))?;
     match &set.data {
         SetData::None => {}
         SetData::Verdict => f.write_str(" : verdict")?,
-        SetData::Value(data) => write!(f, " : {}", value::Concatenation { selectors: data, family })?,
+        SetData::Value(data) => write!(f, " : {}", concatenation(data, family))?,
     }
     f.write_str("\n")?;
     if let Some(size) = set.size {
@@ -87,7 +98,7 @@ fn write_shape(f: &mut fmt::Formatter<'_>, set: &Set, family: Family) -> fmt::Re
         writeln!(f, "\t\tflags {}", flags.join(","))?;
     }
     if let SetTimeout::Default(timeout) = set.timeout {
-        writeln!(f, "\t\ttimeout {}", value::Time(timeout))?;
+        writeln!(f, "\t\ttimeout {}", time(timeout))?;
     }
     write_comment(f, "\t\t", set.comment.as_deref())
 }
@@ -96,64 +107,56 @@ fn write_comment(f: &mut fmt::Formatter<'_>, indent: &str, comment: Option<&str>
     comment.map_or(Ok(()), |comment| writeln!(f, "{indent}comment \"{comment}\""))
 }
 
-impl Set {
-    /// How nft lists the set, without its elements and without the bracket that closes it.
-    pub fn display(&self, family: Family) -> impl fmt::Display {
-        SetDisplay { set: self, family }
+/// What a function writes.
+pub(crate) fn shown(write: impl Fn(&mut fmt::Formatter<'_>) -> fmt::Result) -> impl fmt::Display {
+    struct Shown<F>(F);
+
+    impl<F: Fn(&mut fmt::Formatter<'_>) -> fmt::Result> fmt::Display for Shown<F> {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            (self.0)(f)
+        }
     }
+
+    Shown(write)
 }
 
-struct SetDisplay<'a> {
-    set: &'a Set,
-    family: Family,
-}
-
-impl fmt::Display for SetDisplay<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "\t{} {} {{", self.set.noun(), self.set.name)?;
-        write_shape(f, self.set, self.family)
+impl Set {
+    /// How nft lists the set, without its elements and the closing bracket.
+    pub fn display(&self, family: Family) -> impl fmt::Display {
+        shown(move |f| {
+            writeln!(f, "\t{} {} {{", self.noun(), self.name)?;
+            write_shape(f, self, family)
+        })
     }
 }
 
 impl Element {
-    /// The element in nft's words, read as one of `set`.
-    pub fn display<'a>(&'a self, set: &'a Set, family: Family) -> impl fmt::Display + 'a {
-        ElementDisplay { element: self, set, family }
-    }
-}
-
-struct ElementDisplay<'a> {
-    element: &'a Element,
-    set: &'a Set,
-    family: Family,
-}
-
-impl fmt::Display for ElementDisplay<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { element, set, family } = *self;
-        let key = Key {
-            first: &element.key,
-            last: element.key_end.as_ref().map(|end| end.as_slice()),
-            selectors: &set.key,
-            family,
-        };
-        write!(f, "{key}")?;
-        if let Some(expires) = element.expires {
-            // Where the set has no time-out to count from, nft wants the element's own.
-            let word = if set.timeout == SetTimeout::PerElement { "timeout" } else { "expires" };
-            write!(f, " {word} {}", value::Time(expires))?;
-        }
-        if let Some(comment) = &element.comment {
-            write!(f, " comment \"{comment}\"")?;
-        }
-        match (&element.value, &set.data) {
-            (ElementValue::None, _) => Ok(()),
-            (ElementValue::Verdict(verdict), _) => write!(f, " : {verdict}"),
-            (ElementValue::Data(data), SetData::Value(selectors)) => {
-                write!(f, " : {}", Key { first: data, last: None, selectors, family })
+    /// How nft lists the element as one of `set`.
+    pub fn display(&self, set: &Set, family: Family) -> impl fmt::Display {
+        shown(move |f| {
+            write!(f, "{}", self.display_key(set, family))?;
+            if let Some(expires) = self.expires {
+                // Where the set has no timeout to count from, nft wants the element's own.
+                let word = if set.timeout == SetTimeout::PerElement { "timeout" } else { "expires" };
+                write!(f, " {word} {}", time(expires))?;
             }
-            (ElementValue::Data(data), _) => write!(f, " : {data:x}"),
-        }
+            if let Some(comment) = &self.comment {
+                write!(f, " comment \"{comment}\"")?;
+            }
+            match (&self.value, &set.data) {
+                (ElementValue::None, _) => Ok(()),
+                (ElementValue::Verdict(verdict), _) => write!(f, " : {verdict}"),
+                (ElementValue::Data(data), SetData::Value(selectors)) => {
+                    write!(f, " : {}", key(data, None, selectors, family))
+                }
+                (ElementValue::Data(data), _) => write!(f, " : {data:x}"),
+            }
+        })
+    }
+
+    /// Its key, or range of keys.
+    pub(crate) fn display_key(&self, set: &Set, family: Family) -> impl fmt::Display {
+        key(&self.key, self.key_end.as_deref().map(Bytes::as_slice), &set.key, family)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Selectors: what a rule can load from a packet, its connection or its route.
+//! Selectors: the values a rule can load from a packet, its connection or its route.
 //!
 //! One list serves matches, set keys and map data. A selector knows its length,
 //! nft's datatype for it, and how nft writes it.
@@ -6,8 +6,9 @@
 use std::fmt;
 
 use crate::Family;
+use crate::print::shown;
 
-/// One thing a rule can load, in nft's own words.
+/// A value that a rule can load, named as in nft.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Selector {
@@ -34,11 +35,11 @@ pub enum Selector {
     CtState,
     /// `ct status`
     CtStatus,
-    /// `ct original ip saddr`: who opened the connection, before any translation.
+    /// `ct original ip saddr`: the client of the connection, before NAT.
     CtOriginalSaddr,
-    /// `ct original ip daddr`: whom it was opened to, before any translation.
+    /// `ct original ip daddr`: its destination, before NAT.
     CtOriginalDaddr,
-    /// `ct original proto-dst`: the port it was opened to. Needs a match on the
+    /// `ct original proto-dst`: its destination port, before NAT. Needs a match on the
     /// protocol earlier in the rule, or nft cannot print it.
     ///
     /// Not for the key of a set, where no match can come before: nft 1.0.6 takes it for a value of
@@ -88,17 +89,17 @@ pub const FIB_TYPE_LOCAL: u32 = 2;
 impl Selector {
     /// The length of what is loaded, in bytes.
     pub const fn len(self, family: Family) -> usize {
-        match self {
-            Self::Saddr | Self::Daddr | Self::CtOriginalSaddr | Self::CtOriginalDaddr => family.addr_len(),
-            Self::L4Proto => 1,
-            Self::ThSport | Self::ThDport | Self::CtOriginalProtoDst => 2,
-            Self::Iifname => crate::Bytes::IFNAME,
-            Self::NumgenRandom { .. }
-            | Self::Mark
-            | Self::CtState
-            | Self::CtStatus
-            | Self::FibSaddrType
-            | Self::FibDaddrType => 4,
+        match self.datatype(family) {
+            Datatype::InetProto => 1,
+            Datatype::InetService => 2,
+            Datatype::Ifname => crate::Bytes::IFNAME,
+            Datatype::Ipv6Addr => 16,
+            Datatype::Ipv4Addr
+            | Datatype::Integer
+            | Datatype::Mark
+            | Datatype::CtState
+            | Datatype::CtStatus
+            | Datatype::FibAddrType => 4,
         }
     }
 
@@ -120,58 +121,40 @@ impl Selector {
         }
     }
 
-    /// Whether the value is a number in the host's byte order rather than the network's.
+    /// Whether the value is in the host's byte order rather than the network's.
     pub const fn is_host_endian(self) -> bool {
-        matches!(
-            self,
-            Self::NumgenRandom { .. }
-                | Self::Mark
-                | Self::Iifname
-                | Self::CtState
-                | Self::CtStatus
-                | Self::FibSaddrType
-                | Self::FibDaddrType
+        !matches!(
+            self.datatype(Family::Ip),
+            Datatype::Ipv4Addr | Datatype::Ipv6Addr | Datatype::InetProto | Datatype::InetService
         )
     }
 
-    /// The selector in nft's words.
+    /// The selector as nft writes it.
     pub fn display(self, family: Family) -> impl fmt::Display {
-        SelectorDisplay { selector: self, family }
+        shown(move |f| match self {
+            Self::Saddr => write!(f, "{family} saddr"),
+            Self::Daddr => write!(f, "{family} daddr"),
+            Self::L4Proto => f.write_str("meta l4proto"),
+            Self::ThSport => f.write_str("th sport"),
+            Self::ThDport => f.write_str("th dport"),
+            Self::NumgenRandom { modulus } => write!(f, "numgen random mod {modulus}"),
+            Self::Mark => f.write_str("meta mark"),
+            Self::Iifname => f.write_str("iifname"),
+            Self::CtState => f.write_str("ct state"),
+            Self::CtStatus => f.write_str("ct status"),
+            Self::CtOriginalSaddr => write!(f, "ct original {family} saddr"),
+            Self::CtOriginalDaddr => write!(f, "ct original {family} daddr"),
+            Self::CtOriginalProtoDst => f.write_str("ct original proto-dst"),
+            Self::FibSaddrType => f.write_str("fib saddr type"),
+            Self::FibDaddrType => f.write_str("fib daddr type"),
+        })
     }
 }
 
 /// The length of a concatenation in registers: each part padded to four bytes, unless alone.
-pub(crate) fn key_len(selectors: &[Selector], family: Family) -> usize {
+pub fn key_len(selectors: &[Selector], family: Family) -> usize {
     match selectors {
         [only] => only.len(family),
         many => many.iter().map(|s| s.len(family).next_multiple_of(4)).sum(),
-    }
-}
-
-struct SelectorDisplay {
-    selector: Selector,
-    family: Family,
-}
-
-impl fmt::Display for SelectorDisplay {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let family = self.family;
-        match self.selector {
-            Selector::Saddr => write!(f, "{family} saddr"),
-            Selector::Daddr => write!(f, "{family} daddr"),
-            Selector::L4Proto => f.write_str("meta l4proto"),
-            Selector::ThSport => f.write_str("th sport"),
-            Selector::ThDport => f.write_str("th dport"),
-            Selector::NumgenRandom { modulus } => write!(f, "numgen random mod {modulus}"),
-            Selector::Mark => f.write_str("meta mark"),
-            Selector::Iifname => f.write_str("iifname"),
-            Selector::CtState => f.write_str("ct state"),
-            Selector::CtStatus => f.write_str("ct status"),
-            Selector::CtOriginalSaddr => write!(f, "ct original {family} saddr"),
-            Selector::CtOriginalDaddr => write!(f, "ct original {family} daddr"),
-            Selector::CtOriginalProtoDst => f.write_str("ct original proto-dst"),
-            Selector::FibSaddrType => f.write_str("fib saddr type"),
-            Selector::FibDaddrType => f.write_str("fib daddr type"),
-        }
     }
 }

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::selector::key_len;
-use crate::{Family, Selector};
+use crate::{Element, ElementValue, Family, Selector, userdata};
 
-/// What a set holds for each key.
+/// The kind of value in a set.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum SetData {
     /// Nothing: a plain set.
@@ -26,13 +26,13 @@ pub enum SetTimeout {
     /// For ever.
     #[default]
     None,
-    /// As long as is said when one is added, by a rule ([`Statement::UpdateMap`]) or as an
-    /// [`Element`]; for ever, if nothing is said (`flags timeout`).
+    /// As long as the rule ([`Statement::UpdateMap`]) or [`Element`] that adds one specifies; for ever, if
+    /// it specifies nothing (`flags timeout`).
     ///
     /// [`Statement::UpdateMap`]: crate::Statement::UpdateMap
     /// [`Element`]: crate::Element
     PerElement,
-    /// So long, unless a rule says otherwise (`flags timeout; timeout 3h`). At least a millisecond.
+    /// This long, unless a rule specifies another time (`flags timeout; timeout 3h`). At least a millisecond.
     Default(Duration),
 }
 
@@ -131,5 +131,28 @@ impl Set {
             SetData::None | SetData::Verdict => 0,
             SetData::Value(data) => key_len(data, family),
         }
+    }
+
+    /// Checks that `element` fits this set. Elements to delete have no value.
+    pub(crate) fn check(&self, element: &Element, family: Family) -> Result<(), &'static str> {
+        let length = self.key_len(family);
+        if element.key.len() != length || element.key_end.as_ref().is_some_and(|end| end.len() != length) {
+            return Err("its key has not the length of the set's");
+        }
+        if element.key_end.is_some() && !self.interval {
+            return Err("the set holds no ranges");
+        }
+        let fits = match (&element.value, &self.data) {
+            (ElementValue::None, _) | (ElementValue::Verdict(_), SetData::Verdict) => true,
+            (ElementValue::Data(data), SetData::Value(_)) => data.len() == self.data_len(family),
+            _ => false,
+        };
+        if !fits {
+            return Err("its value is not what the set holds");
+        }
+        if element.comment.as_deref().is_some_and(|comment| !userdata::is_comment(comment)) {
+            return Err("its comment is too long, or has characters nft cannot print");
+        }
+        Ok(())
     }
 }

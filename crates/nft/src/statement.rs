@@ -1,8 +1,7 @@
 //! Statements and rules, as nft writes them.
 //!
-//! A statement is what a person would type; the kernel knows only small
-//! expressions over registers. [`Rule::expressions`](crate::Rule::expressions)
-//! translates.
+//! The kernel knows only expressions over registers, several for one statement. [`Rule::expressions`](crate::Rule::expressions)
+//! converts.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Tables: the unit that one owner creates, fills and removes.
+//! Tables.
 
 use std::fmt;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ impl Family {
         }
     }
 
-    /// The family of a protocol number, or nothing for families this crate does not use.
+    /// The family of a protocol number; none for families this crate does not use.
     pub const fn from_number(number: u8) -> Option<Self> {
         match number {
             2 => Some(Self::Ip),
@@ -78,22 +78,22 @@ impl fmt::Display for TableId {
     }
 }
 
-/// How a table is tied to the socket that made it.
+/// The relation of a table to the socket that created it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct TableFlags {
     /// Only the socket that created or adopted the table may change it (Linux 5.12).
     ///
-    /// The kernel turns everybody else's changes down with `EPERM`, and leaves the
-    /// table out when someone flushes the whole ruleset.
+    /// The kernel rejects other changes with `EPERM`, and skips the table when the whole ruleset is
+    /// flushed.
     pub owner: bool,
     /// The table outlives its owner's socket and may be adopted by the next one (Linux 6.9).
     pub persist: bool,
-    /// The table's hooks are taken off the packets' way: it is there but does nothing.
+    /// The table's hooks are disabled: it exists but has no effect.
     pub dormant: bool,
 }
 
 impl TableFlags {
-    /// Neither flag: a table that anybody may change.
+    /// No flag: a table without an owner.
     pub const NONE: Self = Self { owner: false, persist: false, dormant: false };
     /// Owned while the socket lives, kept and adoptable afterwards.
     pub const OWNED: Self = Self { owner: true, persist: true, dormant: false };

@@ -7,9 +7,8 @@
 //! give the kinds. Numbers are in the host's order.
 
 use crate::expr::{CtKey, FibAddress, MetaKey};
+use crate::wire::{CT_ORIGINAL, FIB_RESULT_TYPE, NUMGEN_RANDOM};
 use crate::{COMMENT_MAX, Family, Selector, Set, SetData};
-
-mod types;
 
 /// `NFTNL_UDATA_TABLE_COMMENT`, `NFTNL_UDATA_RULE_COMMENT`, `NFTNL_UDATA_SET_ELEM_COMMENT`
 const COMMENT: u8 = 0;
@@ -41,8 +40,8 @@ pub(crate) struct Notes(Vec<u8>);
 
 impl Notes {
     fn bytes(&mut self, kind: u8, value: &[u8]) -> &mut Self {
-        // A note longer than its length can say would garble those after it; user data ends at 256
-        // bytes anyway, so the writer of the object refuses what this one leaves whole.
+        // A note whose length does not fit one byte would corrupt those after it; the writer of the object
+        // rejects user data of more than 256 bytes anyway.
         self.0.extend([kind, u8::try_from(value.len()).unwrap_or(u8::MAX)]);
         self.0.extend_from_slice(value);
         self
@@ -89,12 +88,12 @@ pub(crate) fn of_set(set: &Set, family: Family) -> Vec<u8> {
         SetData::Verdict => drop(notes.number(set_note::DATA_BYTE_ORDER, byte_order::NONE)),
         SetData::Value(data) => drop(notes.number(set_note::DATA_BYTE_ORDER, byte_order_of(data))),
     }
-    notes.nest(set_note::KEY_TYPEOF, |notes| types::write(notes, &set.key, family));
+    notes.nest(set_note::KEY_TYPEOF, |notes| write_types(notes, &set.key, family));
     match &set.data {
         SetData::None => {}
-        SetData::Verdict => drop(notes.nest(set_note::DATA_TYPEOF, types::write_verdict)),
+        SetData::Verdict => drop(notes.nest(set_note::DATA_TYPEOF, write_verdict)),
         SetData::Value(data) => {
-            notes.nest(set_note::DATA_TYPEOF, |notes| types::write(notes, data, family));
+            notes.nest(set_note::DATA_TYPEOF, |notes| write_types(notes, data, family));
         }
     }
     if set.data != SetData::None {
@@ -116,7 +115,7 @@ fn byte_order_of(selectors: &[Selector]) -> u32 {
     }
 }
 
-/// Whether a comment can be kept.
+/// Whether nft accepts a comment.
 pub(crate) fn is_comment(comment: &str) -> bool {
     comment.len() <= COMMENT_MAX && !comment.contains(['\0', '"', '\n'])
 }
@@ -150,7 +149,7 @@ pub(crate) fn comment(bytes: &[u8]) -> Option<&str> {
     read_text(bytes, COMMENT)
 }
 
-/// What a set's notes say of it.
+/// The notes of a set.
 pub(crate) struct SetNotes {
     pub(crate) key: Vec<Selector>,
     /// None for verdicts and for plain sets.
@@ -160,15 +159,138 @@ pub(crate) struct SetNotes {
 
 /// Reads the notes of a set, if they hold a `typeof` this crate knows.
 pub(crate) fn read_set(bytes: &[u8], family: Family) -> Option<SetNotes> {
-    let key = types::read(find(bytes, set_note::KEY_TYPEOF)?, family)?;
+    let key = read_types(find(bytes, set_note::KEY_TYPEOF)?, family)?;
     let data = find(bytes, set_note::DATA_TYPEOF);
     let data = match data {
-        Some(data) if types::is_verdict(data) => None,
-        Some(data) => Some(types::read(data, family)?),
+        Some(data) if is_verdict(data) => None,
+        Some(data) => Some(read_types(data, family)?),
         None => None,
     };
     let comment = read_text(bytes, set_note::COMMENT).map(str::to_owned);
     Some(SetNotes { key, data, comment })
+}
+
+// A set's `typeof`: which expression loads each component. The numbers are nft's own: `enum expr_types`
+// (expression.h), `enum proto_desc_id` and the header field enums (proto.h).
+
+/// `NFTNL_UDATA_SET_TYPEOF_EXPR` and `_DATA`.
+const EXPRESSION: u8 = 0;
+const DETAILS: u8 = 1;
+
+/// nft's `enum expr_types`.
+mod expression {
+    pub(super) const VERDICT: u32 = 1;
+    pub(super) const PAYLOAD: u32 = 7;
+    pub(super) const META: u32 = 9;
+    pub(super) const CT: u32 = 12;
+    pub(super) const CONCAT: u32 = 13;
+    pub(super) const NUMGEN: u32 = 23;
+    pub(super) const FIB: u32 = 26;
+}
+
+/// nft's `enum proto_desc_id`.
+mod header {
+    pub(super) const TRANSPORT: u32 = 11;
+    pub(super) const IP: u32 = 12;
+    pub(super) const IP6: u32 = 13;
+}
+
+/// nft's number for no direction.
+const CT_NO_DIRECTION: u32 = u32::MAX;
+
+fn write_types(notes: &mut Notes, selectors: &[Selector], family: Family) {
+    match selectors {
+        [only] => write_one(notes, *only, family),
+        many => {
+            notes.number(EXPRESSION, expression::CONCAT);
+            notes.nest(DETAILS, |notes| {
+                for (index, selector) in (0..).zip(many) {
+                    notes.nest(index, |notes| write_one(notes, *selector, family));
+                }
+            });
+        }
+    }
+}
+
+fn write_verdict(notes: &mut Notes) {
+    notes.number(EXPRESSION, expression::VERDICT).bytes(DETAILS, &[]);
+}
+
+fn is_verdict(bytes: &[u8]) -> bool {
+    read_number(bytes, EXPRESSION) == Some(expression::VERDICT)
+}
+
+/// An expression and the numbers that define what it loads.
+fn describe(selector: Selector, family: Family) -> (u32, [Option<u32>; 3]) {
+    let network = family.pick(header::IP, header::IP6);
+    let payload = |header, field| (expression::PAYLOAD, [Some(header), Some(field), None]);
+    let meta = |key: MetaKey| (expression::META, [Some(key as u32), None, None]);
+    let ct = |key: CtKey, direction: u32| (expression::CT, [Some(key as u32), Some(direction), None]);
+    let fib = |which: FibAddress| (expression::FIB, [Some(FIB_RESULT_TYPE), Some(which as u32), None]);
+    match selector {
+        Selector::Saddr => payload(network, family.pick(11, 8)),
+        Selector::Daddr => payload(network, family.pick(12, 9)),
+        Selector::ThSport => payload(header::TRANSPORT, 1),
+        Selector::ThDport => payload(header::TRANSPORT, 2),
+        Selector::L4Proto => meta(MetaKey::L4Proto),
+        Selector::Mark => meta(MetaKey::Mark),
+        Selector::Iifname => meta(MetaKey::Iifname),
+        Selector::NumgenRandom { modulus } => {
+            (expression::NUMGEN, [Some(NUMGEN_RANDOM), Some(modulus), Some(0)])
+        }
+        Selector::CtState => ct(CtKey::State, CT_NO_DIRECTION),
+        Selector::CtStatus => ct(CtKey::Status, CT_NO_DIRECTION),
+        Selector::CtOriginalSaddr => ct(family.pick(CtKey::SrcIp, CtKey::SrcIp6), CT_ORIGINAL.into()),
+        Selector::CtOriginalDaddr => ct(family.pick(CtKey::DstIp, CtKey::DstIp6), CT_ORIGINAL.into()),
+        Selector::CtOriginalProtoDst => ct(CtKey::ProtoDst, CT_ORIGINAL.into()),
+        Selector::FibSaddrType => fib(FibAddress::Saddr),
+        Selector::FibDaddrType => fib(FibAddress::Daddr),
+    }
+}
+
+fn write_one(notes: &mut Notes, selector: Selector, family: Family) {
+    let (expression, details) = describe(selector, family);
+    notes.number(EXPRESSION, expression);
+    notes.nest(DETAILS, |notes| {
+        for (kind, number) in (0..).zip(details) {
+            if let Some(number) = number {
+                notes.number(kind, number);
+            }
+        }
+    });
+}
+
+fn read_types(bytes: &[u8], family: Family) -> Option<Vec<Selector>> {
+    if read_number(bytes, EXPRESSION)? != expression::CONCAT {
+        return Some(vec![read_one(bytes, family)?]);
+    }
+    let components = read(find(bytes, DETAILS)?);
+    components.map(|(_, component)| read_one(component, family)).collect()
+}
+
+/// The selector whose notes these are.
+fn read_one(bytes: &[u8], family: Family) -> Option<Selector> {
+    let expression = read_number(bytes, EXPRESSION)?;
+    let details = find(bytes, DETAILS)?;
+    let details = [0, 1, 2].map(|kind| read_number(details, kind));
+    let known = [
+        Selector::Saddr,
+        Selector::Daddr,
+        Selector::L4Proto,
+        Selector::ThSport,
+        Selector::ThDport,
+        Selector::NumgenRandom { modulus: details[1].unwrap_or_default() },
+        Selector::Mark,
+        Selector::Iifname,
+        Selector::CtState,
+        Selector::CtStatus,
+        Selector::CtOriginalSaddr,
+        Selector::CtOriginalDaddr,
+        Selector::CtOriginalProtoDst,
+        Selector::FibSaddrType,
+        Selector::FibDaddrType,
+    ];
+    known.into_iter().find(|selector| describe(*selector, family) == (expression, details))
 }
 
 #[cfg(test)]

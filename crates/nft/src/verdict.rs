@@ -1,14 +1,14 @@
-//! Verdicts: what becomes of a packet.
+//! Verdicts of rules and verdict maps.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// What a rule or a verdict map decides.
+/// A verdict of a rule or a verdict map.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Verdict {
     /// Ends this base chain; later ones still see the packet.
     Accept,
-    /// The packet is gone.
+    /// Drops the packet.
     Drop,
     /// Back to the calling chain.
     Return,
@@ -39,7 +39,7 @@ impl Verdict {
         }
     }
 
-    /// The verdict of a kernel code, or nothing for codes this crate does not use.
+    /// The verdict of a kernel code; none for codes this crate does not use.
     pub fn from_code(code: i32, chain: Option<Arc<str>>) -> Option<Self> {
         match (code, chain) {
             (0, None) => Some(Self::Drop),

@@ -1,4 +1,4 @@
-//! Notices of the kernel: who changed which table.
+//! The kernel's notices of changed tables.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -15,66 +15,66 @@ use crate::{Family, NftError};
 const GROUP: u32 = 1 << 6;
 
 /// The kernel sends one notice for each rule and element, each of several hundred bytes. Beyond this some are lost,
-/// which is told. Memory is taken only while notices wait.
+/// which is reported. The memory is used only while notices wait.
 const RECEIVE_BUFFER: usize = 8 << 20;
 
 /// A change of a table, after it was committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Notice<'a> {
-    /// The netlink port of the socket that asked for the change; often the process id of its owner.
+    /// The netlink port of the socket that made the change; often the process id of its owner.
     pub port: u32,
     /// The table's family.
     pub family: Family,
     /// The table's name.
     pub table: &'a str,
-    /// What came, went or changed.
+    /// The object that was added, deleted or changed.
     pub object: Noticed<'a>,
 }
 
-/// What a notice is about.
+/// The object of a notice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Noticed<'a> {
-    /// The table is there, perhaps since now.
+    /// The table was added, or already existed.
     Table,
-    /// The table is gone.
+    /// The table was deleted.
     TableGone,
-    /// The chain of this name is there, perhaps since now.
+    /// The chain of this name was added, or already existed.
     Chain(&'a str),
-    /// The chain of this name is gone.
+    /// The chain of this name was deleted.
     ChainGone(&'a str),
     /// A rule was added to the chain of this name.
     Rule(&'a str),
-    /// A rule was removed from the chain of this name.
+    /// A rule was deleted from the chain of this name.
     RuleGone(&'a str),
-    /// A set, an element or something else came, went or changed.
+    /// A set, an element or another object was added, deleted or changed.
     Other,
 }
 
-/// Listens to the changes that anybody, this process included, makes to the tables of a network namespace: that of
-/// the thread that opens it.
+/// Receives notices of all changes, this process's included, to the tables of a network namespace: that of the
+/// thread that opens it.
 #[derive(Debug)]
 pub struct Watch {
     monitor: Monitor,
-    /// The same socket, once a runtime waits for it: as one for datagrams, which netlink's messages are. What that
-    /// type says of addresses is not used.
+    /// The same socket, once a runtime waits for it: as a datagram socket, which it is. The addresses of that type
+    /// are not used.
     readiness: Option<UdpSocket>,
 }
 
 impl Watch {
-    /// Begins to listen; what came before is not told.
+    /// Subscribes; earlier changes are not reported.
     ///
     /// # Errors
-    /// The kernel has no netfilter netlink, or the process may not listen, which takes `CAP_NET_ADMIN`.
+    /// The kernel has no netfilter netlink, or the process lacks `CAP_NET_ADMIN`.
     pub fn open() -> Result<Self, NftError> {
         let monitor = Monitor::open(Protocol::Netfilter, GROUP)
-            .map_err(|source| NftError::Netlink { action: "listen to changes", source })?;
+            .map_err(|source| NftError::Netlink { action: "subscribe to changes", source })?;
         Ok(Self { monitor: monitor.with_receive_buffer(RECEIVE_BUFFER), readiness: None })
     }
 
-    /// Takes in all notices that there are by now, of tables of the families this crate knows.
+    /// Reads all notices there are by now, of tables of the families this crate knows.
     ///
     /// # Errors
-    /// The socket is of no more use.
+    /// The socket failed and cannot be used any more.
     pub fn listen(&mut self, mut each: impl FnMut(&Notice<'_>)) -> io::Result<Heard> {
         self.monitor.listen(|message| {
             if let Some(notice) = notice(message) {
@@ -83,7 +83,7 @@ impl Watch {
         })
     }
 
-    /// Completes when there may be notices that have not been taken in; to be followed by [`listen`](Self::listen).
+    /// Completes when there may be unread notices; to be followed by [`listen`](Self::listen).
     /// Must be called within a tokio runtime, and always the same.
     ///
     /// # Errors
@@ -94,7 +94,7 @@ impl Watch {
             none => none.insert(UdpSocket::from_std(self.monitor.as_fd().try_clone_to_owned()?.into())?),
         };
         ready!(readiness.poll_recv_ready(context))?;
-        // What comes from here on completes the next call. That it "would block" is what clears the readiness.
+        // "Would block" clears the readiness, so that only later notices complete the next call.
         let cleared = readiness.try_io(Interest::READABLE, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
         debug_assert!(cleared.is_err());
         Poll::Ready(Ok(()))
@@ -115,7 +115,7 @@ fn notice<'a>(message: &Message<'a>) -> Option<Notice<'a>> {
     let family = Family::from_number(*message.payload.first()?)?;
     let attributes = message.attributes(wire::FAMILY_HEADER);
     let text = |kind| attributes.find_kind(kind).and_then(|attribute| attribute.as_str());
-    // The number of a new generation is told without a table.
+    // The notice of a new generation names no table.
     let table = text(TABLE)?;
     let object = match kind {
         message::NEW_TABLE => Noticed::Table,

@@ -99,7 +99,7 @@ pub(crate) const fn message_kind(message: u8) -> u16 {
 /// `NFNL_SUBSYS_NFTABLES`, linux/netfilter/nfnetlink.h.
 pub(crate) const SUBSYSTEM: u16 = 10;
 
-/// A time-out as the kernel takes one: in milliseconds, what is left over cut off.
+/// A timeout in the kernel's unit, milliseconds, rounded down.
 pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -4,6 +4,7 @@
 
 pub mod api_server;
 pub mod conformance;
+pub mod fake;
 pub mod fixtures;
 pub mod forward_proxy;
 pub mod golden;

@@ -18,7 +18,7 @@
 //!
 //! ```
 //! use portolan_core::Protocol;
-//! use portolan_nft::FakeTables;
+//! use portolan_testkit::fake::FakeTables;
 //! use portolan_testkit::trace::{Host, Packet, Tracer};
 //!
 //! let (tables, host) = (FakeTables::new(), Host::new("eth0"));
@@ -33,7 +33,9 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use portolan_nft::{FakeTables, Selector, TableId};
+use portolan_nft::{Selector, TableId};
+
+use crate::fake::FakeTables;
 
 mod chain;
 mod flow;

@@ -1,4 +1,4 @@
-//! A node without a kernel: the real state and backend over pretended tables, and a count of what they allocate.
+//! A node without a kernel: the real state and backend over tables in memory, and a count of what they allocate.
 
 use std::sync::{Arc, Mutex};
 
@@ -7,9 +7,8 @@ use futures::FutureExt as _;
 use portolan_backend_nftables::NftablesBackend;
 use portolan_core::event::Event;
 use portolan_core::{ApplyReport, IpFamily, NodeConfig, ProxyBackend as _, State};
-use portolan_nft::{
-    Commit, DumpedSet, FakeTables, Features, NftError, Table, TableDump, TableId, Tables, Transaction,
-};
+use portolan_nft::{Commit, DumpedSet, Features, NftError, Table, TableDump, TableId, Tables, Transaction};
+use portolan_testkit::fake::FakeTables;
 
 use crate::cluster::lists;
 use crate::cost::Cost;
@@ -88,13 +87,13 @@ impl Node {
             events.by_ref().for_each(|event| self.state.handle(event));
             self.state.prepare();
             also(&self.state);
-            report = self.bring_into_force();
+            report = self.program();
         });
         Cost::new(memory, &report)
     }
 
     /// As the sync does it: a change set that is empty is not applied.
-    fn bring_into_force(&mut self) -> ApplyReport {
+    fn program(&mut self) -> ApplyReport {
         let family = IpFamily::V4;
         let (plan, changes) = (self.state.plan(family), self.state.changes(family));
         let report = if changes.is_empty() {

@@ -1,24 +1,24 @@
-//! What is left to do once a change is in force: chains to remove that nothing leads to any more, and clients
-//! that must forget an endpoint.
+//! What follows a committed change: chains that nothing leads to are deleted, and clients of removed endpoints are
+//! deleted from affinity maps.
 
 use std::sync::Arc;
 
 use portolan_core::{ApplyReport, BackendError};
 use portolan_nft::{NftError, Tables, Transaction};
 
-use super::{NftablesBackend, account, refused};
+use super::{NftablesBackend, account, rejected};
 use crate::class::Class;
 use crate::commit::Batches;
-use crate::loaded::Loaded;
-use crate::sticky::Purge;
+use crate::dedicated::Purge;
+use crate::programmed::Programmed;
 
-/// How often a map of clients is read until it shows none that must forget.
+/// How often a map of clients is read until it holds no client of a removed endpoint.
 const PURGE_ATTEMPTS: u32 = 5;
 
-/// Each reading of a map showed more of what was to go from it.
+/// Each reading of a map found further clients to delete.
 #[derive(Debug, thiserror::Error)]
-#[error("there were still some after {attempts} readings")]
-struct StillLed {
+#[error("there were still clients of removed endpoints after {attempts} attempts")]
+struct ClientsLeft {
     attempts: u32,
 }
 
@@ -26,41 +26,41 @@ impl<T: Tables> NftablesBackend<T> {
     /// Removes chains that nothing leads to.
     ///
     /// Before Linux 6.2 a chain may count as used for a moment after its last map element
-    /// went. It then stays, which harms nobody, until the next change or complete comparison.
+    /// was deleted. It then stays until the next change or full sync, which is harmless.
     pub(super) fn sweep(
         &self,
-        loaded: &mut Loaded,
+        programmed: &mut Programmed,
         unused: &[Class],
         report: &mut ApplyReport,
     ) -> Result<(), BackendError> {
         let mut batches = Batches::new(&self.layout, self.limit);
         for class in unused {
-            batches.delete_chain(class.chain());
+            batches.current().delete_chain(class.chain());
         }
-        for chain in &loaded.stale_chains {
-            batches.delete_chain(Arc::clone(chain));
+        for chain in &programmed.stale_chains {
+            batches.current().delete_chain(Arc::clone(chain));
         }
         for transaction in batches.finish() {
             match self.tables().commit(&transaction) {
                 Ok(commit) => account(report, &transaction, commit),
                 Err(error) if error.is_busy() => {
-                    tracing::debug!(table = %transaction.table(), "unused chains are still busy, kept for now");
+                    tracing::debug!(table = %transaction.table(), "Unused chains are still in use; deleting them later");
                     report.failed_removals += 1;
                     return Ok(());
                 }
-                Err(error) => return Err(refused(error)),
+                Err(error) => return Err(rejected(error)),
             }
         }
-        loaded.forget(unused);
-        loaded.stale_chains.clear();
+        programmed.forget(unused);
+        programmed.stale_chains.clear();
         Ok(())
     }
 
-    /// Makes clients forget endpoints that have gone.
+    /// Deletes the clients of removed endpoints from affinity maps.
     ///
-    /// Done when no new client can be led there: those that were go on to their old endpoint
-    /// until their map has been read, which takes a while for tens of thousands of them. Before
-    /// Linux 6.3 an entry that expires meanwhile fails the transaction, which is then made anew.
+    /// Runs when no new client can get such an endpoint. Known clients keep theirs until the map has been
+    /// read, which takes a while for tens of thousands of them. Before Linux 6.3 an entry that expires
+    /// meanwhile fails the transaction, which is then built again.
     pub(super) fn purge(&self, purges: &[Purge], report: &mut ApplyReport) -> Result<(), BackendError> {
         for purge in purges {
             self.purge_map(purge, report)?;
@@ -68,8 +68,8 @@ impl<T: Tables> NftablesBackend<T> {
         Ok(())
     }
 
-    /// Makes the clients of one map forget. A reading of a map that clients come to and leave
-    /// meanwhile may miss some, so it is read until it shows none.
+    /// Purges one map. A reading may miss clients while others come and expire, so the map is read until it
+    /// holds no client to delete.
     fn purge_map(&self, purge: &Purge, report: &mut ApplyReport) -> Result<(), BackendError> {
         let (table, map) = (self.layout.table(), &purge.map);
         for _ in 0..PURGE_ATTEMPTS {
@@ -84,15 +84,15 @@ impl<T: Tables> NftablesBackend<T> {
             match self.tables().commit(&transaction) {
                 Ok(commit) => account(report, &transaction, commit),
                 Err(error) if error.is_not_found() => {}
-                Err(error) => return Err(refused(error)),
+                Err(error) => return Err(rejected(error)),
             }
         }
-        let action = format!("empty map {} of clients whose endpoint has gone", map.name);
-        Err(BackendError::Refused { action, source: Box::new(StillLed { attempts: PURGE_ATTEMPTS }) })
+        let action = format!("delete clients of removed endpoints from map {}", map.name);
+        Err(BackendError::Refused { action, source: Box::new(ClientsLeft { attempts: PURGE_ATTEMPTS }) })
     }
 }
 
-/// The change itself is in force by then, so this is not the case where nothing was written.
+/// The change itself is committed by then, so this is not a failed read before any write.
 fn half_read(map: &str, error: NftError) -> BackendError {
     BackendError::Io { action: format!("read map {map}"), source: Box::new(error) }
 }

@@ -1,4 +1,4 @@
-//! The chains that are not made for services, and their rules.
+//! The chains that do not depend on services, and their rules.
 
 use portolan_core::plan::{NodePortAddresses, NodeSettings};
 use portolan_core::{IpFamily, Protocol};
@@ -8,7 +8,7 @@ use portolan_nft::{
 };
 
 use super::condition::{is_local, is_new, is_protocol, listed, not_to_loopback, translated};
-use super::{Container, IGNORE, NODEPORT_IPS, REFUSE, SERVICE_CIDRS};
+use super::{IGNORE, NODEPORT_IPS, REFUSE, SERVICE_CIDRS, ServiceSet};
 
 const SERVICES: &str = "services";
 const CLUSTER_IP_CHECK: &str = "cluster-ip-check";
@@ -28,7 +28,7 @@ pub(super) fn all(family: IpFamily, settings: &NodeSettings) -> Vec<(Chain, Vec<
 
 /// The base chains.
 ///
-/// What a nat chain can do is done there: it sees one packet of each connection, and the others pay nothing.
+/// Work is done in nat chains where possible: they see one packet of each connection.
 fn hooked(mark: u32) -> [(Chain, Vec<Rule>); 5] {
     let jump = |chain: &str| Statement::Jump(chain.into());
     let check = || vec![Rule::new([is_new(), jump(CLUSTER_IP_CHECK)])];
@@ -43,38 +43,37 @@ fn hooked(mark: u32) -> [(Chain, Vec<Rule>); 5] {
     ]
 }
 
-/// Refuses other ports of cluster IPs and drops what goes to cluster IPs that do not exist. Packets
-/// to ports that do exist carry an endpoint's address by now.
+/// Rejects packets to other ports of cluster IPs and drops packets to cluster IPs that do not exist. The
+/// destination of packets to existing ports is already an endpoint.
 fn cluster_ip_check() -> Vec<Rule> {
     let unallocated =
         Statement::InSet { key: vec![Selector::Daddr], op: MatchOp::Eq, set: SERVICE_CIDRS.into() };
     vec![
-        Rule::new([listed(Container::ClusterIps, MatchOp::Eq), Statement::Goto(REFUSE.into())]),
+        Rule::new([listed(ServiceSet::ClusterIps, MatchOp::Eq), Statement::Goto(REFUSE.into())]),
         Rule::new([unallocated, Statement::Drop]),
     ]
 }
 
-/// Refuses all that comes here, so that the conditions are looked up once and not once per protocol.
+/// Rejects every packet; a separate chain, so that the conditions are evaluated once and not once per protocol.
 ///
-/// TCP is refused with a reset and not an ICMP error: the kernel sends a peer one ICMP error a second
-/// and no more, and a client whose `connect` is just at work does not notice one until it repeats its SYN.
+/// TCP is rejected with a reset and not an ICMP error: the kernel limits ICMP errors to one a second for
+/// each peer, and a `connect` in progress notices one only when it repeats its SYN.
 fn refuse() -> Vec<Rule> {
     vec![Rule::new([is_protocol(Protocol::Tcp), Statement::RejectTcpReset]), Rule::new([Statement::Reject])]
 }
 
-/// Looks up where a connection's first packet goes, or how it is refused: an address and port that
-/// nobody serves is in the same maps as those that somebody does, so nobody is asked twice.
+/// Looks up where a connection's first packet goes, or how it is rejected: service ports with and without
+/// endpoints are in the same maps, so there is one lookup.
 fn services(family: IpFamily, settings: &NodeSettings) -> Vec<Rule> {
-    let look_up =
-        |container: Container| Statement::Vmap { key: container.key(), map: container.name().into() };
+    let look_up = |set: ServiceSet| Statement::Vmap { key: set.key(), map: set.name().into() };
     let mut node_port = to_node_port(family, settings);
-    node_port.push(look_up(Container::NodePorts));
-    vec![Rule::new([look_up(Container::Services)]), Rule::new(node_port)]
+    node_port.push(look_up(ServiceSet::NodePorts));
+    vec![Rule::new([look_up(ServiceSet::Services)]), Rule::new(node_port)]
 }
 
 /// The packet goes to an address of this node that answers on node ports.
 ///
-/// The address's type is asked for last, because the kernel looks for a route to tell.
+/// The address type is matched last, because it takes the kernel a route lookup.
 fn to_node_port(family: IpFamily, settings: &NodeSettings) -> Vec<Statement> {
     let mut statements = Vec::new();
     if let NodePortAddresses::Within(_) = settings.node_port_addresses {
@@ -90,6 +89,6 @@ fn postrouting(mark: u32) -> Vec<Rule> {
     let marked = Statement::MatchBits { selector: Selector::Mark, mask: mark, op: MatchOp::Ne };
     vec![
         Rule::new([marked, Statement::MarkXor(mark), masquerade.clone()]),
-        Rule::new([translated(MatchOp::Ne), listed(Container::Hairpin, MatchOp::Eq), masquerade]),
+        Rule::new([translated(MatchOp::Ne), listed(ServiceSet::Hairpin, MatchOp::Eq), masquerade]),
     ]
 }

@@ -7,7 +7,7 @@ use portolan_core::plan::LocalDetector;
 use portolan_core::{IpFamily, Protocol};
 use portolan_nft::{Bytes, CT_STATE_NEW, CT_STATUS_DNAT, FIB_TYPE_LOCAL, MatchOp, Selector, Statement};
 
-use super::Container;
+use super::ServiceSet;
 
 /// The connection is a new one.
 pub fn is_new() -> Statement {
@@ -30,9 +30,9 @@ pub fn to_port(port: u16) -> Statement {
     Statement::Match { selector: Selector::ThDport, op: MatchOp::Eq, value: Bytes::port(port) }
 }
 
-/// The packet's key is in a container's set ([`MatchOp::Eq`]) or is not ([`MatchOp::Ne`]).
-pub fn listed(container: Container, op: MatchOp) -> Statement {
-    Statement::InSet { key: container.key(), op, set: container.name().into() }
+/// The packet's key is in a set ([`MatchOp::Eq`]) or is not ([`MatchOp::Ne`]).
+pub fn listed(set: ServiceSet, op: MatchOp) -> Statement {
+    Statement::InSet { key: set.key(), op, set: set.name().into() }
 }
 
 /// An address is one of this node's own.
@@ -54,7 +54,7 @@ pub fn not_to_loopback(family: IpFamily) -> Statement {
 
 /// A local pod sent the packet ([`MatchOp::Eq`]), or did not ([`MatchOp::Ne`]).
 ///
-/// Nothing with a detector that this crate does not know.
+/// None for a detector that this crate does not know.
 pub fn from_local_pod(detector: &LocalDetector, op: MatchOp) -> Option<Statement> {
     match detector {
         LocalDetector::Cidr(cidr) => Some(from_cidr(*cidr, op)),

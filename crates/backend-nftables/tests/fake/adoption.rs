@@ -54,7 +54,7 @@ fn a_restart_writes_what_changed_meanwhile_and_no_more() {
 }
 
 #[test]
-fn services_that_went_while_nobody_looked_are_removed() {
+fn services_deleted_during_downtime_are_removed() {
     let mut node = Node::new(config(), web(&THREE));
     node.handle([service("ns/gone", "10.96.0.2").port("", Tcp, 80).applied()]).apply_all();
     let mut node = node.restart();
@@ -162,8 +162,7 @@ fn a_table_that_vanished_is_made_again() {
 #[test]
 fn tables_are_owned_where_the_kernel_can_keep_them_and_only_there() {
     for (features, flags) in [(true, TableFlags::OWNED), (false, TableFlags::NONE)] {
-        let mut offered = Features::default();
-        offered.owner_persist = features;
+        let offered = Features { owner_persist: features, ..Features::default() };
         let tables = Arc::new(Mutex::new(FakeTables::new().with_features(offered)));
         let mut node = Node::on(tables, config(), web(&THREE));
         node.apply_all();
@@ -177,7 +176,7 @@ fn tables_are_owned_where_the_kernel_can_keep_them_and_only_there() {
 #[test]
 fn tables_of_others_are_left_alone() {
     let mut node = Node::new(config(), web(&THREE));
-    let other = TableId::new(portolan_nft::Family::Ip, "somebody");
+    let other = TableId::new(portolan_nft::Family::Ip, "other");
     let mut transaction = Transaction::new(other.clone());
     transaction.add_table(Table::default()).add_chain(Chain::regular("theirs"));
     node.tables().commit(&transaction).unwrap();

@@ -67,7 +67,7 @@ fn only_clients_of_an_endpoint_that_goes_are_forgotten() {
     node.handle([pods(&[1, 3]).applied()]).apply();
     assert_eq!(remembered(&node, MAP), Some(pairs([1, 3])));
     node.handle([pods(&[1, 3, 4]).applied()]).apply();
-    assert_eq!(remembered(&node, MAP), Some(pairs([1, 3])), "a new endpoint takes nobody away");
+    assert_eq!(remembered(&node, MAP), Some(pairs([1, 3])), "a new endpoint takes no client");
     node.assert_serves_the_plan();
     node.handle([pods(&[5]).applied()]).apply();
     assert_eq!(remembered(&node, MAP), Some(pairs([])));
@@ -75,7 +75,7 @@ fn only_clients_of_an_endpoint_that_goes_are_forgotten() {
 }
 
 #[test]
-fn a_client_that_is_gone_when_it_is_to_be_forgotten_delays_nobody() {
+fn a_client_that_expired_before_its_deletion_delays_no_other() {
     let mut node = remembering();
     node.handle([pods(&[1, 3]).applied()]);
     node.state.prepare();
@@ -112,7 +112,7 @@ fn a_restart_keeps_clients_but_those_whose_endpoint_went_meanwhile() {
 }
 
 #[test]
-fn another_time_out_is_another_rule_and_forgets_nobody() {
+fn another_timeout_is_another_rule_and_deletes_no_client() {
     let mut node = remembering();
     let report = node.handle([cart().affinity(HOURS / 2).applied()]).apply();
     assert_eq!(report.operations, 2, "the chain that learns is flushed and filled");
@@ -175,7 +175,7 @@ fn each_family_remembers_for_itself() {
 }
 
 #[test]
-fn a_map_is_read_until_it_shows_nobody_who_must_forget() {
+fn a_map_is_read_until_it_holds_no_client_to_delete() {
     let mut node = remembering();
     node.handle([pods(&[1]).applied()]);
     node.state.prepare();

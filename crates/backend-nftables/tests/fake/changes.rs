@@ -216,7 +216,7 @@ fn an_address_may_turn_from_external_ip_to_cluster_ip_and_back() {
 }
 
 #[test]
-fn a_class_that_comes_into_use_while_others_are_swept_keeps_nobody_from_it() {
+fn a_class_that_comes_into_use_during_a_sweep_is_kept() {
     let mut node = Node::new(config(), []);
     node.apply_all();
     let endpoints = |count: u8| {

@@ -59,7 +59,7 @@ fn what_cannot_be_set_right_piece_by_piece_is_replaced_at_once_however_much_it_i
             let ours = dump.chains.iter_mut().find(|found| &*found.chain.name == "nat-output");
             ours.unwrap().foreign = true;
         }),
-        ("such a chain of somebody else", |dump| {
+        ("such a chain of another program", |dump| {
             let mut theirs = dump.chains[0].clone();
             theirs.chain = Chain::regular("theirs");
             theirs.foreign = true;

@@ -1,4 +1,4 @@
-//! Tables that let a test see, or do, something at the very moment of a commit or a reading.
+//! Tables that call a test at every commit and reading.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -11,12 +11,12 @@ type OnCommit = Box<dyn FnMut(&mut FakeTables, &Transaction) + Send>;
 type OnReading = Box<dyn FnMut(&mut DumpedSet) + Send>;
 type OnReadingAll = Box<dyn FnMut(&mut TableDump) + Send>;
 
-/// Pretended tables with somebody at the door.
+/// Tables in memory with hooks.
 pub(crate) struct Intercepted {
     pub(crate) tables: FakeTables,
     /// Called before each commit.
     pub(crate) before_commit: OnCommit,
-    /// Called after each commit that was taken.
+    /// Called after each successful commit.
     pub(crate) after_commit: OnCommit,
     /// How long the kernel took for the next commits that are taken; no time for those beyond.
     pub(crate) took: VecDeque<Duration>,
@@ -29,7 +29,7 @@ pub(crate) struct Intercepted {
 }
 
 impl Intercepted {
-    /// Nobody does anything yet.
+    /// Hooks that do nothing.
     pub(crate) fn new(tables: FakeTables) -> Self {
         Self {
             tables,

@@ -130,9 +130,9 @@ fn a_client_that_is_led_to_a_gone_endpoint_during_a_start_is_not_kept_there() {
     assert_eq!(to, Vec::<ElementValue>::new());
 }
 
-/// Files are checked by nobody; the kernel's names end at 255 bytes, nft's words have few characters.
+/// Files are not validated by an API server; the kernel's names have up to 255 bytes, nft's few characters.
 #[test]
-fn names_that_no_api_server_admits_stop_nobody() {
+fn names_that_no_api_server_admits_do_not_stop_others() {
     let long = "x".repeat(250);
     let names = [format!("shop/{long}"), "shop/a b".into(), "shop/é\"{}".into(), "shop/a/b".into()];
     for name in names {

@@ -1,4 +1,4 @@
-//! Changes too large for one transaction: what a packet meets between two of them.
+//! Changes too large for one transaction: where packets go between two of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -36,7 +36,7 @@ fn own_chains(plan: &NodePlan) -> BTreeMap<String, ServicePortName> {
     keys.collect()
 }
 
-/// What is served by both plans must be served throughout, by endpoints of either.
+/// A frontend that both plans serve must be served throughout, by endpoints of either.
 ///
 /// A chain of a service port's own changes as a whole. An address that `passes` to it, or from it, in the same change may
 /// meet it as it was, or as it will be.
@@ -70,7 +70,7 @@ fn assert_between(seen: &View, old: &View, new: &View, passes: &BTreeSet<String>
         let now = seen.restricted.get(frontend).unwrap_or_else(|| panic!("{frontend} is open to all"));
         assert!(now.iter().all(|range| before.contains(range) || after.contains(range)), "{frontend}");
     }
-    // What comes or goes with its ranges is open to nobody else on its way.
+    // An address that is added or removed with its ranges is not open to other sources in between.
     for (frontend, ranges) in old.restricted.iter().chain(&new.restricted) {
         let is_open =
             |view: &View| view.served.contains_key(frontend) && !view.restricted.contains_key(frontend);
@@ -79,7 +79,7 @@ fn assert_between(seen: &View, old: &View, new: &View, passes: &BTreeSet<String>
         }
     }
     for frontend in new.rejected.intersection(&old.rejected).filter(|frontend| !passes.contains(*frontend)) {
-        assert!(!seen.served.contains_key(frontend), "{frontend} is served by nobody");
+        assert!(!seen.served.contains_key(frontend), "{frontend} leads to no endpoint");
     }
 }
 

@@ -76,7 +76,7 @@ fn apply_in(
 fn logged(work: impl FnOnce()) -> Vec<String> {
     let (reader, writer) = io::pipe().unwrap();
     let subscriber = tracing_subscriber::fmt().without_time().with_target(false).with_ansi(false);
-    // Whoever collects is gone after the work, and with it the only end that is written to.
+    // The collector is dropped after the work, and with it the only sender.
     tracing::subscriber::with_default(subscriber.with_writer(Arc::new(writer)).finish(), work);
     io::read_to_string(reader).unwrap().lines().map(|line| line.trim().to_owned()).collect()
 }
@@ -104,8 +104,8 @@ fn a_load_in_several_transactions_says_how_far_it_is() {
     assert_eq!(
         lines,
         [
-            "INFO loading service ports table=ip portolan loaded=6 of=12 since=1.2s",
-            "INFO loading service ports table=ip portolan loaded=12 of=12 since=2.4s",
+            "INFO Syncing service ports table=ip portolan synced=6 total=12 elapsed=1.2s",
+            "INFO Syncing service ports table=ip portolan synced=12 total=12 elapsed=2.4s",
         ],
         "nothing after 0.6 s, nor 0.6 s after the last word"
     );
@@ -119,5 +119,5 @@ fn a_table_that_takes_long_to_read_back_is_told_of_with_its_size() {
     tables.lock().unwrap().reading_all = Box::new(move |_| kernel.pass(Duration::from_secs(3)));
     let mut process = process(&tables, &time, webs());
     let lines = logged(|| _ = apply_in(&mut process, &tables, &[]));
-    assert_eq!(lines, ["INFO the table is read back table=ip portolan elements=48 took=3s"]);
+    assert_eq!(lines, ["INFO Read existing table table=ip portolan elements=48 duration=3s"]);
 }

@@ -88,7 +88,7 @@ fn a_refusal_costs_one_look_up() {
     assert_costs(&plain(), &from_node(UNSERVED), [1, 3, 8, 1]);
 }
 
-/// Whatever comes and goes, another base chain for every packet stays only as long as somebody needs it.
+/// A further base chain for every packet exists only as long as a service needs it.
 #[test]
 fn chains_for_affinity_and_source_ranges_are_there_while_a_service_has_them() {
     let mut node = plain();
@@ -124,7 +124,7 @@ fn chains_for_affinity_and_source_ranges_are_there_while_a_service_has_them() {
     assert_eq!(chains(&node), before);
 }
 
-/// The process may die before it has taken away what nobody uses any more.
+/// The process may end before it has removed unused objects.
 #[test]
 fn chains_that_nothing_uses_go_when_a_table_is_adopted() {
     let mut node = plain();

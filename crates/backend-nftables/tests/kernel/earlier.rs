@@ -1,7 +1,7 @@
 //! Taking over from a version with another layout, under traffic.
 //!
 //! `testdata/earlier` holds what such versions wrote for the objects below, each file named for what was
-//! different: these were in force when a node's proxy was replaced.
+//! different: these were programmed when a node's proxy was replaced.
 
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
@@ -138,7 +138,7 @@ fn wait(probers: &[(SocketAddr, Prober)]) {
 fn assert_refusals(net: &Topology) {
     let client = Caller::from(net.client());
     for refused in [at("10.96.0.82", 80), at("fd00:10:96::82", 80), (NODE_V4, 30082).into()] {
-        let error = client.connect_tcp(refused).expect_err("nobody serves it");
+        let error = client.connect_tcp(refused).expect_err("it has no endpoint");
         assert_eq!(error.kind(), ErrorKind::ConnectionRefused, "{refused}");
     }
     client.connect_tcp(at("10.96.0.83", 80)).expect_err("only another node serves it");

@@ -16,7 +16,7 @@ fn nft(words: &str) {
     Program::new("nft").args(words.split(' ')).run().unwrap();
 }
 
-/// On kernels that know owners nobody else can do this to a table of ours; on others anybody can.
+/// On kernels with table owners no other process can do this to our table; on others every process can.
 #[test]
 fn a_table_without_an_owner_that_others_delete_or_flush_is_missed() {
     isolated(|| {
@@ -62,7 +62,7 @@ fn rules_that_outlast_their_process_are_found_by_the_next_one() {
     });
 }
 
-/// Where nobody owns the table, the runtime that waits learns of a change from the kernel.
+/// Without an owner of the table, the waiting runtime gets a notice of the change from the kernel.
 #[test]
 fn the_kernel_tells_of_changes_by_others_and_ours_are_none() {
     isolated(|| {
@@ -80,8 +80,8 @@ fn the_kernel_tells_of_changes_by_others_and_ours_are_none() {
         let dns = service("kube-system/dns", "10.96.0.10").port("", Protocol::Udp, 53);
         process.handle([dns.applied()]);
         assert!(process.try_apply(IpFamily::V4).unwrap().operations > 0);
-        nft("add table ip somebody");
-        nft("add chain ip somebody forward");
+        nft("add table ip other");
+        nft("add chain ip other forward");
         nft("flush table ip6 portolan");
         let backend = process.backend(IpFamily::V4);
         block_on(async {

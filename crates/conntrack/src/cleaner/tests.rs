@@ -1,10 +1,10 @@
 use portolan_core::{ChangeSet, Protocol, State};
-use portolan_testkit::netns::isolated;
+use portolan_testkit::netns::{Program, isolated, wait_until_local};
 use portolan_testkit::objects::{empty_lists, service, slice};
 use portolan_testkit::world;
 
 use super::*;
-use crate::inserted::{TCP, insert};
+use crate::tests::{TCP, insert};
 use crate::wire::protocol::UDP;
 
 /// A service on 10.96.0.10:53, and what a start finds in question.
@@ -68,5 +68,40 @@ fn a_failed_check_closes_the_socket_and_a_later_one_opens_another() {
         caps::raise(None, caps::CapSet::Effective, caps::Capability::CAP_NET_ADMIN).unwrap();
         insert_flows();
         assert_eq!(conntrack.remove_stale(IpFamily::V4, &check()).unwrap(), 1);
+    });
+}
+
+#[test]
+fn addresses_are_local_by_interface_or_local_route_only() {
+    isolated(|| {
+        for command in [
+            "address add 192.0.2.1/24 dev lo",
+            "address add 2001:db8::1/64 dev lo nodad",
+            "route add local 198.51.100.0/24 dev lo",
+            "route add blackhole 203.0.113.0/24",
+            "route add 10.96.0.0/16 dev lo",
+        ] {
+            Program::new("ip").args(command.split(' ')).run().unwrap();
+        }
+        wait_until_local("2001:db8::1").unwrap();
+        let mut local = LocalAddresses::open().unwrap();
+        for (address, is_local) in [
+            ("192.0.2.1", true),
+            ("127.1.2.3", true),
+            ("198.51.100.77", true),
+            ("2001:db8::1", true),
+            ("::1", true),
+            ("192.0.2.255", false),
+            ("203.0.113.1", false),
+            ("10.96.0.10", false),
+            ("8.8.8.8", false),
+            ("2001:db8::2", false),
+            ("2001:db8:9::1", false),
+        ] {
+            let address: IpAddr = address.parse().unwrap();
+            for _ in 0..2 {
+                assert_eq!(local.has(address).unwrap(), is_local, "{address}");
+            }
+        }
     });
 }

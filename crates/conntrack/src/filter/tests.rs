@@ -106,3 +106,10 @@ fn a_filter_can_be_named_in_an_error() {
     assert_eq!(Filter::Udp.to_string(), "all tracked UDP flows");
     assert_eq!(to("10.96.0.1:53").to_string(), "tracked UDP flows to 10.96.0.1:53");
 }
+
+#[test]
+fn small_tables_are_read_at_once_and_large_ones_by_frontend() {
+    let limits = [0, 1_000, 10_000, 20_000, 100_000, 250_000].map(narrow_lists);
+    assert_eq!(limits, [1, 1, 2, 3, 7, 9]);
+    assert!(narrow_lists(u32::MAX) < 12, "however large the table, a list is a walk through all of it");
+}

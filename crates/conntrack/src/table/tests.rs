@@ -2,7 +2,7 @@ use portolan_testkit::netns::isolated;
 
 use super::*;
 use crate::entry::Entry;
-use crate::inserted::insert;
+use crate::tests::insert;
 use crate::wire::protocol::UDP;
 
 /// Tracks UDP flows from so many ports of one client to one address and port.

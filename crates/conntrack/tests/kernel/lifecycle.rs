@@ -43,8 +43,8 @@ fn scaling_to_zero_and_back_leaves_no_flow_to_a_former_endpoint() {
         cluster.happen([dns(), pods(&["10.244.0.1"])]);
         track(flows_to(A));
 
-        assert_eq!(cluster.happen([pods(&[])]), 2, "nobody serves, so no flow leads to anybody");
-        // Something got through before the refusal was in force.
+        assert_eq!(cluster.happen([pods(&[])]), 2, "there is no endpoint, so no flow leads to one");
+        // A packet passed before the reject rule was programmed.
         track([untranslated("10.1.1.1:3000", VIP), flows_to(A)[0]]);
         assert_eq!(cluster.happen([pods(&["10.244.0.2"])]), 2);
 

@@ -57,7 +57,7 @@ impl Addresses {
     }
 
     /// Flows to each frontend and beside it: to the endpoint that serves, to one that does not, to
-    /// another port of the one that serves, to nobody. Each with whether it is stale.
+    /// another port of the one that serves, to no endpoint. Each with whether it is stale.
     fn matrix(&self) -> Vec<(Tracked, bool)> {
         let frontends = self.vips.iter().map(|vip| (*vip, 53)).chain([(self.node, 30053)]);
         let mut flows = Vec::new();
@@ -103,7 +103,7 @@ fn after_an_endpoint_goes_only_udp_flows_to_frontends_and_not_to_those_who_serve
             let mut cluster = Cluster::new();
             let before = [addresses.service(), addresses.slice(&[addresses.serving, addresses.gone])];
             cluster.happen(before);
-            // What somebody else translated to a port that never was the service's would be left alone.
+            // A flow that another program translated to a port that never was the service's would stay.
             cluster.happen([addresses.slice_on("shop/dns-2", 5300, &[addresses.serving])]);
             expect_stale_to_go(addresses, || {
                 let moved = addresses.slice_on("shop/dns-2", 5300, &[]);

@@ -61,7 +61,7 @@ impl Party {
 }
 
 #[test]
-fn a_client_that_keeps_its_source_port_reaches_whoever_serves_now() {
+fn a_client_that_keeps_its_source_port_reaches_the_new_endpoint() {
     isolated(|| {
         let party = Party::meet();
         let mut cluster = Cluster::new();

@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
-use super::{Family, ip_of, octets};
-use crate::{Message, MessageWriter};
+use super::{Family, kind, octets};
+use crate::{Message, MessageWriter, NetlinkError, NetlinkSocket, flag};
 
 /// The length of `struct rtmsg`: family, lengths of the prefixes, tos, table, protocol, scope, type, flags.
 const HEADER: usize = 12;
@@ -25,13 +25,13 @@ const FIB_MATCH: u32 = 0x2000;
 /// The loopback interface is the first of every network namespace: `LOOPBACK_IFINDEX`, net/flow.h.
 const LOOPBACK: u32 = 1;
 
-/// What becomes of packets that a route is for.
+/// What a route does with packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum RouteType {
-    /// They are for this node: `RTN_LOCAL`.
+    /// Delivers them on this node: `RTN_LOCAL`.
     Local = 2,
-    /// They are refused, which ICMP calls administratively prohibited: `RTN_PROHIBIT`.
+    /// Rejects them with ICMP "administratively prohibited": `RTN_PROHIBIT`.
     Prohibit = 8,
 }
 
@@ -41,24 +41,24 @@ impl RouteType {
     }
 }
 
-/// A route to one address, that keeps packets to it on this node.
+/// A route to one address that keeps its packets on this node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Route {
     /// The address.
     pub address: IpAddr,
-    /// What becomes of packets to it.
+    /// What it does with packets.
     pub route_type: RouteType,
     /// The table that it is in.
     pub table: u32,
-    /// Of several routes to one address the one with the least counts.
+    /// Of several routes to one address the one with the lowest metric is used.
     pub metric: u32,
-    /// Who made the route: `rtm_protocol`.
+    /// What created the route: `rtm_protocol`.
     pub protocol: u8,
-    /// The source of packets from this node that name none; nothing leaves it to the kernel.
+    /// The source address of packets from this node that have none yet; without it the kernel chooses.
     pub source: Option<IpAddr>,
 }
 
-/// Asks for all routes of a family, in all tables.
+/// Requests all routes of a family, in all tables.
 pub fn write_routes_of(message: &mut MessageWriter<'_>, family: Family) {
     let mut header = [0; HEADER];
     header[0] = family.number();
@@ -90,23 +90,48 @@ pub fn read_route(message: &Message<'_>) -> Option<Route> {
     let header = message.payload.first_chunk::<HEADER>()?;
     let attributes = message.attributes(HEADER);
     let number = |kind| attributes.find_kind(kind).and_then(|attribute| attribute.as_u32());
-    let address = ip_of(attributes.find_kind(DESTINATION)?.value)?;
+    let address = attributes.find_kind(DESTINATION)?.as_ip()?;
     Some(Route {
         address: Some(address).filter(|address| header[1] == Family::of(*address).bits())?,
         route_type: RouteType::of(header[7])?,
         table: number(TABLE).unwrap_or_else(|| header[4].into()),
         metric: number(PRIORITY).unwrap_or_default(),
         protocol: header[5],
-        source: attributes.find_kind(SOURCE).and_then(|attribute| ip_of(attribute.value)),
+        source: attributes.find_kind(SOURCE).and_then(|attribute| attribute.as_ip()),
     })
 }
 
-/// Asks which way packets to an address go from this node.
+/// Asks the kernel where packets to an address go from this node. `socket` is one for
+/// [`Protocol::Route`](crate::Protocol::Route).
+///
+/// # Errors
+/// No route leads there or one rejects the packets ([`NetlinkError::Refused`]), or the kernel did not answer.
+pub fn lookup(socket: &mut NetlinkSocket, address: IpAddr) -> Result<Option<Way>, NetlinkError> {
+    ask(socket, |message| write_lookup(message, address))
+}
+
+/// Asks the kernel which route matches an address. Kernels before 4.13 answer as if there were one to it alone.
+///
+/// # Errors
+/// As [`lookup`].
+pub fn matching(socket: &mut NetlinkSocket, address: IpAddr) -> Result<Option<Way>, NetlinkError> {
+    ask(socket, |message| write_match(message, address))
+}
+
+fn ask(
+    socket: &mut NetlinkSocket,
+    question: impl FnOnce(&mut MessageWriter<'_>),
+) -> Result<Option<Way>, NetlinkError> {
+    let first = |route: &mut Option<Way>, message: &Message<'_>| *route = route.or_else(|| read_way(message));
+    socket.request(kind::GET_ROUTE, flag::ACK, question, first)
+}
+
+/// Requests the route that packets to an address take from this node.
 pub fn write_lookup(message: &mut MessageWriter<'_>, address: IpAddr) {
     write_question(message, address, 0);
 }
 
-/// Asks which route leads to an address. Kernels before 4.13 answer as if there were one to it alone.
+/// Requests the route that matches an address. Kernels before 4.13 answer as if there were one to it alone.
 pub fn write_match(message: &mut MessageWriter<'_>, address: IpAddr) {
     write_question(message, address, FIB_MATCH);
 }
@@ -119,16 +144,16 @@ fn write_question(message: &mut MessageWriter<'_>, address: IpAddr, flags: u32) 
     message.bytes(&header).attribute(DESTINATION, &octets(address));
 }
 
-/// Where the answer to such a question leads.
+/// The route that answers a lookup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Way {
-    /// Whether to this node itself.
+    /// Whether it delivers packets on this node.
     pub is_local: bool,
-    /// Whether it is a default route, which says nothing about the address.
+    /// Whether it is a default route.
     pub is_default: bool,
-    /// By the interface of this number.
+    /// The index of its interface.
     pub interface: u32,
-    /// From this address, unless packets name another.
+    /// The source address of packets that have none yet.
     pub source: Option<IpAddr>,
 }
 
@@ -140,6 +165,6 @@ pub fn read_way(message: &Message<'_>) -> Option<Way> {
         is_local: header[7] == RouteType::Local as u8,
         is_default: header[1] == 0,
         interface: attributes.find_kind(INTERFACE)?.as_u32()?,
-        source: attributes.find_kind(SOURCE).and_then(|attribute| ip_of(attribute.value)),
+        source: attributes.find_kind(SOURCE).and_then(|attribute| attribute.as_ip()),
     })
 }

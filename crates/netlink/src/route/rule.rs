@@ -1,4 +1,4 @@
-//! Routing rules that look at a packet's port.
+//! Routing rules that match a packet's port.
 
 use super::Family;
 use crate::{Message, MessageWriter};
@@ -15,7 +15,7 @@ const DESTINATION_PORTS: u16 = 24;
 /// `FR_ACT_TO_TBL`.
 const TO_TABLE: u8 = 1;
 
-/// Has packets of one protocol to one port looked up in a table.
+/// Looks packets of one protocol to one port up in a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PortRule {
     /// The number of the protocol: `IPPROTO_*`.
@@ -24,21 +24,21 @@ pub struct PortRule {
     pub port: u16,
     /// The table.
     pub table: u32,
-    /// Rules are asked in the order of these, the least first.
+    /// Rules are evaluated in ascending order of priority.
     pub priority: u32,
-    /// Who made the rule, as with routes.
+    /// What created the rule, as with routes.
     pub protocol: u8,
 }
 
-/// Asks for all rules of a family.
+/// Requests all rules of a family.
 pub fn write_rules_of(message: &mut MessageWriter<'_>, family: Family) {
     let mut header = [0; HEADER];
     header[0] = family.number();
     message.bytes(&header);
 }
 
-/// Writes a rule: to be added, or to be deleted. Kernels before 4.17 leave out what they do not know, and have a rule
-/// for all packets then: read it back.
+/// Writes a rule: to be added, or to be deleted. Kernels before 4.17 ignore attributes that they do not know, and
+/// make a rule for all packets of it: read it back.
 pub fn write_port_rule(message: &mut MessageWriter<'_>, family: Family, rule: &PortRule) {
     let mut header = [0; HEADER];
     header[0] = family.number();

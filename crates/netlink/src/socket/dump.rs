@@ -1,8 +1,8 @@
-//! Asking: single requests, and dumps of all objects of a kind.
+//! Single requests, and dumps of all objects of a kind.
 //!
 //! The kernel writes a dump piece by piece, as it is read. It marks the pieces
 //! when something changed in between, and drops some when the reader is too
-//! slow; neither kind of dump is passed on as if it were whole.
+//! slow. Neither kind of dump is passed on as a complete one.
 
 use std::io::{self, IoSlice};
 
@@ -12,35 +12,25 @@ use crate::NetlinkError;
 use crate::answer::Answer;
 use crate::message::{Message, MessageIter, MessageWriter, flag};
 
-/// Whether a dump shows one moment.
+/// Whether a dump shows one state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Steadiness {
+pub enum Consistency {
     /// Nothing changed while the kernel wrote it.
-    Undisturbed,
-    /// Something changed; an object may be missing, doubled or half new.
-    Disturbed,
-}
-
-/// How an answer arrived.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Reading {
-    Whole,
-    /// All of it, yet written while something changed.
-    Disturbed,
-    /// Not all of it.
-    Lost,
+    Consistent,
+    /// Something changed (`NLM_F_DUMP_INTR`); an object may be missing, duplicated or half new.
+    Interrupted,
 }
 
 impl NetlinkSocket {
-    /// How often a dump that was disturbed or lost is asked for.
+    /// How often an interrupted or incomplete dump is requested again.
     pub const DUMP_ATTEMPTS: usize = 10;
 
-    /// Sends one request and hands every message of the answer to `each`.
+    /// Sends one request and passes every message of the answer to `each`.
     ///
     /// The request must carry [`flag::ACK`] unless the kernel answers with an end mark by itself.
     ///
     /// # Errors
-    /// The kernel refused it, or did not answer.
+    /// The kernel rejected it, or did not answer.
     pub fn request<T: Default>(
         &mut self,
         kind: u16,
@@ -49,15 +39,14 @@ impl NetlinkSocket {
         each: impl FnMut(&mut T, &Message<'_>),
     ) -> Result<T, NetlinkError> {
         let request = self.compose(kind, flags, fill)?;
-        let (answer, reading) = self.exchange(&request, each)?;
-        if reading == Reading::Lost { Err(NetlinkError::Overrun) } else { Ok(answer) }
+        self.exchange(&request, each)?.map(|(answer, _)| answer).ok_or(NetlinkError::Overrun)
     }
 
-    /// Asks for all objects of a kind and folds them with `each`, starting over when changes
-    /// disturbed the dump.
+    /// Requests all objects of a kind and folds them with `each`, starting over when the dump was
+    /// interrupted.
     ///
     /// # Errors
-    /// The kernel refused, did not answer, or the dump was disturbed every time.
+    /// The kernel rejected the request, did not answer, or the dump was interrupted every time.
     pub fn dump<T: Default>(
         &mut self,
         kind: u16,
@@ -65,33 +54,31 @@ impl NetlinkSocket {
         mut each: impl FnMut(&mut T, &Message<'_>),
     ) -> Result<T, NetlinkError> {
         for _ in 0..Self::DUMP_ATTEMPTS {
-            if let (answer, Steadiness::Undisturbed) = self.dump_once(kind, &fill, &mut each)? {
+            if let (answer, Consistency::Consistent) = self.dump_once(kind, &fill, &mut each)? {
                 return Ok(answer);
             }
         }
         Err(NetlinkError::Interrupted { attempts: Self::DUMP_ATTEMPTS })
     }
 
-    /// Asks for all objects of a kind and folds them with `each`, and says whether changes
-    /// disturbed the dump.
+    /// Requests all objects of a kind, folds them with `each`, and returns whether the dump was
+    /// interrupted.
     ///
-    /// Many subsystems count every change as a disturbance, whether it touched what is dumped or
-    /// not; a caller that can tell may be content with less than [`dump`](Self::dump).
+    /// Many subsystems count every change as an interruption, whether it touched what is dumped or
+    /// not; a caller that can tell may need less than [`dump`](Self::dump).
     ///
     /// # Errors
-    /// The kernel refused, did not answer, or answers got lost every time.
+    /// The kernel rejected the request, did not answer, or answers were lost every time.
     pub fn dump_once<T: Default>(
         &mut self,
         kind: u16,
         fill: impl Fn(&mut MessageWriter<'_>),
         mut each: impl FnMut(&mut T, &Message<'_>),
-    ) -> Result<(T, Steadiness), NetlinkError> {
+    ) -> Result<(T, Consistency), NetlinkError> {
         for _ in 0..Self::DUMP_ATTEMPTS {
             let request = self.compose(kind, flag::DUMP, &fill)?;
-            match self.exchange(&request, &mut each)? {
-                (answer, Reading::Whole) => return Ok((answer, Steadiness::Undisturbed)),
-                (answer, Reading::Disturbed) => return Ok((answer, Steadiness::Disturbed)),
-                (_, Reading::Lost) => {}
+            if let Some(read) = self.exchange(&request, &mut each)? {
+                return Ok(read);
             }
         }
         Err(NetlinkError::Overrun)
@@ -114,32 +101,32 @@ impl NetlinkSocket {
         }
     }
 
-    /// Sends one message and reads to the end of its answer.
+    /// Sends one message and reads to the end of its answer; nothing if parts of it were lost.
     fn exchange<T: Default>(
         &mut self,
         request: &[u8],
         mut each: impl FnMut(&mut T, &Message<'_>),
-    ) -> Result<(T, Reading), NetlinkError> {
+    ) -> Result<Option<(T, Consistency)>, NetlinkError> {
         let sequence = self.sequence.wrapping_sub(1);
         self.send(&[IoSlice::new(request)], request.len())?;
-        let (mut answer, mut reading) = (T::default(), Reading::Whole);
+        let (mut answer, mut consistency, mut is_complete) = (T::default(), Consistency::Consistent, true);
         loop {
             let length = match self.receive(false)? {
                 Received::Bytes(length) => length,
                 Received::Nothing => return Err(NetlinkError::TimedOut { after: Self::TIMEOUT }),
                 Received::Overrun => {
                     options::grow_receive_buffer(&self.socket);
-                    reading = Reading::Lost;
+                    is_complete = false;
                     continue;
                 }
             };
             for message in MessageIter::new(self.buffer.bytes(length)).filter(|m| m.sequence == sequence) {
-                if message.flags & flag::DUMP_INTR != 0 && reading == Reading::Whole {
-                    reading = Reading::Disturbed;
+                if message.flags & flag::DUMP_INTR != 0 {
+                    consistency = Consistency::Interrupted;
                 }
                 match Answer::of(&message) {
                     Answer::Data => each(&mut answer, &message),
-                    Answer::Done => return Ok((answer, reading)),
+                    Answer::Done => return Ok(is_complete.then_some((answer, consistency))),
                     Answer::Refused(refusal) => return Err(refusal.into()),
                     Answer::Noise => {}
                 }

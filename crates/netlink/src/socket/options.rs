@@ -1,4 +1,4 @@
-//! The socket's options: time-out, buffers, extended errors.
+//! The socket's options: timeout, buffers, extended errors.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -9,12 +9,12 @@ use nix::sys::time::TimeVal;
 
 use crate::NetlinkError;
 
-/// Wanted room for answers, in bytes: a refused batch brings one for each message.
+/// Wanted receive buffer, in bytes: a rejected batch brings one answer for each message.
 const RECEIVE_BUFFER: usize = 1 << 20;
 /// `netlink_sendmsg` takes a message when it is at least this much smaller than the send buffer.
 const SEND_OVERHEAD: usize = 32;
 
-/// Sets what never changes afterwards.
+/// Sets the options that never change.
 pub(super) fn prepare(socket: &mnl::Socket, timeout: Duration) -> Result<(), NetlinkError> {
     let descriptor = borrow(socket);
     let timeout = TimeVal::new(i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX), 0);
@@ -32,7 +32,7 @@ pub(super) fn send_limit(socket: &mnl::Socket) -> Result<usize, NetlinkError> {
     Ok(size.saturating_sub(SEND_OVERHEAD))
 }
 
-/// Makes room for `wanted` bytes if the system allows it, and gives the limit reached.
+/// Grows the send buffer to `wanted` bytes if the system allows it, and returns the limit reached.
 ///
 /// Beyond `net.core.wmem_max` this takes `CAP_NET_ADMIN` in the initial user namespace.
 pub(super) fn grow_send_buffer(socket: &mnl::Socket, wanted: usize) -> Result<usize, NetlinkError> {
@@ -54,7 +54,7 @@ pub(super) fn grow_receive_buffer(socket: &mnl::Socket) {
     }
 }
 
-/// More room is welcome, yet all works without: lost answers are noticed and asked for again.
+/// A failure is ignored: lost answers are detected and requested again.
 pub(crate) fn set_receive_buffer(descriptor: BorrowedFd<'_>, size: usize) {
     if setsockopt(&descriptor, sockopt::RcvBufForce, &size).is_err() {
         let _ = setsockopt(&descriptor, sockopt::RcvBuf, &size);

@@ -8,11 +8,11 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use super::options::borrow;
 use crate::NetlinkError;
 
-/// What a read brought.
+/// The result of a read.
 pub(super) enum Received {
-    /// So many bytes of whole messages.
+    /// This many bytes of whole messages.
     Bytes(usize),
-    /// Nothing within the time-out.
+    /// Nothing within the timeout.
     Nothing,
     /// The kernel dropped answers because the receive buffer was full (`ENOBUFS`).
     Overrun,
@@ -21,7 +21,7 @@ pub(super) enum Received {
 /// The largest piece the kernel hands out is 32 KiB (`netlink_recvmsg`); twice that is safe.
 const SIZE: usize = 64 << 10;
 
-/// Room for one read, aligned as libmnl wants message headers to be.
+/// The buffer for one read, aligned as libmnl wants message headers to be.
 pub(super) struct Buffer {
     memory: Vec<u8>,
     start: usize,
@@ -40,21 +40,21 @@ impl Buffer {
         &self.memory[self.start..][..length.min(SIZE)]
     }
 
-    fn room(&mut self) -> &mut [u8] {
+    fn writable(&mut self) -> &mut [u8] {
         &mut self.memory[self.start..][..SIZE]
     }
 }
 
 pub(super) fn receive(socket: &mnl::Socket, buffer: &mut Buffer) -> Result<Received, NetlinkError> {
     loop {
-        let error = match socket.recv_raw(buffer.room()) {
+        let error = match socket.recv_raw(buffer.writable()) {
             Ok(length) => return Ok(Received::Bytes(length)),
             Err(error) => error,
         };
         match error.raw_os_error() {
             Some(libc::EINTR) => {}
             Some(libc::EAGAIN) => return Ok(Received::Nothing),
-            // ENOSPC: libmnl found a message cut short, which is a loss of answers all the same.
+            // ENOSPC: libmnl found a truncated message, which loses answers, too.
             Some(libc::ENOBUFS | libc::ENOSPC) => return Ok(Received::Overrun),
             _ => return Err(NetlinkError::Receive { source: error }),
         }

@@ -1,45 +1,79 @@
-//! Many elements in little memory.
+//! Many elements, written once: as the attributes (`NFTA_LIST_ELEM`) that netlink carries.
 //!
-//! A cluster may need half a million elements at once. As [`Element`]s they
-//! would take some 200 bytes each; here an element takes its key, its value and
-//! a few bytes more, all in one buffer. Verdicts are kept once per distinct
-//! verdict, since all elements of one class share theirs.
+//! A cluster may need half a million elements at once. As [`Element`]s they would take some 200
+//! bytes each; here they take what is sent for them, all in one buffer, and a transaction copies
+//! that into its messages. Reading takes the parser that reads the kernel's lists.
 //!
-//! One element is laid out as: tags, key, [key end], [value], [expires], [comment];
-//! see [`Tags`]. Only this module and its child read or write that layout.
+//! A range of single keys is two elements to the kernel: the first key, and the key after the last
+//! with a flag that it ends the range. A range that reaches the last key there is has no end, and
+//! a note says that this is meant. A range of concatenated keys is one element with two keys.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
-use std::time::Duration;
 
-use crate::{Bytes, Element, ElementValue, Verdict, wire};
+use portolan_netlink::{AttributeIter, MessageWriter};
 
-mod distinct;
+use crate::parse::{ChainNames, element as parse};
+use crate::wire::{self, data, element as attribute, element_list};
+use crate::{Bytes, Element, ElementValue, Set, SetTimeout, Verdict, userdata};
 
-/// Elements in the order they were added.
-#[derive(Clone, Default)]
-pub struct ElementList {
-    packed: Vec<u8>,
-    verdicts: Vec<Verdict>,
-    verdict_index: HashMap<Verdict, u32>,
-    count: usize,
+/// What an element of IPv6 without a comment takes, in bytes.
+const USUAL: usize = 96;
+
+/// How the elements of a set hold ranges.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Ranges {
+    /// Not at all, or, in a list that belongs to no set, each as one element with two keys.
+    #[default]
+    None,
+    /// As two elements, the first key and the end.
+    Ends,
+    /// Each element has two keys.
+    Keys,
 }
 
-/// What follows the key.
-struct Tags;
+impl Ranges {
+    pub(crate) fn of(set: &Set) -> Self {
+        match (set.interval, set.is_concatenated()) {
+            (false, _) => Self::None,
+            (true, false) => Self::Ends,
+            (true, true) => Self::Keys,
+        }
+    }
+}
 
-impl Tags {
-    const KEY_END: u8 = 1;
-    const DATA: u8 = 2;
-    const VERDICT: u8 = 4;
-    const EXPIRES: u8 = 8;
-    const COMMENT: u8 = 16;
+/// Elements in the order they were added.
+#[derive(Clone)]
+pub struct ElementList {
+    bytes: Vec<u8>,
+    count: usize,
+    ranges: Ranges,
+    /// The attribute that holds how long an element lives. The kernel takes the time left only of
+    /// a time-out that it knows, and then it must not exceed it.
+    lifetime: u16,
+    /// Whether keys alone are written, which is all that deleting takes.
+    keys_only: bool,
 }
 
 impl ElementList {
-    /// No elements.
-    pub fn new() -> Self {
-        Self::default()
+    /// No elements, of no set.
+    pub const fn new() -> Self {
+        let (ranges, lifetime) = (Ranges::None, attribute::EXPIRATION);
+        Self { bytes: Vec::new(), count: 0, ranges, lifetime, keys_only: false }
+    }
+
+    /// No elements yet, to be added to `set`.
+    pub(crate) fn of(set: &Set) -> Self {
+        let lifetime = match set.timeout {
+            SetTimeout::PerElement => attribute::TIMEOUT,
+            SetTimeout::None | SetTimeout::Default(_) => attribute::EXPIRATION,
+        };
+        Self { ranges: Ranges::of(set), lifetime, ..Self::new() }
+    }
+
+    /// No elements yet, to be deleted from `set`: only keys are kept.
+    pub(crate) fn keys_of(set: &Set) -> Self {
+        Self { keys_only: true, ..Self::of(set) }
     }
 
     /// The number of elements.
@@ -52,72 +86,108 @@ impl ElementList {
         self.count == 0
     }
 
-    /// The bytes of memory the elements take, without what verdicts share.
-    pub fn packed_len(&self) -> usize {
-        self.packed.len()
-    }
-
     /// The elements in order.
     pub fn iter(&self) -> ElementIter<'_> {
-        ElementIter { rest: &self.packed, verdicts: &self.verdicts, left: self.count }
+        ElementIter::new(&self.bytes, self.ranges)
+    }
+
+    /// Each element as it is sent.
+    pub(crate) fn entries(&self) -> Entries<'_> {
+        Entries { rest: AttributeIter::new(&self.bytes), ranges: self.ranges }
     }
 
     /// Appends an element.
     pub fn push(&mut self, element: &Element) {
-        let mut tags = 0;
-        let mut set = |tag, present| tags |= if present { tag } else { 0 };
-        set(Tags::KEY_END, element.key_end.is_some());
-        set(Tags::DATA, matches!(element.value, ElementValue::Data(_)));
-        set(Tags::VERDICT, matches!(element.value, ElementValue::Verdict(_)));
-        set(Tags::EXPIRES, element.expires.is_some());
-        set(Tags::COMMENT, element.comment.is_some());
-        self.packed.push(tags);
-        self.push_short(&element.key);
-        if let Some(end) = &element.key_end {
-            self.push_short(end);
-        }
-        self.push_value(&element.value);
-        if let Some(expires) = element.expires {
-            self.packed.extend(wire::millis(expires).to_ne_bytes());
-        }
-        if let Some(comment) = &element.comment {
-            let kept = cut_at_char(comment, u8::MAX.into());
-            self.push_short(kept.as_bytes());
-        }
-        self.count += 1;
-    }
-
-    fn push_value(&mut self, value: &ElementValue) {
-        match value {
-            ElementValue::None => {}
-            ElementValue::Data(data) => self.push_short(data),
-            ElementValue::Verdict(verdict) => {
-                let index = self.intern(verdict);
-                self.packed.extend(index.to_ne_bytes());
+        let (ranges, lifetime, keys_only) = (self.ranges, self.lifetime, self.keys_only);
+        let last = element.key_end.as_deref().unwrap_or(&element.key);
+        let end = (ranges == Ranges::Ends).then(|| last.successor()).flatten();
+        let has_no_end = ranges == Ranges::Ends && end.is_none();
+        self.bytes.reserve(USUAL);
+        let written = MessageWriter::attributes(&mut self.bytes, |list| {
+            list.nest(element_list::ELEMENT, |fields| {
+                write_value(fields, attribute::KEY, &element.key);
+                if ranges == Ranges::Keys || (ranges == Ranges::None && element.key_end.is_some()) {
+                    write_value(fields, attribute::KEY_END, last);
+                }
+                if !keys_only {
+                    write_rest(fields, element, lifetime, has_no_end);
+                }
+            });
+            if let Some(end) = &end {
+                list.nest(element_list::ELEMENT, |fields| {
+                    write_value(fields, attribute::KEY, end);
+                    fields.attribute(attribute::FLAGS, &attribute::INTERVAL_END.to_be_bytes());
+                });
             }
-        }
+        });
+        // An element has some 600 bytes at most: a name and a comment are shorter than 256.
+        debug_assert!(written.is_ok());
+        self.count += usize::from(written.is_ok());
     }
 
-    fn push_short(&mut self, bytes: &[u8]) {
-        // Keys, data and cut comments are all below 256 bytes.
-        self.packed.push(u8::try_from(bytes.len()).unwrap_or(u8::MAX));
-        self.packed.extend_from_slice(bytes);
+    /// Whether two elements have the same key, or range.
+    pub(crate) fn has_doubles(&self) -> bool {
+        let mut seen = HashSet::with_capacity(self.count);
+        !self.entries().all(|entry| seen.insert(key_of(entry)))
     }
 
-    fn intern(&mut self, verdict: &Verdict) -> u32 {
-        if let Some(index) = self.verdict_index.get(verdict) {
-            return *index;
-        }
-        let index = u32::try_from(self.verdicts.len()).unwrap_or(u32::MAX);
-        self.verdicts.push(verdict.clone());
-        self.verdict_index.insert(verdict.clone(), index);
-        index
+    /// One element for each key, or range: the one that was added last. Sorted by key.
+    pub(crate) fn distinct(self) -> Self {
+        let last: BTreeMap<&[u8], &[u8]> = self.entries().map(|entry| (key_of(entry), entry)).collect();
+        let (count, bytes) = (last.len(), last.into_values().flatten().copied().collect());
+        Self { bytes, count, ..self }
     }
 }
 
-fn cut_at_char(text: &str, limit: usize) -> &str {
-    let end = (0..=limit.min(text.len())).rev().find(|&i| text.is_char_boundary(i)).unwrap_or(0);
-    &text[..end]
+fn write_rest(fields: &mut MessageWriter<'_>, element: &Element, lifetime: u16, has_no_end: bool) {
+    match &element.value {
+        ElementValue::None => {}
+        ElementValue::Data(value) => write_value(fields, attribute::DATA, value),
+        ElementValue::Verdict(verdict) => {
+            fields.nest(attribute::DATA, |fields| write_verdict(fields, verdict));
+        }
+    }
+    if let Some(expires) = element.expires {
+        fields.attribute(lifetime, &wire::millis(expires).to_be_bytes());
+    }
+    if has_no_end {
+        fields.attribute(attribute::USERDATA, &userdata::open_interval(element.comment.as_deref()));
+    } else if let Some(comment) = &element.comment {
+        fields.attribute(attribute::USERDATA, &userdata::with_comment(comment));
+    }
+}
+
+fn write_value(fields: &mut MessageWriter<'_>, kind: u16, value: &Bytes) {
+    fields.nest(kind, |fields| _ = fields.attribute(data::VALUE, value));
+}
+
+fn write_verdict(fields: &mut MessageWriter<'_>, verdict: &Verdict) {
+    fields.nest(data::VERDICT, |fields| {
+        fields.attribute(data::VERDICT_CODE, &verdict.code().to_be_bytes());
+        if let Some(chain) = verdict.target() {
+            fields.text(data::VERDICT_CHAIN, chain);
+        }
+    });
+}
+
+/// The key of an element, and of a range the last one too, which come first in it.
+fn key_of(entry: &[u8]) -> &[u8] {
+    const HEADER: usize = 4;
+    let content = entry.get(HEADER..).unwrap_or_default();
+    let mut fields = AttributeIter::new(content);
+    loop {
+        let left = fields.rest().len();
+        match fields.next() {
+            Some(field) if [attribute::KEY, attribute::KEY_END].contains(&field.kind) => {}
+            _ => return &content[..content.len() - left],
+        }
+    }
+}
+
+impl Default for ElementList {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Extend<Element> for ElementList {
@@ -157,52 +227,44 @@ impl fmt::Debug for ElementList {
     }
 }
 
-/// Unpacks the elements of an [`ElementList`] one by one.
+/// The bytes of each element: one attribute, or two if it is a range with an end.
 #[derive(Clone)]
-pub struct ElementIter<'a> {
-    rest: &'a [u8],
-    verdicts: &'a [Verdict],
-    left: usize,
+pub(crate) struct Entries<'a> {
+    rest: AttributeIter<'a>,
+    ranges: Ranges,
 }
 
-impl ElementIter<'_> {
-    fn short(&mut self) -> Option<&[u8]> {
-        let (length, rest) = self.rest.split_first()?;
-        let (bytes, rest) = rest.split_at_checked(usize::from(*length))?;
-        self.rest = rest;
-        Some(bytes)
+impl<'a> Iterator for Entries<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let all = self.rest.rest();
+        self.rest.next()?;
+        if self.ranges == Ranges::Ends {
+            let mut further = self.rest.clone();
+            if further.next().is_some_and(|element| parse::is_end(&element)) {
+                self.rest = further;
+            }
+        }
+        all.get(..all.len() - self.rest.rest().len())
+    }
+}
+
+/// Reads the elements of an [`ElementList`], or of a message, one by one.
+#[derive(Clone)]
+pub struct ElementIter<'a> {
+    entries: Entries<'a>,
+    chains: ChainNames,
+}
+
+impl<'a> ElementIter<'a> {
+    pub(crate) fn new(bytes: &'a [u8], ranges: Ranges) -> Self {
+        Self { entries: Entries { rest: AttributeIter::new(bytes), ranges }, chains: ChainNames::default() }
     }
 
-    fn bytes(&mut self) -> Option<Bytes> {
-        Bytes::from_slice(self.short()?)
-    }
-
-    fn fixed<const N: usize>(&mut self) -> Option<[u8; N]> {
-        let (bytes, rest) = self.rest.split_first_chunk()?;
-        self.rest = rest;
-        Some(*bytes)
-    }
-
-    fn unpack(&mut self) -> Option<Element> {
-        let [tags] = self.fixed()?;
-        let mut element = Element::key(self.bytes()?);
-        if tags & Tags::KEY_END != 0 {
-            element.key_end = Some(Box::new(self.bytes()?));
-        }
-        if tags & Tags::DATA != 0 {
-            element.value = ElementValue::Data(self.bytes()?);
-        }
-        if tags & Tags::VERDICT != 0 {
-            let index = usize::try_from(u32::from_ne_bytes(self.fixed()?)).ok()?;
-            element.value = ElementValue::Verdict(self.verdicts.get(index)?.clone());
-        }
-        if tags & Tags::EXPIRES != 0 {
-            element.expires = Some(Duration::from_millis(u64::from_ne_bytes(self.fixed()?)));
-        }
-        if tags & Tags::COMMENT != 0 {
-            element.comment = Some(std::str::from_utf8(self.short()?).ok()?.into());
-        }
-        Some(element)
+    /// The bytes that are not read yet.
+    pub(crate) fn rest(&self) -> &'a [u8] {
+        self.entries.rest.rest()
     }
 }
 
@@ -210,30 +272,34 @@ impl Iterator for ElementIter<'_> {
     type Item = Element;
 
     fn next(&mut self) -> Option<Element> {
-        self.left = self.left.checked_sub(1)?;
-        self.unpack()
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        (self.left, Some(self.left))
+        let mut attributes = AttributeIter::new(self.entries.next()?);
+        let element = parse::element(&attributes.next()?, &mut self.chains)?;
+        if self.entries.ranges != Ranges::Ends {
+            return Some(element);
+        }
+        let end = attributes.next().and_then(|end| parse::element(&end, &mut self.chains));
+        Some(parse::range(element, end.map(|end| end.key)))
     }
 }
 
-impl ExactSizeIterator for ElementIter<'_> {}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
+    fn key(last: u8) -> Bytes {
+        Bytes::addr([10, 0, 0, last].into())
+    }
+
     fn samples() -> Vec<Element> {
-        let key = Bytes::addr([10, 0, 0, 1].into());
         vec![
-            Element::key(key),
-            Element::data(key, Bytes::port(80)),
-            Element::verdict(key, Verdict::Goto("cluster-2".into())),
-            Element::verdict(key, Verdict::Drop).with_comment("ns/name:port"),
-            Element::range(key, Bytes::addr([10, 0, 0, 9].into())),
-            Element { expires: Some(Duration::from_millis(1234)), ..Element::key(key) },
+            Element::key(key(1)),
+            Element::data(key(1), Bytes::port(80)),
+            Element::verdict(key(1), Verdict::Goto("cluster-2".into())),
+            Element::verdict(key(1), Verdict::Drop).with_comment("ns/name:port"),
+            Element::range(key(1), key(9)),
+            Element { expires: Some(Duration::from_millis(1234)), ..Element::key(key(1)) },
         ]
     }
 
@@ -245,23 +311,65 @@ mod tests {
     }
 
     #[test]
-    fn a_usual_map_element_takes_little_more_than_its_key_and_data() {
+    fn lists_of_every_kind_of_set_read_back_as_written() {
+        let single = Set::intervals("single", [crate::Selector::Daddr]);
+        let pair = Set::intervals("pair", [crate::Selector::Saddr, crate::Selector::Daddr]);
+        let own = Set::new("own", [crate::Selector::Daddr]).filled_by_rules(SetTimeout::PerElement, None);
+        let both = |a, b| *Bytes::new().push(&key(a)).push(&key(b));
+        let last = Bytes::addr([255; 4].into());
+        let cases = [
+            (
+                single,
+                vec![Element::range(key(1), key(3)), Element::key(key(4)), Element::range(key(5), last)],
+            ),
+            (pair, vec![Element::range(both(1, 1), both(2, 9)), Element::key(both(3, 3))]),
+            (own, vec![Element { expires: Some(Duration::from_secs(9)), ..Element::key(key(1)) }]),
+        ];
+        for (set, elements) in cases {
+            for mut list in [ElementList::of(&set), ElementList::keys_of(&set)] {
+                let keys = |element: &Element| (element.key, element.key_end.clone());
+                list.extend(elements.clone());
+                assert_eq!(
+                    list.iter().map(|e| keys(&e)).collect::<Vec<_>>(),
+                    elements.iter().map(keys).collect::<Vec<_>>()
+                );
+                assert!(list.keys_only || list.iter().eq(elements.clone()), "{list:?}");
+                assert_eq!(list.entries().count(), list.len());
+            }
+        }
+    }
+
+    #[test]
+    fn a_usual_map_element_takes_what_is_sent_for_it() {
         let mut list = ElementList::new();
         let (mut key, mut data) = (Bytes::new(), Bytes::new());
         key.push_addr([10, 96, 0, 1].into()).push_proto(6).push_port(80).push_u32_host(0);
         data.push_addr([10, 244, 0, 1].into()).push_port(8080);
         list.push(&Element::data(key, data));
-        assert_eq!(list.packed_len(), 16 + 8 + 3);
+        // One attribute holds two, and each of these the one with the value.
+        assert_eq!(list.bytes.len(), 16 + 8 + 5 * 4);
     }
 
     #[test]
-    fn lists_are_equal_when_their_elements_are_even_if_verdicts_were_met_in_another_order() {
-        let key = Bytes::port(1);
-        let pair = [Element::verdict(key, Verdict::Drop), Element::verdict(key, Verdict::Accept)];
-        let straight: ElementList = pair.iter().cloned().collect();
-        let mut crossed = ElementList::new();
-        crossed.intern(&Verdict::Accept);
-        crossed.extend(pair);
-        assert_eq!(straight, crossed);
+    fn of_elements_met_twice_the_last_is_kept() {
+        let timed = |last, seconds| Element {
+            expires: Some(Duration::from_secs(seconds)),
+            ..Element::data(key(last), key(100))
+        };
+        let other = Element::verdict(key(3), Verdict::Goto("chain".into())).with_comment("kept");
+        let list: ElementList =
+            [timed(2, 9), timed(1, 8), other.clone(), timed(2, 7), timed(2, 6)].into_iter().collect();
+        assert!(list.has_doubles() && !list.clone().distinct().has_doubles());
+        assert_eq!(list.distinct().iter().collect::<Vec<_>>(), [timed(1, 8), timed(2, 6), other]);
+    }
+
+    #[test]
+    fn ranges_that_begin_alike_are_different() {
+        let elements = [Element::key(key(1)), Element::range(key(1), key(2)), Element::range(key(1), key(3))];
+        let list: ElementList = elements.iter().chain(&elements).cloned().collect();
+        let mut kept: Vec<_> = list.distinct().iter().collect();
+        kept.sort_by(|a, b| (&a.key, &a.key_end).cmp(&(&b.key, &b.key_end)));
+        assert_eq!(kept, elements);
+        assert!(ElementList::new().distinct().is_empty());
     }
 }

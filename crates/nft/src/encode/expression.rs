@@ -74,7 +74,7 @@ fn write_step(expr: &Expr) -> Result<Expression, Unwritable> {
     }
 }
 
-/// What becomes of the packet.
+/// Actions on the packet.
 fn write_action(expr: &Expr) -> Result<Expression, Unwritable> {
     match expr {
         Expr::Verdict(verdict) => immediate(verdict),

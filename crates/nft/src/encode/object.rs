@@ -50,7 +50,7 @@ pub(super) fn set_name(table: &TableId, name: &str) -> Result<Object<SetKind>, U
     Ok(object)
 }
 
-/// A set; `number` tells it from others of the same batch.
+/// A set; `number` distinguishes it from others of the same batch.
 pub(super) fn set(table: &TableId, set: &Set, number: u32) -> Result<Object<SetKind>, Unwritable> {
     check_set(table, set)?;
     let family = table.family;
@@ -112,7 +112,7 @@ pub(crate) fn set_flags(set: &Set) -> u32 {
         | flag(set.dynamic, set_flag::DYNAMIC)
 }
 
-/// nft's number for a concatenation of types. It has room for five; more push the first ones out.
+/// nft's number for a concatenation of types. It holds five; more push the first ones out.
 pub(crate) fn concat_type(selectors: &[Selector], table: &TableId) -> u32 {
     selectors.iter().fold(0, |all: u32, s| all.wrapping_shl(TYPE_BITS) | s.datatype(table.family) as u32)
 }
@@ -138,7 +138,7 @@ pub(super) fn rule(
 }
 
 /// Values must have the length of what they are compared with, keys must fit the registers, and a
-/// time-out of nothing would mean none.
+/// timeout of zero would mean none.
 fn check_statement(table: &TableId, statement: &Statement) -> Result<(), Unwritable> {
     if let Statement::UpdateMap { timeout: Some(timeout), .. }
     | Statement::UpdateSet { timeout: Some(timeout), .. } = statement
@@ -182,7 +182,7 @@ fn check_statement(table: &TableId, statement: &Statement) -> Result<(), Unwrita
 
 /// Whether an interface can be named like `value`, and nft write it; of a prefix `letters` count.
 ///
-/// Between quotes nft has no way to write a quote, and takes a star after a backslash for a letter.
+/// nft cannot write a quote between quotes, and reads a star after a backslash as a letter.
 fn is_interface(value: &Bytes, letters: usize) -> bool {
     let name = value.split(|byte| *byte == 0).next().unwrap_or_default();
     let is_prefix = letters + 1 < Bytes::IFNAME;
@@ -194,7 +194,7 @@ fn is_interface(value: &Bytes, letters: usize) -> bool {
         && !(is_prefix && shown.ends_with(b"\\"))
 }
 
-const TIMEOUT: Unwritable = Unwritable("its time-out must be at least a millisecond");
+const TIMEOUT: Unwritable = Unwritable("its timeout must be at least a millisecond");
 const COMMENT: Unwritable = Unwritable("its comment is too long, or has characters nft cannot print");
 
 fn comment_notes(comment: &str) -> Result<Vec<u8>, Unwritable> {

@@ -4,6 +4,8 @@ use std::time::Duration;
 use portolan_netlink::MessageIter;
 
 use super::*;
+use crate::element::Ranges;
+use crate::parse::element_at;
 use crate::{Bytes, Chain, Element, Features, Rule, Selector, Set, SetTimeout, Statement, Table};
 
 fn id() -> TableId {
@@ -35,12 +37,16 @@ fn every_message_leads_back_to_its_step() {
     let encoded = encode(&transaction, Features::default(), Batch::new(100)).unwrap();
 
     assert!(encoded.origin(100).is_none(), "the message that begins the batch");
-    assert_eq!(encoded.origin(101).unwrap().operation, 0);
+    assert_eq!(encoded.origin(101), Some(0));
     let last = 100 + u32::try_from(encoded.messages()).unwrap();
-    assert_eq!(encoded.origin(last).unwrap().operation, 2);
+    assert_eq!(encoded.origin(last), Some(2));
     assert!(encoded.origin(last + 1).is_none(), "the message that ends the batch");
-    let before: Vec<_> = (102..last).map(|n| encoded.origin(n).unwrap().elements_before).collect();
-    assert!(before.len() > 1 && before[0] == 0 && before.is_sorted() && before[1] > 1000, "{before:?}");
+    let message = |sequence| encoded.batch.message(sequence).unwrap();
+    let first = |sequence| (0..).find_map(|at| element_at(message(sequence), at, Ranges::None)).unwrap().key;
+    let keys: Vec<_> = (102..last).map(first).collect();
+    assert!((102..last).all(|sequence| encoded.origin(sequence) == Some(1)));
+    assert!(keys.len() > 1 && keys[0] == Bytes::addr([0; 4].into()) && keys.is_sorted(), "{keys:?}");
+    assert!(keys[1] > Bytes::addr(std::net::Ipv4Addr::from(1000).into()), "{keys:?}");
 }
 
 #[test]
@@ -70,7 +76,7 @@ fn what_cannot_be_written_is_named() {
     let named = error(&|t| {
         t.add_set(timeless.clone());
     });
-    assert!(named.ends_with("its time-out must be at least a millisecond"), "{named}");
+    assert!(named.ends_with("its timeout must be at least a millisecond"), "{named}");
     let update = Statement::UpdateSet {
         set: "seen".into(),
         key: vec![Selector::Saddr],
@@ -79,7 +85,7 @@ fn what_cannot_be_written_is_named() {
     let named = error(&|t| {
         t.add_rule("chain", Rule::new([update.clone()]));
     });
-    assert!(named.ends_with("its time-out must be at least a millisecond"), "{named}");
+    assert!(named.ends_with("its timeout must be at least a millisecond"), "{named}");
     let named = error(&|t| {
         t.add_rule("chain", Rule::new(vec![Statement::Counter; 129]));
     });
@@ -121,8 +127,8 @@ fn elements_are_destroyed_where_the_kernel_can_and_else_deleted() {
         let encoded = encode(&transaction, features, Batch::new(1)).unwrap();
         encoded.batch.pages().flat_map(MessageIter::new).nth(1).unwrap().kind
     };
-    assert_eq!(kind(true), message_kind(wire::message::DESTROY_ELEMENTS));
-    assert_eq!(kind(false), message_kind(wire::message::DEL_ELEMENTS));
+    assert_eq!(kind(true), message_kind(message::DESTROY_ELEMENTS));
+    assert_eq!(kind(false), message_kind(message::DEL_ELEMENTS));
 
     let ranges = Arc::new(Set::intervals("ranges", [Selector::Daddr]));
     let mut transaction = Transaction::new(id());

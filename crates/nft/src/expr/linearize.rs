@@ -1,4 +1,4 @@
-//! Turns statements into expressions, choosing the registers nft would choose.
+//! Converts statements to expressions, with the registers that nft would choose.
 //!
 //! nft reads rules back by following values through registers, and aborts the
 //! listing of the whole ruleset when it meets a sequence it would not have

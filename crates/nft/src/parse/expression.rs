@@ -112,7 +112,7 @@ fn step(name: &str, fields: &mut Fields<'_>) -> Option<Expr> {
         }
         "dynset" => {
             let is_update = fields.number(3)? == DYNSET_UPDATE;
-            // Numbers the sets of a batch; says nothing once the set is there.
+            // Numbers the sets of a batch; has no meaning once the set exists.
             fields.number(2);
             let data = if fields.has(5) { Some(fields.register(5)?) } else { None };
             let timeout = fields.take(6).and_then(|a| a.as_be64()).filter(|millis| *millis != 0);
@@ -125,7 +125,7 @@ fn step(name: &str, fields: &mut Fields<'_>) -> Option<Expr> {
     }
 }
 
-/// Expressions that decide what becomes of the packet.
+/// Actions on the packet.
 fn act(name: &str, fields: &mut Fields<'_>) -> Option<Expr> {
     match name {
         "nat" => {
@@ -153,7 +153,7 @@ fn immediate(fields: &mut Fields<'_>) -> Option<Expr> {
         return Some(Expr::Immediate { to: Register::from_number(to)?, value: fields.value(2)? });
     }
     let verdict = fields.take(2)?.nested().find_kind(data::VERDICT)?;
-    super::element::verdict(&verdict, &mut |name: &str| Arc::from(name)).map(Expr::Verdict)
+    super::element::verdict(&verdict, |name| name.into()).map(Expr::Verdict)
 }
 
 fn ct_key(number: u32) -> Option<CtKey> {
@@ -179,7 +179,7 @@ impl<'a> Fields<'a> {
     fn new(attributes: AttributeIter<'a>) -> Self {
         let mut fields = Self([None; KINDS]);
         for attribute in attributes {
-            // A kind too high to keep lands in the last place, which no parser takes from.
+            // Kinds beyond the array go to the last place, which no parser reads.
             let place = usize::from(attribute.kind).min(KINDS - 1);
             fields.0[place] = Some(attribute);
         }
@@ -219,7 +219,7 @@ impl<'a> Fields<'a> {
         [MetaKey::Mark, MetaKey::Iifname, MetaKey::L4Proto].into_iter().find(|key| *key as u32 == number)
     }
 
-    /// A lower bound. An upper one that is the same goes with it, any other is left.
+    /// A lower bound. An equal upper bound is taken with it, any other is left.
     fn lower_bound(&mut self, lower: usize, upper: usize) -> Option<Register> {
         let low = self.register(lower)?;
         if self.0[upper].is_some_and(|high| high.as_be32() == Some(low.number())) {

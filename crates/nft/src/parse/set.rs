@@ -18,12 +18,12 @@ pub(crate) struct ParsedSet {
     pub(crate) ranges: bool,
     /// Whether rules add elements, whatever its shape.
     pub(crate) dynamic: bool,
-    /// Its shape, if its notes tell it and agree with what the kernel says.
+    /// Its shape, if its notes hold it and agree with the kernel's attributes.
     pub(crate) set: Option<Set>,
 }
 
-/// What a dynamic set can hold that was made without a size (net/netfilter/nft_dynset.c); the
-/// kernel shows it as if it had been asked for once a rule fills the set.
+/// The size of a dynamic set that was created without one (net/netfilter/nft_dynset.c); the kernel lists
+/// it like an explicit size once a rule fills the set.
 const DYNAMIC_SIZE: u32 = 65_535;
 
 /// A set of `table`; nothing for sets of other tables. `NFTA_SET_*`
@@ -68,7 +68,7 @@ pub(crate) fn set(message: &Message<'_>, table: &TableId) -> Option<ParsedSet> {
     Some(ParsedSet { name, handle, ranges, dynamic, set: shape })
 }
 
-/// Whether the kernel's own figures are those of the shape: the notes may lie.
+/// Whether the kernel's attributes match the shape: the notes may be wrong.
 fn agrees(set: &Set, table: &TableId, flags: u32, number: &impl Fn(u16) -> Option<u32>) -> bool {
     let length = |kind| number(kind).and_then(|length| usize::try_from(length).ok());
     let data = match &set.data {

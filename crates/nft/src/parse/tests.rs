@@ -6,6 +6,7 @@ use portolan_netlink::{Batch, MessageIter};
 use proptest::prelude::*;
 
 use super::*;
+use crate::element::Ranges;
 use crate::encode::encode;
 use crate::wire::message as kind;
 use crate::{
@@ -190,11 +191,12 @@ fn an_offset_in_a_message_leads_to_its_element() {
     transaction.add_elements(&services(), (0..9).map(|last| Element::verdict(vip(last), Verdict::Drop)));
     let encoded = encode(&transaction, Features::default(), Batch::new(1)).unwrap();
     let message = encoded.batch.message(2).unwrap();
-    let places: Vec<_> = (0..message.len()).filter_map(|offset| position(message, offset)).collect();
-    assert!(places.is_sorted());
-    assert_eq!((places.first(), places.last()), (Some(&0), Some(&8)));
-    assert_eq!(position(message, 0), None);
-    assert_eq!(position(message, message.len()), None);
+    let at = |offset| element_at(message, offset, Ranges::None).map(|element| element.key);
+    let keys: Vec<_> = (0..message.len()).filter_map(at).collect();
+    assert!(keys.is_sorted());
+    assert_eq!((keys.first(), keys.last()), (Some(&vip(0)), Some(&vip(8))));
+    assert_eq!(at(0), None);
+    assert_eq!(at(message.len()), None);
 }
 
 /// Reads bytes as everything they could be.
@@ -208,7 +210,9 @@ fn read_as_anything(bytes: &[u8]) {
         }
     }
     for offset in [0, 20, 40, usize::MAX] {
-        let _ = position(bytes, offset);
+        for ranges in [Ranges::None, Ranges::Ends, Ranges::Keys] {
+            let _ = element_at(bytes, offset, ranges);
+        }
     }
 }
 

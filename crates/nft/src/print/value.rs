@@ -4,45 +4,38 @@ use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
+use super::shown;
 use crate::element::prefix_len;
 use crate::selector::Datatype;
 use crate::{Family, Selector};
 
 /// Selectors joined by dots: `ip daddr . th dport`.
-pub(crate) struct Concatenation<'a> {
-    pub(crate) selectors: &'a [Selector],
-    pub(crate) family: Family,
-}
-
-impl fmt::Display for Concatenation<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, selector) in self.selectors.iter().enumerate() {
-            write!(f, "{}{}", if index == 0 { "" } else { " . " }, selector.display(self.family))?;
+pub(super) fn concatenation(selectors: &[Selector], family: Family) -> impl fmt::Display {
+    shown(move |f| {
+        for (index, selector) in selectors.iter().enumerate() {
+            write!(f, "{}{}", if index == 0 { "" } else { " . " }, selector.display(family))?;
         }
         Ok(())
-    }
+    })
 }
 
 /// A key, a range of keys, or data: `10.96.0.10 . udp . 53`.
-pub(crate) struct Key<'a> {
-    pub(crate) first: &'a [u8],
-    pub(crate) last: Option<&'a [u8]>,
-    pub(crate) selectors: &'a [Selector],
-    pub(crate) family: Family,
-}
-
-impl fmt::Display for Key<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (mut first, mut last) = (self.first, self.last);
-        for (index, selector) in self.selectors.iter().enumerate() {
-            let len = selector.len(self.family);
-            let datatype = selector.datatype(self.family);
-            let part =
-                Range { first: cut(&mut first, len), last: last.as_mut().map(|l| cut(l, len)), datatype };
-            write!(f, "{}{part}", if index == 0 { "" } else { " . " })?;
+pub(super) fn key(
+    first: &[u8],
+    last: Option<&[u8]>,
+    selectors: &[Selector],
+    family: Family,
+) -> impl fmt::Display {
+    shown(move |f| {
+        let (mut first, mut last) = (first, last);
+        for (index, selector) in selectors.iter().enumerate() {
+            let len = selector.len(family);
+            let (first, last) = (cut(&mut first, len), last.as_mut().map(|last| cut(last, len)));
+            f.write_str(if index == 0 { "" } else { " . " })?;
+            write_range(f, first, last, selector.datatype(family))?;
         }
         Ok(())
-    }
+    })
 }
 
 /// Takes one component off the front, with the padding that follows it.
@@ -52,68 +45,51 @@ fn cut<'a>(bytes: &mut &'a [u8], len: usize) -> &'a [u8] {
     part
 }
 
-struct Range<'a> {
-    first: &'a [u8],
-    last: Option<&'a [u8]>,
+fn write_range(
+    f: &mut fmt::Formatter<'_>,
+    first: &[u8],
+    last: Option<&[u8]>,
     datatype: Datatype,
-}
-
-impl fmt::Display for Range<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let first = Value { bytes: self.first, datatype: self.datatype };
-        let Some(last) = self.last.filter(|last| *last != self.first) else { return write!(f, "{first}") };
-        match prefix_len(self.first, last) {
-            Some(bits) => write!(f, "{first}/{bits}"),
-            None => write!(f, "{first}-{}", Value { bytes: last, datatype: self.datatype }),
-        }
+) -> fmt::Result {
+    write!(f, "{}", value(first, datatype))?;
+    let Some(last) = last.filter(|last| *last != first) else { return Ok(()) };
+    match prefix_len(first, last) {
+        Some(bits) => write!(f, "/{bits}"),
+        None => write!(f, "-{}", value(last, datatype)),
     }
 }
 
-/// One component.
-pub(crate) struct Value<'a> {
-    pub(crate) bytes: &'a [u8],
-    pub(crate) datatype: Datatype,
-}
-
-impl Value<'_> {
-    fn host_u32(&self) -> Option<u32> {
-        self.bytes.try_into().ok().map(u32::from_ne_bytes)
-    }
-
-    fn known(&self, f: &mut fmt::Formatter<'_>) -> Option<fmt::Result> {
-        Some(match self.datatype {
-            Datatype::Ipv4Addr => {
-                write!(f, "{}", Ipv4Addr::from(<[u8; 4]>::try_from(self.bytes).ok()?))
-            }
-            Datatype::Ipv6Addr => {
-                write!(f, "{}", Ipv6Addr::from(<[u8; 16]>::try_from(self.bytes).ok()?))
-            }
-            Datatype::InetProto => write_proto(f, *self.bytes.first()?),
-            Datatype::InetService => write!(f, "{}", u16::from_be_bytes(self.bytes.try_into().ok()?)),
-            Datatype::Integer => write!(f, "{}", self.host_u32()?),
-            Datatype::Mark => write!(f, "{:#010x}", self.host_u32()?),
-            Datatype::CtState => write_bits(f, &CT_STATES, self.host_u32()?),
-            Datatype::CtStatus => write_bits(f, &CT_STATUSES, self.host_u32()?),
-            Datatype::FibAddrType => write_fib_type(f, self.host_u32()?),
-            Datatype::Ifname => {
-                let name = self.bytes.split(|byte| *byte == 0).next().unwrap_or_default();
-                match name.split_last() {
-                    // Bare it would stand for all names that begin so.
-                    Some((b'*', rest)) => write!(f, "\"{}\\*\"", String::from_utf8_lossy(rest)),
-                    _ => write!(f, "\"{}\"", String::from_utf8_lossy(name)),
-                }
-            }
-        })
-    }
-}
-
-impl fmt::Display for Value<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.known(f).unwrap_or_else(|| {
+/// One component; in hexadecimal digits if it does not fit its type.
+pub(super) fn value(bytes: &[u8], datatype: Datatype) -> impl fmt::Display {
+    shown(move |f| {
+        write_known(f, bytes, datatype).unwrap_or_else(|| {
             f.write_str("0x")?;
-            self.bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+            bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
         })
-    }
+    })
+}
+
+fn write_known(f: &mut fmt::Formatter<'_>, bytes: &[u8], datatype: Datatype) -> Option<fmt::Result> {
+    let host_u32 = || bytes.try_into().ok().map(u32::from_ne_bytes);
+    Some(match datatype {
+        Datatype::Ipv4Addr => write!(f, "{}", Ipv4Addr::from(<[u8; 4]>::try_from(bytes).ok()?)),
+        Datatype::Ipv6Addr => write!(f, "{}", Ipv6Addr::from(<[u8; 16]>::try_from(bytes).ok()?)),
+        Datatype::InetProto => write_proto(f, *bytes.first()?),
+        Datatype::InetService => write!(f, "{}", u16::from_be_bytes(bytes.try_into().ok()?)),
+        Datatype::Integer => write!(f, "{}", host_u32()?),
+        Datatype::Mark => write!(f, "{:#010x}", host_u32()?),
+        Datatype::CtState => write_bits(f, &CT_STATES, host_u32()?),
+        Datatype::CtStatus => write_bits(f, &CT_STATUSES, host_u32()?),
+        Datatype::FibAddrType => write_fib_type(f, host_u32()?),
+        Datatype::Ifname => {
+            let name = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
+            match name.split_last() {
+                // Unescaped it would be a prefix match.
+                Some((b'*', rest)) => write!(f, "\"{}\\*\"", String::from_utf8_lossy(rest)),
+                _ => write!(f, "\"{}\"", String::from_utf8_lossy(name)),
+            }
+        }
+    })
 }
 
 fn write_proto(f: &mut fmt::Formatter<'_>, number: u8) -> fmt::Result {
@@ -131,7 +107,7 @@ const CT_STATES: [(u32, &str); 4] = [(1, "invalid"), (2, "established"), (4, "re
 const CT_STATUSES: [(u32, &str); 6] =
     [(1, "expected"), (2, "seen-reply"), (4, "assured"), (8, "confirmed"), (16, "snat"), (32, "dnat")];
 
-pub(super) fn write_bits(f: &mut fmt::Formatter<'_>, names: &[(u32, &str)], bits: u32) -> fmt::Result {
+fn write_bits(f: &mut fmt::Formatter<'_>, names: &[(u32, &str)], bits: u32) -> fmt::Result {
     let known = names.iter().fold(0, |all, (bit, _)| all | bit);
     if bits == 0 || bits & !known != 0 {
         return write!(f, "{bits:#x}");
@@ -160,11 +136,9 @@ fn write_fib_type(f: &mut fmt::Formatter<'_>, number: u32) -> fmt::Result {
 }
 
 /// A duration as nft writes one: `3h`, `1m30s`, `250ms`.
-pub(crate) struct Time(pub(crate) Duration);
-
-impl fmt::Display for Time {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut rest = self.0.as_millis();
+pub(super) fn time(duration: Duration) -> impl fmt::Display {
+    shown(move |f| {
+        let mut rest = duration.as_millis();
         if rest == 0 {
             return f.write_str("0s");
         }
@@ -175,7 +149,7 @@ impl fmt::Display for Time {
             }
         }
         Ok(())
-    }
+    })
 }
 
 #[cfg(test)]
@@ -183,7 +157,7 @@ mod tests {
     use super::*;
 
     fn show(first: [u8; 4], last: [u8; 4]) -> String {
-        Range { first: &first, last: Some(&last), datatype: Datatype::Ipv4Addr }.to_string()
+        shown(|f| write_range(f, &first, Some(&last), Datatype::Ipv4Addr)).to_string()
     }
 
     #[test]
@@ -197,8 +171,8 @@ mod tests {
 
     #[test]
     fn times_are_written_in_the_largest_units() {
-        assert_eq!(Time(Duration::from_secs(10_800)).to_string(), "3h");
-        assert_eq!(Time(Duration::from_millis(90_250)).to_string(), "1m30s250ms");
-        assert_eq!(Time(Duration::ZERO).to_string(), "0s");
+        assert_eq!(time(Duration::from_secs(10_800)).to_string(), "3h");
+        assert_eq!(time(Duration::from_millis(90_250)).to_string(), "1m30s250ms");
+        assert_eq!(time(Duration::ZERO).to_string(), "0s");
     }
 }

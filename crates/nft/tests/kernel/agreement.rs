@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use portolan_nft::{
-    Bytes, Chain, ChainKind, Element, FakeTables, Family, Hook, MatchOp, NetlinkTables, NftError, Rule,
-    Selector, Set, SetTimeout, Statement, Table, TableDump, TableId, Tables, Transaction, Verdict,
+    Bytes, Chain, ChainKind, Element, Family, Hook, MatchOp, NetlinkTables, NftError, Rule, Selector, Set,
+    SetTimeout, Statement, Table, TableDump, TableId, Tables, Transaction, Verdict,
 };
+use portolan_testkit::fake::FakeTables;
 use portolan_testkit::netns::isolated;
 use portolan_testkit::random;
 use proptest::prelude::*;

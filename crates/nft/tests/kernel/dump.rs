@@ -5,9 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Instant;
 
-use portolan_nft::{
-    DumpedSet, FakeTables, Family, NetlinkTables, Selector, Set, Table, TableId, Tables, Transaction,
-};
+use portolan_nft::{DumpedSet, Family, NetlinkTables, Selector, Set, Table, TableId, Tables, Transaction};
+use portolan_testkit::fake::FakeTables;
 use portolan_testkit::netns::{Namespace, isolated, list_ruleset, load_ruleset};
 
 use crate::layout::{Layout, many_endpoints, tables};
@@ -208,7 +207,7 @@ fn a_table_of_another_make_is_read_as_foreign_where_it_is() {
 
 /// Others' commits count as disturbance to the kernel, yet must not keep us from reading our table.
 #[test]
-fn a_table_is_read_while_somebody_never_stops_changing_another() {
+fn a_table_is_read_while_another_changes_all_the_time() {
     isolated(|| {
         let [id, _] = tables();
         let layout = Layout::new(id.family);

@@ -13,7 +13,7 @@ fn nft(words: &str) {
 }
 
 #[test]
-fn the_rules_of_a_base_chain_are_counted_until_somebody_takes_them_away() {
+fn the_rules_of_a_base_chain_are_counted_until_they_are_deleted() {
     isolated(|| {
         let id = TableId::new(Family::Ip, "portolan");
         let mut tables = NetlinkTables::open().unwrap();

@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 
 use portolan_netlink::{Message, NetlinkSocket, Protocol};
-use portolan_nft::{
-    FakeTables, Family, NetlinkTables, Rule, Selector, Set, Table, TableId, Tables, Transaction,
-};
+use portolan_nft::{Family, NetlinkTables, Rule, Selector, Set, Table, TableId, Tables, Transaction};
+use portolan_testkit::fake::FakeTables;
 use portolan_testkit::netns::{Namespace, isolated, load_ruleset};
 
 use crate::layout::{Layout, tables};

@@ -45,7 +45,7 @@ fn an_owned_table_refuses_others_outlives_its_owner_and_is_adopted() {
         let orphan = second.dump(&id).unwrap().unwrap();
         assert_eq!(
             (orphan.owner, orphan.table.flags),
-            (Owner::Anybody, TableFlags { owner: false, ..TableFlags::OWNED })
+            (Owner::None, TableFlags { owner: false, ..TableFlags::OWNED })
         );
         second.commit(&owned(&id)).unwrap();
         second.commit(&change).unwrap();

@@ -15,7 +15,7 @@ fn twenty_five_megabytes_in_one_batch_are_taken_or_refused_with_the_sizes() {
         let layout = Layout::new(id.family);
         let transaction = many_endpoints(&layout, &id, 600_000);
         let mut tables = NetlinkTables::open().unwrap();
-        let room = tables.make_room(28 << 20).unwrap();
+        let room = tables.grow_send_buffer(28 << 20).unwrap();
         match tables.commit(&transaction) {
             Ok(commit) => {
                 assert!(commit.bytes > 25 << 20 && room >= commit.bytes, "{commit:?}");

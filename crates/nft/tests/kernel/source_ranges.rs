@@ -4,9 +4,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use portolan_nft::{
-    Bytes, Chain, ChainKind, Element, FakeTables, Family, Hook, MatchOp, NetlinkTables, PRIORITY_DSTNAT,
-    Rule, Selector, Set, Statement, Table, TableId, Tables, Transaction,
+    Bytes, Chain, ChainKind, Element, Family, Hook, MatchOp, NetlinkTables, PRIORITY_DSTNAT, Rule, Selector,
+    Set, Statement, Table, TableId, Tables, Transaction,
 };
+use portolan_testkit::fake::FakeTables;
 use portolan_testkit::netns::{Namespace, assert_ruleset_reloads, isolated, list_ruleset, load_ruleset};
 
 use Selector::Saddr;

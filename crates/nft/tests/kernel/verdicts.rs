@@ -34,7 +34,7 @@ fn drop_port(id: &portolan_nft::TableId, port: u16) -> Transaction {
     load
 }
 
-/// Why nobody answers: no server listens, so what is let through is refused at once.
+/// Why there is no answer: no server listens, so an accepted packet is refused at once.
 fn call(target: SocketAddr) -> io::ErrorKind {
     TcpStream::connect_timeout(&target, Duration::from_millis(500)).unwrap_err().kind()
 }

@@ -7,9 +7,8 @@
 //! Of chains with equal priority the kernel runs the youngest first. Tables in memory have no age,
 //! so here it goes by table and name; a layout should not depend on it.
 
-use portolan_nft::{
-    ChainKind, FakeChain, FakeTable, FakeTables, Family, Hook, PRIORITY_DSTNAT, PRIORITY_SRCNAT, TableId,
-};
+use crate::fake::{FakeChain, FakeTable, FakeTables};
+use portolan_nft::{ChainKind, Family, Hook, PRIORITY_DSTNAT, PRIORITY_SRCNAT, TableId};
 
 use super::flow::Manip;
 

@@ -4,7 +4,8 @@ use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use portolan_nft::{Element, FakeSet, Rule, TableId};
+use crate::fake::FakeSet;
+use portolan_nft::{Element, Rule, TableId};
 
 use super::hook::Site;
 

@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use portolan_nft::{Bytes, Element, ElementValue, FakeSet, Selector, SetTimeout};
+use crate::fake::FakeSet;
+use portolan_nft::{Bytes, Element, ElementValue, Selector, SetTimeout};
 
 use super::chain::{Control, Walk};
 use super::flow::{Flow, Loaded};

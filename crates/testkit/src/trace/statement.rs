@@ -3,8 +3,9 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use crate::fake::FakeSet;
 use portolan_core::Protocol;
-use portolan_nft::{Bytes, ElementValue, FakeSet, Family, MatchOp, Rule, Selector, Statement, Verdict};
+use portolan_nft::{Bytes, ElementValue, Family, MatchOp, Rule, Selector, Statement, Verdict};
 
 use super::chain::{Control, Walk};
 use super::flow::Flow;

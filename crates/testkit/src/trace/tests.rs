@@ -6,10 +6,11 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use crate::fake::FakeTables;
 use portolan_core::Protocol;
 use portolan_nft::{
-    Bytes, Chain, ChainKind, Element, FakeTables, Family, Hook, MatchOp, Rule, Selector, Set, Statement,
-    Table, TableId, Tables as _, Transaction, Verdict,
+    Bytes, Chain, ChainKind, Element, Family, Hook, MatchOp, Rule, Selector, Set, Statement, Table, TableId,
+    Tables as _, Transaction, Verdict,
 };
 
 use super::*;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use portolan_netlink::{Attribute, AttributeIter, Message, MessageWriter, Steadiness};
+use portolan_netlink::{Attribute, AttributeIter, Consistency, Message, MessageWriter};
 
 use super::super::chains::{TABLES, Wanted};
 use super::super::plan::{Call, Chain, ChainKind, PREFIX, Table};
@@ -19,8 +19,8 @@ impl NfTables {
     pub(super) fn read(&mut self, wanted: Wanted<'_>) -> Result<Vec<Table<u64>>, LeftoverError> {
         let mut previous = None;
         for _ in 0..ATTEMPTS {
-            let (tables, steadiness) = self.read_once(wanted)?;
-            if steadiness == Steadiness::Undisturbed || previous.as_ref() == Some(&tables) {
+            let (tables, consistency) = self.read_once(wanted)?;
+            if consistency == Consistency::Consistent || previous.as_ref() == Some(&tables) {
                 return Ok(tables);
             }
             previous = Some(tables);
@@ -28,20 +28,20 @@ impl NfTables {
         Err(LeftoverError::Unsteady { what: format!("the iptables-nft tables of {}", self.family) })
     }
 
-    fn read_once(&mut self, wanted: Wanted<'_>) -> Result<(Vec<Table<u64>>, Steadiness), LeftoverError> {
-        let (mut tables, mut steadiness) = self.chains()?;
+    fn read_once(&mut self, wanted: Wanted<'_>) -> Result<(Vec<Table<u64>>, Consistency), LeftoverError> {
+        let (mut tables, mut consistency) = self.chains()?;
         tables.retain(|table| table.chains.iter().any(|chain| wanted.holds(&table.name, &chain.name)));
         for table in &mut tables {
             let (rules, steady) = self.rules(&table.name)?;
-            if steady == Steadiness::Disturbed {
-                steadiness = steady;
+            if steady == Consistency::Interrupted {
+                consistency = steady;
             }
             attach(table, rules);
         }
-        Ok((tables, steadiness))
+        Ok((tables, consistency))
     }
 
-    fn chains(&mut self) -> Result<(Vec<Table<u64>>, Steadiness), LeftoverError> {
+    fn chains(&mut self) -> Result<(Vec<Table<u64>>, Consistency), LeftoverError> {
         let header = wire::header(self.family);
         let all = |request: &mut MessageWriter<'_>| _ = request.bytes(&header);
         let take = |tables: &mut Vec<Table<u64>>, message: &Message<'_>| {
@@ -52,19 +52,19 @@ impl NfTables {
             }
         };
         match self.socket.dump_once(wire::GET_CHAIN, all, take) {
-            Err(error) if is_absent(error.errno()) => Ok((Vec::new(), Steadiness::Undisturbed)),
+            Err(error) if is_absent(error.errno()) => Ok((Vec::new(), Consistency::Consistent)),
             Err(source) => {
                 let what = format!("the chains of {} tables", nft_family(self.family));
                 Err(LeftoverError::Read { what, source })
             }
-            Ok((mut tables, steadiness)) => {
+            Ok((mut tables, consistency)) => {
                 tables.sort_by_key(|table| TABLES.iter().position(|name| *name == table.name));
-                Ok((tables, steadiness))
+                Ok((tables, consistency))
             }
         }
     }
 
-    fn rules(&mut self, table: &str) -> Result<(Vec<Found>, Steadiness), LeftoverError> {
+    fn rules(&mut self, table: &str) -> Result<(Vec<Found>, Consistency), LeftoverError> {
         let header = wire::header(self.family);
         let of_table = |request: &mut MessageWriter<'_>| {
             request.bytes(&header).text(wire::rule::TABLE, table);
