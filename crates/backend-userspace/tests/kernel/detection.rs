@@ -11,7 +11,7 @@ use portolan_testkit::scenario::{POD_PORT, Scenario, away, pods, web};
 use crate::node::{LEAST, Node};
 
 #[test]
-fn without_local_endpoints_strangers_are_reset_and_pods_behind_the_interface_get_through() {
+fn without_local_endpoints_outsiders_are_reset_and_pods_behind_the_interface_are_served() {
     isolated(|| {
         let net = Topology::routed(2).unwrap();
         let _servers = net.serve(&[POD_PORT]).unwrap();
@@ -31,6 +31,6 @@ fn without_local_endpoints_strangers_are_reset_and_pods_behind_the_interface_get
             }
         }
         // The three connections: whose origin no endpoint is for.
-        assert_eq!(node.counters.tcp_sessions(), 0);
+        assert_eq!(node.counters.tcp_sessions.get(), 0);
     });
 }
