@@ -121,7 +121,7 @@ mod tests {
     }
 
     fn owner(owners: &Owners, address: ListenAddress) -> Option<(&str, AddressKind)> {
-        owners.get(address).map(|(kind, balancer)| (&*balancer.name().service.name, kind))
+        owners.get(address).map(|(kind, balancer)| (&*balancer.name.service.name, kind))
     }
 
     #[test]

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use portolan_core::backend::{Figure, Scope, error_chain};
 use portolan_core::{
     ApplyReport, BackendError, BackendFactory, ChangeSet, IpFamily, NodePlan, ProbeFailure, ProxyBackend,
-    ProxyMode, ServicePort, ServicePortName,
+    ProxyMode,
 };
 use portolan_netlink::NetlinkError;
 use tokio::sync::{self, Notify};
@@ -19,7 +19,7 @@ use tracing::warn;
 use crate::capture::Captures;
 use crate::counters::Counters;
 use crate::listeners::Listeners;
-use crate::node::AddressChanges;
+use crate::node::{addresses_changed, watch_addresses};
 use crate::relay::Relay;
 
 /// After how long what failed is retried, at first and at most. Often a previous process of ours is about to end.
@@ -71,7 +71,7 @@ impl Default for Options {
 /// `--mode userspace`.
 ///
 /// Both IP families share the threads that relay, and the limits.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct UserspaceFactory {
     options: Options,
     counters: Arc<Counters>,
@@ -98,12 +98,6 @@ impl UserspaceFactory {
     }
 }
 
-impl Default for UserspaceFactory {
-    fn default() -> Self {
-        Self::new(Options::default())
-    }
-}
-
 #[async_trait]
 impl BackendFactory for UserspaceFactory {
     fn mode(&self) -> ProxyMode {
@@ -123,9 +117,13 @@ impl BackendFactory for UserspaceFactory {
                 failure(format!("{what}, to make service addresses local ({})", error_chain(&error)))
             })?;
         }
-        probe_low_port().map_err(|error| {
-            failure(format!("CAP_NET_BIND_SERVICE, to listen at ports below 1024 ({error})"))
-        })
+        // Another program may have the port; the kernel checks the privilege first.
+        match TcpListener::bind((Ipv4Addr::LOCALHOST, 1)) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                Err(failure(format!("CAP_NET_BIND_SERVICE, to listen at ports below 1024 ({error})")))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Starts no relay.
@@ -150,16 +148,6 @@ fn failed(action: &str, error: impl Into<Box<dyn Error + Send + Sync>>) -> Backe
     BackendError::Io { action: action.to_owned(), source: error.into() }
 }
 
-/// Tries whether this process may listen at ports below 1024. Another program may have the port: the kernel checks the
-/// privilege first.
-fn probe_low_port() -> io::Result<()> {
-    const LOOPBACK: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 1);
-    match TcpListener::bind(LOOPBACK) {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(error),
-        _ => Ok(()),
-    }
-}
-
 /// Serves one IP family from user space.
 #[derive(Debug)]
 pub struct UserspaceBackend {
@@ -174,7 +162,7 @@ impl UserspaceBackend {
     pub(crate) fn new(family: IpFamily, relay: &Arc<Relay>, captures: bool) -> Result<Self, NetlinkError> {
         let captures = captures.then(|| Captures::begin(family)).transpose()?;
         let listeners = Listeners::new(family, Arc::clone(relay), captures)?;
-        let unfinished = listeners.unfinished();
+        let unfinished = Arc::clone(&listeners.unfinished);
         let listeners = Arc::new(sync::Mutex::new(listeners));
         relay.handle.spawn(maintain(family, unfinished, Arc::downgrade(&listeners)));
         Ok(Self { family, listeners, is_applied: false })
@@ -196,14 +184,8 @@ impl ProxyBackend for UserspaceBackend {
     async fn apply(&mut self, plan: &NodePlan, changes: &ChangeSet) -> Result<ApplyReport, BackendError> {
         let is_full = changes.is_complete() || !self.is_applied;
         self.is_applied = false;
-        let mut listeners = self.listeners.lock().await;
-        if is_full {
-            listeners.read().map_err(|error| self.failed("read addresses and routes", error))?;
-        }
-        let changes = if is_full { all_ports(plan, &listeners) } else { changed_ports(plan, changes) };
-        let report = listeners.apply(&plan.node, &changes, is_full).await;
-        drop(listeners);
-        let report = report.map_err(|error| self.failed("write routes and rules", error))?;
+        let report = self.listeners.lock().await.apply(plan, changes, is_full).await;
+        let report = report.map_err(|error| self.failed("update routes and rules", error))?;
         self.is_applied = true;
         Ok(ApplyReport { scope: if is_full { Scope::Full } else { Scope::Partial }, ..report })
     }
@@ -220,30 +202,17 @@ impl ProxyBackend for UserspaceBackend {
     }
 }
 
-type Changes = Vec<(ServicePortName, Option<Arc<ServicePort>>)>;
-
-/// Every service port of the plan, the most important first, and those that are no longer in it.
-fn all_ports(plan: &NodePlan, listeners: &Listeners) -> Changes {
-    let planned = plan.names_by_importance().into_iter().cloned();
-    let removed = listeners.names().filter(|name| !plan.service_ports.contains_key(name));
-    planned.chain(removed).map(|name| (name.clone(), plan.service_ports.get(&name).cloned())).collect()
-}
-
-fn changed_ports(plan: &NodePlan, changes: &ChangeSet) -> Changes {
-    changes.service_ports().map(|(name, _)| (name.clone(), plan.service_ports.get(name).cloned())).collect()
-}
-
 /// Applies changes of the node's addresses and retries what is unfinished, until the backend is dropped.
 async fn maintain(family: IpFamily, unfinished: Arc<Notify>, listeners: Weak<sync::Mutex<Listeners>>) {
-    let log_failure = |err: &std::io::Error| {
+    let log_failure = |err: &io::Error| {
         warn!(ipFamily = %family, %err, "Failed to watch addresses; changes are noticed late");
     };
-    let mut changes = AddressChanges::open(family).inspect_err(log_failure).ok();
+    let mut monitor = watch_addresses(family).inspect_err(log_failure).ok();
     let mut pause = MAX_RETRY;
     loop {
         let changed = async {
-            match &changes {
-                Some(changes) => changes.wait().await,
+            match &monitor {
+                Some(monitor) => addresses_changed(monitor).await,
                 None => std::future::pending().await,
             }
         };
@@ -254,7 +223,7 @@ async fn maintain(family: IpFamily, unfinished: Arc<Notify>, listeners: Weak<syn
             }
             changed = changed => if let Err(err) = changed {
                 log_failure(&err);
-                changes = None;
+                monitor = None;
             },
             () = tokio::time::sleep(pause) => {}
         }

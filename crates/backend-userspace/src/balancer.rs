@@ -107,7 +107,7 @@ impl Rounds {
 /// Chooses endpoints for the clients of one service port.
 #[derive(Debug)]
 pub(crate) struct Balancer {
-    name: ServicePortName,
+    pub(crate) name: ServicePortName,
     state: watch::Sender<Arc<PortState>>,
     affinity: Mutex<Affinity>,
 }
@@ -117,11 +117,6 @@ impl Balancer {
     pub(crate) fn new(name: ServicePortName) -> Self {
         let state = PortState::new(Arc::new(ServicePort::new(0)), None, None);
         Self { name, state: watch::Sender::new(Arc::new(state)), affinity: Mutex::default() }
-    }
-
-    /// The service port's name.
-    pub(crate) fn name(&self) -> &ServicePortName {
-        &self.name
     }
 
     /// Replaces the service port.

@@ -40,7 +40,7 @@ pub(crate) struct Captures {
     socket: NetlinkSocket,
     /// Whether external addresses are captured by the ports of Services. If not, they are captured as a whole: this kernel
     /// is older than 4.17 or built without `CONFIG_IP_MULTIPLE_TABLES`.
-    by_port: bool,
+    pub(crate) by_port: bool,
     /// The source address of programs on this node when they connect to a captured port. Needed for IPv4 only.
     source: Option<IpAddr>,
     /// How many service ports and listeners want each object, and the Service of the first.
@@ -86,11 +86,6 @@ impl Captures {
     #[cfg(test)]
     pub(crate) fn without_port_rules(self) -> Self {
         Self { by_port: false, ..self }
-    }
-
-    /// Whether external addresses are captured by the ports of Services.
-    pub(crate) fn is_by_port(&self) -> bool {
-        self.by_port
     }
 
     /// What captures a listen address; `None` for node ports, which are at addresses of the node.
@@ -198,9 +193,8 @@ impl Captures {
             let way = request_route(&mut self.socket, |message| write_lookup(message, ip)).ok().flatten();
             self.source = way.and_then(|way| way.source).or(Some(Ipv4Addr::LOCALHOST.into()));
         }
-        let rejected = self.send(&missing, Change::Add, report)?;
-        if rejected.is_some_and(|rejected| rejected.errno == libc::EINVAL) {
-            // The source may have been an address of the node until now.
+        if self.send(&missing, Change::Add, report)?.is_some() {
+            // The source may no longer be an address of the node.
             self.source = None;
         }
         Ok(())

@@ -6,11 +6,11 @@
 //!
 //! Invariant: a program passes exactly the clients that [`Guard::admits`] names, as far as addresses tell.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use ipnet::IpNet;
+use portolan_core::ServicePort;
 use portolan_core::plan::{LocalDetector, Unserved};
-use portolan_core::{IpFamily, ServicePort};
 use socket2::SockFilter;
 
 use crate::address::AddressKind;
@@ -101,22 +101,22 @@ impl Guard {
         is_in_scope && (self.ranges.is_empty() || self.ranges.iter().any(|range| range.contains(&client)))
     }
 
-    /// The program for sockets of an IP family; `None` where none is needed, or where it would be too long. Then
+    /// The program for a socket; `None` where none is needed, or where it would be too long. Then
     /// [`admits`](Self::admits) decides when a client is accepted.
-    pub(crate) fn program(&self, family: IpFamily) -> Option<Vec<SockFilter>> {
-        let instructions = self.instructions(family)?;
+    pub(crate) fn program(&self) -> Option<Vec<SockFilter>> {
+        let instructions = self.instructions()?;
         Some(instructions.iter().map(|i| SockFilter::new(i.code, i.then, i.otherwise, i.k)).collect())
     }
 
-    fn instructions(&self, family: IpFamily) -> Option<Vec<Instruction>> {
+    fn instructions(&self) -> Option<Vec<Instruction>> {
         let mut program = match self.scope {
             Scope::Everywhere if self.ranges.is_empty() => return None,
             Scope::Everywhere => Vec::new(),
-            Scope::Inside(pods) => inside(family, pods),
+            Scope::Inside(pods) => inside(pods),
             Scope::Nowhere => return Some(vec![Instruction::end(false)]),
         };
         for range in &self.ranges {
-            program.extend(if_from(family, range, Instruction::end(true)));
+            program.extend(if_from(range, Instruction::end(true)));
         }
         program.push(Instruction::end(self.ranges.is_empty()));
         (program.len() <= MAX_INSTRUCTIONS).then_some(program)
@@ -145,54 +145,37 @@ impl Instruction {
 }
 
 /// Continues after its end for senders on this node, and drops others.
-fn inside(family: IpFamily, pods: Option<IpNet>) -> Vec<Instruction> {
-    let pods = pods.map(|pods| if_from(family, &pods, Instruction::new(code::JUMP, 1))).unwrap_or_default();
+fn inside(pods: Option<IpNet>) -> Vec<Instruction> {
+    let pods = pods.map(|pods| if_from(&pods, Instruction::new(code::JUMP, 1))).unwrap_or_default();
     let past_the_rest = u8::try_from(pods.len() + 1).unwrap_or(u8::MAX);
     let from_loopback = Instruction { then: past_the_rest, ..Instruction::new(code::JUMP_EQUAL, LOOPBACK) };
     let load = Instruction::new(code::LOAD_WORD, INTERFACE);
     [vec![load, from_loopback], pods, vec![Instruction::end(false)]].concat()
 }
 
-/// Does `action` for senders of a range, and continues after it for others.
-fn if_from(family: IpFamily, range: &IpNet, action: Instruction) -> Vec<Instruction> {
-    let words = words_of(family, range);
-    let length: usize = words.iter().map(|word| 2 + usize::from(word.mask != u32::MAX)).sum();
-    let mut program = Vec::with_capacity(length + 1);
-    for word in words {
-        program.push(Instruction::new(code::LOAD_WORD, NETWORK_HEADER + word.offset));
-        if word.mask != u32::MAX {
-            program.push(Instruction::new(code::AND, word.mask));
-        }
-        // At most a dozen instructions and the action lie between here and the end.
-        let to_the_end = u8::try_from(length - program.len()).unwrap_or(u8::MAX);
-        program.push(Instruction { otherwise: to_the_end, ..Instruction::new(code::JUMP_EQUAL, word.value) });
+/// Does `action` for senders of a range, and continues after it for others. The source address is at byte 12 of an IPv4
+/// header (RFC 791) and at byte 8 of an IPv6 header (RFC 8200).
+fn if_from(range: &IpNet, action: Instruction) -> Vec<Instruction> {
+    let (start, values, masks) = match range {
+        IpNet::V4(range) => (12, vec![range.network().to_bits()], vec![range.netmask().to_bits()]),
+        IpNet::V6(range) => (8, words(range.network()), words(range.netmask())),
+    };
+    let mut program = vec![action];
+    let words = values.into_iter().zip(masks).zip((start..).step_by(4));
+    let words: Vec<_> = words.filter(|((_, mask), _)| *mask != 0).collect();
+    for ((value, mask), offset) in words.into_iter().rev() {
+        // At most a dozen instructions lie between here and the end.
+        let otherwise = u8::try_from(program.len()).unwrap_or(u8::MAX);
+        let compare = Instruction { otherwise, ..Instruction::new(code::JUMP_EQUAL, value) };
+        let masked = (mask != u32::MAX).then(|| Instruction::new(code::AND, mask));
+        let load = Instruction::new(code::LOAD_WORD, NETWORK_HEADER + offset);
+        program.splice(0..0, [load].into_iter().chain(masked).chain([compare]));
     }
-    program.push(action);
     program
 }
 
-/// A word of a source address, and what it must be.
-struct Word {
-    offset: u32,
-    mask: u32,
-    value: u32,
-}
-
-/// The words that a range has bits in. A source address stands at byte 12 of an IPv4 header
-/// (RFC 791) and at byte 8 of an IPv6 header (RFC 8200).
-fn words_of(family: IpFamily, range: &IpNet) -> Vec<Word> {
-    let start = if family == IpFamily::V4 { 12 } else { 8 };
-    let bytes = |address: IpAddr| match address {
-        IpAddr::V4(address) => address.octets().to_vec(),
-        IpAddr::V6(address) => address.octets().to_vec(),
-    };
-    let word = |bytes: &[u8]| bytes.iter().fold(0, |word, byte| word << 8 | u32::from(*byte));
-    let (values, masks) = (bytes(range.network()), bytes(range.netmask()));
-    let words = values.chunks(4).zip(masks.chunks(4)).zip((start..).step_by(4));
-    words
-        .map(|((value, mask), offset)| Word { offset, mask: word(mask), value: word(value) })
-        .filter(|word| word.mask != 0)
-        .collect()
+fn words(address: Ipv6Addr) -> Vec<u32> {
+    address.octets().as_chunks().0.iter().map(|word| u32::from_be_bytes(*word)).collect()
 }
 
 #[cfg(test)]

@@ -82,18 +82,10 @@ impl fmt::Display for Limit {
 
 /// Why a session or a listener was rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Full {
-    /// Nothing is free.
-    Process(Limit),
-    /// The Service has its part. What is free is left to other Services.
-    Service(Limit),
-}
-
-impl Full {
-    pub(crate) fn limit(self) -> Limit {
-        let (Self::Process(limit) | Self::Service(limit)) = self;
-        limit
-    }
+pub(crate) struct Full {
+    pub(crate) limit: Limit,
+    /// Whether the Service has its part, and what is free is left to other Services. If not, nothing is free.
+    of_service: bool,
 }
 
 /// The limits of the process and what is used of them.
@@ -129,11 +121,9 @@ impl Usage {
 }
 
 impl Limits {
-    /// Limits of so many sessions in all and for each Service, where zero means no such limit. Raises the limit of open
-    /// files as far as the process may.
+    /// Limits of so many sessions in all and for each Service, where zero means no such limit.
     pub(crate) fn new(counters: Arc<Counters>, max_sessions: usize, max_sessions_per_service: usize) -> Self {
         let or_unlimited = |max| if max == 0 { usize::MAX } else { max };
-        host::raise_open_files();
         let descriptors = host::descriptors();
         Self {
             counters,
@@ -161,13 +151,13 @@ impl Limits {
         let usage = state.services.get(service);
         let (held, sessions) = usage.map_or((0, 0), |usage| (usage.held[kind as usize], usage.sessions()));
         if free == 0 {
-            return Err(Full::Process(limit));
+            return Err(Full { limit, of_service: false });
         }
         if kind != Kind::Listener && sessions >= self.max_sessions_per_service {
-            return Err(Full::Service(Limit::OfService));
+            return Err(Full { limit: Limit::OfService, of_service: true });
         }
         if !is_fair(held, free) {
-            return Err(Full::Service(limit));
+            return Err(Full { limit, of_service: true });
         }
         state.services.entry(service.clone()).or_default().held[kind as usize] += 1;
         self.metric(kind).add(1);
@@ -207,10 +197,10 @@ impl Limits {
     /// Counts a session that was rejected, and logs why.
     pub(crate) fn count_rejected(&self, full: Full, service: &ObjectName) {
         self.counters.refused_by_limit.add(1);
-        let limit = match full {
-            Full::Process(limit) => return self.log(limit),
-            Full::Service(limit) => limit,
-        };
+        let limit = full.limit;
+        if !full.of_service {
+            return self.log(limit);
+        }
         self.counters.refused_by_share.add(1);
         if let Some(usage) = self.state().services.get_mut(service)
             && is_due(&mut usage.logged)

@@ -18,7 +18,7 @@ use tracing::warn;
 use crate::address::{AddressKind, ListenAddress};
 use crate::balancer::{Balancer, Origin};
 use crate::filter::Guard;
-use crate::limits::Permit;
+use crate::limits::{Kind, Permit};
 use crate::node::NodeContext;
 use crate::relay::Relay;
 use crate::ttl::receive_ttl;
@@ -63,11 +63,21 @@ pub(crate) struct ListenerContext {
 }
 
 impl ListenerContext {
-    /// Whether a client is let in. The packet filter checks this before, but not where its program would be too long, nor
-    /// for connections that were waiting when it changed.
-    pub(crate) fn admits(&self, client: IpAddr) -> bool {
+    /// Admits a session of a client. Where a limit is reached, `evict` may end another one first.
+    ///
+    /// The packet filter has checked the client before, but not where its program would be too long, nor for connections
+    /// that were waiting when it changed.
+    pub(crate) fn admit(&self, kind: Kind, client: IpAddr, evict: impl FnOnce() -> bool) -> Option<Permit> {
+        let (limits, service) = (&self.relay.limits, &self.balancer.name.service);
         let is_node = self.node.is_node(client, self.address.socket.ip());
-        self.balancer.state().guard(self.kind).is_some_and(|guard| guard.admits(client, is_node))
+        let guard = self.balancer.state().guard(self.kind);
+        if !guard.is_some_and(|guard| guard.admits(client, is_node)) {
+            limits.counters.turned_away.add(1);
+            return None;
+        }
+        let again = |full| if evict() { limits.admit(kind, service) } else { Err(full) };
+        let permit = limits.admit(kind, service).or_else(again);
+        permit.map_err(|full| limits.count_rejected(full, service)).ok()
     }
 
     /// Where a client is.
@@ -121,13 +131,12 @@ impl Listener {
             return false;
         }
         let address = self.context.address;
-        let family = IpFamily::of(address.socket.ip());
         let attached = match &self.socket {
-            ListenSocket::Tcp(listener) => attach_guard(&SockRef::from(&**listener), family, &guard),
-            ListenSocket::Udp(socket) => attach_guard(&SockRef::from(&**socket), family, &guard),
+            ListenSocket::Tcp(listener) => attach_guard(&SockRef::from(&**listener), &guard),
+            ListenSocket::Udp(socket) => attach_guard(&SockRef::from(&**socket), &guard),
         };
         if let Err(error) = attached {
-            let (service_port, err) = (self.context.balancer.name(), error_chain(&error));
+            let (service_port, err) = (&self.context.balancer.name, error_chain(&error));
             warn!(servicePort = %service_port, %address, err, "Failed to change packet filter; the old one remains");
         }
         self.guard = guard;
@@ -164,7 +173,7 @@ fn bind(context: &ListenerContext, guard: &Guard) -> io::Result<Socket> {
     if context.kind.is_external() {
         prepare_external(&socket, family, is_tcp)?;
     }
-    attach_guard(&SockRef::from(&socket), family, guard)?;
+    attach_guard(&SockRef::from(&socket), guard)?;
     if is_tcp {
         // Connections of an earlier run may still exist at the port. With UDP this would let two programs share it.
         socket.set_reuse_address(true)?;
@@ -198,10 +207,10 @@ fn prepare_external(socket: &Socket, family: IpFamily, is_tcp: bool) -> io::Resu
 }
 
 /// Attaches the packet filter of a guard. A program that exceeds `net.core.optmem_max` is left out;
-/// [`ListenerContext::admits`] then decides alone.
-fn attach_guard(socket: &SockRef<'_>, family: IpFamily, guard: &Guard) -> io::Result<()> {
+/// [`ListenerContext::admit`] then decides alone.
+fn attach_guard(socket: &SockRef<'_>, guard: &Guard) -> io::Result<()> {
     let is = |error: &io::Error, errno| error.raw_os_error() == Some(errno);
-    if let Some(program) = guard.program(family) {
+    if let Some(program) = guard.program() {
         match socket.attach_filter(&program) {
             Err(error) if is(&error, libc::ENOMEM) => {}
             attached => return attached,

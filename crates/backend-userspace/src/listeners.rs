@@ -13,7 +13,7 @@ use std::sync::{Arc, Weak};
 
 use indexmap::IndexSet;
 use portolan_core::plan::{NodePortAddresses, NodeSettings};
-use portolan_core::{ApplyReport, IpFamily, Protocol, ServicePort, ServicePortName};
+use portolan_core::{ApplyReport, ChangeSet, IpFamily, NodePlan, Protocol, ServicePort, ServicePortName};
 use portolan_netlink::NetlinkError;
 use portolan_netlink::route::InterfaceAddress;
 use tokio::sync::Notify;
@@ -46,7 +46,8 @@ pub(crate) struct Listeners {
     /// What captures the addresses of closed listeners while connections continue: an established connection needs its
     /// route as much as a new one does. Each connection holds the context of its listener.
     draining: HashMap<Object, Vec<Weak<ListenerContext>>>,
-    unfinished: Arc<Notify>,
+    /// Notified when something is unfinished.
+    pub(crate) unfinished: Arc<Notify>,
 }
 
 /// A service port of the plan.
@@ -88,27 +89,9 @@ impl Listeners {
         })
     }
 
-    /// Reads our routes and rules and the node's addresses from the kernel.
-    pub(crate) fn read(&mut self) -> Result<(), NetlinkError> {
-        if let Some(captures) = &mut self.captures {
-            captures.read()?;
-        }
-        self.read_addresses().map(drop)
-    }
-
     /// Whether the kernel still has our routes and rules.
     pub(crate) fn are_intact(&mut self) -> Result<bool, NetlinkError> {
         self.captures.as_mut().map_or(Ok(true), Captures::are_intact)
-    }
-
-    /// The names of all known service ports, including those that this mode does not support.
-    pub(crate) fn names(&self) -> impl Iterator<Item = ServicePortName> {
-        self.ports.keys().cloned().chain(self.relay.unsupported(self.family))
-    }
-
-    /// Notified when something is unfinished.
-    pub(crate) fn unfinished(&self) -> Arc<Notify> {
-        Arc::clone(&self.unfinished)
     }
 
     /// Whether listen addresses failed or connections drain.
@@ -116,23 +99,35 @@ impl Listeners {
         !self.failed.is_empty() || !self.draining.is_empty()
     }
 
-    /// Applies changes of service ports; `all` also compares every other listen address. An operation is a route, a rule, a
+    /// Applies changes of the plan, or all of it, compared with what the kernel has. An operation is a route, a rule, a
     /// socket, a packet filter or an endpoint list that was written or removed.
     pub(crate) async fn apply(
         &mut self,
-        settings: &NodeSettings,
-        changes: &[(ServicePortName, Option<Arc<ServicePort>>)],
-        all: bool,
+        plan: &NodePlan,
+        changes: &ChangeSet,
+        is_full: bool,
     ) -> Result<ApplyReport, NetlinkError> {
         let (mut report, mut touched) = (ApplyReport::default(), Vec::new());
-        let is_new_node = self.settings.as_ref() != Some(settings);
+        if is_full {
+            self.captures.as_mut().map_or(Ok(()), Captures::read)?;
+            self.read_addresses()?;
+        }
+        let is_new_node = self.settings.as_ref() != Some(&plan.node);
         if is_new_node {
-            self.set_node(settings, &mut touched);
+            self.set_node(&plan.node, &mut touched);
         }
-        for (name, port) in changes {
-            report.operations += self.update_port(name, port.as_ref(), &mut touched);
+        let names: Vec<_> = if is_full {
+            // The most important ones first.
+            let known = self.ports.keys().cloned().chain(self.relay.unsupported(self.family));
+            let removed = known.filter(|name| !plan.service_ports.contains_key(name));
+            plan.names_by_importance().into_iter().cloned().chain(removed).collect()
+        } else {
+            changes.service_ports().map(|(name, _)| name.clone()).collect()
+        };
+        for name in &names {
+            report.operations += self.update_port(name, plan.service_ports.get(name), &mut touched);
         }
-        if all || is_new_node {
+        if is_full || is_new_node {
             touched.extend(self.open.keys().copied());
             touched.extend(self.ports.values().flat_map(|served| served.addresses.iter().map(|(at, _)| *at)));
         }
@@ -211,8 +206,12 @@ impl Listeners {
         self.owners.remove(&served.balancer, &old_addresses);
         self.owners.add(&served.balancer, &served.addresses);
         if let Some(captures) = &mut self.captures {
-            served.captures.iter().for_each(|object| captures.want(*object, &name.service));
-            old_captures.into_iter().for_each(|object| captures.release(object));
+            for object in &served.captures {
+                captures.want(*object, &name.service);
+            }
+            for object in old_captures {
+                captures.release(object);
+            }
         }
     }
 
@@ -245,8 +244,7 @@ impl Listeners {
         let Some(captures) = self.captures.as_mut().filter(|_| kind.is_external()) else { return false };
         let (ip, port, protocol) = (address.socket.ip(), address.socket.port(), address.protocol);
         let is_api_server = |settings: &NodeSettings| settings.is_api_server(ip, port, protocol);
-        !captures.is_by_port()
-            && (self.settings.as_ref().is_some_and(is_api_server) || captures.is_elsewhere(ip))
+        !captures.by_port && (self.settings.as_ref().is_some_and(is_api_server) || captures.is_elsewhere(ip))
     }
 
     /// Applies changes of the node's addresses.
@@ -263,7 +261,9 @@ impl Listeners {
         let with_node_port = self.ports.iter().filter(|(_, served)| served.port.node_port.is_some());
         let names: Vec<_> = with_node_port.map(|(name, _)| name.clone()).collect();
         let mut touched = Vec::new();
-        names.iter().for_each(|name| self.claim(name, &mut touched));
+        for name in &names {
+            self.claim(name, &mut touched);
+        }
         self.settle(touched).await;
         self.update_captures(&mut ApplyReport::default())
     }
@@ -353,7 +353,7 @@ impl Listeners {
             .iter()
             .map(|listener| {
                 let context = &listener.context;
-                self.node.set_listening(context.address, false);
+                self.node.update(|node| _ = node.listening.remove(&context.address));
                 let captures = self.captures.as_ref();
                 let object = captures.and_then(|captures| captures.object(context.address, context.kind));
                 (object, Arc::downgrade(context))
@@ -375,11 +375,11 @@ impl Listeners {
     fn open_all(&mut self, opening: Vec<(ListenAddress, Wanted)>) -> usize {
         let (mut opened, mut unserved) = (0, Vec::new());
         for (address, wanted) in opening {
-            let service_port = wanted.balancer.name().clone();
+            let service_port = wanted.balancer.name.clone();
             match self.open(address, wanted) {
                 Ok(listener) => {
                     opened += 1;
-                    self.node.set_listening(address, true);
+                    self.node.update(|node| _ = node.listening.insert(address));
                     self.open.insert(address, listener);
                     if self.failed.remove(&address) {
                         info!(servicePort = %service_port, %address, "Listening after earlier failures");
@@ -395,7 +395,7 @@ impl Listeners {
         if !unserved.is_empty() {
             self.unfinished.notify_one();
             // To find the owner of a port takes a while, and applying the plan must not wait for it.
-            self.relay.handle.spawn_blocking(move || unserved::log(unserved));
+            self.relay.handle.spawn_blocking(move || unserved::log(&unserved));
         }
         opened
     }
@@ -417,10 +417,10 @@ impl Listeners {
             });
         }
         let object = object.map(|(object, _)| object);
-        let permit = self.relay.limits.admit(Kind::Listener, &balancer.name().service);
-        let permit = permit.map_err(|full| ListenError::Full(full.limit()))?;
+        let permit = self.relay.limits.admit(Kind::Listener, &balancer.name.service);
+        let permit = permit.map_err(|full| ListenError::Full(full.limit))?;
         let (node, relay) = (Arc::clone(&self.node), Arc::clone(&self.relay));
-        let service = balancer.name().service.clone();
+        let service = balancer.name.service.clone();
         let listener =
             Listener::open(ListenerContext { address, kind, balancer, node, relay }, guard, permit)?;
         // Besides the service port the listener wants its address captured, until its last connection has ended.
@@ -432,12 +432,12 @@ impl Listeners {
 
     /// Has the kernel reject packets to a captured port at which nothing listens and no connection drains.
     fn update_reject(&mut self, address: ListenAddress) {
-        let Some(captures) = self.captures.as_mut().filter(|captures| captures.is_by_port()) else {
+        let Some(captures) = self.captures.as_mut().filter(|captures| captures.by_port) else {
             return;
         };
         let is_used = self.open.contains_key(&address) || self.draining.contains_key(&Object::Port(address));
         let owner = self.owners.get(address).filter(|(kind, _)| kind.is_external() && !is_used);
-        captures.set_rejected(address, owner.map(|(_, balancer)| &balancer.name().service));
+        captures.set_rejected(address, owner.map(|(_, balancer)| &balancer.name.service));
     }
 
     /// Brings routes and rules up to date with the sockets.

@@ -34,7 +34,7 @@ pub(crate) struct NodeContext {
 #[derive(Debug, Default)]
 pub(crate) struct NodeState {
     pub(crate) addresses: HashSet<IpAddr>,
-    listening: HashSet<ListenAddress>,
+    pub(crate) listening: HashSet<ListenAddress>,
     pub(crate) detector: Option<LocalDetector>,
 }
 
@@ -46,17 +46,6 @@ impl NodeContext {
 
     pub(crate) fn update(&self, change: impl FnOnce(&mut NodeState)) {
         change(&mut self.state.write().unwrap_or_else(PoisonError::into_inner));
-    }
-
-    /// This process listens at an address, or no longer.
-    pub(crate) fn set_listening(&self, address: ListenAddress, is_listening: bool) {
-        self.update(|node| {
-            if is_listening {
-                node.listening.insert(address);
-            } else {
-                node.listening.remove(&address);
-            }
-        });
     }
 
     fn state(&self) -> RwLockReadGuard<'_, NodeState> {
@@ -159,37 +148,30 @@ pub(crate) fn list_addresses(family: IpFamily) -> Result<Vec<InterfaceAddress>, 
     Ok(all)
 }
 
-/// Waits for addresses of one IP family to be added or removed.
+/// Opens a socket that gets a message when addresses of one IP family are added or removed. Must be called within a
+/// runtime. Tokio has a type for datagram sockets; that it is of UDP does not matter, as no address is used.
 ///
-/// Tokio has a type for datagram sockets; that it is of UDP does not matter, as no address is used.
-#[derive(Debug)]
-pub(crate) struct AddressChanges(UdpSocket);
+/// # Errors
+/// The socket cannot be opened.
+pub(crate) fn watch_addresses(family: IpFamily) -> io::Result<UdpSocket> {
+    let monitor = AddressMonitor::open(rtnetlink_family(family)).map_err(io::Error::other)?;
+    UdpSocket::from_std(monitor.into_socket().into())
+}
 
-impl AddressChanges {
-    /// Starts to listen. Must be called within a runtime.
-    ///
-    /// # Errors
-    /// The socket cannot be opened.
-    pub(crate) fn open(family: IpFamily) -> io::Result<Self> {
-        let monitor = AddressMonitor::open(rtnetlink_family(family)).map_err(io::Error::other)?;
-        Ok(Self(UdpSocket::from_std(monitor.into_socket().into())?))
-    }
-
-    /// Returns after at least one change, and takes all messages of changes so far.
-    ///
-    /// # Errors
-    /// The socket failed for good.
-    pub(crate) async fn wait(&self) -> io::Result<()> {
-        self.0.readable().await?;
-        loop {
-            // The messages are not read: any of them means that something changed.
-            match self.0.try_recv(&mut [0; 4096]) {
-                Ok(_) => {}
-                // Changes that did not fit into the socket's buffer.
-                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                Err(error) => return Err(error),
-            }
+/// Returns after at least one change, and takes all messages of changes so far.
+///
+/// # Errors
+/// The socket failed for good.
+pub(crate) async fn addresses_changed(socket: &UdpSocket) -> io::Result<()> {
+    socket.readable().await?;
+    loop {
+        // The messages are not read: any of them means that something changed.
+        match socket.try_recv(&mut [0; 4096]) {
+            Ok(_) => {}
+            // Changes that did not fit into the socket's buffer.
+            Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+            Err(error) => return Err(error),
         }
     }
 }

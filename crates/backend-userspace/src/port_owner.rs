@@ -18,16 +18,9 @@ use crate::address::ListenAddress;
 const LISTEN: &str = "0A";
 const CLOSE: &str = "07";
 
-/// A socket by its inode and the user that has it.
-#[derive(Debug, Clone)]
-struct Socket {
-    inode: String,
-    user: String,
-}
-
 /// The owners of listen addresses, such as `sshd (process 512)` or `a program of user 1000`.
 pub(crate) fn find(addresses: &[ListenAddress]) -> HashMap<ListenAddress, String> {
-    let mut found: HashMap<ListenAddress, Socket> = HashMap::new();
+    let mut found: HashMap<ListenAddress, (String, String)> = HashMap::new();
     for protocol in [Protocol::Tcp, Protocol::Udp] {
         let wanted: Vec<_> = addresses.iter().filter(|address| address.protocol == protocol).collect();
         if wanted.is_empty() {
@@ -41,11 +34,11 @@ pub(crate) fn find(addresses: &[ListenAddress]) -> HashMap<ListenAddress, String
         }
     }
     let processes = if found.is_empty() { HashMap::new() } else { read_processes() };
-    let owner = |socket: &Socket| {
-        let process = processes.get(&socket.inode).cloned();
-        process.unwrap_or_else(|| format!("a program of user {}", socket.user))
+    let owner = |(inode, user): (String, String)| {
+        let process = processes.get(&inode).cloned();
+        process.unwrap_or_else(|| format!("a program of user {user}"))
     };
-    found.into_iter().map(|(address, socket)| (address, owner(&socket))).collect()
+    found.into_iter().map(|(address, socket)| (address, owner(socket))).collect()
 }
 
 /// The addresses of sockets that conflict with one at `ip`: the address itself, and the wildcards.
@@ -54,7 +47,8 @@ fn conflicting(ip: IpAddr) -> impl Iterator<Item = IpAddr> {
     [Some(ip), wildcard_v4, Some(IpAddr::V6(Ipv6Addr::UNSPECIFIED))].into_iter().flatten()
 }
 
-fn read_sockets(protocol: Protocol) -> HashMap<(IpAddr, u16), Socket> {
+/// The inode and the user of each socket, by its address.
+fn read_sockets(protocol: Protocol) -> HashMap<(IpAddr, u16), (String, String)> {
     let is_tcp = protocol == Protocol::Tcp;
     let (tables, state) = if is_tcp { (["tcp", "tcp6"], LISTEN) } else { (["udp", "udp6"], CLOSE) };
     let mut sockets = HashMap::new();
@@ -65,12 +59,11 @@ fn read_sockets(protocol: Protocol) -> HashMap<(IpAddr, u16), Socket> {
     sockets
 }
 
-fn parse_socket(line: &str, state: &str) -> Option<((IpAddr, u16), Socket)> {
+fn parse_socket(line: &str, state: &str) -> Option<((IpAddr, u16), (String, String))> {
     // sl local_address rem_address st tx:rx tr:when retrnsmt uid timeout inode …
     let fields: Vec<_> = line.split_whitespace().collect();
-    let (address, user, inode) = (parse_address(fields.get(1)?)?, fields.get(7)?, fields.get(9)?);
-    let socket = Socket { inode: (*inode).to_owned(), user: (*user).to_owned() };
-    (*fields.get(3)? == state).then_some((address, socket))
+    let (address, user, inode) = (parse_address(fields.get(1)?)?, *fields.get(7)?, *fields.get(9)?);
+    (*fields.get(3)? == state).then(|| (address, (inode.to_owned(), user.to_owned())))
 }
 
 /// `0100007F:1F90`: the 32-bit words of the address in the host's byte order, then the port.

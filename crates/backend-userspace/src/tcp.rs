@@ -52,7 +52,7 @@ pub(crate) async fn serve(
             // The client closed the connection before it was accepted.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
-                debug!(servicePort = %context.balancer.name(), err = %error, "Failed to accept connection");
+                debug!(servicePort = %context.balancer.name, err = %error, "Failed to accept connection");
                 if let Some(limit) = Limit::of(&error) {
                     context.relay.limits.log(limit);
                 }
@@ -63,19 +63,7 @@ pub(crate) async fn serve(
 }
 
 fn start_session(client: TcpStream, address: SocketAddr, context: &Arc<ListenerContext>) {
-    let limits = &context.relay.limits;
-    if !context.admits(address.ip()) {
-        limits.counters.turned_away.add(1);
-        return reset(&client);
-    }
-    let service = &context.balancer.name().service;
-    let permit = match limits.admit(Kind::Tcp, service) {
-        Ok(permit) => permit,
-        Err(full) => {
-            limits.count_rejected(full, service);
-            return reset(&client);
-        }
-    };
+    let Some(permit) = context.admit(Kind::Tcp, address.ip(), || false) else { return reset(&client) };
     let context = Arc::clone(context);
     tokio::spawn(async move {
         let _permit = permit;
@@ -120,7 +108,7 @@ async fn connect(
             }
             Err(elapsed) => elapsed.to_string(),
         };
-        debug!(servicePort = %balancer.name(), client = %address, %endpoint, err, "Failed to connect to endpoint");
+        debug!(servicePort = %balancer.name, client = %address, %endpoint, err, "Failed to connect to endpoint");
         if refused >= count {
             break;
         }

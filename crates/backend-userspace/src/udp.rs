@@ -121,30 +121,11 @@ impl Server {
         ttl: Ttl,
         failed: &mut Vec<SocketAddr>,
     ) -> Option<Session> {
-        let limits = Arc::clone(&self.context.relay.limits);
-        if !self.context.admits(client.ip()) {
-            limits.counters.turned_away.add(1);
-            return None;
-        }
-        let permit = self.admit()?;
-        let flow = ttl.decremented().and_then(|ttl| self.connect(client.ip(), ttl, failed));
-        let flow = flow.map_err(|error| limits.count_failed(&error)).ok()?;
-        Some(Session::start(flow, &self.socket, client, permit, &self.context.relay))
-    }
-
-    /// Admits one more session, in place of an idle one if a limit is reached.
-    fn admit(&mut self) -> Option<Permit> {
         let context = Arc::clone(&self.context);
-        let (limits, service) = (&context.relay.limits, &context.balancer.name().service);
-        let full = match limits.admit(Kind::Udp, service) {
-            Ok(permit) => return Some(permit),
-            Err(full) => full,
-        };
-        let again = self.evict().then(|| limits.admit(Kind::Udp, service).ok()).flatten();
-        if again.is_none() {
-            limits.count_rejected(full, service);
-        }
-        again
+        let permit = context.admit(Kind::Udp, client.ip(), || self.evict())?;
+        let flow = ttl.decremented().and_then(|ttl| self.connect(client.ip(), ttl, failed));
+        let flow = flow.map_err(|error| context.relay.limits.count_failed(&error)).ok()?;
+        Some(Session::start(flow, &self.socket, client, permit, &context.relay))
     }
 
     /// Ends a session that may be evicted, if the CLOCK finds one.
@@ -172,7 +153,7 @@ impl Server {
                     Ok(flow) => return Ok(flow),
                     Err(error) if Limit::of(&error).is_some() => return Err(error),
                     Err(err) => {
-                        debug!(servicePort = %balancer.name(), %client, %endpoint, %err, "Failed to connect to endpoint");
+                        debug!(servicePort = %balancer.name, %client, %endpoint, %err, "Failed to connect to endpoint");
                     }
                 }
             }

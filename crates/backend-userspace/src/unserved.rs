@@ -59,26 +59,23 @@ pub(crate) struct Unserved {
 
 /// Logs what is not served, in one line for each service port and reason, which names the first address. To find the owner
 /// of a port is to look at every process, so all are looked for at once.
-pub(crate) fn log(unserved: Vec<Unserved>) {
-    let mut lines: BTreeMap<(ServicePortName, String), Vec<Unserved>> = BTreeMap::new();
+pub(crate) fn log(unserved: &[Unserved]) {
+    let mut grouped: BTreeMap<(&ServicePortName, String), Vec<ListenAddress>> = BTreeMap::new();
     for one in unserved {
-        let key = (one.service_port.clone(), error_chain(&one.error));
-        lines.entry(key).or_default().push(one);
+        grouped.entry((&one.service_port, error_chain(&one.error))).or_default().push(one.address);
     }
-    let unnamed = lines.len().saturating_sub(MAX_LOGGED);
-    let first = |unserved: &[Unserved]| unserved.iter().min_by_key(|one| one.address).map(|one| one.address);
-    let in_use = lines
-        .values()
-        .take(MAX_LOGGED)
-        .filter(|all| all.first().is_some_and(|one| matches!(one.error, ListenError::InUse)));
-    let owners = port_owner::find(&in_use.filter_map(|all| first(all)).collect::<Vec<_>>());
-    for ((service_port, reason), all) in lines.iter().take(MAX_LOGGED) {
-        let Some(address) = first(all) else { continue };
+    let first = |addresses: &[ListenAddress]| addresses.iter().min().copied();
+    let in_use = ListenError::InUse.to_string();
+    let taken = grouped.iter().take(MAX_LOGGED).filter(|((_, reason), _)| *reason == in_use);
+    let owners = port_owner::find(&taken.filter_map(|(_, addresses)| first(addresses)).collect::<Vec<_>>());
+    for ((service_port, reason), addresses) in grouped.iter().take(MAX_LOGGED) {
+        let Some(address) = first(addresses) else { continue };
         let owner = owners.get(&address).map(|owner| format!("port is in use by {owner}"));
         let err = owner.as_ref().unwrap_or(reason);
-        let others = Some(all.len() - 1).filter(|others| *others > 0);
+        let others = Some(addresses.len() - 1).filter(|others| *others > 0);
         warn!(servicePort = %service_port, %address, others, err, "Failed to listen; retrying");
     }
+    let unnamed = grouped.len().saturating_sub(MAX_LOGGED);
     if unnamed > 0 {
         warn!(servicePorts = unnamed, "Failed to listen for more service ports; retrying");
     }

@@ -1,4 +1,4 @@
-//! Client and endpoint: who sends, who answers, and how fast.
+//! Client and endpoint, and how fast they are.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};

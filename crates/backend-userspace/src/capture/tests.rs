@@ -25,7 +25,7 @@ fn a_route_to_a_network_leads_to_another_host_and_a_default_route_does_not() {
 fn the_probe_for_port_rules_leaves_none_behind() {
     isolated(|| {
         for family in IpFamily::ALL {
-            assert!(Captures::begin(family).unwrap().is_by_port());
+            assert!(Captures::begin(family).unwrap().by_port);
             assert_eq!(Captures::open(family).unwrap().dump().unwrap().len(), 0);
         }
     });

@@ -2,8 +2,7 @@
 
 use std::fs;
 
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use tracing::info;
+use nix::sys::resource::{Resource, getrlimit};
 
 /// The ports that the kernel chooses from (ip-sysctl in the kernel's documentation), and its default.
 const PORT_RANGE: &str = "/proc/sys/net/ipv4/ip_local_port_range";
@@ -26,21 +25,10 @@ pub(super) struct Descriptors {
     pub(super) pipes: usize,
 }
 
-/// Raises the soft limit of open files to the hard limit.
-pub(super) fn raise_open_files() {
-    let (soft, hard) = open_files();
-    if soft < hard && setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok() {
-        info!(from = soft, to = hard, "Raised the limit of open files");
-    }
-}
-
-fn open_files() -> (u64, u64) {
-    getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((DEFAULT_OPEN_FILES, DEFAULT_OPEN_FILES))
-}
-
 /// The division under the present limit of open files.
 pub(super) fn descriptors() -> Descriptors {
-    divide(usize::try_from(open_files().0).unwrap_or(usize::MAX))
+    let (limit, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((DEFAULT_OPEN_FILES, DEFAULT_OPEN_FILES));
+    divide(usize::try_from(limit).unwrap_or(usize::MAX))
 }
 
 /// Gives nine tenths to sessions and listeners, at least half of that to sessions.

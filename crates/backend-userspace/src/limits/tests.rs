@@ -21,6 +21,14 @@ fn service(name: &str) -> ObjectName {
     ObjectName::new("shop", name)
 }
 
+fn process(limit: Limit) -> Full {
+    Full { limit, of_service: false }
+}
+
+fn of_service(limit: Limit) -> Full {
+    Full { limit, of_service: true }
+}
+
 /// As many sessions as this Service gets.
 fn fill(limits: &Arc<Limits>, name: &str) -> (Vec<Permit>, Full) {
     let mut sessions = Vec::new();
@@ -37,8 +45,8 @@ fn sessions_beyond_the_limit_are_rejected_until_one_ends() {
     let limits = Arc::new(limits(2, 0));
     let admit = |kind| limits.admit(kind, &service("web"));
     let (first, _second) = (admit(Kind::Tcp).unwrap(), admit(Kind::Udp).unwrap());
-    assert_eq!(admit(Kind::Tcp).unwrap_err(), Full::Process(Limit::Sessions));
-    assert_eq!(admit(Kind::Udp).unwrap_err(), Full::Process(Limit::Sessions));
+    assert_eq!(admit(Kind::Tcp).unwrap_err(), process(Limit::Sessions));
+    assert_eq!(admit(Kind::Udp).unwrap_err(), process(Limit::Sessions));
     drop(first);
     assert!(admit(Kind::Udp).is_ok());
     assert_eq!(limits.counters.accepted.get(), 3);
@@ -52,7 +60,7 @@ fn sessions_end_where_descriptors_do() {
     let _listener = limits.admit(Kind::Listener, &web).unwrap();
     let both = [limits.admit(Kind::Tcp, &web), limits.admit(Kind::Tcp, &web)];
     assert!(both.iter().all(Result::is_ok));
-    assert_eq!(limits.admit(Kind::Udp, &web).unwrap_err(), Full::Process(Limit::Descriptors));
+    assert_eq!(limits.admit(Kind::Udp, &web).unwrap_err(), process(Limit::Descriptors));
 }
 
 #[test]
@@ -61,7 +69,7 @@ fn udp_leaves_ports_to_other_programs_and_tcp_needs_none_of_them() {
     let dns = service("dns");
     let both = [limits.admit(Kind::Udp, &dns), limits.admit(Kind::Udp, &dns)];
     assert!(both.iter().all(Result::is_ok));
-    assert_eq!(limits.admit(Kind::Udp, &dns).unwrap_err(), Full::Process(Limit::Ports));
+    assert_eq!(limits.admit(Kind::Udp, &dns).unwrap_err(), process(Limit::Ports));
     assert!(limits.admit(Kind::Tcp, &dns).is_ok());
 }
 
@@ -69,9 +77,9 @@ fn udp_leaves_ports_to_other_programs_and_tcp_needs_none_of_them() {
 fn the_busiest_service_leaves_a_quarter_and_the_next_leaves_some_as_well() {
     let limits = Arc::new(limits(1000, 0));
     let (first, full) = fill(&limits, "busy");
-    assert_eq!((first.len(), full), (750, Full::Service(Limit::Sessions)));
+    assert_eq!((first.len(), full), (750, of_service(Limit::Sessions)));
     let (second, full) = fill(&limits, "busy-too");
-    assert_eq!((second.len(), full), (188, Full::Service(Limit::Sessions)));
+    assert_eq!((second.len(), full), (188, of_service(Limit::Sessions)));
     assert!(limits.admit(Kind::Tcp, &service("quiet")).is_ok());
 }
 
@@ -81,7 +89,7 @@ fn a_service_has_its_limit_with_all_its_ports_and_another_its_own() {
     let admit = |kind| limits.admit(kind, &service("web"));
     let _three = [admit(Kind::Tcp), admit(Kind::Udp), admit(Kind::Tcp)];
     assert_eq!(limits.state().services[&service("web")].sessions(), 3);
-    assert_eq!(admit(Kind::Udp).unwrap_err(), Full::Service(Limit::OfService));
+    assert_eq!(admit(Kind::Udp).unwrap_err(), of_service(Limit::OfService));
     assert!(limits.admit(Kind::Tcp, &service("other")).is_ok());
 }
 

@@ -25,6 +25,7 @@ const BUDGET: usize = 64 << 20;
 const PAGE: usize = 4 << 10;
 /// How many bytes are copied at once without a pipe.
 const COPY_SIZE: usize = 16 << 10;
+const SPLICE_FLAGS: SpliceFFlags = SpliceFFlags::SPLICE_F_MOVE.union(SpliceFFlags::SPLICE_F_NONBLOCK);
 /// How many empty pipes are kept for reuse.
 const MAX_IDLE: usize = 64;
 
@@ -118,7 +119,7 @@ impl<'a> Carrier<'a> {
         let max = self.pipes.allowance();
         let count = from.try_io(Interest::READABLE, || {
             if let Some(pipe) = &self.pipe {
-                return Ok(splice(from, None, &pipe.input, None, max, flags())?);
+                return Ok(splice(from, None, &pipe.input, None, max, SPLICE_FLAGS)?);
             }
             self.copied.resize(max.min(COPY_SIZE), 0);
             let received = recv(from.as_raw_fd(), &mut self.copied, MsgFlags::MSG_DONTWAIT);
@@ -138,7 +139,7 @@ impl<'a> Carrier<'a> {
         let held = self.held;
         let count = to.try_io(Interest::WRITABLE, || {
             if let Some(pipe) = &self.pipe {
-                return Ok(splice(&pipe.output, None, to, None, held, flags())?);
+                return Ok(splice(&pipe.output, None, to, None, held, SPLICE_FLAGS)?);
             }
             let count = send(to.as_raw_fd(), &self.copied, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL)?;
             self.copied.drain(..count);
@@ -157,10 +158,6 @@ impl Drop for Carrier<'_> {
             self.pipes.give_back(pipe, self.held == 0);
         }
     }
-}
-
-fn flags() -> SpliceFFlags {
-    SpliceFFlags::SPLICE_F_MOVE | SpliceFFlags::SPLICE_F_NONBLOCK
 }
 
 #[cfg(test)]

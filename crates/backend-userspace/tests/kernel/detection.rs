@@ -1,4 +1,4 @@
-//! Pods that are told by their interface, which packet filters on sockets cannot ask for.
+//! Pods that are recognized by their interface, which packet filters on sockets cannot look up.
 
 use std::io::ErrorKind;
 use std::time::Duration;
@@ -30,7 +30,7 @@ fn without_local_endpoints_outsiders_are_reset_and_pods_behind_the_interface_are
                 assert_eq!(inside.query_udp(address).unwrap().pod, "pod1");
             }
         }
-        // The three connections: whose origin no endpoint is for.
+        // The three connections have no endpoint for their origin.
         assert_eq!(node.counters.tcp_sessions.get(), 0);
     });
 }

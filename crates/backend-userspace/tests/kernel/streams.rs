@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How long to wait for an answer that must not come.
 const SILENCE: Duration = Duration::from_millis(500);
 
-/// A node that serves these pods; who listens in them, the test says.
+/// A node that serves these pods; the test starts what listens in them.
 fn serving(count: u8) -> Node {
     let mut node = Node::new(Topology::routed(count).unwrap());
     node.apply([web().applied()].into_iter().chain(pods("web", (1..=count).map(here))));

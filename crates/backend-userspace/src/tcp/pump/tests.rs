@@ -140,7 +140,7 @@ fn a_reset_is_noticed_after_its_side_had_ended() {
     assert!(joined.outcome(Duration::from_secs(2)).unwrap().is_err());
     assert_eq!(joined.endpoint.read(&mut [0; 8]).unwrap(), 0, "its end had been read before");
     let written = (0..10).find_map(|_| joined.endpoint.write(b"x").err());
-    assert!(written.is_some(), "the endpoint is told");
+    assert!(written.is_some(), "the endpoint is reset");
 }
 
 #[test]
