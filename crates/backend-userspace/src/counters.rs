@@ -1,135 +1,87 @@
-//! What this mode is doing, in numbers.
+//! Metrics of this mode.
 //!
-//! A session is a TCP connection or a UDP client that are being relayed. Both families count together:
-//! what they use up is the process's file descriptors.
+//! A session is a TCP connection or a UDP client that is relayed. Both IP families count together, since they share the
+//! file descriptors of the process.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use portolan_core::backend::{Figure, FigureKind};
 
-use crate::listen::Transport;
+/// A number that is read and changed without a lock.
+#[derive(Debug, Default)]
+pub struct Metric(AtomicUsize);
 
-/// Numbers for metrics. Cheap to read at any time.
+impl Metric {
+    /// The value now.
+    pub fn get(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn add(&self, count: usize) {
+        self.0.fetch_add(count, Ordering::Relaxed);
+    }
+
+    pub(crate) fn subtract(&self, count: usize) {
+        self.0.fetch_sub(count, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set(&self, value: usize) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+}
+
+/// The metrics of both IP families.
 #[derive(Debug, Default)]
 pub struct Counters {
-    tcp_sessions: AtomicUsize,
-    udp_sessions: AtomicUsize,
-    listeners: AtomicUsize,
-    unserved: AtomicUsize,
-    unsupported: AtomicUsize,
-    accepted: AtomicU64,
-    refused_by_limit: AtomicU64,
-    refused_by_share: AtomicU64,
-    evicted: AtomicU64,
-    turned_away: AtomicU64,
-    failed: AtomicU64,
-}
-
-macro_rules! readings {
-    ($($(#[$doc:meta])* $name:ident: $number:ty;)*) => {
-        impl Counters {
-            $($(#[$doc])* pub fn $name(&self) -> $number {
-                self.$name.load(Ordering::Relaxed)
-            })*
-        }
-    };
-}
-
-readings! {
     /// TCP connections that are relayed now.
-    tcp_sessions: usize;
+    pub tcp_sessions: Metric,
     /// UDP clients that are relayed now.
-    udp_sessions: usize;
-    /// Sockets at service addresses and node ports, now.
-    listeners: usize;
-    /// Addresses and ports that should be served and are not, because somebody else has the port or the
-    /// address is not this node's. They are tried again all the time.
-    unserved: usize;
-    /// Service ports that are not served because this mode has no SCTP.
-    unsupported: usize;
-    /// Sessions that were begun so far.
-    accepted: u64;
-    /// Sessions that were not begun because there were too many already.
-    refused_by_limit: u64;
-    /// Those among them for which there were places, but for other Services or clients.
-    refused_by_share: u64;
-    /// Sessions of UDP clients that had been silent, which made way for others when there were too many.
-    evicted: u64;
-    /// Connections that were reset because source ranges or a Local policy forbid them, where the packet
-    /// filter had not dropped them before.
-    turned_away: u64;
-    /// Sessions that ended before they began because no endpoint took them.
-    failed: u64;
+    pub udp_sessions: Metric,
+    /// Open sockets at service addresses and node ports.
+    pub listeners: Metric,
+    /// Addresses and ports that should be served and are not, for example because another program has the port. They are
+    /// retried until they are served.
+    pub unserved: Metric,
+    /// Service ports that are not served because this mode does not support SCTP.
+    pub unsupported: Metric,
+    /// Sessions that were started so far.
+    pub accepted: Metric,
+    /// Sessions that were rejected because a limit was reached.
+    pub refused_by_limit: Metric,
+    /// The part of `refused_by_limit` that was rejected by the limit of one Service.
+    pub refused_by_share: Metric,
+    /// Idle UDP sessions that were ended early because a limit was reached.
+    pub evicted: Metric,
+    /// Clients that were rejected by source ranges or a Local policy, where the packet filter had not dropped them.
+    pub turned_away: Metric,
+    /// Sessions that could not be started because no endpoint accepted them.
+    pub failed: Metric,
 }
 
 impl Counters {
-    /// All of them, as the proxy shows them with its metrics.
+    /// All of them under the names that the proxy exports.
     pub(crate) fn figures(&self) -> Vec<Figure> {
-        let current = |what, value: usize| {
-            let value = u64::try_from(value).unwrap_or(u64::MAX);
-            Figure { what, kind: FigureKind::Current, value }
+        let current = [
+            ("tcp_sessions", &self.tcp_sessions),
+            ("udp_sessions", &self.udp_sessions),
+            ("listeners", &self.listeners),
+            ("unserved", &self.unserved),
+            ("unsupported", &self.unsupported),
+        ];
+        let total = [
+            ("sessions", &self.accepted),
+            ("refused_by_limit", &self.refused_by_limit),
+            ("refused_by_share", &self.refused_by_share),
+            ("evicted", &self.evicted),
+            ("turned_away", &self.turned_away),
+            ("failed", &self.failed),
+        ];
+        let figure = |kind, (what, metric): (&'static str, &Metric)| Figure {
+            what,
+            kind,
+            value: u64::try_from(metric.get()).unwrap_or(u64::MAX),
         };
-        let total = |what, value| Figure { what, kind: FigureKind::Total, value };
-        vec![
-            current("tcp_sessions", self.tcp_sessions()),
-            current("udp_sessions", self.udp_sessions()),
-            current("listeners", self.listeners()),
-            current("unserved", self.unserved()),
-            current("unsupported", self.unsupported()),
-            total("sessions", self.accepted()),
-            total("refused_by_limit", self.refused_by_limit()),
-            total("refused_by_share", self.refused_by_share()),
-            total("evicted", self.evicted()),
-            total("turned_away", self.turned_away()),
-            total("failed", self.failed()),
-        ]
-    }
-
-    /// Sessions of one protocol.
-    pub(crate) fn sessions(&self, transport: Transport) -> &AtomicUsize {
-        match transport {
-            Transport::Tcp => &self.tcp_sessions,
-            Transport::Udp => &self.udp_sessions,
-        }
-    }
-
-    pub(crate) fn count_accepted(&self) {
-        self.accepted.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// There was no place for a session, or only for somebody else's.
-    pub(crate) fn count_refused(&self, is_for_others: bool) {
-        self.refused_by_limit.fetch_add(1, Ordering::Relaxed);
-        self.refused_by_share.fetch_add(u64::from(is_for_others), Ordering::Relaxed);
-    }
-
-    pub(crate) fn count_evicted(&self) {
-        self.evicted.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn count_turned_away(&self) {
-        self.turned_away.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn count_failed(&self) {
-        self.failed.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn listener_opened(&self) {
-        self.listeners.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn listener_closed(&self) {
-        self.listeners.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn set_unsupported(&self, ports: usize) {
-        self.unsupported.store(ports, Ordering::Relaxed);
-    }
-
-    /// The number of failed frontends of one family changed.
-    pub(crate) fn unserved_changed(&self, from: usize, to: usize) {
-        self.unserved.fetch_add(to, Ordering::Relaxed);
-        self.unserved.fetch_sub(from, Ordering::Relaxed);
+        let current = current.into_iter().map(|metric| figure(FigureKind::Current, metric));
+        current.chain(total.into_iter().map(|metric| figure(FigureKind::Total, metric))).collect()
     }
 }

@@ -1,20 +1,23 @@
-//! Who gets through to a socket at all, as a packet filter for the kernel.
+//! Which clients a socket lets in, as a packet filter in the kernel.
 //!
-//! A classic BPF program on a listening socket sees every packet before TCP does (`tcp_filter` in
-//! `net/ipv4/tcp_ipv4.c`), so that whoever may not come in gets no answer, not even to the first packet.
-//! Attaching one takes no privilege. It is the only way a relay can ignore a connection: what it accepts is
-//! already established.
+//! A classic BPF program on a listening socket sees every packet before TCP does (`tcp_filter` in net/ipv4/tcp_ipv4.c), so
+//! that other clients get no answer, not even to the first packet. It needs no privilege. A relay has no other way to
+//! ignore a connection: what it accepts is already established.
 //!
-//! Holds: a program lets through exactly whom [`Guard::admits`] names, as far as addresses tell.
+//! Invariant: a program passes exactly the clients that [`Guard::admits`] names, as far as addresses tell.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use ipnet::IpNet;
-use portolan_core::IpFamily;
+use portolan_core::ServicePort;
+use portolan_core::plan::{LocalDetector, Unserved};
 use socket2::SockFilter;
 
-/// The most instructions that the kernel takes: `BPF_MAXINSNS`, linux/bpf_common.h.
-const MOST: usize = 4096;
+use crate::address::AddressKind;
+use crate::balancer::{Origin, endpoints_for};
+
+/// How many instructions the kernel takes: `BPF_MAXINSNS`, linux/bpf_common.h.
+const MAX_INSTRUCTIONS: usize = 4096;
 /// The loopback interface is the first of every network namespace: `LOOPBACK_IFINDEX`, net/flow.h.
 const LOOPBACK: u32 = 1;
 
@@ -32,76 +35,92 @@ mod code {
 const NETWORK_HEADER: u32 = 0xfff0_0000;
 const INTERFACE: u32 = 0xffff_f000 + 8;
 
-/// Who gets through to a socket.
+/// Which clients a socket lets in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Guard {
-    /// Whether those outside this node do.
+    /// Where a client must be.
     pub(crate) scope: Scope,
-    /// The ranges that a sender must also be in; none means that it need not.
+    /// The ranges that it must also be in; empty for all addresses.
     pub(crate) ranges: Box<[IpNet]>,
 }
 
-/// Where a sender must be.
+/// Where a client must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scope {
     /// Anywhere.
     Everywhere,
-    /// On this node: a program on it, or one of its pods, which have addresses of this range.
+    /// On this node: a program, or a pod with an address of this range.
     Inside(Option<IpNet>),
-    /// Nobody is let through.
+    /// No client is let in.
     Nowhere,
 }
 
+/// Which clients are let in at this kind of address of a service port; `None` where nothing listens, so that the kernel
+/// rejects.
+pub(crate) fn guard_for(
+    port: &ServicePort,
+    kind: AddressKind,
+    detector: Option<&LocalDetector>,
+) -> Option<Guard> {
+    let is_unserved = |origin| endpoints_for(port, kind, origin).is_empty();
+    let is_dropped = port.unserved == Unserved::Drop;
+    let scope = match (is_unserved(Origin::Outside), is_unserved(Origin::Inside)) {
+        (true, true) if is_dropped => return Some(Guard::closed()),
+        (true, true) => return None,
+        (true, false) if is_dropped => match detector {
+            None => Scope::Inside(None),
+            Some(LocalDetector::Cidr(pods)) => Scope::Inside(Some(*pods)),
+            // A packet filter cannot tell pods by their interface; the client is checked when it is accepted.
+            Some(_) => Scope::Everywhere,
+        },
+        _ => Scope::Everywhere,
+    };
+    let ranges = if kind == AddressKind::LoadBalancer { port.source_ranges.clone() } else { Box::default() };
+    Some(Guard { scope, ranges })
+}
+
 impl Guard {
-    /// Lets everybody through.
+    /// Lets every client in.
     #[cfg(test)]
     pub(crate) fn open() -> Self {
         Self { scope: Scope::Everywhere, ranges: Box::default() }
     }
 
-    /// Lets nobody through.
+    /// Lets no client in.
     pub(crate) fn closed() -> Self {
         Self { scope: Scope::Nowhere, ranges: Box::default() }
     }
 
-    /// Whether a sender gets through; `is_node` says that it is a program on this node.
-    pub(crate) fn admits(&self, sender: IpAddr, is_node: bool) -> bool {
-        let is_here = match self.scope {
+    /// Whether a client is let in; `is_node` says that it is a program on this node.
+    pub(crate) fn admits(&self, client: IpAddr, is_node: bool) -> bool {
+        let is_in_scope = match self.scope {
             Scope::Everywhere => true,
-            Scope::Inside(pods) => is_node || pods.is_some_and(|pods| pods.contains(&sender)),
+            Scope::Inside(pods) => is_node || pods.is_some_and(|pods| pods.contains(&client)),
             Scope::Nowhere => false,
         };
-        is_here && (self.ranges.is_empty() || self.ranges.iter().any(|range| range.contains(&sender)))
+        is_in_scope && (self.ranges.is_empty() || self.ranges.iter().any(|range| range.contains(&client)))
     }
 
-    /// The program for sockets of a family; nothing where none is needed, or where it would be too long,
-    /// and whoever accepts connections has to ask [`admits`](Self::admits) anyway.
-    pub(crate) fn program(&self, family: IpFamily) -> Option<Vec<SockFilter>> {
-        let instructions = self.instructions(family)?;
+    /// The program for a socket; `None` where none is needed, or where it would be too long. Then
+    /// [`admits`](Self::admits) decides when a client is accepted.
+    pub(crate) fn program(&self) -> Option<Vec<SockFilter>> {
+        let instructions = self.instructions()?;
         Some(instructions.iter().map(|i| SockFilter::new(i.code, i.then, i.otherwise, i.k)).collect())
     }
 
-    fn instructions(&self, family: IpFamily) -> Option<Vec<Instruction>> {
+    fn instructions(&self) -> Option<Vec<Instruction>> {
         let mut program = match self.scope {
             Scope::Everywhere if self.ranges.is_empty() => return None,
             Scope::Everywhere => Vec::new(),
-            Scope::Inside(pods) => inside(family, pods),
-            Scope::Nowhere => return Some(vec![Instruction::ret(Verdict::Drop)]),
+            Scope::Inside(pods) => inside(pods),
+            Scope::Nowhere => return Some(vec![Instruction::end(false)]),
         };
         for range in &self.ranges {
-            program.extend(if_from(family, range, Instruction::ret(Verdict::Pass)));
+            program.extend(if_from(range, Instruction::end(true)));
         }
-        let last = if self.ranges.is_empty() { Verdict::Pass } else { Verdict::Drop };
-        program.push(Instruction::ret(last));
-        (program.len() <= MOST).then_some(program)
+        program.push(Instruction::end(self.ranges.is_empty()));
+        (program.len() <= MAX_INSTRUCTIONS).then_some(program)
     }
-}
-
-/// What becomes of a packet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Verdict {
-    Pass,
-    Drop,
 }
 
 /// One instruction, `struct sock_filter` of linux/filter.h.
@@ -119,61 +138,44 @@ impl Instruction {
         Self { code, then: 0, otherwise: 0, k }
     }
 
-    /// The number returned is how many bytes of the packet to keep.
-    fn ret(verdict: Verdict) -> Self {
-        Self::new(code::RETURN, if verdict == Verdict::Pass { u32::MAX } else { 0 })
+    /// Ends the program and passes or drops the packet: returns how many bytes of it to keep.
+    fn end(passes: bool) -> Self {
+        Self::new(code::RETURN, if passes { u32::MAX } else { 0 })
     }
 }
 
-/// Goes on after itself for senders on this node, and ends for others.
-fn inside(family: IpFamily, pods: Option<IpNet>) -> Vec<Instruction> {
-    let pods = pods.map(|pods| if_from(family, &pods, Instruction::new(code::JUMP, 1))).unwrap_or_default();
+/// Continues after its end for senders on this node, and drops others.
+fn inside(pods: Option<IpNet>) -> Vec<Instruction> {
+    let pods = pods.map(|pods| if_from(&pods, Instruction::new(code::JUMP, 1))).unwrap_or_default();
     let past_the_rest = u8::try_from(pods.len() + 1).unwrap_or(u8::MAX);
     let from_loopback = Instruction { then: past_the_rest, ..Instruction::new(code::JUMP_EQUAL, LOOPBACK) };
     let load = Instruction::new(code::LOAD_WORD, INTERFACE);
-    [vec![load, from_loopback], pods, vec![Instruction::ret(Verdict::Drop)]].concat()
+    [vec![load, from_loopback], pods, vec![Instruction::end(false)]].concat()
 }
 
-/// Does `action` for senders of a range, and goes on after it for others.
-fn if_from(family: IpFamily, range: &IpNet, action: Instruction) -> Vec<Instruction> {
-    let words = words_of(family, range);
-    let length: usize = words.iter().map(|word| 2 + usize::from(word.mask != u32::MAX)).sum();
-    let mut program = Vec::with_capacity(length + 1);
-    for word in words {
-        program.push(Instruction::new(code::LOAD_WORD, NETWORK_HEADER + word.offset));
-        if word.mask != u32::MAX {
-            program.push(Instruction::new(code::AND, word.mask));
-        }
-        // At most a dozen instructions and the action lie between here and the end.
-        let to_the_end = u8::try_from(length - program.len()).unwrap_or(u8::MAX);
-        program.push(Instruction { otherwise: to_the_end, ..Instruction::new(code::JUMP_EQUAL, word.value) });
+/// Does `action` for senders of a range, and continues after it for others. The source address is at byte 12 of an IPv4
+/// header (RFC 791) and at byte 8 of an IPv6 header (RFC 8200).
+fn if_from(range: &IpNet, action: Instruction) -> Vec<Instruction> {
+    let (start, values, masks) = match range {
+        IpNet::V4(range) => (12, vec![range.network().to_bits()], vec![range.netmask().to_bits()]),
+        IpNet::V6(range) => (8, words(range.network()), words(range.netmask())),
+    };
+    let mut program = vec![action];
+    let words = values.into_iter().zip(masks).zip((start..).step_by(4));
+    let words: Vec<_> = words.filter(|((_, mask), _)| *mask != 0).collect();
+    for ((value, mask), offset) in words.into_iter().rev() {
+        // At most a dozen instructions lie between here and the end.
+        let otherwise = u8::try_from(program.len()).unwrap_or(u8::MAX);
+        let compare = Instruction { otherwise, ..Instruction::new(code::JUMP_EQUAL, value) };
+        let masked = (mask != u32::MAX).then(|| Instruction::new(code::AND, mask));
+        let load = Instruction::new(code::LOAD_WORD, NETWORK_HEADER + offset);
+        program.splice(0..0, [load].into_iter().chain(masked).chain([compare]));
     }
-    program.push(action);
     program
 }
 
-/// A word of a source address, and what it must be.
-struct Word {
-    offset: u32,
-    mask: u32,
-    value: u32,
-}
-
-/// The words that a range says anything about. A source address stands at byte 12 of an IPv4 header
-/// (RFC 791) and at byte 8 of an IPv6 header (RFC 8200).
-fn words_of(family: IpFamily, range: &IpNet) -> Vec<Word> {
-    let start = if family == IpFamily::V4 { 12 } else { 8 };
-    let bytes = |address: IpAddr| match address {
-        IpAddr::V4(address) => address.octets().to_vec(),
-        IpAddr::V6(address) => address.octets().to_vec(),
-    };
-    let word = |bytes: &[u8]| bytes.iter().fold(0, |word, byte| word << 8 | u32::from(*byte));
-    let (values, masks) = (bytes(range.network()), bytes(range.netmask()));
-    let words = values.chunks(4).zip(masks.chunks(4)).zip((start..).step_by(4));
-    words
-        .map(|((value, mask), offset)| Word { offset, mask: word(mask), value: word(value) })
-        .filter(|word| word.mask != 0)
-        .collect()
+fn words(address: Ipv6Addr) -> Vec<u32> {
+    address.octets().as_chunks().0.iter().map(|word| u32::from_be_bytes(*word)).collect()
 }
 
 #[cfg(test)]

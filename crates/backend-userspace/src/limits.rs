@@ -1,277 +1,272 @@
-//! How much more may be relayed, and for whom.
+//! How many listeners and sessions there may be, in all and for one Service.
 //!
-//! Listeners and sessions use up the process's file descriptors and, for UDP, the host's ports. Neither one Service nor one
-//! client may take them all: as long as a Service has less than three times what is free it gets more, and so does
-//! a client of what its Service may still get. The busiest alone so comes to three quarters, two of them to three
-//! sevenths each, and something is always left for who comes next, without a number that anybody has to choose
-//! (Choudhury and Hahne, "Dynamic queue length thresholds for shared-memory packet switches", 1998).
+//! Listeners and sessions share the file descriptors of the process; UDP sessions also share the ports of the host. One
+//! rule divides each of them: a Service gets another one while it has less than three times what is free. So the busiest
+//! Service gets at most three quarters, the next one three quarters of the rest, and a new Service always gets some,
+//! without a number that a user has to choose (Choudhury and Hahne, "Dynamic queue length thresholds for shared-memory
+//! packet switches", 1998). `maxSessionsPerService` sets a fixed number in addition.
 //!
-//! Listeners have no more than half of what sessions and listeners have together, and a Service takes its part of that in
-//! the same way. A part of all descriptors is for neither of them, but for the proxy's own needs.
-//!
-//! Holds: what was admitted is counted until its [`Session`] or [`Listener`] is dropped, by its Service and its client too.
+//! Invariant: what was admitted counts for its Service until its [`Permit`] is dropped.
 
 mod host;
-mod limit;
-mod share;
 
 use std::collections::HashMap;
+use std::fmt;
 use std::io;
-use std::net::IpAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use portolan_core::{ObjectName, ServicePortName};
+use portolan_core::ObjectName;
 use tracing::warn;
 
-use crate::counters::Counters;
-use crate::listen::Transport;
-use crate::quiet::Quiet;
+use crate::counters::{Counters, Metric};
 
-pub(crate) use limit::Limit;
-pub(crate) use share::{Listener, Session, Share};
-
-/// What a TCP connection takes: its own socket and the endpoint's.
-const TCP_DESCRIPTORS: usize = 2;
-/// What a UDP session takes: the endpoint's socket. The client's is the listener.
-const UDP_DESCRIPTORS: usize = 1;
-/// How many times what is free somebody may have.
+/// A Service gets more while it has less than so many times what is free.
 const SHARE: usize = 3;
+/// How long a warning is suppressed after it was logged.
+const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Who gets no session, and what there are too few of.
+/// What is limited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Full {
-    /// Nobody gets one.
-    Process(Limit),
-    /// This Service has all that it may have; what is free, if anything is, is for other Services.
-    Service(Limit),
-    /// What is free is for other clients.
-    Client(Limit),
+pub(crate) enum Kind {
+    /// A TCP connection, which takes two descriptors.
+    Tcp,
+    /// A UDP client, which takes one; the client's side uses the listener.
+    Udp,
+    /// A listener, which takes one.
+    Listener,
 }
 
-/// Why a session that there was a place for does not begin.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Unreached {
-    /// No endpoint takes it.
-    NoEndpoint,
-    /// There is no file descriptor for its endpoint, in spite of all counting.
-    NoDescriptor(Limit),
+/// A limit that was reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Limit {
+    /// The configured number of sessions.
+    Sessions,
+    /// The configured number of sessions of one Service.
+    OfService,
+    /// The file descriptors of this process.
+    Descriptors,
+    /// The file descriptors of the host.
+    HostDescriptors,
+    /// The memory of the host.
+    Memory,
+    /// The ports of the host, of which each UDP session takes one.
+    Ports,
 }
 
-/// What is free, and the limit that has the least.
-#[derive(Debug, Clone, Copy)]
-struct Free {
-    sessions: usize,
-    limit: Limit,
-}
-
-impl Free {
-    /// This, or less where another limit has less.
-    fn or_less(self, sessions: usize, limit: Limit) -> Self {
-        if sessions < self.sessions { Self { sessions, limit } } else { self }
+impl Limit {
+    /// The limit behind an error to get a socket.
+    pub(crate) fn of(error: &io::Error) -> Option<Self> {
+        match error.raw_os_error() {
+            Some(libc::EMFILE) => Some(Self::Descriptors),
+            Some(libc::ENFILE) => Some(Self::HostDescriptors),
+            Some(libc::ENOBUFS | libc::ENOMEM) => Some(Self::Memory),
+            _ => None,
+        }
     }
 }
 
-/// Says how many sessions there may be, and counts them.
-#[derive(Debug)]
-pub(crate) struct Limits {
-    counters: Arc<Counters>,
-    most_sessions: usize,
-    most_of_service: usize,
-    most_descriptors: AtomicUsize,
-    most_listeners: AtomicUsize,
-    most_udp: usize,
-    most_pipes: usize,
-    shares: Mutex<HashMap<ObjectName, Weak<Share>>>,
-    complaints: Complaints,
+impl fmt::Display for Limit {
+    /// The limit and the setting that changes it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Sessions => "sessions (--userspace-max-sessions)",
+            Self::OfService => "sessions of one Service (--userspace-max-sessions-per-service)",
+            Self::Descriptors => "open files of this process (RLIMIT_NOFILE: LimitNOFILE=, ulimit -n)",
+            Self::HostDescriptors => "open files of this host (fs.file-max)",
+            Self::Memory => "memory of this host",
+            Self::Ports => "ports for UDP (half of net.ipv4.ip_local_port_range)",
+        })
+    }
 }
 
-/// What was said of late. Each is said apart from the others: one limit must not keep another from being told.
+/// Why a session or a listener was rejected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Full {
+    pub(crate) limit: Limit,
+    /// Whether the Service has its part, and what is free is left to other Services. If not, nothing is free.
+    of_service: bool,
+}
+
+/// The limits of the process and what is used of them.
+#[derive(Debug)]
+pub(crate) struct Limits {
+    pub(crate) counters: Arc<Counters>,
+    max_sessions: usize,
+    max_sessions_per_service: usize,
+    max_udp_sessions: usize,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    descriptors: host::Descriptors,
+    services: HashMap<ObjectName, Usage>,
+    /// When each limit of the process was last logged.
+    logged: HashMap<Limit, Option<Instant>>,
+}
+
+/// What one Service uses with all its ports in both IP families.
 #[derive(Debug, Default)]
-struct Complaints {
-    sessions: Quiet,
-    descriptors: Quiet,
-    ports: Quiet,
-    accepting: Quiet,
+struct Usage {
+    /// By [`Kind`].
+    held: [usize; 3],
+    logged: Option<Instant>,
+}
+
+impl Usage {
+    fn sessions(&self) -> usize {
+        self.held[Kind::Tcp as usize] + self.held[Kind::Udp as usize]
+    }
 }
 
 impl Limits {
-    /// At most so many sessions in all and for each Service (no limits of their own when zero), and no more than the
-    /// descriptors and ports allow.
-    pub(crate) fn new(counters: Arc<Counters>, most_sessions: usize, most_of_service: usize) -> Self {
-        let or_any = |most| if most == 0 { usize::MAX } else { most };
-        host::raise_open_files();
+    /// Limits of so many sessions in all and for each Service, where zero means no such limit.
+    pub(crate) fn new(counters: Arc<Counters>, max_sessions: usize, max_sessions_per_service: usize) -> Self {
+        let or_unlimited = |max| if max == 0 { usize::MAX } else { max };
         let descriptors = host::descriptors();
         Self {
             counters,
-            most_sessions: or_any(most_sessions),
-            most_of_service: or_any(most_of_service),
-            most_descriptors: descriptors.for_clients.into(),
-            most_listeners: descriptors.listeners.into(),
-            most_udp: host::ports() / 2,
-            most_pipes: descriptors.pipes / 2,
-            shares: Mutex::default(),
-            complaints: Complaints::default(),
+            max_sessions: or_unlimited(max_sessions),
+            max_sessions_per_service: or_unlimited(max_sessions_per_service),
+            max_udp_sessions: host::ports() / 2,
+            state: Mutex::new(State { descriptors, services: HashMap::new(), logged: HashMap::new() }),
         }
     }
 
-    /// How many pipes may be open besides.
-    pub(crate) fn most_pipes(&self) -> usize {
-        self.most_pipes
+    /// How many pipes there may be besides listeners and sessions.
+    pub(crate) fn max_pipes(&self) -> usize {
+        self.state().descriptors.pipes / 2
     }
 
-    /// What the ports of a Service have together, in both families.
-    pub(crate) fn share(&self, service: &ObjectName) -> Arc<Share> {
-        let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(share) = shares.get(service).and_then(Weak::upgrade) {
-            return share;
+    /// Reads the limit of open files again, which an administrator may have changed.
+    pub(crate) fn refresh(&self) {
+        self.state().descriptors = host::descriptors();
+    }
+
+    /// Admits one more session or listener of a Service.
+    pub(crate) fn admit(self: &Arc<Self>, kind: Kind, service: &ObjectName) -> Result<Permit, Full> {
+        let mut state = self.state();
+        let (free, limit) = self.free(kind, &state);
+        let usage = state.services.get(service);
+        let (held, sessions) = usage.map_or((0, 0), |usage| (usage.held[kind as usize], usage.sessions()));
+        if free == 0 {
+            return Err(Full { limit, of_service: false });
         }
-        // Those of Services that are gone go whenever the table would have to grow.
-        if shares.len() == shares.capacity() {
-            shares.retain(|_, share| share.strong_count() > 0);
+        if kind != Kind::Listener && sessions >= self.max_sessions_per_service {
+            return Err(Full { limit: Limit::OfService, of_service: true });
         }
-        let share = Arc::new(Share::new(service.clone()));
-        shares.insert(service.clone(), Arc::downgrade(&share));
-        share
-    }
-
-    /// A place for one more TCP connection or UDP client, if there is one.
-    pub(crate) fn admit(
-        &self,
-        transport: Transport,
-        share: &Arc<Share>,
-        client: IpAddr,
-    ) -> Result<Session, Full> {
-        let free = self.free(transport);
-        let of_service = self.most_of_service.saturating_sub(share.sessions());
-        let mut held = share.held(transport);
-        let for_service = Free { sessions: of_service, limit: Limit::OfService }
-            .or_less(room(held.sessions(), free.sessions), free.limit);
-        let for_client = for_service.or_less(free.sessions, free.limit);
-        if free.sessions == 0 {
-            Err(Full::Process(free.limit))
-        } else if for_service.sessions == 0 {
-            Err(Full::Service(for_service.limit))
-        } else if room(held.sessions_of(client), for_client.sessions) == 0 {
-            Err(Full::Client(for_client.limit))
-        } else {
-            held.add(client);
-            drop(held);
-            self.counters.sessions(transport).fetch_add(1, Ordering::Relaxed);
-            self.counters.count_accepted();
-            Ok(Session::new(Arc::clone(&self.counters), Arc::clone(share), transport, client))
+        if !is_fair(held, free) {
+            return Err(Full { limit, of_service: true });
         }
-    }
-
-    /// A place for one more listener of a Service.
-    ///
-    /// # Errors
-    /// There is none, because of this limit.
-    pub(crate) fn admit_listener(&self, share: &Arc<Share>) -> Result<Listener, Limit> {
-        let most = self.most_listeners.load(Ordering::Relaxed);
-        let free = most.saturating_sub(self.counters.listeners()).min(self.free_descriptors());
-        if is_fair(share.listeners(), free) {
-            Ok(Listener::new(Arc::clone(&self.counters), Arc::clone(share)))
-        } else {
-            Err(Limit::Descriptors)
+        state.services.entry(service.clone()).or_default().held[kind as usize] += 1;
+        self.metric(kind).add(1);
+        if kind != Kind::Listener {
+            self.counters.accepted.add(1);
         }
+        Ok(Permit { limits: Arc::clone(self), service: service.clone(), kind })
     }
 
-    /// The limit of open files may have been moved.
-    pub(crate) fn look_again(&self) {
-        let descriptors = host::descriptors();
-        self.most_descriptors.store(descriptors.for_clients, Ordering::Relaxed);
-        self.most_listeners.store(descriptors.listeners, Ordering::Relaxed);
-    }
-
-    /// How many more descriptors sessions and listeners may have.
-    fn free_descriptors(&self) -> usize {
-        let (tcp, udp) = (self.counters.tcp_sessions(), self.counters.udp_sessions());
-        let used = TCP_DESCRIPTORS * tcp + UDP_DESCRIPTORS * udp + self.counters.listeners();
-        self.most_descriptors.load(Ordering::Relaxed).saturating_sub(used)
-    }
-
-    /// How many more sessions there may be, whoever asks.
-    fn free(&self, transport: Transport) -> Free {
-        let (tcp, udp) = (self.counters.tcp_sessions(), self.counters.udp_sessions());
-        let by_descriptors = self.free_descriptors() / TCP_DESCRIPTORS;
-        let by_number = self.most_sessions.saturating_sub(tcp + udp);
-        let free =
-            Free { sessions: by_descriptors, limit: Limit::Descriptors }.or_less(by_number, Limit::Sessions);
-        match transport {
-            Transport::Tcp => free,
-            Transport::Udp => free.or_less(self.most_udp.saturating_sub(udp), Limit::Ports),
-        }
-    }
-
-    /// Counts a session that there was no place for, and says so now and then.
-    pub(crate) fn refuse(&self, full: Full, share: &Share, client: IpAddr) {
-        const NEAR: &str = "near, what is left is for others";
-        self.counters.count_refused(!matches!(full, Full::Process(_)));
-        let service = share.service();
-        let has = share.sessions();
-        match full {
-            Full::Process(limit) => self.complain(limit),
-            Full::Service(limit) if share.is_complaint_due() => {
-                let how = if limit == Limit::OfService { "reached" } else { NEAR };
-                warn!(%service, has, "the Service gets no more sessions: the limit of {limit} is {how}");
-            }
-            Full::Client(limit) if share.is_client_complaint_due() => {
-                warn!(%service, has, %client, "the client gets no more sessions: the limit of {limit} is {NEAR}");
-            }
-            Full::Service(_) | Full::Client(_) => {}
-        }
-    }
-
-    /// Says which limit keeps everybody from more sessions, and how many there are.
-    fn complain(&self, limit: Limit) {
-        let complaint = match limit {
-            Limit::Sessions | Limit::OfService => &self.complaints.sessions,
-            Limit::Descriptors | Limit::HostDescriptors => &self.complaints.descriptors,
-            Limit::Ports => &self.complaints.ports,
-        };
-        if complaint.is_due() {
-            let (tcp, udp) = (self.counters.tcp_sessions(), self.counters.udp_sessions());
-            warn!(tcp, udp, "no more sessions are taken: the limit of {limit} is reached");
-        }
-    }
-
-    /// Counts a session that does not begin, and says so if that is for want of descriptors.
-    pub(crate) fn give_up(&self, why: Unreached) {
-        match why {
-            Unreached::NoEndpoint => self.counters.count_failed(),
-            Unreached::NoDescriptor(limit) => {
-                self.counters.count_refused(false);
-                self.complain(limit);
+    /// How many more there may be of a kind, and the limit that is nearest.
+    fn free(&self, kind: Kind, state: &State) -> (usize, Limit) {
+        let [tcp, udp, listeners] =
+            [Kind::Tcp, Kind::Udp, Kind::Listener].map(|kind| self.metric(kind).get());
+        let descriptors = state.descriptors.for_clients.saturating_sub(2 * tcp + udp + listeners);
+        let sessions = self.max_sessions.saturating_sub(tcp + udp);
+        let ports = self.max_udp_sessions.saturating_sub(udp);
+        let nearer = |one: (usize, Limit), other: (usize, Limit)| if other.0 < one.0 { other } else { one };
+        let of_session = nearer((descriptors / 2, Limit::Descriptors), (sessions, Limit::Sessions));
+        match kind {
+            Kind::Tcp => of_session,
+            Kind::Udp => nearer(of_session, (ports, Limit::Ports)),
+            Kind::Listener => {
+                let free = state.descriptors.listeners.saturating_sub(listeners);
+                (free.min(descriptors), Limit::Descriptors)
             }
         }
     }
 
-    /// A connection waits that cannot be accepted. It is tried again, so nobody is refused by that.
-    pub(crate) fn not_accepted(&self, service: &ServicePortName, error: &io::Error) {
-        match Limit::of_descriptors(error) {
-            Some(limit) => self.complain(limit),
-            None if self.complaints.accepting.is_due() => {
-                warn!("connections to {service} wait: they cannot be accepted: {error}");
-            }
-            None => {}
+    fn metric(&self, kind: Kind) -> &Metric {
+        match kind {
+            Kind::Tcp => &self.counters.tcp_sessions,
+            Kind::Udp => &self.counters.udp_sessions,
+            Kind::Listener => &self.counters.listeners,
         }
     }
 
-    /// The numbers.
-    pub(crate) fn counters(&self) -> &Arc<Counters> {
-        &self.counters
+    /// Counts a session that was rejected, and logs why.
+    pub(crate) fn count_rejected(&self, full: Full, service: &ObjectName) {
+        self.counters.refused_by_limit.add(1);
+        let limit = full.limit;
+        if !full.of_service {
+            return self.log(limit);
+        }
+        self.counters.refused_by_share.add(1);
+        if let Some(usage) = self.state().services.get_mut(service)
+            && is_due(&mut usage.logged)
+        {
+            let sessions = usage.sessions();
+            warn!(%service, sessions, %limit, "Session limit of Service reached; rejecting its new sessions");
+        }
+    }
+
+    /// Counts a session that could not be started because of this error.
+    pub(crate) fn count_failed(&self, error: &io::Error) {
+        match Limit::of(error) {
+            Some(limit) => {
+                self.counters.refused_by_limit.add(1);
+                self.log(limit);
+            }
+            None => self.counters.failed.add(1),
+        }
+    }
+
+    /// Logs a limit of the process, at most every ten seconds.
+    pub(crate) fn log(&self, limit: Limit) {
+        if is_due(self.state().logged.entry(limit).or_default()) {
+            let (tcp, udp) = (self.counters.tcp_sessions.get(), self.counters.udp_sessions.get());
+            warn!(%limit, tcpSessions = tcp, udpSessions = udp, "Session limit reached; rejecting new sessions");
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Whether somebody may have one more who has so many already, while so many are free.
+/// One session or listener, which counts until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Permit {
+    limits: Arc<Limits>,
+    service: ObjectName,
+    kind: Kind,
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let mut state = self.limits.state();
+        if let Some(usage) = state.services.get_mut(&self.service) {
+            usage.held[self.kind as usize] -= 1;
+            if usage.held == [0; 3] {
+                state.services.remove(&self.service);
+            }
+        }
+        self.limits.metric(self.kind).subtract(1);
+    }
+}
+
+/// Whether one Service may have one more when it has `used` and `free` are left.
 pub(crate) fn is_fair(used: usize, free: usize) -> bool {
-    room(used, free) > 0
+    used < free.saturating_mul(SHARE)
 }
 
-/// How many more somebody may have who has so many already, while so many are free.
-fn room(used: usize, free: usize) -> usize {
-    free.saturating_mul(SHARE).saturating_sub(used)
+/// Whether a warning was not logged for a while. It then counts as logged now.
+fn is_due(logged: &mut Option<Instant>) -> bool {
+    let is_due = logged.is_none_or(|logged| logged.elapsed() >= LOG_INTERVAL);
+    if is_due {
+        *logged = Some(Instant::now());
+    }
+    is_due
 }
 
 #[cfg(test)]

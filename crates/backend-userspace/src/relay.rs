@@ -1,69 +1,96 @@
-//! The threads that relay, and what all relays share.
+//! The threads that relay, and what all relays of the process share.
 //!
-//! They are apart from the thread that applies plans, so that neither waits for the other: a plan is handed
-//! over by replacing what a [`Balancer`](crate::balancer::Balancer) knows.
+//! They are separate from the thread that applies plans, so that neither waits for the other: a plan is handed over by
+//! replacing the state of a [`Balancer`](crate::balancer::Balancer).
 
+use std::collections::HashMap;
 use std::io;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::num::NonZero;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
+use portolan_core::{IpFamily, ServicePortName};
 use tokio::runtime::{Builder, Handle, Runtime};
+use tracing::warn;
 
+use crate::backend::Options;
+use crate::counters::Counters;
 use crate::limits::Limits;
 use crate::tcp::Pipes;
-use crate::unsupported::Unsupported;
 
-/// How long a client of UDP is remembered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct UdpTimeouts {
-    /// After the last of several datagrams.
-    pub(crate) idle: Duration,
-    /// After its only one, unless that is longer.
-    pub(crate) single: Duration,
-}
+/// How many threads relay by default at most, on a node that runs other programs.
+const MAX_THREADS: usize = 8;
 
 /// What all relays of a process share.
 #[derive(Debug)]
 pub(crate) struct Relay {
+    pub(crate) handle: Handle,
     runtime: Option<Runtime>,
-    pub(crate) limits: Limits,
+    pub(crate) limits: Arc<Limits>,
     pub(crate) pipes: Pipes,
-    pub(crate) unsupported: Unsupported,
-    pub(crate) udp_timeouts: UdpTimeouts,
-    /// Time is counted from here where it must fit into an atomic number.
-    pub(crate) epoch: Instant,
+    pub(crate) options: Options,
+    /// The service ports of SCTP, which this mode does not serve, with the IP families whose plan has them.
+    unsupported: Mutex<HashMap<ServicePortName, Vec<IpFamily>>>,
+    start: Instant,
 }
 
 impl Relay {
-    /// Starts so many threads. They live in the network namespace and with the capabilities of the thread
-    /// that calls this.
+    /// Starts the threads, in the network namespace and with the capabilities of the calling thread.
     ///
     /// # Errors
-    /// Threads or an epoll descriptor cannot be had.
-    pub(crate) fn start(threads: usize, limits: Limits, udp_timeouts: UdpTimeouts) -> io::Result<Arc<Self>> {
+    /// Threads or an epoll descriptor cannot be created.
+    pub(crate) fn start(options: Options, counters: Arc<Counters>) -> io::Result<Arc<Self>> {
+        let threads = match options.threads {
+            0 => std::thread::available_parallelism().map_or(1, NonZero::get).min(MAX_THREADS),
+            threads => threads,
+        };
         let mut builder = Builder::new_multi_thread();
         let runtime =
             builder.worker_threads(threads).thread_name("relay").enable_io().enable_time().build()?;
-        let (pipes, epoch) = (Pipes::new(limits.most_pipes()), Instant::now());
-        let unsupported = Unsupported::new(Arc::clone(limits.counters()));
-        Ok(Arc::new(Self { runtime: Some(runtime), limits, pipes, unsupported, udp_timeouts, epoch }))
+        let limits = Limits::new(counters, options.max_sessions, options.max_sessions_per_service);
+        Ok(Arc::new(Self {
+            handle: runtime.handle().clone(),
+            runtime: Some(runtime),
+            pipes: Pipes::new(limits.max_pipes()),
+            limits: Arc::new(limits),
+            options,
+            unsupported: Mutex::default(),
+            start: Instant::now(),
+        }))
     }
 
-    /// Where to start relays; nothing once the process ends.
-    pub(crate) fn handle(&self) -> Option<&Handle> {
-        self.runtime.as_ref().map(Runtime::handle)
-    }
-
-    /// Milliseconds since the start.
+    /// Milliseconds since the start, for times in atomic numbers.
     pub(crate) fn clock(&self) -> u64 {
-        u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX)
+        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+    /// The plan of this IP family has a service port of SCTP, or no longer. It is logged once although both IP families
+    /// may have it.
+    pub(crate) fn set_unsupported(&self, name: &ServicePortName, family: IpFamily, is_planned: bool) {
+        let mut ports = self.unsupported.lock().unwrap_or_else(PoisonError::into_inner);
+        if is_planned && !ports.contains_key(name) {
+            warn!(servicePort = %name, "Service port is not served: userspace mode does not support SCTP");
+        }
+        let families = ports.entry(name.clone()).or_default();
+        families.retain(|other| *other != family);
+        families.extend(is_planned.then_some(family));
+        if families.is_empty() {
+            ports.remove(name);
+        }
+        self.limits.counters.unsupported.set(ports.len());
+    }
+
+    /// The service ports of SCTP in one IP family's plan.
+    pub(crate) fn unsupported(&self, family: IpFamily) -> Vec<ServicePortName> {
+        let ports = self.unsupported.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_family = ports.iter().filter(|(_, families)| families.contains(&family));
+        of_family.map(|(name, _)| name.clone()).collect()
     }
 }
 
 impl Drop for Relay {
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
-            // Waiting for the threads is not allowed here: the last to let go may be one of them.
+            // One of the threads itself may drop this, so it must not wait for them.
             runtime.shutdown_background();
         }
     }

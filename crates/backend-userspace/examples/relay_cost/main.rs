@@ -27,6 +27,7 @@ use std::net::SocketAddr;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::Duration;
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use peers::Measured;
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
@@ -38,6 +39,9 @@ const RELAYED: &str = "127.80.80.80:18081";
 const SPAN: Duration = Duration::from_secs(3);
 
 fn main() -> Outcome<()> {
+    // As the proxy does when it starts.
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
     let arguments: Vec<_> = std::env::args().skip(1).collect();
     let words: Vec<_> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {

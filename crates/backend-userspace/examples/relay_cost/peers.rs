@@ -1,4 +1,4 @@
-//! Client and endpoint: who sends, who answers, and how fast.
+//! Client and endpoint, and how fast they are.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -45,7 +45,7 @@ pub(crate) fn serve(address: SocketAddr) -> Outcome<()> {
         }
     });
     thread::spawn(move || {
-        // Kept until the end of all, since nobody comes after they were measured.
+        // Kept until the end of all, since no other client comes after they were measured.
         let mut idle = Vec::new();
         for stream in tcp.incoming().flatten() {
             match role(&stream) {

@@ -28,7 +28,7 @@ pub(crate) fn serve(from: SocketAddr, to: SocketAddr) -> Outcome<()> {
     }
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     runtime.block_on(backend.apply(&plan, &ChangeSet::complete()))?;
-    if factory.counters().unserved() > 0 {
+    if factory.counters().unserved.get() > 0 {
         return Err("the relay's address is not to be had".into());
     }
     crate::wait_for_the_end()

@@ -1,74 +1,50 @@
-//! Which endpoint a client had (`sessionAffinity: ClientIP`).
+//! Session affinity (`sessionAffinity: ClientIP`): the endpoint that each client had.
 //!
-//! Entries whose time is over are swept out whenever the table has doubled, so that noting costs O(1) on
-//! average and clients that never come back do not pile up. However many come, no more than [`MOST`] are
-//! remembered, and those who have been away for longest are forgotten first.
+//! Clients are kept in two generations. When the recent one is full or as old as the time-out, it becomes the older one,
+//! and the one before it is dropped. So noting a client costs O(1), memory is bounded, and of a flood of clients the ones
+//! seen last are remembered.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use crate::second_chance::{SecondChance, Ticket};
+/// How many clients of one service port are remembered, about ten megabytes: as many as nf_tables keeps in a set without
+/// a size (`nft_dynset_init` in net/netfilter/nft_dynset.c).
+const MAX_CLIENTS: usize = 65_535;
 
-/// Below this many clients a sweep is not worth its walk.
-const SMALLEST_SWEEP: usize = 1024;
-/// How many clients of one service port are remembered, some ten megabytes of them: as many as the kernel remembers
-/// in a set that names no size (`nft_dynset_init` in net/netfilter/nft_dynset.c).
-const MOST: usize = 65_535;
-
-/// What is remembered of the clients of one service port.
+/// The clients of one service port.
 #[derive(Debug, Default)]
 pub(super) struct Affinity {
-    clients: HashMap<IpAddr, Entry>,
-    order: SecondChance<IpAddr, Instant>,
-    sweep_at: usize,
+    recent: HashMap<IpAddr, Entry>,
+    older: HashMap<IpAddr, Entry>,
+    /// When the recent generation began.
+    since: Option<Instant>,
 }
 
 #[derive(Debug)]
 struct Entry {
     endpoint: SocketAddr,
-    /// When its last connection came.
+    /// When the client's last connection came.
     last: Instant,
-    ticket: Ticket,
 }
 
 impl Affinity {
-    /// The endpoint that a client had, if that is no longer ago than `timeout`.
+    /// The endpoint that a client had within `timeout`.
     pub(super) fn recall(&self, client: IpAddr, timeout: Duration, now: Instant) -> Option<SocketAddr> {
-        let entry = self.clients.get(&client)?;
+        let entry = self.recent.get(&client).or_else(|| self.older.get(&client))?;
         (now.saturating_duration_since(entry.last) < timeout).then_some(entry.endpoint)
     }
 
-    /// From now on for `timeout`, this is the client's endpoint.
+    /// Remembers the endpoint of a client.
     pub(super) fn note(&mut self, client: IpAddr, endpoint: SocketAddr, timeout: Duration, now: Instant) {
-        if let Some(entry) = self.clients.get_mut(&client) {
-            (entry.endpoint, entry.last) = (endpoint, now);
-            return;
+        let is_old = self.since.is_none_or(|since| now.saturating_duration_since(since) >= timeout);
+        if is_old || self.recent.len() >= MAX_CLIENTS / 2 {
+            self.older = std::mem::take(&mut self.recent);
+            self.since = Some(now);
         }
-        if self.clients.len() >= MOST && !self.forget_one() {
-            return;
-        }
-        let ticket = self.order.push(client, now);
-        self.clients.insert(client, Entry { endpoint, last: now, ticket });
-        if self.clients.len() >= self.sweep_at.max(SMALLEST_SWEEP) {
-            self.clients.retain(|_, entry| now.saturating_duration_since(entry.last) < timeout);
-            self.sweep_at = self.clients.len() * 2;
-        }
-        let clients = &self.clients;
-        self.order.tidy(clients.len(), |client, ticket| is_at(clients, client, ticket).is_some());
+        self.older.remove(&client);
+        self.recent.insert(client, Entry { endpoint, last: now });
     }
-
-    /// Makes room for another, unless everybody has been here just now.
-    fn forget_one(&mut self) -> bool {
-        let clients = &self.clients;
-        let last = |client, ticket| is_at(clients, client, ticket).map(|entry| entry.last);
-        let silent = self.order.take_silent(last);
-        silent.is_some_and(|client| self.clients.remove(&client).is_some())
-    }
-}
-
-fn is_at(clients: &HashMap<IpAddr, Entry>, client: IpAddr, ticket: Ticket) -> Option<&Entry> {
-    clients.get(&client).filter(|entry| entry.ticket == ticket)
 }
 
 #[cfg(test)]
@@ -80,6 +56,12 @@ mod tests {
 
     fn client(number: u32) -> IpAddr {
         Ipv4Addr::from_bits(number).into()
+    }
+
+    impl Affinity {
+        fn len(&self) -> usize {
+            self.recent.len() + self.older.len()
+        }
     }
 
     #[test]
@@ -96,17 +78,30 @@ mod tests {
     }
 
     #[test]
+    fn a_client_of_the_older_generation_is_known_until_its_time_is_over() {
+        let (mut affinity, start) = (Affinity::default(), Instant::now());
+        let endpoint: SocketAddr = "10.244.0.11:8080".parse().unwrap();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        affinity.note(client(1), endpoint, TIMEOUT, start);
+        affinity.note(client(2), endpoint, TIMEOUT, at(50));
+        affinity.note(client(3), endpoint, TIMEOUT, at(60));
+        assert_eq!(affinity.older.len(), 2);
+        assert_eq!(affinity.recall(client(2), TIMEOUT, at(109)), Some(endpoint));
+        assert_eq!(affinity.recall(client(2), TIMEOUT, at(110)), None);
+    }
+
+    #[test]
     fn clients_that_do_not_come_back_do_not_pile_up() {
         let (mut affinity, start) = (Affinity::default(), Instant::now());
         let endpoint: SocketAddr = "10.244.0.11:8080".parse().unwrap();
         for number in 0..100_000 {
             affinity.note(client(number), endpoint, TIMEOUT, start + Duration::from_secs(number.into()));
         }
-        assert!(affinity.clients.len() <= SMALLEST_SWEEP, "{} clients", affinity.clients.len());
+        assert!(affinity.len() <= 1024, "{} clients", affinity.len());
     }
 
     #[test]
-    fn of_millions_of_clients_some_are_remembered_and_those_who_come_back_among_them() {
+    fn of_millions_of_clients_some_are_remembered_and_returning_ones_among_them() {
         let (mut affinity, start) = (Affinity::default(), Instant::now());
         let endpoint: SocketAddr = "10.244.0.11:8080".parse().unwrap();
         let (hour, faithful) = (Duration::from_secs(3600), client(u32::MAX));
@@ -117,8 +112,9 @@ mod tests {
             if number % 10_000 == 0 {
                 affinity.note(faithful, endpoint, hour, now);
             }
+            assert!(affinity.len() <= MAX_CLIENTS);
         }
-        assert_eq!(affinity.clients.len(), MOST);
+        assert!(affinity.len() >= MAX_CLIENTS / 2);
         let later = start + Duration::from_secs(600);
         assert_eq!(affinity.recall(faithful, hour, later), Some(endpoint));
         assert_eq!(affinity.recall(client(299_999), hour, later), Some(endpoint));

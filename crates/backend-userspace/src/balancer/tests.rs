@@ -1,4 +1,4 @@
-//! Who gets which endpoint.
+//! Which endpoint a client gets.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -7,7 +7,6 @@ use portolan_core::plan::Locality;
 use portolan_core::{ObjectName, Protocol};
 
 use super::*;
-use crate::limits::Limits;
 
 const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 2));
 const OTHER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 3));
@@ -37,21 +36,22 @@ fn port(numbers: &[u8]) -> ServicePort {
 fn balancer(port: ServicePort) -> Balancer {
     let name =
         ServicePortName { service: ObjectName::new("shop", "web"), port: "".into(), protocol: Protocol::Tcp };
-    let share = Limits::new(Arc::default(), 0, 0).share(&name.service);
-    Balancer::new(name, Arc::new(port), share)
+    let balancer = Balancer::new(name);
+    balancer.update(Arc::new(port), None);
+    balancer
 }
 
-fn sticky(numbers: &[u8]) -> ServicePort {
+fn with_affinity(numbers: &[u8]) -> ServicePort {
     ServicePort { session_affinity: Some(Duration::from_secs(60)), ..port(numbers) }
 }
 
 impl Balancer {
-    fn ask(&self, client: IpAddr, via: Via, origin: Origin) -> Option<SocketAddr> {
-        self.choose(client, via, origin, &[], Instant::now())
+    fn ask(&self, client: IpAddr, kind: AddressKind, origin: Origin) -> Option<SocketAddr> {
+        self.choose(client, kind, origin, &[], Instant::now())
     }
 
-    fn reached(&self, via: Via, origin: Origin) -> HashSet<SocketAddr> {
-        (0..20).filter_map(|_| self.ask(CLIENT, via, origin)).collect()
+    fn reached(&self, kind: AddressKind, origin: Origin) -> HashSet<SocketAddr> {
+        (0..20).filter_map(|_| self.ask(CLIENT, kind, origin)).collect()
     }
 }
 
@@ -59,19 +59,19 @@ impl Balancer {
 fn policies_choose_the_list_by_address_and_origin() {
     let balancer = balancer(port(&[1, 2, 3]));
     let (all, local): (HashSet<_>, HashSet<_>) = ([1, 2, 3].map(socket).into(), [1, 3].map(socket).into());
-    assert_eq!(balancer.reached(Via::ClusterIp, Origin::Outside), all);
-    for via in [Via::NodePort, Via::LoadBalancer, Via::ExternalIp] {
-        assert_eq!(balancer.reached(via, Origin::Outside), local);
-        assert_eq!(balancer.reached(via, Origin::Inside), all);
+    assert_eq!(balancer.reached(AddressKind::ClusterIp, Origin::Outside), all);
+    for kind in [AddressKind::NodePort, AddressKind::LoadBalancer, AddressKind::ExternalIp] {
+        assert_eq!(balancer.reached(kind, Origin::Outside), local);
+        assert_eq!(balancer.reached(kind, Origin::Inside), all);
     }
 }
 
 #[test]
-fn every_endpoint_has_its_turn_in_each_round() {
+fn every_endpoint_is_used_once_in_each_round() {
     let balancer = balancer(port(&[1, 2, 3, 4, 5]));
     for _ in 0..10 {
         let round: HashSet<_> =
-            (0..5).filter_map(|_| balancer.ask(CLIENT, Via::ClusterIp, Origin::Outside)).collect();
+            (0..5).filter_map(|_| balancer.ask(CLIENT, AddressKind::ClusterIp, Origin::Outside)).collect();
         assert_eq!(round.len(), 5);
     }
 }
@@ -80,7 +80,7 @@ fn every_endpoint_has_its_turn_in_each_round() {
 fn endpoints_that_failed_just_now_are_passed_over() {
     let balancer = balancer(port(&[1, 2, 3]));
     let choose = |failed: &[SocketAddr]| {
-        balancer.choose(CLIENT, Via::ClusterIp, Origin::Outside, failed, Instant::now())
+        balancer.choose(CLIENT, AddressKind::ClusterIp, Origin::Outside, failed, Instant::now())
     };
     for _ in 0..20 {
         assert_eq!(choose(&[socket(1), socket(2)]), Some(socket(3)));
@@ -90,35 +90,66 @@ fn endpoints_that_failed_just_now_are_passed_over() {
 
 #[test]
 fn clients_with_affinity_keep_their_endpoint_until_it_fails_or_goes() {
-    let balancer = balancer(sticky(&[1, 2, 3]));
-    let first = balancer.ask(CLIENT, Via::ClusterIp, Origin::Outside).unwrap();
+    let balancer = balancer(with_affinity(&[1, 2, 3]));
+    let first = balancer.ask(CLIENT, AddressKind::ClusterIp, Origin::Outside).unwrap();
     for _ in 0..10 {
-        assert_eq!(balancer.ask(CLIENT, Via::ClusterIp, Origin::Inside), Some(first));
-        balancer.ask(OTHER, Via::ClusterIp, Origin::Outside);
+        assert_eq!(balancer.ask(CLIENT, AddressKind::ClusterIp, Origin::Inside), Some(first));
+        balancer.ask(OTHER, AddressKind::ClusterIp, Origin::Outside);
     }
-    let second = balancer.choose(CLIENT, Via::ClusterIp, Origin::Outside, &[first], Instant::now()).unwrap();
+    let second =
+        balancer.choose(CLIENT, AddressKind::ClusterIp, Origin::Outside, &[first], Instant::now()).unwrap();
     assert_ne!(second, first);
-    assert_eq!(balancer.ask(CLIENT, Via::ClusterIp, Origin::Outside), Some(second));
+    assert_eq!(balancer.ask(CLIENT, AddressKind::ClusterIp, Origin::Outside), Some(second));
     let rest: Vec<u8> = [1, 2, 3].into_iter().filter(|number| socket(*number) != second).collect();
-    balancer.update(Arc::new(sticky(&rest)));
-    assert_ne!(balancer.ask(CLIENT, Via::ClusterIp, Origin::Outside), Some(second));
+    balancer.update(Arc::new(with_affinity(&rest)), None);
+    assert_ne!(balancer.ask(CLIENT, AddressKind::ClusterIp, Origin::Outside), Some(second));
 }
 
 #[test]
 fn affinity_does_not_lead_past_a_local_policy() {
-    let balancer = balancer(sticky(&[1, 2, 4, 6]));
+    let balancer = balancer(with_affinity(&[1, 2, 4, 6]));
     let elsewhere = (0..100u8)
         .map(|number| IpAddr::from([192, 0, 2, number]))
-        .find(|client| balancer.ask(*client, Via::ClusterIp, Origin::Outside) != Some(socket(1)))
+        .find(|client| balancer.ask(*client, AddressKind::ClusterIp, Origin::Outside) != Some(socket(1)))
         .unwrap();
-    assert_eq!(balancer.ask(elsewhere, Via::NodePort, Origin::Outside), Some(socket(1)));
+    assert_eq!(balancer.ask(elsewhere, AddressKind::NodePort, Origin::Outside), Some(socket(1)));
 }
 
 #[test]
-fn flows_go_on_with_endpoints_that_are_listed_or_linger() {
+fn flows_continue_to_endpoints_that_are_listed_or_terminating() {
     let lingering = [socket(9)].into();
     let balancer = balancer(ServicePort { lingering_endpoints: lingering, ..port(&[1, 2]) });
-    let known = balancer.known();
-    assert!(known.keeps(socket(1)) && known.keeps(socket(2)) && known.keeps(socket(9)));
-    assert!(!known.keeps(socket(3)));
+    let state = balancer.state();
+    assert!(state.keeps(socket(1)) && state.keeps(socket(2)) && state.keeps(socket(9)));
+    assert!(!state.keeps(socket(3)));
+}
+
+fn rounds(count: usize) -> Rounds {
+    Rounds { count, rest: Mutex::default() }
+}
+
+fn round(rounds: &Rounds, length: usize) -> Vec<usize> {
+    (0..length).map(|_| rounds.next().unwrap()).collect()
+}
+
+#[test]
+fn each_round_has_every_index_once() {
+    let rounds = rounds(7);
+    for _ in 0..20 {
+        let indices: HashSet<_> = round(&rounds, 7).into_iter().collect();
+        assert_eq!(indices.len(), 7);
+    }
+}
+
+#[test]
+fn rounds_differ_in_their_order() {
+    let rounds = rounds(10);
+    let orders: HashSet<_> = (0..50).map(|_| round(&rounds, 10)).collect();
+    assert!(orders.len() > 45, "{}", orders.len());
+}
+
+#[test]
+fn rounds_without_endpoints_are_empty_and_a_single_endpoint_is_always_next() {
+    assert_eq!(rounds(0).next(), None);
+    assert_eq!(round(&rounds(1), 3), [0, 0, 0]);
 }

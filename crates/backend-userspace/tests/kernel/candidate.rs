@@ -20,7 +20,7 @@ use crate::node::{LEAST, limit_to};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What must come here by the plans that are in force.
+/// What the applied plans capture.
 type Planned = Arc<Mutex<BTreeMap<IpFamily, BTreeSet<Captured>>>>;
 
 #[derive(Default)]
@@ -35,19 +35,19 @@ impl Candidate for Relay {
     fn factory(&self) -> Box<dyn BackendFactory> {
         let inner = UserspaceFactory::default();
         let before = mem::replace(&mut *self.counters.lock().unwrap(), inner.counters());
-        wait_until("listeners are closed", PATIENCE, || before.listeners() == 0).unwrap();
+        wait_until("listeners are closed", PATIENCE, || before.listeners.get() == 0).unwrap();
         limit_to(&LEAST);
         Box::new(Limited { inner, planned: Arc::clone(&self.planned) })
     }
 
-    /// Routes, rules and whoever listens; and whatever holds of them at any time is asserted.
+    /// Routes, rules and listening sockets; asserts what holds of them at any time.
     fn holds(&self, family: IpFamily) -> String {
         let planned = self.planned.lock().unwrap().get(&family).cloned().unwrap_or_default();
         // Connections that are about to end keep an address for a moment.
         let _ = wait_until("routes and rules", PATIENCE, || ours(family) == planned);
         let ours = ours(family);
         assert_eq!(ours, planned, "routes and rules");
-        assert_eq!(self.counters.lock().unwrap().unserved(), 0, "places that could not be served");
+        assert_eq!(self.counters.lock().unwrap().unserved.get(), 0, "places that could not be served");
         assert_no_rules();
         let open = open().into_iter().filter(|(_, place)| IpFamily::of(place.ip()) == family);
         format!("{ours:#?}\n{:#?}", open.collect::<Vec<_>>())
@@ -116,9 +116,9 @@ pub(crate) fn kit() -> Conformance<Relay> {
         .adapted(adapt)
 }
 
-/// Changes scenarios where this mode differs in a way that the crate's documentation tells.
+/// Changes scenarios where this mode differs as the crate's documentation says.
 fn adapt(name: &str, scenario: &mut Scenario) {
-    // Receivers see this node, whoever asks. A program on the node is taken to see clients always: what it
+    // Receivers see this node as the client. A program on the node is taken to see clients always: what it
     // receives is not sent.
     for check in scenario.steps.iter_mut().flat_map(|step| &mut step.checks) {
         if let Check::Each(_, Expected::Reaches { seen, .. }) = check {
@@ -130,7 +130,7 @@ fn adapt(name: &str, scenario: &mut Scenario) {
         replace(scenario, &Expected::IsDropped, &Expected::PassesUntouched);
     }
     match name {
-        // Without endpoints nobody listens, so that outsiders are refused too.
+        // Without endpoints nothing listens, so outsiders are refused too.
         "ranges::outsiders_are_dropped_also_where_others_are_refused" => {
             replace(scenario, &Expected::IsDropped, &Expected::IsRefused);
         }
@@ -144,7 +144,7 @@ fn adapt(name: &str, scenario: &mut Scenario) {
             assert_eq!(traffic.destinations.len(), 2, "{name} changed");
         }
         // A bystander takes a port for both protocols, and one of them is served. What passes untouched
-        // meets nobody then.
+        // is refused then.
         "ports::a_node_port_of_one_protocol_is_no_node_port_of_another"
         | "ports::a_second_protocol_may_join_a_node_port" => {
             replace(scenario, &Expected::PassesUntouched, &Expected::IsRefused);

@@ -1,4 +1,4 @@
-//! More places than there are file descriptors for: some are served, the others are named, and what becomes free is used.
+//! More listen addresses than file descriptors: some are served, the others are named, and what becomes free is used.
 
 use std::fs::File;
 use std::net::SocketAddr;
@@ -36,7 +36,7 @@ fn node_port_service(number: u16) -> impl Iterator<Item = Event> {
 /// The case: 300 Services of type NodePort in a process that may have 1,024 files open. Each takes a listener at
 /// its cluster IP and one at each of the node's addresses.
 #[test]
-fn listeners_leave_descriptors_to_sessions_and_to_the_proxy_and_those_freed_are_used() {
+fn listeners_leave_descriptors_to_sessions_and_to_the_proxy_and_use_those_that_are_freed() {
     isolated(|| {
         let log = Log::begin();
         setrlimit(Resource::RLIMIT_NOFILE, 1024, 1024).unwrap();
@@ -46,11 +46,11 @@ fn listeners_leave_descriptors_to_sessions_and_to_the_proxy_and_those_freed_are_
         node.apply((0..SERVICES).flat_map(node_port_service));
 
         // Half of nine tenths are the listeners'.
-        wait_until("listeners are open", PATIENCE, || node.counters.listeners() == 459).unwrap();
-        let wanted = node.counters.listeners() + node.counters.unserved();
+        wait_until("listeners are open", PATIENCE, || node.counters.listeners.get() == 459).unwrap();
+        let wanted = node.counters.listeners.get() + node.counters.unserved.get();
         assert!(wanted >= 2 * usize::from(SERVICES), "{wanted}");
-        let told = || log.count("is reached") > 0;
-        wait_until("it is told", PATIENCE, told).unwrap();
+        let is_logged = || log.count("is reached") > 0;
+        wait_until("it is logged", PATIENCE, is_logged).unwrap();
         let line = log.text().lines().find(|line| line.contains("is reached")).unwrap().to_owned();
         assert!(
             line.contains("shop/s")
@@ -68,7 +68,7 @@ fn listeners_leave_descriptors_to_sessions_and_to_the_proxy_and_those_freed_are_
         // What others give up is used by those that wait.
         let rest: Vec<u16> = (SERVICES - 20..SERVICES).collect();
         node.apply((0..SERVICES - 20).map(|number| gone(&format!("s{number}"))));
-        wait_until("all are served", PATIENCE, || node.counters.unserved() == 0).unwrap();
+        wait_until("all are served", PATIENCE, || node.counters.unserved.get() == 0).unwrap();
         for number in &rest {
             for place in places(*number) {
                 assert_eq!(caller.connect_tcp(place).unwrap().pod, "pod1");
@@ -87,13 +87,13 @@ fn a_limit_that_is_raised_is_used_without_a_restart() {
         // As an administrator does from outside, by prlimit(1).
         limit(300);
         node.apply((0..100).flat_map(node_port_service));
-        assert!(node.counters.unserved() > 0);
+        assert!(node.counters.unserved.get() > 0);
         limit(4096);
-        wait_until("all are served", PATIENCE, || node.counters.unserved() == 0).unwrap();
+        wait_until("all are served", PATIENCE, || node.counters.unserved.get() == 0).unwrap();
     });
 }
 
-/// Whoever may make Services can make one with more places than there are descriptors.
+/// One Service may have more listen addresses than there are descriptors.
 #[test]
 fn a_service_with_many_ports_leaves_listeners_to_others() {
     isolated(|| {
@@ -108,7 +108,7 @@ fn a_service_with_many_ports_leaves_listeners_to_others() {
         let ports: Vec<_> = ports.iter().map(|name| (name.as_str(), Protocol::Tcp, POD_PORT)).collect();
         node.apply([greedy.applied()].into_iter().chain(pods_on("greedy", "pods", &ports, [here(1)])));
         // Three of four.
-        wait_until("listeners are open", PATIENCE, || node.counters.listeners() == 345).unwrap();
+        wait_until("listeners are open", PATIENCE, || node.counters.listeners.get() == 345).unwrap();
         node.apply(node_port_service(1));
         for place in places(1) {
             let answer = Caller::from(node.net.client()).with_patience(PATIENCE).connect_tcp(place);

@@ -1,4 +1,4 @@
-//! Pods that are told by their interface, which packet filters on sockets cannot ask for.
+//! Pods that are recognized by their interface, which packet filters on sockets cannot look up.
 
 use std::io::ErrorKind;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use portolan_testkit::scenario::{POD_PORT, Scenario, away, pods, web};
 use crate::node::{LEAST, Node};
 
 #[test]
-fn without_local_endpoints_strangers_are_reset_and_pods_behind_the_interface_get_through() {
+fn without_local_endpoints_outsiders_are_reset_and_pods_behind_the_interface_are_served() {
     isolated(|| {
         let net = Topology::routed(2).unwrap();
         let _servers = net.serve(&[POD_PORT]).unwrap();
@@ -30,7 +30,7 @@ fn without_local_endpoints_strangers_are_reset_and_pods_behind_the_interface_get
                 assert_eq!(inside.query_udp(address).unwrap().pod, "pod1");
             }
         }
-        // The three connections: whose origin no endpoint is for.
-        assert_eq!(node.counters.tcp_sessions(), 0);
+        // The three connections have no endpoint for their origin.
+        assert_eq!(node.counters.tcp_sessions.get(), 0);
     });
 }

@@ -18,7 +18,7 @@ fn serving(net: Topology) -> Node {
 }
 
 #[test]
-fn where_ipv6_is_switched_off_ipv4_is_served_and_ipv6_once_it_is_on() {
+fn with_ipv6_disabled_ipv4_is_served_and_ipv6_once_it_is_enabled() {
     isolated(|| {
         let net = Topology::routed(1).unwrap();
         let _servers = net.serve(&[POD_PORT]).unwrap();
@@ -31,9 +31,9 @@ fn where_ipv6_is_switched_off_ipv4_is_served_and_ipv6_once_it_is_on() {
             assert_eq!(caller.connect_tcp(vip.parse().unwrap()).unwrap().pod, "pod1");
         }
         // Cluster IP, load-balancer address and external IP, by two protocols.
-        assert_eq!(node.counters.unserved(), 6);
+        assert_eq!(node.counters.unserved.get(), 6);
         switch(&node.net, "0");
-        wait_until("IPv6 is served", PATIENCE, || node.counters.unserved() == 0).unwrap();
+        wait_until("IPv6 is served", PATIENCE, || node.counters.unserved.get() == 0).unwrap();
         let vip = "[fd00:10:96::80]:80".parse().unwrap();
         assert_eq!(caller.connect_tcp(vip).unwrap().pod, "pod1");
     });
@@ -55,7 +55,7 @@ fn links(namespace: &Namespace) -> Vec<(u32, String, Ipv6Addr)> {
     list.lines().filter_map(link).collect()
 }
 
-/// Whether somebody greets who connects to the node port at a link-local address, by the only way out.
+/// Whether a connection to the node port at a link-local address, through the only interface, is greeted.
 fn is_greeted(from: &Namespace, address: Ipv6Addr) -> bool {
     let (interface, ..) = links(from)[0];
     let to = SocketAddrV6::new(address, 30_080, 0, interface);

@@ -44,7 +44,7 @@ fn at(host: &str, port: u16) -> SocketAddr {
     format!("{host}:{port}").parse().unwrap()
 }
 
-/// Who answers there to a program on the node, and to a pod, whose packets the node forwards; by both protocols.
+/// This server answers a program on the node, and a pod, whose packets the node forwards; by both protocols.
 #[track_caller]
 fn assert_answers(node: &Node, to: SocketAddr, name: &str) {
     for from in [node.net.node(), &node.net.pod(1).namespace] {
@@ -59,7 +59,7 @@ fn events(service: ServiceBuilder, name: &str) -> Vec<Event> {
 }
 
 #[test]
-fn another_hosts_address_is_taken_by_the_ports_of_services_alone() {
+fn another_hosts_address_is_captured_only_by_the_ports_of_services() {
     isolated(|| {
         let (mut node, _servers) = network();
         for host in HOST {
@@ -69,7 +69,7 @@ fn another_hosts_address_is_taken_by_the_ports_of_services_alone() {
         for host in HOST {
             assert_answers(&node, at(host, 80), "pod1");
             assert_answers(&node, at(host, 8080), "host");
-            // What nobody serves there is refused by the host itself.
+            // The host itself refuses its other ports.
             let refused = Caller::from(node.net.node()).connect_tcp(at(host, 81)).unwrap_err();
             assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
             for protocol in [Protocol::Tcp, Protocol::Udp] {
@@ -167,7 +167,7 @@ fn when_the_nodes_address_changes_programs_on_it_are_served_by_the_new_one() {
 
 /// A version that took whole addresses was ended, and the API server's is among them.
 #[test]
-fn whole_addresses_of_an_earlier_version_are_given_back_before_anything_is_known() {
+fn whole_addresses_captured_by_an_earlier_version_are_released_before_the_first_list() {
     isolated(|| {
         let (mut node, _servers) = network();
         node.stop();
@@ -189,7 +189,7 @@ fn whole_addresses_of_an_earlier_version_are_given_back_before_anything_is_known
 
 /// The kernel asks every rule for each packet, so there is an end of them, and no Service has all.
 #[test]
-fn a_service_with_thousands_of_ports_leaves_rules_to_others_and_is_told() {
+fn a_service_with_thousands_of_ports_leaves_rules_to_others_and_is_logged() {
     isolated(|| {
         let log = Log::begin();
         let (mut node, _servers) = network();
@@ -206,11 +206,14 @@ fn a_service_with_thousands_of_ports_leaves_rules_to_others_and_is_told() {
             // Three of four, and the two of the other Service.
             assert_eq!(ours, 192 + 2, "{option}");
         }
-        assert!(node.counters.unserved() > 0);
-        let told = || log.text().contains("shop/greedy") && log.text().contains("there are too many ports");
-        wait_until("it is told", PATIENCE, told).unwrap();
+        assert!(node.counters.unserved.get() > 0);
+        let is_logged = || {
+            log.text().contains("shop/greedy")
+                && log.text().contains("too many ports of external and load-balancer addresses")
+        };
+        wait_until("it is logged", PATIENCE, is_logged).unwrap();
         node.apply([gone("greedy")]);
-        wait_until("all is served", PATIENCE, || node.counters.unserved() == 0).unwrap();
+        wait_until("all is served", PATIENCE, || node.counters.unserved.get() == 0).unwrap();
         node.assert_sound();
     });
 }

@@ -1,5 +1,5 @@
-//! What the mode makes of a node: addresses that are local, and sockets that listen. Read from the kernel, and
-//! worked out from the plan, without the code that is tested.
+//! The local addresses and listening sockets of a node, read from the kernel and derived from the plan, without the code
+//! that is tested.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
@@ -8,10 +8,10 @@ use std::path::Path;
 use portolan_core::{IpFamily, NodePlan, Protocol};
 use portolan_testkit::netns::Program;
 
-/// A place where somebody listens.
+/// Sockets that listen.
 pub(crate) type Open = BTreeSet<(Protocol, SocketAddr)>;
 
-/// Who listens in this thread's namespace.
+/// The sockets that listen in this thread's namespace.
 pub(crate) fn open() -> Open {
     let read = |table: &str| std::fs::read_to_string(format!("/proc/thread-self/net/{table}")).unwrap();
     let tables = [("tcp", Protocol::Tcp, "0A"), ("udp", Protocol::Udp, "07")];

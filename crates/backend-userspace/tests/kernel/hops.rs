@@ -1,4 +1,4 @@
-//! Relays do not send in circles for ever what routers would not.
+//! Relays decrement the TTL, as routers do, so that loops end.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -35,7 +35,7 @@ fn connect(node: &Node, to: SocketAddr, hops: u32) -> TcpStream {
 }
 
 #[test]
-fn a_connection_has_one_hop_less_beyond_the_relay_and_ends_with_its_last() {
+fn the_relay_decrements_the_ttl_of_a_connection_and_resets_it_at_its_last_hop() {
     isolated(|| {
         let node = serving();
         let pod = node.net.pod(1).namespace.clone();
@@ -52,7 +52,7 @@ fn a_connection_has_one_hop_less_beyond_the_relay_and_ends_with_its_last() {
             let mut last = connect(&node, vip, 1);
             assert_eq!(last.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
         }
-        wait_until("they are counted", PATIENCE, || node.counters.failed() == 2).unwrap();
+        wait_until("they are counted", PATIENCE, || node.counters.failed.get() == 2).unwrap();
     });
 }
 
@@ -77,6 +77,6 @@ fn a_datagram_is_not_relayed_at_its_last_hop() {
             assert_eq!(ask(1, Duration::from_millis(500)).unwrap_err(), ErrorKind::WouldBlock, "{vip}");
             assert!(ask(64, PATIENCE).is_ok(), "{vip}");
         }
-        assert_eq!((node.counters.accepted(), node.counters.failed()), (6, 2));
+        assert_eq!((node.counters.accepted.get(), node.counters.failed.get()), (6, 2));
     });
 }

@@ -34,7 +34,7 @@ fn backends() -> impl Fn(IpFamily) -> Boxed {
     move |family| {
         let (factory, counters) = &mut *running.lock().unwrap();
         if family == IpFamily::V4 {
-            wait_until("listeners are closed", Duration::from_secs(60), || counters.listeners() == 0)
+            wait_until("listeners are closed", Duration::from_secs(60), || counters.listeners.get() == 0)
                 .unwrap();
             *factory = UserspaceFactory::default();
             *counters = factory.counters();

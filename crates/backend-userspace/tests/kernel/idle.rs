@@ -32,11 +32,11 @@ fn an_idle_connection_takes_less_than_five_kilobytes() {
         let before = anonymous();
         open(&node, &endpoint, &mut ends, COUNT);
         let each = anonymous().saturating_sub(before) / COUNT;
-        assert_eq!(node.counters.tcp_sessions(), WARM + COUNT);
+        assert_eq!(node.counters.tcp_sessions.get(), WARM + COUNT);
         // A task and two registered sockets cannot be had for less than this; it would be the measure that is wrong.
         assert!((500..MOST).contains(&each), "{each} bytes each");
         drop(ends);
-        wait_until("all have ended", PATIENCE, || node.counters.tcp_sessions() == 0).unwrap();
+        wait_until("all have ended", PATIENCE, || node.counters.tcp_sessions.get() == 0).unwrap();
     });
 }
 

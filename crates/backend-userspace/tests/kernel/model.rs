@@ -43,14 +43,14 @@ fn steps() -> impl Strategy<Value = (NodeConfig, Vec<Step>)> {
     (world::any_config(), proptest::collection::vec(step, 1..50))
 }
 
-/// What a plan says should be open, given the node's addresses.
+/// What should be open by the plan, given the node's addresses.
 fn wanted(plan: &NodePlan, addresses: &BTreeSet<IpAddr>) -> Open {
     let (mut open, mut claimed) = (Open::new(), Open::new());
     let ports = || plan.service_ports.iter().filter(|(name, _)| name.protocol != Protocol::Sctp);
-    let answers = |port: &ServicePort, nobody: bool| !nobody || port.unserved == Unserved::Drop;
+    let answers = |port: &ServicePort, is_unserved: bool| !is_unserved || port.unserved == Unserved::Drop;
     for (name, port) in ports() {
         let internal = answers(port, port.internal_endpoints().is_empty());
-        let external = answers(port, nobody_outside(port));
+        let external = answers(port, is_unserved_outside(port));
         let cluster = port.cluster_ip.into_iter().map(|address| (address, internal));
         for (address, is_open) in cluster.chain(port.external_addresses().map(|address| (address, external)))
         {
@@ -59,7 +59,7 @@ fn wanted(plan: &NodePlan, addresses: &BTreeSet<IpAddr>) -> Open {
             open.extend(is_open.then_some(place));
         }
     }
-    for (name, port) in ports().filter(|(_, port)| answers(port, nobody_outside(port))) {
+    for (name, port) in ports().filter(|(_, port)| answers(port, is_unserved_outside(port))) {
         let Some(number) = port.node_port else { continue };
         let accepted =
             addresses.iter().filter(|address| IpFamily::of(**address) == plan.family).filter(|address| {
@@ -74,7 +74,7 @@ fn wanted(plan: &NodePlan, addresses: &BTreeSet<IpAddr>) -> Open {
     open
 }
 
-fn nobody_outside(port: &ServicePort) -> bool {
+fn is_unserved_outside(port: &ServicePort) -> bool {
     port.external_endpoints().is_empty() && port.cluster_endpoints.is_empty()
 }
 
@@ -104,7 +104,7 @@ fn assert_open(node: &Node) -> Result<(), TestCaseError> {
         prop_assert_eq!(open, wanted);
     }
     prop_assert_eq!(node.ours(), node.planned());
-    prop_assert_eq!(node.counters.unserved(), 0);
+    prop_assert_eq!(node.counters.unserved.get(), 0);
     Ok(())
 }
 
@@ -141,7 +141,7 @@ fn play(node: Node, config: NodeConfig, steps: Vec<Step>) -> (Node, Result<(), T
 }
 
 #[test]
-fn whatever_happens_the_sockets_come_to_be_those_of_the_plan() {
+fn random_changes_leave_exactly_the_sockets_of_the_plan() {
     isolated(|| {
         let net = Topology::routed(1).unwrap();
         let node = RefCell::new(Some(Node::with(net, world::config(), Options::default(), &LEAST)));

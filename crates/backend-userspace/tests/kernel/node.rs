@@ -97,7 +97,7 @@ impl Node {
     /// The proxy ends as a process does: its sockets are closed, its routes stay.
     pub(crate) fn stop(&mut self) {
         self.backends.clear();
-        let gone = || self.counters.listeners() == 0;
+        let gone = || self.counters.listeners.get() == 0;
         wait_until("listeners are closed", Duration::from_secs(60), gone).unwrap();
     }
 
@@ -137,7 +137,7 @@ impl Node {
     #[track_caller]
     pub(crate) fn assert_sound(&mut self) {
         assert_eq!(self.ours(), self.planned(), "routes and rules");
-        assert_eq!(self.counters.unserved(), 0, "places that could not be served");
+        assert_eq!(self.counters.unserved.get(), 0, "places that could not be served");
         assert_eq!(self.apply([]), 0, "the same plan once more");
         assert_eq!(self.compare_all(), 0, "compared with everything");
         assert!(self.is_intact());

@@ -54,7 +54,7 @@ fn on_a_prepared_host_no_capability_is_needed() {
             assert!(caller.query_udp(address).unwrap().pod.starts_with("pod"));
         }
         // Load-balancer address and external IP are not among the prepared: TCP and UDP, in both families.
-        assert_eq!(node.counters.unserved(), 8);
+        assert_eq!(node.counters.unserved.get(), 8);
         assert!(node.ours().is_empty());
     });
 }

@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How long to wait for an answer that must not come.
 const SILENCE: Duration = Duration::from_millis(500);
 
-/// A node that serves these pods; who listens in them, the test says.
+/// A node that serves these pods; the test starts what listens in them.
 fn serving(count: u8) -> Node {
     let mut node = Node::new(Topology::routed(count).unwrap());
     node.apply([web().applied()].into_iter().chain(pods("web", (1..=count).map(here))));
@@ -75,16 +75,16 @@ fn send_noise(seed: u64, length: u64, to: &mut TcpStream) {
 }
 
 #[test]
-fn large_transfers_arrive_whole_both_ways_at_once() {
+fn large_transfers_arrive_whole_in_both_directions_at_once() {
     isolated(|| {
         const LENGTH: u64 = 48 << 20;
         let node = serving(1);
-        let (told, tell) = std::sync::mpsc::channel();
+        let (sender, receiver) = std::sync::mpsc::channel();
         let _server = serve(&node.net.pod(1).namespace, move |mut stream| {
             let mut reader = stream.try_clone().unwrap();
             let reading = thread::spawn(move || digest(&mut reader));
             send_noise(2, LENGTH, &mut stream);
-            told.send(reading.join().unwrap()).unwrap();
+            sender.send(reading.join().unwrap()).unwrap();
         });
         for vip in VIPS {
             let mut stream = connect(&node, vip);
@@ -93,17 +93,17 @@ fn large_transfers_arrive_whole_both_ways_at_once() {
             send_noise(1, LENGTH, &mut stream);
             assert_eq!(reading.join().unwrap(), digest(Noise(2).take(LENGTH)), "to the client");
             assert_eq!(
-                tell.recv_timeout(PATIENCE).unwrap(),
+                receiver.recv_timeout(PATIENCE).unwrap(),
                 digest(Noise(1).take(LENGTH)),
                 "to the endpoint"
             );
         }
-        wait_until("sessions have ended", PATIENCE, || node.counters.tcp_sessions() == 0).unwrap();
+        wait_until("sessions have ended", PATIENCE, || node.counters.tcp_sessions.get() == 0).unwrap();
     });
 }
 
 #[test]
-fn a_client_that_has_said_all_still_gets_its_answer() {
+fn a_client_that_closed_its_direction_still_gets_its_answer() {
     isolated(|| {
         let node = serving(1);
         let _server = serve(&node.net.pod(1).namespace, |mut stream| {
@@ -124,14 +124,14 @@ fn a_client_that_has_said_all_still_gets_its_answer() {
 }
 
 #[test]
-fn a_client_may_go_on_sending_after_its_endpoint_has_said_all() {
+fn a_client_may_continue_to_send_after_its_endpoint_closed_its_direction() {
     isolated(|| {
         let node = serving(1);
-        let (told, tell) = std::sync::mpsc::channel();
+        let (sender, receiver) = std::sync::mpsc::channel();
         let _server = serve(&node.net.pod(1).namespace, move |mut stream| {
             stream.write_all(b"goodbye").unwrap();
             stream.shutdown(Shutdown::Write).unwrap();
-            told.send(digest(&mut stream).0).unwrap();
+            sender.send(digest(&mut stream).0).unwrap();
         });
         let mut stream = connect(&node, VIPS[0]);
         let mut answer = String::new();
@@ -141,25 +141,25 @@ fn a_client_may_go_on_sending_after_its_endpoint_has_said_all() {
             stream.write_all(&[7; 10_000]).unwrap();
             thread::sleep(Duration::from_millis(20));
         }
-        assert_eq!(node.counters.tcp_sessions(), 1);
+        assert_eq!(node.counters.tcp_sessions.get(), 1);
         drop(stream);
-        assert_eq!(tell.recv_timeout(PATIENCE).unwrap(), 50_000);
-        wait_until("the session has ended", PATIENCE, || node.counters.tcp_sessions() == 0).unwrap();
+        assert_eq!(receiver.recv_timeout(PATIENCE).unwrap(), 50_000);
+        wait_until("the session has ended", PATIENCE, || node.counters.tcp_sessions.get() == 0).unwrap();
     });
 }
 
 #[test]
-fn a_reset_is_passed_on_both_ways() {
+fn a_reset_is_passed_on_in_both_directions() {
     isolated(|| {
         let node = serving(1);
-        let (told, tell) = std::sync::mpsc::channel();
+        let (sender, receiver) = std::sync::mpsc::channel();
         let _server = serve(&node.net.pod(1).namespace, move |mut stream| {
             let mut order = [0];
             stream.read_exact(&mut order).unwrap();
             if &order == b"r" {
                 SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
             } else {
-                told.send(stream.read(&mut order).map_err(|error| error.kind())).unwrap();
+                sender.send(stream.read(&mut order).map_err(|error| error.kind())).unwrap();
             }
         });
         let mut stream = connect(&node, VIPS[0]);
@@ -171,19 +171,19 @@ fn a_reset_is_passed_on_both_ways() {
         SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
         thread::sleep(Duration::from_millis(100));
         drop(stream);
-        assert_eq!(tell.recv_timeout(PATIENCE).unwrap(), Err(ErrorKind::ConnectionReset));
+        assert_eq!(receiver.recv_timeout(PATIENCE).unwrap(), Err(ErrorKind::ConnectionReset));
     });
 }
 
 #[test]
-fn a_slow_receiver_holds_its_sender_back_and_nobody_else() {
+fn a_slow_receiver_delays_its_sender_and_no_other_connection() {
     isolated(|| {
         let node = serving(1);
         let _server = serve(&node.net.pod(1).namespace, |mut stream| {
             thread::spawn(move || {
                 let mut order = [0];
                 stream.read_exact(&mut order).unwrap();
-                // Who asks for a flood and does not read holds up this thread only.
+                // A client that does not read its flood delays this thread only.
                 let _ = std::io::copy(
                     &mut Noise(3).take(if &order == b"f" { 64 << 20 } else { 10 }),
                     &mut stream,
@@ -213,7 +213,7 @@ fn a_connection_that_an_endpoint_refuses_goes_to_the_next() {
             let tally = Caller::from(node.net.client()).many_tcp(vip.parse().unwrap(), 60).unwrap();
             assert_eq!(tally.answers_of("pod2"), 60, "{tally}");
         }
-        assert_eq!(node.counters.failed(), 0);
+        assert_eq!(node.counters.failed.get(), 0);
     });
 }
 
@@ -239,14 +239,14 @@ fn a_connection_that_no_endpoint_takes_is_reset() {
         let node = serving(2);
         let mut stream = connect(&node, VIPS[0]);
         assert_eq!(stream.read(&mut [0; 8]).unwrap_err().kind(), ErrorKind::ConnectionReset);
-        wait_until("it is counted", PATIENCE, || node.counters.failed() == 1).unwrap();
-        assert_eq!(node.counters.tcp_sessions(), 0);
+        wait_until("it is counted", PATIENCE, || node.counters.failed.get() == 1).unwrap();
+        assert_eq!(node.counters.tcp_sessions.get(), 0);
     });
 }
 
 /// Slices written by hand may name any address, also one of a service, which no validation refuses.
 #[test]
-fn a_service_that_is_its_own_endpoint_resets_instead_of_connecting_to_itself_for_ever() {
+fn a_service_that_is_its_own_endpoint_resets_instead_of_connecting_to_itself_without_end() {
     isolated(|| {
         let mut node = Node::new(Topology::routed(1).unwrap());
         let itself = ["10.96.0.80", "192.0.2.1"].into_iter().fold(
@@ -254,11 +254,11 @@ fn a_service_that_is_its_own_endpoint_resets_instead_of_connecting_to_itself_for
             |slice, address| slice.on("node1", address),
         );
         node.apply([web().applied(), itself.applied()]);
-        // The second address serves nobody at this port, and is tried all the same.
+        // Nothing listens at this port of the second address, and it is tried too.
         let mut stream = connect(&node, VIPS[0]);
         assert_eq!(stream.read(&mut [0; 8]).unwrap_err().kind(), ErrorKind::ConnectionReset);
-        wait_until("it has ended", PATIENCE, || node.counters.tcp_sessions() == 0).unwrap();
-        assert_eq!((node.counters.accepted(), node.counters.failed()), (1, 1));
+        wait_until("it has ended", PATIENCE, || node.counters.tcp_sessions.get() == 0).unwrap();
+        assert_eq!((node.counters.accepted.get(), node.counters.failed.get()), (1, 1));
         let unanswered = Caller::from(node.net.client())
             .with_patience(SILENCE)
             .query_udp(VIPS[0].parse().unwrap())

@@ -32,7 +32,7 @@ fn ask(socket: &UdpSocket) -> String {
     asked(socket).unwrap()
 }
 
-/// Who answers, if somebody does: an answer that is under way when its endpoint goes is lost.
+/// The pod that answers, if one does: an answer that is under way when its endpoint goes is lost.
 fn asked(socket: &UdpSocket) -> Option<String> {
     socket.send(b"who?").unwrap();
     let mut buffer = [0; 128];
@@ -60,17 +60,17 @@ fn a_client_keeps_its_endpoint_until_that_goes_and_then_gets_another() {
                 assert_eq!(ask(&socket), first);
             }
             let (rest, other) = if first == "pod1" { (here(2), "pod2") } else { (here(1), "pod1") };
-            let before = node.counters.accepted();
+            let before = node.counters.accepted.get();
             node.apply(pods("web", [rest]));
             wait_until("the flow leads elsewhere", PATIENCE, || asked(&socket).as_deref() == Some(other))
                 .unwrap();
-            assert_eq!(node.counters.accepted(), before + 1);
+            assert_eq!(node.counters.accepted.get(), before + 1);
         }
     });
 }
 
 #[test]
-fn a_flow_stays_with_an_endpoint_that_is_about_to_end_and_new_ones_go_elsewhere() {
+fn a_flow_stays_with_a_terminating_endpoint_and_new_ones_go_elsewhere() {
     isolated(|| {
         let (mut node, _servers) = serving(Options::default());
         let socket = client(&node, VIP);
@@ -89,7 +89,7 @@ fn a_flow_stays_with_an_endpoint_that_is_about_to_end_and_new_ones_go_elsewhere(
 }
 
 #[test]
-fn a_flow_whose_endpoint_stopped_listening_goes_on_with_another() {
+fn a_flow_whose_endpoint_stopped_listening_continues_with_another() {
     isolated(|| {
         let (node, mut servers) = serving(Options::default());
         let socket = client(&node, VIP);
@@ -108,7 +108,7 @@ fn a_flow_whose_endpoint_stopped_listening_goes_on_with_another() {
 }
 
 #[test]
-fn sessions_are_forgotten_and_single_questions_sooner() {
+fn idle_sessions_end_and_those_with_a_single_datagram_sooner() {
     isolated(|| {
         let options = Options {
             udp_timeout: Duration::from_secs(4),
@@ -120,8 +120,8 @@ fn sessions_are_forgotten_and_single_questions_sooner() {
         ask(&once);
         ask(&twice);
         ask(&twice);
-        assert_eq!(node.counters.udp_sessions(), 2);
-        let sessions = |count| move |node: &Node| node.counters.udp_sessions() == count;
+        assert_eq!(node.counters.udp_sessions.get(), 2);
+        let sessions = |count| move |node: &Node| node.counters.udp_sessions.get() == count;
         wait_until("the single question is forgotten", PATIENCE, || sessions(1)(&node)).unwrap();
         wait_until("the other too", 2 * PATIENCE, || sessions(0)(&node)).unwrap();
         ask(&once);
@@ -198,13 +198,13 @@ fn an_answer_from_another_address_than_was_asked_is_not_passed_on() {
         assert_eq!(socket.recv(&mut [0; 64]).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
         socket.send(b"asked").unwrap();
         assert_eq!(socket.recv(&mut [0; 64]).unwrap(), 6, "the session is none the worse for it");
-        assert_eq!(node.counters.accepted(), 1);
+        assert_eq!(node.counters.accepted.get(), 1);
     });
 }
 
 /// Slices that are written by hand may name any address. To send to this one takes a socket option.
 #[test]
-fn a_client_goes_to_the_next_endpoint_where_there_is_no_way_to_one() {
+fn a_client_goes_to_the_next_endpoint_where_there_is_no_route_to_one() {
     isolated(|| {
         let net = Topology::routed(1).unwrap();
         let _servers = net.serve(&[POD_PORT]).unwrap();
@@ -216,6 +216,6 @@ fn a_client_goes_to_the_next_endpoint_where_there_is_no_way_to_one() {
         for _ in 0..10 {
             assert_eq!(ask(&client(&node, VIP)), "pod1");
         }
-        assert_eq!((node.counters.accepted(), node.counters.failed()), (10, 0));
+        assert_eq!((node.counters.accepted.get(), node.counters.failed.get()), (10, 0));
     });
 }

@@ -32,7 +32,7 @@ fn joined(pipes: usize) -> Joined {
         TcpStream::from_std(stream).unwrap()
     });
     let relay = runtime.spawn(async move {
-        let outcome = both_ways(&near, &far, &Pipes::new(pipes)).await;
+        let outcome = relay(&near, &far, &Pipes::new(pipes)).await;
         if outcome.is_err() {
             for stream in [&near, &far] {
                 SockRef::from(stream).set_linger(Some(Duration::ZERO)).unwrap();
@@ -45,11 +45,11 @@ fn joined(pipes: usize) -> Joined {
 }
 
 fn connection() -> (std::net::TcpStream, std::net::TcpStream) {
-    const ROOM: usize = 32 << 10;
+    const BUFFER: usize = 32 << 10;
     let socket = || {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-        socket.set_recv_buffer_size(ROOM).unwrap();
-        socket.set_send_buffer_size(ROOM).unwrap();
+        socket.set_recv_buffer_size(BUFFER).unwrap();
+        socket.set_send_buffer_size(BUFFER).unwrap();
         socket
     };
     let listener = socket();
@@ -90,7 +90,7 @@ fn flood(mut stream: &std::net::TcpStream) -> usize {
 }
 
 #[test]
-fn bytes_arrive_whole_both_ways_by_pipes_and_without() {
+fn bytes_arrive_whole_in_both_directions_with_pipes_and_without() {
     for pipes in [2, 1, 0] {
         let mut joined = joined(pipes);
         let bytes: Vec<u8> = (0..=250).cycle().take(5_000_011).collect();
@@ -126,28 +126,28 @@ fn a_client_that_resets_ends_a_relay_whose_endpoint_never_reads() {
     flood(&joined.client);
     let client = std::mem::replace(&mut joined.client, connection().0);
     reset(client);
-    assert!(joined.outcome(2 * LAST_WORDS).unwrap().is_err());
+    assert!(joined.outcome(2 * DRAIN_TIMEOUT).unwrap().is_err());
 }
 
 #[test]
-fn a_reset_is_noticed_after_its_side_had_said_all() {
+fn a_reset_is_noticed_after_its_side_had_ended() {
     let mut joined = joined(2);
     joined.client.shutdown(Shutdown::Write).unwrap();
     assert_eq!(joined.endpoint.read(&mut [0; 8]).unwrap(), 0);
     let client = std::mem::replace(&mut joined.client, connection().0);
     reset(client);
-    // Nobody sends anything any more, so that only the error itself can tell.
+    // Nothing is sent any more, so only the error itself can tell.
     assert!(joined.outcome(Duration::from_secs(2)).unwrap().is_err());
     assert_eq!(joined.endpoint.read(&mut [0; 8]).unwrap(), 0, "its end had been read before");
     let written = (0..10).find_map(|_| joined.endpoint.write(b"x").err());
-    assert!(written.is_some(), "the endpoint is told");
+    assert!(written.is_some(), "the endpoint is reset");
 }
 
 #[test]
-fn what_was_said_before_a_reset_arrives_and_then_the_reset() {
+fn what_was_sent_before_a_reset_arrives_and_then_the_reset() {
     for pipes in [2, 0] {
         let mut joined = joined(pipes);
-        // More than the client has room for, so that the rest waits in the relay.
+        // More than fits into the client's buffer, so that the rest waits in the relay.
         let said = flood(&joined.endpoint);
         thread::sleep(Duration::from_millis(100));
         let endpoint = std::mem::replace(&mut joined.endpoint, connection().0);
@@ -169,7 +169,7 @@ fn what_was_said_before_a_reset_arrives_and_then_the_reset() {
 }
 
 #[test]
-fn an_idle_relay_waits_without_end() {
+fn an_idle_relay_does_not_end() {
     let start = Instant::now();
     let mut joined = joined(2);
     assert!(joined.outcome(Duration::from_millis(300)).is_none());
