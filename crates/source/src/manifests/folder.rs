@@ -127,9 +127,9 @@ impl Folder {
     /// The folder cannot be listed; nothing is changed then.
     pub(super) fn scan(&mut self, changes: &Changes, wanted: Wanted) -> io::Result<Scan> {
         let found = self.manifest_files()?;
-        let known = self.files.len();
+        let before = self.files.len();
         self.files.retain(|path, _| found.contains_key(path));
-        let mut changed = self.files.len() != known;
+        let mut changed = self.files.len() != before;
         for (path, syntax) in found {
             if changes.is_being_written(&path) && self.files.contains_key(&path) {
                 continue;
