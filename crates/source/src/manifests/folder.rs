@@ -124,17 +124,17 @@ impl Folder {
     /// `wanted`.
     ///
     /// # Errors
-    /// The folder cannot be listed; nothing is changed then.
+    /// The folder cannot be listed; nothing is differs then.
     pub(super) fn scan(&mut self, changes: &Changes, wanted: Wanted) -> io::Result<Scan> {
         let found = self.manifest_files()?;
         let before = self.files.len();
         self.files.retain(|path, _| found.contains_key(path));
-        let mut changed = self.files.len() != before;
+        let mut differs = self.files.len() != before;
         for (path, syntax) in found {
             if changes.is_being_written(&path) && self.files.contains_key(&path) {
                 continue;
             }
-            changed |= self.refresh(&path, syntax, changes);
+            differs |= self.refresh(&path, syntax, changes);
         }
         let mut unread = Vec::new();
         if !self.is_complete {
@@ -143,7 +143,7 @@ impl Folder {
         }
         let is_due = match &self.merged {
             None => self.is_complete || wanted == Wanted::WhatCanBeRead,
-            Some(_) => changed,
+            Some(_) => differs,
         };
         Ok(Scan { events: if is_due { self.events() } else { Vec::new() }, unread })
     }
@@ -176,7 +176,7 @@ impl Folder {
         Ok(found)
     }
 
-    /// Reads one file again if it has to be. Returns whether its content has changed.
+    /// Reads one file again if it has to be. Returns whether its content has differs.
     fn refresh(&mut self, path: &Path, syntax: Syntax, changes: &Changes) -> bool {
         let read_at = SystemTime::now();
         // Follows symlinks to the file that the name leads to.
