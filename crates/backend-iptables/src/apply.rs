@@ -166,18 +166,15 @@ impl<'a, 'p, T: Tables> Apply<'a, 'p, T> {
             return Err(Failure { action, line, stage: Stage::Edits, source });
         }
         self.rejections_left -= 1;
-        match index.or_else(|| (edits.len() == 1).then_some(0)) {
-            Some(index) => {
-                self.reject(&edits.remove(index), line, source);
-                self.write(pass, edits)
-            }
-            None => {
-                let rest = edits.split_off(edits.len() / 2);
-                let mut accepted = self.write(pass, edits)?;
-                accepted.extend(self.write(pass, rest)?);
-                Ok(accepted)
-            }
+        if let Some(index) = index.or_else(|| (edits.len() == 1).then_some(0)) {
+            self.reject(&edits.remove(index), line, source);
+            return self.write(pass, edits);
         }
+        // By bisection.
+        let rest = edits.split_off(edits.len() / 2);
+        let mut accepted = self.write(pass, edits)?;
+        accepted.extend(self.write(pass, rest)?);
+        Ok(accepted)
     }
 
     /// Restores one table.

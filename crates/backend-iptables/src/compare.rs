@@ -47,8 +47,8 @@ impl BaseRules {
             }
             chains.insert((fixed.table, fixed.chain), hasher.chain(chain, &fixed.rules));
         }
-        let list = Chain::Fixed(LAST_RULES_LIST.1);
-        let last = last_rules(cx).iter().map(|rule| hasher.rule(list, rule)).collect();
+        let services = Chain::Fixed(LAST_RULES_LIST.1);
+        let last = last_rules(cx).iter().map(|rule| hasher.rule(services, rule)).collect();
         let (mut wanted, mut jump_hashes) = (Vec::new(), Vec::new());
         for (table, from, rule) in jumps(cx) {
             if let Some(Target::Jump(Chain::Fixed(to))) = rule.body.target {
@@ -62,7 +62,9 @@ impl BaseRules {
     /// How many there are; jumps do not count.
     pub(crate) fn counts(&self) -> RuleCounts {
         let mut counts = RuleCounts { nat: self.last.len(), ..RuleCounts::default() };
-        self.chains.iter().for_each(|((table, _), chain)| counts.add(*table, chain.rules));
+        for ((table, _), chain) in &self.chains {
+            counts.add(*table, chain.rules);
+        }
         counts
     }
 

@@ -146,11 +146,15 @@ impl<'p> Edit<'p> {
             }
         }
         gone.retain(|chain| old_chains.contains_key(chain));
-        gone.iter().for_each(|chain| edit.declare(*chain));
+        for chain in &gone {
+            edit.declare(*chain);
+        }
         edit.nat().extend(&appends);
         edit.delete(without(&old_rules, &new_rules));
         edit.insert(without(&new_rules, &old_rules));
-        gone.iter().for_each(|chain| edit.nat().remove(*chain));
+        for chain in gone {
+            edit.nat().remove(chain);
+        }
         edit
     }
 
@@ -206,11 +210,12 @@ impl<'p> Edit<'p> {
         lines.declare(chain);
         for (name, port) in plan.service_ports.iter().filter(|(name, _)| !rejected.contains(name)) {
             let rules = list_rules(cx, name, port).into_iter();
-            let rules = rules.filter(|rule| (rule.table, rule.list) == (table, list));
-            rules.for_each(|rule| lines.append(chain, &rule.rule));
+            for rule in rules.filter(|rule| (rule.table, rule.list) == (table, list)) {
+                lines.append(chain, &[rule.rule]);
+            }
         }
         if (table, list) == LAST_RULES_LIST {
-            last_rules(cx).iter().for_each(|rule| lines.append(chain, rule));
+            lines.append(chain, &last_rules(cx));
         }
         edit
     }
@@ -311,12 +316,12 @@ pub(crate) fn base_lines(cx: &Context<'_>, changes: &BaseChanges, table: Table) 
     for fixed in &fixed {
         let key = (table, fixed.chain);
         if changes.chains.contains(&key) || changes.completed.contains(&key) {
-            fixed.rules.iter().for_each(|rule| lines.append(Chain::Fixed(fixed.chain), rule));
+            lines.append(Chain::Fixed(fixed.chain), &fixed.rules);
         }
     }
     if changes.needs_last_rules && table == LAST_RULES_LIST.0 {
         let list = Chain::Fixed(LAST_RULES_LIST.1);
-        last_rules(cx).iter().for_each(|rule| lines.append(list, rule));
+        lines.append(list, &last_rules(cx));
     }
     for (_, from, text) in changes.old_jumps.iter().filter(|(of, ..)| *of == table) {
         lines.delete(Chain::BuiltIn(*from), format_args!(" {text}"));
@@ -338,20 +343,24 @@ fn written_rules(
     let rules = port.into_iter().flat_map(|port| list_rules(cx, name, port));
     let rules: Vec<_> = rules.map(Written::from).collect();
     let mut counts = RuleCounts::default();
-    rules.iter().for_each(|rule| counts.add(rule.table, 1));
+    for rule in &rules {
+        counts.add(rule.table, 1);
+    }
     (rules, counts)
 }
 
 fn appended(chain: Chain, rules: &[crate::rule::Rule<'_>]) -> Lines {
     let mut lines = Lines::default();
-    rules.iter().for_each(|rule| lines.append(chain, rule));
+    lines.append(chain, rules);
     lines
 }
 
 /// Those of `rules` that are not in `others`. A rule that occurs twice counts twice.
 fn without<'r>(rules: &'r [Written], others: &[Written]) -> impl DoubleEndedIterator<Item = &'r Written> {
     let mut counts = HashMap::with_capacity(others.len());
-    others.iter().for_each(|rule| *counts.entry(rule).or_default() += 1);
+    for rule in others {
+        *counts.entry(rule).or_default() += 1;
+    }
     let rest: Vec<_> = rules.iter().filter(|rule| !take(&mut counts, rule)).collect();
     rest.into_iter()
 }

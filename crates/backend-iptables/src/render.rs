@@ -57,7 +57,7 @@ impl<'a> Context<'a> {
     }
 
     /// Matches packets of local pods, if a detector is configured.
-    fn from_pods(&self) -> Option<Body<'a>> {
+    fn matching_pods(&self) -> Option<Body<'a>> {
         let interface = |interface| Body { interface: Some(Is::Just(interface)), ..Body::default() };
         Some(match self.node.local_detector.as_ref()? {
             LocalDetector::Cidr(net) => Body { source: Some(Is::Just(*net)), ..Body::default() },
@@ -68,8 +68,8 @@ impl<'a> Context<'a> {
     }
 
     /// Matches packets that are not from local pods, if a detector is configured.
-    fn not_from_pods(&self) -> Option<Body<'a>> {
-        let pods = self.from_pods()?;
+    fn matching_others(&self) -> Option<Body<'a>> {
+        let pods = self.matching_pods()?;
         let (source, interface) = (pods.source.map(Is::inverted), pods.interface.map(Is::inverted));
         Some(Body { source, interface, ..Body::default() })
     }

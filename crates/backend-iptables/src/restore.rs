@@ -19,9 +19,11 @@ impl Lines {
         self.line(format_args!(":{chain} - [0:0]"));
     }
 
-    /// Adds a rule to the end of a chain.
-    pub fn append(&mut self, chain: Chain, rule: &Rule<'_>) {
-        self.line(format_args!("-A {chain}{rule}"));
+    /// Adds rules to the end of a chain.
+    pub fn append(&mut self, chain: Chain, rules: &[Rule<'_>]) {
+        for rule in rules {
+            self.line(format_args!("-A {chain}{rule}"));
+        }
     }
 
     /// Adds a rule to the top of a chain. A rule displays with a leading space.
@@ -69,7 +71,7 @@ mod tests {
         let rule = Rule { comment: Comment::Text("ns/web has no local endpoints"), body };
         let mut lines = Lines::default();
         lines.declare(list);
-        lines.append(list, &rule);
+        lines.append(list, &[rule]);
         lines.insert(list, rule);
         lines.delete(list, rule);
         lines.remove(list);

@@ -58,17 +58,17 @@ fn section(cx: &Context<'_>, table: Table, ports: &[(&ServicePortName, &Arc<Serv
     let declared = lists.chain(fixed.iter().map(|fixed| fixed.chain)).map(Chain::Fixed);
     declared.chain(own.iter().map(|(chain, _)| *chain)).for_each(|chain| lines.declare(chain));
     for fixed in &fixed {
-        fixed.rules.iter().for_each(|rule| lines.append(Chain::Fixed(fixed.chain), rule));
+        lines.append(Chain::Fixed(fixed.chain), &fixed.rules);
     }
     let rules = ports.iter().flat_map(|(name, port)| list_rules(cx, name, port));
     for rule in rules.filter(|rule| rule.table == table) {
-        lines.append(Chain::Fixed(rule.list), &rule.rule);
+        lines.append(Chain::Fixed(rule.list), &[rule.rule]);
     }
-    for rule in last_rules(cx).iter().filter(|_| is_nat) {
-        lines.append(Chain::Fixed(Fixed::Services), rule);
+    if is_nat {
+        lines.append(Chain::Fixed(Fixed::Services), &last_rules(cx));
     }
     for (chain, rules) in &own {
-        rules.iter().for_each(|rule| lines.append(*chain, rule));
+        lines.append(*chain, rules);
     }
     for (_, from, rule) in jumps(cx).filter(|(of, ..)| *of == table) {
         lines.insert(Chain::BuiltIn(from), rule);

@@ -57,7 +57,7 @@ fn from_this_node<'a>(port: &Port<'a>) -> Vec<Rule<'a>> {
     let Some(all) = port.policy_chain(TrafficPolicy::Cluster) else { return Vec::new() };
     let comment = |before| port.comment_between(before, " external destinations");
     let node = Body { from_this_node: true, ..Body::default() };
-    let pods = port.cx.from_pods().map(|pods| rule(comment("pod traffic for "), pods, all));
+    let pods = port.cx.matching_pods().map(|pods| rule(comment("pod traffic for "), pods, all));
     let node = [
         rule(comment("masquerade LOCAL traffic for "), node, MARK_MASQ),
         rule(comment("route LOCAL traffic for "), node, all),
@@ -108,7 +108,7 @@ fn select<'a>(port: &Port<'a>, policy: TrafficPolicy, endpoints: &[EndpointChain
 /// the cluster IP as their source.
 fn masquerade_cluster_ip<'a>(port: &Port<'a>) -> Option<Rule<'a>> {
     let address = port.plan.cluster_ip?;
-    let clients = if port.cx.node.masquerade_all { Body::default() } else { port.cx.not_from_pods()? };
+    let clients = if port.cx.node.masquerade_all { Body::default() } else { port.cx.matching_others()? };
     let Body { source, interface, .. } = clients;
     let body = Body { source, interface, ..port.at(address) };
     Some(rule(port.comment(" cluster IP"), body, MARK_MASQ))

@@ -72,7 +72,9 @@ fn shown(plan: &NodePlan) -> String {
             add(&mut text, rule.table, Chain::Fixed(rule.list), &rule.rule);
         }
         for (chain, rules) in own_chains(&cx, name, port) {
-            rules.iter().for_each(|rule| add(&mut text, Table::Nat, chain, rule));
+            for rule in &rules {
+                add(&mut text, Table::Nat, chain, rule);
+            }
         }
     }
     text
