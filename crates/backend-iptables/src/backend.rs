@@ -1,4 +1,4 @@
-//! The backend itself: complete comparisons, single changes, and what to do when a program says no.
+//! The backend: full syncs, single changes, and retries after a rejection.
 
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
@@ -9,59 +9,58 @@ use portolan_core::{
     ApplyReport, BackendError, ChangeSet, IpFamily, NodePlan, ProxyBackend, ProxyMode, ServicePort,
     ServicePortName,
 };
-use portolan_host::Host;
+use portolan_host::{Host, HostError, Outcome};
 
-use crate::census::{Census, Expected};
-use crate::compare::{Comparison, Differences, MOST_DELETIONS};
-use crate::digest::Digester;
-use crate::edit::{Edit, Rules};
-use crate::localnet;
-use crate::nfacct::Counting;
+use crate::apply::{Apply, Failure, OnRejection};
+use crate::compare::{BaseRules, Comparison, Differences, MAX_DELETIONS};
+use crate::edit::{Edit, RuleCounts, base_lines};
+use crate::hasher::RuleHasher;
+use crate::names::{Chain, Kind, Table};
+use crate::nfacct::CountersInUse;
 use crate::options::{Counters, Options};
 use crate::render::{Context, LARGE};
-use crate::session::{Failure, Refusals, Session};
 use crate::tables::{Interference, Tables};
-use crate::unit::{Groups, Unit, removal_rank};
-use crate::writer::Writer;
 
-/// When so many lines have come to the top of the lists, the most important ones are put there again.
-const MANY_LINES: usize = 100;
+/// When a full sync has inserted more rules than this at the top of lists, the most important ones are moved there
+/// again.
+const MANY_INSERTIONS: usize = 100;
 
-/// How many service ports are put there at most.
-const MOST_RAISED: usize = 16;
+/// How many service ports are moved at most.
+const MAX_MOVED: usize = 16;
+
+/// The sysctl that lets node ports answer on loopback addresses.
+const ROUTE_LOCALNET: &str = "net/ipv4/conf/all/route_localnet";
 
 /// Keeps one family's rules equal to the plan.
 ///
-/// Nothing is remembered of them: what a service port was follows from the change set, and what the tables
-/// hold, when that is not known, from a complete comparison.
+/// It does not keep rules in memory. A change is the difference between the service port in the change set and the
+/// plan; a full sync reads the tables.
 #[derive(Debug)]
 pub struct IptablesBackend<T> {
     tables: T,
     family: IpFamily,
     options: Options,
-    digester: Digester,
-    /// Whose sysctls are set.
+    hasher: RuleHasher,
+    /// The host whose sysctls are set.
     host: Option<Host>,
-    /// Told which counters the rules name.
-    counting: Arc<Counting>,
-    /// What the tables hold; unknown at first and after any failure.
-    loaded: Option<Loaded>,
+    counters_in_use: Arc<CountersInUse>,
+    /// Unknown at first and after any failure.
+    synced: Option<Synced>,
 }
 
-/// What the tables hold, in numbers; the rest follows from the plan that was last applied.
+/// What the tables hold besides the service ports of the plan that was last applied.
 #[derive(Debug, Clone)]
-struct Loaded {
+struct Synced {
     endpoints: usize,
-    rules: Rules,
-    /// What is there besides service ports. It follows from the node's settings.
-    expected: Arc<Expected>,
+    rules: RuleCounts,
+    base: Arc<BaseRules>,
 }
 
 impl<T: Tables> IptablesBackend<T> {
-    /// A backend that knows nothing of the tables yet.
+    /// A backend that has not read the tables yet.
     pub fn new(family: IpFamily, tables: T, options: Options) -> Self {
-        let (digester, counting) = (Digester::default(), Arc::default());
-        Self { tables, family, options, digester, host: None, counting, loaded: None }
+        let (hasher, counters_in_use) = Default::default();
+        Self { tables, family, options, hasher, host: None, counters_in_use, synced: None }
     }
 
     /// Also sets the sysctl of this host that lets node ports answer on loopback addresses.
@@ -70,193 +69,191 @@ impl<T: Tables> IptablesBackend<T> {
         Self { host: Some(host), ..self }
     }
 
-    /// Tells `counting` which counters the rules in force name.
+    /// Records in `counters_in_use` which counters the rules name.
     #[must_use]
-    pub(crate) fn with_counting(self, counting: Arc<Counting>) -> Self {
-        Self { counting, ..self }
+    pub(crate) fn with_counters_in_use(self, counters_in_use: Arc<CountersInUse>) -> Self {
+        Self { counters_in_use, ..self }
     }
 
-    /// Whoever keeps the tables.
+    /// The tables.
     pub fn tables(&mut self) -> &mut T {
         &mut self.tables
     }
 
-    /// Compares the whole plan with what the tables hold, and writes the difference.
-    fn compare(&mut self, plan: &NodePlan) -> Result<ApplyReport, Failure> {
+    /// Compares the whole plan with the tables and writes the difference.
+    fn write_differences(&mut self, plan: &NodePlan) -> Result<ApplyReport, Failure> {
         let endpoints = plan.service_ports.values().map(|port| endpoints(port)).sum();
         let is_large = endpoints > LARGE;
         let cx = Context { family: self.family, node: &plan.node, options: &self.options, is_large };
-        let mut comparison = Comparison::new(&self.digester, &cx, plan);
-        let saved = self.tables.save(&mut |line| comparison.read(line));
-        saved.map_err(|error| Failure::of_reading("the tables of iptables", error))?;
+        let base = Arc::new(BaseRules::new(&self.hasher, &cx));
+        let mut comparison = Comparison::new(&self.hasher, &base, &cx, plan);
+        self.tables.save(&mut |line| comparison.read(line)).map_err(Failure::of_reading)?;
         let mut found = comparison.finish();
-        let chains_at_once = self.tables.chains_at_once();
-        let writer = Writer { digester: &self.digester, cx: &cx, plan };
-        let mut session = Session::new(&mut self.tables, writer, Refusals::LeaveOut);
-        session.base(&found.base)?;
-        self.counting.set(self.family, self.options.counters);
-        if self.options.serves_loopback(self.family, &plan.node.node_port_addresses) {
-            route_localnet(self.host.as_ref());
+        let mut apply = Apply::new(&mut self.tables, OnRejection::LeaveOut);
+        for table in Table::ALL {
+            let lines = base_lines(&cx, &found.base, table);
+            if !lines.as_str().is_empty() {
+                apply.base(table, &lines)?;
+            }
         }
-        let rules = write_ports(&mut session, writer, &mut found, chains_at_once)?;
-        remove_strays(&mut session, found, chains_at_once)?;
-        let report = session.finish(rules)?;
-        let expected = Arc::new(Expected::of(&self.digester, &cx));
-        self.loaded = Some(Loaded { endpoints, rules, expected });
+        self.counters_in_use.set(self.family, self.options.counters);
+        if self.options.serves_loopback(self.family, &plan.node.node_port_addresses)
+            && let Some(Err(error)) = self.host.as_ref().map(route_localnet)
+        {
+            tracing::warn!(err = error_chain(&error), "Node ports may not answer on loopback addresses");
+        }
+        let written = write_missing(&mut apply, &self.hasher, &cx, plan, &mut found)?;
+        remove_stale(&mut apply, &cx, plan, found)?;
+        let rules = written.plus(base.counts());
+        let report = apply.finish(rules)?;
+        self.synced = Some(Synced { endpoints, rules, base });
         Ok(ApplyReport { scope: Scope::Full, ..report })
     }
 
-    /// Writes what the change set names; nothing when a complete comparison does that better.
-    fn update(
+    /// Writes a change; nothing if a full sync does that better.
+    fn write_change(
         &mut self,
-        loaded: Loaded,
+        synced: Synced,
         plan: &NodePlan,
         changes: &ChangeSet,
     ) -> Result<Option<ApplyReport>, Failure> {
-        let mut total = loaded.endpoints;
+        let Synced { endpoints: mut total, mut rules, base } = synced;
         for (name, old) in changes.service_ports() {
             total += plan.service_ports.get(name).map_or(0, |port| endpoints(port));
             total = total.saturating_sub(old.map_or(0, |port| endpoints(port)));
         }
-        let mut rules = loaded.rules;
-        let cx = Context {
-            family: self.family,
-            node: &plan.node,
-            options: &self.options,
-            is_large: total > LARGE,
-        };
+        let is_large = total > LARGE;
+        let cx = Context { family: self.family, node: &plan.node, options: &self.options, is_large };
         let edits = changes.service_ports().map(|(name, old)| {
-            let new = plan.service_ports.get(name).map(AsRef::as_ref);
-            Edit::between(&self.digester, &cx, name, old.map(AsRef::as_ref), new)
+            let new = plan.service_ports.get(name);
+            (name, Edit::between(&cx, name, old.map(AsRef::as_ref), new.map(AsRef::as_ref)))
         });
-        let mut edits: Vec<_> = edits.filter(|edit| !edit.is_empty()).collect();
-        if edits.iter().map(Edit::deletion_count).sum::<usize>() > MOST_DELETIONS {
+        let mut edits: Vec<_> = edits.filter(|(_, edit)| edit.size() > 0).collect();
+        if edits.iter().map(|(_, edit)| edit.deletions).sum::<usize>() > MAX_DELETIONS {
             return Ok(None);
         }
-        for edit in &edits {
-            let (after, before) = edit.rules_after_and_before();
-            rules = rules.plus(after).minus(before);
+        edits.sort_unstable_by_key(|(name, _)| *name);
+        let mut apply = Apply::new(&mut self.tables, OnRejection::Stop);
+        for (_, edit) in edits {
+            rules = rules.plus(edit.after).minus(edit.before);
+            apply.add(edit)?;
         }
-        edits.sort_unstable_by_key(|edit| edit.name);
-        let mut groups = Groups::new(self.tables.chains_at_once());
-        let writer = Writer { digester: &self.digester, cx: &cx, plan };
-        let mut session = Session::new(&mut self.tables, writer, Refusals::Stop);
-        for edit in edits {
-            if let Some(full) = groups.add(Unit::Port(edit)) {
-                session.units(full)?;
-            }
-        }
-        session.units(groups.take())?;
-        let report = session.finish(rules)?;
-        self.loaded = Some(Loaded { endpoints: total, rules, expected: loaded.expected });
+        let report = apply.finish(rules)?;
+        self.synced = Some(Synced { endpoints: total, rules, base });
         Ok(Some(report))
     }
 
     fn apply_now(&mut self, plan: &NodePlan, changes: &ChangeSet) -> Result<ApplyReport, Failure> {
-        // Taken out, so that after a failure nothing is believed of the tables.
-        let loaded = self.loaded.take();
+        // Unknown after a failure.
+        let synced = self.synced.take();
         // Most rules depend on the node's settings.
-        let is_small = !changes.is_complete() && changes.old_node().is_none();
-        let Some(loaded) = loaded.clone().filter(|_| is_small) else {
-            let result = self.load(plan);
+        let is_partial = !changes.is_complete() && changes.old_node().is_none();
+        let Some(synced) = synced.clone().filter(|_| is_partial) else {
+            let result = self.sync_fully(plan);
             if result.as_ref().is_err_and(Failure::is_of_reading) {
-                // Nothing has been written: what was true before still is.
-                self.loaded = loaded;
+                // Nothing was written.
+                self.synced = synced;
             }
             return result;
         };
-        match self.update(loaded, plan, changes) {
+        match self.write_change(synced, plan, changes) {
             Ok(Some(report)) => return Ok(report),
             Ok(None) => {}
-            // The tables are not what they were, or a service port cannot be served. Which, and of what, a
-            // complete comparison tells.
+            // Another process changed the tables, or a service port cannot be served. A full sync finds out.
             Err(failure) if failure.is_of_input() => {
                 let error = BackendError::from(failure);
                 tracing::info!(
-                    family = %self.family,
-                    error = error_chain(&error),
-                    "a change was turned down; comparing everything"
+                    ipFamily = %self.family,
+                    err = error_chain(&error),
+                    "Change was rejected; starting a full sync"
                 );
             }
             Err(failure) => return Err(failure),
         }
-        self.load(plan)
+        self.sync_fully(plan)
     }
 
-    /// Compares everything, with counters if that can be.
-    fn load(&mut self, plan: &NodePlan) -> Result<ApplyReport, Failure> {
-        match self.compare(plan) {
-            Err(failure) if failure.is_of_shared_rules() && self.options.counters != Counters::default() => {
+    /// A full sync, with counters if the programs know them.
+    fn sync_fully(&mut self, plan: &NodePlan) -> Result<ApplyReport, Failure> {
+        match self.write_differences(plan) {
+            Err(failure) if failure.is_of_base_rules() && self.options.counters != Counters::default() => {
                 // The kernel has counters, but it or the programs may lack the match that names them.
-                tracing::info!(family = %self.family, error = ?failure, "trying without counters of nfacct");
+                let error = BackendError::from(failure);
+                tracing::info!(
+                    ipFamily = %self.family,
+                    err = error_chain(&error),
+                    "Rules with nfacct counters were rejected; retrying without counters"
+                );
                 self.options.counters = Counters::default();
-                self.compare(plan)
+                self.write_differences(plan)
             }
             result => result,
         }
     }
 }
 
-/// Writes what of the plan's service ports is not there, and returns how many rules there are then.
+/// Writes what of the plan's service ports is missing, and returns how many rules they have.
 ///
-/// Those that other pods need first are served first. They also come to the top of their lists, which
-/// packets go through from there.
-fn write_ports<T: Tables>(
-    session: &mut Session<'_, T>,
-    writer: Writer<'_>,
+/// The service ports that other pods need first are written first. At the end their rules are moved to the top of
+/// long lists, which packets traverse from there.
+fn write_missing<'p, T: Tables>(
+    apply: &mut Apply<'_, 'p, T>,
+    hasher: &RuleHasher,
+    cx: &Context<'_>,
+    plan: &'p NodePlan,
     found: &mut Differences,
-    chains_at_once: usize,
-) -> Result<Rules, Failure> {
-    let Writer { digester, cx, plan } = writer;
-    let (mut rules, mut inserted) = (found.rules, 0);
-    let mut groups = Groups::new(chains_at_once);
+) -> Result<RuleCounts, Failure> {
+    let (mut rules, mut insertions) = (RuleCounts::default(), 0);
     let names = plan.names_by_importance();
     for name in &names {
-        let port = (*name, plan.service_ports[*name].as_ref());
-        let edit = Edit::to_make_up_for(digester, cx, port, &mut found.own, &mut found.missing);
-        rules = rules.plus(edit.rules_after_and_before().0);
-        inserted += edit.insertion_count();
-        if !edit.is_empty()
-            && let Some(full) = groups.add(Unit::Port(edit))
-        {
-            session.units(full)?;
+        let edit = Edit::missing(hasher, cx, (name, &plan.service_ports[*name]), found);
+        rules = rules.plus(edit.after);
+        insertions += edit.insertions;
+        if edit.size() > 0 {
+            apply.add(edit)?;
         }
     }
-    session.units(groups.take())?;
-    if inserted > MANY_LINES && found.rewritten.is_empty() {
-        let first = names.into_iter().take_while(|name| is_needed_by_all(name)).take(MOST_RAISED);
-        let first = first.filter(|name| !session.has_refused(name));
-        let raised = first.map(|name| Edit::to_raise(digester, cx, name, &plan.service_ports[name]));
-        session.units(raised.map(Unit::Port).collect())?;
+    apply.flush()?;
+    if insertions > MANY_INSERTIONS && found.rewritten.is_empty() {
+        for name in names.into_iter().take_while(|name| is_needed_by_all(name)).take(MAX_MOVED) {
+            if !apply.rejected().contains(name) {
+                apply.add(Edit::to_top(cx, name, &plan.service_ports[name]))?;
+            }
+        }
+        apply.flush()?;
     }
     Ok(rules)
 }
 
-/// The API server's Service and those of the cluster itself, DNS being one.
+/// The Service of the API server and those of the cluster itself, such as DNS.
 fn is_needed_by_all(name: &ServicePortName) -> bool {
-    let service = (&*name.service.namespace, &*name.service.name);
-    service == ("default", "kubernetes") || service.0 == "kube-system"
+    let (namespace, service) = (&*name.service.namespace, &*name.service.name);
+    (namespace, service) == ("default", "kubernetes") || namespace == "kube-system"
 }
 
-/// Removes what no service port has; lists with too much of it are written anew.
-fn remove_strays<T: Tables>(
-    session: &mut Session<'_, T>,
+/// Removes what no service port has. Lists with too much of it are written as a whole.
+fn remove_stale<T: Tables>(
+    apply: &mut Apply<'_, '_, T>,
+    cx: &Context<'_>,
+    plan: &NodePlan,
     found: Differences,
-    chains_at_once: usize,
 ) -> Result<(), Failure> {
-    for (table, list) in found.rewritten {
-        session.units(vec![Unit::List(table, list)])?;
+    for list in found.rewritten {
+        apply.add(Edit::list(cx, plan, apply.rejected(), list))?;
     }
-    let mut stale: Vec<_> = found.own.into_keys().collect();
-    stale.sort_unstable_by_key(|chain| (removal_rank(*chain), *chain));
-    let lines = found.stale.into_iter().map(Unit::Line);
-    let mut groups = Groups::new(chains_at_once);
-    for unit in lines.chain(stale.into_iter().map(Unit::Chain)) {
-        if let Some(full) = groups.add(unit) {
-            session.units(full)?;
-        }
+    for rule in &found.stale {
+        apply.add(Edit::stale_rule(rule))?;
     }
-    session.units(groups.take())
+    let mut stale: Vec<_> = found.chains.into_keys().collect();
+    // Chains that jump to others are removed before them.
+    let rank = |chain: &Chain| match chain {
+        Chain::Own(Kind::Firewall, _) => 0,
+        Chain::Own(Kind::External, _) => 1,
+        Chain::Own(Kind::Cluster | Kind::Local, _) => 2,
+        Chain::Own(Kind::Endpoint, _) | Chain::BuiltIn(_) | Chain::Fixed(_) => 3,
+    };
+    stale.sort_unstable_by_key(|chain| (rank(chain), *chain));
+    stale.into_iter().try_for_each(|chain| apply.add(Edit::stale_chain(chain)))
 }
 
 #[async_trait]
@@ -265,27 +262,26 @@ impl<T: Tables> ProxyBackend for IptablesBackend<T> {
         ProxyMode::IPTABLES
     }
 
-    /// Makes the tables hold what the plan takes.
+    /// Makes the tables equal to the plan.
     ///
     /// # Errors
-    /// A rule that is turned down keeps its service port from being served, and nothing else: all others are
-    /// written, and the error names it.
+    /// A rejected rule leaves its service port unserved; all other rules are written, and the error names the
+    /// service port.
     async fn apply(&mut self, plan: &NodePlan, changes: &ChangeSet) -> Result<ApplyReport, BackendError> {
         Ok(self.apply_now(plan, changes)?)
     }
 
-    /// Whether others have left our chains and the jumps to them alone.
+    /// Whether other processes left our chains and the jumps to them unchanged.
     async fn is_intact(&mut self) -> Result<bool, BackendError> {
-        let Some(loaded) = &self.loaded else { return Ok(true) };
-        match self.tables.interference(&loaded.expected.jumps) {
+        let Some(synced) = &self.synced else { return Ok(true) };
+        match self.tables.interference(&synced.base.jumps) {
             Interference::None => return Ok(true),
             Interference::Certain => return Ok(false),
             Interference::Possible => {}
         }
-        let mut census = Census::new(&self.digester, &loaded.expected);
-        let saved = self.tables.save(&mut |line| census.read(line));
-        saved.map_err(|error| Failure::of_reading("the tables of iptables", error))?;
-        Ok(census.finds(loaded.rules))
+        let mut comparison = Comparison::of_base(&self.hasher, &synced.base);
+        self.tables.save(&mut |line| comparison.read(line)).map_err(Failure::of_reading)?;
+        Ok(comparison.is_intact(synced.rules))
     }
 
     fn poll_foreign_change(&mut self, context: &mut TaskContext<'_>) -> Poll<()> {
@@ -293,18 +289,31 @@ impl<T: Tables> ProxyBackend for IptablesBackend<T> {
     }
 
     async fn cleanup(&mut self) -> Result<(), BackendError> {
-        self.loaded = None;
+        self.synced = None;
         self.tables.clean()
     }
 }
 
-/// How many endpoints a service port has, as kube-proxy counts them to find out whether a cluster is large.
+/// How many endpoints a service port has, as kube-proxy counts them to determine whether a cluster is large.
 fn endpoints(port: &ServicePort) -> usize {
     port.cluster_endpoints.len().max(port.local_endpoints.len())
 }
 
-fn route_localnet(host: Option<&Host>) {
-    if let Some(Err(error)) = host.map(localnet::route) {
-        tracing::warn!(error = error_chain(&error), "node ports may not answer on loopback addresses");
+/// Sets the sysctl that lets node ports answer on loopback addresses, unless it is set.
+///
+/// # Errors
+/// It is not set and cannot be.
+pub(crate) fn route_localnet(host: &Host) -> Result<(), HostError> {
+    let tuned = host.set_sysctl(ROUTE_LOCALNET, 1);
+    match tuned.outcome {
+        Outcome::Kept => Ok(()),
+        Outcome::Set { .. } => {
+            tracing::info!(
+                sysctl = tuned.sysctl,
+                "Set a sysctl so that node ports answer on loopback addresses"
+            );
+            Ok(())
+        }
+        Outcome::Failed(error) => Err(error),
     }
 }

@@ -1,7 +1,7 @@
-//! What rules say about themselves.
+//! Comments of rules.
 //!
-//! A comment is put together when it is written and nowhere kept. Names in it come from the cluster, so
-//! whatever could end the quotes or the line is replaced: nobody gets to write rules by naming a Service.
+//! A comment is formatted when it is written, never stored. Names in it come from the cluster, so characters that
+//! could end the quotes or the line are replaced: the name of a Service cannot add rules.
 
 use std::fmt::{self, Write as _};
 use std::net::SocketAddr;
@@ -11,34 +11,34 @@ use portolan_core::ServicePortName;
 use crate::names::Chain;
 
 /// One less than `XT_MAX_COMMENT_LEN` of `linux/netfilter/xt_comment.h`, for the final zero.
-const LONGEST: usize = 255;
+const MAX_LENGTH: usize = 255;
 
-/// What a rule says about itself.
+/// A comment of a rule.
 #[derive(Debug, Clone, Copy, Default)]
 pub enum Comment<'a> {
-    /// Nothing.
+    /// No comment.
     #[default]
     None,
     /// This text.
     Text(&'a str),
     /// A service port between two texts.
     Port(&'static str, &'a ServicePortName, &'static str),
-    /// A service port and an endpoint that it leads to.
+    /// A service port and one of its endpoints.
     Endpoint(&'a ServicePortName, SocketAddr),
-    /// A service port, and that a chain of its own did not let something through.
+    /// A service port, and its chain that did not accept the packet.
     NotAccepted(&'a ServicePortName, Chain),
 }
 
 impl Comment<'_> {
-    /// Whether there is nothing to say.
+    /// Whether there is no comment.
     pub fn is_none(&self) -> bool {
         matches!(self, Self::None)
     }
 
-    /// The text as the kernel keeps it.
+    /// The text that the kernel stores.
     pub(crate) fn text(&self) -> CommentText {
-        let mut text = CommentText { bytes: [0; LONGEST], length: 0 };
-        // Too long a text is cut, which is no error.
+        let mut text = CommentText { bytes: [0; MAX_LENGTH], length: 0 };
+        // A text that is too long is truncated, which is not an error.
         let _ = write!(text, "{self}");
         text
     }
@@ -56,15 +56,15 @@ impl fmt::Display for Comment<'_> {
     }
 }
 
-/// A comment as it is written: short enough, and in printable ASCII without quotes and backslashes.
+/// A comment as it is written: truncated, in printable ASCII without quotes and backslashes.
 pub(crate) struct CommentText {
-    bytes: [u8; LONGEST],
+    bytes: [u8; MAX_LENGTH],
     length: usize,
 }
 
 impl CommentText {
     pub(crate) fn as_str(&self) -> &str {
-        // Only ASCII is ever written into it.
+        // Only ASCII is written into it.
         std::str::from_utf8(&self.bytes[..self.length]).unwrap_or_default()
     }
 }
@@ -72,16 +72,16 @@ impl CommentText {
 impl fmt::Write for CommentText {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         for character in text.chars() {
-            let Some(place) = self.bytes.get_mut(self.length) else { return Ok(()) };
-            let is_harmless = matches!(character, ' '..='~') && !matches!(character, '"' | '\\' | '\'');
-            *place = u8::try_from(character).ok().filter(|_| is_harmless).unwrap_or(b'?');
+            let Some(byte) = self.bytes.get_mut(self.length) else { return Ok(()) };
+            let is_safe = matches!(character, ' '..='~') && !matches!(character, '"' | '\\' | '\'');
+            *byte = u8::try_from(character).ok().filter(|_| is_safe).unwrap_or(b'?');
             self.length += 1;
         }
         Ok(())
     }
 }
 
-/// In quotes if it takes them.
+/// In quotes if it needs them.
 impl fmt::Display for CommentText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let is_word = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_./:".contains(byte);
@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn comments_are_quoted_when_they_are_no_word_and_cannot_end_their_quotes() {
+    fn comments_are_quoted_if_needed_and_cannot_end_their_quotes() {
         let long = "x".repeat(300);
         let cases = [
             ("ns/web:http", "ns/web:http".to_owned()),

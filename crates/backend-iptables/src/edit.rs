@@ -1,46 +1,84 @@
-//! How the chains and lines of one service port change.
+//! Parts of a change, as lines: each can be made or rejected alone.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
+use std::hash::Hash;
 
-use portolan_core::ServicePortName;
 use portolan_core::plan::ServicePort;
+use portolan_core::{NodePlan, ServicePortName};
 
-use crate::digest::{Contents, Digester};
-use crate::names::{Chain, Table};
-use crate::render::{Context, Sink, dispatch, lines_made_from, own_chains};
-use crate::rule::Rule;
-use crate::sketch::{Line, Sketch};
+use crate::compare::{BaseChanges, Differences, LAST_RULES_LIST, ListLine, StaleRule};
+use crate::hasher::RuleHasher;
+use crate::names::{Chain, Fixed, Table};
+use crate::render::{Context, LISTS, ListRule, fixed_chains, jumps, last_rules, list_rules, own_chains};
+use crate::restore::Lines;
 
-/// What is to be written and removed for one service port.
+/// One part of a change.
 #[derive(Debug)]
 pub(crate) struct Edit<'p> {
-    pub(crate) name: &'p ServicePortName,
-    /// As it was, if that is known and any of its lines are to go.
-    old: Option<&'p ServicePort>,
-    /// As it is to be.
-    new: Option<&'p ServicePort>,
-    /// Chains to be made or replaced.
-    write: Vec<Chain>,
-    /// Chains to be removed.
-    gone: Vec<Chain>,
-    /// Lines to be put into lists.
-    insert: Vec<Line>,
-    /// Lines to be taken out of them.
-    delete: Vec<Line>,
-    /// How many rules it has when that is done; without its lines in lists where these stay.
-    rules: Rules,
-    /// How many it had before, if that is known.
-    old_rules: Rules,
+    subject: Subject<'p>,
+    /// The lines of each [`Pass`].
+    lines: [Lines; Pass::ALL.len()],
+    /// Number of chains in its lines.
+    pub(crate) chains: usize,
+    /// Number of rules that it inserts into lists.
+    pub(crate) insertions: usize,
+    /// Number of rules that it deletes from lists.
+    pub(crate) deletions: usize,
+    /// Number of rules of its service port before, if it is known, and after.
+    pub(crate) before: RuleCounts,
+    pub(crate) after: RuleCounts,
+}
+
+#[derive(Debug)]
+enum Subject<'p> {
+    ServicePort(&'p ServicePortName),
+    /// A list that is written as a whole.
+    List(Table, Fixed),
+    /// A rule in a list that no service port has.
+    StaleRule(Table, Fixed),
+    /// A chain that no service port has.
+    StaleChain(Chain),
+}
+
+/// The order in which the parts of a change are written. Each pass is one restore of one table.
+///
+/// Rules in filter reject packets whose destination nat does not translate; they do not match packets that it does.
+/// So rejecting rules are inserted before nat changes and deleted after: a packet never meets neither.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pass {
+    InsertIntoFilter,
+    Nat,
+    DeleteFromFilter,
+}
+
+impl Pass {
+    pub(crate) const ALL: [Self; 3] = [Self::InsertIntoFilter, Self::Nat, Self::DeleteFromFilter];
+
+    /// The table that is restored.
+    pub(crate) fn table(self) -> Table {
+        match self {
+            Self::InsertIntoFilter | Self::DeleteFromFilter => Table::Filter,
+            Self::Nat => Table::Nat,
+        }
+    }
+
+    fn of_insertion(table: Table) -> Self {
+        if table == Table::Nat { Self::Nat } else { Self::InsertIntoFilter }
+    }
+
+    fn of_deletion(table: Table) -> Self {
+        if table == Table::Nat { Self::Nat } else { Self::DeleteFromFilter }
+    }
 }
 
 /// Numbers of rules by table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Rules {
+pub(crate) struct RuleCounts {
     pub(crate) filter: usize,
     pub(crate) nat: usize,
 }
 
-impl Rules {
+impl RuleCounts {
     pub(crate) fn plus(self, other: Self) -> Self {
         Self { filter: self.filter + other.filter, nat: self.nat + other.nat }
     }
@@ -48,237 +86,292 @@ impl Rules {
     pub(crate) fn minus(self, other: Self) -> Self {
         Self { filter: self.filter.saturating_sub(other.filter), nat: self.nat.saturating_sub(other.nat) }
     }
+
+    /// Adds rules of a table.
+    pub(crate) fn add(&mut self, table: Table, rules: usize) {
+        match table {
+            Table::Mangle => {}
+            Table::Filter => self.filter += rules,
+            Table::Nat => self.nat += rules,
+        }
+    }
+}
+
+/// A rule in a list as it is written.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Written {
+    table: Table,
+    list: Fixed,
+    /// The words after the chain's name, with a leading space.
+    words: String,
+}
+
+impl From<ListRule<'_>> for Written {
+    fn from(ListRule { table, list, rule }: ListRule<'_>) -> Self {
+        Self { table, list, words: rule.to_string() }
+    }
 }
 
 impl<'p> Edit<'p> {
-    /// What turns `old` into `new`.
+    fn new(subject: Subject<'p>) -> Self {
+        let (lines, before, after) = Default::default();
+        Self { subject, lines, chains: 0, insertions: 0, deletions: 0, before, after }
+    }
+
+    /// Changes a service port from `old` to `new`.
     pub(crate) fn between(
-        digester: &Digester,
         cx: &Context<'_>,
         name: &'p ServicePortName,
-        old: Option<&'p ServicePort>,
-        new: Option<&'p ServicePort>,
+        old: Option<&ServicePort>,
+        new: Option<&ServicePort>,
     ) -> Self {
-        // A change of endpoints leaves the lines of all addresses alone, which need not be looked at then.
-        let keeps_lines = old
-            .zip(new)
-            .is_some_and(|(old, new)| lines_made_from(cx, name, old) == lines_made_from(cx, name, new));
-        let sketch_of = if keeps_lines { Sketch::chains } else { Sketch::of };
-        let sketch = |port: Option<&ServicePort>| {
-            port.map(|port| sketch_of(digester, cx, name, port)).unwrap_or_default()
-        };
-        let (before, after) = (sketch(old), sketch(new));
-        let had: HashMap<_, _> = before.chains.iter().copied().collect();
-        let has: HashSet<_> = after.chains.iter().map(|(chain, _)| chain).collect();
-        let write = after.chains.iter().filter(|(chain, contents)| had.get(chain) != Some(contents));
-        let gone = before.chains.iter().map(|(chain, _)| *chain).filter(|chain| !has.contains(chain));
-        Self {
-            name,
-            old,
-            new,
-            write: write.map(|(chain, _)| *chain).collect(),
-            gone: gone.collect(),
-            insert: without(&after.lines, &before.lines),
-            delete: without(&before.lines, &after.lines),
-            rules: after.rules(),
-            old_rules: before.rules(),
+        let mut edit = Self::new(Subject::ServicePort(name));
+        let (old_rules, before) = written_rules(cx, name, old);
+        let (new_rules, after) = written_rules(cx, name, new);
+        (edit.before, edit.after) = (before, after);
+        let mut old_chains = HashMap::new();
+        let mut gone = Vec::new();
+        for (chain, rules) in old.into_iter().flat_map(|port| own_chains(cx, name, port)) {
+            edit.before.nat += rules.len();
+            old_chains.insert(chain, appended(chain, &rules));
+            gone.push(chain);
         }
+        let mut appends = Lines::default();
+        for (chain, rules) in new.into_iter().flat_map(|port| own_chains(cx, name, port)) {
+            edit.after.nat += rules.len();
+            let lines = appended(chain, &rules);
+            if old_chains.remove(&chain).is_none_or(|old| old.as_str() != lines.as_str()) {
+                edit.declare(chain);
+                appends.extend(&lines);
+            }
+        }
+        gone.retain(|chain| old_chains.contains_key(chain));
+        for chain in &gone {
+            edit.declare(*chain);
+        }
+        edit.nat().extend(&appends);
+        edit.delete(without(&old_rules, &new_rules));
+        edit.insert(without(&new_rules, &old_rules));
+        for chain in gone {
+            edit.nat().remove(chain);
+        }
+        edit
     }
 
-    /// What of `new` is not there: chains that hold something else than in `found`, from which they are
-    /// taken, and lines that are counted in `missing`, in which they are then counted no more.
-    pub(crate) fn to_make_up_for(
-        digester: &Digester,
+    /// Writes what of a service port is not there: chains that differ from `found.chains`, from which they are
+    /// taken, and rules that are counted in `found.missing`, from which they are subtracted.
+    pub(crate) fn missing(
+        hasher: &RuleHasher,
         cx: &Context<'_>,
-        (name, new): (&'p ServicePortName, &'p ServicePort),
-        found: &mut HashMap<Chain, Contents>,
-        missing: &mut HashMap<Line, u32>,
+        (name, port): (&'p ServicePortName, &ServicePort),
+        found: &mut Differences,
     ) -> Self {
-        let sketch = Sketch::of(digester, cx, name, new);
-        let rules = sketch.rules();
-        let Sketch { chains, lines } = sketch;
-        let is_different = |(chain, wanted): &(Chain, Contents)| found.remove(chain).as_ref() != Some(wanted);
-        let write = chains.into_iter().filter(is_different).map(|(chain, _)| chain).collect();
-        let insert = lines.into_iter().filter(|line| take(missing, line)).collect();
-        Self {
-            name,
-            old: None,
-            new: Some(new),
-            write,
-            gone: Vec::new(),
-            insert,
-            delete: Vec::new(),
-            rules,
-            old_rules: Rules::default(),
+        let mut edit = Self::new(Subject::ServicePort(name));
+        let mut appends = Lines::default();
+        for (chain, rules) in own_chains(cx, name, port) {
+            edit.after.nat += rules.len();
+            if found.chains.remove(&chain) != Some(hasher.chain(chain, &rules)) {
+                edit.declare(chain);
+                appends.extend(&appended(chain, &rules));
+            }
         }
+        edit.nat().extend(&appends);
+        let mut missing = Vec::new();
+        for rule in list_rules(cx, name, port) {
+            edit.after.add(rule.table, 1);
+            if take(&mut found.missing, &ListLine::of(hasher, &rule)) {
+                missing.push(Written::from(rule));
+            }
+        }
+        edit.insert(missing.iter());
+        edit
     }
 
-    /// Puts its lines in nat, which are there, at the top of their lists.
-    pub(crate) fn to_raise(
-        digester: &Digester,
+    /// Moves the rules of a service port, which are there, to the top of nat's lists.
+    pub(crate) fn to_top(cx: &Context<'_>, name: &'p ServicePortName, port: &ServicePort) -> Self {
+        let mut edit = Self::new(Subject::ServicePort(name));
+        let (mut rules, _) = written_rules(cx, name, Some(port));
+        rules.retain(|rule| rule.table == Table::Nat);
+        edit.delete(rules.iter());
+        edit.insert(rules.iter());
+        edit
+    }
+
+    /// Replaces a list by the rules of all service ports but those in `rejected`.
+    pub(crate) fn list(
         cx: &Context<'_>,
-        name: &'p ServicePortName,
-        port: &'p ServicePort,
+        plan: &NodePlan,
+        rejected: &BTreeSet<ServicePortName>,
+        (table, list): (Table, Fixed),
     ) -> Self {
-        let mut lines = Sketch::lines(digester, cx, name, port);
-        lines.retain(|line| line.table == Table::Nat);
-        Self {
-            name,
-            old: Some(port),
-            new: Some(port),
-            write: Vec::new(),
-            gone: Vec::new(),
-            insert: lines.clone(),
-            delete: lines,
-            rules: Rules::default(),
-            old_rules: Rules::default(),
+        let mut edit = Self::new(Subject::List(table, list));
+        let lines = edit.pass(Pass::of_insertion(table));
+        let chain = Chain::Fixed(list);
+        lines.declare(chain);
+        for (name, port) in plan.service_ports.iter().filter(|(name, _)| !rejected.contains(name)) {
+            let rules = list_rules(cx, name, port).into_iter();
+            for rule in rules.filter(|rule| (rule.table, rule.list) == (table, list)) {
+                lines.append(chain, &[rule.rule]);
+            }
+        }
+        if (table, list) == LAST_RULES_LIST {
+            lines.append(chain, &last_rules(cx));
+        }
+        edit
+    }
+
+    /// Deletes a rule from a list.
+    pub(crate) fn stale_rule(StaleRule { table, list, text }: &StaleRule) -> Self {
+        let mut edit = Self::new(Subject::StaleRule(*table, *list));
+        edit.pass(Pass::of_deletion(*table)).delete(Chain::Fixed(*list), format_args!(" {text}"));
+        edit
+    }
+
+    /// Removes a chain.
+    pub(crate) fn stale_chain(chain: Chain) -> Self {
+        let mut edit = Self::new(Subject::StaleChain(chain));
+        edit.declare(chain);
+        edit.nat().remove(chain);
+        edit
+    }
+
+    /// The lines of one pass.
+    pub(crate) fn lines(&self, pass: Pass) -> &str {
+        self.lines[pass as usize].as_str()
+    }
+
+    /// The size of all lines, in bytes.
+    pub(crate) fn size(&self) -> usize {
+        self.lines.iter().map(|lines| lines.as_str().len()).sum()
+    }
+
+    /// The service port that it changes.
+    pub(crate) fn service_port(&self) -> Option<&'p ServicePortName> {
+        match self.subject {
+            Subject::ServicePort(name) => Some(name),
+            _ => None,
         }
     }
 
-    /// How many lines it puts into lists.
-    pub(crate) fn insertion_count(&self) -> usize {
-        self.insert.len()
-    }
-
-    /// How many rules it has after and before.
-    pub(crate) fn rules_after_and_before(&self) -> (Rules, Rules) {
-        (self.rules, self.old_rules)
-    }
-
-    /// Whether there is nothing to do.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.chain_count() == 0 && self.insert.is_empty() && self.delete.is_empty()
-    }
-
-    /// How many chains it names.
-    pub(crate) fn chain_count(&self) -> usize {
-        self.write.len() + self.gone.len()
-    }
-
-    /// How many lines it takes out of lists.
-    pub(crate) fn deletion_count(&self) -> usize {
-        self.delete.len()
-    }
-
-    /// Whether it puts lines into this table's lists.
-    pub(crate) fn inserts_into(&self, table: Table) -> bool {
-        self.insert.iter().any(|line| line.table == table)
-    }
-
-    /// Whether it takes lines out of this table's lists.
-    pub(crate) fn deletes_from(&self, table: Table) -> bool {
-        self.delete.iter().any(|line| line.table == table)
-    }
-
-    /// Chains to be made or emptied: those that are written anew, and those that are removed.
-    pub(crate) fn declared(&self) -> impl Iterator<Item = Chain> {
-        self.write.iter().chain(&self.gone).copied()
-    }
-
-    /// Chains to be removed.
-    pub(crate) fn gone(&self) -> impl Iterator<Item = Chain> {
-        self.gone.iter().copied()
-    }
-
-    /// Tells the rules of chains that are written anew.
-    pub(crate) fn rules(&self, cx: &Context<'_>, tell: &mut impl FnMut(Chain, &Rule<'_>)) {
-        if let Some(port) = self.new.filter(|_| !self.write.is_empty()) {
-            let chains = self.write.iter().copied().collect();
-            own_chains(cx, self.name, port, &mut OfChains { chains, tell });
+    /// The chain that it removes because no service port has it.
+    pub(crate) fn removed_chain(&self) -> Option<Chain> {
+        match self.subject {
+            Subject::StaleChain(chain) => Some(chain),
+            _ => None,
         }
     }
 
-    /// Tells the lines to be put into this table's lists, the last first: each goes to the top, and a line
-    /// that counts packets must come to stand above the one that takes them. Each comes in the words after its
-    /// chain's name, as a rule lives only as long as it is rendered.
-    pub(crate) fn inserted(
-        &self,
-        (digester, cx): (&Digester, &Context<'_>),
-        table: Table,
-        mut tell: impl FnMut(Chain, &str),
-    ) {
-        let Some(port) = self.new.filter(|_| self.inserts_into(table)) else { return };
-        let mut told = Vec::with_capacity(self.insert.len());
-        let mut keep = |chain: Chain, rule: &Rule<'_>| told.push((chain, rule.to_string()));
-        let lines = counted(&self.insert);
-        dispatch(cx, self.name, port, &mut OfLines { digester, table, lines, tell: &mut keep });
-        for (chain, rule) in told.iter().rev() {
-            tell(*chain, rule);
+    /// What failed if this is rejected, after `the kernel refused to`.
+    pub(crate) fn action(&self) -> String {
+        match &self.subject {
+            Subject::ServicePort(name) => format!("serve {name:?}"),
+            Subject::List(table, list) => format!("write {} of table {table}", list.as_str()),
+            Subject::StaleRule(table, list) => {
+                format!("delete a rule of {} of table {table}", list.as_str())
+            }
+            Subject::StaleChain(chain) => format!("delete chain {chain}"),
         }
     }
 
-    /// Tells the lines to be taken out of this table's lists.
-    pub(crate) fn deleted(
-        &self,
-        (digester, cx): (&Digester, &Context<'_>),
-        table: Table,
-        tell: &mut impl FnMut(Chain, &Rule<'_>),
-    ) {
-        if let Some(port) = self.old.filter(|_| self.deletes_from(table)) {
-            let lines = counted(&self.delete);
-            dispatch(cx, self.name, port, &mut OfLines { digester, table, lines, tell });
+    fn pass(&mut self, pass: Pass) -> &mut Lines {
+        &mut self.lines[pass as usize]
+    }
+
+    fn nat(&mut self) -> &mut Lines {
+        self.pass(Pass::Nat)
+    }
+
+    fn declare(&mut self, chain: Chain) {
+        self.chains += 1;
+        self.nat().declare(chain);
+    }
+
+    fn delete<'r>(&mut self, rules: impl Iterator<Item = &'r Written>) {
+        for Written { table, list, words } in rules {
+            self.deletions += 1;
+            self.pass(Pass::of_deletion(*table)).delete(Chain::Fixed(*list), words);
+        }
+    }
+
+    /// The last first, since each goes to the top: a rule that counts packets stays above the one that takes them.
+    fn insert<'r>(&mut self, rules: impl DoubleEndedIterator<Item = &'r Written>) {
+        for Written { table, list, words } in rules.rev() {
+            self.insertions += 1;
+            self.pass(Pass::of_insertion(*table)).insert(Chain::Fixed(*list), words);
         }
     }
 }
 
-/// Those of `lines` that `others` lack. A line that is there twice is two.
-fn without(lines: &[Line], others: &[Line]) -> Vec<Line> {
-    let mut others = counted(others);
-    lines.iter().filter(|line| !take(&mut others, line)).copied().collect()
-}
-
-/// How often each line is there.
-fn counted(lines: &[Line]) -> HashMap<Line, u32> {
-    let mut counts = HashMap::with_capacity(lines.len());
-    for line in lines {
-        *counts.entry(*line).or_default() += 1;
+/// The lines of one table that write what all service ports need. The changes of a table take effect at once, so
+/// the order among chains and jumps means nothing.
+pub(crate) fn base_lines(cx: &Context<'_>, changes: &BaseChanges, table: Table) -> Lines {
+    let mut lines = Lines::default();
+    let fixed: Vec<_> = fixed_chains(cx).into_iter().filter(|fixed| fixed.table == table).collect();
+    let lists = LISTS.into_iter().filter(|(of, _)| *of == table).map(|(_, list)| list);
+    for chain in lists.chain(fixed.iter().map(|fixed| fixed.chain)) {
+        if changes.chains.contains(&(table, chain)) {
+            lines.declare(Chain::Fixed(chain));
+        }
     }
-    counts
+    for fixed in &fixed {
+        let key = (table, fixed.chain);
+        if changes.chains.contains(&key) || changes.completed.contains(&key) {
+            lines.append(Chain::Fixed(fixed.chain), &fixed.rules);
+        }
+    }
+    if changes.needs_last_rules && table == LAST_RULES_LIST.0 {
+        let list = Chain::Fixed(LAST_RULES_LIST.1);
+        lines.append(list, &last_rules(cx));
+    }
+    for (_, from, text) in changes.old_jumps.iter().filter(|(of, ..)| *of == table) {
+        lines.delete(Chain::BuiltIn(*from), format_args!(" {text}"));
+    }
+    for (index, (of, from, rule)) in jumps(cx).enumerate() {
+        if of == table && changes.jumps.contains(&index) {
+            lines.insert(Chain::BuiltIn(from), rule);
+        }
+    }
+    lines
 }
 
-/// Takes a line out, if it is there.
-fn take(lines: &mut HashMap<Line, u32>, line: &Line) -> bool {
-    match lines.get_mut(line) {
+/// The rules of a service port in lists, and how many there are.
+fn written_rules(
+    cx: &Context<'_>,
+    name: &ServicePortName,
+    port: Option<&ServicePort>,
+) -> (Vec<Written>, RuleCounts) {
+    let rules = port.into_iter().flat_map(|port| list_rules(cx, name, port));
+    let rules: Vec<_> = rules.map(Written::from).collect();
+    let mut counts = RuleCounts::default();
+    for rule in &rules {
+        counts.add(rule.table, 1);
+    }
+    (rules, counts)
+}
+
+fn appended(chain: Chain, rules: &[crate::rule::Rule<'_>]) -> Lines {
+    let mut lines = Lines::default();
+    lines.append(chain, rules);
+    lines
+}
+
+/// Those of `rules` that are not in `others`. A rule that occurs twice counts twice.
+fn without<'r>(rules: &'r [Written], others: &[Written]) -> impl DoubleEndedIterator<Item = &'r Written> {
+    let mut counts = HashMap::with_capacity(others.len());
+    for rule in others {
+        *counts.entry(rule).or_default() += 1;
+    }
+    let rest: Vec<_> = rules.iter().filter(|rule| !take(&mut counts, rule)).collect();
+    rest.into_iter()
+}
+
+/// Subtracts one from a count that is not zero.
+fn take<K: Eq + Hash>(counts: &mut HashMap<K, u32>, key: &K) -> bool {
+    match counts.get_mut(key) {
         Some(count) if *count > 0 => {
             *count -= 1;
             true
         }
         _ => false,
-    }
-}
-
-/// Passes on the rules of some chains.
-struct OfChains<'a, F> {
-    chains: HashSet<Chain>,
-    tell: &'a mut F,
-}
-
-impl<F: FnMut(Chain, &Rule<'_>)> Sink for OfChains<'_, F> {
-    fn chain(&mut self, _: Table, _: Chain) {}
-
-    fn rule(&mut self, _: Table, chain: Chain, rule: &Rule<'_>) {
-        if self.chains.contains(&chain) {
-            (self.tell)(chain, rule);
-        }
-    }
-}
-
-/// Passes on some lines of one table, each once.
-struct OfLines<'a, F> {
-    digester: &'a Digester,
-    table: Table,
-    lines: HashMap<Line, u32>,
-    tell: &'a mut F,
-}
-
-impl<F: FnMut(Chain, &Rule<'_>)> Sink for OfLines<'_, F> {
-    fn chain(&mut self, _: Table, _: Chain) {}
-
-    fn rule(&mut self, table: Table, chain: Chain, rule: &Rule<'_>) {
-        let Chain::Fixed(list) = chain else { return };
-        let line = Line { table, list, digest: self.digester.rule(chain, rule) };
-        if table == self.table && take(&mut self.lines, &line) {
-            (self.tell)(chain, rule);
-        }
     }
 }

@@ -1,4 +1,4 @@
-//! Makes iptables backends, and finds out whether the programs work here. Sets the one sysctl that they need.
+//! Creates iptables backends, checks whether the programs work on this host, and sets the sysctl that they need.
 
 use std::fs;
 use std::sync::Arc;
@@ -9,22 +9,21 @@ use portolan_core::node::{NodeConfig, NodePortSelection};
 use portolan_core::{BackendError, BackendFactory, IpFamily, ProbeFailure, ProxyBackend, ProxyMode};
 use portolan_host::Host;
 
-use crate::backend::IptablesBackend;
-use crate::localnet;
+use crate::backend::{IptablesBackend, route_localnet};
 use crate::names::{Chain, Fixed};
-use crate::nfacct::{self, Counting};
+use crate::nfacct::{self, CountersInUse};
 use crate::options::Options;
 use crate::programs::{self, Programs};
 use crate::tables::Tables as _;
 use crate::watched::Watched;
 
-/// Whether connection tracking takes packets that fit no window; they are then not to be dropped.
+/// Whether connection tracking accepts packets outside the TCP window, which rules must not drop then.
 const BE_LIBERAL: &str = "/proc/sys/net/netfilter/nf_conntrack_tcp_be_liberal";
 
-/// What this mode alone is configured with.
+/// The settings of this mode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settings {
-    /// `iptables.localhostNodePorts`: IPv4 node ports answer on loopback addresses, too. That needs
+    /// `iptables.localhostNodePorts`: IPv4 node ports also answer on loopback addresses. That needs
     /// `net.ipv4.conf.all.route_localnet`, which is then set.
     pub localhost_node_ports: bool,
 }
@@ -36,21 +35,21 @@ impl Default for Settings {
     }
 }
 
-/// `--mode iptables`, by whichever kind of iptables goes by the plain name.
+/// `--proxy-mode iptables`, with the variant that the host has as `iptables`.
 #[derive(Debug, Default)]
 pub struct IptablesFactory {
     settings: Settings,
-    counting: Arc<Counting>,
+    counters_in_use: Arc<CountersInUse>,
 }
 
 impl IptablesFactory {
-    /// A factory that has looked at nothing yet.
+    /// A factory with these settings.
     pub fn new(settings: Settings) -> Self {
-        Self { settings, counting: Arc::default() }
+        Self { settings, counters_in_use: Arc::default() }
     }
 
-    /// Whether node ports answer on loopback addresses, as far as can be told without the Node: its own
-    /// addresses, which `primary` stands for, are none of them.
+    /// Whether node ports answer on loopback addresses. The Node object is not known yet: its own addresses, which
+    /// `primary` selects, are no loopback addresses.
     fn serves_loopback(&self, node: &NodeConfig) -> bool {
         let options =
             Options { localhost_node_ports: self.settings.localhost_node_ports, ..Options::default() };
@@ -63,19 +62,19 @@ impl IptablesFactory {
         if !self.serves_loopback(node) {
             return Ok(());
         }
-        localnet::route(host).map_err(|error| BackendError::Refused {
+        route_localnet(host).map_err(|error| BackendError::Refused {
             action: "let node ports answer on loopback addresses".to_owned(),
             source: Box::new(error),
         })
     }
 
-    /// What rules depend on, on this host.
+    /// What rules depend on on this host.
     fn options(&self) -> Options {
         Options {
             localhost_node_ports: self.settings.localhost_node_ports,
             drop_invalid: !is_liberal(),
             random_fully: true,
-            counters: nfacct::make(),
+            counters: nfacct::create(),
         }
     }
 }
@@ -86,7 +85,7 @@ impl BackendFactory for IptablesFactory {
         ProxyMode::IPTABLES
     }
 
-    /// One family is enough, as for kube-proxy: the other may be switched off in the kernel.
+    /// One family is enough, as for kube-proxy: the other may be disabled in the kernel.
     async fn probe(&self) -> Result<(), ProbeFailure> {
         let Err(missing) = Programs::probe(IpFamily::V4) else { return Ok(()) };
         Programs::probe(IpFamily::V6).map_err(|_missing| ProbeFailure { mode: self.mode(), missing })
@@ -104,7 +103,7 @@ impl BackendFactory for IptablesFactory {
         self.prepare(&Host::new(), node)
     }
 
-    /// kube-proxy's rules count, too: they have the same canaries.
+    /// Also true for kube-proxy's rules: they have the same canaries.
     async fn is_forwarding(&self, family: IpFamily) -> Result<bool, BackendError> {
         let canary = format!(":{} ", Chain::Fixed(Fixed::Canary));
         let mut has_canary = false;
@@ -118,22 +117,22 @@ impl BackendFactory for IptablesFactory {
     fn create(&self, family: IpFamily) -> Result<Box<dyn ProxyBackend>, BackendError> {
         let programs = programs(family)?;
         tracing::info!(
-            family = %family,
+            ipFamily = %family,
             version = %programs.version(),
             variant = %programs.variant(),
-            "rules are written by iptables"
+            "Using iptables"
         );
         let backend = IptablesBackend::new(family, Watched::new(programs), self.options());
-        Ok(Box::new(backend.with_host(Host::new()).with_counting(Arc::clone(&self.counting))))
+        Ok(Box::new(backend.with_host(Host::new()).with_counters_in_use(Arc::clone(&self.counters_in_use))))
     }
 
-    /// Packets that counters of nfacct have counted, by [their names](crate::options); those that rules in
-    /// force do not count with are left out.
+    /// Packets that nfacct counters have counted, by [their names](crate::options). Counters that no programmed
+    /// rule names are left out.
     fn figures(&self) -> Vec<Figure> {
-        self.counting.figures()
+        self.counters_in_use.figures()
     }
 
-    /// Without the programs: those that wrote the rules may be gone.
+    /// Does not look for the programs first: those that wrote the rules may be uninstalled.
     async fn cleanup(&self, family: IpFamily) -> Result<(), BackendError> {
         programs::clean(family)
     }
@@ -157,7 +156,7 @@ mod tests {
 
     const FILE: &str = "proc/sys/net/ipv4/conf/all/route_localnet";
 
-    /// What the sysctl holds when a host that had `0` there was prepared.
+    /// The sysctl's value, which was `0`, after the host was prepared.
     fn prepared(localhost_node_ports: bool, selection: NodePortSelection) -> String {
         let root = tempfile::tempdir().unwrap();
         let file = root.path().join(FILE);
@@ -174,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_is_prepared_for_node_ports_on_loopback_where_they_answer_there() {
+    fn route_localnet_is_set_where_node_ports_answer_on_loopback() {
         for addresses in [cidrs(&[]), cidrs(&["0.0.0.0/0"]), cidrs(&["127.0.0.0/8"]), cidrs(&["fd00::/8"])] {
             assert_eq!(prepared(true, addresses.clone()), "1", "{addresses:?}");
             assert_eq!(prepared(false, addresses.clone()), "0", "{addresses:?}");
@@ -185,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_that_cannot_be_prepared_has_the_sysctl_named() {
+    fn a_sysctl_that_cannot_be_set_is_named_in_the_error() {
         let root = tempfile::tempdir().unwrap();
         let node = NodeConfig { node_port_addresses: cidrs(&[]), ..NodeConfig::new("node1") };
         let error = IptablesFactory::default().prepare(&Host::at(root.path()), &node).unwrap_err();

@@ -1,40 +1,35 @@
-//! The iptables mode: kube-proxy's rules, loaded by iptables' own programs, of which only what changed is
-//! written.
+//! The iptables mode: kube-proxy's rules, written with the programs of iptables. A change writes only what changed.
 //!
-//! Names of chains, comments and the order of words are kube-proxy's, since people and tools know them. So a
-//! node that changes between the two keeps its chains, and one way of cleaning up serves both.
+//! Names of chains, comments and the order of words are kube-proxy's, because people and tools know them. A node
+//! that switches between the two keeps its chains, and the same cleanup serves both.
 //!
-//! | step | module | |
-//! |---|---|---|
-//! | what rules a plan takes | [`render`], [`names`], [`rule`], [`comment`] | pure |
-//! | what of it is there already | `compare`, `saved`, [`digest`] | from what `iptables-save` prints |
-//! | what is to be changed | `edit`, `sketch`, `unit` | service port by service port |
-//! | as input | `writer`, [`restore`] | streamed |
-//! | loaded | `session`, [`tables`], [`programs`] | several inputs, if that is faster |
-//! | guarded | [`watched`], `census` | what others change is noticed without reading the tables |
+//! | step | module |
+//! |---|---|
+//! | The rules of a plan, as values | [`render`], [`names`], [`rule`], [`comment`] |
+//! | A change: the difference of the old and the new rules of a service port | `edit`, [`restore`] |
+//! | A full sync: the difference to what `iptables-save` prints | `compare`, `hasher`, `saved` |
+//! | Restores, and what to do when one is rejected | `apply`, [`tables`], [`programs`] |
+//! | Detection of changes by other processes, mostly without reading the tables | [`watched`] |
 //!
-//! What always holds:
+//! Invariants:
 //!
-//! * **Nothing is remembered of rules.** A change names what a service port was; all else is read back. A
-//!   rule that `iptables-save` prints is spelled differently from the one that was written, and equal to it:
-//!   rules are compared by what they mean.
-//! * **A change writes what changed**: the chains of that service port, and single lines of the lists that
-//!   all share. New lines go to the top of a list, since their order means nothing but for the last ones.
-//! * **At each moment a service address leads to its old endpoints or its new ones.** Each input is one
-//!   section of one table, which becomes true at once: chains, what leads to them, and last what goes. The
-//!   table filter, which refuses what nobody serves, is written before nat where refusals come, and after it
-//!   where they go.
-//! * **A line that is turned down costs its service port alone.** It is found, by its number or by halves,
-//!   and all others are written.
+//! * **No rules are kept in memory.** The change set has the service port as it was; everything else is read back.
+//!   `iptables-save` spells rules differently from those that were written, so rules are compared by their meaning.
+//! * **A change writes what changed**: the chains of that service port, and single rules of the lists that all
+//!   service ports share. New rules go to the top of a list; their order means nothing except for the last ones.
+//! * **At any time a service address has its old endpoints or its new ones.** Each input is one section of one table,
+//!   which takes effect at once. Rules in filter that reject packets to a service port without endpoints are written
+//!   before nat if they are new, and after it if they are deleted.
+//! * **A rejected rule affects its service port only.** It is found by its line number or by bisection, and all other
+//!   rules are written.
 
+mod apply;
 pub mod backend;
-mod census;
 pub mod comment;
 mod compare;
-pub mod digest;
 mod edit;
 pub mod factory;
-mod localnet;
+mod hasher;
 pub mod names;
 mod nfacct;
 pub mod options;
@@ -43,13 +38,8 @@ pub mod render;
 pub mod restore;
 pub mod rule;
 mod saved;
-mod session;
-mod sketch;
 pub mod tables;
-mod unit;
 pub mod watched;
-pub mod whole;
-mod writer;
 
 pub use backend::IptablesBackend;
 pub use factory::{IptablesFactory, Settings};

@@ -1,11 +1,11 @@
-//! Counters of the kernel's that rules can name: objects of nfacct.
+//! Packet counters of the kernel that rules can name: nfacct objects.
 //!
-//! A rule that names one which is not there is refused, and not every kernel has them at all. So they are
-//! made before, as kube-proxy makes them, and stay when we end.
+//! The kernel rejects a rule that names a missing object, and not every kernel has nfacct. So the objects are created
+//! first, as kube-proxy does, and stay when the proxy ends.
 //!
-//! Always holds: a counter is shown while rules in force name it, with what the kernel has counted since the
-//! object was made, perhaps for an earlier process; else it is absent, and never zero. Reading two objects is all
-//! that showing them takes, however many rules there are.
+//! Invariant: a counter is exported while programmed rules name it, with what the kernel has counted since the object
+//! was created, perhaps for an earlier process; else it is absent, never zero. A scrape reads two objects, however
+//! many rules there are.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -15,50 +15,53 @@ use portolan_netlink::{Message, MessageWriter, NetlinkError, NetlinkSocket, Prot
 
 use crate::options::{Counters, INVALID_DROPPED, LOCALHOST_ACCEPTED};
 
-/// `NFNL_SUBSYS_ACCT` (linux/netfilter/nfnetlink.h), the upper byte of a message's kind.
+/// `NFNL_SUBSYS_ACCT` (linux/netfilter/nfnetlink.h), the upper byte of the message type.
 const SUBSYSTEM: u16 = 7 << 8;
-/// `NFNL_MSG_ACCT_NEW`, linux/netfilter/nfnetlink_acct.h; answers are of this kind, too.
+/// `NFNL_MSG_ACCT_NEW`, linux/netfilter/nfnetlink_acct.h; also the type of responses.
 const NEW: u16 = SUBSYSTEM;
-/// `NFNL_MSG_ACCT_GET`, which leaves the counter as it is.
+/// `NFNL_MSG_ACCT_GET`, which does not reset the counter.
 const GET: u16 = SUBSYSTEM | 1;
 /// `NFACCT_NAME`, linux/netfilter/nfnetlink_acct.h.
 const NAME: u16 = 1;
-/// `NFACCT_PKTS`, 64 bits in the network's byte order.
+/// `NFACCT_PKTS`, 64 bits in network byte order.
 const PACKETS: u16 = 2;
 /// `struct nfgenmsg` of no family: `AF_UNSPEC`, `NFNETLINK_V0`, no resource.
 const HEADER: [u8; 4] = [0; 4];
-/// `EBUSY`, linux/errno-base.h: an object of this name is there.
+/// `EBUSY`, linux/errno-base.h: the object exists.
 const EXISTS: i32 = 16;
 
-/// Sees to it that the counters are there, in the network namespace of the calling thread, and says which
-/// are.
-pub(crate) fn make() -> Counters {
+/// Creates the counters in the network namespace of the calling thread; returns those that exist.
+pub(crate) fn create() -> Counters {
     let Ok(mut socket) = NetlinkSocket::open(Protocol::Netfilter) else { return Counters::default() };
     let mut has = |name| match new(&mut socket, name) {
         Ok(()) => true,
         Err(error) if error.errno() == Some(EXISTS) => true,
         Err(error) => {
-            tracing::debug!(name, error = error_chain(&error), "rules do without a counter of nfacct");
+            tracing::debug!(
+                counter = name,
+                err = error_chain(&error),
+                "Cannot create an nfacct counter; rules go without it"
+            );
             false
         }
     };
     Counters { invalid_dropped: has(INVALID_DROPPED), localhost_accepted: has(LOCALHOST_ACCEPTED) }
 }
 
-/// Which counters rules in force name, family by family: the backends tell, whoever shows them asks.
+/// Which counters the programmed rules of each family name: set by the backends, read by metrics.
 ///
-/// The kernel is asked for no others. Where it has none at all, each question would have it look for a module.
+/// Other counters are not requested. On a kernel without nfacct, each request would try to load the module.
 #[derive(Debug, Default)]
-pub(crate) struct Counting(Mutex<PerFamily<Counters>>);
+pub(crate) struct CountersInUse(Mutex<PerFamily<Counters>>);
 
-impl Counting {
-    /// The rules of `family` name these counters from now on, and no others.
+impl CountersInUse {
+    /// The rules of `family` now name these counters.
     pub(crate) fn set(&self, family: IpFamily, counters: Counters) {
         let mut named = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         named[family] = counters;
     }
 
-    /// The names of those that rules of any family name.
+    /// The counters that rules of any family name.
     fn names(&self) -> impl Iterator<Item = &'static str> + use<> {
         let PerFamily { v4, v6 } = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let named = [
@@ -68,8 +71,8 @@ impl Counting {
         named.into_iter().filter_map(|(name, is_named)| is_named.then_some(name))
     }
 
-    /// How many packets the kernel has counted, in the network namespace of the calling thread. The kernel
-    /// answers while it is asked: nothing is waited for.
+    /// The packets that the kernel has counted, in the network namespace of the calling thread. Never blocks: the
+    /// kernel responds within the system call.
     pub(crate) fn figures(&self) -> Vec<Figure> {
         let mut names = self.names().peekable();
         if names.peek().is_none() {
@@ -78,7 +81,7 @@ impl Counting {
         match NetlinkSocket::open(Protocol::Netfilter) {
             Ok(mut socket) => names.filter_map(|name| figure(&mut socket, name)).collect(),
             Err(error) => {
-                tracing::warn!(error = error_chain(&error), "counters of nfacct cannot be read");
+                tracing::warn!(err = error_chain(&error), "Cannot read nfacct counters");
                 Vec::new()
             }
         }
@@ -89,7 +92,7 @@ fn figure(socket: &mut NetlinkSocket, name: &'static str) -> Option<Figure> {
     match packets(socket, name) {
         Ok(packets) => Some(Figure { what: name, kind: FigureKind::Total, value: packets? }),
         Err(error) => {
-            tracing::warn!(name, error = error_chain(&error), "a counter of nfacct cannot be read");
+            tracing::warn!(counter = name, err = error_chain(&error), "Cannot read an nfacct counter");
             None
         }
     }
@@ -109,11 +112,11 @@ fn write(request: &mut MessageWriter<'_>, name: &str) {
     request.bytes(&HEADER).text(NAME, name);
 }
 
-/// How many packets the object of this name has counted, if the message is about it.
+/// The packets that the object of this name has counted, if the message is about it.
 fn parse(message: &Message<'_>, name: &str) -> Option<u64> {
     let attributes = message.attributes(HEADER.len());
-    let is_meant = message.kind == NEW && attributes.find_kind(NAME)?.as_str() == Some(name);
-    attributes.find_kind(PACKETS).filter(|_| is_meant)?.as_be64()
+    let is_named = message.kind == NEW && attributes.find_kind(NAME)?.as_str() == Some(name);
+    attributes.find_kind(PACKETS).filter(|_| is_named)?.as_be64()
 }
 
 #[cfg(test)]
@@ -122,7 +125,7 @@ mod tests {
 
     use super::*;
 
-    /// What a message of this kind and with these attributes says of `name`.
+    /// Parses a message of this type with these attributes as a response about `name`.
     fn parsed(kind: u16, attributes: &[(u16, &[u8])], name: &str) -> Option<u64> {
         let mut bytes = Vec::new();
         let mut writer = MessageWriter::new(&mut bytes, kind, 0, 1);
@@ -134,7 +137,7 @@ mod tests {
         parse(&MessageIter::new(&bytes).next().unwrap(), name)
     }
 
-    // As `nfacct get dropped` has it from the kernel.
+    // As `nfacct get dropped` receives it.
     const ANSWER: [(u16, &[u8]); 4] = [
         (1, b"dropped\0"),
         (2, &[0, 0, 0, 1, 0, 0, 2, 3]),
@@ -143,12 +146,12 @@ mod tests {
     ];
 
     #[test]
-    fn packets_are_read_in_the_networks_byte_order() {
+    fn packets_are_parsed_in_network_byte_order() {
         assert_eq!(parsed(0x0700, &ANSWER, "dropped"), Some((1 << 32) + 0x203));
     }
 
     #[test]
-    fn what_is_about_something_else_or_cut_off_says_nothing() {
+    fn truncated_messages_and_those_about_another_object_are_ignored() {
         assert_eq!(parsed(0x0700, &ANSWER, "drop"), None);
         assert_eq!(parsed(0x0701, &ANSWER, "dropped"), None);
         assert_eq!(parsed(0x0700, &ANSWER[..1], "dropped"), None);
@@ -157,16 +160,16 @@ mod tests {
     }
 
     #[test]
-    fn a_counter_is_shown_while_rules_of_any_family_name_it() {
-        let counting = Counting::default();
-        let names = || counting.names().collect::<Vec<_>>();
-        assert!(names().is_empty() && counting.figures().is_empty());
-        counting.set(IpFamily::V4, Counters { invalid_dropped: true, localhost_accepted: true });
-        counting.set(IpFamily::V6, Counters { invalid_dropped: true, localhost_accepted: false });
+    fn a_counter_is_exported_while_rules_of_any_family_name_it() {
+        let in_use = CountersInUse::default();
+        let names = || in_use.names().collect::<Vec<_>>();
+        assert!(names().is_empty() && in_use.figures().is_empty());
+        in_use.set(IpFamily::V4, Counters { invalid_dropped: true, localhost_accepted: true });
+        in_use.set(IpFamily::V6, Counters { invalid_dropped: true, localhost_accepted: false });
         assert_eq!(names(), [INVALID_DROPPED, LOCALHOST_ACCEPTED]);
-        counting.set(IpFamily::V4, Counters::default());
+        in_use.set(IpFamily::V4, Counters::default());
         assert_eq!(names(), [INVALID_DROPPED]);
-        counting.set(IpFamily::V6, Counters::default());
+        in_use.set(IpFamily::V6, Counters::default());
         assert!(names().is_empty());
     }
 }

@@ -1,4 +1,4 @@
-//! What rules depend on besides the plan: configuration of this mode alone, and what the host can do.
+//! What rules depend on besides the plan: the settings of this mode and the capabilities of the host.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -6,18 +6,18 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use portolan_core::IpFamily;
 use portolan_core::plan::NodePortAddresses;
 
-/// What holds for the whole run of the proxy.
+/// Constant while the proxy runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
-    /// `iptables.localhostNodePorts`: IPv4 node ports answer on loopback addresses, too. That needs
+    /// `iptables.localhostNodePorts`: IPv4 node ports also answer on loopback addresses. That needs
     /// `net.ipv4.conf.all.route_localnet`.
     pub localhost_node_ports: bool,
-    /// Drop packets that connection tracking makes nothing of; not so where `nf_conntrack_tcp_be_liberal`
-    /// lets it take all.
+    /// Drop packets in state INVALID; not with `nf_conntrack_tcp_be_liberal`, which accepts packets outside the TCP
+    /// window.
     pub drop_invalid: bool,
     /// Masqueraded connections get random ports (`--random-fully`, iptables 1.6.2 and later).
     pub random_fully: bool,
-    /// Which counters of nfacct there are.
+    /// The nfacct counters that exist.
     pub counters: Counters,
 }
 
@@ -33,7 +33,7 @@ impl Default for Options {
     }
 }
 
-/// The objects of nfacct that rules may count with. A rule that names one that is not there is refused.
+/// The nfacct objects that rules may name. The kernel rejects a rule that names a missing one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counters {
     /// [`INVALID_DROPPED`].
@@ -58,11 +58,11 @@ pub fn loopback(family: IpFamily) -> IpNet {
 impl Options {
     /// Whether node ports of `family` answer on loopback addresses.
     pub fn serves_loopback(&self, family: IpFamily, addresses: &NodePortAddresses) -> bool {
-        let is_wanted = || match addresses {
+        let is_selected = || match addresses {
             NodePortAddresses::All => true,
             NodePortAddresses::Within(nets) => nets.iter().any(|net| overlap(net, &loopback(family))),
         };
-        family == IpFamily::V4 && self.localhost_node_ports && is_wanted()
+        family == IpFamily::V4 && self.localhost_node_ports && is_selected()
     }
 }
 
@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn loopback_answers_where_it_is_wanted_and_ipv4() {
+    fn node_ports_answer_on_loopback_for_ipv4_if_selected() {
         let within =
             |nets: &[&str]| NodePortAddresses::Within(nets.iter().map(|net| net.parse().unwrap()).collect());
         let cases = [

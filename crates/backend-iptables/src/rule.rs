@@ -1,10 +1,9 @@
-//! A rule as what it means, which is the same however it is spelled.
+//! Rules by their meaning, which does not depend on their spelling.
 //!
-//! kube-proxy's rules use few matches, and none twice. So a rule is a struct with a field for each, and two
-//! rules are equal when their fields are, in whatever order the words stood. Comments stand apart: they
-//! mean nothing to a packet.
+//! kube-proxy's rules use few matches, and none twice. So a rule is a struct with a field for each, and two rules are
+//! equal if their fields are, whatever the order of the words. Comments are separate: they do not affect packets.
 //!
-//! A rule borrows and allocates nothing, because tens of thousands are made only to be written or compared.
+//! A rule borrows and does not allocate, because tens of thousands are created only to be written or compared.
 
 mod parse;
 mod write;
@@ -20,16 +19,16 @@ use crate::names::Chain;
 
 pub use parse::{parse, words};
 
-/// A rule: a comment, and what it does.
+/// A rule: a comment, matches and a target.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Rule<'a> {
-    /// What it says about itself.
+    /// Its comment.
     pub comment: Comment<'a>,
-    /// What it does.
+    /// Its matches and its target.
     pub body: Body<'a>,
 }
 
-/// What a rule does: all matches that are there must hold, and then the target is.
+/// Matches, which must all hold, and the target.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Body<'a> {
     /// `-m addrtype --src-type LOCAL`.
@@ -37,7 +36,7 @@ pub struct Body<'a> {
     /// `-m addrtype --dst-type LOCAL`.
     pub to_this_node: bool,
     /// `-m statistic --mode random`.
-    pub chance: Option<Chance>,
+    pub probability: Option<Probability>,
     /// `-m recent`.
     pub recent: Option<Recent>,
     /// `-p`.
@@ -60,7 +59,7 @@ pub struct Body<'a> {
     pub target: Option<Target>,
 }
 
-/// A value that a packet must have, or must not.
+/// A value that a packet must or must not have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Is<T> {
     /// It must.
@@ -81,27 +80,27 @@ impl<T> Is<T> {
 }
 
 /// One less than `IFNAMSIZ` of `linux/if.h`, for the final zero.
-const LONGEST_INTERFACE: usize = 15;
+const MAX_INTERFACE: usize = 15;
 
-/// The interface that a packet came in through. A plus at the end stands for the rest of a name.
+/// The incoming interface. A plus at the end matches any rest of a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Interface<'a> {
-    /// Its name, or how that begins.
+    /// Its name, or a prefix of it.
     name: &'a str,
     is_prefix: bool,
 }
 
 impl<'a> Interface<'a> {
-    /// The one that these words of a rule stand for.
-    pub fn called(name: &'a str) -> Self {
+    /// An interface as it is spelled in a rule.
+    pub fn parse(name: &'a str) -> Self {
         let prefix = name.strip_suffix('+');
         Self { name: prefix.unwrap_or(name), is_prefix: prefix.is_some() }
     }
 
-    /// Every one whose name begins like this.
-    pub fn beginning(prefix: &'a str) -> Self {
-        // A whole name: the programs would find a plus behind it too long.
-        Self { name: prefix, is_prefix: prefix.len() < LONGEST_INTERFACE }
+    /// All interfaces with this prefix.
+    pub fn with_prefix(prefix: &'a str) -> Self {
+        // The programs reject a full name with a plus as too long.
+        Self { name: prefix, is_prefix: prefix.len() < MAX_INTERFACE }
     }
 }
 
@@ -110,29 +109,29 @@ impl<'a> Interface<'a> {
 pub struct Mark {
     /// The bits of the mark.
     pub value: u32,
-    /// The bits that are looked at, or changed.
+    /// The bits that are compared or changed.
     pub mask: u32,
 }
 
 impl Mark {
-    /// All these bits, looked at alone.
+    /// These bits, all set.
     pub fn bits(bits: u32) -> Self {
         Self { value: bits, mask: bits }
     }
 }
 
-/// States of connection tracking, a bit each.
+/// Connection tracking states, a bit each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct States(u8);
 
 impl States {
-    /// Begins a connection.
+    /// Starts a connection.
     pub const NEW: Self = Self(1);
-    /// Belongs to none and begins none.
+    /// Belongs to no connection and starts none.
     pub const INVALID: Self = Self(2);
-    /// Belongs to something that belongs to one.
+    /// Starts a connection that belongs to another.
     pub const RELATED: Self = Self(4);
-    /// Belongs to one.
+    /// Belongs to a connection.
     pub const ESTABLISHED: Self = Self(8);
     /// Its destination was translated.
     pub const DNAT: Self = Self(16);
@@ -145,26 +144,25 @@ impl States {
         (Self::DNAT, "DNAT"),
     ];
 
-    /// These states and others.
+    /// The states of both.
     #[must_use]
     pub const fn or(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 }
 
-/// One in so many, drawn at random. Two are equal when the kernel cannot tell them apart.
+/// A probability of `-m statistic`. Two are equal if the kernel stores the same value.
 #[derive(Debug, Clone, Copy)]
-pub struct Chance {
-    /// The text that says it.
-    parts: f64,
+pub struct Probability {
+    written: f64,
     /// In units of 2⁻³¹: `xt_statistic_info` of `linux/netfilter/xt_statistic.h`.
     kernel: u32,
 }
 
-impl Chance {
-    /// One in so many.
-    pub fn one_in(parts: u32) -> Self {
-        let probability = 1.0 / f64::from(parts.max(1));
+impl Probability {
+    /// `1 / n`.
+    pub fn one_in(n: u32) -> Self {
+        let probability = 1.0 / f64::from(n.max(1));
         // As it is written: with ten decimals.
         Self::of((probability * 1e10).round() / 1e10)
     }
@@ -173,42 +171,42 @@ impl Chance {
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
-            reason = "a cast of a float ends at the limits of the integer, which is what is meant"
+            reason = "casts of floats saturate, as intended"
         )]
         let kernel = (probability * f64::from(1_u32 << 31)).round() as u32;
-        Self { parts: probability, kernel }
+        Self { written: probability, kernel }
     }
 }
 
-impl PartialEq for Chance {
+impl PartialEq for Probability {
     fn eq(&self, other: &Self) -> bool {
         self.kernel == other.kernel
     }
 }
 
-impl Eq for Chance {}
+impl Eq for Probability {}
 
-impl Hash for Chance {
+impl Hash for Probability {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.kernel.hash(state);
     }
 }
 
-/// A list of clients that the kernel keeps, called like the chain of the endpoint that they had.
+/// A list of client addresses in the kernel, named after the chain of their endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Recent {
-    /// The chain whose name the list has.
+    /// The chain that the list is named after.
     pub list: Chain,
-    /// What is done with it.
+    /// What the rule does with it.
     pub action: RecentAction,
 }
 
 /// What a rule does with a list of clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RecentAction {
-    /// Puts the client in, or says that it was seen just now.
+    /// Adds the client, or updates its time.
     Set,
-    /// Asks whether the client was seen within so many seconds, and forgets those that were not.
+    /// Matches if the client was seen within so many seconds, and removes older ones.
     SeenWithin(u64),
 }
 
@@ -218,27 +216,27 @@ impl From<Chain> for Target {
     }
 }
 
-/// What becomes of a packet that matches.
+/// What happens to a packet that matches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Target {
-    /// It goes on in another chain, and comes back.
+    /// Continues in another chain, and returns.
     Jump(Chain),
-    /// It is let through.
+    /// Accepts it.
     Accept,
-    /// It vanishes.
+    /// Drops it.
     Drop,
-    /// It goes back to where it came from.
+    /// Returns to the calling chain.
     Return,
-    /// Its sender is told that nobody serves there.
+    /// Drops it and sends an ICMP error to the client.
     Reject,
-    /// Its mark changes: the bits of the mask are cleared, then those of the value inverted.
+    /// Changes its mark: clears the bits of the mask, then inverts those of the value.
     SetXmark(Mark),
-    /// It gets this node's source address.
+    /// Replaces its source address by one of this node.
     Masquerade {
-        /// And a random port.
+        /// Also chooses a random port.
         random_fully: bool,
     },
-    /// It goes to this endpoint.
+    /// Changes its destination.
     Dnat(SocketAddr),
 }
 

@@ -1,4 +1,4 @@
-//! What the backend asks of whoever keeps the tables of one family: iptables' programs, or a pretended kernel.
+//! The tables of one family, as the backend reads and writes them: with the programs of iptables, or a fake.
 
 use std::io::{self, Write};
 use std::task::{Context, Poll};
@@ -8,23 +8,23 @@ use portolan_core::BackendError;
 use crate::names::{BuiltIn, Fixed, Table};
 use crate::programs::ProgramError;
 
-/// A rule of one of the kernel's chains that leads to one of ours.
+/// A rule of a built-in chain that jumps to a chain of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Jump {
     /// The table.
     pub table: Table,
-    /// The kernel's chain.
+    /// The built-in chain.
     pub from: BuiltIn,
-    /// The chain that it leads to.
+    /// The chain that it jumps to.
     pub to: Fixed,
 }
 
-/// Whether another process has changed what is ours.
+/// Whether another process has changed our chains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Interference {
     /// It has not.
     None,
-    /// It has changed something. Whether that is ours takes reading the tables.
+    /// It has changed the tables. Only reading them shows whether our chains are concerned.
     Possible,
     /// It has.
     Certain,
@@ -32,39 +32,38 @@ pub enum Interference {
 
 /// Reads and changes the tables of one family.
 pub trait Tables: Send {
-    /// Tells each line that `iptables-save` prints, of all tables that there are.
+    /// Passes each line that `iptables-save` prints, of all tables.
     ///
     /// # Errors
-    /// The tables could not be read to their end.
+    /// The tables could not be read completely.
     fn save(&mut self, each_line: &mut dyn FnMut(&str)) -> Result<(), ProgramError>;
 
-    /// Carries out what `write` writes, as `iptables-restore --noflush` does: each table's section becomes
-    /// true at once at its `COMMIT`, or else it and all after it change nothing.
+    /// Runs what `write` writes, as `iptables-restore --noflush` does: the section of a table takes effect at once, at
+    /// its `COMMIT`; if it fails, it and the sections after it change nothing.
     ///
     /// # Errors
-    /// A line was turned down, which the error names if that is known; or nothing could be done.
+    /// A line was rejected, which the error names if it is known; or the program could not run.
     fn restore(
         &mut self,
         write: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>,
     ) -> Result<(), ProgramError>;
 
-    /// Removes all that this mode may ever have made, and nothing else.
+    /// Removes everything that this mode may have written, and nothing else.
     ///
     /// # Errors
     /// Carries on past a failure and returns the first.
     fn clean(&mut self) -> Result<(), BackendError>;
 
-    /// How many chains of service ports one input should name, because more at once take longer than the
-    /// same in several.
+    /// How many chains of service ports one input should have. More take longer at once than in several inputs.
     fn chains_at_once(&self) -> usize;
 
-    /// What others have done to the tables since [`save`](Self::save) was last called, given the jumps that should
-    /// be there. Must cost little, whatever others do all the time in chains of their own.
+    /// Whether other processes changed our chains since [`save`](Self::save) was last called, given the jumps that
+    /// should exist. Must be cheap, however often others change their own chains.
     fn interference(&mut self, _jumps: &[Jump]) -> Interference {
         Interference::Possible
     }
 
-    /// Completes when others may have changed what is ours, as
+    /// Completes when other processes may have changed our chains, as
     /// [`poll_foreign_change`](portolan_core::ProxyBackend::poll_foreign_change) does.
     fn poll_interference(&mut self, _context: &mut Context<'_>) -> Poll<()> {
         Poll::Pending

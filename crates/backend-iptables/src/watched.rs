@@ -1,13 +1,14 @@
-//! The programs, and what tells that others changed the tables meanwhile.
+//! The programs, and watchers that detect changes of the tables by other processes.
 //!
-//! | tables of | what tells |
+//! | tables of | source |
 //! |---|---|
-//! | iptables-nft | The kernel's notices, as changes happen: which chain, and by which netlink port. Those by the programs that are started here are told by their process ids, which iptables has as ports. |
-//! | iptables-legacy | How many entries a table has and how long they are, asked before and after each change of ours. |
+//! | iptables-nft | Notifications of nf_tables: which chain, and by which netlink port. Those that the programs started here cause are recognized by their process ids, which iptables uses as ports. |
+//! | iptables-legacy | The number and the size of a table's entries, read before and after each change of ours. |
 //!
-//! Nothing here reads rules, but for the few of the kernel's own chains where one of them was removed.
+//! No rules are read, except those of built-in chains where another process deleted a rule.
 
-use std::fmt;
+use std::collections::BTreeMap;
+use std::fmt::{self, Debug};
 use std::io::{self, Write};
 use std::task::{Context, Poll};
 
@@ -17,90 +18,88 @@ use portolan_netlink::xtables::{LegacyTables, TableInfo};
 use portolan_netlink::{Heard, route};
 use portolan_nft::{Expr, Family, NetlinkTables, NftError, Noticed, TableId, Watch};
 
-use crate::names::{BuiltIn, Chain, Fixed, Table};
+use crate::names::{Chain, Fixed, Table};
 use crate::programs::{ProgramError, Programs, Variant};
 use crate::tables::{Interference, Jump, Tables};
 
-/// The programs with what watches the tables that they write.
+/// The programs, and the watcher of the tables that they write.
 #[derive(Debug)]
 pub struct Watched {
     programs: Programs,
-    watcher: Watcher,
+    watcher: Box<dyn Watcher>,
 }
 
-#[derive(Debug)]
-enum Watcher {
-    Nft(Box<NftWatcher>),
-    Legacy(Box<LegacyWatcher>),
-    /// Nothing tells, so that it takes reading.
-    None,
+/// Detects changes by other processes.
+trait Watcher: Debug + Send {
+    /// All tables are read from here on.
+    fn begin_reading(&mut self) {}
+
+    /// The tables could not be read.
+    fn reading_failed(&mut self) {}
+
+    /// A program of ours is about to change the tables.
+    fn begin_writing(&mut self) {}
+
+    /// The program ended; its process id, if it is known.
+    fn end_writing(&mut self, _process: Option<u32>) {}
+
+    /// See [`Tables::interference`].
+    fn interference(&mut self, _jumps: &[Jump]) -> Interference {
+        Interference::Possible
+    }
+
+    /// See [`Tables::poll_interference`].
+    fn poll(&mut self, _context: &mut Context<'_>) -> Poll<()> {
+        Poll::Pending
+    }
 }
+
+/// Detects nothing, so that every integrity check reads the tables.
+#[derive(Debug)]
+struct Unwatched;
+
+impl Watcher for Unwatched {}
 
 impl Watched {
-    /// Begins to watch, in the network namespace of this thread. Where that cannot be, all tables are read in each
-    /// sync period.
+    /// Starts to watch in the network namespace of this thread. If that fails, the tables are read in every sync
+    /// period.
     pub fn new(programs: Programs) -> Self {
         let family = programs.family();
-        let watcher = match programs.variant() {
-            Variant::Nft => {
-                NftWatcher::open(family).map(|watcher| Watcher::Nft(Box::new(watcher))).map_err(unwatched)
-            }
-            Variant::Legacy => LegacyWatcher::open(family)
-                .map(|watcher| Watcher::Legacy(Box::new(watcher)))
-                .map_err(unwatched),
+        let watcher: Result<Box<dyn Watcher>, String> = match programs.variant() {
+            Variant::Nft => match NftWatcher::open(family) {
+                Ok(watcher) => Ok(Box::new(watcher)),
+                Err(error) => Err(error_chain(&error)),
+            },
+            Variant::Legacy => match LegacyWatcher::open(family) {
+                Ok(watcher) => Ok(Box::new(watcher)),
+                Err(error) => Err(error_chain(&error)),
+            },
         };
         let watcher = watcher.unwrap_or_else(|error| {
             tracing::warn!(
                 ipFamily = %family,
                 err = error,
-                "Cannot watch the tables of iptables; they are read in each sync period"
+                "Cannot watch the tables of iptables; they are read in every sync period"
             );
-            Watcher::None
+            Box::new(Unwatched)
         });
         Self { programs, watcher }
     }
 }
 
-fn unwatched(error: impl std::error::Error) -> String {
-    error_chain(&error)
-}
-
 impl Tables for Watched {
     fn save(&mut self, each_line: &mut dyn FnMut(&str)) -> Result<(), ProgramError> {
-        match &mut self.watcher {
-            Watcher::Nft(watcher) => watcher.begin_reading(),
-            Watcher::Legacy(watcher) => watcher.begin_reading(),
-            Watcher::None => {}
-        }
-        let result = self.programs.save(each_line);
-        if result.is_err() {
-            // What was told before is not known to be settled.
-            match &mut self.watcher {
-                Watcher::Nft(watcher) => watcher.seen.lost = true,
-                Watcher::Legacy(watcher) => watcher.has_changed = true,
-                Watcher::None => {}
-            }
-        }
-        result
+        self.watcher.begin_reading();
+        self.programs.save(each_line).inspect_err(|_| self.watcher.reading_failed())
     }
 
     fn restore(
         &mut self,
         write: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>,
     ) -> Result<(), ProgramError> {
-        match &mut self.watcher {
-            Watcher::Nft(watcher) => {
-                watcher.listen(None);
-            }
-            Watcher::Legacy(watcher) => watcher.begin_writing(),
-            Watcher::None => {}
-        }
+        self.watcher.begin_writing();
         let (result, process) = self.programs.restore_by(write);
-        match &mut self.watcher {
-            Watcher::Nft(watcher) => watcher.end_writing(process),
-            Watcher::Legacy(watcher) => watcher.end_writing(),
-            Watcher::None => {}
-        }
+        self.watcher.end_writing(process);
         result
     }
 
@@ -113,51 +112,44 @@ impl Tables for Watched {
     }
 
     fn interference(&mut self, jumps: &[Jump]) -> Interference {
-        match &mut self.watcher {
-            Watcher::Nft(watcher) => watcher.interference(jumps),
-            Watcher::Legacy(watcher) => watcher.interference(),
-            Watcher::None => Interference::Possible,
-        }
+        self.watcher.interference(jumps)
     }
 
     fn poll_interference(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        match &mut self.watcher {
-            Watcher::Nft(watcher) => watcher.poll(context),
-            Watcher::Legacy(_) | Watcher::None => Poll::Pending,
-        }
+        self.watcher.poll(context)
     }
 }
 
-/// Follows the notices of nf_tables.
+/// Reads the notifications of nf_tables.
 struct NftWatcher {
     family: Family,
     tables: NetlinkTables,
     watch: Watch,
-    seen: Seen,
-    /// The socket is of no more use.
-    is_deaf: bool,
+    foreign: ForeignChanges,
+    /// The socket failed.
+    is_broken: bool,
 }
 
-/// What foreign notices have told since all was last read.
+/// Changes by other processes since all tables were last read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Seen {
-    /// Rules of ours changed, or chains of ours went.
+struct ForeignChanges {
+    /// Our rules changed, or our chains were deleted.
     ours: bool,
-    /// A rule of a chain of the kernel went, which may have been a jump of ours.
+    /// A rule of a built-in chain was deleted, which may have been a jump of ours.
     jumps: bool,
-    /// Notices were lost.
+    /// Notifications were lost.
     lost: bool,
 }
 
-impl Seen {
-    /// Takes in a notice of another process about tables of our family.
+impl ForeignChanges {
+    /// Adds a notification about a table of our family.
     fn add(&mut self, table: Table, object: Noticed<'_>) {
         match object {
             Noticed::TableGone => self.ours = true,
             Noticed::Rule(chain) | Noticed::RuleGone(chain) | Noticed::ChainGone(chain) => {
                 match Chain::parse(chain) {
                     Some(Chain::BuiltIn(_)) => self.jumps |= !matches!(object, Noticed::Rule(_)),
-                    // What others add to it is theirs.
+                    // Others may add rules to it.
                     Some(Chain::Fixed(Fixed::Firewall)) if matches!(object, Noticed::Rule(_)) => {}
                     Some(Chain::Fixed(chain)) => self.ours |= chain.is_in(table),
                     Some(Chain::Own(..)) => self.ours |= table == Table::Nat,
@@ -176,12 +168,12 @@ impl NftWatcher {
             IpFamily::V6 => Family::Ip6,
         };
         let (tables, watch) = (NetlinkTables::open()?, Watch::open()?);
-        Ok(Self { family, tables, watch, seen: Seen::default(), is_deaf: false })
+        Ok(Self { family, tables, watch, foreign: ForeignChanges::default(), is_broken: false })
     }
 
-    /// Takes in what was told so far, and says whether anything of that is by `own`, which is left out.
-    fn listen(&mut self, own: Option<u32>) -> bool {
-        let Self { family, watch, seen, is_deaf, .. } = self;
+    /// Reads the pending notifications. Those from the port `own` are not foreign; returns whether there were any.
+    fn read(&mut self, own: Option<u32>) -> bool {
+        let Self { family, watch, foreign, .. } = self;
         let mut has_own = false;
         let heard = watch.listen(|notice| {
             if Some(notice.port) == own {
@@ -189,46 +181,73 @@ impl NftWatcher {
             } else if notice.family == *family
                 && let Some(table) = Table::parse(notice.table)
             {
-                seen.add(table, notice.object);
+                foreign.add(table, notice.object);
             }
         });
         match heard {
-            Ok(heard) => seen.lost |= heard == Heard::Part,
-            Err(error) => {
-                *is_deaf = true;
-                warn_deaf(&error);
-            }
+            Ok(heard) => foreign.lost |= heard == Heard::Part,
+            Err(error) => self.set_broken(&error),
         }
         has_own
     }
 
-    /// All is read from here on, so what was told before has no more meaning.
-    fn begin_reading(&mut self) {
-        self.listen(None);
-        self.seen = Seen::default();
+    fn set_broken(&mut self, error: &io::Error) {
+        self.is_broken = true;
+        tracing::warn!(err = %error, "Lost notifications of nf_tables; tables are read in every sync period");
     }
 
-    /// A program of ours has ended, and all that it did has been told.
+    /// Whether the built-in chains still have these jumps.
+    fn has_jumps(&mut self, jumps: &[Jump]) -> Result<bool, NftError> {
+        let mut wanted = BTreeMap::<_, Vec<Fixed>>::new();
+        for Jump { table, from, to } in jumps {
+            wanted.entry((*table, *from)).or_default().push(*to);
+        }
+        for ((table, from), targets) in wanted {
+            let rules = self.tables.chain_rules(&TableId::new(self.family, table.as_str()), from.as_str())?;
+            let found: Vec<_> = rules.iter().flat_map(|rule| &rule.expressions).filter_map(target).collect();
+            if !targets.iter().all(|target| found.iter().any(|found| found == target.as_str())) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+impl Watcher for NftWatcher {
+    fn begin_reading(&mut self) {
+        self.read(None);
+        self.foreign = ForeignChanges::default();
+    }
+
+    fn reading_failed(&mut self) {
+        // Changes before are unknown.
+        self.foreign.lost = true;
+    }
+
+    fn begin_writing(&mut self) {
+        self.read(None);
+    }
+
     fn end_writing(&mut self, process: Option<u32>) {
-        let before = self.seen;
-        let has_own = self.listen(process);
-        // The port is another than the process id where that was taken. Then nothing tells ours from others'.
-        if !has_own && !self.seen.lost {
-            self.seen = before;
+        let before = self.foreign;
+        let has_own = self.read(process);
+        // The kernel assigns another port if the process id is taken. Then our changes cannot be recognized.
+        if !has_own && !self.foreign.lost {
+            self.foreign = before;
         }
     }
 
     fn interference(&mut self, jumps: &[Jump]) -> Interference {
-        self.listen(None);
-        if self.seen.ours {
+        self.read(None);
+        if self.foreign.ours {
             return Interference::Certain;
         }
-        if self.seen.lost || self.is_deaf {
+        if self.foreign.lost || self.is_broken {
             return Interference::Possible;
         }
-        if self.seen.jumps {
+        if self.foreign.jumps {
             match self.has_jumps(jumps) {
-                Ok(true) => self.seen.jumps = false,
+                Ok(true) => self.foreign.jumps = false,
                 Ok(false) => return Interference::Certain,
                 Err(error) => {
                     tracing::debug!(err = error_chain(&error), "Cannot read the jumps; reading all tables");
@@ -239,39 +258,17 @@ impl NftWatcher {
         Interference::None
     }
 
-    /// Whether the kernel's chains still lead to ours.
-    fn has_jumps(&mut self, jumps: &[Jump]) -> Result<bool, NftError> {
-        let mut read: Option<((Table, BuiltIn), Vec<String>)> = None;
-        let mut sorted = jumps.to_vec();
-        sorted.sort_unstable();
-        for Jump { table, from, to } in sorted {
-            if read.as_ref().is_none_or(|(chain, _)| *chain != (table, from)) {
-                let id = TableId::new(self.family, table.as_str());
-                let rules = self.tables.chain_rules(&id, from.as_str())?;
-                let targets = rules.iter().flat_map(|rule| &rule.expressions).filter_map(target);
-                read = Some(((table, from), targets.collect()));
-            }
-            if !read.iter().any(|(_, targets)| targets.iter().any(|target| *target == to.as_str())) {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        while !self.is_deaf {
+        while !self.is_broken {
             match self.watch.poll_readable(context) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(Err(error)) => {
-                    self.is_deaf = true;
-                    warn_deaf(&error);
-                }
+                Poll::Ready(Err(error)) => self.set_broken(&error),
                 Poll::Ready(Ok(())) => {
-                    let before = self.seen;
-                    self.listen(None);
-                    // What was lost is made up for in the next sync period: it takes reading all.
-                    let (Seen { ours, jumps, .. }, was) = (self.seen, before);
-                    if (ours && !was.ours) || (jumps && !was.jumps) {
+                    let before = self.foreign;
+                    self.read(None);
+                    // Lost notifications are left to the next sync period, since all tables must be read then.
+                    let ForeignChanges { ours, jumps, .. } = self.foreign;
+                    if (ours && !before.ours) || (jumps && !before.jumps) {
                         return Poll::Ready(());
                     }
                 }
@@ -281,10 +278,6 @@ impl NftWatcher {
     }
 }
 
-fn warn_deaf(error: &io::Error) {
-    tracing::warn!(err = %error, "Cannot listen to changes of nf_tables any more; tables are read in each sync period");
-}
-
 fn target(expression: &Expr) -> Option<String> {
     match expression {
         Expr::Verdict(verdict) => verdict.target().map(ToString::to_string),
@@ -292,26 +285,26 @@ fn target(expression: &Expr) -> Option<String> {
     }
 }
 
-impl fmt::Debug for NftWatcher {
+impl Debug for NftWatcher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("NftWatcher")
             .field("family", &self.family)
-            .field("seen", &self.seen)
+            .field("foreign", &self.foreign)
             .finish_non_exhaustive()
     }
 }
 
-/// Compares what the tables look like from outside with what they did after the last change of ours.
+/// Compares the number and the size of entries with those after the last change of ours.
 #[derive(Debug)]
 struct LegacyWatcher {
     tables: LegacyTables,
-    /// As they were then; unknown before all was read.
+    /// Unknown before all tables were read.
     known: Option<Infos>,
-    /// They looked differently at some time since all was last read.
+    /// They differed at some time since all tables were last read.
     has_changed: bool,
 }
 
-/// Nothing for a table that the kernel does not show.
+/// Nothing for a table that the kernel does not have.
 type Infos = [Option<TableInfo>; Table::ALL.len()];
 
 impl LegacyWatcher {
@@ -327,23 +320,29 @@ impl LegacyWatcher {
     fn infos(&self) -> Infos {
         Table::ALL.map(|table| self.tables.info(table.as_str()).ok())
     }
+}
 
+impl Watcher for LegacyWatcher {
     fn begin_reading(&mut self) {
         self.known = Some(self.infos());
         self.has_changed = false;
+    }
+
+    fn reading_failed(&mut self) {
+        self.has_changed = true;
     }
 
     fn begin_writing(&mut self) {
         self.has_changed |= self.known.is_some_and(|known| known != self.infos());
     }
 
-    fn end_writing(&mut self) {
+    fn end_writing(&mut self, _process: Option<u32>) {
         if self.known.is_some() {
             self.known = Some(self.infos());
         }
     }
 
-    fn interference(&mut self) -> Interference {
+    fn interference(&mut self, _jumps: &[Jump]) -> Interference {
         let infos = self.infos();
         let is_as_known = self.known == Some(infos) && infos.iter().all(Option::is_some);
         if is_as_known && !self.has_changed { Interference::None } else { Interference::Possible }
@@ -354,16 +353,16 @@ impl LegacyWatcher {
 mod tests {
     use super::*;
 
-    fn seen(table: Table, object: Noticed<'_>) -> Seen {
-        let mut seen = Seen::default();
-        seen.add(table, object);
-        seen
+    fn changes(table: Table, object: Noticed<'_>) -> ForeignChanges {
+        let mut changes = ForeignChanges::default();
+        changes.add(table, object);
+        changes
     }
 
     #[test]
     fn foreign_changes_of_our_chains_and_removals_from_the_kernels_chains_count() {
-        let ours = Seen { ours: true, ..Seen::default() };
-        let jumps = Seen { jumps: true, ..Seen::default() };
+        let ours = ForeignChanges { ours: true, ..ForeignChanges::default() };
+        let jumps = ForeignChanges { jumps: true, ..ForeignChanges::default() };
         for (table, object, expected) in [
             (Table::Nat, Noticed::RuleGone("KUBE-SERVICES"), ours),
             (Table::Nat, Noticed::Rule("KUBE-SVC-XPGD46QRK7WJZT7O"), ours),
@@ -372,7 +371,7 @@ mod tests {
             (Table::Filter, Noticed::TableGone, ours),
             (Table::Nat, Noticed::RuleGone("PREROUTING"), jumps),
         ] {
-            assert_eq!(seen(table, object), expected, "{table} {object:?}");
+            assert_eq!(changes(table, object), expected, "{table} {object:?}");
         }
     }
 
@@ -390,7 +389,7 @@ mod tests {
             (Table::Nat, Noticed::Table),
             (Table::Nat, Noticed::Other),
         ] {
-            assert_eq!(seen(table, object), Seen::default(), "{table} {object:?}");
+            assert_eq!(changes(table, object), ForeignChanges::default(), "{table} {object:?}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The backend on a pretended kernel: what it writes, when, and how much.
+//! The backend on a fake kernel: what it writes, when, and how much.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 

@@ -4,10 +4,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use portolan_backend_iptables::names::{Chain, Table};
+use portolan_backend_iptables::names::{Chain, Fixed, Table};
 use portolan_backend_iptables::options::{Counters, Options};
 use portolan_backend_iptables::render::{
-    Context, LISTS, Sink, dispatch, fixed_chains, jumps, last_rules, own_chains,
+    Context, LISTS, ListRule, fixed_chains, jumps, last_rules, list_rules, own_chains,
 };
 use portolan_backend_iptables::rule::{Body, Rule, Target, parse, words};
 use portolan_core::event::Event;
@@ -56,86 +56,80 @@ fn state(config: NodeConfig, events: impl IntoIterator<Item = Event>) -> State {
     state
 }
 
-/// Tells everything of a plan.
-fn tell(cx: &Context<'_>, plan: &NodePlan, sink: &mut impl Sink) {
-    for (table, list) in LISTS {
-        sink.chain(table, Chain::Fixed(list));
-    }
-    fixed_chains(cx, sink);
+/// All chains of a plan, each with its rules. Those of built-in chains and lists come in pieces.
+fn chains<'a>(cx: &'a Context<'a>, plan: &'a NodePlan) -> Vec<(Table, Chain, Vec<Rule<'a>>)> {
+    let mut chains: Vec<_> =
+        LISTS.into_iter().map(|(table, list)| (table, Chain::Fixed(list), Vec::new())).collect();
+    chains.extend(
+        fixed_chains(cx).into_iter().map(|fixed| (fixed.table, Chain::Fixed(fixed.chain), fixed.rules)),
+    );
     for (name, port) in &plan.service_ports {
-        dispatch(cx, name, port, sink);
-        own_chains(cx, name, port, sink);
+        chains.extend(own_chains(cx, name, port).map(|(chain, rules)| (Table::Nat, chain, rules)));
     }
-    last_rules(cx, sink);
-    for (table, from, rule) in jumps(cx) {
-        sink.rule(table, Chain::BuiltIn(from), &rule);
-    }
+    chains
 }
 
-/// Hands each rule on.
-struct Each<F>(F);
-
-impl<F: FnMut(Table, Chain, &Rule<'_>)> Sink for Each<F> {
-    fn chain(&mut self, _: Table, _: Chain) {}
-
-    fn rule(&mut self, table: Table, chain: Chain, rule: &Rule<'_>) {
-        (self.0)(table, chain, rule);
-    }
+/// All rules of a plan.
+fn rules<'a>(cx: &'a Context<'a>, plan: &'a NodePlan) -> Vec<(Table, Chain, Rule<'a>)> {
+    let in_chains = chains(cx, plan)
+        .into_iter()
+        .flat_map(|(table, chain, rules)| rules.into_iter().map(move |rule| (table, chain, rule)));
+    let in_lists = plan.service_ports.iter().flat_map(|(name, port)| list_rules(cx, name, port));
+    let in_lists = in_lists.map(|rule| (rule.table, Chain::Fixed(rule.list), rule.rule));
+    let last = last_rules(cx).into_iter().map(|rule| (Table::Nat, Chain::Fixed(Fixed::Services), rule));
+    let jumps = jumps(cx).map(|(table, from, rule)| (table, Chain::BuiltIn(from), rule));
+    in_chains.chain(in_lists).chain(last).chain(jumps).collect()
 }
 
 #[test]
-fn every_rule_is_read_back_from_what_programs_print_of_it() {
+fn every_rule_is_parsed_from_what_programs_print() {
     for_any_plan(|cx, plan| {
         let mut buffer = Vec::new();
         let mut unequal = Vec::new();
-        tell(
-            cx,
-            plan,
-            &mut Each(|_, _, rule: &Rule<'_>| {
-                for text in [rule.to_string(), print::saved(cx.family, rule)] {
-                    let read = parse(words(&text, &mut buffer).unwrap());
-                    let is_same = |read: &Rule<'_>| {
-                        read.body == rule.body && read.comment.to_string() == rule.comment.to_string()
-                    };
-                    if !read.as_ref().is_some_and(is_same) {
-                        unequal.push(format!("{rule}, printed as{text}"));
-                    }
+        for (_, _, rule) in rules(cx, plan) {
+            for text in [rule.to_string(), print::saved(cx.family, &rule)] {
+                let read = parse(words(&text, &mut buffer).unwrap());
+                let is_same = |read: &Rule<'_>| {
+                    read.body == rule.body && read.comment.to_string() == rule.comment.to_string()
+                };
+                if !read.as_ref().is_some_and(is_same) {
+                    unequal.push(format!("{rule}, printed as{text}"));
                 }
-            }),
-        );
+            }
+        }
         prop_assert!(unequal.is_empty(), "{unequal:#?}");
         Ok(())
     });
 }
 
-/// Which chains there are, and which rules lead where.
-#[derive(Default)]
+/// The chains of a plan, how often each is rendered, and the jumps between them.
 struct Map {
     chains: BTreeMap<(Table, Chain), usize>,
-    ways: BTreeSet<(Table, Chain, Chain)>,
+    jumps: BTreeSet<(Table, Chain, Chain)>,
 }
 
-impl Sink for Map {
-    fn chain(&mut self, table: Table, chain: Chain) {
-        *self.chains.entry((table, chain)).or_default() += 1;
-    }
-
-    fn rule(&mut self, table: Table, chain: Chain, rule: &Rule<'_>) {
-        if let Some(Target::Jump(to)) = rule.body.target {
-            self.ways.insert((table, chain, to));
+impl Map {
+    fn new(cx: &Context<'_>, plan: &NodePlan) -> Self {
+        let mut all = BTreeMap::new();
+        for (table, chain, _) in chains(cx, plan) {
+            *all.entry((table, chain)).or_default() += 1;
         }
+        let jump = |(table, chain, rule): (Table, Chain, Rule<'_>)| match rule.body.target {
+            Some(Target::Jump(to)) => Some((table, chain, to)),
+            _ => None,
+        };
+        Self { chains: all, jumps: rules(cx, plan).into_iter().filter_map(jump).collect() }
     }
 }
 
 #[test]
-fn every_chain_is_told_once_and_every_way_leads_to_one_of_the_same_table() {
+fn every_chain_is_rendered_once_and_every_jump_target_exists_in_its_table() {
     for_any_plan(|cx, plan| {
-        let mut map = Map::default();
-        tell(cx, plan, &mut map);
+        let map = Map::new(cx, plan);
         for (chain, times) in &map.chains {
             prop_assert_eq!(*times, 1, "{:?}", chain);
         }
-        for (table, from, to) in &map.ways {
+        for (table, from, to) in &map.jumps {
             prop_assert!(map.chains.contains_key(&(*table, *to)), "{} leads to {} in {}", from, to, table);
         }
         Ok(())
@@ -143,21 +137,20 @@ fn every_chain_is_told_once_and_every_way_leads_to_one_of_the_same_table() {
 }
 
 #[test]
-fn no_chain_of_a_service_port_is_there_that_packets_cannot_come_to() {
+fn every_chain_of_a_service_port_is_reachable() {
     for_any_plan(|cx, plan| {
         // A cluster IP that another Service owns leaves the list of endpoints for it without a use.
         if plan.service_ports.values().any(|port| port.cluster_ip.is_none()) {
             return Ok(());
         }
-        let mut map = Map::default();
-        tell(cx, plan, &mut map);
+        let map = Map::new(cx, plan);
         let mut reached: BTreeSet<(Table, Chain)> =
             LISTS.iter().map(|(table, list)| (*table, Chain::Fixed(*list))).collect();
         // FW, EXT, SVC, SEP: as deep as that.
         for _ in 0..4 {
             let is_reached = |(table, from, _): &&(Table, Chain, Chain)| reached.contains(&(*table, *from));
             let further: Vec<_> =
-                map.ways.iter().filter(is_reached).map(|(table, _, to)| (*table, *to)).collect();
+                map.jumps.iter().filter(is_reached).map(|(table, _, to)| (*table, *to)).collect();
             reached.extend(further);
         }
         for chain in map.chains.keys().filter(|(_, chain)| matches!(chain, Chain::Own(..))) {
@@ -168,25 +161,20 @@ fn no_chain_of_a_service_port_is_there_that_packets_cannot_come_to() {
 }
 
 #[test]
-fn no_packet_matches_two_lines_of_a_list_so_their_order_does_not_matter() {
+fn no_packet_matches_two_rules_of_a_list() {
     for_any_plan(|cx, plan| {
         let mut seen = HashSet::new();
         let mut twice = Vec::new();
         for (name, port) in &plan.service_ports {
-            dispatch(
-                cx,
-                name,
-                port,
-                &mut Each(|table, list, rule: &Rule<'_>| {
-                    // Ports of health checks are let in by as many lines as there are ports of the Service.
-                    let is_health_check = rule.body.target == Some(Target::Accept);
-                    let matches = Body { target: None, ..rule.body };
-                    let key = (table, list, format!("{matches:?}"));
-                    if !is_health_check && !seen.insert(key) {
-                        twice.push(rule.to_string());
-                    }
-                }),
-            );
+            for ListRule { table, list, rule } in list_rules(cx, name, port) {
+                // Every port of a Service has a rule for its health check node port.
+                let is_health_check = rule.body.target == Some(Target::Accept);
+                let matches = Body { target: None, ..rule.body };
+                let key = (table, list, format!("{matches:?}"));
+                if !is_health_check && !seen.insert(key) {
+                    twice.push(rule.to_string());
+                }
+            }
         }
         prop_assert!(twice.is_empty(), "{twice:#?}");
         Ok(())
@@ -194,17 +182,13 @@ fn no_packet_matches_two_lines_of_a_list_so_their_order_does_not_matter() {
 }
 
 #[test]
-fn comments_are_left_out_of_large_clusters_and_nothing_else() {
+fn large_clusters_omit_comments_and_nothing_else() {
     for_any_plan(|cx, plan| {
         let bodies = |is_large| {
-            let mut bodies = Vec::new();
-            tell(
-                &Context { is_large, ..*cx },
-                plan,
-                &mut Each(|table, chain, rule: &Rule<'_>| {
-                    bodies.push(format!("{table} {chain} {:?}", rule.body));
-                }),
-            );
+            let cx = Context { is_large, ..*cx };
+            let all = rules(&cx, plan).into_iter();
+            let mut bodies: Vec<_> =
+                all.map(|(table, chain, rule)| format!("{table} {chain} {:?}", rule.body)).collect();
             bodies.sort_unstable();
             bodies
         };

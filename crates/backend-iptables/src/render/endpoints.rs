@@ -8,38 +8,38 @@ use portolan_core::plan::Endpoint;
 
 use crate::names::{Chain, Hash, Kind};
 
-/// The length of the longest address with its port, `[…]:65535` around 45 bytes (`INET6_ADDRSTRLEN` of
-/// `linux/inet.h` without the final zero), and a few more.
-const LONGEST: usize = 56;
+/// More than the longest address with its port, `[…]:65535` around 45 bytes (`INET6_ADDRSTRLEN` of `linux/inet.h`
+/// without the final zero).
+const MAX_TEXT: usize = 56;
 
-/// An endpoint and the chain that leads there.
+/// An endpoint and its chain.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Choice {
+pub(super) struct EndpointChain {
     pub(super) endpoint: Endpoint,
     pub(super) chain: Chain,
 }
 
-impl Choice {
+impl EndpointChain {
     /// Address and port.
     pub(super) fn address(&self) -> SocketAddr {
         self.endpoint.socket_address()
     }
 }
 
-/// All of a list, in the order of their text: as kube-proxy sorts them, so that its chains are ours.
-pub(super) fn in_order(name: &ServicePortName, list: &[Endpoint]) -> Vec<Choice> {
-    let choice = |endpoint: &Endpoint| {
+/// These endpoints in the order of their text, as kube-proxy sorts them, so that its chains equal ours.
+pub(super) fn sorted(name: &ServicePortName, endpoints: &[Endpoint]) -> Vec<EndpointChain> {
+    let chain = |endpoint: &Endpoint| {
         let hash = Hash::of_endpoint(name, endpoint.socket_address());
-        Choice { endpoint: *endpoint, chain: Chain::Own(Kind::Endpoint, hash) }
+        EndpointChain { endpoint: *endpoint, chain: Chain::Own(Kind::Endpoint, hash) }
     };
-    let mut choices: Vec<_> = list.iter().map(choice).collect();
-    choices.sort_by_cached_key(|choice| text(choice.address()));
-    choices
+    let mut chains: Vec<_> = endpoints.iter().map(chain).collect();
+    chains.sort_by_cached_key(|chain| text(chain.address()));
+    chains
 }
 
-fn text(address: SocketAddr) -> [u8; LONGEST] {
-    let mut text = [0; LONGEST];
-    // It is long enough.
+fn text(address: SocketAddr) -> [u8; MAX_TEXT] {
+    let mut text = [0; MAX_TEXT];
+    // Fits, by the length above.
     let _ = write!(text.as_mut_slice(), "{address}");
     text
 }
@@ -62,11 +62,11 @@ mod tests {
             port: "".into(),
             protocol: Protocol::Tcp,
         };
-        in_order(&name, &endpoints).iter().map(|choice| choice.address().to_string()).collect()
+        sorted(&name, &endpoints).iter().map(|chain| chain.address().to_string()).collect()
     }
 
     #[test]
-    fn endpoints_stand_in_the_order_of_their_text() {
+    fn endpoints_are_sorted_by_their_text() {
         let v4 = ["10.0.0.2:80", "10.0.0.10:9", "10.0.0.10:80", "10.0.0.100:80", "9.0.0.1:80"];
         assert_eq!(order(&v4), ["10.0.0.100:80", "10.0.0.10:80", "10.0.0.10:9", "10.0.0.2:80", "9.0.0.1:80"]);
         let v6 = ["[fd00::9]:80", "[fd00::10]:80", "[fd00::1]:80", "[fd00::a]:80"];
@@ -74,11 +74,11 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_address_is_told_from_its_neighbour() {
+    fn the_longest_address_fits_into_the_sort_key() {
         let longest = ["[::ffff:255.255.255.255]:65535", "[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]:65535"];
         for address in longest {
             let address: SocketAddr = address.parse().unwrap();
-            assert!(address.to_string().len() < LONGEST);
+            assert!(address.to_string().len() < MAX_TEXT);
         }
     }
 }

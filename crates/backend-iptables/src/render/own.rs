@@ -1,155 +1,140 @@
-//! The chains of one service port: who is masqueraded, who comes to which list of endpoints, and which
-//! endpoint is chosen.
+//! The chains of one service port: which packets are masqueraded, which policy applies to them, and which endpoint
+//! they get.
 
+use std::iter;
 use std::time::Duration;
 
 use portolan_core::ServicePortName;
 use portolan_core::event::TrafficPolicy;
 use portolan_core::plan::{Endpoint, ServicePort};
 
-use super::endpoints::{Choice, in_order};
+use super::Context;
+use super::endpoints::{EndpointChain, sorted};
 use super::port::Port;
-use super::{Context, Sink};
 use crate::comment::Comment;
-use crate::names::{Chain, Fixed, Kind, Table};
-use crate::rule::{Body, Chance, Is, Recent, RecentAction, Rule, Target};
+use crate::names::{Chain, Fixed, Kind};
+use crate::rule::{Body, Is, Probability, Recent, RecentAction, Rule, Target};
 
 const MARK_MASQ: Target = Target::Jump(Chain::Fixed(Fixed::MarkMasq));
 
-/// The chains of one service port, each with all its rules.
-pub fn own_chains(cx: &Context<'_>, name: &ServicePortName, port: &ServicePort, sink: &mut impl Sink) {
-    let port = Port::new(cx, name, port);
-    let is_external = port.is_served() && port.plan.is_external();
-    if is_external {
-        external(&port, &mut chain(sink, port.chain(Kind::External)));
-    }
-    if is_external && port.is_guarded() {
-        firewall(&port, &mut chain(sink, port.chain(Kind::Firewall)));
-    }
-    let plan = port.plan;
-    choosing(&port, TrafficPolicy::Cluster, &plan.cluster_endpoints, |_| true, sink);
+/// The chains of one service port, each with all its rules. All are in the table nat.
+pub fn own_chains<'a>(
+    cx: &Context<'a>,
+    name: &'a ServicePortName,
+    plan: &'a ServicePort,
+) -> impl Iterator<Item = (Chain, Vec<Rule<'a>>)> {
+    let port = Port::new(cx, name, plan);
+    let is_external = port.is_served() && plan.is_external();
+    let external = is_external.then(|| (port.chain(Kind::External), external(&port)));
+    let is_restricted = is_external && port.has_source_ranges();
+    let firewall = is_restricted.then(|| (port.chain(Kind::Firewall), firewall(&port)));
     // An endpoint of both lists has one chain.
-    let is_first = |endpoint: &Endpoint| plan.cluster_endpoints.binary_search(endpoint).is_err();
-    choosing(&port, TrafficPolicy::Local, &plan.local_endpoints, is_first, sink);
+    let is_local_only = |endpoint: &Endpoint| plan.cluster_endpoints.binary_search(endpoint).is_err();
+    let cluster = policy_chains(port, TrafficPolicy::Cluster, &plan.cluster_endpoints, |_| true);
+    let local = policy_chains(port, TrafficPolicy::Local, &plan.local_endpoints, is_local_only);
+    external.into_iter().chain(firewall).chain(cluster).chain(local)
 }
 
-/// A chain that is being told.
-struct Writing<'s, S> {
-    sink: &'s mut S,
-    chain: Chain,
+fn rule<'a>(comment: Comment<'a>, body: Body<'a>, target: impl Into<Target>) -> Rule<'a> {
+    Rule { comment, body: Body { target: Some(target.into()), ..body } }
 }
 
-fn chain<S: Sink>(sink: &mut S, chain: Chain) -> Writing<'_, S> {
-    sink.chain(Table::Nat, chain);
-    Writing { sink, chain }
-}
-
-impl<S: Sink> Writing<'_, S> {
-    fn rule<'a>(&mut self, comment: Comment<'a>, body: Body<'a>, target: impl Into<Target>) {
-        let body = Body { target: Some(target.into()), ..body };
-        self.sink.rule(Table::Nat, self.chain, &Rule { comment, body });
-    }
-}
-
-/// By all addresses but the cluster IP.
-fn external(port: &Port<'_>, chain: &mut Writing<'_, impl Sink>) {
-    let everybody = Body::default();
-    match port.plan.external_traffic_policy {
+/// `KUBE-EXT-…`: for all addresses but the cluster IP.
+fn external<'a>(port: &Port<'a>) -> Vec<Rule<'a>> {
+    let mut rules = match port.plan.external_traffic_policy {
         TrafficPolicy::Cluster => {
-            let comment = port.says_between("masquerade traffic for ", " external destinations");
-            chain.rule(comment, everybody, MARK_MASQ);
+            let comment = port.comment_between("masquerade traffic for ", " external destinations");
+            vec![rule(comment, Body::default(), MARK_MASQ)]
         }
-        TrafficPolicy::Local => from_here(port, chain),
-    }
-    if let Some(target) = port.external_chain() {
-        chain.rule(Comment::None, everybody, target);
-    }
+        TrafficPolicy::Local => from_this_node(port),
+    };
+    rules.extend(port.external_chain().map(|chain| rule(Comment::None, Body::default(), chain)));
+    rules
 }
 
-/// The Local policy is for those who are not on this node: who is here may use every endpoint.
-fn from_here(port: &Port<'_>, chain: &mut Writing<'_, impl Sink>) {
-    let Some(all) = port.chain_under(TrafficPolicy::Cluster) else { return };
-    if let Some(pods) = port.cx.by_pods() {
-        chain.rule(port.says_between("pod traffic for ", " external destinations"), pods, all);
-    }
+/// The Local policy restricts clients outside this node only: those on it may use every endpoint.
+fn from_this_node<'a>(port: &Port<'a>) -> Vec<Rule<'a>> {
+    let Some(all) = port.policy_chain(TrafficPolicy::Cluster) else { return Vec::new() };
+    let comment = |before| port.comment_between(before, " external destinations");
     let node = Body { from_this_node: true, ..Body::default() };
-    let comment = port.says_between("masquerade LOCAL traffic for ", " external destinations");
-    chain.rule(comment, node, MARK_MASQ);
-    chain.rule(port.says_between("route LOCAL traffic for ", " external destinations"), node, all);
+    let pods = port.cx.matching_pods().map(|pods| rule(comment("pod traffic for "), pods, all));
+    let node = [
+        rule(comment("masquerade LOCAL traffic for "), node, MARK_MASQ),
+        rule(comment("route LOCAL traffic for "), node, all),
+    ];
+    pods.into_iter().chain(node).collect()
 }
 
-/// Who may use the load-balancer addresses. The others come back from here as they were, and the filter
-/// knows them by that.
-fn firewall(port: &Port<'_>, chain: &mut Writing<'_, impl Sink>) {
-    for range in &port.plan.source_ranges {
+/// `KUBE-FW-…`: packets from source ranges go on to the external chain. The others return unchanged, and filter
+/// drops them because they still have the load-balancer address.
+fn firewall<'a>(port: &Port<'a>) -> Vec<Rule<'a>> {
+    let allowed = port.plan.source_ranges.iter().map(|range| {
         let body = Body { source: Some(Is::Just(*range)), ..Body::default() };
-        chain.rule(port.says(" loadbalancer IP"), body, port.chain(Kind::External));
-    }
-    let comment = port.says_between("other traffic to ", " will be dropped by KUBE-PROXY-FIREWALL");
-    chain.sink.rule(Table::Nat, chain.chain, &Rule { comment, body: Body::default() });
+        rule(port.comment(" loadbalancer IP"), body, port.chain(Kind::External))
+    });
+    let comment = port.comment_between("other traffic to ", " will be dropped by KUBE-PROXY-FIREWALL");
+    allowed.chain([Rule { comment, body: Body::default() }]).collect()
 }
 
-/// The chain that chooses among a list, if anybody is on it, and those of its endpoints that have none yet.
-fn choosing<S: Sink>(
-    port: &Port<'_>,
+/// The chain that selects among endpoints, if there are any, and the chains of those that `needs_chain` accepts.
+fn policy_chains<'a>(
+    port: Port<'a>,
     policy: TrafficPolicy,
-    list: &[Endpoint],
-    has_no_chain: impl Fn(&Endpoint) -> bool,
-    sink: &mut S,
-) {
-    let Some(own) = port.chain_under(policy) else { return };
-    let choices = in_order(port.name, list);
-    let mut writing = chain(sink, own);
-    if port.plan.internal_traffic_policy == policy {
-        masquerade_to_cluster_ip(port, &mut writing);
-    }
-    if let Some(timeout) = port.plan.session_affinity {
-        remember(port, timeout, &choices, &mut writing);
-    }
-    choose(port, &choices, &mut writing);
-    for choice in choices.iter().filter(|choice| has_no_chain(&choice.endpoint)) {
-        endpoint(port, choice, &mut chain(sink, choice.chain));
-    }
+    endpoints: &'a [Endpoint],
+    needs_chain: impl Fn(&Endpoint) -> bool,
+) -> impl Iterator<Item = (Chain, Vec<Rule<'a>>)> {
+    let endpoints = sorted(port.name, endpoints);
+    let selecting = port.policy_chain(policy).map(|chain| (chain, select(&port, policy, &endpoints)));
+    let chains = endpoints.into_iter().filter(move |to| needs_chain(&to.endpoint));
+    selecting.into_iter().chain(chains.map(move |to| (to.chain, endpoint(&port, &to))))
 }
 
-/// Whoever is no pod of this node sees answers come from the cluster IP only if they come back this way.
-fn masquerade_to_cluster_ip(port: &Port<'_>, chain: &mut Writing<'_, impl Sink>) {
-    let Some(address) = port.plan.cluster_ip else { return };
-    let strangers = if port.cx.node.masquerade_all { Some(Body::default()) } else { port.cx.by_strangers() };
-    if let Some(Body { source, interface, .. }) = strangers {
-        chain.rule(port.says(" cluster IP"), Body { source, interface, ..port.at(address) }, MARK_MASQ);
-    }
+/// `KUBE-SVC-…` and `KUBE-SVL-…`.
+fn select<'a>(port: &Port<'a>, policy: TrafficPolicy, endpoints: &[EndpointChain]) -> Vec<Rule<'a>> {
+    let masqueraded = (port.plan.internal_traffic_policy == policy).then(|| masquerade_cluster_ip(port));
+    let recent =
+        port.plan.session_affinity.into_iter().flat_map(|timeout| affinity(port, timeout, endpoints));
+    // Every endpoint has the same chance: one in all for the first, one in those that are left for the next.
+    let left = (1..=endpoints.len()).rev().map(|left| u32::try_from(left).unwrap_or(u32::MAX));
+    let random = iter::zip(endpoints, left).map(|(to, left)| {
+        let probability = (left > 1).then(|| Probability::one_in(left));
+        let body = Body { probability, ..Body::default() };
+        rule(port.endpoint_comment(to.address()), body, to.chain)
+    });
+    masqueraded.flatten().into_iter().chain(recent).chain(random).collect()
 }
 
-/// Clients that were here come to the endpoint that they had, the first of them that still knows them.
-fn remember(port: &Port<'_>, timeout: Duration, choices: &[Choice], chain: &mut Writing<'_, impl Sink>) {
-    // The programs take no less and no more.
+/// Without this, replies to clients that are not pods of this node would not return through it and would not get
+/// the cluster IP as their source.
+fn masquerade_cluster_ip<'a>(port: &Port<'a>) -> Option<Rule<'a>> {
+    let address = port.plan.cluster_ip?;
+    let clients = if port.cx.node.masquerade_all { Body::default() } else { port.cx.matching_others()? };
+    let Body { source, interface, .. } = clients;
+    let body = Body { source, interface, ..port.at(address) };
+    Some(rule(port.comment(" cluster IP"), body, MARK_MASQ))
+}
+
+/// Clients return to the first endpoint that has them in its list.
+fn affinity<'a>(
+    port: &Port<'a>,
+    timeout: Duration,
+    endpoints: &[EndpointChain],
+) -> impl Iterator<Item = Rule<'a>> {
+    // The range that iptables accepts.
     let seconds = timeout.as_secs().clamp(1, u64::from(u32::MAX));
-    for choice in choices {
-        let action = RecentAction::SeenWithin(seconds);
-        let recent = Some(Recent { list: choice.chain, action });
-        chain.rule(port.says_where(choice.address()), Body { recent, ..Body::default() }, choice.chain);
-    }
+    endpoints.iter().map(move |to| {
+        let recent = Some(Recent { list: to.chain, action: RecentAction::SeenWithin(seconds) });
+        rule(port.endpoint_comment(to.address()), Body { recent, ..Body::default() }, to.chain)
+    })
 }
 
-/// Each endpoint is as likely as any other: the first is taken by one in so many, the second by one in so
-/// many that are left, the last by all that are.
-fn choose(port: &Port<'_>, choices: &[Choice], chain: &mut Writing<'_, impl Sink>) {
-    for (index, choice) in choices.iter().enumerate() {
-        let left = u32::try_from(choices.len() - index).unwrap_or(u32::MAX);
-        let chance = (left > 1).then(|| Chance::one_in(left));
-        chain.rule(port.says_where(choice.address()), Body { chance, ..Body::default() }, choice.chain);
-    }
-}
-
-/// To one endpoint, which must not get packets from its own address: it would answer itself.
-fn endpoint(port: &Port<'_>, choice: &Choice, chain: &mut Writing<'_, impl Sink>) {
-    let comment = if port.cx.is_large { Comment::None } else { port.says("") };
-    let address = choice.address();
+/// `KUBE-SEP-…`: packets of the endpoint itself are masqueraded, else it would answer to its own address.
+fn endpoint<'a>(port: &Port<'a>, to: &EndpointChain) -> Vec<Rule<'a>> {
+    let comment = if port.cx.is_large { Comment::None } else { port.comment("") };
+    let address = to.address();
     let itself = Body { source: Some(Is::Just(address.ip().into())), ..Body::default() };
-    chain.rule(comment, itself, MARK_MASQ);
-    let is_remembered = port.plan.session_affinity.is_some();
-    let recent = is_remembered.then_some(Recent { list: choice.chain, action: RecentAction::Set });
+    let set = Recent { list: to.chain, action: RecentAction::Set };
+    let recent = port.plan.session_affinity.map(|_| set);
     let body = Body { recent, protocol: Some(port.name.protocol), ..Body::default() };
-    chain.rule(comment, body, Target::Dnat(address));
+    vec![rule(comment, itself, MARK_MASQ), rule(comment, body, Target::Dnat(address))]
 }

@@ -1,7 +1,7 @@
-//! A rule from words, ours or those that `iptables-save` prints.
+//! Parses rules, ours or those that `iptables-save` prints.
 //!
-//! Whatever a rule of ours never says makes the whole rule unreadable. That is enough: a chain with such a
-//! rule is not what we would write, and what it does instead does not matter.
+//! An option that no rule of ours has makes a rule unknown. That is enough: a chain with such a rule is not ours, so
+//! its meaning does not matter.
 
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -9,13 +9,13 @@ use std::str::FromStr;
 use ipnet::IpNet;
 use portolan_core::Protocol;
 
-use super::{Chance, Interface, Is, Mark, Recent, RecentAction, Rule, States, Target};
+use super::{Interface, Is, Mark, Probability, Recent, RecentAction, Rule, States, Target};
 use crate::comment::Comment;
 use crate::names::Chain;
 
-/// The words of a line, quotes taken off; `into` is emptied first and its strings used again.
+/// Splits a line into words and removes quotes. The strings of `into` are reused.
 ///
-/// None when a quote stays open.
+/// Nothing if a quote is not closed.
 pub fn words<'w>(line: &str, into: &'w mut Vec<String>) -> Option<&'w [String]> {
     let mut count = 0;
     let mut characters = line.chars().peekable();
@@ -44,7 +44,7 @@ pub fn words<'w>(line: &str, into: &'w mut Vec<String>) -> Option<&'w [String]> 
     }
 }
 
-/// The rule that these words make, those after the chain's name.
+/// Parses the words after the chain's name.
 pub fn parse(words: &[String]) -> Option<Rule<'_>> {
     let mut reader = Reader { words, rule: Rule::default(), list: None, action: None, seconds: None };
     while let Some(word) = reader.next() {
@@ -70,12 +70,12 @@ struct Reader<'a> {
     seconds: Option<u64>,
 }
 
-/// Matches that mean nothing by themselves.
+/// Matches that have no meaning without their options.
 const MATCHES: [&str; 10] =
     ["addrtype", "comment", "conntrack", "mark", "nfacct", "recent", "sctp", "statistic", "tcp", "udp"];
 
-/// The masks of `recent` that mean the whole address.
-const WHOLE: [&str; 2] = ["255.255.255.255", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"];
+/// The masks of `recent` for the whole address.
+const FULL_MASKS: [&str; 2] = ["255.255.255.255", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"];
 
 impl<'a> Reader<'a> {
     fn next(&mut self) -> Option<&'a str> {
@@ -112,13 +112,13 @@ impl<'a> Reader<'a> {
             }
             "--dport" => self.rule.body.destination_port = Some(self.value()?),
             "--mode" => self.expect(&["random"])?,
-            "--probability" => self.rule.body.chance = Some(Chance::of(self.value()?)),
+            "--probability" => self.rule.body.probability = Some(Probability::of(self.value()?)),
             "--nfacct-name" => self.rule.body.counter = Some(self.next()?),
             "-j" => self.rule.body.target = Some(self.target()?),
             "--name" => self.list = Some(Chain::parse(self.next()?)?),
             "--set" | "--rcheck" => self.action = Some(word),
             "--seconds" => self.seconds = Some(self.value()?),
-            "--mask" => self.expect(&WHOLE)?,
+            "--mask" => self.expect(&FULL_MASKS)?,
             "--reap" | "--rsource" => {}
             _ => return self.negatable(word, false),
         }
@@ -134,7 +134,7 @@ impl<'a> Reader<'a> {
         match word {
             "-s" => body.source = Some(is(net(value)?, is_negated)),
             "-d" => body.destination = Some(is(net(value)?, is_negated)),
-            "-i" => body.interface = Some(is(Interface::called(value), is_negated)),
+            "-i" => body.interface = Some(is(Interface::parse(value), is_negated)),
             "--mark" => body.mark = Some(is(mark(value)?, is_negated)),
             "--ctstate" => body.state = Some(is(states(value)?, is_negated)),
             _ => return None,
@@ -192,7 +192,7 @@ fn net(text: &str) -> Option<IpNet> {
     text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
 }
 
-/// `value/mask`, or a value alone with all bits looked at.
+/// `value/mask`, or a value that is compared as a whole.
 fn mark(text: &str) -> Option<Mark> {
     let number = |text: &str| u32::from_str_radix(text.strip_prefix("0x")?, 16).ok();
     match text.split_once('/') {

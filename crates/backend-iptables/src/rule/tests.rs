@@ -41,7 +41,7 @@ const PAIRS: [(&str, &str); 10] = [
 ];
 
 #[test]
-fn what_the_programs_print_is_read_as_what_we_write() {
+fn rules_as_the_programs_print_them_equal_ours() {
     for (ours, printed) in PAIRS {
         let (mut left, mut right) = (Vec::new(), Vec::new());
         let left = parse(words(ours, &mut left).unwrap()).unwrap_or_else(|| panic!("{ours}"));
@@ -53,7 +53,7 @@ fn what_the_programs_print_is_read_as_what_we_write() {
 }
 
 #[test]
-fn what_no_rule_of_ours_says_is_not_understood() {
+fn rules_with_other_options_are_unknown() {
     let lines = [
         "-m comment --comment \"open",
         "-m limit --limit 5/min -j DROP",
@@ -73,7 +73,7 @@ fn what_no_rule_of_ours_says_is_not_understood() {
 }
 
 #[test]
-fn probabilities_are_written_with_ten_decimals() {
+fn probabilities_have_ten_decimals() {
     let expected = [
         "1.0000000000",
         "0.5000000000",
@@ -87,22 +87,22 @@ fn probabilities_are_written_with_ten_decimals() {
         "0.1000000000",
     ];
     for (parts, expected) in (1..).zip(expected) {
-        let body = Body { chance: Some(Chance::one_in(parts)), ..Body::default() };
+        let body = Body { probability: Some(Probability::one_in(parts)), ..Body::default() };
         let rule = Rule { body, ..Rule::default() };
         assert_eq!(rule.to_string(), format!(" -m statistic --mode random --probability {expected}"));
     }
 }
 
 #[test]
-fn interfaces_end_in_a_plus_unless_the_name_would_get_too_long() {
+fn interface_prefixes_end_in_a_plus_unless_that_is_too_long() {
     let cases = [
-        (Interface::called("cni0"), "cni0"),
-        (Interface::called("veth+"), "veth+"),
-        (Interface::beginning("veth"), "veth+"),
-        (Interface::beginning("a-name-of-fifte"), "a-name-of-fifte"),
+        (Interface::parse("cni0"), "cni0"),
+        (Interface::parse("veth+"), "veth+"),
+        (Interface::with_prefix("veth"), "veth+"),
+        (Interface::with_prefix("a-name-of-fifte"), "a-name-of-fifte"),
     ];
     for (interface, expected) in cases {
         assert_eq!(interface.to_string(), expected);
     }
-    assert_eq!(Interface::called("veth+"), Interface::beginning("veth"));
+    assert_eq!(Interface::parse("veth+"), Interface::with_prefix("veth"));
 }

@@ -1,14 +1,14 @@
-//! A rule in words, in kube-proxy's order.
+//! Formats a rule with its words in kube-proxy's order.
 
 use std::fmt;
 
 use super::{Body, Interface, Is, Mark, Rule, States, Target};
 use crate::rule::{Recent, RecentAction};
 
-/// The words after the chain's name.
+/// The words after the chain's name, with a leading space.
 ///
-/// One order fits all of kube-proxy's rules but those for new connections in chains of the kernel, where the
-/// state goes before the comment.
+/// All of kube-proxy's rules have one order, except those for new connections in built-in chains, where the state
+/// comes before the comment.
 impl fmt::Display for Rule<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let body = &self.body;
@@ -19,7 +19,7 @@ impl fmt::Display for Rule<'_> {
         if !self.comment.is_none() {
             write!(f, " -m comment --comment {}", self.comment.text())?;
         }
-        body.addresses_and_chances(f)?;
+        body.matches_before_packet(f)?;
         body.packet(f)?;
         if let Some(state) = body.state.filter(|_| !is_new) {
             write!(f, " -m conntrack{} --ctstate {}", state.not(), state.value())?;
@@ -32,7 +32,7 @@ impl fmt::Display for Rule<'_> {
 }
 
 impl Body<'_> {
-    fn addresses_and_chances(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn matches_before_packet(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.from_this_node || self.to_this_node {
             f.write_str(" -m addrtype")?;
         }
@@ -42,8 +42,8 @@ impl Body<'_> {
         if self.to_this_node {
             f.write_str(" --dst-type LOCAL")?;
         }
-        if let Some(chance) = self.chance {
-            write!(f, " -m statistic --mode random --probability {:.10}", chance.parts)?;
+        if let Some(probability) = self.probability {
+            write!(f, " -m statistic --mode random --probability {:.10}", probability.written)?;
         }
         match self.recent {
             None => Ok(()),
@@ -74,7 +74,7 @@ impl Body<'_> {
     }
 }
 
-/// A range; a single address without its length.
+/// A network; a single address without its prefix length.
 struct Short(ipnet::IpNet);
 
 impl fmt::Display for Short {

@@ -25,7 +25,7 @@ fn last_input(node: &mut Node) -> String {
 }
 
 #[test]
-fn another_endpoint_writes_two_chains_and_deletes_one_whatever_else_there_is() {
+fn a_replaced_endpoint_writes_two_chains_and_deletes_one_in_clusters_of_any_size() {
     let sizes = [2, 200].map(|services| {
         let mut node = Node::new(cluster(services));
         node.apply();
@@ -43,7 +43,7 @@ fn another_endpoint_writes_two_chains_and_deletes_one_whatever_else_there_is() {
 }
 
 #[test]
-fn a_new_service_is_one_line_at_the_top_of_the_list_and_a_gone_one_takes_it_out() {
+fn a_new_service_inserts_one_line_and_a_deleted_one_removes_it() {
     let mut node = Node::new(cluster(3));
     node.apply();
     node.handle([web(9).applied(), pods(9, &[1])]).apply();
@@ -59,7 +59,7 @@ fn a_new_service_is_one_line_at_the_top_of_the_list_and_a_gone_one_takes_it_out(
 }
 
 #[test]
-fn refusals_come_before_the_rules_that_they_replace_go_and_go_after_others_come() {
+fn rejecting_rules_are_inserted_before_nat_changes_and_deleted_after() {
     let mut node = Node::new(cluster(2));
     node.apply();
     node.fake(IpFamily::V4).kernel().inputs.clear();
@@ -91,7 +91,7 @@ fn reports_count_rules_by_table() {
 }
 
 #[test]
-fn a_cluster_that_grows_large_has_no_rule_rewritten_for_that() {
+fn growing_large_rewrites_no_rule() {
     let mut node = Node::new(cluster(2));
     node.apply();
     let many = (0..5_u8).fold(slice("shop/many", "many").port("dns", Udp, 53), |slice, net| {
@@ -105,7 +105,7 @@ fn a_cluster_that_grows_large_has_no_rule_rewritten_for_that() {
 }
 
 #[test]
-fn more_lines_than_it_pays_to_delete_one_by_one_have_the_list_written_anew() {
+fn many_deletions_rewrite_the_whole_list() {
     let mut node = Node::new((0..3).flat_map(cluster_of_250).collect::<Vec<_>>());
     node.apply();
     let gone = (0..250_u8)
@@ -135,7 +135,7 @@ fn cluster_of_250(net: u8) -> Vec<Event> {
 }
 
 #[test]
-fn what_other_pods_need_first_stands_at_the_top_of_a_long_list() {
+fn cluster_services_are_at_the_top_of_a_long_list() {
     let dns = service("kube-system/kube-dns", "10.96.0.10").port("dns", Udp, 53);
     let pod = slice("kube-system/kube-dns-1", "kube-dns").port("dns", Udp, 53).on("n2", "10.244.0.10");
     let mut node = Node::new(cluster(150).into_iter().chain([dns.applied(), pod.applied()]));
@@ -148,7 +148,7 @@ fn what_other_pods_need_first_stands_at_the_top_of_a_long_list() {
 }
 
 #[test]
-fn a_line_that_counts_stands_above_the_one_that_takes_the_packets() {
+fn a_counting_rule_is_above_the_rule_that_takes_the_packets() {
     use portolan_backend_iptables::options::{Counters, Options};
 
     let counters = Counters { invalid_dropped: true, localhost_accepted: true };

@@ -1,4 +1,4 @@
-//! What a complete comparison finds, and what it leaves alone.
+//! What a full sync changes, and what it keeps.
 
 use portolan_core::Protocol::Tcp;
 use portolan_core::node::NodePortSelection;
@@ -29,7 +29,7 @@ fn with_past(rules: &[&str]) -> Fake {
 }
 
 #[test]
-fn rules_of_kube_proxy_are_taken_over_and_what_is_the_same_is_not_written() {
+fn rules_of_kube_proxy_are_adopted_and_equal_ones_are_not_written() {
     let web_service = upstream::Service::new("default/web", "10.96.0.10:80")
         .node_port(30080)
         .endpoint("10.244.0.11:8080")
@@ -58,7 +58,7 @@ fn upstream_config() -> NodeConfig {
 }
 
 #[test]
-fn chains_and_rules_of_others_stay() {
+fn chains_and_rules_of_others_are_kept() {
     let others = "*nat\n:DOCKER - [0:0]\n-A PREROUTING -j DOCKER\n-A DOCKER -i docker0 -j RETURN\n:KUBE-SEP-FOREIGN - [0:0]\nCOMMIT\n\
                   *filter\n:KUBE-FIREWALL - [0:0]\n-A KUBE-FIREWALL -m mark --mark 0x8000/0x8000 -j DROP\n-A INPUT -s 192.0.2.0/24 -j DROP\nCOMMIT\n";
     let mut node = Node::on(|| with_past(&[others]), world::config(), web());
@@ -75,7 +75,7 @@ fn chains_and_rules_of_others_stay() {
 }
 
 #[test]
-fn a_chain_that_others_use_is_emptied_by_nobody_and_left_out() {
+fn a_stale_chain_that_others_use_is_kept() {
     let mut node = Node::new(web());
     node.apply();
     let fake = node.fake(IpFamily::V4);
@@ -89,7 +89,7 @@ fn a_chain_that_others_use_is_emptied_by_nobody_and_left_out() {
 }
 
 #[test]
-fn jumps_that_are_gone_come_back_with_their_neighbours_in_order() {
+fn deleted_jumps_are_restored_in_order() {
     let mut node = Node::new(web());
     node.apply();
     let wanted = node.rules(IpFamily::V4);
@@ -104,7 +104,7 @@ fn jumps_that_are_gone_come_back_with_their_neighbours_in_order() {
 }
 
 #[test]
-fn the_rules_that_end_the_list_are_put_back_at_its_end() {
+fn last_rules_return_to_the_end_of_their_list() {
     let mut node = Node::new(web());
     node.apply();
     let wanted = node.rules(IpFamily::V4);
@@ -117,7 +117,7 @@ fn the_rules_that_end_the_list_are_put_back_at_its_end() {
 }
 
 #[test]
-fn canaries_tell_of_a_flush() {
+fn canaries_detect_a_flush() {
     let mut node = Node::new(web());
     node.apply();
     let fake = node.fake(IpFamily::V4);
@@ -134,7 +134,7 @@ fn canaries_tell_of_a_flush() {
 }
 
 #[test]
-fn other_settings_of_the_node_rewrite_what_depends_on_them() {
+fn changed_node_settings_rewrite_dependent_rules() {
     let mut node = Node::new(web());
     node.apply();
     let config = NodeConfig { masquerade_all: true, ..world::config() };

@@ -1,4 +1,4 @@
-//! Programs that fail, and lines that are turned down.
+//! Programs that fail, and lines that are rejected.
 
 use portolan_core::Protocol::Tcp;
 use portolan_core::backend::{Retry, error_chain};
@@ -24,7 +24,7 @@ fn has(node: &mut Node, number: u8) -> bool {
 }
 
 #[test]
-fn a_service_whose_line_is_turned_down_is_left_out_and_named_whether_the_line_is_known_or_not() {
+fn a_rejected_service_is_left_out_and_named_with_or_without_a_line_number() {
     for is_silent in [false, true] {
         let mut node = Node::new((1..20).flat_map(web));
         {
@@ -52,7 +52,7 @@ fn a_service_whose_line_is_turned_down_is_left_out_and_named_whether_the_line_is
 }
 
 #[test]
-fn several_services_that_are_turned_down_are_counted() {
+fn several_rejected_services_are_counted() {
     let mut node = Node::new((1..20).flat_map(web));
     node.fake(IpFamily::V4).kernel().refused = Some("--to-destination 10.244.1.1".into());
     let text = error_chain(&node.try_apply(IpFamily::V4).unwrap_err());
@@ -62,7 +62,7 @@ fn several_services_that_are_turned_down_are_counted() {
 }
 
 #[test]
-fn a_change_that_is_turned_down_leaves_the_service_as_it_was() {
+fn a_rejected_change_keeps_the_previous_endpoints() {
     let mut node = Node::new(web(1));
     node.apply();
     node.fake(IpFamily::V4).kernel().refused = Some("--to-destination 10.244.1.2:8080".into());
@@ -72,7 +72,7 @@ fn a_change_that_is_turned_down_leaves_the_service_as_it_was() {
 }
 
 #[test]
-fn what_programs_lack_is_no_fault_of_a_service() {
+fn a_lack_of_resources_names_no_service() {
     let mut node = Node::new(web(1));
     for (failure, retry) in
         [(locked as fn() -> _, Retry::SameChanges), (out_of_memory as fn() -> _, Retry::Unchanged)]
@@ -98,7 +98,7 @@ fn what_programs_lack_is_no_fault_of_a_service() {
 }
 
 #[test]
-fn a_rule_that_somebody_took_away_makes_a_change_compare_everything() {
+fn a_change_on_damaged_rules_causes_a_full_sync() {
     let mut node = Node::new((1..4).flat_map(web));
     node.apply();
     node.fake(IpFamily::V4).kernel().tables.get_mut("nat").unwrap().get_mut("KUBE-SERVICES").unwrap().clear();
@@ -109,7 +109,7 @@ fn a_rule_that_somebody_took_away_makes_a_change_compare_everything() {
 }
 
 #[test]
-fn counters_that_the_programs_do_not_know_are_done_without() {
+fn counters_that_the_programs_do_not_know_are_left_out() {
     use portolan_backend_iptables::options::{Counters, Options};
 
     let mut node = Node::new(web(1));
@@ -124,7 +124,7 @@ fn counters_that_the_programs_do_not_know_are_done_without() {
 }
 
 #[test]
-fn changes_go_on_while_the_tables_cannot_be_read() {
+fn changes_are_written_while_the_tables_cannot_be_read() {
     let mut node = Node::new(web(1));
     node.apply();
     let fake = node.fake(IpFamily::V4);

@@ -1,4 +1,4 @@
-//! A pretended kernel that does what `iptables-restore --noflush` is told, as strictly as the real ones do.
+//! A fake kernel that runs input of `iptables-restore --noflush` as strictly as the real one.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -20,11 +20,11 @@ pub(crate) type Chains = BTreeMap<String, Vec<String>>;
 #[derive(Debug, Default)]
 pub(crate) struct Kernel {
     pub(crate) tables: BTreeMap<&'static str, Chains>,
-    /// Lines in which this occurs are turned down.
+    /// Lines that contain this are rejected.
     pub(crate) refused: Option<String>,
     /// Whether errors name the line.
     pub(crate) is_silent: bool,
-    /// So many sections are carried out; then whoever feeds them is killed.
+    /// So many sections take effect; then the program is killed.
     pub(crate) dies_after: Option<usize>,
     /// What the next calls answer instead of doing anything.
     pub(crate) failures: Vec<fn() -> ProgramError>,
@@ -72,7 +72,7 @@ impl Kernel {
         chains.filter(|((_, chain), rules)| !is_built_in(chain) || !rules.is_empty()).collect()
     }
 
-    /// Carries out what somebody else wants.
+    /// Runs input of any process.
     pub(crate) fn restore(&mut self, input: &str) -> Result<(), ProgramError> {
         let mut section: Option<(&'static str, Chains)> = None;
         let mut committed = 0;

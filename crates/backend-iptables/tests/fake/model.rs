@@ -1,4 +1,4 @@
-//! Random clusters, failures and restarts: the rules come to be those made from scratch.
+//! Random clusters, failures and restarts: in the end the rules equal those of a fresh start.
 
 use portolan_testkit::random;
 use proptest::prelude::*;
@@ -14,7 +14,7 @@ enum Step {
     /// The proxy is killed while it writes, after so many sections of one input.
     Die(usize),
     Restart,
-    /// Somebody removes a chain or rules at this place.
+    /// Another process removes rules at this place.
     Meddle(u8),
     Apply,
 }
@@ -74,7 +74,7 @@ proptest! {
     #![proptest_config(random::cases(200))]
 
     #[test]
-    fn whatever_happens_the_rules_come_to_be_those_of_a_fresh_start(steps in steps(), limit in 1..40_usize) {
+    fn after_failures_restarts_and_damage_the_rules_equal_those_of_a_fresh_start(steps in steps(), limit in 1..40_usize) {
         let mut world = World::default();
         let mut node = Node::on(|| Fake::default().with_chains_at_once(limit), world::config(), []);
         for step in steps {

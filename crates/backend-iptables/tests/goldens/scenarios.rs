@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 
-use portolan_backend_iptables::names::{Chain, Table};
-use portolan_backend_iptables::render::{Sink, dispatch, last_rules, own_chains};
+use portolan_backend_iptables::names::{Chain, Fixed, Table};
+use portolan_backend_iptables::render::{last_rules, list_rules, own_chains};
 use portolan_backend_iptables::rule::Rule;
 use portolan_core::plan::ServicePort;
 use portolan_core::{IpFamily, ServicePortName};
@@ -41,18 +41,6 @@ pub(crate) fn inputs() -> Vec<(String, IpFamily, String)> {
     inputs.into_iter().map(|((input, family), what)| (input, family, what)).collect()
 }
 
-/// Rules as they are told, with their table.
-#[derive(Default)]
-struct Text(String);
-
-impl Sink for Text {
-    fn chain(&mut self, _: Table, _: Chain) {}
-
-    fn rule(&mut self, table: Table, chain: Chain, rule: &Rule<'_>) {
-        writeln!(self.0, "{table} -A {chain}{rule}").unwrap();
-    }
-}
-
 /// The service ports by name, without those that are another one's by another protocol.
 fn different(plan: &NodePlan) -> Vec<(&ServicePortName, &ServicePort)> {
     let mut ports: Vec<_> = plan.service_ports.iter().map(|(name, port)| (name, &**port)).collect();
@@ -71,14 +59,25 @@ fn different(plan: &NodePlan) -> Vec<(&ServicePortName, &ServicePort)> {
 fn shown(plan: &NodePlan) -> String {
     let options = Options::default();
     let cx = context(plan, &options);
-    let mut text = Text::default();
-    last_rules(&cx, &mut text);
-    for (name, port) in different(plan) {
-        writeln!(text.0).unwrap();
-        dispatch(&cx, name, port, &mut text);
-        own_chains(&cx, name, port, &mut text);
+    let mut text = String::new();
+    let add = |text: &mut String, table: Table, chain: Chain, rule: &Rule<'_>| {
+        writeln!(text, "{table} -A {chain}{rule}").unwrap();
+    };
+    for rule in last_rules(&cx) {
+        add(&mut text, Table::Nat, Chain::Fixed(Fixed::Services), &rule);
     }
-    text.0
+    for (name, port) in different(plan) {
+        writeln!(text).unwrap();
+        for rule in list_rules(&cx, name, port) {
+            add(&mut text, rule.table, Chain::Fixed(rule.list), &rule.rule);
+        }
+        for (chain, rules) in own_chains(&cx, name, port) {
+            for rule in &rules {
+                add(&mut text, Table::Nat, chain, rule);
+            }
+        }
+    }
+    text
 }
 
 /// The rules of one file: the different ones in the order in which they come up, and the steps that come

@@ -1,4 +1,4 @@
-//! Beside rulesets that somebody else wrote for the same Services.
+//! Compared with rulesets of kube-proxy for the same Services.
 
 use portolan_core::Protocol::{Tcp, Udp};
 use portolan_core::node::{DetectLocal, NodePortSelection};

@@ -37,7 +37,7 @@ fn past(net: &Topology) -> (Vec<Service>, Vec<Event>) {
     (services.into(), [web.applied()].into_iter().chain(slices).collect())
 }
 
-fn what_kube_proxy_left_is_adopted_and_an_unchanged_service_writes_nothing(variant: Variant) {
+fn chains_of_kube_proxy_are_adopted_and_an_unchanged_service_writes_nothing(variant: Variant) {
     let net = Topology::routed(2).unwrap();
     let _servers = net.serve(&[POD_PORT]).unwrap();
     let (services, events) = past(&net);
@@ -72,7 +72,7 @@ fn what_kube_proxy_left_is_adopted_and_an_unchanged_service_writes_nothing(varia
     node.assert_sound();
 }
 
-fn a_flush_by_others_is_noticed_and_repaired(variant: Variant) {
+fn a_flush_by_another_program_is_detected_and_repaired(variant: Variant) {
     let net = Topology::routed(1).unwrap();
     let mut node = Node::new(net.node(), variant, config());
     node.apply([web()].into_iter().chain(web_pods(&net, &[1])));
@@ -91,7 +91,7 @@ fn a_flush_by_others_is_noticed_and_repaired(variant: Variant) {
     }
 }
 
-fn rules_of_others_between_ours_stay_where_they_are(variant: Variant) {
+fn rules_of_others_between_ours_keep_their_place(variant: Variant) {
     let net = Topology::routed(1).unwrap();
     let mut node = Node::new(net.node(), variant, config());
     node.apply([web()].into_iter().chain(web_pods(&net, &[1])));
@@ -117,7 +117,7 @@ fn rules_of_others_between_ours_stay_where_they_are(variant: Variant) {
 }
 
 crate::with_both_kinds! {
-    what_kube_proxy_left_is_adopted_and_an_unchanged_service_writes_nothing
-    a_flush_by_others_is_noticed_and_repaired
-    rules_of_others_between_ours_stay_where_they_are
+    chains_of_kube_proxy_are_adopted_and_an_unchanged_service_writes_nothing
+    a_flush_by_another_program_is_detected_and_repaired
+    rules_of_others_between_ours_keep_their_place
 }

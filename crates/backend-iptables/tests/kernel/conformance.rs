@@ -69,7 +69,7 @@ fn random_clusters_come_to_what_a_fresh_start_makes(variant: Variant) {
 crate::with_both_kinds! { random_clusters_come_to_what_a_fresh_start_makes }
 
 #[test]
-fn what_holds_is_what_the_table_says_for_both_kinds() {
+fn conformance_table_is_up_to_date_for_both_variants() {
     for variant in [Variant::Nft, Variant::Legacy] {
         portolan_testkit::assert_table!(kit(variant));
     }

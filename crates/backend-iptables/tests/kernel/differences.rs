@@ -23,7 +23,7 @@ fn met(from: &Namespace, to: &str) -> Result<String, ErrorKind> {
     answer.map(|answer| answer.pod).map_err(|error| error.kind())
 }
 
-/// Somebody beyond the node has addresses of the service range: what passes untouched is answered by them.
+/// A host beyond the node has addresses of the service range and answers what passes unchanged.
 fn answer_beyond(net: &Topology, addresses: &[&str], port: u16) -> EchoServer {
     for address in addresses {
         net.world().ip(&format!("addr add {address}/32 dev lo")).unwrap();
@@ -43,7 +43,7 @@ fn other_ports_and_unallocated_addresses_pass_untouched(variant: Variant) {
     assert_eq!(met(net.client(), "10.96.0.200:81"), Ok("beyond".into()));
 }
 
-fn without_endpoints_everybody_is_refused_whom_ranges_would_keep_out(variant: Variant) {
+fn without_endpoints_clients_outside_source_ranges_are_rejected(variant: Variant) {
     let net = Topology::routed(1).unwrap();
     let guarded = service("shop/guarded", "10.96.0.90")
         .port("http", Protocol::Tcp, 80)
@@ -57,7 +57,7 @@ fn without_endpoints_everybody_is_refused_whom_ranges_would_keep_out(variant: Va
     assert_eq!(met(net.client(), "203.0.113.90:80"), Err(ErrorKind::TimedOut));
 }
 
-fn node_ports_without_endpoints_are_refused_at_all_addresses_of_the_node(variant: Variant) {
+fn node_ports_without_endpoints_reject_at_all_addresses_of_the_node(variant: Variant) {
     let net = Topology::routed(1).unwrap();
     let config = NodeConfig {
         node_port_addresses: NodePortSelection::Cidrs(vec![format!("{NODE_V4}/32").parse().unwrap()]),
@@ -79,7 +79,7 @@ fn node_ports_without_endpoints_are_refused_at_all_addresses_of_the_node(variant
     assert_eq!(answer, Ok("itself".into()), "served nowhere but within the ranges");
 }
 
-fn the_node_itself_is_not_refused_at_addresses_from_outside(variant: Variant) {
+fn external_addresses_do_not_reject_the_node_itself(variant: Variant) {
     let net = Topology::routed(1).unwrap();
     let _beyond = answer_beyond(&net, &["203.0.113.81"], 80);
     let mut node = Node::new(net.node(), variant, config());
@@ -90,7 +90,7 @@ fn the_node_itself_is_not_refused_at_addresses_from_outside(variant: Variant) {
 
 crate::with_both_kinds! {
     other_ports_and_unallocated_addresses_pass_untouched
-    without_endpoints_everybody_is_refused_whom_ranges_would_keep_out
-    node_ports_without_endpoints_are_refused_at_all_addresses_of_the_node
-    the_node_itself_is_not_refused_at_addresses_from_outside
+    without_endpoints_clients_outside_source_ranges_are_rejected
+    node_ports_without_endpoints_reject_at_all_addresses_of_the_node
+    external_addresses_do_not_reject_the_node_itself
 }

@@ -21,7 +21,7 @@ fn prepared(net: &Topology) -> State {
 }
 
 #[test]
-fn a_backend_of_the_factory_serves_loopback_and_its_cleanup_leaves_nothing_of_ours() {
+fn factory_backend_serves_loopback_and_cleanup_removes_everything() {
     isolated(|| {
         let net = Topology::routed(1).unwrap();
         let state = prepared(&net);
@@ -67,7 +67,7 @@ fn a_backend_of_the_factory_serves_loopback_and_its_cleanup_leaves_nothing_of_ou
 }
 
 #[test]
-fn connection_tracking_that_takes_everything_has_nothing_dropped() {
+fn liberal_connection_tracking_drops_no_invalid_packets() {
     isolated(|| {
         let net = Topology::routed(1).unwrap();
         let state = prepared(&net);

@@ -97,7 +97,7 @@ const BAD: [(&str, [&str; 2]); 3] = [
     ("MASQUERADE", [" by `-I KUBE-SERVICES ", ""]),
 ];
 
-fn a_service_whose_rule_is_turned_down_is_named_and_all_others_are_served(variant: Variant) {
+fn a_service_whose_rule_is_rejected_is_named_and_all_others_are_served(variant: Variant) {
     for (bad, [by_nft, by_legacy]) in BAD {
         let (mut node, fault) = faulty(variant);
         let good = "DNAT --to-destination 10.244.1.7:8080";
@@ -120,7 +120,7 @@ fn a_service_whose_rule_is_turned_down_is_named_and_all_others_are_served(varian
     }
 }
 
-fn input_that_ends_early_changes_nothing_and_is_made_up_for(variant: Variant) {
+fn truncated_input_changes_nothing_and_is_repeated(variant: Variant) {
     let (mut node, fault) = faulty(variant);
     node.apply((1..6).flat_map(web));
     let before = node.saved(IpFamily::V4);
@@ -133,7 +133,7 @@ fn input_that_ends_early_changes_nothing_and_is_made_up_for(variant: Variant) {
     node.assert_sound();
 }
 
-fn a_program_that_is_killed_half_way_is_made_up_for(variant: Variant) {
+fn a_killed_restore_is_completed_by_the_next_apply(variant: Variant) {
     let namespace = Namespace::create("node").unwrap();
     let mut outcomes = [0, 0];
     for millis in [1, 2, 4, 8, 16, 32] {
@@ -149,7 +149,7 @@ fn a_program_that_is_killed_half_way_is_made_up_for(variant: Variant) {
 }
 
 #[test]
-fn a_table_that_iptables_cannot_show_is_not_taken_for_an_empty_one() {
+fn a_table_that_iptables_cannot_show_is_an_error() {
     portolan_testkit::netns::isolated(|| {
         let (mut node, _) = faulty(Variant::Nft);
         node.apply((1..4).flat_map(web));
@@ -172,7 +172,7 @@ fn lock() -> File {
 }
 
 #[test]
-fn a_lock_that_others_hold_is_waited_for_a_while_and_then_a_reason_to_try_again_soon() {
+fn a_held_lock_is_waited_for_and_then_retried() {
     portolan_testkit::netns::isolated(|| {
         let (mut node, _) = faulty(Variant::Legacy);
         node.apply(web(1));
@@ -195,7 +195,7 @@ fn a_lock_that_others_hold_is_waited_for_a_while_and_then_a_reason_to_try_again_
 }
 
 #[test]
-fn a_lock_that_is_let_go_in_time_delays_a_change_and_nothing_else() {
+fn a_lock_released_in_time_only_delays_a_change() {
     portolan_testkit::netns::isolated(|| {
         let (mut node, _) = faulty(Variant::Legacy);
         node.apply(web(1));
@@ -216,7 +216,7 @@ fn a_lock_that_is_let_go_in_time_delays_a_change_and_nothing_else() {
 }
 
 crate::with_both_kinds! {
-    a_service_whose_rule_is_turned_down_is_named_and_all_others_are_served
-    input_that_ends_early_changes_nothing_and_is_made_up_for
-    a_program_that_is_killed_half_way_is_made_up_for
+    a_service_whose_rule_is_rejected_is_named_and_all_others_are_served
+    truncated_input_changes_nothing_and_is_repeated
+    a_killed_restore_is_completed_by_the_next_apply
 }

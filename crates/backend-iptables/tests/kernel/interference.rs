@@ -87,7 +87,7 @@ fn iptables(node: &Namespace, variant: Variant, arguments: &str) {
     node.run_program(&program).unwrap();
 }
 
-fn removed_jumps_and_rules_are_noticed_and_repaired(variant: Variant) {
+fn removed_jumps_and_rules_are_detected_and_repaired(variant: Variant) {
     let mut served = Served::new(variant);
     let wanted = IpFamily::ALL.map(|family| served.node.saved(family));
     for damage in [
@@ -113,7 +113,7 @@ fn removed_jumps_and_rules_are_noticed_and_repaired(variant: Variant) {
     served.node.assert_sound();
 }
 
-fn damage_before_a_change_of_ours_is_noticed_after_it(variant: Variant) {
+fn damage_before_our_change_is_detected_after_it(variant: Variant) {
     let mut served = Served::new(variant);
     served.iptables("-t nat -D PREROUTING 1");
     let changed = web_pods(&served.net, &[1, 2]);
@@ -121,7 +121,7 @@ fn damage_before_a_change_of_ours_is_noticed_after_it(variant: Variant) {
     assert!(!served.node.is_intact());
 }
 
-fn changes_of_ours_are_no_reason_to_read_the_tables(variant: Variant) {
+fn our_changes_do_not_cause_a_read_of_the_tables(variant: Variant) {
     let mut served = Served::new(variant);
     assert_eq!(served.reads_of_a_check(), 0);
     for pods in [&[1, 2][..], &[2], &[], &[1]] {
@@ -132,7 +132,7 @@ fn changes_of_ours_are_no_reason_to_read_the_tables(variant: Variant) {
 }
 
 /// As a firewall manager does that writes its rules again and again.
-fn changes_of_others_in_their_own_chains_are_told_from_damage(variant: Variant) {
+fn foreign_changes_in_foreign_chains_are_no_damage(variant: Variant) {
     let mut served = Served::new(variant);
     for change in [
         "-t nat -N DOCKER",
@@ -152,15 +152,15 @@ fn changes_of_others_in_their_own_chains_are_told_from_damage(variant: Variant) 
 }
 
 crate::with_both_kinds! {
-    removed_jumps_and_rules_are_noticed_and_repaired
-    damage_before_a_change_of_ours_is_noticed_after_it
-    changes_of_ours_are_no_reason_to_read_the_tables
-    changes_of_others_in_their_own_chains_are_told_from_damage
+    removed_jumps_and_rules_are_detected_and_repaired
+    damage_before_our_change_is_detected_after_it
+    our_changes_do_not_cause_a_read_of_the_tables
+    foreign_changes_in_foreign_chains_are_no_damage
 }
 
 /// The runtime that waits learns of it from the kernel, not by asking.
 #[test]
-fn the_kernel_tells_of_damage_in_tables_of_nf_tables_at_once() {
+fn damage_in_tables_of_nf_tables_is_notified_at_once() {
     portolan_testkit::netns::isolated(|| {
         let mut served = Served::new(Variant::Nft);
         let node = served.net.node().clone();

@@ -9,7 +9,7 @@ use portolan_testkit::shop::{NODE_PORT, POD_PORT, config, web, web_pods};
 
 use crate::node::Node;
 
-fn loopback_answers_on_node_ports_where_it_is_asked_for(variant: Variant) {
+fn node_ports_answer_on_loopback_if_configured(variant: Variant) {
     let net = Topology::routed(1).unwrap();
     let _servers = net.serve(&[POD_PORT]).unwrap();
     // What the backend sets itself when it is given the host.
@@ -25,4 +25,4 @@ fn loopback_answers_on_node_ports_where_it_is_asked_for(variant: Variant) {
     assert!(itself.connect_tcp((Ipv4Addr::LOCALHOST, NODE_PORT).into()).is_err());
 }
 
-crate::with_both_kinds! { loopback_answers_on_node_ports_where_it_is_asked_for }
+crate::with_both_kinds! { node_ports_answer_on_loopback_if_configured }

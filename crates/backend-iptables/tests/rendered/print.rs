@@ -19,7 +19,7 @@ pub(crate) fn saved(family: IpFamily, rule: &Rule<'_>) -> String {
     if !rule.comment.is_none() {
         write!(text, " -m comment --comment {}", quoted(&rule.comment.to_string())).unwrap();
     }
-    chances(&mut text, family, rule);
+    matches(&mut text, family, rule);
     if let Some(protocol) = body.protocol {
         let port = body.destination_port.map(|port| format!(" --dport {port}"));
         write!(text, " -m {protocol}{}", port.unwrap_or_default()).unwrap();
@@ -59,15 +59,15 @@ fn addresses(text: &mut String, rule: &Rule<'_>) {
     }
 }
 
-fn chances(text: &mut String, family: IpFamily, rule: &Rule<'_>) {
+fn matches(text: &mut String, family: IpFamily, rule: &Rule<'_>) {
     let body = &rule.body;
     for (is_there, option) in [(body.from_this_node, "--src-type"), (body.to_this_node, "--dst-type")] {
         if is_there {
             write!(text, " -m addrtype {option} LOCAL").unwrap();
         }
     }
-    if body.chance.is_some() {
-        write!(text, " -m statistic --mode random --probability {:.11}", kept_chance(rule)).unwrap();
+    if body.probability.is_some() {
+        write!(text, " -m statistic --mode random --probability {:.11}", stored_probability(rule)).unwrap();
     }
     if let Some(recent) = body.recent {
         let mask = match family {
@@ -82,13 +82,13 @@ fn chances(text: &mut String, family: IpFamily, rule: &Rule<'_>) {
     }
 }
 
-/// The chance that we write, as near as the kernel keeps it: in units of 2⁻³¹.
-fn kept_chance(rule: &Rule<'_>) -> f64 {
+/// The probability as the kernel stores it: in units of 2⁻³¹.
+fn stored_probability(rule: &Rule<'_>) -> f64 {
     let written = rule.to_string();
     let (_, after) = written.split_once("--probability ").unwrap();
-    let chance: f64 = after.split(' ').next().unwrap().parse().unwrap();
+    let probability: f64 = after.split(' ').next().unwrap().parse().unwrap();
     let unit = f64::from(1_u32 << 31);
-    (chance * unit).round() / unit
+    (probability * unit).round() / unit
 }
 
 fn printed(family: IpFamily, target: Target) -> String {
