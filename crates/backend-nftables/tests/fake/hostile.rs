@@ -1,12 +1,16 @@
 //! A Service that asks for as much as its author can write.
 
+use std::time::Instant;
+
 use portolan_testkit::hostile::{assert_work_follows_the_length_of_lists, assert_work_is_bounded, lengths};
 use proptest::prelude::*;
 
 use super::*;
 
+/// A backend whose time stands still: what is due later counts for no other change, however long the machine takes.
 fn backend(family: IpFamily) -> NftablesBackend<FakeTables> {
-    NftablesBackend::new(family, Arc::new(Mutex::new(FakeTables::new().with_features(Features::default()))))
+    let (now, tables) = (Instant::now(), FakeTables::new().with_features(Features::default()));
+    NftablesBackend::new(family, Arc::new(Mutex::new(tables))).with_clock(Arc::new(move || now))
 }
 
 #[test]
