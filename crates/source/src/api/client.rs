@@ -108,8 +108,8 @@ impl ApiClient {
     ///
     /// # Errors
     /// There is no answer, or the server rejects the request.
-    pub(crate) async fn patch(&self, path: &str, patch: Vec<u8>) -> Result<(), Failure> {
-        self.send(Method::PATCH, STRATEGIC_MERGE_PATCH, path, patch).await
+    pub(crate) async fn patch(&self, path: &str, fields: Vec<u8>) -> Result<(), Failure> {
+        self.send(Method::PATCH, STRATEGIC_MERGE_PATCH, path, fields).await
     }
 
     async fn send(&self, method: Method, content: &str, path: &str, body: Vec<u8>) -> Result<(), Failure> {

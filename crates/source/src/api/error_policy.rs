@@ -149,7 +149,7 @@ impl<T: Resource> Reflector<T> {
         let (server, kind) = (&*self.client.server, T::KIND);
         match meaning {
             Meaning::Expired => {
-                info!(server, kind, err = %failure, "Resource version expired; listing again")
+                info!(server, kind, err = %failure, "Resource version expired; listing again");
             }
             Meaning::Interrupted => warn!(server, kind, err = %failure, "Watch broke off; resuming it"),
             Meaning::Absent => info!(server, kind, retryAfter = ?wait, "API server does not have this kind"),

@@ -52,8 +52,8 @@ fn service_from(origin: Origin, patch: &Value) -> (Converted<Service>, Vec<Strin
     let json = web(patch);
     let wire: wire::Service<'_> = object_from_json("Service", &json).unwrap();
     let mut converter = converter(origin);
-    let converted = converter.service(&wire).unwrap();
-    (converted, converter.take_problems().iter().map(ToString::to_string).collect())
+    let outcome = converter.service(&wire).unwrap();
+    (outcome, converter.take_problems().iter().map(ToString::to_string).collect())
 }
 
 fn proxied(patch: &Value) -> (Service, Vec<String>) {
@@ -81,8 +81,8 @@ fn slice_from(origin: Origin, patch: &Value) -> (Converted<EndpointSlice>, Vec<S
     let json = slice_json(patch);
     let wire: wire::EndpointSlice<'_> = object_from_json("EndpointSlice", &json).unwrap();
     let mut converter = converter(origin);
-    let converted = converter.endpoint_slice(&wire).unwrap();
-    (converted, converter.take_problems().iter().map(ToString::to_string).collect())
+    let outcome = converter.endpoint_slice(&wire).unwrap();
+    (outcome, converter.take_problems().iter().map(ToString::to_string).collect())
 }
 
 fn proxied_slice(patch: &Value) -> (EndpointSlice, Vec<String>) {

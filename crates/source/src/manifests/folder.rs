@@ -129,12 +129,12 @@ impl Folder {
         let found = self.manifest_files()?;
         let known = self.files.len();
         self.files.retain(|path, _| found.contains_key(path));
-        let mut changed = self.files.len() != known;
+        let mut is_other = self.files.len() != known;
         for (path, syntax) in found {
             if changes.is_being_written(&path) && self.files.contains_key(&path) {
                 continue;
             }
-            changed |= self.refresh(&path, syntax, changes);
+            is_other |= self.refresh(&path, syntax, changes);
         }
         let mut unread = Vec::new();
         if !self.is_complete {
@@ -143,7 +143,7 @@ impl Folder {
         }
         let is_due = match &self.merged {
             None => self.is_complete || wanted == Wanted::WhatCanBeRead,
-            Some(_) => changed,
+            Some(_) => is_other,
         };
         Ok(Scan { events: if is_due { self.events() } else { Vec::new() }, unread })
     }

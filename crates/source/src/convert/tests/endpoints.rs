@@ -11,13 +11,13 @@ fn mirrored(endpoints: &Value) -> (MirroredEndpoints, Vec<String>) {
     let json = serde_json::to_vec(endpoints).unwrap();
     let wire: wire::Endpoints<'_> = object_from_json("Endpoints", &json).unwrap();
     let mut converter = converter(Origin::Manifest);
-    let converted = converter.endpoints(&wire).unwrap();
-    (converted, converter.take_problems().iter().map(ToString::to_string).collect())
+    let outcome = converter.endpoints(&wire).unwrap();
+    (outcome, converter.take_problems().iter().map(ToString::to_string).collect())
 }
 
 #[test]
 fn endpoints_become_one_slice_per_subset_and_family() {
-    let (converted, problems) = mirrored(&json!({
+    let (outcome, problems) = mirrored(&json!({
         "metadata": {"name": "db", "namespace": "shop"},
         "subsets": [
             {
@@ -29,10 +29,10 @@ fn endpoints_become_one_slice_per_subset_and_family() {
             {"notReadyAddresses": null, "ports": null},
         ],
     }));
-    let names: Vec<_> = converted.slices.iter().map(|slice| slice.name.to_string()).collect();
+    let names: Vec<_> = outcome.slices.iter().map(|slice| slice.name.to_string()).collect();
     assert_eq!(names, ["shop/db/0/IPv4", "shop/db/0/IPv6", "shop/db/1/IPv4"]);
-    assert!(converted.slices.iter().all(|slice| slice.service_name() == converted.name));
-    let first = &converted.slices[0];
+    assert!(outcome.slices.iter().all(|slice| slice.service_name() == outcome.name));
+    let first = &outcome.slices[0];
     let not_ready = Conditions { ready: false, serving: false, terminating: false };
     let endpoints: Vec<_> =
         first.endpoints.iter().map(|e| (e.address.to_string(), e.conditions, e.node.as_deref())).collect();
@@ -43,18 +43,15 @@ fn endpoints_become_one_slice_per_subset_and_family() {
             ("203.0.113.21".to_owned(), not_ready, None),
         ]
     );
-    assert_eq!(
-        (&*converted.slices[2].ports[0].name, converted.slices[2].ports[0].protocol),
-        ("", Protocol::Udp)
-    );
+    assert_eq!((&*outcome.slices[2].ports[0].name, outcome.slices[2].ports[0].protocol), ("", Protocol::Udp));
     assert_eq!(problems, ["Endpoints shop/db: subsets[1].addresses[1].ip: \"db2\" is no IP address"]);
 }
 
 #[test]
 fn headless_endpoints_become_no_slices() {
-    let (converted, _) = mirrored(&json!({
+    let (outcome, _) = mirrored(&json!({
         "metadata": {"name": "db", "labels": {"service.kubernetes.io/headless": ""}},
         "subsets": [{"addresses": [{"ip": "203.0.113.20"}], "ports": [{"port": 5432}]}],
     }));
-    assert_eq!((converted.name.to_string().as_str(), converted.slices.len()), ("default/db", 0));
+    assert_eq!((outcome.name.to_string().as_str(), outcome.slices.len()), ("default/db", 0));
 }
