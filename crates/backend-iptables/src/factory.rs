@@ -14,8 +14,8 @@ use crate::localnet;
 use crate::names::{Chain, Fixed};
 use crate::nfacct::{self, Counting};
 use crate::options::Options;
-use crate::programs::{self, Programs};
-use crate::tables::Tables as _;
+use crate::programs::Programs;
+use crate::stale;
 use crate::watched::Watched;
 
 /// Whether connection tracking takes packets that fit no window; they are then not to be dropped.
@@ -135,7 +135,7 @@ impl BackendFactory for IptablesFactory {
 
     /// Without the programs: those that wrote the rules may be gone.
     async fn cleanup(&self, family: IpFamily) -> Result<(), BackendError> {
-        programs::clean(family)
+        stale::clean(family)
     }
 }
 

@@ -35,16 +35,15 @@ pub mod digest;
 mod edit;
 pub mod factory;
 mod localnet;
-pub mod names;
 mod nfacct;
 pub mod options;
-pub mod programs;
+mod program_tables;
 pub mod render;
 pub mod restore;
 pub mod rule;
-mod saved;
 mod session;
 mod sketch;
+mod stale;
 pub mod tables;
 mod unit;
 pub mod watched;
@@ -53,3 +52,6 @@ mod writer;
 
 pub use backend::IptablesBackend;
 pub use factory::{IptablesFactory, Settings};
+pub use portolan_iptables::{names, programs};
+
+use portolan_iptables::saved;

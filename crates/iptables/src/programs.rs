@@ -20,17 +20,14 @@ use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use portolan_core::IpFamily;
 use portolan_core::backend::error_chain;
-use portolan_core::{BackendError, IpFamily};
 use portolan_host::{iptables, programs::find};
-use portolan_leftovers::Part;
 
 use crate::names::Table;
-use crate::tables::Tables;
 
 pub use error::ProgramError;
-pub use portolan_leftovers::Variant;
-pub use version::Version;
+pub use version::{Variant, Version};
 
 use complaint::judge;
 use run::{Ended, Talk, run};
@@ -44,13 +41,6 @@ const PATIENCE: Duration = Duration::from_secs(180);
 /// The oldest that is run: the first whose `iptables-restore` waits for the lock and that masquerades with
 /// `--random-fully`. It is of 2018.
 const OLDEST: Version = Version(1, 6, 2);
-
-/// How many chains one input for iptables-nft should name.
-///
-/// It keeps them as a sorted list and goes through that for each line (`cache_chain_list_insert` of
-/// iptables 1.8), so its time grows with the square: 30,000 chains take 50 s at once, and 4 s so many at a
-/// time. Fewer take longer again, for the kernel checks the whole table with each input.
-const CHAINS_AT_ONCE: usize = 1200;
 
 /// The three programs that read and change the tables of one family.
 #[derive(Debug, Clone)]
@@ -119,8 +109,8 @@ impl Programs {
         self.variant
     }
 
-    /// As [`Tables::restore`]; also gives the process id of the program, if it came to its end.
-    pub(crate) fn restore_by(
+    /// As [`restore`](Self::restore); also gives the process id of the program, if it came to its end.
+    pub fn restore_by(
         &self,
         write: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>,
     ) -> (Result<(), ProgramError>, Option<u32>) {
@@ -141,6 +131,46 @@ impl Programs {
         }
         let said = ended.said.map_err(|source| ProgramError::Run { program: self.restore.clone(), source });
         (said, process)
+    }
+
+    /// Tells each line that `iptables-save` prints, of all tables that there are.
+    ///
+    /// # Errors
+    /// The tables could not be read to their end.
+    pub fn save(&self, each_line: &mut dyn FnMut(&str)) -> Result<(), ProgramError> {
+        let mut hidden = None;
+        let talk: Talk<'_, ()> = Talk::Listen(&mut |output| {
+            let mut output = BufReader::with_capacity(1 << 16, output);
+            let mut bytes = Vec::new();
+            while output.read_until(b'\n', &mut bytes)? > 0 {
+                let line = String::from_utf8_lossy(&bytes);
+                let line = line.trim_end_matches('\n');
+                hidden = hidden.or_else(|| hidden_table(line));
+                each_line(line);
+                bytes.clear();
+            }
+            Ok(())
+        });
+        let ended = self.run(&self.save, &[], talk)?;
+        if !ended.status.success() {
+            return Err(judge(&self.save, &ended));
+        }
+        if let Some(table) = hidden {
+            return Err(ProgramError::Incompatible { table });
+        }
+        ended.said.map_err(|source| ProgramError::Run { program: self.save.clone(), source })
+    }
+
+    /// Carries out what `write` writes, as `iptables-restore --noflush` does: each table's section becomes
+    /// true at once at its `COMMIT`, or else it and all after it change nothing.
+    ///
+    /// # Errors
+    /// A line was turned down, which the error names if that is known; or nothing could be done.
+    pub fn restore(
+        &self,
+        write: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>,
+    ) -> Result<(), ProgramError> {
+        self.restore_by(write).0
     }
 
     fn run<T>(
@@ -174,70 +204,6 @@ fn version(program: &Path) -> Result<(Version, Variant), ProgramError> {
             Err(ProgramError::TooOld { program: program(), version, oldest: OLDEST })
         }
         Some(found) => Ok(found),
-    }
-}
-
-/// Removes all rules of this mode in one family: by kube-proxy's names, which are ours, and in the tables of
-/// both kinds.
-///
-/// # Errors
-/// Carries on past a failure and returns the first.
-pub fn clean(family: IpFamily) -> Result<(), BackendError> {
-    let mut first = Ok(());
-    for outcome in portolan_leftovers::remove(&[Part::Iptables], &[family]) {
-        for kept in &outcome.kept {
-            tracing::warn!(%family, "kept {kept}");
-        }
-        if let Err(error) = outcome.result {
-            let action = format!("remove the rules of iptables of {family}");
-            first = first.and(Err(BackendError::Io { action, source: Box::new(error) }));
-        }
-    }
-    first
-}
-
-impl Tables for Programs {
-    fn save(&mut self, each_line: &mut dyn FnMut(&str)) -> Result<(), ProgramError> {
-        let mut hidden = None;
-        let talk: Talk<'_, ()> = Talk::Listen(&mut |output| {
-            let mut output = BufReader::with_capacity(1 << 16, output);
-            let mut bytes = Vec::new();
-            while output.read_until(b'\n', &mut bytes)? > 0 {
-                let line = String::from_utf8_lossy(&bytes);
-                let line = line.trim_end_matches('\n');
-                hidden = hidden.or_else(|| hidden_table(line));
-                each_line(line);
-                bytes.clear();
-            }
-            Ok(())
-        });
-        let ended = self.run(&self.save, &[], talk)?;
-        if !ended.status.success() {
-            return Err(judge(&self.save, &ended));
-        }
-        if let Some(table) = hidden {
-            return Err(ProgramError::Incompatible { table });
-        }
-        ended.said.map_err(|source| ProgramError::Run { program: self.save.clone(), source })
-    }
-
-    fn restore(
-        &mut self,
-        write: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>,
-    ) -> Result<(), ProgramError> {
-        self.restore_by(write).0
-    }
-
-    fn clean(&mut self) -> Result<(), BackendError> {
-        clean(self.family)
-    }
-
-    fn chains_at_once(&self) -> usize {
-        match self.variant {
-            Variant::Nft => CHAINS_AT_ONCE,
-            // Each input costs a copy of the whole table to the program and back.
-            Variant::Legacy => usize::MAX,
-        }
     }
 }
 

@@ -2,7 +2,36 @@
 
 use std::fmt;
 
-use portolan_leftovers::Variant;
+/// The two kinds of iptables, which keep their rules in different places of the kernel: both can hold rules
+/// at once, and packets meet them all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Variant {
+    /// iptables-nft, whose tables are nf_tables'.
+    Nft,
+    /// iptables-legacy, which has its own.
+    Legacy,
+}
+
+impl Variant {
+    /// The one that this is not.
+    #[must_use]
+    pub fn other(self) -> Self {
+        match self {
+            Self::Nft => Self::Legacy,
+            Self::Legacy => Self::Nft,
+        }
+    }
+}
+
+/// As names of programs end: `nft` or `legacy`.
+impl fmt::Display for Variant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Nft => "nft",
+            Self::Legacy => "legacy",
+        })
+    }
+}
 
 /// A version, such as 1.8.9.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

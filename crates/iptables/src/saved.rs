@@ -4,7 +4,7 @@ use crate::names::Table;
 
 /// What a line says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Saved<'l> {
+pub enum Saved<'l> {
     /// What follows is of this table; nothing if that is none of ours.
     Table(Option<Table>),
     /// There is this chain.
@@ -21,7 +21,7 @@ pub(crate) enum Saved<'l> {
 }
 
 /// Reads a line without its end.
-pub(crate) fn read(line: &str) -> Saved<'_> {
+pub fn read(line: &str) -> Saved<'_> {
     if let Some(name) = line.strip_prefix('*') {
         return Saved::Table(Table::parse(name));
     }
