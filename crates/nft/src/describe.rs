@@ -13,6 +13,7 @@ pub(crate) fn verb(operation: &Operation) -> &'static str {
         | Operation::AddElements(..) => "add",
         Operation::DeleteTable(_)
         | Operation::DeleteChain(_)
+        | Operation::DeleteRule(..)
         | Operation::DeleteSet(_)
         | Operation::DeleteElements(..)
         | Operation::DestroyElements(..) => "delete",
@@ -29,6 +30,7 @@ pub(crate) fn object(operation: &Operation, table: &TableId) -> String {
         Operation::AddRule(chain, rule) => {
             format!("rule \"{}\" of chain {table} {chain}", rule.display(table.family))
         }
+        Operation::DeleteRule(chain, handle) => format!("rule {handle} of chain {table} {chain}"),
         Operation::AddSet(set) => format!("{} {table} {}", set.noun(), set.name),
         Operation::DeleteSet(set) | Operation::FlushSet(set) => format!("set {table} {set}"),
         Operation::AddElements(set, list)

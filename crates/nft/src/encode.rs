@@ -150,6 +150,10 @@ impl Writer<'_> {
                 let flags = flag::CREATE | flag::APPEND;
                 self.message(index, own.family, wire::message::NEW_RULE, flags, &object)
             }
+            Operation::DeleteRule(chain, handle) => {
+                let object = object::rule_handle(own, chain, *handle)?;
+                self.message(index, own.family, wire::message::DEL_RULE, 0, &object)
+            }
             Operation::AddSet(set) => {
                 // Any number does that no other set of the batch has.
                 let number = self.encoded.batch.len();

@@ -19,6 +19,8 @@ pub enum Operation {
     FlushChain(Arc<str>),
     /// Appends a rule to a chain. The sets and chains it names must exist.
     AddRule(Arc<str>, Rule),
+    /// Deletes one rule of a chain, by the kernel's number for it.
+    DeleteRule(Arc<str>, u64),
     /// Creates a set or map; one that exists the same way is kept with its elements.
     AddSet(Arc<Set>),
     /// Deletes a set with its elements. No rule may use it any more.
@@ -130,6 +132,11 @@ impl Transaction {
     /// Appends a rule to a chain.
     pub fn add_rule(&mut self, chain: impl Into<Arc<str>>, rule: Rule) -> &mut Self {
         self.push(Operation::AddRule(chain.into(), rule))
+    }
+
+    /// Deletes a rule, by the kernel's number for it.
+    pub fn delete_rule(&mut self, chain: impl Into<Arc<str>>, handle: u64) -> &mut Self {
+        self.push(Operation::DeleteRule(chain.into(), handle))
     }
 
     /// Creates a set or map.
