@@ -13,11 +13,11 @@ cd "$(dirname "$0")/../.."
 target="${CARGO_TARGET_DIR:-$PWD/target}"
 guest=(--locked --profile guest) options=() exact=()
 # Machines run this binary, and test executables of other packages; what cargo prints tells where those are.
-packages=(portolan portolan-ipvs portolan-leftovers portolan-backend-{iptables,ipvs,userspace} portolan-tests-{netns,vm})
+packages=(portolan portolan-ipvs portolan-iptables portolan-backend-{iptables,ipvs,userspace} portolan-tests-{netns,vm})
 export PORTOLAN_BIN="$target/guest/portolan" PORTOLAN_TESTS="$target/guest/tests.json"
 mkdir -p "$target/guest"
 # A test of the binary's package, which is not run here, brings the binary, built once with all the others.
-cargo test "${guest[@]}" "${packages[@]/#/--package=}" --lib --test kernel --test ipvs --test whole --test guests \
+cargo test "${guest[@]}" "${packages[@]/#/--package=}" --lib --test kernel --test stale --test whole --test guests \
     --no-run --message-format=json-render-diagnostics >"$PORTOLAN_TESTS"
 
 # All scenarios take longer than a test may; and whoever names them names whole cells.

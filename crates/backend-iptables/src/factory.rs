@@ -14,7 +14,7 @@ use crate::localnet;
 use crate::names::{Chain, Fixed};
 use crate::nfacct::{self, Counting};
 use crate::options::Options;
-use crate::programs::Programs;
+use crate::programs::{self, Programs, Version};
 use crate::stale;
 use crate::watched::Watched;
 
@@ -86,14 +86,12 @@ impl BackendFactory for IptablesFactory {
         ProxyMode::IPTABLES
     }
 
-    /// One family is enough, as for kube-proxy: the other may be switched off in the kernel.
     async fn probe(&self) -> Result<(), ProbeFailure> {
-        let Err(missing) = Programs::probe(IpFamily::V4) else { return Ok(()) };
-        Programs::probe(IpFamily::V6).map_err(|_missing| ProbeFailure { mode: self.mode(), missing })
+        programs::probe_any().map_err(|missing| ProbeFailure { mode: self.mode(), missing })
     }
 
     async fn probe_family(&self, family: IpFamily) -> Result<(), ProbeFailure> {
-        Programs::probe(family).map_err(|missing| ProbeFailure { mode: self.mode(), missing })
+        programs::probe(family).map_err(|missing| ProbeFailure { mode: self.mode(), missing })
     }
 
     fn leaves_flows(&self) -> bool {
@@ -108,7 +106,7 @@ impl BackendFactory for IptablesFactory {
     async fn is_forwarding(&self, family: IpFamily) -> Result<bool, BackendError> {
         let canary = format!(":{} ", Chain::Fixed(Fixed::Canary));
         let mut has_canary = false;
-        let saved = programs(family)?.save(&mut |line| has_canary |= line.starts_with(&canary));
+        let saved = programs(family)?.0.save(&mut |line| has_canary |= line.starts_with(&canary));
         saved.map(|()| has_canary).map_err(|error| BackendError::Unread {
             object: "tables of iptables".to_owned(),
             source: Box::new(error),
@@ -116,12 +114,12 @@ impl BackendFactory for IptablesFactory {
     }
 
     fn create(&self, family: IpFamily) -> Result<Box<dyn ProxyBackend>, BackendError> {
-        let programs = programs(family)?;
+        let (programs, version) = programs(family)?;
         tracing::info!(
-            family = %family,
-            version = %programs.version(),
+            ipFamily = %family,
+            %version,
             variant = %programs.variant(),
-            "rules are written by iptables"
+            "Rules are written by iptables"
         );
         let backend = IptablesBackend::new(family, Watched::new(programs), self.options());
         Ok(Box::new(backend.with_host(Host::new()).with_counting(Arc::clone(&self.counting))))
@@ -139,8 +137,8 @@ impl BackendFactory for IptablesFactory {
     }
 }
 
-fn programs(family: IpFamily) -> Result<Programs, BackendError> {
-    Programs::find(family)
+fn programs(family: IpFamily) -> Result<(Programs, Version), BackendError> {
+    Programs::find_with_version(family)
         .map_err(|error| BackendError::Io { action: "run iptables".to_owned(), source: Box::new(error) })
 }
 

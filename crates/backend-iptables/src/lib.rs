@@ -43,7 +43,7 @@ pub mod restore;
 pub mod rule;
 mod session;
 mod sketch;
-mod stale;
+pub mod stale;
 pub mod tables;
 mod unit;
 pub mod watched;

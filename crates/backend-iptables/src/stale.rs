@@ -1,23 +1,33 @@
-//! Stale rules of this mode: kube-proxy's, or those of an earlier run.
+//! Stale chains of this mode: kube-proxy's, or those of an earlier run.
 
-use portolan_core::{BackendError, IpFamily};
-use portolan_leftovers::Part;
+use portolan_core::backend::{CleanupReport, error_chain};
+use portolan_core::{BackendError, IpFamily, ProxyMode};
+use portolan_iptables::stale::{self, Mode};
 
-/// Removes all rules of this mode in one family: by kube-proxy's names, which are ours, and in the tables of
-/// both kinds.
+/// Removes all chains of kube-proxy's names in one family that the running mode does not have, or all if none runs: those
+/// of the iptables and ipvs modes lead to each other. While ipvs mode runs, it removes them itself.
+pub fn remove(running: Option<&ProxyMode>, family: IpFamily) -> CleanupReport {
+    match stale::running(running, family) {
+        Ok(Some((Mode::Ipvs, _))) => CleanupReport::default(),
+        Ok(running) => stale::remove(&[Mode::Iptables, Mode::Ipvs], running, family),
+        Err(error) => {
+            tracing::debug!(ipFamily = %family, err = error_chain(&error), "Not looking for stale chains");
+            CleanupReport::default()
+        }
+    }
+}
+
+/// Removes all chains of this mode in one family.
 ///
 /// # Errors
 /// Carries on past a failure and returns the first.
 pub(crate) fn clean(family: IpFamily) -> Result<(), BackendError> {
-    let mut first = Ok(());
-    for outcome in portolan_leftovers::remove(&[Part::Iptables], &[family]) {
-        for kept in &outcome.kept {
-            tracing::warn!(%family, "kept {kept}");
-        }
-        if let Err(error) = outcome.result {
-            let action = format!("remove the rules of iptables of {family}");
-            first = first.and(Err(BackendError::Io { action, source: Box::new(error) }));
-        }
+    let report = stale::remove(&[Mode::Iptables], None, family);
+    for what in report.kept {
+        tracing::warn!(ipFamily = %family, what, "Kept stale rules");
     }
-    first
+    report.failures.into_iter().next().map_or(Ok(()), |failure| {
+        let action = format!("remove the rules of iptables of {family}");
+        Err(BackendError::Io { action, source: failure.error })
+    })
 }

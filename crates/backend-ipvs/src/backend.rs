@@ -12,13 +12,13 @@ use portolan_core::{
     ApplyReport, BackendError, ChangeSet, IpFamily, ProxyBackend, ProxyMode, ServicePortName,
 };
 use portolan_ipvs::{Carried, IpvsError, Sent, ServerChange};
-use portolan_leftovers::Part;
 
 use crate::Options;
 use crate::adopt;
 use crate::changes::{Change, Changes};
 use crate::kernel::{Kernel, KernelError};
 use crate::rules::{self, Reader, Rules, Written};
+use crate::stale;
 use crate::state::{Loaded, Turn};
 use crate::surroundings::HostAddresses;
 use crate::wanted::Wanted;
@@ -324,11 +324,10 @@ impl<K: Kernel> ProxyBackend for IpvsBackend<K> {
 
 /// Removes all that the mode may have in one family, by name.
 pub(crate) fn remove_all(family: IpFamily) -> Result<(), BackendError> {
-    let outcomes = portolan_leftovers::remove(&[Part::Iptables, Part::Ipvs], &[family]);
-    let first = outcomes.into_iter().find_map(|outcome| outcome.result.err());
-    first.map_or(Ok(()), |error| {
-        let action = format!("remove what the ipvs mode has in {family}");
-        Err(BackendError::Refused { action, source: Box::new(error) })
+    let failures = stale::remove(None, family).failures;
+    failures.into_iter().next().map_or(Ok(()), |failure| {
+        let action = format!("remove the objects of the ipvs mode of {family}");
+        Err(BackendError::Refused { action, source: failure.error })
     })
 }
 

@@ -1,11 +1,11 @@
 //! Makes ipvs backends, finds out whether they can work here, and makes the settings that they need.
 
 use async_trait::async_trait;
-use portolan_backend_iptables::programs::Programs;
+use portolan_iptables::programs;
 use portolan_core::backend::error_chain;
 use portolan_core::node::NodeConfig;
 use portolan_core::{BackendError, BackendFactory, IpFamily, ProbeFailure, ProxyBackend, ProxyMode};
-use portolan_host::{Host, iptables};
+use portolan_host::Host;
 use portolan_ipvs::{DEVICE, IpvsError, Links, Servers, Sets};
 
 use crate::backend::remove_all;
@@ -80,8 +80,8 @@ fn find_dummy() -> Result<(), String> {
 
 /// One family is enough, as for kube-proxy: the other may be switched off in the kernel.
 fn find_iptables() -> Result<(), String> {
-    let Err(missing) = iptables::probe(IpFamily::V4) else { return Ok(()) };
-    iptables::probe(IpFamily::V6).map_err(|_other| missing.to_string())
+    let Err(missing) = programs::probe(IpFamily::V4) else { return Ok(()) };
+    programs::probe(IpFamily::V6).map_err(|_other| missing)
 }
 
 fn unanswered(what: &str, error: &IpvsError) -> String {
@@ -99,7 +99,7 @@ impl BackendFactory for IpvsFactory {
     }
 
     async fn probe_family(&self, family: IpFamily) -> Result<(), ProbeFailure> {
-        Programs::probe(family).map_err(|missing| ProbeFailure { mode: self.mode(), missing })
+        programs::probe(family).map_err(|missing| ProbeFailure { mode: self.mode(), missing })
     }
 
     fn leaves_flows(&self) -> bool {

@@ -38,6 +38,7 @@ mod kernel;
 mod options;
 mod refused;
 mod rules;
+pub mod stale;
 mod state;
 mod surroundings;
 mod tally;

@@ -50,6 +50,7 @@ pub mod layout;
 mod load;
 mod loaded;
 pub mod slots;
+pub mod stale;
 mod sticky;
 mod structure;
 

@@ -40,8 +40,8 @@ fn timeouts(settings: &Conntrack) -> impl Iterator<Item = (&'static str, i64)> {
     .map(|(name, timeout)| (name, seconds(timeout)))
 }
 
-/// Whole seconds, and never none: a time-out of zero would forget every flow at once, which nobody means
-/// who asks for half a second.
+/// Whole seconds, and at least one: a time-out of zero would forget every flow at once, which half a second does not
+/// mean.
 fn seconds(timeout: Duration) -> i64 {
     i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX).max(1)
 }

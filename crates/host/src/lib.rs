@@ -1,7 +1,6 @@
 //! What the proxy asks of the host besides packets: sysctls, limits, what the kernel offers.
 //!
-//! [`Host`] reads and writes the files of procfs and sysfs; [`iptables`] and [`ipvs`] find out what could run
-//! here, [`programs`] runs what has no other interface. Which of the answers is fatal is decided in the binary.
+//! [`Host`] reads and writes the files of procfs and sysfs. Which of the answers is fatal is decided in the binary.
 //!
 //! Holds: a file is written only when its value differs; what cannot be written is said, with the file and
 //! the value wanted, and stops nothing; nothing that is set here is ever set back, as in kube-proxy, because
@@ -12,14 +11,9 @@ mod cpus;
 mod error;
 mod families;
 mod host;
-pub mod iptables;
-pub mod ipvs;
-mod missing;
-pub mod programs;
 mod sysctl;
 
 pub use error::HostError;
 pub use families::Families;
 pub use host::Host;
-pub use missing::Missing;
 pub use sysctl::{Outcome, Tuned};

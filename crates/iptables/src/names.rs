@@ -1,8 +1,7 @@
 //! Tables and chains by name.
 //!
-//! kube-proxy's names, so that the people and tools who know its rules know ours, and so that a node that
-//! changes from one to the other keeps its chains. A chain of one service port is called by a kind and a
-//! hash; two modes never name different things alike.
+//! kube-proxy's names, so that people and tools recognize the rules, and so that a node that
+//! changes from one to the other keeps its chains. The name of a chain of one service port is a kind and a hash.
 
 use std::fmt::{self, Write as _};
 use std::net::SocketAddr;
@@ -15,15 +14,15 @@ use sha2::{Digest as _, Sha256};
 pub enum Table {
     /// `mangle`, which holds a canary only.
     Mangle,
-    /// `filter`: what is let through.
+    /// `filter`: which packets are accepted.
     Filter,
-    /// `nat`: where connections lead.
+    /// `nat`: the endpoints of connections.
     Nat,
 }
 
 impl Table {
     /// All tables with chains of ours, in the order in which they are written: connections must not be
-    /// led anywhere before the filter lets them pass.
+    /// translated before the filter accepts them.
     pub const ALL: [Self; 3] = [Self::Mangle, Self::Filter, Self::Nat];
 
     /// The table that `-t` calls so.
@@ -51,11 +50,11 @@ impl fmt::Display for Table {
 /// A chain in some table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Chain {
-    /// One that the kernel walks by itself, and that others have rules in.
+    /// A base chain of the kernel, in which others have rules as well.
     BuiltIn(BuiltIn),
-    /// One of ours, by a name that says what it is for.
+    /// A chain of ours with a fixed name.
     Fixed(Fixed),
-    /// One of a single service port, which is in the table nat.
+    /// A chain of one service port, in the table nat.
     Own(Kind, Hash),
 }
 
@@ -100,23 +99,23 @@ named! {
 named! {
     /// A chain of ours that serves all service ports.
     Fixed {
-        /// By cluster IPs and other addresses: in nat to the service port, in filter to a refusal.
+        /// By cluster IPs and other addresses: in nat to the service port, in filter to a rejection.
         Services = "KUBE-SERVICES",
-        /// Refusals at addresses from outside the cluster.
+        /// Rejections at addresses from outside the cluster.
         ExternalServices = "KUBE-EXTERNAL-SERVICES",
         /// By node ports: in nat to the service port, in filter those of health checks.
         NodePorts = "KUBE-NODEPORTS",
-        /// What comes through this node and is a Service's.
+        /// Packets of Services that this node forwards.
         Forward = "KUBE-FORWARD",
-        /// Drops what a load-balancer address is not open to.
+        /// Drops packets that the source ranges of a load balancer exclude.
         ProxyFirewall = "KUBE-PROXY-FIREWALL",
-        /// Drops what pretends to come from loopback; the kubelet has it, too.
+        /// Drops packets with a forged loopback source; the kubelet has it as well.
         Firewall = "KUBE-FIREWALL",
-        /// Masquerades what is marked.
+        /// Masquerades marked packets.
         Postrouting = "KUBE-POSTROUTING",
-        /// Marks what is to be masqueraded.
+        /// Marks packets for masquerading.
         MarkMasq = "KUBE-MARK-MASQ",
-        /// Empty; when it is gone, somebody has flushed the table.
+        /// Empty; when it is missing, another process has flushed the table.
         Canary = "KUBE-PROXY-CANARY",
     }
 }
@@ -136,26 +135,36 @@ impl Fixed {
 }
 
 named! {
-    /// What a chain of one service port is for. The names are how chains of the kind begin.
+    /// The purpose of a chain of one service port. The names are the prefixes of chains of the kind.
     Kind {
         /// Chooses among the endpoints of the Cluster policy.
         Cluster = "KUBE-SVC-",
         /// Chooses among those of the Local policy.
         Local = "KUBE-SVL-",
-        /// What comes by an address from outside the cluster.
+        /// Packets to an address from outside the cluster.
         External = "KUBE-EXT-",
-        /// Lets those through that the load-balancer addresses are open to.
+        /// Accepts the source ranges of the load-balancer addresses.
         Firewall = "KUBE-FW-",
         /// Leads to one endpoint.
         Endpoint = "KUBE-SEP-",
     }
 }
 
+impl BuiltIn {
+    /// The kernel's chain of this name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.iter().find(|chain| chain.as_str() == name).copied()
+    }
+}
+
+/// How the names of all chains begin that can be kube-proxy's.
+pub(crate) const PREFIX: &str = "KUBE-";
+
 impl Chain {
     /// The chain of this name, if it is the kernel's or can be ours.
     pub fn parse(name: &str) -> Option<Self> {
-        if let Some(built_in) = BuiltIn::ALL.iter().find(|chain| chain.as_str() == name) {
-            return Some(Self::BuiltIn(*built_in));
+        if let Some(built_in) = BuiltIn::parse(name) {
+            return Some(Self::BuiltIn(built_in));
         }
         if let Some(fixed) = Fixed::ALL.iter().find(|chain| chain.as_str() == name) {
             return Some(Self::Fixed(*fixed));
@@ -183,7 +192,7 @@ const SHOWN: usize = 10;
 /// Their length in base32 (RFC 4648): five bits a character.
 const CHARACTERS: usize = SHOWN * 8 / 5;
 
-/// What tells the chains of one kind apart: the first 80 bits of a SHA-256, which are the
+/// Identifies a chain among those of one kind: the first 80 bits of a SHA-256, which are the
 /// 16 characters of base32 that kube-proxy puts into names.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Hash([u8; SHOWN]);

@@ -2,9 +2,9 @@
 
 use std::error::Error;
 
-use portolan_backend_iptables::programs::ProgramError;
 use portolan_core::{BackendError, ProxyMode};
 use portolan_host::HostError;
+use portolan_iptables::programs::ProgramError;
 use portolan_ipvs::IpvsError;
 
 /// Why a step failed.

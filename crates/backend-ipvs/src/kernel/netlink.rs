@@ -6,10 +6,9 @@
 use std::collections::HashSet;
 use std::io::Write;
 
-use portolan_backend_iptables::programs::Programs;
-use portolan_backend_iptables::tables::Tables;
 use portolan_core::IpFamily;
 use portolan_host::Host;
+use portolan_iptables::programs::Programs;
 use portolan_ipvs::{
     AddressChange, AddressWatch, Carried, DEVICE, Destination, InterfaceAddress, Links, Member, Room, Server,
     ServerChange, ServerKey, Servers, Set, SetChange, Sets,

@@ -1,4 +1,4 @@
-//! Settings in a folder, and one that the kernel lets nobody write.
+//! Settings in a directory, and one that is read-only for every process.
 
 use std::io::ErrorKind;
 
@@ -53,7 +53,7 @@ fn a_file_that_is_not_there_is_named_and_not_made() {
 
 #[test]
 fn a_sysctl_that_cannot_be_written_is_told_with_what_to_do() {
-    // Nobody may write it: it tells how the kernel was built (kernel/sysctl.c).
+    // Read-only for every process: it shows how the kernel was built (kernel/sysctl.c).
     let tuned = Host::new().set_sysctl("kernel/ngroups_max", 1);
     assert!(matches!(tuned.outcome, Outcome::Failed(HostError::ReadOnly { wanted: 1, .. })), "{tuned:?}");
     let said = failure(tuned);

@@ -45,7 +45,7 @@ fn every_name_is_read_back() {
 }
 
 #[test]
-fn names_of_others_are_nobodys() {
+fn names_of_others_are_none_of_ours() {
     let names = [
         "KUBE-KUBELET-CANARY",
         "KUBE-IPTABLES-HINT",
