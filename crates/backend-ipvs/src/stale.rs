@@ -207,7 +207,8 @@ fn delete_device(family: IpFamily, report: &mut CleanupReport, found: &mut bool)
         let kind = device.kind.unwrap_or_else(|| "none".to_owned());
         return Err(StaleError::NotDummy { name: DEVICE, kind });
     }
-    let mut virtual_ips = |family| Addresses::read(&mut links, Some(&device), family).map(|all| all.virtual_ips);
+    let mut virtual_ips =
+        |family| Addresses::read(&mut links, Some(&device), family).map(|all| all.virtual_ips);
     let others = IpFamily::ALL.into_iter().filter(|other| *other != family);
     for other in others {
         if !virtual_ips(other)?.is_empty() {

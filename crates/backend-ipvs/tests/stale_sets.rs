@@ -128,8 +128,12 @@ fn a_lock_that_is_never_released_is_waited_for_a_while_and_then_an_error() {
 
         let failures = remove_all().failures;
 
-        let is_locked = |error| matches!(error, &StaleError::Program(ProgramError::Locked { .. }));
-        assert!(failures.iter().all(|failure| failure.error.downcast_ref().is_some_and(is_locked)), "{failures:?}");
+        let is_locked =
+            |error: &StaleError| matches!(error, StaleError::Program(ProgramError::Locked { .. }));
+        assert!(
+            failures.iter().all(|failure| failure.error.downcast_ref().is_some_and(is_locked)),
+            "{failures:?}"
+        );
         assert_eq!(failures.len(), 2);
         assert!(!saved(Xtables::Nft).contains("KUBE-SERVICES"));
         assert_eq!(set_names(), Vec::<String>::new());

@@ -1,40 +1,40 @@
-//! How many service ports want one thing, for things that they share.
+//! Reference counts of objects that several service ports use.
 //!
-//! Ports of a Service share its address, Services may share endpoints. Such a thing comes with the first that
-//! wants it and goes with the last.
+//! Ports of a Service share its address, and Services may share endpoints. Such an object is added with its first user
+//! and removed with its last.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 
-/// Counts, and what has changed since they were last settled.
+/// Counts, and the changes since they were last settled.
 #[derive(Debug)]
-pub(crate) struct Tally<T> {
+pub(crate) struct UseCounts<T> {
     counts: HashMap<T, u32>,
     before: HashMap<T, bool>,
 }
 
-impl<T> Default for Tally<T> {
+impl<T> Default for UseCounts<T> {
     fn default() -> Self {
         Self { counts: HashMap::new(), before: HashMap::new() }
     }
 }
 
-/// What came and what went.
+/// Objects that were added and removed.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Net<T> {
     pub(crate) came: Vec<T>,
     pub(crate) went: Vec<T>,
 }
 
-impl<T: Copy + Eq + Hash + Ord> Tally<T> {
-    /// One more wants it.
+impl<T: Copy + Eq + Hash + Ord> UseCounts<T> {
+    /// Adds a user.
     pub(crate) fn add(&mut self, thing: T) {
         let count = self.counts.entry(thing).or_insert(0);
         self.before.entry(thing).or_insert(*count > 0);
         *count += 1;
     }
 
-    /// One less does.
+    /// Removes a user.
     pub(crate) fn remove(&mut self, thing: T) {
         let Some(count) = self.counts.get_mut(&thing) else { return };
         self.before.entry(thing).or_insert(true);
@@ -44,17 +44,17 @@ impl<T: Copy + Eq + Hash + Ord> Tally<T> {
         }
     }
 
-    /// Whether anybody wants it.
+    /// Whether it has a user.
     pub(crate) fn has(&self, thing: &T) -> bool {
         self.counts.contains_key(thing)
     }
 
-    /// All that is wanted.
+    /// All objects with users.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
         self.counts.keys()
     }
 
-    /// What has changed since the last time, in order.
+    /// The changes since the last call, in order.
     pub(crate) fn settle(&mut self) -> Net<T> {
         let mut net = Net { came: Vec::new(), went: Vec::new() };
         for (thing, was_there) in std::mem::take(&mut self.before) {
@@ -75,20 +75,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_thing_comes_with_the_first_and_goes_with_the_last_that_wants_it() {
-        let mut tally = Tally::default();
-        tally.add('a');
-        tally.add('a');
-        tally.add('b');
-        assert_eq!(tally.settle(), Net { came: vec!['a', 'b'], went: vec![] });
-        tally.remove('a');
-        assert_eq!(tally.settle(), Net { came: vec![], went: vec![] });
-        tally.remove('a');
+    fn an_object_comes_with_its_first_user_and_goes_with_its_last() {
+        let mut use_counts = UseCounts::default();
+        use_counts.add('a');
+        use_counts.add('a');
+        use_counts.add('b');
+        assert_eq!(use_counts.settle(), Net { came: vec!['a', 'b'], went: vec![] });
+        use_counts.remove('a');
+        assert_eq!(use_counts.settle(), Net { came: vec![], went: vec![] });
+        use_counts.remove('a');
         // Moved from one to another, and never there.
-        tally.remove('b');
-        tally.add('b');
-        tally.remove('c');
-        assert_eq!(tally.settle(), Net { came: vec![], went: vec!['a'] });
-        assert!(tally.has(&'b') && !tally.has(&'a'));
+        use_counts.remove('b');
+        use_counts.add('b');
+        use_counts.remove('c');
+        assert_eq!(use_counts.settle(), Net { came: vec![], went: vec!['a'] });
+        assert!(use_counts.has(&'b') && !use_counts.has(&'a'));
     }
 }

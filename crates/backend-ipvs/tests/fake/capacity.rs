@@ -4,7 +4,7 @@ use portolan_backend_ipvs::Change;
 use portolan_core::backend::Scope;
 use portolan_core::event::Event;
 use portolan_core::{IpFamily, Protocol};
-use portolan_ipvs::{Member, Room, Set};
+use portolan_ipvs::{Capacity, Member, Set};
 use portolan_testkit::objects::{object_name, service};
 use portolan_testkit::world::config;
 
@@ -29,7 +29,7 @@ fn deleted(name: &str) -> Event {
     Event::Service(portolan_core::event::Change::Deleted(object_name(name)))
 }
 
-fn fitted(node: &Node) -> Vec<(Set, Room)> {
+fn fitted(node: &Node) -> Vec<(Set, Capacity)> {
     std::mem::take(&mut node.kernels.v4.state().fitted)
 }
 
@@ -48,7 +48,7 @@ fn a_load_gives_more_room_to_the_one_set_that_needs_it() {
     let mut node = Node::new(config(), [full(), one_more()]);
     node.apply([]);
     assert_eq!(external_ips(&node), MOST + 1);
-    assert_eq!(fitted(&node), [(Set::ExternalIp, Room::Large)]);
+    assert_eq!(fitted(&node), [(Set::ExternalIp, Capacity::Large)]);
     compare(&mut node);
     let mut node = node.restart();
     node.apply([]);
@@ -62,7 +62,7 @@ fn an_update_gives_more_room_with_the_first_element_that_finds_none() {
     assert_eq!((external_ips(&node), fitted(&node)), (MOST, vec![]));
     node.handle([one_more()]);
     let report = node.try_apply(IpFamily::V4).unwrap();
-    assert_eq!((external_ips(&node), fitted(&node)), (MOST + 1, vec![(Set::ExternalIp, Room::Large)]));
+    assert_eq!((external_ips(&node), fitted(&node)), (MOST + 1, vec![(Set::ExternalIp, Capacity::Large)]));
     // The set, two elements, two servers and two addresses, which a set knows as well.
     assert_eq!((report.scope, report.operations), (Scope::Partial, 9));
     // What comes and goes from then on replaces nothing.
@@ -76,7 +76,7 @@ fn the_addresses_of_the_device_are_counted_as_well() {
     let mut node = Node::new(config(), []);
     node.apply([]);
     {
-        // As if somebody had left that many, and the proxy were told of one more before it removes them.
+        // As if an earlier run had left that many, and one more were added before they are removed.
         let mut state = node.kernels.v4.state();
         let left = (0..MOST).map(|n| {
             let n = u32::try_from(n).unwrap();
@@ -86,7 +86,7 @@ fn the_addresses_of_the_device_are_counted_as_well() {
     }
     node.handle([one_more()]);
     compare(&mut node);
-    assert_eq!(fitted(&node), [(Set::IpvsIps, Room::Large)]);
+    assert_eq!(fitted(&node), [(Set::IpvsIps, Capacity::Large)]);
     assert_eq!(node.kernels.v4.state().members[&Set::IpvsIps].len(), 2);
 }
 
@@ -94,24 +94,24 @@ fn the_addresses_of_the_device_are_counted_as_well() {
 fn a_set_that_needs_no_more_room_gets_kube_proxys_again_when_all_is_compared() {
     let mut node = Node::new(config(), [full(), one_more()]);
     node.apply([]);
-    assert_eq!(fitted(&node), [(Set::ExternalIp, Room::Large)]);
+    assert_eq!(fitted(&node), [(Set::ExternalIp, Capacity::Large)]);
     node.apply([deleted("shop/one")]);
     assert_eq!(fitted(&node), [], "a change alone gives nothing back");
     compare(&mut node);
-    assert_eq!(fitted(&node), [(Set::ExternalIp, Room::Usual)]);
+    assert_eq!(fitted(&node), [(Set::ExternalIp, Capacity::Usual)]);
     // An earlier version made all of them large.
     for set in [Set::ClusterIp, Set::LoopBack, Set::IpvsIps] {
-        node.kernels.v4.state().rooms.insert(set, Room::Large);
+        node.kernels.v4.state().capacities.insert(set, Capacity::Large);
     }
     let mut node = node.restart();
     node.apply([]);
     let mut given = fitted(&node);
     given.sort_unstable_by_key(|(set, _)| *set);
-    assert_eq!(given, [Set::LoopBack, Set::ClusterIp, Set::IpvsIps].map(|set| (set, Room::Usual)));
+    assert_eq!(given, [Set::LoopBack, Set::ClusterIp, Set::IpvsIps].map(|set| (set, Capacity::Usual)));
 }
 
 #[test]
-fn a_set_that_cannot_be_given_more_room_costs_those_who_find_none_and_nobody_else() {
+fn a_set_that_cannot_be_resized_affects_only_service_ports_that_exceed_its_capacity() {
     let mut node = Node::new(config(), [full()]);
     node.apply([]);
     node.kernels.v4.state().fail_fit = true;
@@ -125,5 +125,5 @@ fn a_set_that_cannot_be_given_more_room_costs_those_who_find_none_and_nobody_els
     node.process.state.forget_applied(IpFamily::V4);
     let log: Vec<Change> = node.apply([]);
     assert!(log.iter().any(|change| format!("{change:?}").contains("198.18.1.1")), "{log:?}");
-    assert_eq!((external_ips(&node), fitted(&node)), (MOST + 1, vec![(Set::ExternalIp, Room::Large)]));
+    assert_eq!((external_ips(&node), fitted(&node)), (MOST + 1, vec![(Set::ExternalIp, Capacity::Large)]));
 }

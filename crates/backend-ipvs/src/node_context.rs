@@ -1,20 +1,47 @@
-//! What of the host decides which virtual servers a plan takes.
+//! What decides, besides the plan, which virtual servers there are: the host's addresses and the configuration.
 
 use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use portolan_core::plan::{NodePortAddresses, NodeSettings, ServicePort};
 use portolan_core::{Protocol, ServicePortName};
-use portolan_ipvs::{ServerKey, ServerSettings, server_flag};
-
-use crate::Options;
+use portolan_ipvs::{ServerKey, ServerSettings, Timeouts, server_flag};
 
 /// The scheduler that hashes clients, by address and, as kube-proxy has it, by port.
 const MAGLEV: &str = "mh";
 
-/// The addresses of one family on this host, but for link-local ones of IPv6: those mean something on their
-/// interface only, and every pod's cable has one.
+/// The scheduler unless another is asked for: round robin.
+const DEFAULT_SCHEDULER: &str = "rr";
+
+/// The configuration of this mode: `ipvs.*` of kube-proxy's.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Options {
+    /// `ipvs.scheduler`, as the kernel calls it; empty stands for `rr`.
+    pub scheduler: String,
+    /// `ipvs.excludeCIDRs`: virtual servers in these ranges are never removed.
+    pub exclude_cidrs: Vec<IpNet>,
+    /// `ipvs.strictARP`: the node answers for an address only where that address is.
+    pub strict_arp: bool,
+    /// `ipvs.tcpTimeout`, `ipvs.tcpFinTimeout` and `ipvs.udpTimeout`; zero leaves the kernel's own.
+    pub timeouts: Timeouts,
+}
+
+impl Options {
+    /// The scheduler's name.
+    pub(crate) fn scheduler(&self) -> Arc<str> {
+        if self.scheduler.is_empty() { DEFAULT_SCHEDULER.into() } else { self.scheduler.as_str().into() }
+    }
+
+    /// Whether virtual servers at this address are never removed.
+    pub(crate) fn excludes(&self, address: IpAddr) -> bool {
+        self.exclude_cidrs.iter().any(|net| net.contains(&address))
+    }
+}
+
+/// The addresses of one family on this host, except for link-local ones of IPv6, which are meaningful on their
+/// interface only.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct HostAddresses {
     /// Those of our device.
@@ -24,12 +51,12 @@ pub struct HostAddresses {
 }
 
 impl HostAddresses {
-    /// Whether an address is one that means something by itself.
+    /// Whether an address identifies a host by itself.
     pub(crate) fn counts(ip: IpAddr) -> bool {
         !matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local())
     }
 
-    /// Takes one in.
+    /// Adds an address.
     pub(crate) fn insert(&mut self, ip: IpAddr, is_on_device: bool) {
         if Self::counts(ip) {
             let set = if is_on_device { &mut self.on_device } else { &mut self.elsewhere };
@@ -38,9 +65,9 @@ impl HostAddresses {
     }
 }
 
-/// What decides it: the node's own addresses, and how servers choose.
+/// The node's own addresses, and how virtual servers choose.
 #[derive(Debug, Clone)]
-pub(crate) struct Surroundings {
+pub(crate) struct NodeContext {
     /// The node's own addresses, which our device does not get as well.
     pub(crate) elsewhere: HashSet<IpAddr>,
     /// Those of them that answer on node ports, sorted.
@@ -52,7 +79,7 @@ pub(crate) struct Surroundings {
     scheduler: Arc<str>,
 }
 
-impl Surroundings {
+impl NodeContext {
     pub(crate) fn new(elsewhere: HashSet<IpAddr>, node: &NodeSettings, options: &Options) -> Self {
         let answers = |ip: &&IpAddr| match &node.node_port_addresses {
             NodePortAddresses::All => true,
@@ -70,28 +97,31 @@ impl Surroundings {
         }
     }
 
-    /// Whether the proxy finds the API server at this external address of a service port, which then must not be this
-    /// node's.
+    /// Whether this external address of a service port is the API server's, and so must not be bound on this node.
     pub(crate) fn is_api_server(&self, address: IpAddr, port: u16, protocol: Protocol) -> bool {
         self.node.is_api_server(address, port, protocol)
     }
 
-    /// How a virtual server chooses whose clients keep their endpoint for so long, or not at all.
+    /// How a virtual server chooses with this session affinity.
     pub(crate) fn settings(&self, affinity: Option<std::time::Duration>) -> ServerSettings {
         let hashing = if &*self.scheduler == MAGLEV { server_flag::HASH_PORT } else { 0 };
-        let sticky = if affinity.is_some() { server_flag::PERSISTENT } else { 0 };
+        let persistent = if affinity.is_some() { server_flag::PERSISTENT } else { 0 };
         ServerSettings {
             scheduler: Arc::clone(&self.scheduler),
-            flags: hashing | sticky,
+            flags: hashing | persistent,
             timeout: affinity.unwrap_or_default(),
         }
     }
 }
 
 /// The virtual servers of a service port at addresses that are the node's own, but for those of its node port.
-pub(crate) fn own_servers(name: &ServicePortName, port: &ServicePort, here: &Surroundings) -> Vec<ServerKey> {
+pub(crate) fn own_servers(
+    name: &ServicePortName,
+    port: &ServicePort,
+    context: &NodeContext,
+) -> Vec<ServerKey> {
     let all = port.cluster_ip.into_iter().chain(port.external_addresses());
-    let own = all.filter(|ip| here.elsewhere.contains(ip));
+    let own = all.filter(|ip| context.elsewhere.contains(ip));
     own.map(|address| ServerKey { protocol: name.protocol, address, port: port.port }).collect()
 }
 
@@ -112,9 +142,9 @@ mod tests {
         for ip in all {
             addresses.insert(ip.parse().unwrap(), false);
         }
-        let surroundings =
-            Surroundings::new(addresses.elsewhere, &settings(selection.clone()), &Options::default());
-        surroundings.node_ips.iter().map(ToString::to_string).collect()
+        let node_context =
+            NodeContext::new(addresses.elsewhere, &settings(selection.clone()), &Options::default());
+        node_context.node_ips.iter().map(ToString::to_string).collect()
     }
 
     #[test]
@@ -129,7 +159,7 @@ mod tests {
     fn clients_that_keep_their_endpoint_make_a_server_persistent_and_maglev_hashes_ports() {
         let of = |scheduler: &str| {
             let options = Options { scheduler: scheduler.to_owned(), ..Options::default() };
-            Surroundings::new(HashSet::new(), &settings(NodePortAddresses::All), &options)
+            NodeContext::new(HashSet::new(), &settings(NodePortAddresses::All), &options)
         };
         let hours = std::time::Duration::from_secs(10_800);
         let settings = of("").settings(Some(hours));

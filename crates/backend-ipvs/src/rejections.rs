@@ -1,9 +1,9 @@
-//! What the kernel did not carry out: whom that leaves without something, and when it is tried again.
+//! Changes that the kernel rejected: which service ports they concern, and when they are tried again.
 //!
-//! Whoever may make Services can ask for what no kernel does, such as an endpoint at a multicast address. That is theirs
-//! to bear: it is logged with their names when it is new, everybody else is served, and the apply has succeeded. What
-//! is remembered as loaded then has things that are not there. To change those is refused as well, and to remove them
-//! is not; and the comparison that is due finds whatever else is missing.
+//! A user who may create Services can ask for something that no kernel does, such as an endpoint at a multicast address.
+//! That must not affect other Services: it is logged with the service port's name when it is new, all others are served,
+//! and the apply has succeeded. What is remembered as programmed then has objects that do not exist. To change those is
+//! rejected as well, and to remove them is not; the full sync that is due finds whatever else is missing.
 
 use std::collections::{BTreeSet, HashSet};
 use std::net::IpAddr;
@@ -16,10 +16,10 @@ use portolan_ipvs::{IpvsError, Member, ServerChange, ServerKey, Set, SetChange};
 
 use crate::changes::Change;
 use crate::kernel::KernelError;
-use crate::surroundings::Surroundings;
+use crate::node_context::NodeContext;
 use crate::wanted::Wanted;
 
-/// What a change is about.
+/// The object of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Object {
     Server(ServerKey),
@@ -46,7 +46,7 @@ impl Object {
         }
     }
 
-    /// All that a service port takes.
+    /// All objects that a service port needs.
     fn all_of(wanted: &Wanted) -> impl Iterator<Item = Self> {
         let servers = wanted.servers.iter().map(|(key, _)| Self::Server(*key));
         let members = wanted.members.iter().map(|(set, member)| Self::Member(*set, *member));
@@ -54,59 +54,59 @@ impl Object {
     }
 }
 
-/// The shortest and the longest time until what was refused is tried again.
+/// The shortest and the longest time until rejected changes are tried again.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// What the kernel refused while it carried out everything else.
+/// The changes that the kernel rejected while it carried out all others.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Refusals {
+pub(crate) struct Rejections {
     objects: HashSet<Object>,
-    /// The first of them, with whom it is about and how many more go without something.
+    /// The first of them, with its service port, and how many more service ports are affected.
     text: String,
     pause: Duration,
-    /// When everything is compared, and they are tried again.
+    /// When they are tried again, by a full sync.
     due: Option<Instant>,
 }
 
-/// What a list of refusals comes to.
-struct Judgement {
+/// A list of rejected changes in short.
+struct Summary {
     objects: HashSet<Object>,
     error: KernelError,
-    /// How many of them are about what no service port wants.
+    /// How many of them are about objects that no service port needs.
     unwanted: usize,
 }
 
-impl Refusals {
-    /// Takes note of what was refused: of everything, if everything was compared. Gives how many of the refusals
-    /// are about what nobody wants any more.
+impl Rejections {
+    /// Records rejected changes; those of a full sync replace all earlier ones. Gives how many of them concern objects
+    /// that no service port needs any more.
     ///
     /// # Errors
-    /// The process may not change anything, which costs more than those whom the refusals are about.
+    /// The process lacks the privilege to change anything.
     pub(crate) fn note(
         &mut self,
         refused: Vec<(Change, IpvsError)>,
-        (plan, here): (&NodePlan, &Surroundings),
+        (plan, context): (&NodePlan, &NodeContext),
         scope: Scope,
         now: Instant,
     ) -> Result<usize, KernelError> {
         let is_forbidden = refused.iter().any(|(_, why)| why.errno() == Some(libc::EPERM));
-        let Some(judgement) = judge(refused, plan, here) else {
+        let Some(summary) = summarize(refused, plan, context) else {
             if scope == Scope::Full {
                 *self = Self::default();
             }
             return Ok(0);
         };
         if is_forbidden {
-            return Err(judgement.error);
+            return Err(summary.error);
         }
-        let Judgement { objects, error, unwanted } = judgement;
-        let is_news = !objects.is_subset(&self.objects);
-        if is_news {
+        let Summary { objects, error, unwanted } = summary;
+        let is_new = !objects.is_subset(&self.objects);
+        if is_new {
             self.text = error_chain(&BackendError::from(error));
-            tracing::error!(error = self.text, "the kernel refused something, and is asked again");
+            tracing::error!(err = self.text, "Kernel rejected changes; retrying");
         }
-        self.wait(scope, is_news, now);
+        self.wait(scope, is_new, now);
         if scope == Scope::Full {
             self.objects = objects;
         } else {
@@ -115,16 +115,16 @@ impl Refusals {
         Ok(unwanted)
     }
 
-    /// What is refused again and again is tried at growing intervals; what is new, soon.
-    fn wait(&mut self, scope: Scope, is_news: bool, now: Instant) {
-        let due = if is_news {
+    /// Changes that are rejected repeatedly are tried at growing intervals; new ones soon.
+    fn wait(&mut self, scope: Scope, is_new: bool, now: Instant) {
+        let due = if is_new {
             self.pause = FIRST_PAUSE;
             now + FIRST_PAUSE
         } else if scope == Scope::Full {
             self.pause = (self.pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
             now + self.pause
         } else {
-            // A change met what is known to be refused, and does not put its next try off.
+            // A change of an object that is known to be rejected does not postpone the next try.
             self.due.unwrap_or(now + FIRST_PAUSE)
         };
         self.due = Some(due);
@@ -135,36 +135,36 @@ impl Refusals {
         self.due.is_some_and(|due| due <= now)
     }
 
-    /// How long that is away, if anything was refused.
+    /// The time until then, if anything was rejected.
     pub(crate) fn next_try(&self, now: Instant) -> Option<Duration> {
         self.due.map(|due| due.saturating_duration_since(now))
     }
 
-    /// Whether this server, or an endpoint of it, is not as it should be.
+    /// Whether a change of this server, or of an endpoint of it, was rejected.
     pub(crate) fn concern_server(&self, key: &ServerKey) -> bool {
         self.objects.contains(&Object::Server(*key))
     }
 
-    /// Whether this address of the device is not as it should be.
+    /// Whether a change of this address of the device was rejected.
     pub(crate) fn concern_address(&self, ip: &IpAddr) -> bool {
         self.objects.contains(&Object::Address(*ip))
     }
 
-    /// What was said of them, if anything was refused.
+    /// The log text, if anything was rejected.
     pub(crate) fn text(&self) -> Option<&str> {
         self.due.map(|_| self.text.as_str())
     }
 }
 
-/// The first refusal, whom it is about, and how many more service ports go without something.
-fn judge(refused: Vec<(Change, IpvsError)>, plan: &NodePlan, here: &Surroundings) -> Option<Judgement> {
+/// The first rejected change, its service port, and how many more service ports are affected.
+fn summarize(refused: Vec<(Change, IpvsError)>, plan: &NodePlan, context: &NodeContext) -> Option<Summary> {
     let all: Vec<_> = refused.iter().map(|(change, _)| Object::of(change)).collect();
     let objects: HashSet<_> = all.iter().copied().collect();
     let (change, source) = refused.into_iter().next()?;
     let first = Object::of(&change);
     let (mut about, mut concerned, mut wanted) = (None, BTreeSet::new(), HashSet::new());
     for (name, port) in &plan.service_ports {
-        let needs = Wanted::of(name, port, here);
+        let needs = Wanted::of(name, port, context);
         let missed: Vec<_> = Object::all_of(&needs).filter(|object| objects.contains(object)).collect();
         if !missed.is_empty() {
             concerned.insert(name);
@@ -181,5 +181,5 @@ fn judge(refused: Vec<(Change, IpvsError)>, plan: &NodePlan, here: &Surroundings
         _ => String::new(),
     };
     let unwanted = all.iter().filter(|object| !wanted.contains(object)).count();
-    Some(Judgement { objects, error: KernelError::Unserved { also: whose + &others, source }, unwanted })
+    Some(Summary { objects, error: KernelError::Unserved { also: whose + &others, source }, unwanted })
 }

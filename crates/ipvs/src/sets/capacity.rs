@@ -1,9 +1,9 @@
-//! How many elements a set has room for, which is settled when it is made.
+//! The capacity of a set, which is fixed when it is created.
 //!
-//! kube-proxy makes its sets for 65,536 elements, with `ipset create … -exist`, and the kernel takes a set that
-//! is there for the same only if it has just that room. So ours have it too, and the way back to kube-proxy is
-//! open, until one has to hold more. Then a larger set is filled beside it, and the two change places: rules ask
-//! the larger one from then on, and at no moment one that lacks anything. The way back is the same.
+//! kube-proxy creates its sets for 65,536 elements, with `ipset create … -exist`, which succeeds for an existing set
+//! only if that has the same capacity. So ours have it too, and kube-proxy can take them over, until one has to hold
+//! more. Then a larger set is filled beside it, and the two are swapped: rules never see a set that lacks an element.
+//! Going back works in the same way.
 
 use portolan_core::IpFamily;
 use portolan_netlink::{Message, MessageWriter, flag};
@@ -12,22 +12,22 @@ use super::{Destroyed, Member, Set, SetKind, Sets, wire};
 use crate::IpvsError;
 use crate::sent::{Request, send_all};
 
-/// For how many elements a set is made, unless it is one of ports, which always has room for all of them.
+/// For how many elements a set is created, unless it is one of ports, which always holds all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Room {
-    /// For as many as kube-proxy's hold: 65,536.
+pub enum Capacity {
+    /// As kube-proxy's: 65,536.
     Usual,
-    /// For more than that: 1,048,576.
+    /// 1,048,576.
     Large,
 }
 
-impl Room {
+impl Capacity {
     /// The smallest that so many elements fit in; the largest if they fit in none.
     pub fn of(elements: usize) -> Self {
         if elements <= Self::Usual.most() as usize { Self::Usual } else { Self::Large }
     }
 
-    /// The most elements that find room. It costs nothing until it is used.
+    /// The most elements. They cost nothing until they are used.
     pub const fn most(self) -> u32 {
         match self {
             // kube-proxy's `maxelem`.
@@ -37,7 +37,7 @@ impl Room {
     }
 }
 
-/// What a set is called that is to take another's place.
+/// The name of a set that replaces another one.
 pub(super) fn interim(family: IpFamily) -> &'static str {
     match family {
         IpFamily::V4 => "KUBE-PORTOLAN-INTERIM",
@@ -68,19 +68,19 @@ impl Request for Interim {
 }
 
 impl Sets {
-    /// Sees to it that a set has just this room, with all that is in it and also while rules use it. Gives
-    /// whether it had another. To find that it has it takes one question, whatever is in it.
+    /// Gives a set exactly this capacity, with all its elements and also while rules use it. Gives whether it had
+    /// another one, which one request finds out.
     ///
     /// # Errors
     /// There is no such set, the kernel refuses, or more is in it than that. The set then is as it was.
-    pub fn fit(&mut self, set: Set, family: IpFamily, room: Room) -> Result<bool, IpvsError> {
+    pub fn fit(&mut self, set: Set, family: IpFamily, capacity: Capacity) -> Result<bool, IpvsError> {
         let name = set.name(family);
-        if set.kind() == SetKind::Port || self.limit(&name, family)? == Some(room.most()) {
+        if set.kind() == SetKind::Port || self.limit(&name, family)? == Some(capacity.most()) {
             return Ok(false);
         }
         // An earlier attempt may have ended half-way.
         self.destroy_interim(family)?;
-        self.make(interim(family), set.kind(), family, room)?;
+        self.make(interim(family), set.kind(), family, capacity)?;
         let members = self.members(set, family)?.unwrap_or_default();
         let members: Vec<_> = members.into_iter().map(|member| Interim(family, member)).collect();
         send_all(&mut self.socket, 0, &members)?.all()?;
@@ -89,7 +89,7 @@ impl Sets {
         Ok(true)
     }
 
-    /// Removes what an attempt to change a set's room has left that did not come to its end.
+    /// Removes what an interrupted change of a set's capacity has left.
     ///
     /// # Errors
     /// The kernel refuses.
@@ -102,7 +102,7 @@ impl Sets {
         let header = |request: &mut MessageWriter<'_>| wire::write_header_only(request, family, name);
         let take = |limit: &mut Option<u32>, message: &Message<'_>| *limit = limit.or(wire::limit(message));
         let read = self.socket.dump(wire::LIST, header, take);
-        read.map_err(IpvsError::read(format!("how much room address set {name} has")))
+        read.map_err(IpvsError::read(format!("the capacity of address set {name}")))
     }
 
     fn swap(&mut self, family: IpFamily, names: [&str; 2]) -> Result<(), IpvsError> {
