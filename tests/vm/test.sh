@@ -13,7 +13,7 @@ cd "$(dirname "$0")/../.."
 target="${CARGO_TARGET_DIR:-$PWD/target}"
 guest=(--locked --profile guest) options=() exact=()
 # Guests run this binary, and test executables of other packages. The messages of cargo name their paths.
-packages=(portolan portolan-ipvs portolan-leftovers portolan-backend-{iptables,ipvs,userspace} portolan-tests-{netns,vm})
+packages=(portolan portolan-ipvs portolan-iptables portolan-backend-{iptables,ipvs,userspace} portolan-tests-{netns,vm})
 selection=("${packages[@]/#/--package=}")
 # Features of dependencies depend on the selected packages: after a build of the whole workspace, another selection
 # would build all of them again.
@@ -21,7 +21,7 @@ selection=("${packages[@]/#/--package=}")
 export PORTOLAN_BIN="$target/guest/portolan" PORTOLAN_TESTS="$target/guest/tests.json"
 mkdir -p "$target/guest"
 # `--test whole` belongs to the binary's package: cargo builds the binary for it.
-cargo test "${guest[@]}" "${selection[@]}" --lib --test kernel --test ipvs --test whole --test guests \
+cargo test "${guest[@]}" "${selection[@]}" --lib --test kernel --test stale --test whole --test guests \
     --no-run --message-format=json-render-diagnostics >"$PORTOLAN_TESTS"
 
 # All scenarios take longer than a test may. Test names are those of whole cells then.

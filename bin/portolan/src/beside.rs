@@ -10,8 +10,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use portolan_core::{IpFamily, PerFamily};
-use portolan_leftovers::{ForeignRules, Part};
 use tokio::time::Instant;
+
+use crate::takeover::{ForeignRules, Part};
 
 /// For how many of its sync periods a kube-proxy must have written nothing before its rules are removed.
 const QUIET_PERIODS: u32 = 2;

@@ -4,7 +4,6 @@ use anyhow::{Context, bail};
 use portolan_core::Registry;
 use portolan_core::backend::error_chain;
 use portolan_host::Host;
-use portolan_leftovers::Part;
 use tokio::runtime;
 use tracing::{error, info};
 
@@ -32,7 +31,7 @@ pub(crate) fn run(registry: &Registry) -> anyhow::Result<()> {
             }
         }
     }
-    failures += takeover::report(&portolan_leftovers::remove(&Part::ALL, &families), None);
+    failures += takeover::report(&takeover::remove_stale(None, &families), None);
     if failures > 0 {
         bail!("encountered an error while tearing down rules: {failures} steps failed");
     }

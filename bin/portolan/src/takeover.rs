@@ -5,13 +5,16 @@
 //!
 //! From then on it is looked each sync period whether another proxy writes rules again ([`beside`](crate::beside)).
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use portolan_backend_iptables::programs::Programs;
-use portolan_core::backend::error_chain;
+use portolan_backend_iptables::stale as iptables;
+use portolan_backend_ipvs::stale::{self as ipvs, Connections};
+use portolan_backend_nftables::stale as nftables;
+use portolan_core::backend::{CleanupFailure, CleanupReport, error_chain};
 use portolan_core::{BackendFactory, IpFamily, PerFamily, ProxyMode, Registry};
-use portolan_leftovers::{ForeignWatch, Outcome, Part, Variant, retire, retire_beside, retire_lasting};
+use portolan_iptables::stale::{self, ForeignChains, Mode, Running};
 use portolan_metrics::Metrics;
 use portolan_source::EventRecorder;
 use portolan_sync::Configuration;
@@ -36,6 +39,56 @@ pub(crate) fn goes_by_kube_proxys_names(mode: &ProxyMode) -> bool {
     own_part(mode).is_some()
 }
 
+/// A mode of kube-proxy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Part {
+    Nftables,
+    Iptables,
+    Ipvs,
+}
+
+impl Part {
+    const ALL: [Self; 3] = [Self::Nftables, Self::Iptables, Self::Ipvs];
+
+    /// Removes the stale rules of this mode; `running` is the mode of this process.
+    fn remove(self, running: Option<&ProxyMode>, family: IpFamily) -> Removed {
+        let report = match self {
+            // Our own table is removed by its mode's cleanup.
+            Self::Nftables => nftables::remove(Some(&ProxyMode::NFTABLES), family),
+            Self::Iptables => iptables::remove(running, family),
+            Self::Ipvs => ipvs::remove(running, family),
+        };
+        Removed { part: self, family, report }
+    }
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Nftables => "nftables",
+            Self::Iptables => "iptables",
+            Self::Ipvs => "ipvs",
+        })
+    }
+}
+
+/// The stale rules of a mode in one family, and what became of them.
+#[derive(Debug)]
+pub(crate) struct Removed {
+    part: Part,
+    family: IpFamily,
+    report: CleanupReport,
+}
+
+/// Rules of another proxy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ForeignRules {
+    pub(crate) part: Part,
+    pub(crate) family: IpFamily,
+    /// Another number whenever they have been written again.
+    pub(crate) version: u64,
+}
+
 /// The part that is `mode`'s own, if it goes by kube-proxy's names.
 fn own_part(mode: &ProxyMode) -> Option<Part> {
     if *mode == ProxyMode::IPTABLES {
@@ -47,27 +100,40 @@ fn own_part(mode: &ProxyMode) -> Option<Part> {
     }
 }
 
-/// Removes all that is not `own`, and says what became of it. What connections use stays.
-fn remove_foreign(
-    own: Option<Part>,
-    variants: PerFamily<Option<Variant>>,
-    families: &[IpFamily],
-) -> Vec<Outcome> {
-    match own {
-        Some(own) => retire_beside(own, families, |family| variants[family]),
-        None => retire(&Part::ALL, families),
-    }
+/// Removes all stale rules; `running` is the mode of this process.
+pub(crate) fn remove_stale(running: Option<&ProxyMode>, families: &[IpFamily]) -> Vec<Removed> {
+    let all = Part::ALL.into_iter().flat_map(|part| families.iter().map(move |family| (part, *family)));
+    all.map(|(part, family)| part.remove(running, family)).collect()
 }
 
-/// The kind of iptables that the rules of a family are written by. The same chains in tables of the other kind are
-/// left from when the host, or an image, had other programs.
-fn variant(family: IpFamily) -> Option<Variant> {
-    let found = Programs::find(family);
-    if let Err(problem) = &found {
-        // The mode does not serve this family.
-        debug!(%family, err = error_chain(problem), "nothing is looked for of iptables");
+/// Removes virtual servers that connections used, if these have ended.
+fn remove_unused_servers(families: &[IpFamily]) -> Vec<Removed> {
+    let report = |family| ipvs::remove_servers(Connections::Kept, family);
+    let removed =
+        families.iter().map(|family| Removed { part: Part::Ipvs, family: *family, report: report(*family) });
+    removed.collect()
+}
+
+/// Looks for rules of another proxy.
+fn foreign_rules(
+    chains: &mut ForeignChains,
+    running: PerFamily<Option<Running>>,
+    families: &[IpFamily],
+) -> Result<Vec<ForeignRules>, String> {
+    let mut found = Vec::new();
+    let mut add = |part, family, version: Option<u64>| {
+        found.extend(version.map(|version| ForeignRules { part, family, version }));
+    };
+    for family in families.iter().copied() {
+        // Which of the chains would be ours is not known.
+        let Some(running) = running[family] else { continue };
+        add(Part::Nftables, family, nftables::foreign_rules(family).map_err(|error| error_chain(&error))?);
+        for (part, mode) in [(Part::Iptables, Mode::Iptables), (Part::Ipvs, Mode::Ipvs)] {
+            let version = chains.version(mode, running, family).map_err(|error| error_chain(&error))?;
+            add(part, family, version);
+        }
     }
-    found.ok().map(|programs| programs.variant())
+    Ok(found)
 }
 
 /// Whether any mode has rules of an earlier process in effect; `running` is the mode of this one.
@@ -138,8 +204,8 @@ impl Lasting {
 /// What is remembered from one look for another proxy to the next.
 struct Lookout {
     own: Option<Part>,
-    variants: PerFamily<Option<Variant>>,
-    watch: ForeignWatch,
+    running: PerFamily<Option<Running>>,
+    watch: ForeignChains,
     beside: Beside,
     contended: PerFamily<bool>,
     /// Why the last look failed. The same is not logged twice in a row.
@@ -155,19 +221,19 @@ impl Takeover {
             self.clean_up_after(factory).await;
         }
         let own = own_part(&self.mode);
-        let variants = match own {
-            Some(_) => spawn_blocking(|| PerFamily::from_fn(variant)).await.unwrap_or_default(),
-            None => PerFamily::default(),
-        };
+        let mode = self.mode.clone();
+        let running = move || PerFamily::from_fn(|family| stale::running(Some(&mode), family).ok());
+        let running = spawn_blocking(running).await.unwrap_or_default();
         let mut lookout = Lookout {
             own,
-            variants,
-            watch: ForeignWatch::default(),
+            running,
+            watch: ForeignChains::default(),
             beside: Beside::default(),
             contended: PerFamily::default(),
             problem: None,
         };
-        let left = self.removed(move |families| remove_foreign(own, variants, families)).await;
+        let mode = self.mode.clone();
+        let left = self.removed(move |families| remove_stale(Some(&mode), families)).await;
         let mut lasting = Lasting::of(left, FIRST_PAUSE);
         // The series are there, so that a fleet can be asked for the greatest.
         for part in Part::ALL {
@@ -180,7 +246,7 @@ impl Takeover {
             match lasting {
                 Some(Lasting { pause, due }) if due <= look_due => {
                     sleep_until(due).await;
-                    let left = self.removed(retire_lasting).await;
+                    let left = self.removed(remove_unused_servers).await;
                     lasting = Lasting::of(left, (2 * pause).min(LONGEST_PAUSE));
                 }
                 _ => {
@@ -200,16 +266,16 @@ impl Takeover {
     /// Looks for rules of another proxy, tells of them, and removes those that are no longer updated.
     async fn look(&self, lookout: &mut Lookout) -> Left {
         self.look_at_contention(lookout);
-        let Lookout { own, variants, .. } = *lookout;
+        let running = lookout.running;
         let (families, mut watch) = (self.families.clone(), std::mem::take(&mut lookout.watch));
         let looked = spawn_blocking(move || {
-            let found = watch.look(&families, own, |family| variants[family]);
+            let found = foreign_rules(&mut watch, running, &families);
             (watch, found)
         });
         let found = match looked.await {
             Ok((watch, found)) => {
                 lookout.watch = watch;
-                found.map_err(|problem| error_chain(&problem))
+                found
             }
             Err(crash) => Err(crash.to_string()),
         };
@@ -274,9 +340,8 @@ impl Takeover {
 
     async fn remove_stale(&self, lookout: &mut Lookout) -> Left {
         info!("Removing rules of another proxy that it does not update any more");
-        let Lookout { own, variants, .. } = *lookout;
-        let removed = lookout.beside.removed();
-        let left = self.removed(move |families| remove_foreign(own, variants, families)).await;
+        let (mode, removed) = (self.mode.clone(), lookout.beside.removed());
+        let left = self.removed(move |families| remove_stale(Some(&mode), families)).await;
         for kind in removed {
             self.gone(kind);
         }
@@ -284,12 +349,12 @@ impl Takeover {
     }
 
     /// Removes something, beside the runtime, and says what is left.
-    async fn removed(&self, remove: impl FnOnce(&[IpFamily]) -> Vec<Outcome> + Send + 'static) -> Left {
+    async fn removed(&self, remove: impl FnOnce(&[IpFamily]) -> Vec<Removed> + Send + 'static) -> Left {
         let families = self.families.clone();
         match spawn_blocking(move || remove(&families)).await {
             Ok(outcomes) => {
                 report(&outcomes, Some(&self.metrics));
-                let lasting: usize = outcomes.iter().map(|outcome| outcome.lasting).sum();
+                let lasting: usize = outcomes.iter().map(|outcome| outcome.report.in_use).sum();
                 if lasting == 0 {
                     return Left::Nothing;
                 }
@@ -330,30 +395,28 @@ async fn cleaned_up(factory: &Arc<dyn BackendFactory>, family: IpFamily) -> Resu
 ///
 /// A running proxy that cannot look whether there is anything has not failed, so that a host that hides its tables from
 /// it raises no alert. A cleanup has, for it cannot say that nothing is left. Only the former has metrics.
-pub(crate) fn report(outcomes: &[Outcome], metrics: Option<&Metrics>) -> usize {
+pub(crate) fn report(outcomes: &[Removed], metrics: Option<&Metrics>) -> usize {
     let mut failures = 0;
-    for Outcome { part, family, removed, kept, found, result, .. } in outcomes {
-        let mode = part.to_string();
-        let family = family.map_or_else(|| "both".to_owned(), |family| family.to_string());
+    for Removed { part, family, report: CleanupReport { removed, kept, failures: failed, .. } } in outcomes {
+        let (mode, family) = (part.to_string(), family.to_string());
         if *removed > 0 {
             info!(mode, ipFamily = family, removed, "Removed stale rules of a previous proxy");
         }
         for what in kept {
             warn!(mode, ipFamily = family, what, "Kept stale rules of a previous proxy");
         }
-        let is_failure = result.is_err() && (*found || metrics.is_none());
-        if let Err(problem) = result {
-            let err = error_chain(problem);
-            if is_failure {
-                failures += 1;
-                error!(mode, ipFamily = family, err, "Failed to remove stale rules of a previous proxy");
-            } else {
-                info!(mode, ipFamily = family, err, "Cannot look for stale rules of a previous proxy");
-            }
-        }
         if let Some(metrics) = metrics {
             metrics.leftovers.removed(&mode, *removed);
-            if is_failure {
+        }
+        for CleanupFailure { found, error } in failed {
+            let err = error_chain(&**error);
+            if !found && metrics.is_some() {
+                info!(mode, ipFamily = family, err, "Cannot look for stale rules of a previous proxy");
+                continue;
+            }
+            failures += 1;
+            error!(mode, ipFamily = family, err, "Failed to remove stale rules of a previous proxy");
+            if let Some(metrics) = metrics {
                 metrics.leftovers.failed(&mode);
             }
         }
@@ -363,25 +426,18 @@ pub(crate) fn report(outcomes: &[Outcome], metrics: Option<&Metrics>) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use portolan_leftovers::LeftoverError;
     use portolan_metrics::Build;
 
     use super::*;
 
-    fn failed(found: bool) -> Outcome {
-        Outcome {
-            part: Part::Iptables,
-            family: Some(IpFamily::V4),
-            removed: 0,
-            kept: Vec::new(),
-            lasting: 0,
-            found,
-            result: Err(LeftoverError::Locked { complaint: "Another app holds the lock.".to_owned() }),
-        }
+    fn failed(found: bool) -> Removed {
+        let failures = vec![CleanupFailure { found, error: "another program holds the lock".into() }];
+        let report = CleanupReport { failures, ..CleanupReport::default() };
+        Removed { part: Part::Iptables, family: IpFamily::V4, report }
     }
 
     /// How many failures the alert sees.
-    fn counted(outcome: Outcome) -> Option<String> {
+    fn counted(outcome: Removed) -> Option<String> {
         let metrics = Metrics::new(&Build { git_version: "v1".into(), version: "1" }).unwrap();
         report(&[outcome], Some(&metrics));
         let page = metrics.render().unwrap();

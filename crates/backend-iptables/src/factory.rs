@@ -13,8 +13,8 @@ use crate::backend::{IptablesBackend, route_localnet};
 use crate::names::{Chain, Fixed};
 use crate::nfacct::{self, CountersInUse};
 use crate::options::Options;
-use crate::programs::{self, Programs};
-use crate::tables::Tables as _;
+use crate::programs::{self, Programs, Version};
+use crate::stale;
 use crate::watched::Watched;
 
 /// Whether connection tracking accepts packets outside the TCP window, which rules must not drop then.
@@ -87,12 +87,11 @@ impl BackendFactory for IptablesFactory {
 
     /// One family is enough, as for kube-proxy: the other may be disabled in the kernel.
     async fn probe(&self) -> Result<(), ProbeFailure> {
-        let Err(missing) = Programs::probe(IpFamily::V4) else { return Ok(()) };
-        Programs::probe(IpFamily::V6).map_err(|_missing| ProbeFailure { mode: self.mode(), missing })
+        programs::probe_any().map_err(|missing| ProbeFailure { mode: self.mode(), missing })
     }
 
     async fn probe_family(&self, family: IpFamily) -> Result<(), ProbeFailure> {
-        Programs::probe(family).map_err(|missing| ProbeFailure { mode: self.mode(), missing })
+        programs::probe(family).map_err(|missing| ProbeFailure { mode: self.mode(), missing })
     }
 
     fn leaves_flows(&self) -> bool {
@@ -107,7 +106,7 @@ impl BackendFactory for IptablesFactory {
     async fn is_forwarding(&self, family: IpFamily) -> Result<bool, BackendError> {
         let canary = format!(":{} ", Chain::Fixed(Fixed::Canary));
         let mut has_canary = false;
-        let saved = programs(family)?.save(&mut |line| has_canary |= line.starts_with(&canary));
+        let saved = programs(family)?.0.save(&mut |line| has_canary |= line.starts_with(&canary));
         saved.map(|()| has_canary).map_err(|error| BackendError::Unread {
             object: "tables of iptables".to_owned(),
             source: Box::new(error),
@@ -115,10 +114,10 @@ impl BackendFactory for IptablesFactory {
     }
 
     fn create(&self, family: IpFamily) -> Result<Box<dyn ProxyBackend>, BackendError> {
-        let programs = programs(family)?;
+        let (programs, version) = programs(family)?;
         tracing::info!(
             ipFamily = %family,
-            version = %programs.version(),
+            %version,
             variant = %programs.variant(),
             "Using iptables"
         );
@@ -134,12 +133,12 @@ impl BackendFactory for IptablesFactory {
 
     /// Does not look for the programs first: those that wrote the rules may be uninstalled.
     async fn cleanup(&self, family: IpFamily) -> Result<(), BackendError> {
-        programs::clean(family)
+        stale::clean(family)
     }
 }
 
-fn programs(family: IpFamily) -> Result<Programs, BackendError> {
-    Programs::find(family)
+fn programs(family: IpFamily) -> Result<(Programs, Version), BackendError> {
+    Programs::find_with_version(family)
         .map_err(|error| BackendError::Io { action: "run iptables".to_owned(), source: Box::new(error) })
 }
 

@@ -30,16 +30,18 @@ mod compare;
 mod edit;
 pub mod factory;
 mod hasher;
-pub mod names;
 mod nfacct;
 pub mod options;
-pub mod programs;
+mod program_tables;
 pub mod render;
 pub mod restore;
 pub mod rule;
-mod saved;
+pub mod stale;
 pub mod tables;
 pub mod watched;
 
 pub use backend::IptablesBackend;
 pub use factory::{IptablesFactory, Settings};
+pub use portolan_iptables::{names, programs};
+
+use portolan_iptables::saved;

@@ -1,9 +1,9 @@
-//! Comparing everything: what the plan takes with what the kernel has, whoever made it.
+//! Full sync: compares what the plan needs with what the kernel has, including objects of earlier processes.
 //!
 //! An earlier run of this proxy, or kube-proxy, may have left all of it; then only the difference is written.
 //! Virtual servers that no plan wants are removed if they are ours to remove: their address is one of our
-//! device's, or the node's own, or was while we have been running, and our sets list it as a Service's. Others stay,
-//! whatever they are; kube-proxy would remove them.
+//! device's, or the node's own, or was while we have been running, and our sets list it as a Service's. Others stay;
+//! kube-proxy would remove them.
 
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
@@ -17,38 +17,39 @@ use crate::Options;
 use crate::changes::Changes;
 use crate::graceful::is_idle;
 use crate::kernel::{Kernel, KernelError};
-use crate::state::{Loaded, add, dismiss};
-use crate::surroundings::{HostAddresses, Surroundings, own_servers};
+use crate::node_context::{HostAddresses, NodeContext, own_servers};
+use crate::state::{Programmed, add, dismiss};
 use crate::wanted::{Serving, Wanted};
 
-/// Reads the kernel, and says what it takes to make it follow the plan. What was loaded `before` tells which
-/// addresses were the node's.
+/// Reads the kernel, and gives the changes that make it equal to the plan. `before` has the addresses that were the
+/// node's.
 pub(crate) fn compare(
     plan: &NodePlan,
     options: &Options,
     kernel: &mut impl Kernel,
-    before: Option<&Loaded>,
+    before: Option<&Programmed>,
     now: Instant,
-) -> Result<(Loaded, Changes), KernelError> {
+) -> Result<(Programmed, Changes), KernelError> {
     let addresses = kernel.addresses()?;
-    let mut here = Surroundings::new(addresses.elsewhere.clone(), &plan.node, options);
-    here.taken = plan.service_ports.iter().flat_map(|(name, port)| own_servers(name, port, &here)).collect();
-    let mut loaded = Loaded::new(here);
-    let servers = collect(plan, &mut loaded);
+    let mut context = NodeContext::new(addresses.elsewhere.clone(), &plan.node, options);
+    context.taken =
+        plan.service_ports.iter().flat_map(|(name, port)| own_servers(name, port, &context)).collect();
+    let mut programmed = Programmed::new(context);
+    let servers = collect(plan, &mut programmed);
     let mut changes = Changes::new(plan.family);
     let mut present = Present::read(kernel, addresses)?;
-    present.given_up = before.map(|before| before.here.elsewhere.clone()).unwrap_or_default();
-    present.members.iter().for_each(|(set, members)| loaded.fill.has(*set, members.len()));
-    compare_members(&mut loaded, &present, &mut changes);
-    compare_addresses(&mut loaded, &present, &mut changes);
+    present.given_up = before.map(|before| before.context.elsewhere.clone()).unwrap_or_default();
+    present.members.iter().for_each(|(set, members)| programmed.sizes.has(*set, members.len()));
+    compare_members(&mut programmed, &present, &mut changes);
+    compare_addresses(&mut programmed, &present, &mut changes);
     compare_servers(
         servers,
         &present,
         options,
         kernel,
-        &mut Comparison { loaded: &mut loaded, changes: &mut changes, now },
+        &mut Comparison { programmed: &mut programmed, changes: &mut changes, now },
     )?;
-    Ok((loaded, changes))
+    Ok((programmed, changes))
 }
 
 /// What the kernel has before anything is changed.
@@ -97,45 +98,45 @@ impl Present {
     }
 }
 
-/// Takes note of all that the plan wants, and gives the servers in the order in which they are to come.
-fn collect(plan: &NodePlan, loaded: &mut Loaded) -> Vec<(ServerKey, Serving)> {
+/// Collects all that the plan needs, and gives the servers in the order in which they are added.
+fn collect(plan: &NodePlan, programmed: &mut Programmed) -> Vec<(ServerKey, Serving)> {
     let mut servers = Vec::new();
     for name in plan.names_by_importance() {
-        let wanted = Wanted::of(name, &plan.service_ports[name], &loaded.here);
+        let wanted = Wanted::of(name, &plan.service_ports[name], &programmed.context);
         servers.extend(wanted.servers);
-        loaded.unbound.extend(wanted.unbound.into_iter().map(|ip| (name.clone(), ip)));
-        wanted.addresses.into_iter().for_each(|ip| loaded.addresses.add(ip));
-        wanted.members.into_iter().for_each(|member| loaded.members.add(member));
+        programmed.unbound.extend(wanted.unbound.into_iter().map(|ip| (name.clone(), ip)));
+        wanted.addresses.into_iter().for_each(|ip| programmed.addresses.add(ip));
+        wanted.members.into_iter().for_each(|member| programmed.members.add(member));
     }
-    // All of it is compared, and so nothing of it is news.
-    loaded.addresses.settle();
-    loaded.members.settle();
-    loaded.sample = servers.first().map(|(key, _)| *key);
+    // All of it is compared, so none of it is a change.
+    programmed.addresses.settle();
+    programmed.members.settle();
+    programmed.sample = servers.first().map(|(key, _)| *key);
     servers
 }
 
-fn compare_members(loaded: &mut Loaded, present: &Present, changes: &mut Changes) {
-    let Loaded { members: wanted, fill, .. } = loaded;
+fn compare_members(programmed: &mut Programmed, present: &Present, changes: &mut Changes) {
+    let Programmed { members: wanted, sizes, .. } = programmed;
     for (set, member) in wanted.iter().filter(|(set, member)| !present.has(*set, member)) {
-        fill.comes(*set);
+        sizes.comes(*set);
         changes.member_in(*set, *member);
     }
     for (set, members) in present.members.iter().filter(|(set, _)| **set != Set::IpvsIps) {
         for member in members.iter().filter(|member| !wanted.has(&(*set, **member))) {
-            fill.goes(*set);
+            sizes.goes(*set);
             changes.member_out(*set, *member);
         }
     }
 }
 
 /// An address and its element in the filter's set belong together: where one is missing both are written.
-fn compare_addresses(loaded: &mut Loaded, present: &Present, changes: &mut Changes) {
-    let Loaded { addresses: wanted, fill, .. } = loaded;
+fn compare_addresses(programmed: &mut Programmed, present: &Present, changes: &mut Changes) {
+    let Programmed { addresses: wanted, sizes, .. } = programmed;
     let known = |ip| present.has(Set::IpvsIps, &Member::Ip(ip));
     for ip in wanted.iter() {
         let (is_known, is_there) = (known(*ip), present.addresses.on_device.contains(ip));
         if !is_known {
-            fill.comes(Set::IpvsIps);
+            sizes.comes(Set::IpvsIps);
         }
         if !is_known || !is_there {
             changes.address_in(*ip);
@@ -146,7 +147,7 @@ fn compare_addresses(loaded: &mut Loaded, present: &Present, changes: &mut Chang
     let all: HashSet<_> = present.addresses.on_device.iter().copied().chain(filtered).collect();
     for ip in all.into_iter().filter(|ip| !wanted.has(ip)) {
         if known(ip) {
-            fill.goes(Set::IpvsIps);
+            sizes.goes(Set::IpvsIps);
         }
         changes.address_out(ip);
     }
@@ -154,7 +155,7 @@ fn compare_addresses(loaded: &mut Loaded, present: &Present, changes: &mut Chang
 
 /// What servers are compared into.
 struct Comparison<'a> {
-    loaded: &'a mut Loaded,
+    programmed: &'a mut Programmed,
     changes: &'a mut Changes,
     now: Instant,
 }
@@ -207,10 +208,10 @@ impl Comparison<'_> {
             if is_idle(found) {
                 self.changes.server(ServerChange::RemoveDestination(key, found.socket));
             } else if key.protocol == Protocol::Tcp && found.weight == 0 {
-                // An earlier run saw to that, and its connections last.
-                self.loaded.graceful.retire(key, found.socket, self.now);
+                // An earlier run set its weight to zero, and it still has connections.
+                self.programmed.graceful.retire(key, found.socket, self.now);
             } else {
-                dismiss(key, found.socket, &mut self.loaded.graceful, self.changes, self.now);
+                dismiss(key, found.socket, &mut self.programmed.graceful, self.changes, self.now);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Makes the kernel follow plans of one family.
+//! Programs the plans of one family into the kernel.
 
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -12,15 +12,15 @@ use portolan_core::{
     ApplyReport, BackendError, ChangeSet, IpFamily, ProxyBackend, ProxyMode, ServicePortName,
 };
 use portolan_ipvs::{Carried, IpvsError, Sent, ServerChange};
-use portolan_leftovers::Part;
 
 use crate::Options;
 use crate::adopt;
 use crate::changes::{Change, Changes};
 use crate::kernel::{Kernel, KernelError};
+use crate::node_context::HostAddresses;
 use crate::rules::{self, Reader, Rules, Written};
-use crate::state::{Loaded, Turn};
-use crate::surroundings::HostAddresses;
+use crate::stale;
+use crate::state::{Programmed, ServerDiff};
 use crate::wanted::Wanted;
 
 /// Tells the time: the system's, or a test's.
@@ -32,14 +32,14 @@ pub struct IpvsBackend<K> {
     options: Options,
     kernel: K,
     clock: Clock,
-    /// What the kernel has, if that is known.
-    loaded: Option<Loaded>,
+    /// What is programmed, if that is known.
+    programmed: Option<Programmed>,
 }
 
-/// What one apply has come to so far.
+/// The progress of one apply.
 struct Round {
     report: ApplyReport,
-    /// What the kernel refused, while it carried out everything else.
+    /// Changes that the kernel rejected, while it carried out all others.
     refused: Vec<(Change, IpvsError)>,
 }
 
@@ -52,7 +52,7 @@ impl Round {
 impl<K: Kernel> IpvsBackend<K> {
     /// A backend that knows nothing of the kernel's state yet.
     pub fn new(family: IpFamily, options: Options, kernel: K) -> Self {
-        Self { family, options, kernel, clock: Arc::new(Instant::now), loaded: None }
+        Self { family, options, kernel, clock: Arc::new(Instant::now), programmed: None }
     }
 
     /// The same by another clock.
@@ -61,9 +61,9 @@ impl<K: Kernel> IpvsBackend<K> {
         Self { clock, ..self }
     }
 
-    /// What the kernel refuses of what service ports need, as it was logged; nothing if it has all of it.
+    /// The log text about changes that the kernel rejected; nothing if there are none.
     pub fn refusal(&self) -> Option<&str> {
-        self.loaded.as_ref()?.refusals.text()
+        self.programmed.as_ref()?.rejections.text()
     }
 
     /// The kernel, for tests to look into.
@@ -75,93 +75,94 @@ impl<K: Kernel> IpvsBackend<K> {
     ///
     /// Rules come between the sets that they ask and the servers that need them. But where another mode's rules
     /// lead connections to endpoints they go on doing so until the servers are ready.
-    fn load(&mut self, plan: &NodePlan, before: Option<&Loaded>) -> Result<ApplyReport, KernelError> {
+    fn load(&mut self, plan: &NodePlan, before: Option<&Programmed>) -> Result<ApplyReport, KernelError> {
         let now = (self.clock)();
         let mut round = Round::new(Scope::Full);
         round.report.operations += self.kernel.prepare()?;
-        let (mut loaded, mut changes) = adopt::compare(plan, &self.options, &mut self.kernel, before, now)?;
-        loaded.refusals = before.map(|before| before.refusals.clone()).unwrap_or_default();
+        let (mut programmed, mut changes) =
+            adopt::compare(plan, &self.options, &mut self.kernel, before, now)?;
+        programmed.rejections = before.map(|before| before.rejections.clone()).unwrap_or_default();
         let is_known = |unbound: &&_| before.is_some_and(|before| before.unbound.contains(*unbound));
-        tell_unbound(loaded.unbound.iter().filter(|unbound| !is_known(unbound)));
-        self.fit_sets(&mut loaded, &mut round);
+        warn_unbound(programmed.unbound.iter().filter(|unbound| !is_known(unbound)));
+        self.fit_sets(&mut programmed, &mut round);
         let present = read_rules(&mut self.kernel)?;
         let first = if present.translates() { changes.take_additions() } else { changes.take_members_in() };
         self.carry_out(&first, &mut round)?;
-        loaded.rules =
+        programmed.rules =
             self.write_rules(&plan.node, present, before.map(|before| &before.rules), &mut round)?;
         self.carry_out(&changes.in_order(), &mut round)?;
-        self.end(loaded, plan, round, now)
+        self.end(programmed, plan, round, now)
     }
 
-    /// Brings what the change set names up to date.
+    /// Applies the change set.
     fn update(
         &mut self,
-        mut loaded: Loaded,
+        mut programmed: Programmed,
         plan: &NodePlan,
         changes: &ChangeSet,
     ) -> Result<ApplyReport, KernelError> {
         let now = (self.clock)();
         let mut round = Round::new(Scope::Partial);
-        let mut turn = Turn::default();
+        let mut diff = ServerDiff::default();
         let mut todo = Changes::new(self.family);
         let (mut unbound, mut unbound_before) = (Vec::new(), HashSet::new());
         for (name, old) in changes.service_ports() {
             let named = |ip: &IpAddr| (name.clone(), *ip);
             if let Some(old) = old {
-                let wanted = Wanted::of(name, old, &loaded.here);
+                let wanted = Wanted::of(name, old, &programmed.context);
                 unbound_before.extend(wanted.unbound.iter().map(named));
-                turn.had(wanted, &mut loaded);
+                diff.had(wanted, &mut programmed);
             }
             if let Some(new) = plan.service_ports.get(name) {
-                let wanted = Wanted::of(name, new, &loaded.here);
+                let wanted = Wanted::of(name, new, &programmed.context);
                 unbound.extend(wanted.unbound.iter().map(named));
-                turn.wants(wanted, &mut loaded);
+                diff.wants(wanted, &mut programmed);
             }
         }
-        tell_unbound(unbound.iter().filter(|unbound| !unbound_before.contains(*unbound)));
+        warn_unbound(unbound.iter().filter(|unbound| !unbound_before.contains(*unbound)));
         for gone in &unbound_before {
-            loaded.unbound.remove(gone);
+            programmed.unbound.remove(gone);
         }
-        loaded.unbound.extend(unbound);
-        turn.finish(&mut loaded, &mut todo, now);
-        self.look_at_retired(&mut loaded, &mut todo, now)?;
-        // They follow from the node's settings alone; that others changed them is found by looking, now and then.
-        if changes.old_node().is_some() && loaded.rules.wanted != self.wanted_rules(&plan.node) {
+        programmed.unbound.extend(unbound);
+        diff.finish(&mut programmed, &mut todo, now);
+        self.check_retired(&mut programmed, &mut todo, now)?;
+        // They depend on the node's settings alone; the integrity check finds changes of other processes.
+        if changes.old_node().is_some() && programmed.rules.wanted != self.wanted_rules(&plan.node) {
             let present = read_rules(&mut self.kernel)?;
-            loaded.rules = self.write_rules(&plan.node, present, Some(&loaded.rules), &mut round)?;
+            programmed.rules = self.write_rules(&plan.node, present, Some(&programmed.rules), &mut round)?;
         }
-        self.fit_sets(&mut loaded, &mut round);
+        self.fit_sets(&mut programmed, &mut round);
         self.carry_out(&todo.in_order(), &mut round)?;
-        self.end(loaded, plan, round, now)
+        self.end(programmed, plan, round, now)
     }
 
-    /// Remembers what the kernel now has, and says when to look again.
+    /// Remembers what is programmed now, and when to check again.
     fn end(
         &mut self,
-        mut loaded: Loaded,
+        mut programmed: Programmed,
         plan: &NodePlan,
         round: Round,
         now: Instant,
     ) -> Result<ApplyReport, KernelError> {
         let Round { mut report, refused } = round;
-        let unwanted = loaded.refusals.note(refused, (plan, &loaded.here), report.scope, now)?;
+        let unwanted = programmed.rejections.note(refused, (plan, &programmed.context), report.scope, now)?;
         report.failed_removals += unwanted;
-        let looks = [loaded.graceful.next_look(now), loaded.refusals.next_try(now)];
-        report.follow_up = looks.into_iter().flatten().min();
-        self.loaded = Some(loaded);
+        let checks = [programmed.graceful.next_check(now), programmed.rejections.next_try(now)];
+        report.follow_up = checks.into_iter().flatten().min();
+        self.programmed = Some(programmed);
         Ok(report)
     }
 
     /// Removes endpoints whose last connection has ended.
-    fn look_at_retired(
+    fn check_retired(
         &mut self,
-        loaded: &mut Loaded,
+        programmed: &mut Programmed,
         changes: &mut Changes,
         now: Instant,
     ) -> Result<(), KernelError> {
-        for server in loaded.graceful.due(now) {
+        for server in programmed.graceful.due(now) {
             let seen = self.kernel.destinations(&server)?;
-            for endpoint in loaded.graceful.looked(&server, &seen, now) {
+            for endpoint in programmed.graceful.checked(&server, &seen, now) {
                 changes.server(ServerChange::RemoveDestination(server, endpoint));
             }
         }
@@ -198,17 +199,17 @@ impl<K: Kernel> IpvsBackend<K> {
         Ok(Rules { wanted: there.wanted, printed: read_rules(&mut self.kernel)? })
     }
 
-    /// Gives sets the room that they need for what is about to come.
+    /// Gives sets the capacity that they need for the coming changes.
     ///
-    /// Where that fails the kernel refuses what finds none, by name, and all else goes on.
-    fn fit_sets(&mut self, loaded: &mut Loaded, round: &mut Round) {
-        for (set, room) in loaded.fill.unfit() {
-            match self.kernel.fit(set, room) {
+    /// If that fails, the kernel rejects the elements that exceed it, by name, and all others are added.
+    fn fit_sets(&mut self, programmed: &mut Programmed, round: &mut Round) {
+        for (set, capacity) in programmed.sizes.unfit() {
+            match self.kernel.fit(set, capacity) {
                 Ok(was_replaced) => round.report.operations += usize::from(was_replaced),
                 Err(error) => {
-                    let (set, most) = (set.name(self.family), room.most());
-                    let error = portolan_core::backend::error_chain(&error);
-                    tracing::warn!(error, set, most, "the room of an address set was not changed");
+                    let (set, most) = (set.name(self.family), capacity.most());
+                    let err = portolan_core::backend::error_chain(&error);
+                    tracing::warn!(err, set, maxElements = most, "Failed to resize address set");
                 }
             }
         }
@@ -234,48 +235,50 @@ impl<K: Kernel> IpvsBackend<K> {
     }
 
     fn try_apply(&mut self, plan: &NodePlan, changes: &ChangeSet) -> Result<ApplyReport, KernelError> {
-        // Taken out, so that after a failure nothing is believed of the kernel.
-        let Some(loaded) = self.loaded.take() else { return self.load(plan, None) };
+        // Taken out, so that after a failure everything is compared.
+        let Some(programmed) = self.programmed.take() else { return self.load(plan, None) };
         let addresses_move = |old: &NodeSettings| {
             old.node_port_addresses != plan.node.node_port_addresses || old.api_server != plan.node.api_server
         };
         let is_load = changes.is_complete()
             || changes.old_node().is_some_and(addresses_move)
-            || loaded.own_servers_move(plan, changes)
-            || loaded.refusals.are_due((self.clock)())
-            || self.has_moved(&loaded)?;
-        if is_load { self.load(plan, Some(&loaded)) } else { self.update(loaded, plan, changes) }
+            || programmed.own_servers_move(plan, changes)
+            || programmed.rejections.are_due((self.clock)())
+            || self.addresses_moved(&programmed)?;
+        if is_load { self.load(plan, Some(&programmed)) } else { self.update(programmed, plan, changes) }
     }
 
     /// Whether the node's own addresses are others than they were.
-    fn has_moved(&mut self, loaded: &Loaded) -> Result<bool, KernelError> {
-        Ok(self.kernel.addresses_changed()? && self.kernel.addresses()?.elsewhere != loaded.here.elsewhere)
+    fn addresses_moved(&mut self, programmed: &Programmed) -> Result<bool, KernelError> {
+        Ok(self.kernel.addresses_changed()?
+            && self.kernel.addresses()?.elsewhere != programmed.context.elsewhere)
     }
 
-    /// Whether everything that others might remove at once is there, and the node has the addresses that it had.
-    fn look(&mut self, loaded: &Loaded) -> Result<bool, KernelError> {
+    /// Integrity check: whether everything that other processes might remove at once exists, and the node has the
+    /// addresses that it had.
+    fn check(&mut self, programmed: &Programmed) -> Result<bool, KernelError> {
         let HostAddresses { on_device, elsewhere } = self.kernel.addresses()?;
-        let is_known = |ip: &IpAddr| loaded.refusals.concern_address(ip);
-        let has_addresses = on_device.iter().all(|ip| loaded.addresses.has(ip) || is_known(ip))
-            && loaded.addresses.iter().all(|ip| on_device.contains(ip) || is_known(ip));
-        if !has_addresses || elsewhere != loaded.here.elsewhere {
+        let is_known = |ip: &IpAddr| programmed.rejections.concern_address(ip);
+        let has_addresses = on_device.iter().all(|ip| programmed.addresses.has(ip) || is_known(ip))
+            && programmed.addresses.iter().all(|ip| on_device.contains(ip) || is_known(ip));
+        if !has_addresses || elsewhere != programmed.context.elsewhere {
             return Ok(false);
         }
-        if let Some(sample) = &loaded.sample
-            && !loaded.refusals.concern_server(sample)
+        if let Some(sample) = &programmed.sample
+            && !programmed.rejections.concern_server(sample)
             && !self.kernel.has_server(sample)?
         {
             return Ok(false);
         }
-        Ok(read_rules(&mut self.kernel)? == loaded.rules.printed)
+        Ok(read_rules(&mut self.kernel)? == programmed.rules.printed)
     }
 }
 
-/// How many of them are named at a time.
+/// The most service ports that are named at a time.
 const MOST_NAMED: usize = 20;
 
-/// Names service ports whose address is the API server's, and is left to it.
-fn tell_unbound<'a>(unbound: impl Iterator<Item = &'a (ServicePortName, IpAddr)>) {
+/// Warns of service ports whose address is the API server's, and so not bound.
+fn warn_unbound<'a>(unbound: impl Iterator<Item = &'a (ServicePortName, IpAddr)>) {
     let mut unbound: Vec<_> = unbound.collect();
     unbound.sort_unstable();
     for (service_port, address) in unbound.iter().take(MOST_NAMED) {
@@ -310,25 +313,24 @@ impl<K: Kernel> ProxyBackend for IpvsBackend<K> {
     }
 
     async fn is_intact(&mut self) -> Result<bool, BackendError> {
-        let Some(loaded) = self.loaded.take() else { return Ok(true) };
-        let result = self.look(&loaded);
-        self.loaded = Some(loaded);
+        let Some(programmed) = self.programmed.take() else { return Ok(true) };
+        let result = self.check(&programmed);
+        self.programmed = Some(programmed);
         Ok(result?)
     }
 
     async fn cleanup(&mut self) -> Result<(), BackendError> {
-        self.loaded = None;
+        self.programmed = None;
         remove_all(self.family)
     }
 }
 
 /// Removes all that the mode may have in one family, by name.
 pub(crate) fn remove_all(family: IpFamily) -> Result<(), BackendError> {
-    let outcomes = portolan_leftovers::remove(&[Part::Iptables, Part::Ipvs], &[family]);
-    let first = outcomes.into_iter().find_map(|outcome| outcome.result.err());
-    first.map_or(Ok(()), |error| {
-        let action = format!("remove what the ipvs mode has in {family}");
-        Err(BackendError::Refused { action, source: Box::new(error) })
+    let failures = stale::remove(None, family).failures;
+    failures.into_iter().next().map_or(Ok(()), |failure| {
+        let action = format!("remove the objects of the ipvs mode of {family}");
+        Err(BackendError::Refused { action, source: failure.error })
     })
 }
 

@@ -1,8 +1,8 @@
-//! What is to be done, in an order in which no packet finds less than both states have in common.
+//! The changes of one apply, in an order in which no packet finds less than both states have in common.
 //!
-//! Sets first, because rules ask them about every new connection; then servers, which lead nowhere while their
-//! address is not the node's; then addresses, which the filter lets nobody use that is in no set. What goes, goes
-//! the other way round.
+//! Sets first, because rules ask them about every new connection; then servers, which get no packets while their
+//! address is not the node's; then addresses, which the filter rejects unless they are in a set. Removals follow in
+//! the reverse order.
 
 use std::net::IpAddr;
 
@@ -22,106 +22,106 @@ pub enum Change {
     RemoveAddress(IpAddr),
 }
 
-/// Changes, not yet in order.
+/// Changes, in any order.
 #[derive(Debug)]
 pub(crate) struct Changes {
     family: IpFamily,
-    members_in: Vec<(Set, Member)>,
-    members_out: Vec<(Set, Member)>,
-    servers: Vec<ServerChange>,
-    destinations_out: Vec<ServerChange>,
-    servers_out: Vec<ServerChange>,
-    addresses_in: Vec<IpAddr>,
-    addresses_out: Vec<IpAddr>,
+    list: Vec<Change>,
+}
+
+/// The steps of one apply, in their order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Stage {
+    AddMembers,
+    /// An address must not be guarded before the sources are known that may use it.
+    GuardAddresses,
+    AddServers,
+    /// The filter accepts addresses of the device by this set.
+    AcceptAddresses,
+    AddAddresses,
+    RemoveDestinations,
+    RemoveServers,
+    RemoveAddresses,
+    RejectAddresses,
+    UnguardAddresses,
+    RemoveMembers,
+}
+
+impl Stage {
+    fn of(change: &Change) -> Self {
+        match change {
+            Change::Set(SetChange::Add(set, ..)) => match set {
+                Set::IpvsIps => Self::AcceptAddresses,
+                Set::LoadBalancerFirewall => Self::GuardAddresses,
+                _ => Self::AddMembers,
+            },
+            Change::Set(SetChange::Remove(set, ..)) => match set {
+                Set::IpvsIps => Self::RejectAddresses,
+                Set::LoadBalancerFirewall => Self::UnguardAddresses,
+                _ => Self::RemoveMembers,
+            },
+            Change::Server(ServerChange::Remove(_)) => Self::RemoveServers,
+            Change::Server(ServerChange::RemoveDestination(..) | ServerChange::Weigh(_, _, 0)) => {
+                Self::RemoveDestinations
+            }
+            Change::Server(_) => Self::AddServers,
+            Change::AddAddress(_) => Self::AddAddresses,
+            Change::RemoveAddress(_) => Self::RemoveAddresses,
+        }
+    }
 }
 
 impl Changes {
     pub(crate) fn new(family: IpFamily) -> Self {
-        Self {
-            family,
-            members_in: Vec::new(),
-            members_out: Vec::new(),
-            servers: Vec::new(),
-            destinations_out: Vec::new(),
-            servers_out: Vec::new(),
-            addresses_in: Vec::new(),
-            addresses_out: Vec::new(),
-        }
+        Self { family, list: Vec::new() }
     }
 
     pub(crate) fn member_in(&mut self, set: Set, member: Member) {
-        self.members_in.push((set, member));
+        self.list.push(Change::Set(SetChange::Add(set, self.family, member)));
     }
 
     pub(crate) fn member_out(&mut self, set: Set, member: Member) {
-        self.members_out.push((set, member));
+        self.list.push(Change::Set(SetChange::Remove(set, self.family, member)));
     }
 
-    /// The device gets an address, which the filter then knows.
+    /// Adds an address to the device, and to the set by which the filter accepts it.
     pub(crate) fn address_in(&mut self, ip: IpAddr) {
-        self.addresses_in.push(ip);
+        self.member_in(Set::IpvsIps, Member::Ip(ip));
+        self.list.push(Change::AddAddress(ip));
     }
 
-    /// The other way round.
+    /// Removes an address from both.
     pub(crate) fn address_out(&mut self, ip: IpAddr) {
-        self.addresses_out.push(ip);
+        self.list.push(Change::RemoveAddress(ip));
+        self.member_out(Set::IpvsIps, Member::Ip(ip));
     }
 
     pub(crate) fn server(&mut self, change: ServerChange) {
-        match change {
-            ServerChange::Remove(_) => self.servers_out.push(change),
-            ServerChange::RemoveDestination(..) | ServerChange::Weigh(_, _, 0) => {
-                self.destinations_out.push(change);
-            }
-            _ => self.servers.push(change),
-        }
+        self.list.push(Change::Server(change));
     }
 
-    /// Elements that come, by themselves: what rules need that are about to be loaded.
+    /// Takes out the additions to sets: what rules need that are about to be loaded.
     pub(crate) fn take_members_in(&mut self) -> Vec<Change> {
-        let mut members = std::mem::take(&mut self.members_in);
-        // An address must not be guarded before those are known who may use it.
-        members.sort_by_key(|(set, _)| *set == Set::LoadBalancerFirewall);
-        self.additions(members)
+        self.take_until(Stage::GuardAddresses)
     }
 
-    fn additions(&self, members: Vec<(Set, Member)>) -> Vec<Change> {
-        let add = |(set, member)| Change::Set(SetChange::Add(set, self.family, member));
-        members.into_iter().map(add).collect()
-    }
-
-    fn removals(&self, mut members: Vec<(Set, Member)>) -> Vec<Change> {
-        members.sort_by_key(|(set, _)| *set != Set::LoadBalancerFirewall);
-        let remove = |(set, member)| Change::Set(SetChange::Remove(set, self.family, member));
-        members.into_iter().map(remove).collect()
-    }
-
-    /// All that comes, in order.
+    /// Takes out all additions, in order.
     pub(crate) fn take_additions(&mut self) -> Vec<Change> {
-        let mut all = self.take_members_in();
-        all.extend(self.servers.drain(..).map(Change::Server));
-        all.extend(self.additions(known(&self.addresses_in)));
-        all.extend(self.addresses_in.drain(..).map(Change::AddAddress));
-        all
+        self.take_until(Stage::AddAddresses)
     }
 
-    /// All of them in order.
+    /// All changes in order.
     pub(crate) fn in_order(mut self) -> Vec<Change> {
-        let mut all = self.take_additions();
-        all.extend(self.destinations_out.drain(..).map(Change::Server));
-        all.extend(self.servers_out.drain(..).map(Change::Server));
-        let unknown = known(&self.addresses_out);
-        all.extend(self.addresses_out.drain(..).map(Change::RemoveAddress));
-        all.extend(self.removals(unknown));
-        let members_out = std::mem::take(&mut self.members_out);
-        all.extend(self.removals(members_out));
-        all
+        self.take_until(Stage::RemoveMembers)
     }
-}
 
-/// How the filter knows addresses of the device.
-fn known(ips: &[IpAddr]) -> Vec<(Set, Member)> {
-    ips.iter().map(|ip| (Set::IpvsIps, Member::Ip(*ip))).collect()
+    fn take_until(&mut self, last: Stage) -> Vec<Change> {
+        let all = std::mem::take(&mut self.list).into_iter();
+        let (mut taken, rest): (Vec<_>, Vec<_>) = all.partition(|change| Stage::of(change) <= last);
+        self.list = rest;
+        taken.sort_by_key(Stage::of);
+        taken
+    }
 }
 
 #[cfg(test)]
@@ -134,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_comes_is_ready_before_its_address_and_what_goes_goes_the_other_way_round() {
+    fn additions_precede_their_address_and_removals_follow_it() {
         let ip: IpAddr = "10.96.0.10".parse().unwrap();
         let key = ServerKey { protocol: Protocol::Tcp, address: ip, port: 80 };
         let settings = ServerSettings { scheduler: "rr".into(), flags: 0, timeout: Duration::ZERO };

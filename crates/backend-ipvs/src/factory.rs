@@ -1,11 +1,11 @@
 //! Makes ipvs backends, finds out whether they can work here, and makes the settings that they need.
 
 use async_trait::async_trait;
-use portolan_backend_iptables::programs::Programs;
 use portolan_core::backend::error_chain;
 use portolan_core::node::NodeConfig;
 use portolan_core::{BackendError, BackendFactory, IpFamily, ProbeFailure, ProxyBackend, ProxyMode};
-use portolan_host::{Host, iptables};
+use portolan_host::Host;
+use portolan_iptables::programs;
 use portolan_ipvs::{DEVICE, IpvsError, Links, Servers, Sets};
 
 use crate::backend::remove_all;
@@ -34,7 +34,7 @@ impl IpvsFactory {
         self.find_scheduler()
             .and_then(|()| find_sets())
             .and_then(|()| find_dummy())
-            .and_then(|()| find_iptables())
+            .and_then(|()| programs::probe_any())
             .err()
     }
 
@@ -78,12 +78,6 @@ fn find_dummy() -> Result<(), String> {
     })
 }
 
-/// One family is enough, as for kube-proxy: the other may be switched off in the kernel.
-fn find_iptables() -> Result<(), String> {
-    let Err(missing) = iptables::probe(IpFamily::V4) else { return Ok(()) };
-    iptables::probe(IpFamily::V6).map_err(|_other| missing.to_string())
-}
-
 fn unanswered(what: &str, error: &IpvsError) -> String {
     format!("an answer of the kernel about {what}: {}", error_chain(error))
 }
@@ -99,7 +93,7 @@ impl BackendFactory for IpvsFactory {
     }
 
     async fn probe_family(&self, family: IpFamily) -> Result<(), ProbeFailure> {
-        Programs::probe(family).map_err(|missing| ProbeFailure { mode: self.mode(), missing })
+        programs::probe(family).map_err(|missing| ProbeFailure { mode: self.mode(), missing })
     }
 
     fn leaves_flows(&self) -> bool {

@@ -1,11 +1,11 @@
-//! Endpoints that get nothing new and keep the connections they have: when they are looked at, and when they go.
+//! Terminating endpoints, which keep their connections and get no new ones: when they are checked and removed.
 //!
 //! A TCP endpoint that is no longer wanted has its weight set to zero, which is all that a change costs. Some
 //! time later the kernel is asked how many connections it has left, and again, at growing intervals, until
 //! there are none; then it goes. One that is wanted again meanwhile gets its weight back.
 //!
-//! Nothing else knows these endpoints, and nothing has to: after a restart they are found in the kernel as
-//! destinations that no plan wants.
+//! No other state records these endpoints: after a restart they are found in the kernel as
+//! destinations that no plan has.
 //!
 //! The clock is the caller's.
 
@@ -15,20 +15,20 @@ use std::time::{Duration, Instant};
 
 use portolan_ipvs::{Destination, ServerKey};
 
-/// When an endpoint is looked at for the first time, and at most after how long again. The latter is
-/// kube-proxy's interval for all of them.
-const FIRST_LOOK: Duration = Duration::from_secs(1);
+/// The time until an endpoint is first checked, and the longest time between two checks, which is kube-proxy's
+/// interval.
+const FIRST_CHECK: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// All such endpoints of one family.
 #[derive(Debug, Default)]
 pub(crate) struct Graceful {
-    servers: HashMap<ServerKey, HashMap<SocketAddr, Look>>,
+    servers: HashMap<ServerKey, HashMap<SocketAddr, Check>>,
 }
 
-/// When an endpoint is looked at next.
+/// When an endpoint is checked next.
 #[derive(Debug, Clone, Copy)]
-struct Look {
+struct Check {
     at: Instant,
     pause: Duration,
 }
@@ -36,7 +36,7 @@ struct Look {
 impl Graceful {
     /// Remembers an endpoint that gets nothing new from now on.
     pub(crate) fn retire(&mut self, server: ServerKey, endpoint: SocketAddr, now: Instant) {
-        let look = Look { at: now + FIRST_LOOK, pause: FIRST_LOOK };
+        let look = Check { at: now + FIRST_CHECK, pause: FIRST_CHECK };
         self.servers.entry(server).or_default().insert(endpoint, look);
     }
 
@@ -55,17 +55,17 @@ impl Graceful {
         self.servers.remove(server);
     }
 
-    /// The virtual servers that have endpoints to be looked at.
+    /// The virtual servers that have endpoints to be checked.
     pub(crate) fn due(&self, now: Instant) -> Vec<ServerKey> {
-        let is_due = |looks: &HashMap<SocketAddr, Look>| looks.values().any(|look| look.at <= now);
+        let is_due = |checks: &HashMap<SocketAddr, Check>| checks.values().any(|look| look.at <= now);
         let mut due: Vec<_> =
-            self.servers.iter().filter(|(_, looks)| is_due(looks)).map(|(server, _)| *server).collect();
+            self.servers.iter().filter(|(_, checks)| is_due(checks)).map(|(server, _)| *server).collect();
         due.sort_unstable();
         due
     }
 
-    /// Takes what was seen of a virtual server, and gives the endpoints that can go now.
-    pub(crate) fn looked(
+    /// Takes the destinations of a virtual server, and gives the endpoints that can be removed now.
+    pub(crate) fn checked(
         &mut self,
         server: &ServerKey,
         seen: &[Destination],
@@ -75,7 +75,7 @@ impl Graceful {
         let seen: HashMap<_, _> = seen.iter().map(|destination| (destination.socket, destination)).collect();
         let mut gone = Vec::new();
         endpoints.retain(|endpoint, look| {
-            // Somebody else has removed it.
+            // Another process has removed it.
             let Some(destination) = seen.get(endpoint) else { return false };
             if is_idle(destination) {
                 gone.push(*endpoint);
@@ -94,10 +94,10 @@ impl Graceful {
         gone
     }
 
-    /// After how long to look next, if at all.
-    pub(crate) fn next_look(&self, now: Instant) -> Option<Duration> {
-        let looks = self.servers.values().flat_map(HashMap::values);
-        looks.map(|look| look.at.saturating_duration_since(now)).min()
+    /// The time until the next check, if there is one.
+    pub(crate) fn next_check(&self, now: Instant) -> Option<Duration> {
+        let checks = self.servers.values().flat_map(HashMap::values);
+        checks.map(|look| look.at.saturating_duration_since(now)).min()
     }
 }
 
@@ -129,12 +129,12 @@ mod tests {
         let after = |seconds| start + Duration::from_secs(seconds);
         graceful.retire(server(), endpoint(1), start);
         assert_eq!(graceful.due(start), []);
-        assert_eq!(graceful.next_look(start), Some(FIRST_LOOK));
+        assert_eq!(graceful.next_check(start), Some(FIRST_CHECK));
         assert_eq!(graceful.due(after(1)), [server()]);
-        assert_eq!(graceful.looked(&server(), &[seen(1, 1, 0)], after(1)), []);
-        assert_eq!(graceful.looked(&server(), &[seen(1, 0, 1)], after(3)), []);
-        assert_eq!(graceful.looked(&server(), &[seen(1, 0, 0)], after(7)), [endpoint(1)]);
-        assert_eq!(graceful.next_look(after(7)), None);
+        assert_eq!(graceful.checked(&server(), &[seen(1, 1, 0)], after(1)), []);
+        assert_eq!(graceful.checked(&server(), &[seen(1, 0, 1)], after(3)), []);
+        assert_eq!(graceful.checked(&server(), &[seen(1, 0, 0)], after(7)), [endpoint(1)]);
+        assert_eq!(graceful.next_check(after(7)), None);
     }
 
     #[test]
@@ -143,31 +143,31 @@ mod tests {
         graceful.retire(server(), endpoint(1), now);
         let mut pauses = Vec::new();
         for _ in 0..8 {
-            let pause = graceful.next_look(now).unwrap();
+            let pause = graceful.next_check(now).unwrap();
             pauses.push(pause.as_secs());
             now += pause;
-            graceful.looked(&server(), &[seen(1, 1, 0)], now);
+            graceful.checked(&server(), &[seen(1, 1, 0)], now);
         }
         assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60]);
     }
 
     #[test]
-    fn one_that_is_wanted_again_is_not_looked_at() {
+    fn an_endpoint_that_is_wanted_again_is_not_checked() {
         let (mut graceful, now) = (Graceful::default(), Instant::now());
         graceful.retire(server(), endpoint(1), now);
         assert!(graceful.reclaim(&server(), endpoint(1)));
         assert!(!graceful.reclaim(&server(), endpoint(1)));
-        assert_eq!(graceful.next_look(now), None);
+        assert_eq!(graceful.next_check(now), None);
     }
 
     #[test]
-    fn one_that_others_removed_and_those_of_a_server_that_went_are_forgotten() {
+    fn endpoints_that_another_process_removed_and_those_of_a_removed_server_are_forgotten() {
         let (mut graceful, now) = (Graceful::default(), Instant::now());
         graceful.retire(server(), endpoint(1), now);
-        assert_eq!(graceful.looked(&server(), &[seen(2, 0, 0)], now), []);
-        assert_eq!(graceful.next_look(now), None);
+        assert_eq!(graceful.checked(&server(), &[seen(2, 0, 0)], now), []);
+        assert_eq!(graceful.next_check(now), None);
         graceful.retire(server(), endpoint(1), now);
         graceful.forget(&server());
-        assert_eq!(graceful.next_look(now), None);
+        assert_eq!(graceful.next_check(now), None);
     }
 }

@@ -1,4 +1,4 @@
-//! What the backend asks of the kernel, and a kernel that is one.
+//! The kernel as the backend sees it, and the real one.
 
 mod errors;
 mod netlink;
@@ -6,10 +6,10 @@ pub(crate) mod settings;
 
 use std::collections::HashSet;
 
-use portolan_ipvs::{Carried, Destination, Member, Room, Server, ServerKey, Set};
+use portolan_ipvs::{Capacity, Carried, Destination, Member, Server, ServerKey, Set};
 
 use crate::changes::Change;
-use crate::surroundings::HostAddresses;
+use crate::node_context::HostAddresses;
 
 pub use errors::KernelError;
 pub use netlink::Netlink;
@@ -61,12 +61,12 @@ pub trait Kernel: Send {
     /// It cannot be read.
     fn members(&mut self, set: Set) -> Result<HashSet<Member>, KernelError>;
 
-    /// Sees to it that a set that there is has just this room, with what is in it and while rules use it. Gives
+    /// Gives an existing set exactly this capacity, with all its elements and while rules use it. Gives
     /// whether it had another.
     ///
     /// # Errors
     /// It is as it was.
-    fn fit(&mut self, set: Set, room: Room) -> Result<bool, KernelError>;
+    fn fit(&mut self, set: Set, capacity: Capacity) -> Result<bool, KernelError>;
 
     /// Carries changes out, in this order, whatever becomes of the others. What is refused is said by its place
     /// in the list.

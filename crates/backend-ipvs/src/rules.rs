@@ -1,15 +1,17 @@
 //! The rules, of which there is a constant number: sets hold what differs between services.
 //!
-//! Chains and sets have kube-proxy's names and do what they do there, but for three things. What this node
-//! itself sends to an address of the device comes from that address, which the node of a remote endpoint has as
-//! well: so it is always masqueraded, where kube-proxy forgets that under Local policies. Addresses that are not
-//! open to everybody are guarded against the node itself by the same two sets and before IPVS chooses (mangle),
-//! where kube-proxy needs a rule for each address. And what is sent to an address of a Service is accepted
-//! before node ports are looked at, so that a port which happens to be a node port's too is not masqueraded.
-//! And addresses of Services answer pings, as any address of a node does; kube-proxy refuses them together with
-//! what is for no port of a Service.
+//! Chains and sets have kube-proxy's names and purposes, with four differences:
 //!
-//! Rules are spelled as `iptables-save` prints them, so that those of an earlier run are seen to be the same.
+//! * Packets that this node sends to an address of the device have that address as source, which the node of a remote
+//!   endpoint has as well. So they are always masqueraded; kube-proxy does not do that under Local policies.
+//! * Source ranges are enforced against the node itself by the same two sets, before IPVS chooses (mangle); kube-proxy
+//!   needs a rule for each address.
+//! * A packet to an address of a Service is accepted before node ports are matched, so it is not masqueraded if its port
+//!   is a node port as well.
+//! * Addresses of Services answer pings, as all addresses of a node do; kube-proxy rejects pings together with packets
+//!   for no port of a Service.
+//!
+//! Rules are rendered as `iptables-save` prints them, so that those of an earlier run are recognized.
 
 mod written;
 

@@ -1,4 +1,4 @@
-//! What the backend knows of the kernel, and how a change of the plan changes it: pure.
+//! What is programmed in the kernel, and what a change of the plan changes in it: pure.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
@@ -10,80 +10,80 @@ use portolan_core::{ChangeSet, Protocol, ServicePortName};
 use portolan_ipvs::{Member, ServerChange, ServerKey, Set};
 
 use crate::changes::Changes;
-use crate::fill::Fill;
 use crate::graceful::Graceful;
-use crate::refused::Refusals;
+use crate::node_context::{NodeContext, own_servers};
+use crate::rejections::Rejections;
 use crate::rules::Rules;
-use crate::surroundings::{Surroundings, own_servers};
-use crate::tally::Tally;
+use crate::sizes::SetSizes;
+use crate::use_counts::UseCounts;
 use crate::wanted::{NOTHING_NEW, Serving, Wanted};
 
-/// What the kernel has after a success, but for what it refused.
+/// What the kernel has after a success, except for what it rejected.
 #[derive(Debug)]
-pub(crate) struct Loaded {
-    pub(crate) here: Surroundings,
-    pub(crate) addresses: Tally<IpAddr>,
-    pub(crate) members: Tally<(Set, Member)>,
-    /// Addresses that the device has not, because the proxy finds the API server there, and who wants them.
+pub(crate) struct Programmed {
+    pub(crate) context: NodeContext,
+    pub(crate) addresses: UseCounts<IpAddr>,
+    pub(crate) members: UseCounts<(Set, Member)>,
+    /// Addresses that are not bound to the device because they are the API server's, with their service ports.
     pub(crate) unbound: HashSet<(ServicePortName, IpAddr)>,
-    pub(crate) fill: Fill,
+    pub(crate) sizes: SetSizes,
     pub(crate) graceful: Graceful,
-    pub(crate) refusals: Refusals,
+    pub(crate) rejections: Rejections,
     /// The rules, as they were wanted and as the program prints them.
     pub(crate) rules: Rules,
-    /// One of the virtual servers, to see whether somebody removed all.
+    /// One of the virtual servers, to detect that another process removed all.
     pub(crate) sample: Option<ServerKey>,
 }
 
 /// Virtual servers before and after, by their keys.
 #[derive(Debug, Default)]
-pub(crate) struct Turn {
+pub(crate) struct ServerDiff {
     servers: BTreeMap<ServerKey, (Option<Serving>, Option<Serving>)>,
 }
 
-impl Turn {
-    /// Takes note of what a service port had.
-    pub(crate) fn had(&mut self, wanted: Wanted, loaded: &mut Loaded) {
+impl ServerDiff {
+    /// Adds what a service port had.
+    pub(crate) fn had(&mut self, wanted: Wanted, programmed: &mut Programmed) {
         for (key, serving) in wanted.servers {
             self.servers.entry(key).or_default().0 = Some(serving);
         }
-        wanted.addresses.into_iter().for_each(|ip| loaded.addresses.remove(ip));
-        wanted.members.into_iter().for_each(|member| loaded.members.remove(member));
+        wanted.addresses.into_iter().for_each(|ip| programmed.addresses.remove(ip));
+        wanted.members.into_iter().for_each(|member| programmed.members.remove(member));
     }
 
-    /// Takes note of what it is to have.
-    pub(crate) fn wants(&mut self, wanted: Wanted, loaded: &mut Loaded) {
+    /// Adds what a service port needs.
+    pub(crate) fn wants(&mut self, wanted: Wanted, programmed: &mut Programmed) {
         for (key, serving) in wanted.servers {
             self.servers.entry(key).or_default().1 = Some(serving);
         }
-        wanted.addresses.into_iter().for_each(|ip| loaded.addresses.add(ip));
-        wanted.members.into_iter().for_each(|member| loaded.members.add(member));
+        wanted.addresses.into_iter().for_each(|ip| programmed.addresses.add(ip));
+        wanted.members.into_iter().for_each(|member| programmed.members.add(member));
     }
 
-    /// Writes down what that takes.
-    pub(crate) fn finish(self, loaded: &mut Loaded, changes: &mut Changes, now: Instant) {
-        let members = loaded.members.settle();
-        let addresses = loaded.addresses.settle();
-        members.came.iter().for_each(|(set, _)| loaded.fill.comes(*set));
-        addresses.came.iter().for_each(|_| loaded.fill.comes(Set::IpvsIps));
-        members.went.iter().for_each(|(set, _)| loaded.fill.goes(*set));
-        addresses.went.iter().for_each(|_| loaded.fill.goes(Set::IpvsIps));
+    /// Adds the changes that this takes.
+    pub(crate) fn finish(self, programmed: &mut Programmed, changes: &mut Changes, now: Instant) {
+        let members = programmed.members.settle();
+        let addresses = programmed.addresses.settle();
+        members.came.iter().for_each(|(set, _)| programmed.sizes.comes(*set));
+        addresses.came.iter().for_each(|_| programmed.sizes.comes(Set::IpvsIps));
+        members.went.iter().for_each(|(set, _)| programmed.sizes.goes(*set));
+        addresses.went.iter().for_each(|_| programmed.sizes.goes(Set::IpvsIps));
         members.came.into_iter().for_each(|(set, member)| changes.member_in(set, member));
         members.went.into_iter().for_each(|(set, member)| changes.member_out(set, member));
         addresses.came.into_iter().for_each(|ip| changes.address_in(ip));
         addresses.went.into_iter().for_each(|ip| changes.address_out(ip));
-        for (key, turn) in self.servers {
-            match turn {
+        for (key, diff) in self.servers {
+            match diff {
                 (None, Some(new)) => {
                     add(key, new, changes);
-                    loaded.sample.get_or_insert(key);
+                    programmed.sample.get_or_insert(key);
                 }
                 (Some(_), None) => {
-                    loaded.graceful.forget(&key);
+                    programmed.graceful.forget(&key);
                     changes.server(ServerChange::Remove(key));
-                    loaded.sample = loaded.sample.filter(|sample| *sample != key);
+                    programmed.sample = programmed.sample.filter(|sample| *sample != key);
                 }
-                (Some(old), Some(new)) => edit(key, &old, &new, loaded, changes, now),
+                (Some(old), Some(new)) => edit(key, &old, &new, programmed, changes, now),
                 (None, None) => {}
             }
         }
@@ -98,12 +98,12 @@ pub(crate) fn add(key: ServerKey, serving: Serving, changes: &mut Changes) {
     }
 }
 
-/// One that is there and serves differently.
+/// Changes of a virtual server that exists and serves differently.
 fn edit(
     key: ServerKey,
     old: &Serving,
     new: &Serving,
-    loaded: &mut Loaded,
+    programmed: &mut Programmed,
     changes: &mut Changes,
     now: Instant,
 ) {
@@ -115,7 +115,7 @@ fn edit(
         match present.get(endpoint) {
             Some(had) if had == weight => {}
             Some(_) => changes.server(ServerChange::Weigh(key, *endpoint, *weight)),
-            None if loaded.graceful.reclaim(&key, *endpoint) => {
+            None if programmed.graceful.reclaim(&key, *endpoint) => {
                 changes.server(ServerChange::Weigh(key, *endpoint, *weight));
             }
             None => changes.server(ServerChange::AddDestination(key, *endpoint, *weight)),
@@ -123,11 +123,11 @@ fn edit(
     }
     let wanted: HashMap<SocketAddr, u32> = new.destinations.iter().copied().collect();
     for (endpoint, _) in old.destinations.iter().filter(|(endpoint, _)| !wanted.contains_key(endpoint)) {
-        dismiss(key, *endpoint, &mut loaded.graceful, changes, now);
+        dismiss(key, *endpoint, &mut programmed.graceful, changes, now);
     }
 }
 
-/// An endpoint that is there and not wanted: one of TCP goes with its last connection.
+/// Removes an endpoint that is not wanted: one of TCP when its last connection has ended.
 pub(crate) fn dismiss(
     key: ServerKey,
     endpoint: SocketAddr,
@@ -143,26 +143,25 @@ pub(crate) fn dismiss(
     }
 }
 
-impl Loaded {
-    pub(crate) fn new(here: Surroundings) -> Self {
+impl Programmed {
+    pub(crate) fn new(context: NodeContext) -> Self {
         Self {
-            here,
-            addresses: Tally::default(),
-            members: Tally::default(),
+            context,
+            addresses: UseCounts::default(),
+            members: UseCounts::default(),
             unbound: HashSet::new(),
-            fill: Fill::default(),
+            sizes: SetSizes::default(),
             graceful: Graceful::default(),
-            refusals: Refusals::default(),
+            rejections: Rejections::default(),
             rules: Rules::default(),
             sample: None,
         }
     }
 
-    /// Whether somebody else may have to get or give up an address of the node itself, which is decided by looking
-    /// at all.
+    /// Whether the owner of an address of the node itself may change, which only a full sync decides.
     pub(crate) fn own_servers_move(&self, plan: &NodePlan, changes: &ChangeSet) -> bool {
         changes.service_ports().any(|(name, old)| {
-            let own = |port: &Arc<ServicePort>| own_servers(name, port, &self.here);
+            let own = |port: &Arc<ServicePort>| own_servers(name, port, &self.context);
             let new = plan.service_ports.get(name).map(own).unwrap_or_default();
             old.map(own).unwrap_or_default() != new
         })

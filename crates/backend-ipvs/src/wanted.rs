@@ -1,4 +1,4 @@
-//! What one service port takes in the kernel: pure.
+//! What one service port needs in the kernel: pure.
 //!
 //! | address | virtual server | on the device | in sets |
 //! |---|---|---|---|
@@ -7,8 +7,8 @@
 //! | load balancer's | yes | the same | `LOAD-BALANCER`, `-LOCAL`, `-FW`, `-SOURCE-*` |
 //! | node port | one at each of the node's addresses | no | `NODE-PORT-*`, `-LOCAL-*` |
 //!
-//! A virtual server has one list of endpoints for everybody. Under a Local policy that is the Local list, also
-//! for pods and the node itself; and where nobody is local it is the Cluster list, as kube-proxy has it.
+//! A virtual server has one list of endpoints for all clients. Under a Local policy that is the Local list, also
+//! for pods and the node itself; without a local endpoint it is the Cluster list, as in kube-proxy.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -17,9 +17,9 @@ use portolan_core::plan::{Endpoint, Locality, ServicePort};
 use portolan_core::{Protocol, ServicePortName};
 use portolan_ipvs::{Member, ServerKey, ServerSettings, Set};
 
-use crate::surroundings::Surroundings;
+use crate::node_context::NodeContext;
 
-/// How much an endpoint gets, and one that is to keep what it has.
+/// The weight of an endpoint, and of one that gets no new connections.
 pub(crate) const WEIGHT: u32 = 1;
 pub(crate) const NOTHING_NEW: u32 = 0;
 
@@ -31,22 +31,22 @@ pub(crate) struct Serving {
     pub(crate) destinations: Vec<(SocketAddr, u32)>,
 }
 
-/// What a service port takes.
+/// What a service port needs.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Wanted {
     pub(crate) servers: Vec<(ServerKey, Serving)>,
     /// Addresses for the device.
     pub(crate) addresses: Vec<IpAddr>,
-    /// Those that are kept off it, because the proxy finds the API server there.
+    /// Addresses that are not bound to the device because they are the API server's.
     pub(crate) unbound: Vec<IpAddr>,
     /// Elements of sets, but for the one that follows from the addresses.
     pub(crate) members: Vec<(Set, Member)>,
 }
 
 impl Wanted {
-    pub(crate) fn of(name: &ServicePortName, port: &ServicePort, here: &Surroundings) -> Self {
+    pub(crate) fn of(name: &ServicePortName, port: &ServicePort, context: &NodeContext) -> Self {
         let mut wanted = Self::default();
-        let mut writer = Writer { protocol: name.protocol, port, here, wanted: &mut wanted };
+        let mut writer = Writer { protocol: name.protocol, port, context, wanted: &mut wanted };
         writer.cluster_ip();
         writer.external_ips();
         writer.load_balancer_ips();
@@ -56,11 +56,11 @@ impl Wanted {
     }
 }
 
-/// Writes down what one service port takes.
+/// Collects what one service port needs.
 struct Writer<'a> {
     protocol: Protocol,
     port: &'a ServicePort,
-    here: &'a Surroundings,
+    context: &'a NodeContext,
     wanted: &'a mut Wanted,
 }
 
@@ -109,8 +109,8 @@ impl Writer<'_> {
     }
 
     fn node_port(&mut self) {
-        // Without an address that answers there is neither a node port nor anybody to ask about it.
-        if self.here.node_ips.is_empty() {
+        // Without an address that answers there is no node port, and no load balancer checks it.
+        if self.context.node_ips.is_empty() {
             return;
         }
         if let Some(port) = self.port.health_check_node_port {
@@ -118,9 +118,9 @@ impl Writer<'_> {
         }
         let Some(port) = self.port.node_port else { return };
         let serving = self.serving(external(self.port));
-        for ip in &self.here.node_ips {
+        for ip in &self.context.node_ips {
             let key = self.key(*ip, port);
-            if !self.here.taken.contains(&key) {
+            if !self.context.taken.contains(&key) {
                 self.wanted.servers.push((key, serving.clone()));
             }
         }
@@ -135,7 +135,7 @@ impl Writer<'_> {
         };
         for set in [Some(all), self.is_local().then_some(local)].into_iter().flatten() {
             if self.protocol == Protocol::Sctp {
-                let sockets = self.here.node_ips.iter().map(|ip| SocketAddr::new(*ip, port));
+                let sockets = self.context.node_ips.iter().map(|ip| SocketAddr::new(*ip, port));
                 let members = sockets.map(|at| (set, Member::Socket(Protocol::Sctp, at)));
                 self.wanted.members.extend(members);
             } else {
@@ -159,10 +159,10 @@ impl Writer<'_> {
     fn vip(&mut self, ip: IpAddr) {
         let serving = self.serving(external(self.port));
         self.serve(ip, self.port.port, serving);
-        if self.here.elsewhere.contains(&ip) {
+        if self.context.elsewhere.contains(&ip) {
             return;
         }
-        let is_api_server = self.here.is_api_server(ip, self.port.port, self.protocol);
+        let is_api_server = self.context.is_api_server(ip, self.port.port, self.protocol);
         let list = if is_api_server { &mut self.wanted.unbound } else { &mut self.wanted.addresses };
         list.push(ip);
     }
@@ -184,25 +184,25 @@ impl Writer<'_> {
         self.port.external_traffic_policy == TrafficPolicy::Local
     }
 
-    /// Endpoints with what they get. Those that are to keep their flows get nothing new.
+    /// Endpoints with their weights. Terminating ones keep their flows and get no new ones.
     fn serving(&self, endpoints: &[Endpoint]) -> Serving {
         let mut destinations: Vec<_> =
             endpoints.iter().map(|endpoint| (endpoint.socket_address(), WEIGHT)).collect();
-        let lingering = self.port.lingering_endpoints.iter();
-        destinations.extend(lingering.map(|socket| (*socket, NOTHING_NEW)));
-        // Of two with one address the one that gets something stays.
+        let terminating = self.port.lingering_endpoints.iter();
+        destinations.extend(terminating.map(|socket| (*socket, NOTHING_NEW)));
+        // Of two with one address the one with weight stays.
         destinations.sort_unstable_by_key(|(socket, weight)| (*socket, u32::MAX - weight));
         destinations.dedup_by_key(|(socket, _)| *socket);
-        Serving { settings: self.here.settings(self.port.session_affinity), destinations }
+        Serving { settings: self.context.settings(self.port.session_affinity), destinations }
     }
 }
 
-/// Whom the cluster IP leads to.
+/// The endpoints of the cluster IP.
 fn internal(port: &ServicePort) -> &[Endpoint] {
     or_all(port.internal_endpoints(), port)
 }
 
-/// Whom all other addresses lead to.
+/// The endpoints of all other addresses.
 fn external(port: &ServicePort) -> &[Endpoint] {
     or_all(port.external_endpoints(), port)
 }

@@ -47,6 +47,7 @@ mod full_sync;
 pub mod layout;
 mod programmed;
 pub mod slots;
+pub mod stale;
 mod structure;
 
 pub use backend::{Clock, NftablesBackend};

@@ -6,3 +6,5 @@
 mod earlier;
 #[path = "kernel/others.rs"]
 mod others;
+#[path = "kernel/stale.rs"]
+mod stale;

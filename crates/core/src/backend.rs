@@ -14,6 +14,7 @@
 mod error;
 
 use std::borrow::Cow;
+use std::error::Error;
 use std::fmt;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -219,6 +220,50 @@ pub enum FigureKind {
     Current,
     /// It only grows while the process runs.
     Total,
+}
+
+/// What became of the stale rules of one mode in one IP family.
+#[derive(Debug, Default)]
+pub struct CleanupReport {
+    /// Objects removed: tables, chains, rules, sets, virtual servers, devices. Includes those that were removed before a
+    /// failure.
+    pub removed: usize,
+    /// Stale objects that stay because others use them, each with the reason, in words for a log.
+    pub kept: Vec<String>,
+    /// Objects that stay as long as connections use them. The removal is then repeated.
+    pub in_use: usize,
+    /// Steps that failed; all others were carried out.
+    pub failures: Vec<CleanupFailure>,
+}
+
+/// A step of a removal of stale rules that failed.
+#[derive(Debug)]
+pub struct CleanupFailure {
+    /// Whether stale objects were found. If not, they could not be looked for.
+    pub found: bool,
+    /// What failed.
+    pub error: Box<dyn Error + Send + Sync>,
+}
+
+impl CleanupReport {
+    /// Adds what became of further objects.
+    pub fn merge(&mut self, other: Self) {
+        self.removed += other.removed;
+        self.kept.extend(other.kept);
+        self.in_use += other.in_use;
+        self.failures.extend(other.failures);
+    }
+
+    /// Carries out a step and records its failure. The step reports what it removed, and sets its second argument when
+    /// it has found stale objects.
+    pub fn step<E: Into<Box<dyn Error + Send + Sync>>>(
+        &mut self,
+        step: impl FnOnce(&mut Self, &mut bool) -> Result<(), E>,
+    ) {
+        let mut found = false;
+        let failure = step(self, &mut found).err().map(|error| CleanupFailure { found, error: error.into() });
+        self.failures.extend(failure);
+    }
 }
 
 /// Knows one mode: whether it can run here, and how to start it.

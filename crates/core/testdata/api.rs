@@ -131,6 +131,25 @@ pub enum FigureKind {
     Current,
     Total,
 }
+#[derive(Debug, Default)]
+pub struct CleanupReport {
+    pub removed: usize,
+    pub kept: Vec<String>,
+    pub in_use: usize,
+    pub failures: Vec<CleanupFailure>,
+}
+#[derive(Debug)]
+pub struct CleanupFailure {
+    pub found: bool,
+    pub error: Box<dyn Error + Send + Sync>,
+}
+impl CleanupReport {
+    pub fn merge(&mut self, other: Self) {}
+    pub fn step<E: Into<Box<dyn Error + Send + Sync>>>(
+        &mut self,
+        step: impl FnOnce(&mut Self, &mut bool) -> Result<(), E>,
+    ) {}
+}
 #[async_trait]
 pub trait BackendFactory: Send + Sync {
     fn mode(&self) -> ProxyMode;

@@ -1,7 +1,6 @@
 //! The host: sysctls, limits, IP families, and the features of the kernel.
 //!
-//! [`Host`] reads and writes the files of procfs and sysfs; [`iptables`] and [`ipvs`] check what the host supports,
-//! [`programs`] runs programs. The binary decides which errors are fatal.
+//! [`Host`] reads and writes the files of procfs and sysfs. Which of the answers is fatal is decided in the binary.
 //!
 //! Always holds: a file is written only if its value differs; a failure names the file and the value and stops nothing;
 //! as in kube-proxy settings are never reverted, because other software on the node may depend on them.
@@ -9,9 +8,6 @@
 mod conntrack;
 mod error;
 mod families;
-pub mod iptables;
-pub mod ipvs;
-pub mod programs;
 mod sysctl;
 
 pub use error::{HostError, Missing};

@@ -28,4 +28,4 @@ pub use sent::{Carried, Sent};
 pub use servers::{
     Destination, Server, ServerChange, ServerKey, ServerSettings, Servers, Timeouts, server_flag,
 };
-pub use sets::{Destroyed, Member, Room, Set, SetChange, SetKind, Sets};
+pub use sets::{Capacity, Destroyed, Member, Set, SetChange, SetKind, Sets};

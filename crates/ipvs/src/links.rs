@@ -1,14 +1,12 @@
 //! Interfaces and addresses, over rtnetlink.
 
-mod change;
+use std::net::IpAddr;
 
 use portolan_core::IpFamily;
 use portolan_netlink::route::{self, AddressMonitor, Heard, InterfaceAddress, kind};
 use portolan_netlink::{Message, MessageWriter, NetlinkError, NetlinkSocket, Protocol, flag};
 
-pub use change::AddressChange;
-
-use crate::sent::{Carried, Sent, send_all};
+use crate::sent::{Carried, Request, Sent, send_all};
 use crate::{IpvsError, address};
 
 /// The device that has the addresses of the virtual servers, as kube-proxy calls it.
@@ -119,7 +117,51 @@ impl Links {
     }
 }
 
-/// Hears of addresses that come and go in the network namespace that it was opened in.
+/// One change. Each is about an interface, by its number, and about an address alone, without its neighbours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AddressChange {
+    /// Gives the interface an address.
+    Add(u32, IpAddr),
+    /// Takes one away.
+    Remove(u32, IpAddr),
+}
+
+impl Request for AddressChange {
+    fn kind(&self, _: u16) -> u16 {
+        match self {
+            Self::Add(..) => kind::NEW_ADDRESS,
+            Self::Remove(..) => kind::DELETE_ADDRESS,
+        }
+    }
+
+    fn flags(&self) -> u16 {
+        match self {
+            Self::Add(..) => flag::CREATE | flag::EXCL,
+            Self::Remove(..) => 0,
+        }
+    }
+
+    fn write(&self, message: &mut MessageWriter<'_>) {
+        let (Self::Add(device, ip) | Self::Remove(device, ip)) = self;
+        route::write_address(message, *device, *ip);
+    }
+
+    fn is_done_by(&self, errno: i32) -> bool {
+        match self {
+            Self::Add(..) => errno == libc::EEXIST,
+            Self::Remove(..) => errno == libc::EADDRNOTAVAIL || errno == libc::ENODEV,
+        }
+    }
+
+    fn describe(&self) -> String {
+        match self {
+            Self::Add(device, ip) => format!("give interface {device} the address {ip}"),
+            Self::Remove(device, ip) => format!("take address {ip} from interface {device}"),
+        }
+    }
+}
+
+/// Listens for addresses that are added or removed in the network namespace that it was opened in.
 #[derive(Debug)]
 pub struct AddressWatch(AddressMonitor);
 

@@ -5,7 +5,7 @@ use portolan_netlink::{Batch, MessageWriter, NetlinkError, NetlinkSocket, flag};
 use crate::IpvsError;
 use crate::error::Refusal;
 
-/// The most messages in one call: as many refusals find room in the socket's receive buffer.
+/// The most messages in one call: the receive buffer of the socket holds as many errors.
 const TOGETHER: usize = 256;
 
 /// What a list of changes took.

@@ -1,6 +1,6 @@
-//! IPVS's virtual servers and where they lead, over generic netlink.
+//! IPVS's virtual servers and their destinations, over generic netlink.
 //!
-//! A virtual server that is known by a firewall mark is none that is made here, and is not listed.
+//! A virtual server with a firewall mark instead of an address is not listed.
 
 mod change;
 mod key;
@@ -72,7 +72,7 @@ impl Servers {
         listed.map_err(IpvsError::read(format!("virtual servers of {family}")))
     }
 
-    /// Where a virtual server leads; to nobody if there is no such server.
+    /// The destinations of a virtual server; none if there is no such server.
     ///
     /// # Errors
     /// The kernel refuses, or does not answer.
@@ -126,7 +126,7 @@ impl Servers {
     /// Whether the kernel has a scheduler, or can load it. No virtual server is made.
     ///
     /// Asked for an IPv6 server with an impossible prefix, the kernel looks for the scheduler first
-    /// (`ip_vs_add_service`, net/netfilter/ipvs/ip_vs_ctl.c): what it says tells whether it found it.
+    /// (`ip_vs_add_service`, net/netfilter/ipvs/ip_vs_ctl.c): its answer shows whether it found it.
     ///
     /// # Errors
     /// The kernel does not answer.
@@ -145,7 +145,7 @@ impl Servers {
         }
     }
 
-    /// How long connections are remembered that nobody uses.
+    /// How long unused connections are remembered.
     ///
     /// # Errors
     /// The kernel refuses, or does not answer.

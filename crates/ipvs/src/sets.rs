@@ -3,10 +3,9 @@
 //! The program `ipset` is not needed: the messages are few, and a list of a thousand elements costs a few
 //! system calls instead of a process that may be missing or of a version that the kernel does not know.
 
-mod change;
+mod capacity;
 mod member;
 mod names;
-mod room;
 mod wire;
 
 use std::collections::HashSet;
@@ -15,10 +14,9 @@ use std::path::Path;
 use portolan_core::IpFamily;
 use portolan_netlink::{Message, MessageWriter, NetlinkError, NetlinkSocket, Protocol, flag};
 
-pub use change::SetChange;
-pub use member::Member;
+pub use capacity::Capacity;
+pub use member::{Member, SetChange};
 pub use names::{Set, SetKind};
-pub use room::Room;
 
 use crate::IpvsError;
 use crate::error::Refusal;
@@ -113,11 +111,18 @@ impl Sets {
     /// # Errors
     /// The kernel refuses: there is a set of this name and another type, or the type is unknown to it.
     pub fn create(&mut self, set: Set, family: IpFamily) -> Result<bool, IpvsError> {
-        self.make(&set.name(family), set.kind(), family, Room::Usual)
+        self.make(&set.name(family), set.kind(), family, Capacity::Usual)
     }
 
-    fn make(&mut self, name: &str, kind: SetKind, family: IpFamily, room: Room) -> Result<bool, IpvsError> {
-        let fill = |request: &mut MessageWriter<'_>| wire::write_creation(request, family, name, kind, room);
+    fn make(
+        &mut self,
+        name: &str,
+        kind: SetKind,
+        family: IpFamily,
+        capacity: Capacity,
+    ) -> Result<bool, IpvsError> {
+        let fill =
+            |request: &mut MessageWriter<'_>| wire::write_creation(request, family, name, kind, capacity);
         // Without NLM_F_EXCL a set of the same type but of another size would be taken for the same by
         // some kernels and not by others.
         let made = self.socket.request(wire::CREATE, flag::ACK | flag::EXCL, fill, |(): &mut (), _| {});

@@ -60,6 +60,11 @@ pub struct DumpedChain {
 }
 
 impl DumpedChain {
+    /// Whether the kernel calls it at a hook.
+    pub fn is_base(&self) -> bool {
+        self.foreign || self.chain.base.is_some()
+    }
+
     /// Whether the chain has the hook of `chain` and exactly these rules, comments included.
     pub fn holds(&self, chain: &Chain, rules: &[Rule], family: crate::Family) -> bool {
         !self.foreign
@@ -85,6 +90,17 @@ impl DumpedRule {
     pub fn is(&self, wanted: &Rule, family: crate::Family) -> bool {
         self.comment == wanted.comment && self.expressions == wanted.expressions(family)
     }
+}
+
+/// A rule that leads to another chain, whatever it matches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JumpRule {
+    /// The chain that it is in.
+    pub chain: Arc<str>,
+    /// The kernel's number for it.
+    pub handle: u64,
+    /// The chain that it leads to, by a jump or a goto.
+    pub target: Arc<str>,
 }
 
 /// A set or map with its elements.

@@ -138,6 +138,10 @@ impl Writer<'_> {
                 let object = object::rule(own, chain, Some(rule))?;
                 self.message(index, own.family, message::NEW_RULE, flag::CREATE | flag::APPEND, &object)
             }
+            Operation::DeleteRule(chain, handle) => {
+                let object = object::rule_handle(own, chain, *handle)?;
+                self.message(index, own.family, message::DEL_RULE, 0, &object)
+            }
             Operation::AddSet(set) => {
                 // Any number does that no other set of the batch has.
                 let number = self.encoded.batch.len();

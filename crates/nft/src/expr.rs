@@ -262,6 +262,14 @@ impl Expr {
     pub fn unknown(name: impl Into<Box<str>>) -> Self {
         Self::Unknown(Unknown(name.into()))
     }
+
+    /// The chain that it leads to.
+    pub fn target(&self) -> Option<&Arc<str>> {
+        match self {
+            Self::Verdict(verdict) => verdict.target(),
+            _ => None,
+        }
+    }
 }
 
 /// An expression read from the kernel that this crate does not know. It equals nothing, itself included.

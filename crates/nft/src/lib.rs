@@ -37,7 +37,7 @@ mod wire;
 
 pub use bytes::Bytes;
 pub use chain::{BaseChain, Chain, ChainKind, Hook, PRIORITY_DSTNAT, PRIORITY_FILTER, PRIORITY_SRCNAT};
-pub use dump::{DumpedChain, DumpedRule, DumpedSet, Owner, TableDump};
+pub use dump::{DumpedChain, DumpedRule, DumpedSet, JumpRule, Owner, TableDump};
 pub use element::{Element, ElementIter, ElementList, ElementValue};
 pub use error::NftError;
 pub use expr::{CtKey, Expr, FibAddress, LookupResult, MetaKey, PayloadBase, Register, Unknown};

@@ -22,6 +22,8 @@ pub enum Operation {
     FlushChain(Arc<str>),
     /// Appends a rule to a chain. The sets and chains it names must exist.
     AddRule(Arc<str>, Rule),
+    /// Deletes one rule of a chain, by its handle.
+    DeleteRule(Arc<str>, u64),
     /// Creates a set or map; an equal one is kept with its elements.
     AddSet(Arc<Set>),
     /// Deletes a set with its elements. No rule may use it any more.
@@ -63,6 +65,7 @@ impl Operation {
             | Self::AddElements(..) => "add",
             Self::DeleteTable(_)
             | Self::DeleteChain(_)
+            | Self::DeleteRule(..)
             | Self::DeleteSet(_)
             | Self::DeleteElements(..)
             | Self::DestroyElements(..) => "delete",
@@ -79,6 +82,7 @@ impl Operation {
             Self::AddRule(chain, rule) => {
                 format!("rule \"{}\" of chain {table} {chain}", rule.display(table.family))
             }
+            Self::DeleteRule(chain, handle) => format!("rule {handle} of chain {table} {chain}"),
             Self::AddSet(set) => format!("{} {table} {}", set.noun(), set.name),
             Self::DeleteSet(set) | Self::FlushSet(set) => format!("set {table} {set}"),
             Self::AddElements(set, list)
@@ -193,6 +197,11 @@ impl Transaction {
             self.add_rule(Arc::clone(chain), rule);
         }
         self
+    }
+
+    /// Deletes a rule by its handle.
+    pub fn delete_rule(&mut self, chain: impl Into<Arc<str>>, handle: u64) -> &mut Self {
+        self.push(Operation::DeleteRule(chain.into(), handle))
     }
 
     /// Creates a set or map.

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use portolan_host::programs;
+use portolan_iptables::find;
 use portolan_testkit::api_server::ApiServer;
 use portolan_testkit::netns::{Namespace, Portolan, Program, wait_until};
 use serde_json::{Value, json};
@@ -108,7 +108,7 @@ fn start_proxy(
     match confinement.0 {
         [] => Portolan::start(namespace, flags).unwrap(),
         [program, words @ ..] => {
-            let program = programs::find(program).unwrap_or_else(|| panic!("{program} is not in PATH"));
+            let program = find(program).unwrap_or_else(|| panic!("{program} is not in PATH"));
             let words = words.iter().map(OsString::from).chain([binary.into_os_string()]);
             Portolan::start_binary(program.as_ref(), namespace, words.chain(flags)).unwrap()
         }

@@ -19,7 +19,7 @@ use portolan_core::{
     ApplyReport, BackendError, BackendFactory, ChangeSet, IpFamily, NodePlan, ProbeFailure, ProxyBackend,
     ProxyMode,
 };
-use portolan_host::{iptables, programs};
+use portolan_iptables::{find, programs};
 
 /// Names the file.
 const RECORD: &str = "RECORD";
@@ -75,12 +75,12 @@ fn record(line: &str) -> std::io::Result<()> {
 }
 
 fn like_kube_proxy() -> Result<(), String> {
-    iptables::probe(IpFamily::V4).map_err(|missing| missing.to_string())
+    programs::probe(IpFamily::V4)
 }
 
 fn never() -> Result<(), String> {
     let name = "needy-helper";
-    programs::find(name).map_or_else(|| Err(format!("the program {name}, which is not in PATH")), |_| Ok(()))
+    find(name).map_or_else(|| Err(format!("the program {name}, which is not in PATH")), |_| Ok(()))
 }
 
 fn modes() -> Modes {

@@ -277,5 +277,5 @@ pub(crate) fn start_by(stage: &Stage, name: &str, words: &[String]) -> Portolan 
 
 /// Where a program is, by `PATH`.
 pub(crate) fn program(name: &str) -> PathBuf {
-    portolan_host::programs::find(name).unwrap_or_else(|| panic!("{name} is not in PATH"))
+    portolan_iptables::find(name).unwrap_or_else(|| panic!("{name} is not in PATH"))
 }

@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use portolan_host::programs;
 use portolan_testkit::netns::{NetnsError, Program};
 
 use crate::VmError;
@@ -14,7 +13,9 @@ const ADMINISTRATORS: [&str; 3] = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
 pub(crate) fn find(name: &str) -> Result<PathBuf, VmError> {
     let elsewhere =
         || ADMINISTRATORS.map(|folder| Path::new(folder).join(name)).into_iter().find(|file| file.is_file());
-    programs::find(name).or_else(elsewhere).ok_or_else(|| VmError::NoProgram { program: name.to_owned() })
+    portolan_iptables::find(name)
+        .or_else(elsewhere)
+        .ok_or_else(|| VmError::NoProgram { program: name.to_owned() })
 }
 
 /// The libraries that an executable loads, and what loads them; none if it is static, or no executable.

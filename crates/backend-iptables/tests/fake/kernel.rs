@@ -60,7 +60,7 @@ pub(crate) fn out_of_memory() -> ProgramError {
 }
 
 fn killed() -> ProgramError {
-    ProgramError::Endless { program: "iptables-restore".into(), after: Duration::from_secs(1) }
+    ProgramError::TimedOut { program: "iptables-restore".into(), limit: Duration::from_secs(1) }
 }
 
 impl Kernel {

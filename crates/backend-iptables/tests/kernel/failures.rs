@@ -137,7 +137,7 @@ fn a_killed_restore_is_completed_by_the_next_apply(variant: Variant) {
     let namespace = Namespace::create("node").unwrap();
     let mut outcomes = [0, 0];
     for millis in [1, 2, 4, 8, 16, 32] {
-        let hasty = |programs: Programs| programs.with_patience(Duration::from_millis(millis));
+        let hasty = |programs: Programs| programs.with_time_limit(Duration::from_millis(millis));
         let mut node = Node::with(&namespace, variant, config(), options(), hasty);
         node.handle((1..200).flat_map(web));
         outcomes[usize::from(node.try_apply(IpFamily::V4).is_ok())] += 1;

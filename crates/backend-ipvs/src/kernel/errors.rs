@@ -2,9 +2,9 @@
 
 use std::error::Error;
 
-use portolan_backend_iptables::programs::ProgramError;
 use portolan_core::{BackendError, ProxyMode};
 use portolan_host::HostError;
+use portolan_iptables::programs::ProgramError;
 use portolan_ipvs::IpvsError;
 
 /// Why a step failed.
@@ -13,7 +13,7 @@ use portolan_ipvs::IpvsError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KernelError {
-    /// The host has not got something that this mode cannot do without.
+    /// The host lacks something that this mode needs.
     #[error("the host lacks {missing}")]
     Lacking {
         /// What.
@@ -22,12 +22,12 @@ pub enum KernelError {
     /// A netlink request failed.
     #[error(transparent)]
     Netlink(#[from] IpvsError),
-    /// The kernel refused some changes and carried out all others.
-    #[error("cannot serve everybody{also}")]
+    /// The kernel rejected some changes and carried out all others.
+    #[error("the kernel rejected changes{also}")]
     Unserved {
-        /// Whom the first refusal is about, and how many others go without something; a half sentence.
+        /// The service port of the first one, and how many others are affected; half a sentence.
         also: String,
-        /// The first refusal.
+        /// The first one.
         source: IpvsError,
     },
     /// A program of iptables failed.
@@ -37,7 +37,7 @@ pub enum KernelError {
     #[error(transparent)]
     Setting(#[from] HostError),
     /// The device of that name is something else.
-    #[error("interface {name} is no dummy but of kind {kind}, and so not ours")]
+    #[error("interface {name} is of kind {kind} and not dummy, so it is not ours")]
     NotDummy {
         /// The interface.
         name: &'static str,

@@ -6,20 +6,19 @@
 use std::collections::HashSet;
 use std::io::Write;
 
-use portolan_backend_iptables::programs::Programs;
-use portolan_backend_iptables::tables::Tables;
 use portolan_core::IpFamily;
 use portolan_host::Host;
+use portolan_iptables::programs::Programs;
 use portolan_ipvs::{
-    AddressChange, AddressWatch, Carried, DEVICE, Destination, InterfaceAddress, Links, Member, Room, Server,
-    ServerChange, ServerKey, Servers, Set, SetChange, Sets,
+    AddressChange, AddressWatch, Capacity, Carried, DEVICE, Destination, InterfaceAddress, Links, Member,
+    Server, ServerChange, ServerKey, Servers, Set, SetChange, Sets,
 };
 
 use super::settings::{self, Settings};
 use super::{Kernel, KernelError};
 use crate::Options;
 use crate::changes::Change;
-use crate::surroundings::HostAddresses;
+use crate::node_context::HostAddresses;
 
 /// One family of this host's kernel.
 #[derive(Debug)]
@@ -100,7 +99,7 @@ impl Kernel for Netlink {
         let host = Host::new();
         let mut made = self.settings.make(&host, self.options.strict_arp)?;
         if !self.is_prepared {
-            // A run that was killed while a set was given other room may have left it.
+            // A run that was killed while it resized a set may have left it.
             self.sets.destroy_interim(self.family)?;
             settings::set_timeouts(&mut self.servers, self.options.timeouts);
             settings::warn_of_bridges(&host);
@@ -115,7 +114,7 @@ impl Kernel for Netlink {
 
     fn addresses(&mut self) -> Result<HostAddresses, KernelError> {
         let mut addresses = HostAddresses::default();
-        // What was told so far is seen by looking.
+        // Notifications that came so far are about addresses that are read now.
         self.addresses_changed()?;
         // Asked anew: another process may have deleted the device, and made it again.
         let device = self.links.find(DEVICE)?.map(|device| device.index);
@@ -151,8 +150,8 @@ impl Kernel for Netlink {
         Ok(self.sets.members(set, self.family)?.unwrap_or_default())
     }
 
-    fn fit(&mut self, set: Set, room: Room) -> Result<bool, KernelError> {
-        Ok(self.sets.fit(set, self.family, room)?)
+    fn fit(&mut self, set: Set, capacity: Capacity) -> Result<bool, KernelError> {
+        Ok(self.sets.fit(set, self.family, capacity)?)
     }
 
     fn carry_out(&mut self, changes: &[Change]) -> Result<Carried, KernelError> {

@@ -1,10 +1,10 @@
 //! The kernel's settings that the mode needs: sysctls as kube-proxy sets them, and time-outs of IPVS.
 //!
 //! The running backend makes them with every complete comparison, and `--init-only` before it, by the same code. A
-//! value that is as wanted is not written, so where somebody has made them nothing more than reading is needed.
+//! value that is as wanted is not written, so where they were made before only reading is needed.
 //!
-//! What cannot be made is judged by whether Services are served without it, except by `--init-only`, for which it is
-//! an error, as for kube-proxy. Nothing is ever set back.
+//! A setting that cannot be made is an error if Services are not served without it, and for `--init-only` in any case,
+//! as for kube-proxy. No setting is ever reverted.
 
 use std::collections::BTreeSet;
 
@@ -17,66 +17,49 @@ use portolan_ipvs::{Servers, Timeouts};
 struct Setting {
     path: &'static str,
     value: i64,
-    weight: Weight,
-}
-
-/// What a setting is worth.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Weight {
-    /// Services are not served without it.
-    Needed,
-    /// They are, but for this.
-    Useful(&'static str),
-}
-
-impl Setting {
-    const fn needed(path: &'static str) -> Self {
-        Self { path, value: 1, weight: Weight::Needed }
-    }
-
-    const fn useful(path: &'static str, value: i64, without: &'static str) -> Self {
-        Self { path, value, weight: Weight::Useful(without) }
-    }
+    /// The consequence where it cannot be made; nothing if Services are then not served.
+    without: Option<&'static str>,
 }
 
 /// In every configuration. Connection tracking has to see what IPVS does, or nothing is masqueraded.
 const ALWAYS: [Setting; 4] = [
-    Setting::needed("net/ipv4/vs/conntrack"),
-    Setting::useful(
-        "net/ipv4/vs/expire_nodest_conn",
-        1,
-        "connections whose endpoint is gone last until they time out",
-    ),
-    Setting::useful(
-        "net/ipv4/vs/expire_quiescent_template",
-        1,
-        "clients with session affinity stay with an endpoint that gets nothing new any more",
-    ),
-    Setting::needed("net/ipv4/ip_forward"),
+    Setting { path: "net/ipv4/vs/conntrack", value: 1, without: None },
+    Setting {
+        path: "net/ipv4/vs/expire_nodest_conn",
+        value: 1,
+        without: Some("connections whose endpoint is gone last until they time out"),
+    },
+    Setting {
+        path: "net/ipv4/vs/expire_quiescent_template",
+        value: 1,
+        without: Some("clients with session affinity stay with an endpoint that gets no new connections"),
+    },
+    Setting { path: "net/ipv4/ip_forward", value: 1, without: None },
 ];
 
-/// What is said of both settings of [`STRICT_ARP`].
-const LAX_ARP: &str = "other hosts on the link may take this node for the one that has a Service's address";
+/// The consequence of both settings of [`STRICT_ARP`].
+const LAX_ARP: Option<&str> =
+    Some("other hosts on the link may take this node for the one that has a Service's address");
 
 /// Answers for an address only where the address is, so that the device's addresses are not announced.
 const STRICT_ARP: [Setting; 2] = [
-    Setting::useful("net/ipv4/conf/all/arp_ignore", 1, LAX_ARP),
-    Setting::useful("net/ipv4/conf/all/arp_announce", 2, LAX_ARP),
+    Setting { path: "net/ipv4/conf/all/arp_ignore", value: 1, without: LAX_ARP },
+    Setting { path: "net/ipv4/conf/all/arp_announce", value: 2, without: LAX_ARP },
 ];
 
 /// Whether a client that uses a port again is given an endpoint anew. Before Linux 5.9 that cost a second for
 /// each such connection, so it is switched off there (f719e3754ee2 of Linux).
-const REUSE: Setting = Setting::useful(
-    "net/ipv4/vs/conn_reuse_mode",
-    0,
-    "connections from a port that was used before take a second",
-);
+const REUSE: Setting = Setting {
+    path: "net/ipv4/vs/conn_reuse_mode",
+    value: 0,
+    without: Some("connections from a port that was used before take a second"),
+};
 const REUSE_IS_CHEAP: (u32, u32) = (5, 9);
 
 /// Whether netfilter sees what a bridge passes on between its own ports, by either family.
 const BRIDGE: [&str; 2] = ["net/bridge/bridge-nf-call-iptables", "net/bridge/bridge-nf-call-ip6tables"];
 
-/// Makes them in a proxy that runs, and remembers what it has said.
+/// Makes them in a proxy that runs, and logs each failure once.
 #[derive(Debug, Default)]
 pub(crate) struct Settings {
     told: BTreeSet<&'static str>,
@@ -85,7 +68,7 @@ pub(crate) struct Settings {
 impl Settings {
     /// Makes those that differ. Gives how many did.
     ///
-    /// Each that cannot be made is told once, and whatever comes of that.
+    /// Each that cannot be made is logged once.
     ///
     /// # Errors
     /// The first that cannot be made and without which Services are not served.
@@ -96,7 +79,7 @@ impl Settings {
             if self.told.insert(setting.path) {
                 tell(&setting, &error, Some("--init-only in a privileged init container sets it"));
             }
-            if setting.weight == Weight::Needed {
+            if setting.without.is_none() {
                 missing.get_or_insert(error);
             }
         }
@@ -107,7 +90,7 @@ impl Settings {
 /// Makes them once, all of them.
 ///
 /// # Errors
-/// The first that cannot be made. Each is told.
+/// The first that cannot be made. Each is logged.
 pub(crate) fn make_all(host: &Host, strict_arp: bool) -> Result<(), HostError> {
     let Made { count: _, failed } = make(host, strict_arp);
     for (setting, error) in &failed {
@@ -132,7 +115,7 @@ fn make(host: &Host, strict_arp: bool) -> Made {
         match tuned.outcome {
             Outcome::Kept => {}
             Outcome::Set { from, to } => {
-                tracing::info!(sysctl = tuned.sysctl, from, to, "sysctl was set");
+                tracing::info!(sysctl = tuned.sysctl, from, to, "Set sysctl");
                 made.count += 1;
             }
             Outcome::Failed(error) => made.failed.push((setting, error)),
@@ -143,41 +126,39 @@ fn make(host: &Host, strict_arp: bool) -> Made {
 
 fn tell(setting: &Setting, error: &HostError, help: Option<&str>) {
     let err = error_chain(error);
-    match setting.weight {
-        Weight::Needed => tracing::error!(err, help, "Services are not served without this setting"),
-        Weight::Useful(without) => {
-            tracing::warn!(err, without, help, "Services are served without this setting");
-        }
+    match setting.without {
+        None => tracing::error!(err, help, "Services are not served without this setting"),
+        Some(without) => tracing::warn!(err, without, help, "Services are served without this setting"),
     }
 }
 
-/// Sets the time-outs of IPVS that are configured. Failing to changes nothing else, and so is only told.
+/// Sets the time-outs of IPVS that are configured. A failure affects nothing else, so it is only logged.
 pub(crate) fn set_timeouts(servers: &mut Servers, wanted: Timeouts) {
     if wanted == Timeouts::default() {
         return;
     }
     if let Err(error) = servers.set_timeouts(wanted) {
-        tracing::error!(error = error_chain(&error), "time-outs of IPVS were not set");
+        tracing::error!(err = error_chain(&error), "Failed to set the timeouts of IPVS");
     }
 }
 
-/// Says so if pods on one bridge would not reach each other through a Service.
+/// Warns if pods on one bridge would not reach each other through a Service.
 pub(super) fn warn_of_bridges(host: &Host) {
     for sysctl in passed_by(host) {
         tracing::warn!(
             sysctl,
-            "pods on one bridge do not reach each other through Services while this setting is 0"
+            "Pods on one bridge do not reach each other through Services while this setting is 0"
         );
     }
 }
 
-/// Those of [`BRIDGE`] by which netfilter does not see it. Without the module that has them nobody can tell whether
-/// there will be bridges, and nothing is said.
+/// Those of [`BRIDGE`] that are off. Without the module that has them it is unknown whether there will be bridges, and
+/// there is no warning.
 fn passed_by(host: &Host) -> impl Iterator<Item = &'static str> {
     BRIDGE.into_iter().filter(|sysctl| host.sysctl(sysctl).is_ok_and(|value| value == 0))
 }
 
-/// The kernel's version, if it can be told.
+/// The kernel's version, if it is known.
 fn release() -> Option<(u32, u32)> {
     parse(&std::fs::read_to_string("/proc/sys/kernel/osrelease").ok()?)
 }

@@ -1,10 +1,13 @@
 //! What there is of our rules, as the program prints them.
 //!
-//! Ours are spelled as the program of today spells them, so what an earlier run wrote is recognized. One that
-//! spells them in another way finds its rules different and writes them once more at each start, no more: what it
-//! printed after we wrote is what it must print again for nobody to have changed anything.
+//! Rules are rendered as current programs print them, so those of an earlier run are recognized. With a program that
+//! prints them in another way they are written once more at each start, and no more: what it printed after that is
+//! compared with what it prints later.
 
 use std::collections::BTreeMap;
+
+use portolan_iptables::names::BuiltIn;
+use portolan_iptables::saved::{self, Saved};
 
 use super::{CHAINS, Jump, Table};
 
@@ -34,8 +37,8 @@ impl Written {
         let mut ours: Vec<_> = table.jumps.iter().map(jump_line).collect();
         let is_entered =
             |line: &str| table.jumps.iter().any(|jump| line.ends_with(&format!(" -j {}", jump.to)));
-        let here = self.jumps.iter().filter(|(of, _)| *of == table.name).map(|(_, line)| line.as_str());
-        here.filter(move |line| is_entered(line)).filter(move |line| {
+        let context = self.jumps.iter().filter(|(of, _)| *of == table.name).map(|(_, line)| line.as_str());
+        context.filter(move |line| is_entered(line)).filter(move |line| {
             let place = ours.iter().position(|our| our == line);
             place.map(|place| ours.swap_remove(place)).is_none()
         })
@@ -63,39 +66,38 @@ fn jump_line(jump: &Jump) -> String {
     format!("{} {}", jump.from, jump.rule())
 }
 
-/// Takes lines in and keeps those about our chains.
+/// Reads lines of `iptables-save` and keeps those about our chains.
 #[derive(Debug, Default)]
 pub(crate) struct Reader {
     current: Option<(&'static str, &'static [&'static str])>,
-    /// The kernel's chains of the present table, which alone have a policy.
-    built_in: Vec<String>,
     written: Written,
 }
 
 impl Reader {
     pub(crate) fn line(&mut self, line: &str) {
-        if let Some(name) = line.strip_prefix('*') {
-            self.current = CHAINS.into_iter().find(|(table, _)| *table == name);
-            self.built_in.clear();
-            return;
+        let line = saved::read(line);
+        if let Saved::Table(table) = line {
+            self.current =
+                CHAINS.into_iter().find(|(name, _)| table.is_some_and(|table| table.as_str() == *name));
         }
         let Some((table, chains)) = self.current else { return };
         let ours = |name: &str| chains.iter().find(|chain| **chain == name);
-        if let Some(declared) = line.strip_prefix(':') {
-            let (name, policy) = declared.split_once(' ').unwrap_or((declared, "-"));
-            if let Some(chain) = ours(name) {
-                self.written.chains.entry((table, chain)).or_default();
-            } else if !policy.starts_with('-') {
-                self.built_in.push(name.to_owned());
+        match line {
+            Saved::Chain(name) => {
+                if let Some(chain) = ours(name) {
+                    self.written.chains.entry((table, chain)).or_default();
+                }
             }
-        } else if let Some((name, rule)) = line.strip_prefix("-A ").and_then(|line| line.split_once(' ')) {
-            if let Some(chain) = ours(name) {
-                self.written.chains.entry((table, chain)).or_default().push(rule.to_owned());
-            } else if rule.rsplit(' ').next().and_then(ours).is_some() {
-                let is_jump = self.built_in.iter().any(|chain| chain == name);
-                let list = if is_jump { &mut self.written.jumps } else { &mut self.written.calls };
-                list.push((table, format!("{name} {rule}")));
+            Saved::Rule { chain: name, rule } => {
+                if let Some(chain) = ours(name) {
+                    self.written.chains.entry((table, chain)).or_default().push(rule.to_owned());
+                } else if saved::target(rule).and_then(ours).is_some() {
+                    let is_jump = BuiltIn::parse(name).is_some();
+                    let list = if is_jump { &mut self.written.jumps } else { &mut self.written.calls };
+                    list.push((table, format!("{name} {rule}")));
+                }
             }
+            Saved::Table(_) | Saved::Other => {}
         }
     }
 

@@ -14,11 +14,11 @@ use crate::Options;
 const POD_HERE: &str = "10.244.0.1";
 const POD_AWAY: &str = "10.244.1.1";
 
-fn here() -> Surroundings {
+fn context() -> NodeContext {
     let own: HashSet<_> = ["127.0.0.1", "192.0.2.1"].map(|ip| ip.parse().unwrap()).into();
     let node = NodeConfig::new("n1").settings(IpFamily::V4, None, []);
     let node = NodeSettings { node_port_addresses: NodePortAddresses::All, ..node };
-    Surroundings::new(own, &node, &Options::default())
+    NodeContext::new(own, &node, &Options::default())
 }
 
 /// A Service with everything, behind which there is a pod here and one elsewhere, or the latter alone.
@@ -36,7 +36,7 @@ fn wanted(protocol: Protocol, is_local: bool, pods: &[&str]) -> Vec<String> {
     state.prepare();
     let plan = state.plan(portolan_core::IpFamily::V4);
     let name = ServicePortName { service: ObjectName::new("shop", "web"), port: "http".into(), protocol };
-    let wanted = Wanted::of(&name, &plan.service_ports[&name], &here());
+    let wanted = Wanted::of(&name, &plan.service_ports[&name], &context());
     let servers = wanted.servers.iter().map(|(key, serving)| format!("{key} {:?}", serving.destinations));
     let addresses = wanted.addresses.iter().map(|ip| format!("device {ip}"));
     let members = wanted.members.iter().map(|(set, member)| format!("{set:?} {member}"));
@@ -90,7 +90,7 @@ fn under_the_local_policy_addresses_lead_here_and_are_in_the_sets_for_that() {
 }
 
 #[test]
-fn where_nobody_is_local_the_cluster_list_serves() {
+fn without_a_local_endpoint_the_cluster_list_serves() {
     let lines = wanted(Protocol::Tcp, true, &[POD_AWAY]);
     assert!(lines.contains(&"tcp 203.0.113.80:80 [(10.244.1.1:8080, 1)]".to_owned()), "{lines:#?}");
 }

@@ -83,7 +83,7 @@ fn what_is_refused_again_and_again_is_tried_at_growing_intervals_up_to_a_minute(
         node.try_apply(IpFamily::V4).unwrap().scope
     });
     assert_eq!(scopes, [Scope::Partial, Scope::Partial, Scope::Full]);
-    // Somebody else is news.
+    // Another service port is new.
     node.kernels.v4.state().refuse = Some((is_second_or_sixth, libc::EINVAL));
     node.handle(shop(6));
     assert_eq!(node.try_apply(IpFamily::V4).unwrap().follow_up, Some(SECOND));
@@ -208,7 +208,7 @@ fn an_address_that_the_node_got_answers_on_node_ports_from_the_next_change_on() 
     assert!(!at_new(&node), "the server goes with the address");
 }
 
-/// The other mode's rules translate until the virtual servers are ready, so nobody waits for them.
+/// The other mode's rules translate until the virtual servers are ready, so no connection waits for them.
 #[test]
 fn rules_of_another_mode_go_only_when_virtual_servers_and_addresses_are_there() {
     let mut node = node();

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use portolan_backend_ipvs::{Change, HostAddresses, Kernel, KernelError};
 use portolan_ipvs::{
-    Carried, Destination, IpvsError, Member, Room, Sent, Server, ServerChange, ServerKey, ServerSettings,
+    Capacity, Carried, Destination, IpvsError, Member, Sent, Server, ServerChange, ServerKey, ServerSettings,
     Set, SetChange, SetKind,
 };
 
@@ -19,19 +19,19 @@ pub(crate) type Refuse = (fn(&Change) -> bool, i32);
 pub(crate) struct State {
     pub(crate) servers: BTreeMap<ServerKey, (ServerSettings, BTreeMap<SocketAddr, Destination>)>,
     pub(crate) members: HashMap<Set, HashSet<Member>>,
-    /// The sets that have another room than the usual one.
-    pub(crate) rooms: HashMap<Set, Room>,
-    /// The sets that were given another, since the last time somebody asked.
-    pub(crate) fitted: Vec<(Set, Room)>,
+    /// The sets with another capacity than the usual one.
+    pub(crate) capacities: HashMap<Set, Capacity>,
+    /// The sets that were given another, since the last call.
+    pub(crate) fitted: Vec<(Set, Capacity)>,
     /// Gives no set another.
     pub(crate) fail_fit: bool,
     pub(crate) device: Option<BTreeSet<IpAddr>>,
     pub(crate) elsewhere: HashSet<IpAddr>,
-    /// Those that somebody last asked for.
+    /// Those that were last requested.
     seen: HashSet<IpAddr>,
     /// Chains with their rules, by table and name.
     pub(crate) chains: BTreeMap<(String, String), Vec<String>>,
-    /// Changes since the last time somebody asked.
+    /// Changes since the last call.
     pub(crate) log: Vec<Change>,
     /// Answers no more after so many changes, once.
     pub(crate) fail_after: Option<usize>,
@@ -115,9 +115,9 @@ impl State {
         Ok(Ok(()))
     }
 
-    /// Whether an element finds no room.
+    /// Whether a set is full.
     fn is_full(&self, set: Set, member: &Member) -> bool {
-        let most = self.rooms.get(&set).unwrap_or(&Room::Usual).most() as usize;
+        let most = self.capacities.get(&set).unwrap_or(&Capacity::Usual).most() as usize;
         let is_too_many = |members: &HashSet<Member>| members.len() >= most && !members.contains(member);
         set.kind() != SetKind::Port && self.members.get(&set).is_some_and(is_too_many)
     }
@@ -224,18 +224,21 @@ impl Kernel for FakeKernel {
         Ok(state.members.get(&set).cloned().unwrap_or_default())
     }
 
-    fn fit(&mut self, set: Set, room: Room) -> Result<bool, KernelError> {
+    fn fit(&mut self, set: Set, capacity: Capacity) -> Result<bool, KernelError> {
         let mut state = self.state();
-        let had = state.rooms.get(&set).copied().unwrap_or(Room::Usual);
-        if set.kind() == SetKind::Port || had == room {
+        let had = state.capacities.get(&set).copied().unwrap_or(Capacity::Usual);
+        if set.kind() == SetKind::Port || had == capacity {
             return Ok(false);
         }
         if state.fail_fit {
             return Err(unanswered());
         }
-        assert!(state.members[&set].len() <= room.most() as usize, "{set:?} has more than {room:?} holds");
-        state.rooms.insert(set, room);
-        state.fitted.push((set, room));
+        assert!(
+            state.members[&set].len() <= capacity.most() as usize,
+            "{set:?} has more than {capacity:?} allows"
+        );
+        state.capacities.insert(set, capacity);
+        state.fitted.push((set, capacity));
         Ok(true)
     }
 

@@ -2,10 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod capacity;
 mod changes;
 mod faults;
 mod hostile;
 mod kernel;
 mod model;
 mod node;
-mod room;

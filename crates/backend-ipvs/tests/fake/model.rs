@@ -81,7 +81,7 @@ proptest! {
         for family in IpFamily::ALL {
             prop_assert_eq!(node.held(family), fresh.held(family));
         }
-        // And so it stays, whoever looks.
+        // A second comparison changes nothing.
         prop_assert_eq!(settle(&mut node), 0);
         for family in IpFamily::ALL {
             prop_assert!(node.is_intact(family));

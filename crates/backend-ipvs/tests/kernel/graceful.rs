@@ -198,7 +198,7 @@ fn servers_of_others_stay_and_what_others_remove_is_made_again() {
     });
 }
 
-/// At 198.51.100.99:443, which is nobody's address.
+/// At 198.51.100.99:443, which no host has.
 fn make_foreign_server() {
     use portolan_ipvs::{ServerChange, ServerKey, ServerSettings};
     let address = "198.51.100.99".parse().unwrap();

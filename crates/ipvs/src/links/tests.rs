@@ -35,7 +35,7 @@ fn addresses_come_and_go_and_doing_it_twice_is_no_error() {
                 links.change(&[AddressChange::Add(device, ip)]).unwrap();
                 assert!(has(&mut links, ip));
             }
-            // Of IPv6 it is told a little later, by a worker of the kernel's.
+            // For IPv6 the notification is sent a little later, by a worker of the kernel.
             let mut is_told = || watch.has_changed(|found| found.address == ip).unwrap();
             wait_until("the address is told of", Duration::from_secs(10), &mut is_told).unwrap();
             assert!(!watch.has_changed(|_| true).unwrap(), "it was told before");

@@ -11,7 +11,7 @@ use crate::sent::Request;
 /// One change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ServerChange {
-    /// Makes a virtual server, which leads to nobody yet.
+    /// Creates a virtual server without destinations.
     Add(ServerKey, ServerSettings),
     /// Lets one choose in another way.
     Edit(ServerKey, ServerSettings),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use portolan_core::Protocol;
 
-/// What tells virtual servers apart.
+/// Identifies a virtual server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ServerKey {
     /// The protocol.
@@ -28,7 +28,7 @@ impl fmt::Display for ServerKey {
 /// A virtual server as the kernel has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
-    /// What tells it from others.
+    /// Its identity.
     pub key: ServerKey,
     /// How it chooses.
     pub settings: ServerSettings,
@@ -68,7 +68,7 @@ pub struct Destination {
     pub inactive: u32,
 }
 
-/// How long connections are remembered that nobody uses. Zero stands for what is not to be changed.
+/// How long unused connections are remembered. Zero leaves a time as it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Timeouts {
     /// Of TCP.

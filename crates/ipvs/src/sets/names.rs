@@ -100,7 +100,7 @@ sets! {
 }
 
 impl Set {
-    /// The whole name, cut off where the kernel has no more room.
+    /// The whole name, truncated to the longest name that the kernel accepts.
     pub fn name(self, family: IpFamily) -> String {
         let beginning = match family {
             IpFamily::V4 => "KUBE-",

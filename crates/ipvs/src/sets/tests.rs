@@ -126,7 +126,7 @@ fn a_thousand_elements_are_a_few_calls_and_one_that_is_refused_does_not_keep_the
 }
 
 #[test]
-fn a_set_that_somebody_made_is_taken_with_what_is_in_it_and_one_of_another_type_refused() {
+fn a_set_that_exists_is_kept_with_its_elements_and_one_of_another_type_is_an_error() {
     isolated(|| {
         let ipset = |words: &str| Program::new("ipset").args(words.split(' ')).run().unwrap();
         ipset("create KUBE-CLUSTER-IP hash:ip,port family inet hashsize 64 maxelem 2000000");
@@ -134,7 +134,7 @@ fn a_set_that_somebody_made_is_taken_with_what_is_in_it_and_one_of_another_type_
         ipset("create KUBE-IPVS-IPS hash:ip,port");
         let mut sets = Sets::load().unwrap();
         assert!(!sets.create(Set::ClusterIp, IpFamily::V4).unwrap());
-        assert!(sets.fit(Set::ClusterIp, IpFamily::V4, Room::Usual).unwrap());
+        assert!(sets.fit(Set::ClusterIp, IpFamily::V4, Capacity::Usual).unwrap());
         assert_eq!(sets.members(Set::ClusterIp, IpFamily::V4).unwrap().unwrap().len(), 1);
         made_by_kube_proxy(Set::ClusterIp, IpFamily::V4).unwrap();
         let error = sets.create(Set::IpvsIps, IpFamily::V4).unwrap_err();
@@ -167,9 +167,9 @@ fn kube_proxy_takes_every_set_for_its_own_but_one_that_had_to_be_larger() {
                 assert!(sets.create(*set, family).unwrap());
                 made_by_kube_proxy(*set, family).unwrap();
                 let is_sized = set.kind() != SetKind::Port;
-                assert_eq!(sets.fit(*set, family, Room::Large).unwrap(), is_sized);
+                assert_eq!(sets.fit(*set, family, Capacity::Large).unwrap(), is_sized);
                 assert_eq!(made_by_kube_proxy(*set, family).is_err(), is_sized);
-                assert_eq!(sets.fit(*set, family, Room::Usual).unwrap(), is_sized);
+                assert_eq!(sets.fit(*set, family, Capacity::Usual).unwrap(), is_sized);
                 made_by_kube_proxy(*set, family).unwrap();
             }
         }
@@ -178,7 +178,7 @@ fn kube_proxy_takes_every_set_for_its_own_but_one_that_had_to_be_larger() {
 }
 
 #[test]
-fn a_set_is_given_other_room_while_rules_use_it() {
+fn a_set_is_resized_while_rules_use_it() {
     isolated(|| {
         let mut sets = Sets::load().unwrap();
         for family in IpFamily::ALL {
@@ -190,11 +190,13 @@ fn a_set_is_given_other_room_while_rules_use_it() {
             run(&format!("ipset add {name} {ip},tcp:80")).unwrap();
             let iptables = if family == IpFamily::V4 { "iptables" } else { "ip6tables" };
             run(&format!("{iptables} -A INPUT -m set --match-set {name} dst,dst -j ACCEPT")).unwrap();
-            // Somebody was killed on the way.
-            run(&format!("ipset create {} hash:ip family {inet}", room::interim(family))).unwrap();
-            for (room, maxelem) in [(Room::Large, "maxelem 1048576"), (Room::Usual, "maxelem 65536")] {
-                assert!(sets.fit(Set::ClusterIp, family, room).unwrap());
-                assert!(!sets.fit(Set::ClusterIp, family, room).unwrap(), "it has it by now");
+            // A run was killed in between.
+            run(&format!("ipset create {} hash:ip family {inet}", capacity::interim(family))).unwrap();
+            for (capacity, maxelem) in
+                [(Capacity::Large, "maxelem 1048576"), (Capacity::Usual, "maxelem 65536")]
+            {
+                assert!(sets.fit(Set::ClusterIp, family, capacity).unwrap());
+                assert!(!sets.fit(Set::ClusterIp, family, capacity).unwrap(), "it has it by now");
                 let listed = run(&format!("ipset list {name}")).unwrap();
                 assert!(listed.contains(maxelem) && listed.contains("References: 1"), "{listed}");
                 let member = Member::Socket(Tcp, (ip.parse::<IpAddr>().unwrap(), 80).into());
@@ -207,7 +209,7 @@ fn a_set_is_given_other_room_while_rules_use_it() {
 }
 
 #[test]
-fn a_set_holds_what_its_room_says_and_all_of_it_comes_into_a_larger_one() {
+fn a_set_holds_as_many_as_its_capacity_and_a_larger_one_gets_all_of_them() {
     isolated(|| {
         let mut sets = Sets::load().unwrap();
         sets.create(Set::ClusterIp, IpFamily::V4).unwrap();
@@ -215,18 +217,18 @@ fn a_set_holds_what_its_room_says_and_all_of_it_comes_into_a_larger_one() {
             let ip = std::net::Ipv4Addr::from(0x0a60_0000 + n);
             SetChange::Add(Set::ClusterIp, IpFamily::V4, Member::Socket(Tcp, (ip, 80).into()))
         };
-        let most: Vec<_> = (0..Room::Usual.most()).map(add).collect();
+        let most: Vec<_> = (0..Capacity::Usual.most()).map(add).collect();
         sets.change(&most).unwrap();
-        let few: Vec<_> = (0..100).map(|n| add(Room::Usual.most() + n)).collect();
+        let few: Vec<_> = (0..100).map(|n| add(Capacity::Usual.most() + n)).collect();
         // Which of a few is refused depends on where it hashes to: the kernel counts in parts.
         let refused = sets.carry_out(&few).unwrap().refused;
         assert_eq!(refused.first().unwrap().1.errno(), Some(4352));
         let began = std::time::Instant::now();
-        assert!(sets.fit(Set::ClusterIp, IpFamily::V4, Room::Large).unwrap());
-        println!("a full set was given more room in {:?}", began.elapsed());
+        assert!(sets.fit(Set::ClusterIp, IpFamily::V4, Capacity::Large).unwrap());
+        println!("a full set was resized in {:?}", began.elapsed());
         sets.change(&few).unwrap();
         assert_eq!(sets.members(Set::ClusterIp, IpFamily::V4).unwrap().unwrap().len(), most.len() + 100);
-        sets.fit(Set::ClusterIp, IpFamily::V4, Room::Usual).unwrap_err();
+        sets.fit(Set::ClusterIp, IpFamily::V4, Capacity::Usual).unwrap_err();
         assert_eq!(sets.members(Set::ClusterIp, IpFamily::V4).unwrap().unwrap().len(), most.len() + 100);
     });
 }

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use portolan_core::{IpFamily, Protocol};
 use portolan_netlink::{Attribute, AttributeIter, Message, MessageWriter};
 
-use super::{Member, Room, SetKind};
+use super::{Capacity, Member, SetKind};
 use crate::address;
 
 /// `NFNL_SUBSYS_IPSET`, linux/netfilter/nfnetlink.h.
@@ -96,7 +96,7 @@ pub(super) fn write_header_only(request: &mut MessageWriter<'_>, family: IpFamil
     request.attribute(command::FLAGS, &HEADER_ONLY.to_be_bytes());
 }
 
-/// Writes that two sets change places: each then has the other's name, and those who use it.
+/// Writes that two sets are swapped: each then has the other's name, and is used by the rules of the other.
 pub(super) fn write_swap(request: &mut MessageWriter<'_>, family: IpFamily, names: [&str; 2]) {
     write_name(request, family, names[0]);
     request.text(command::SECOND_NAME, names[1]);
@@ -117,7 +117,7 @@ pub(super) fn write_creation(
     family: IpFamily,
     name: &str,
     kind: SetKind,
-    room: Room,
+    capacity: Capacity,
 ) {
     write_name(request, family, name);
     request.text(command::TYPE, kind.as_str()).attribute(command::REVISION, &[revision(kind)]);
@@ -128,7 +128,7 @@ pub(super) fn write_creation(
             data.attribute(creation::PORT_TO | NETWORK_ORDER, &u16::MAX.to_be_bytes());
         } else {
             data.attribute(creation::HASH_SIZE | NETWORK_ORDER, &HASH_SIZE.to_be_bytes());
-            data.attribute(creation::MOST_ELEMENTS | NETWORK_ORDER, &room.most().to_be_bytes());
+            data.attribute(creation::MOST_ELEMENTS | NETWORK_ORDER, &capacity.most().to_be_bytes());
         }
     });
 }
@@ -174,13 +174,13 @@ pub(super) fn set_name(message: &Message<'_>) -> Option<String> {
     name.as_str().map(str::to_owned)
 }
 
-/// The name of the type of the set that a message tells of.
+/// The name of the type of the set in a message.
 pub(super) fn kind_name(message: &Message<'_>) -> Option<String> {
     let name = message.attributes(HEADER_LEN).find_kind(command::TYPE)?;
     name.as_str().map(str::to_owned)
 }
 
-/// The most elements that the set may have that a message tells of.
+/// The capacity of the set in a message.
 pub(super) fn limit(message: &Message<'_>) -> Option<u32> {
     let data = message.attributes(HEADER_LEN).find_kind(command::DATA)?;
     data.nested().find_kind(creation::MOST_ELEMENTS)?.as_be32()

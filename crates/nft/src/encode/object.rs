@@ -137,6 +137,13 @@ pub(super) fn rule(
     Ok(object)
 }
 
+/// Just the chain and the handle of a rule, to delete it.
+pub(super) fn rule_handle(table: &TableId, chain: &str, handle: u64) -> Result<Object<RuleKind>, Unwritable> {
+    let mut object = rule(table, chain, None)?;
+    object.long(sys::NFTNL_RULE_HANDLE, handle)?;
+    Ok(object)
+}
+
 /// Values must have the length of what they are compared with, keys must fit the registers, and a
 /// timeout of zero would mean none.
 fn check_statement(table: &TableId, statement: &Statement) -> Result<(), Unwritable> {

@@ -179,3 +179,31 @@ fn elements_that_do_not_fit_their_set_are_named() {
     assert!(error(Element::key(Bytes::port(1))).ends_with("the length of the set's"));
     assert!(error(Element::key(address).with_comment("a\"b")).contains("its comment"));
 }
+
+/// As `nft --debug=netlink,mnl` shows for `delete rule ip nat OUTPUT handle 258; flush chain ip nat KUBE-A;
+/// delete chain ip nat KUBE-A` (numbers of a little-endian machine).
+#[test]
+fn a_rule_is_deleted_by_its_handle() {
+    let text = |kind: u8, text: &str| {
+        let length = u8::try_from(text.len() + 5).unwrap();
+        let mut bytes = [&[length, 0, kind, 0], text.as_bytes(), &[0]].concat();
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        bytes
+    };
+    let mut transaction = Transaction::new(TableId::new(Family::Ip, "nat"));
+    transaction.delete_rule("OUTPUT", 258).flush_chain("KUBE-A").delete_chain("KUBE-A");
+    let encoded = encode(&transaction, Features::default(), Batch::new(7)).unwrap();
+    let bytes: Vec<u8> = encoded.batch.pages().flatten().copied().collect();
+    let messages: Vec<_> = MessageIter::new(&bytes).map(|m| (m.kind, m.flags, m.payload.to_vec())).collect();
+    let header = vec![2, 0, 0, 0];
+    let handle = vec![12, 0, 3, 0, 0, 0, 0, 0, 0, 0, 1, 2];
+    let bracket = vec![0, 0, 0, 10];
+    let wanted = [
+        (16, 1, bracket.clone()),
+        (0x0a08, 1, [header.clone(), text(1, "nat"), text(2, "OUTPUT"), handle].concat()),
+        (0x0a08, 1, [header.clone(), text(1, "nat"), text(2, "KUBE-A")].concat()),
+        (0x0a05, 1 | 4, [header, text(1, "nat"), text(3, "KUBE-A")].concat()),
+        (17, 1, bracket),
+    ];
+    assert_eq!(messages, wanted);
+}

@@ -24,7 +24,7 @@ use super::NetlinkTables;
 use crate::parse::{self, Elements, ParsedSet};
 use crate::wire::{self, element_list, family_header, message_kind};
 use crate::{
-    DumpedChain, DumpedRule, DumpedSet, Element, ElementList, NftError, Owner, Table, TableDump, TableId,
+    DumpedChain, DumpedRule, DumpedSet, Element, ElementList, Expr, JumpRule, NftError, Owner, Table, TableDump, TableId,
 };
 
 impl NetlinkTables {
@@ -70,6 +70,29 @@ impl NetlinkTables {
         };
         let agree = |a: &Vec<DumpedRule>, b: &Vec<DumpedRule>| handles(a).eq(handles(b));
         self.settled(table, read, agree).map(Option::unwrap_or_default)
+    }
+
+    /// Reads the chains of a table, of whatever owner, without their rules; none when the table does not exist.
+    ///
+    /// # Errors
+    /// They cannot be read, or changed during every attempt.
+    pub fn chains(&mut self, table: &TableId) -> Result<Vec<DumpedChain>, NftError> {
+        self.settled(table, |reader| reader.chains().map(Some), Vec::eq).map(Option::unwrap_or_default)
+    }
+
+    /// Reads the rules of a table that lead to another chain; none when the table does not exist.
+    ///
+    /// # Errors
+    /// They cannot be read, or changed during every attempt.
+    pub fn jumps(&mut self, table: &TableId) -> Result<Vec<JumpRule>, NftError> {
+        let read = |reader: &mut Reader<'_>| {
+            let jump = |(chain, rule): (Arc<str>, DumpedRule)| {
+                let target = rule.expressions.iter().find_map(Expr::target).cloned()?;
+                Some(JumpRule { chain, handle: rule.handle, target })
+            };
+            Ok(Some(reader.rules(None)?.into_iter().filter_map(jump).collect()))
+        };
+        self.settled(table, read, Vec::eq).map(Option::unwrap_or_default)
     }
 
     /// The kernel's handles of the rules of one chain, or of a whole table: rules that are written again get others.

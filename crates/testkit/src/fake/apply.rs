@@ -108,6 +108,8 @@ impl FakeTable {
                 self.check_rule(rule, id.family)?;
                 self.change_chain(id, name, log)?.rules.push(rule.clone());
             }
+            // Rules have no numbers here.
+            Operation::DeleteRule(..) => return Err(libc::EOPNOTSUPP.into()),
             Operation::AddSet(set) => self.add_set(id, set, log)?,
             Operation::DeleteSet(name) => {
                 if !self.sets.contains_key(name) {

@@ -5,10 +5,10 @@
 mod conntrack;
 mod ipvs;
 mod lacking;
-mod leftovers;
 mod machine;
 mod matrix;
 mod probes;
 mod proxy;
 mod sctp;
+mod stale;
 mod takeover;

@@ -237,7 +237,7 @@ fn virtual_servers_serve_without_the_settings_that_they_do_not_need() {
 fn without_ip6tables_virtual_servers_are_of_ipv4_alone() {
     in_guest(ipvs::with_ipvs(machine(Kernel::Bookworm)), || {
         let node = Prepared::new();
-        while let Some(program) = portolan_host::programs::find("ip6tables") {
+        while let Some(program) = portolan_iptables::find("ip6tables") {
             std::fs::remove_file(program).unwrap();
         }
         let mut proxy = node.start(&[]);

@@ -109,7 +109,7 @@ fn a_useful_setting_that_cannot_be_made_is_told_once_and_is_no_error() {
 }
 
 #[test]
-fn whoever_wants_all_settings_is_told_of_any_that_cannot_be_made() {
+fn making_all_settings_fails_with_any_that_cannot_be_made() {
     for path in NEEDED.iter().chain(&USEFUL) {
         let fake = Fake::new().without(path);
         let error = make_all(&fake.host(), true).unwrap_err().to_string();

@@ -1,0 +1,185 @@
+//! Changes that the kernel rejected: which service ports they concern, and when they are tried again.
+//!
+//! A user who may create Services can ask for something that no kernel does, such as an endpoint at a multicast address.
+//! That must not affect other Services: it is logged with the service port's name when it is new, all others are served,
+//! and the apply has succeeded. What is remembered as programmed then has objects that do not exist. To change those is
+//! rejected as well, and to remove them is not; the full sync that is due finds whatever else is missing.
+
+use std::collections::{BTreeSet, HashSet};
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use portolan_core::BackendError;
+use portolan_core::backend::{Scope, error_chain};
+use portolan_core::plan::NodePlan;
+use portolan_ipvs::{IpvsError, Member, ServerChange, ServerKey, Set, SetChange};
+
+use crate::changes::Change;
+use crate::kernel::KernelError;
+use crate::node_context::NodeContext;
+use crate::wanted::Wanted;
+
+/// The object of a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Object {
+    Server(ServerKey),
+    Member(Set, Member),
+    Address(IpAddr),
+}
+
+impl Object {
+    fn of(change: &Change) -> Self {
+        match change {
+            Change::Server(
+                ServerChange::Add(key, _)
+                | ServerChange::Edit(key, _)
+                | ServerChange::Remove(key)
+                | ServerChange::AddDestination(key, ..)
+                | ServerChange::Weigh(key, ..)
+                | ServerChange::RemoveDestination(key, _),
+            ) => Self::Server(*key),
+            Change::Set(SetChange::Add(set, _, member) | SetChange::Remove(set, _, member)) => match member {
+                Member::Ip(ip) => Self::Address(*ip),
+                member => Self::Member(*set, *member),
+            },
+            Change::AddAddress(ip) | Change::RemoveAddress(ip) => Self::Address(*ip),
+        }
+    }
+
+    /// All objects that a service port needs.
+    fn all_of(wanted: &Wanted) -> impl Iterator<Item = Self> {
+        let servers = wanted.servers.iter().map(|(key, _)| Self::Server(*key));
+        let members = wanted.members.iter().map(|(set, member)| Self::Member(*set, *member));
+        servers.chain(members).chain(wanted.addresses.iter().map(|ip| Self::Address(*ip)))
+    }
+}
+
+/// The shortest and the longest time until rejected changes are tried again.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// The changes that the kernel rejected while it carried out all others.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Rejections {
+    objects: HashSet<Object>,
+    /// The first of them, with its service port, and how many more service ports are affected.
+    text: String,
+    pause: Duration,
+    /// When they are tried again, by a full sync.
+    due: Option<Instant>,
+}
+
+/// A list of rejected changes in short.
+struct Summary {
+    objects: HashSet<Object>,
+    error: KernelError,
+    /// How many of them are about objects that no service port needs.
+    unwanted: usize,
+}
+
+impl Rejections {
+    /// Records rejected changes; those of a full sync replace all earlier ones. Gives how many of them concern objects
+    /// that no service port needs any more.
+    ///
+    /// # Errors
+    /// The process lacks the privilege to change anything.
+    pub(crate) fn note(
+        &mut self,
+        refused: Vec<(Change, IpvsError)>,
+        (plan, context): (&NodePlan, &NodeContext),
+        scope: Scope,
+        now: Instant,
+    ) -> Result<usize, KernelError> {
+        let is_forbidden = refused.iter().any(|(_, why)| why.errno() == Some(libc::EPERM));
+        let Some(summary) = summarize(refused, plan, context) else {
+            if scope == Scope::Full {
+                *self = Self::default();
+            }
+            return Ok(0);
+        };
+        if is_forbidden {
+            return Err(summary.error);
+        }
+        let Summary { objects, error, unwanted } = summary;
+        let is_new = !objects.is_subset(&self.objects);
+        if is_new {
+            self.text = error_chain(&BackendError::from(error));
+            tracing::error!(err = self.text, "Kernel rejected changes; retrying");
+        }
+        self.wait(scope, is_new, now);
+        if scope == Scope::Full {
+            self.objects = objects;
+        } else {
+            self.objects.extend(objects);
+        }
+        Ok(unwanted)
+    }
+
+    /// Changes that are rejected repeatedly are tried at growing intervals; new ones soon.
+    fn wait(&mut self, scope: Scope, is_new: bool, now: Instant) {
+        let due = if is_new {
+            self.pause = FIRST_PAUSE;
+            now + FIRST_PAUSE
+        } else if scope == Scope::Full {
+            self.pause = (self.pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
+            now + self.pause
+        } else {
+            // A change of an object that is known to be rejected does not postpone the next try.
+            self.due.unwrap_or(now + FIRST_PAUSE)
+        };
+        self.due = Some(due);
+    }
+
+    /// Whether it is time to try again.
+    pub(crate) fn are_due(&self, now: Instant) -> bool {
+        self.due.is_some_and(|due| due <= now)
+    }
+
+    /// The time until then, if anything was rejected.
+    pub(crate) fn next_try(&self, now: Instant) -> Option<Duration> {
+        self.due.map(|due| due.saturating_duration_since(now))
+    }
+
+    /// Whether a change of this server, or of an endpoint of it, was rejected.
+    pub(crate) fn concern_server(&self, key: &ServerKey) -> bool {
+        self.objects.contains(&Object::Server(*key))
+    }
+
+    /// Whether a change of this address of the device was rejected.
+    pub(crate) fn concern_address(&self, ip: &IpAddr) -> bool {
+        self.objects.contains(&Object::Address(*ip))
+    }
+
+    /// The log text, if anything was rejected.
+    pub(crate) fn text(&self) -> Option<&str> {
+        self.due.map(|_| self.text.as_str())
+    }
+}
+
+/// The first rejected change, its service port, and how many more service ports are affected.
+fn summarize(refused: Vec<(Change, IpvsError)>, plan: &NodePlan, context: &NodeContext) -> Option<Summary> {
+    let all: Vec<_> = refused.iter().map(|(change, _)| Object::of(change)).collect();
+    let objects: HashSet<_> = all.iter().copied().collect();
+    let (change, source) = refused.into_iter().next()?;
+    let first = Object::of(&change);
+    let (mut about, mut concerned, mut wanted) = (None, BTreeSet::new(), HashSet::new());
+    for (name, port) in &plan.service_ports {
+        let needs = Wanted::of(name, port, context);
+        let missed: Vec<_> = Object::all_of(&needs).filter(|object| objects.contains(object)).collect();
+        if !missed.is_empty() {
+            concerned.insert(name);
+        }
+        if about.is_none() && missed.contains(&first) {
+            about = Some(name);
+        }
+        wanted.extend(missed);
+    }
+    let whose = about.map(|name| format!(" for {name}")).unwrap_or_default();
+    let others = match concerned.len() {
+        2.. => format!(", and what {} other service ports need", concerned.len() - 1),
+        0 if all.len() > 1 => format!(", and {} other changes", all.len() - 1),
+        _ => String::new(),
+    };
+    let unwanted = all.iter().filter(|object| !wanted.contains(object)).count();
+    Some(Summary { objects, error: KernelError::Unserved { also: whose + &others, source }, unwanted })
+}
