@@ -75,7 +75,9 @@ pub enum ProgramError {
         complaint: String,
     },
     /// A table has rules that only nft can show, so iptables shows none of its rules.
-    #[error("table {table} has rules that iptables cannot show; `nft list table` shows them")]
+    #[error(
+        "table {table} has rules in it that iptables did not write and cannot show; `nft list table` shows them"
+    )]
     Incompatible {
         /// The table.
         table: Table,
