@@ -19,12 +19,12 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use indexmap::IndexSet;
 use portolan_core::{ApplyReport, IpFamily, ObjectName, Protocol};
-use portolan_netlink::route::{kind, write_lookup, write_match, write_routes_of, write_rules_of};
+use portolan_netlink::route::{kind, lookup, matching, write_routes_of, write_rules_of};
 use portolan_netlink::{Message, NetlinkError, NetlinkSocket, Refusal, flag};
 
 use crate::address::{AddressKind, ListenAddress};
 use crate::limits::is_fair;
-use crate::node::{request_route, rtnetlink_family};
+use crate::node::rtnetlink_family;
 
 pub(crate) use object::{Object, Port};
 
@@ -190,7 +190,7 @@ impl Captures {
             _ => None,
         });
         if let Some(ip) = port.filter(|_| self.family == IpFamily::V4 && self.source.is_none()) {
-            let way = request_route(&mut self.socket, |message| write_lookup(message, ip)).ok().flatten();
+            let way = lookup(&mut self.socket, ip).ok().flatten();
             self.source = way.and_then(|way| way.source).or(Some(Ipv4Addr::LOCALHOST.into()));
         }
         if self.send(&missing, Change::Add, report)?.is_some() {
@@ -239,7 +239,7 @@ impl Captures {
 
     /// Whether a route leads to another host at this address. A default route does not say so.
     pub(crate) fn is_elsewhere(&mut self, address: IpAddr) -> bool {
-        let way = request_route(&mut self.socket, |message| write_match(message, address)).ok().flatten();
+        let way = matching(&mut self.socket, address).ok().flatten();
         way.is_some_and(|way| !way.is_local && !way.is_default)
     }
 

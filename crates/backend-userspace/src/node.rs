@@ -13,8 +13,8 @@ use portolan_core::backend::error_chain;
 use portolan_core::plan::LocalDetector;
 use portolan_core::{IpFamily, Protocol};
 use portolan_netlink::route::{
-    AddressMonitor, Family, InterfaceAddress, Way, kind, read_address, read_link, read_way,
-    write_addresses_of, write_link, write_lookup,
+    AddressMonitor, Family, InterfaceAddress, kind, lookup, read_address, read_link, write_addresses_of,
+    write_link,
 };
 use portolan_netlink::{MessageWriter, NetlinkError, NetlinkSocket, flag};
 use tokio::net::UdpSocket;
@@ -97,8 +97,7 @@ impl NodeContext {
     /// The name of the interface through which packets to `client` leave.
     fn interface_to(&self, client: IpAddr) -> Result<Option<String>, NetlinkError> {
         let mut socket = self.socket.lock().unwrap_or_else(PoisonError::into_inner);
-        let lookup = |message: &mut MessageWriter<'_>| write_lookup(message, client);
-        let Some(way) = request_route(&mut socket, lookup)? else { return Ok(None) };
+        let Some(way) = lookup(&mut socket, client)? else { return Ok(None) };
         let link = |message: &mut MessageWriter<'_>| write_link(message, way.interface);
         socket.request(kind::GET_LINK, flag::ACK, link, |name, message| {
             *name = read_link(message).and_then(|link| link.name);
@@ -108,19 +107,8 @@ impl NodeContext {
     /// Whether packets to this address stay on this node. Without a route they do not.
     pub(crate) fn is_local(&self, address: IpAddr) -> bool {
         let mut socket = self.socket.lock().unwrap_or_else(PoisonError::into_inner);
-        let lookup = |message: &mut MessageWriter<'_>| write_lookup(message, address);
-        request_route(&mut socket, lookup).is_ok_and(|way| way.is_some_and(|way| way.is_local))
+        lookup(&mut socket, address).is_ok_and(|way| way.is_some_and(|way| way.is_local))
     }
-}
-
-/// Asks the kernel for one route (`RTM_GETROUTE`).
-pub(crate) fn request_route(
-    socket: &mut NetlinkSocket,
-    question: impl FnOnce(&mut MessageWriter<'_>),
-) -> Result<Option<Way>, NetlinkError> {
-    socket.request(kind::GET_ROUTE, flag::ACK, question, |way: &mut Option<_>, message| {
-        *way = way.or_else(|| read_way(message));
-    })
 }
 
 /// The IP family in rtnetlink's terms.

@@ -10,8 +10,7 @@ mod rule;
 use std::net::IpAddr;
 
 pub use entry::{
-    Route, RouteType, TABLE_LOCAL, Way, lookup, matching, read_route, read_way, write_lookup, write_match,
-    write_route, write_routes_of,
+    Route, RouteType, TABLE_LOCAL, Way, lookup, matching, read_route, write_route, write_routes_of,
 };
 pub use interface::{
     AddressMonitor, InterfaceAddress, Link, read_address, read_link, write_address, write_addresses_of,

@@ -112,7 +112,7 @@ impl Binary {
             ("iptables", _) if !lacking.has_rights() => Some("a working /"),
             ("ipvs", _) if !Path::new("/proc/net/ip_vs").exists() => Some("the kernel module ip_vs"),
             ("userspace", Self::Product) if !lacking.has_rights() => {
-                Some("CAP_NET_ADMIN, to make service addresses this node's")
+                Some("CAP_NET_ADMIN, to make service addresses local")
             }
             ("needy", _) => Some("the program needy-helper, which is not in PATH"),
             _ => None,

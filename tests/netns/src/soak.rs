@@ -357,15 +357,16 @@ impl Soak {
     fn assert_serves_as_a_new_node(&mut self, fault: Fault, events: &[Event]) {
         let objects = self.node.objects();
         let fresh = Served::start(self.mode, &self.reference, &self.runtime, objects);
-        let wanted = self.mode.held(&self.reference);
-        fresh.proxy.terminate(PATIENCE).unwrap();
-        self.empty_reference();
-        let mut held = String::new();
-        let (mode, namespace) = (self.mode, &self.node.namespace);
+        let (mode, namespace, reference) = (self.mode, &self.node.namespace, &self.reference);
+        let (mut held, mut wanted) = (String::new(), String::new());
+        // Both are read each time: the new one is synced before it has read the ServiceCIDRs.
         let equal = self.node.proxy.wait_until("the node serves as a new one", PATIENCE, |_| {
             held = mode.held(namespace);
+            wanted = mode.held(reference);
             held == wanted
         });
+        fresh.proxy.terminate(PATIENCE).unwrap();
+        self.empty_reference();
         if let Err(error) = equal {
             let (seed, round) = (self.seed, self.tally.rounds);
             panic!(

@@ -107,7 +107,7 @@ pub fn read_route(message: &Message<'_>) -> Option<Route> {
 /// # Errors
 /// No route leads there or one rejects the packets ([`NetlinkError::Refused`]), or the kernel did not answer.
 pub fn lookup(socket: &mut NetlinkSocket, address: IpAddr) -> Result<Option<Way>, NetlinkError> {
-    ask(socket, |message| write_lookup(message, address))
+    ask(socket, address, 0)
 }
 
 /// Asks the kernel which route matches an address. Kernels before 4.13 answer as if there were one to it alone.
@@ -115,25 +115,13 @@ pub fn lookup(socket: &mut NetlinkSocket, address: IpAddr) -> Result<Option<Way>
 /// # Errors
 /// As [`lookup`].
 pub fn matching(socket: &mut NetlinkSocket, address: IpAddr) -> Result<Option<Way>, NetlinkError> {
-    ask(socket, |message| write_match(message, address))
+    ask(socket, address, FIB_MATCH)
 }
 
-fn ask(
-    socket: &mut NetlinkSocket,
-    question: impl FnOnce(&mut MessageWriter<'_>),
-) -> Result<Option<Way>, NetlinkError> {
+fn ask(socket: &mut NetlinkSocket, address: IpAddr, flags: u32) -> Result<Option<Way>, NetlinkError> {
+    let question = |message: &mut MessageWriter<'_>| write_question(message, address, flags);
     let first = |route: &mut Option<Way>, message: &Message<'_>| *route = route.or_else(|| read_way(message));
     socket.request(kind::GET_ROUTE, flag::ACK, question, first)
-}
-
-/// Requests the route that packets to an address take from this node.
-pub fn write_lookup(message: &mut MessageWriter<'_>, address: IpAddr) {
-    write_question(message, address, 0);
-}
-
-/// Requests the route that matches an address. Kernels before 4.13 answer as if there were one to it alone.
-pub fn write_match(message: &mut MessageWriter<'_>, address: IpAddr) {
-    write_question(message, address, FIB_MATCH);
 }
 
 fn write_question(message: &mut MessageWriter<'_>, address: IpAddr, flags: u32) {
@@ -158,7 +146,7 @@ pub struct Way {
 }
 
 /// Reads the answer to a lookup.
-pub fn read_way(message: &Message<'_>) -> Option<Way> {
+pub(super) fn read_way(message: &Message<'_>) -> Option<Way> {
     let header = message.payload.first_chunk::<HEADER>()?;
     let attributes = message.attributes(HEADER);
     Some(Way {

@@ -1,5 +1,6 @@
 //! Messages byte by byte, messages that come back as they were written, and what is not whole.
 
+use super::entry::read_way;
 use super::*;
 use crate::{Message, MessageIter, MessageWriter};
 
