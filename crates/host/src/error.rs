@@ -80,16 +80,3 @@ impl HostError {
         }
     }
 }
-
-/// What the host does not have; the text follows "needs" or "because".
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{what}")]
-pub struct Missing {
-    what: String,
-}
-
-impl Missing {
-    pub(crate) fn new(what: impl Into<String>) -> Self {
-        Self { what: what.into() }
-    }
-}

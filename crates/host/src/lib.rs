@@ -10,6 +10,6 @@ mod error;
 mod families;
 mod sysctl;
 
-pub use error::{HostError, Missing};
+pub use error::HostError;
 pub use families::Families;
 pub use sysctl::{Host, Outcome, Tuned};
