@@ -140,7 +140,7 @@ fn connections_outlive_the_service_and_new_ones_go_to_the_host_after_them() {
         long.wait_for_lines(5, PATIENCE).unwrap();
         assert_eq!(node.ours(), [port(Protocol::Tcp, "192.0.2.2:80")].into());
         assert_eq!(long.close().broken, None);
-        wait_until("the port is given back", PATIENCE, || node.ours().is_empty()).unwrap();
+        wait_until("the port is given back", PATIENCE, || node.is_empty()).unwrap();
         assert_answers(&node, at(HOST[0], 80), "host");
     });
 }

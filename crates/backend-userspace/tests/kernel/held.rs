@@ -61,16 +61,32 @@ pub(crate) fn port(protocol: Protocol, place: &str) -> Captured {
     (place.ip(), Some((protocol, place.port())))
 }
 
+/// Our routes and rules in this thread's namespace, a line each.
+fn listed(family: IpFamily) -> (Vec<String>, Vec<String>) {
+    let option = if family == IpFamily::V4 { "-4" } else { "-6" };
+    let list = |words: &[&str], is_ours: fn(&str) -> bool| {
+        let output = Program::new("ip").args([option]).args(words).run().unwrap();
+        output.lines().map(str::trim_end).filter(|line| is_ours(line)).map(str::to_owned).collect()
+    };
+    // local 10.96.0.80 dev lo table local scope host metric 8081
+    let routes = list(&["route", "show", "table", "all", "proto", "80"], |line| line.starts_with("local "));
+    // 80: from all ipproto tcp dport 80 lookup 800600080 proto 80
+    let rules = list(&["rule", "show"], |line| line.ends_with(" proto 80"));
+    (routes, rules)
+}
+
+/// Whether nothing of ours is left in this thread's namespace. What a connection holds is removed after its end, a rule
+/// and its route one after the other, so this asserts nothing.
+pub(crate) fn is_empty() -> bool {
+    IpFamily::ALL.into_iter().map(listed).all(|(routes, rules)| routes.is_empty() && rules.is_empty())
+}
+
 /// What we bring to this thread's namespace. Asserts that there is a rule for each port, and no other of ours.
 #[track_caller]
 pub(crate) fn ours(family: IpFamily) -> BTreeSet<Captured> {
-    let option = if family == IpFamily::V4 { "-4" } else { "-6" };
-    let list = |words: &[&str]| Program::new("ip").args([option]).args(words).run().unwrap();
-    // local 10.96.0.80 dev lo table local scope host metric 8081
-    let routes = list(&["route", "show", "table", "all", "proto", "80"]);
+    let (routes, rules) = listed(family);
     let captured: BTreeSet<_> = routes
-        .lines()
-        .filter(|line| line.starts_with("local "))
+        .iter()
         .map(|line| {
             let address = line.split_whitespace().nth(1).unwrap().parse().unwrap();
             let table = line.split(" table ").nth(1).unwrap().split_whitespace().next().unwrap();
@@ -82,9 +98,6 @@ pub(crate) fn ours(family: IpFamily) -> BTreeSet<Captured> {
             (address, port)
         })
         .collect();
-    // 80: from all ipproto tcp dport 80 lookup 800600080 proto 80
-    let rules = list(&["rule", "show"]);
-    let rules: Vec<_> = rules.lines().filter(|line| line.ends_with(" proto 80")).map(str::trim_end).collect();
     let ports: BTreeSet<_> = captured.iter().filter_map(|(_, port)| *port).collect();
     let expected: BTreeSet<_> = ports
         .iter()
@@ -95,7 +108,7 @@ pub(crate) fn ours(family: IpFamily) -> BTreeSet<Captured> {
         })
         .collect();
     assert_eq!(rules.len(), expected.len(), "{rules:#?}");
-    assert_eq!(rules.into_iter().map(str::to_owned).collect::<BTreeSet<_>>(), expected, "rules");
+    assert_eq!(rules.into_iter().collect::<BTreeSet<_>>(), expected, "rules");
     captured
 }
 

@@ -156,7 +156,7 @@ fn connections_outlive_the_removal_of_their_endpoint_and_of_their_service() {
         assert_eq!(node.compare_all(), 0);
         assert_eq!(node.ours(), [whole("10.96.0.80")].into(), "the address that the connection came by");
         assert_eq!(long.close().broken, None);
-        wait_until("the address is given back", PATIENCE, || node.ours().is_empty()).unwrap();
+        wait_until("the address is given back", PATIENCE, || node.is_empty()).unwrap();
         node.assert_sound();
     });
 }

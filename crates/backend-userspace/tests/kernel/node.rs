@@ -14,7 +14,7 @@ use portolan_testkit::netns::{Namespace, Topology, wait_until};
 use portolan_testkit::objects::empty_lists;
 use portolan_testkit::scenario::Scenario;
 
-use crate::held::{Captured, assert_no_rules, ours, planned};
+use crate::held::{Captured, assert_no_rules, is_empty, ours, planned};
 
 /// What the crate says it needs.
 pub(crate) const LEAST: [Capability; 2] = [Capability::CAP_NET_ADMIN, Capability::CAP_NET_BIND_SERVICE];
@@ -131,6 +131,11 @@ impl Node {
     /// What we bring to the node.
     pub(crate) fn ours(&self) -> BTreeSet<Captured> {
         self.net.node().run(|| IpFamily::ALL.into_iter().flat_map(ours).collect()).unwrap()
+    }
+
+    /// Whether nothing of ours is left.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.net.node().run(is_empty).unwrap()
     }
 
     /// Asserts what must hold whatever the objects are.
