@@ -22,7 +22,9 @@ stage() {
 
 stage build cargo test "${workspace[@]}" --profile guest --no-run
 if cargo nextest --version >/dev/null 2>&1; then
-    stage tests cargo nextest run "${workspace[@]}" --cargo-profile guest -E 'not package(portolan-tests-vm)'
+    # Tests with real packets wait half of their time.
+    stage tests cargo nextest run "${workspace[@]}" --cargo-profile guest -E 'not package(portolan-tests-vm)' \
+        --test-threads "$(($(nproc) + 1))"
     stage 'doc tests' cargo test "${workspace[@]}" --profile guest --doc
 else
     # Kernel tests share two cores: a few at a time.
