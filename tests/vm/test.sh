@@ -21,8 +21,8 @@ selection=("${packages[@]/#/--package=}")
 export PORTOLAN_BIN="$target/guest/portolan" PORTOLAN_TESTS="$target/guest/tests.json"
 mkdir -p "$target/guest"
 # `--test whole` belongs to the binary's package: cargo builds the binary for it.
-cargo test "${guest[@]}" "${selection[@]}" --lib --test kernel --test stale --test whole --test guests \
-    --no-run --message-format=json-render-diagnostics >"$PORTOLAN_TESTS"
+targets=(--lib --test kernel --test stale --test whole --test guests)
+cargo test "${guest[@]}" "${selection[@]}" "${targets[@]}" --no-run --message-format=json-render-diagnostics >"$PORTOLAN_TESTS"
 
 # All scenarios take longer than a test may. Test names are those of whole cells then.
 [ -z "${PORTOLAN_SCENARIOS+set}" ] || options=(--profile matrix --test-threads "${GUESTS:-1}") exact=(--exact)
@@ -30,8 +30,7 @@ rows="$target/vm/rows"
 rm -rf "$rows"
 failed=0
 if cargo nextest --version >/dev/null 2>&1; then
-    cargo nextest run --locked --cargo-profile guest "${selection[@]}" --lib --test kernel --test ipvs \
-        --test whole --test guests -E 'package(portolan-tests-vm)' "${options[@]}" -- "${exact[@]}" "$@" || failed=$?
+    cargo nextest run --locked --cargo-profile guest "${selection[@]}" "${targets[@]}" -E 'package(portolan-tests-vm)' "${options[@]}" -- "${exact[@]}" "$@" || failed=$?
 else
     cargo test "${guest[@]}" -p portolan-tests-vm -- --test-threads="${GUESTS:-2}" "${exact[@]}" "$@" || failed=$?
 fi
