@@ -245,18 +245,16 @@ impl Config {
     /// An API server is requested as well.
     pub(crate) fn set_manifests(&mut self, bound: &Bound) -> Result<(), ConfigError> {
         let Some(folder) = path(&bound.manifests) else { return Ok(()) };
-        let conflict = |second| Err(ConfigError::Conflict { first: "--manifests", second });
-        match &self.source {
-            Source::Api(ApiAccess { kubeconfig: Some(_), .. }) if bound.file.is_empty() => {
-                conflict("--kubeconfig")
-            }
-            Source::Api(ApiAccess { kubeconfig: Some(_), .. }) => conflict("clientConnection.kubeconfig"),
-            Source::Api(ApiAccess { master: Some(_), .. }) => conflict("--master"),
-            _ => {
-                self.source = Source::Manifests(folder);
-                Ok(())
+        let kubeconfig = if bound.file.is_empty() { "--kubeconfig" } else { "clientConnection.kubeconfig" };
+        for (setting, value) in
+            [(kubeconfig, &self.given.client_connection.kubeconfig), ("--master", &bound.master)]
+        {
+            if !value.is_empty() {
+                return Err(ConfigError::Conflict { first: "--manifests", second: setting });
             }
         }
+        self.source = Source::Manifests(folder);
+        Ok(())
     }
 
     /// The settings that plans depend on. The requested mode selects the section of the file, whatever mode then runs:
