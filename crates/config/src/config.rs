@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use portolan_core::node::NodePortSelection;
 use portolan_core::{GIT_VERSION, IpFamily, NodeConfig, ProxyMode};
 
@@ -13,9 +14,8 @@ use crate::families;
 use crate::flags::Bound;
 use crate::flags::value::VersionFlag;
 use crate::gates::{EXTERNAL_IPS, FeatureGates, STREAMED_LISTS};
-use crate::kube_proxy::KubeProxyConfiguration;
 use crate::kube_proxy::section::Section;
-use crate::modes::{IptablesSettings, IpvsSettings, UserspaceSettings};
+use crate::kube_proxy::{KubeProxyConfiguration, defaults};
 use crate::notes::Note;
 use crate::validation::{self, errors::FieldErrors};
 
@@ -32,11 +32,12 @@ pub struct Config {
     pub mode_fallback: bool,
     /// The periods between syncs.
     pub sync: SyncPeriods,
-    /// Settings of the iptables mode, if that runs.
+    /// Settings of the iptables mode. Those of each mode come from its section whatever mode is requested, since another
+    /// mode may run.
     pub iptables: IptablesSettings,
-    /// Settings of the ipvs mode, if that runs.
+    /// Settings of the ipvs mode.
     pub ipvs: IpvsSettings,
-    /// Settings of the userspace mode, if that runs.
+    /// Settings of the userspace mode.
     pub userspace: UserspaceSettings,
     /// The address of the metrics server.
     pub metrics_address: SocketAddr,
@@ -155,6 +156,55 @@ pub enum LogFormat {
     Json,
 }
 
+/// Settings of the iptables mode: section `iptables`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IptablesSettings {
+    /// `localhostNodePorts`: whether node ports are accepted on IPv4 loopback addresses, if they are accepted on all
+    /// addresses.
+    pub localhost_node_ports: bool,
+}
+
+/// Settings of the ipvs mode: section `ipvs`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct IpvsSettings {
+    /// `scheduler`, by the kernel's name; empty for `rr`.
+    pub scheduler: String,
+    /// `excludeCIDRs`: virtual servers in these CIDRs are never removed as stale.
+    pub exclude_cidrs: Vec<IpNet>,
+    /// `strictARP`: whether the node answers ARP requests for an address only on its own interface.
+    pub strict_arp: bool,
+    /// `tcpTimeout`: timeout of idle TCP connections; zero leaves the kernel's unchanged.
+    pub tcp_timeout: Duration,
+    /// `tcpFinTimeout`: timeout of TCP connections after a FIN; zero leaves the kernel's unchanged.
+    pub tcp_fin_timeout: Duration,
+    /// `udpTimeout`: timeout of UDP flows; zero leaves the kernel's unchanged.
+    pub udp_timeout: Duration,
+}
+
+/// Settings of the userspace mode: section `userspace`, which kube-proxy does not have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UserspaceSettings {
+    /// `addresses`: how service addresses become local addresses of the node.
+    pub addresses: ServiceAddresses,
+    /// `maxSessions`: limit of concurrent TCP connections and UDP clients; zero derives it from the limit of open files.
+    pub max_sessions: usize,
+    /// `maxSessionsPerService`: the same limit for each Service; zero derives it from the sessions that are free.
+    pub max_sessions_per_service: usize,
+    /// `udpTimeout`: idle timeout of a UDP client.
+    pub udp_timeout: Duration,
+    /// `udpSingleTimeout`: idle timeout of a UDP client that has sent a single datagram, if shorter.
+    pub udp_single_timeout: Duration,
+}
+
+/// How service addresses become local addresses of the node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ServiceAddresses {
+    /// `made`: the proxy adds them.
+    Made,
+    /// `prepared`: they exist already.
+    Prepared,
+}
+
 impl Config {
     /// Checks `given` and parses its values; `modes` are those of the binary. The name of the node and a folder of
     /// manifests are set later.
@@ -170,12 +220,12 @@ impl Config {
         // In kube-proxy's order.
         let gates = validation::gates(&given, &mut errors);
         let masquerade_mark = validation::mark(&given, &mut errors);
-        validation::ipvs(&given, &mut errors);
-        validation::userspace(&given.userspace, &mut errors);
+        let ipvs = validation::ipvs(&given, &mut errors);
+        let userspace = validation::userspace(&given.userspace, &mut errors);
         let conntrack = validation::conntrack(&given, &mut errors);
         let oom_score_adj = validation::oom_score_adj(&given, &mut errors);
         let mode = validation::mode(&given.mode, modes, &mut errors);
-        let burst = validation::burst(&given, &mut errors);
+        let burst = errors.count("ClientConnection.Burst", given.client_connection.burst);
         let sync = validation::periods(&given, &mut errors);
         let bind = validation::bind_address(&given.bind_address, &mut errors);
         let healthz = Some(&given.healthz_bind_address).filter(|address| !address.is_empty());
@@ -215,9 +265,14 @@ impl Config {
             mode,
             mode_fallback: bound.mode_fallback,
             sync,
-            iptables: IptablesSettings::of(&given),
-            ipvs: IpvsSettings::of(&given),
-            userspace: UserspaceSettings::of(&given),
+            iptables: IptablesSettings {
+                localhost_node_ports: given
+                    .iptables
+                    .localhost_node_ports
+                    .unwrap_or(defaults::LOCALHOST_NODE_PORTS),
+            },
+            ipvs,
+            userspace,
             metrics_address,
             healthz_address,
             bind_address,
@@ -245,18 +300,16 @@ impl Config {
     /// An API server is requested as well.
     pub(crate) fn set_manifests(&mut self, bound: &Bound) -> Result<(), ConfigError> {
         let Some(folder) = path(&bound.manifests) else { return Ok(()) };
-        let conflict = |second| Err(ConfigError::Conflict { first: "--manifests", second });
-        match &self.source {
-            Source::Api(ApiAccess { kubeconfig: Some(_), .. }) if bound.file.is_empty() => {
-                conflict("--kubeconfig")
-            }
-            Source::Api(ApiAccess { kubeconfig: Some(_), .. }) => conflict("clientConnection.kubeconfig"),
-            Source::Api(ApiAccess { master: Some(_), .. }) => conflict("--master"),
-            _ => {
-                self.source = Source::Manifests(folder);
-                Ok(())
+        let kubeconfig = if bound.file.is_empty() { "--kubeconfig" } else { "clientConnection.kubeconfig" };
+        for (setting, value) in
+            [(kubeconfig, &self.given.client_connection.kubeconfig), ("--master", &bound.master)]
+        {
+            if !value.is_empty() {
+                return Err(ConfigError::Conflict { first: "--manifests", second: setting });
             }
         }
+        self.source = Source::Manifests(folder);
+        Ok(())
     }
 
     /// The settings that plans depend on. The requested mode selects the section of the file, whatever mode then runs:

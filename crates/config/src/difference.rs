@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::kube_proxy::KubeProxyConfiguration;
 use crate::kube_proxy::section::Section;
-use crate::kube_proxy::write::ToJson;
+use crate::notes::WITHOUT_EFFECT;
 
 /// A field that differs between two configurations.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,21 +43,6 @@ const OF_PLANS: [&str; 9] = [
     "nodePortAddresses",
 ];
 
-/// Fields and sections that are accepted and have no effect; see `notes`.
-const WITHOUT_EFFECT: [&str; 11] = [
-    "clientConnection.acceptContentTypes",
-    "clientConnection.contentType",
-    "configSyncPeriod",
-    "logging.flushFrequency",
-    "logging.options.json.infoBufferSize",
-    "logging.options.text.infoBufferSize",
-    "logging.vmodule",
-    "portRange",
-    "showHiddenMetricsForVersion",
-    "windowsRunAsService",
-    "winkernel",
-];
-
 /// The fields in which the effective configurations differ, sorted.
 pub(crate) fn between(old: &KubeProxyConfiguration, new: &KubeProxyConfiguration) -> Vec<Difference> {
     let (before, after) = (leaves(old), leaves(new));
@@ -83,7 +68,7 @@ pub(crate) fn plans_wait(old: &KubeProxyConfiguration, new: &KubeProxyConfigurat
 
 /// When a new value of this field takes effect; `None` if it has none.
 pub(crate) fn takes_effect(field: &str) -> Option<TakesEffect> {
-    if is_among(&WITHOUT_EFFECT, field) {
+    if WITHOUT_EFFECT.iter().any(|(without, ..)| *without == field) {
         None
     } else if is_of_plans(field) || is_among(&LIVE, field) {
         Some(TakesEffect::Live)

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use serde::de::{Error, Visitor};
+use serde::de::{Error, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::ValueError;
@@ -20,14 +20,6 @@ impl GoDuration {
         Self(seconds as i64 * 1_000_000_000)
     }
 
-    pub(crate) const fn from_nanos(nanos: i64) -> Self {
-        Self(nanos)
-    }
-
-    pub(crate) fn is_zero(self) -> bool {
-        self.0 == 0
-    }
-
     /// The duration; zero if it is negative.
     pub(crate) fn get(self) -> Duration {
         Duration::from_nanos(u64::try_from(self.0).unwrap_or(0))
@@ -40,8 +32,45 @@ impl FromStr for GoDuration {
     fn from_str(text: &str) -> Result<Self, ValueError> {
         let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
         let nanos = if unsigned == "0" { Some(0) } else { sum_of_parts(unsigned) };
+        let nanos = nanos.and_then(|nanos| i64::try_from(nanos).ok());
         let nanos = nanos.ok_or(ValueError::Invalid("not a duration such as 500ms, 30s or 1m30s"))?;
         Ok(Self(if text.starts_with('-') { -nanos } else { nanos }))
+    }
+}
+
+/// Units with their nanoseconds.
+const UNITS: [(&str, i128); 8] = [
+    ("ns", 1),
+    ("us", 1_000),
+    ("\u{b5}s", 1_000),
+    ("\u{3bc}s", 1_000),
+    ("ms", 1_000_000),
+    ("s", 1_000_000_000),
+    ("m", 60_000_000_000),
+    ("h", 3_600_000_000_000),
+];
+
+/// Digits of a fraction; more cannot change a whole number of nanoseconds.
+const MAX_FRACTION_DIGITS: usize = 18;
+
+/// The nanoseconds of all numbers with their units, each rounded down. No valid duration overflows.
+fn sum_of_parts(mut text: &str) -> Option<i128> {
+    let is_numeric = |c: char| c == '.' || c.is_ascii_digit();
+    let mut total = 0_i128;
+    loop {
+        let (number, rest) = text.split_at(text.find(|c| !is_numeric(c))?);
+        // A unit ends where the next number begins, so `1m30s` is not `1` of unit `m30s`.
+        let (unit, rest) = rest.split_at(rest.find(is_numeric).unwrap_or(rest.len()));
+        let (_, unit) = UNITS.iter().find(|(name, _)| *name == unit)?;
+        let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+        let digits = fraction.len().min(MAX_FRACTION_DIGITS);
+        let scaled: i128 = format!("{whole}{}", fraction.get(..digits)?).parse().ok()?;
+        let scale = 10_i128.pow(u32::try_from(digits).ok()?);
+        total = total.checked_add(scaled.checked_mul(*unit)? / scale)?;
+        if rest.is_empty() {
+            return Some(total);
+        }
+        text = rest;
     }
 }
 
@@ -88,86 +117,40 @@ impl Serialize for GoDuration {
 
 impl<'de> Deserialize<'de> for GoDuration {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(DurationVisitor)
+        deserializer.deserialize_str(DurationVisitor { or_nanoseconds: false })
+    }
+}
+
+impl GoDuration {
+    /// Deserializes a field that may also be a number of nanoseconds.
+    pub(crate) fn or_nanoseconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(DurationVisitor { or_nanoseconds: true })
     }
 }
 
 /// Parses inside the visitor, so that an error has the place of the value.
-struct DurationVisitor;
+struct DurationVisitor {
+    or_nanoseconds: bool,
+}
 
 impl Visitor<'_> for DurationVisitor {
     type Value = GoDuration;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a duration")
+        f.write_str(if self.or_nanoseconds { "a duration or a number of nanoseconds" } else { "a duration" })
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<GoDuration, E> {
         text.parse().map_err(|error| E::custom(format_args!("{text:?} is {error}")))
     }
-}
 
-/// Units with their nanoseconds.
-const UNITS: [(&str, i64); 8] = [
-    ("ns", 1),
-    ("us", 1_000),
-    ("\u{b5}s", 1_000),
-    ("\u{3bc}s", 1_000),
-    ("ms", 1_000_000),
-    ("s", 1_000_000_000),
-    ("m", 60_000_000_000),
-    ("h", 3_600_000_000_000),
-];
-
-fn sum_of_parts(mut text: &str) -> Option<i64> {
-    let (mut total, rest) = leading_part(text)?;
-    text = rest;
-    while !text.is_empty() {
-        let (part, rest) = leading_part(text)?;
-        total = total.checked_add(part)?;
-        text = rest;
+    fn visit_i64<E: Error>(self, nanos: i64) -> Result<GoDuration, E> {
+        if self.or_nanoseconds {
+            Ok(GoDuration(nanos))
+        } else {
+            Err(E::invalid_type(Unexpected::Signed(nanos), &self))
+        }
     }
-    Some(total)
-}
-
-/// The nanoseconds of one number with its unit, and the text after it.
-fn leading_part(text: &str) -> Option<(i64, &str)> {
-    let (whole, text) = leading_digits(text);
-    let (fraction, text) = match text.strip_prefix('.') {
-        Some(rest) => leading_digits(rest),
-        None => ("", text),
-    };
-    if whole.is_empty() && fraction.is_empty() {
-        return None;
-    }
-    let (unit, rest) = leading_unit(text)?;
-    let whole: i64 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
-    Some((whole.checked_mul(unit)?.checked_add(fraction_of(fraction, unit))?, rest))
-}
-
-fn leading_digits(text: &str) -> (&str, &str) {
-    text.split_at(text.bytes().take_while(u8::is_ascii_digit).count())
-}
-
-/// A unit ends where the next number begins, so `1m30s` is not `1` of unit `m30s`.
-fn leading_unit(text: &str) -> Option<(i64, &str)> {
-    let end = text.find(|c: char| c == '.' || c.is_ascii_digit()).unwrap_or(text.len());
-    let (name, rest) = text.split_at(end);
-    let (_, nanos) = UNITS.iter().find(|(unit, _)| *unit == name)?;
-    Some((*nanos, rest))
-}
-
-/// More digits than these cannot change a whole number of nanoseconds.
-const MOST_FRACTION_DIGITS: usize = 18;
-
-/// The digits after the point in nanoseconds, rounded down.
-fn fraction_of(digits: &str, unit: i64) -> i64 {
-    let digits = &digits.as_bytes()[..digits.len().min(MOST_FRACTION_DIGITS)];
-    let (value, scale) = digits
-        .iter()
-        .fold((0_i128, 1_i128), |(value, scale), digit| (value * 10 + i128::from(digit - b'0'), scale * 10));
-    // Below `unit`, so it fits.
-    i64::try_from(value * i128::from(unit) / scale).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -260,6 +243,6 @@ mod tests {
     fn a_negative_duration_takes_no_time() {
         assert_eq!("-1s".parse::<GoDuration>().unwrap().get(), Duration::ZERO);
         assert_eq!(GoDuration::from_secs(90).get(), Duration::from_secs(90));
-        assert!(GoDuration::ZERO.is_zero() && !GoDuration::from_nanos(-1).is_zero());
+        assert_eq!(GoDuration::ZERO, GoDuration::default());
     }
 }

@@ -14,24 +14,9 @@ use crate::validation::errors::FieldErrors;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// No such flag.
-    #[error("unknown flag {flag}, see --help")]
-    UnknownFlag {
-        /// The flag as it was typed.
-        flag: String,
-    },
-    /// The flag is last and needs a value.
-    #[error("flag {flag} needs a value, see --help")]
-    MissingValue {
-        /// The flag.
-        flag: String,
-    },
-    /// A positional argument.
-    #[error("unexpected argument {argument:?}, see --help")]
-    UnexpectedArgument {
-        /// The argument.
-        argument: String,
-    },
+    /// The command line has an unknown flag, a flag without its value, or a positional argument.
+    #[error("{0}, see --help")]
+    Usage(String),
     /// The value of a flag is not valid.
     #[error("invalid value {value:?} for {flag}")]
     InvalidValue {

@@ -55,22 +55,18 @@ impl Bound {
         let mut bound = Self::default();
         let mut parser = Parser::from_args(args.into_iter().skip(1));
         while let Some((flag, typed)) = next_flag(&mut parser)? {
-            let invalid = |value: &str, source| ConfigError::InvalidValue {
-                flag: typed.clone(),
-                value: value.to_owned(),
-                source,
-            };
-            let given = if (flag.value)(&mut bound).is_switch() {
+            let value = if (flag.value)(&mut bound).is_switch() {
                 parser.optional_value().unwrap_or_else(|| "true".into())
             } else {
                 // Fails only if there is no further argument.
-                parser.value().map_err(|_end| ConfigError::MissingValue { flag: typed.clone() })?
+                parser.value().map_err(|_end| ConfigError::Usage(format!("flag {typed} needs a value")))?
             };
-            let text = given
-                .into_string()
-                .map_err(|given| invalid(&given.to_string_lossy(), ValueError::Invalid("not valid UTF-8")))?;
-            let again = !bound.given.insert(flag.name);
-            (flag.value)(&mut bound).set(&text, again).map_err(|source| invalid(&text, source))?;
+            let value = value.into_string().map_err(|value| ConfigError::InvalidValue {
+                flag: typed.clone(),
+                value: value.to_string_lossy().into_owned(),
+                source: ValueError::Invalid("not valid UTF-8"),
+            })?;
+            bound.set(flag, &typed, value)?;
         }
         Ok(bound)
     }
@@ -93,8 +89,8 @@ fn next_flag(parser: &mut Parser) -> Result<Option<(&'static Flag, String)>, Con
             Ok(None) => return Ok(None),
             Ok(Some(Arg::Value(value))) if value.is_empty() => continue,
             Ok(Some(Arg::Value(value))) => {
-                let argument = value.to_string_lossy().into_owned();
-                return Err(ConfigError::UnexpectedArgument { argument });
+                let argument = value.to_string_lossy();
+                return Err(ConfigError::Usage(format!("unexpected argument {argument:?}")));
             }
             Ok(Some(Arg::Long(name))) => {
                 let name = name.replace('_', "-");
@@ -106,11 +102,11 @@ fn next_flag(parser: &mut Parser) -> Result<Option<(&'static Flag, String)>, Con
                 (flag, format!("-{}", letter.escape_debug()))
             }
             // `next` fails only for a value that the previous flag did not take; here each takes its own.
-            Err(error) => return Err(ConfigError::UnknownFlag { flag: error.to_string() }),
+            Err(error) => return Err(ConfigError::Usage(error.to_string())),
         };
         return match flag {
             Some(flag) => Ok(Some((flag, typed))),
-            None => Err(ConfigError::UnknownFlag { flag: typed }),
+            None => Err(ConfigError::Usage(format!("unknown flag {typed}"))),
         };
     }
 }

@@ -26,56 +26,48 @@ const ALL_ALPHA: &str = "AllAlpha";
 /// Sets all beta gates that are not set themselves.
 const ALL_BETA: &str = "AllBeta";
 
-/// The effect of a gate in Portolan.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Effect {
-    /// As in kube-proxy.
-    Same,
-    /// Accepted without effect, for this reason.
-    None(&'static str),
-}
-
 struct Gate {
     name: &'static str,
     stage: &'static str,
     default: bool,
     locked: bool,
-    effect: Effect,
+    /// Why it has no effect; `None` if it has kube-proxy's.
+    ignored: Option<&'static str>,
 }
 
-const fn gate(name: &'static str, stage: &'static str, default: bool, effect: Effect) -> Gate {
-    Gate { name, stage, default, locked: false, effect }
+const fn gate(name: &'static str, stage: &'static str, default: bool, ignored: Option<&'static str>) -> Gate {
+    Gate { name, stage, default, locked: false, ignored }
 }
 
-const fn locked(name: &'static str, effect: Effect) -> Gate {
-    Gate { name, stage: STABLE, default: true, locked: true, effect }
+const fn locked(name: &'static str) -> Gate {
+    let ignored = Some("the feature is always enabled");
+    Gate { name, stage: STABLE, default: true, locked: true, ignored }
 }
 
-const CLIENT: Effect = Effect::None("it belongs to kube-proxy's client library");
-const BUILT_IN: Effect = Effect::None("the feature is always enabled");
+const CLIENT: Option<&str> = Some("it belongs to kube-proxy's client library");
 
 /// By name.
 const GATES: [Gate; 20] = [
-    gate(ALL_ALPHA, ALPHA, false, Effect::Same),
-    gate(ALL_BETA, BETA, false, Effect::Same),
-    gate(EXTERNAL_IPS, STABLE, true, Effect::Same),
+    gate(ALL_ALPHA, ALPHA, false, None),
+    gate(ALL_BETA, BETA, false, None),
+    gate(EXTERNAL_IPS, STABLE, true, None),
     gate("AtomicFIFO", BETA, true, CLIENT),
     gate("ClientsAllowCARotation", BETA, true, CLIENT),
     gate("ClientsAllowCBOR", ALPHA, false, CLIENT),
     gate("ClientsAllowTLSCacheGC", BETA, true, CLIENT),
     gate("ClientsPreferCBOR", ALPHA, false, CLIENT),
-    gate("ComponentFlagz", BETA, true, Effect::Same),
-    gate("ComponentStatusz", BETA, true, Effect::Same),
-    gate("ContextualLogging", BETA, true, Effect::None("log lines always have their context")),
+    gate("ComponentFlagz", BETA, true, None),
+    gate("ComponentStatusz", BETA, true, None),
+    gate("ContextualLogging", BETA, true, Some("log lines always have their context")),
     gate("InOrderInformersBatchProcess", BETA, true, CLIENT),
-    gate(LOGGING_ALPHA, ALPHA, false, Effect::Same),
-    gate(LOGGING_BETA, BETA, true, Effect::Same),
-    locked("MultiCIDRServiceAllocator", BUILT_IN),
-    locked("NFTablesProxyMode", BUILT_IN),
-    gate("NativeHistograms", ALPHA, false, Effect::None("histograms are classic ones only")),
-    locked("PreferSameTrafficDistribution", BUILT_IN),
+    gate(LOGGING_ALPHA, ALPHA, false, None),
+    gate(LOGGING_BETA, BETA, true, None),
+    locked("MultiCIDRServiceAllocator"),
+    locked("NFTablesProxyMode"),
+    gate("NativeHistograms", ALPHA, false, Some("histograms are classic ones only")),
+    locked("PreferSameTrafficDistribution"),
     gate("UnlockWhileProcessingFIFO", BETA, true, CLIENT),
-    gate(STREAMED_LISTS, BETA, true, Effect::Same),
+    gate(STREAMED_LISTS, BETA, true, None),
 ];
 
 /// The settings of the feature gates.
@@ -134,12 +126,12 @@ impl FeatureGates {
 
 fn note(name: &str, on: bool) -> Option<Note> {
     let field = format!("featureGates.{name}");
-    let Some(gate) = GATES.iter().find(|gate| gate.name == name) else {
-        return Some(Note::warning(field, "unknown feature gate, ignored"));
-    };
-    match gate.effect {
-        Effect::None(reason) if on != gate.default => Some(Note::info(field, format!("no effect: {reason}"))),
-        _ => None,
+    match GATES.iter().find(|gate| gate.name == name) {
+        Some(gate) => {
+            let reason = gate.ignored.filter(|_| on != gate.default)?;
+            Some(Note::info(field, format!("no effect: {reason}")))
+        }
+        None => Some(Note::warning(field, "unknown feature gate, ignored")),
     }
 }
 

@@ -9,7 +9,6 @@ pub(crate) mod defaults;
 pub(crate) mod effective;
 pub(crate) mod logging;
 pub(crate) mod section;
-pub(crate) mod write;
 
 use std::collections::BTreeMap;
 

@@ -23,7 +23,6 @@ mod flags;
 mod gates;
 mod kube_proxy;
 mod merge;
-mod modes;
 mod notes;
 mod quantity;
 mod validation;
@@ -38,11 +37,13 @@ use portolan_core::ProxyMode;
 use flags::Bound;
 use flags::value::VersionFlag;
 
-pub use config::{ApiAccess, Config, Conntrack, LogFormat, Logging, ModeSelection, Source, SyncPeriods};
+pub use config::{
+    ApiAccess, Config, Conntrack, IptablesSettings, IpvsSettings, LogFormat, Logging, ModeSelection,
+    ServiceAddresses, Source, SyncPeriods, UserspaceSettings,
+};
 pub use difference::{Difference, TakesEffect};
 pub use error::{ConfigError, ValueError};
 pub use gates::FeatureGates;
-pub use modes::{IptablesSettings, IpvsSettings, ServiceAddresses, UserspaceSettings};
 pub use notes::{Note, NoteLevel};
 pub use validation::errors::FieldErrors;
 

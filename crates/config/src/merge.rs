@@ -8,10 +8,9 @@ use std::path::Path;
 use crate::bind;
 use crate::error::ConfigError;
 use crate::file;
-use crate::flags::Bound;
-use crate::kube_proxy::logging::Logging;
+use crate::flags::{Bound, WithFile, table};
 use crate::kube_proxy::section::Section;
-use crate::kube_proxy::{KubeProxyConfiguration, defaults};
+use crate::kube_proxy::{Iptables, KubeProxyConfiguration, Nftables, defaults};
 use crate::notes::Note;
 
 /// The configuration of flags and file, not yet checked, with the notes of reading the file.
@@ -22,9 +21,8 @@ pub(crate) fn merge(bound: &Bound) -> Result<(KubeProxyConfiguration, Vec<Note>)
     let (mut config, notes) = if bound.file.is_empty() {
         (of_flags(bound), Vec::new())
     } else {
-        let file::File { mut config, notes } = file::load(Path::new(&bound.file))?;
-        override_logging(&mut config.logging, bound);
-        (config, notes)
+        let file::File { config, notes } = file::load(Path::new(&bound.file))?;
+        (with_flags(config, bound)?, notes)
     };
     if !bound.hostname_override.is_empty() {
         config.hostname_override = bound.hostname_override.trim().to_lowercase();
@@ -38,23 +36,19 @@ pub(crate) fn merge(bound: &Bound) -> Result<(KubeProxyConfiguration, Vec<Note>)
 fn of_flags(bound: &Bound) -> KubeProxyConfiguration {
     let mut config = bound.config.clone();
     defaults::client(&mut config.client_connection);
-    let section = config.section();
-    let (period, min_period) = match section {
-        Section::Ipvs => (bound.ipvs_sync_period, bound.ipvs_min_sync_period),
-        Section::Iptables | Section::Nftables => (bound.sync_period, bound.min_sync_period),
-    };
-    let shared = config.shared_mut(section);
-    *shared.sync_period = period;
-    *shared.min_sync_period = min_period;
-    *shared.masquerade_all = bound.masquerade_all;
-    config.bind_address.clone_from(&bound.bind_address);
+    if config.section() == Section::Nftables {
+        // The flags for these fields set the section `iptables`; no flag sets the bit of nftables.
+        let Iptables { sync_period, min_sync_period, masquerade_all, .. } = config.iptables;
+        config.nftables = Nftables { masquerade_all, sync_period, min_sync_period, ..config.nftables };
+    }
     // A written configuration cannot express that a server is disabled, and ignores the port flags.
     let is_written = !bound.write_config_to.is_empty();
-    let port = |flag: i32, default: u16| if is_written { i32::from(default) } else { flag };
-    config.healthz_bind_address =
-        with_port(&bound.healthz_address, port(bound.healthz_port, bind::HEALTHZ_PORT));
-    config.metrics_bind_address =
-        with_port(&bound.metrics_address, port(bound.metrics_port, bind::METRICS_PORT));
+    for (address, port, default) in [
+        (&mut config.healthz_bind_address, bound.healthz_port, bind::HEALTHZ_PORT),
+        (&mut config.metrics_bind_address, bound.metrics_port, bind::METRICS_PORT),
+    ] {
+        *address = with_port(address, if is_written { i32::from(default) } else { port });
+    }
     config
 }
 
@@ -68,30 +62,21 @@ fn with_port(address: &str, port: i32) -> String {
     }
 }
 
-/// Logging flags override the file; both lists of verbosities by file are used, the flag's first.
-fn override_logging(logging: &mut Logging, bound: &Bound) {
-    let flags = bound.config.logging.clone();
-    let is_given = |name| bound.is_given(name);
-    if is_given("v") {
-        logging.verbosity = flags.verbosity;
+/// Sets the flags that are used with a file. Both lists of verbosities by file are used, the flag's first.
+///
+/// # Errors
+/// None: the values were valid when the command line was parsed.
+fn with_flags(
+    mut config: KubeProxyConfiguration,
+    bound: &Bound,
+) -> Result<KubeProxyConfiguration, ConfigError> {
+    let by_file = std::mem::take(&mut config.logging.vmodule);
+    let mut merged = Bound { config, ..Bound::default() };
+    for flag in table::FLAGS.iter().filter(|flag| flag.with_file == WithFile::Honoured) {
+        if let Some(value) = bound.given.get(flag.name) {
+            merged.set(flag, flag.name, value.clone())?;
+        }
     }
-    if is_given("logging-format") {
-        logging.format = flags.format;
-    }
-    if is_given("log-flush-frequency") {
-        logging.flush_frequency = flags.flush_frequency;
-    }
-    logging.vmodule.0.splice(..0, flags.vmodule.0);
-    if is_given("log-text-split-stream") {
-        logging.options.text.split_stream = flags.options.text.split_stream;
-    }
-    if is_given("log-text-info-buffer-size") {
-        logging.options.text.info_buffer_size = flags.options.text.info_buffer_size;
-    }
-    if is_given("log-json-split-stream") {
-        logging.options.json.split_stream = flags.options.json.split_stream;
-    }
-    if is_given("log-json-info-buffer-size") {
-        logging.options.json.info_buffer_size = flags.options.json.info_buffer_size;
-    }
+    merged.config.logging.vmodule.extend(by_file);
+    Ok(merged.config)
 }

@@ -7,74 +7,54 @@ use std::fmt;
 
 use crate::flags::{Bound, table};
 use crate::gates::FeatureGates;
+use crate::kube_proxy::KubeProxyConfiguration;
 use crate::kube_proxy::section::Section;
-use crate::kube_proxy::{KubeProxyConfiguration, defaults};
 
-/// The content type of requests to the API server.
-const JSON: &str = "application/json";
-
+const JSON_ONLY: &str = "objects are requested as JSON";
 const UNBUFFERED: &str = "log lines are not buffered";
 const WINDOWS: &str = "Windows only";
 const CONTENT_TYPE: &str = "kube-api-content-type";
 const LOCALHOST: &str = "iptables-localhost-nodeports";
+
+/// Fields that are accepted and have no effect, with their flag and the reason.
+pub(crate) const WITHOUT_EFFECT: [(&str, Option<&str>, &str); 15] = [
+    ("clientConnection.contentType", Some(CONTENT_TYPE), JSON_ONLY),
+    ("clientConnection.acceptContentTypes", None, JSON_ONLY),
+    ("logging.vmodule", Some("vmodule"), "verbosity cannot differ by file"),
+    ("logging.flushFrequency", Some("log-flush-frequency"), UNBUFFERED),
+    ("logging.options.text.infoBufferSize", Some("log-text-info-buffer-size"), UNBUFFERED),
+    ("logging.options.json.infoBufferSize", Some("log-json-info-buffer-size"), UNBUFFERED),
+    (
+        "configSyncPeriod",
+        Some("config-sync-period"),
+        "objects are watched and never listed again periodically",
+    ),
+    ("showHiddenMetricsForVersion", Some("show-hidden-metrics-for-version"), "no metrics are hidden"),
+    ("portRange", Some("proxy-port-range"), "unused, as in kube-proxy"),
+    ("windowsRunAsService", None, WINDOWS),
+    ("winkernel.networkName", None, WINDOWS),
+    ("winkernel.sourceVip", None, WINDOWS),
+    ("winkernel.enableDSR", None, WINDOWS),
+    ("winkernel.rootHnsEndpointName", None, WINDOWS),
+    ("winkernel.forwardHealthCheckVip", None, WINDOWS),
+];
 
 /// The notes about `config`.
 pub(crate) fn of(config: &KubeProxyConfiguration, gates: &FeatureGates, bound: &Bound) -> Vec<Note> {
     let has_file = !bound.file.is_empty();
     let mut notes = flags(config, bound);
     notes.extend(gates.notes());
-    let KubeProxyConfiguration { client_connection: client, logging, winkernel, .. } = config;
-    let is_typed = !has_file && bound.is_given(CONTENT_TYPE);
-    let content = client.content_type != JSON && (is_typed || client.content_type != defaults::CONTENT_TYPE);
-    let accept = !client.accept_content_types.is_empty() && client.accept_content_types != JSON;
-    let as_json = "objects are requested as JSON";
-    let (text, json) = (&logging.options.text, &logging.options.json);
-    let settings = [
-        (content, "clientConnection.contentType", CONTENT_TYPE, as_json),
-        (accept, "clientConnection.acceptContentTypes", "", as_json),
-        (!logging.vmodule.0.is_empty(), "logging.vmodule", "vmodule", "verbosity cannot differ by file"),
-        (
-            logging.flush_frequency != defaults::FLUSH_FREQUENCY,
-            "logging.flushFrequency",
-            "log-flush-frequency",
-            UNBUFFERED,
-        ),
-        (
-            !text.info_buffer_size.is_zero(),
-            "logging.options.text.infoBufferSize",
-            "log-text-info-buffer-size",
-            UNBUFFERED,
-        ),
-        (
-            !json.info_buffer_size.is_zero(),
-            "logging.options.json.infoBufferSize",
-            "log-json-info-buffer-size",
-            UNBUFFERED,
-        ),
-        (
-            config.config_sync_period != defaults::CONFIG_SYNC_PERIOD,
-            "configSyncPeriod",
-            "config-sync-period",
-            "objects are watched and never listed again periodically",
-        ),
-        (
-            !config.show_hidden_metrics_for_version.is_empty(),
-            "showHiddenMetricsForVersion",
-            "show-hidden-metrics-for-version",
-            "no metrics are hidden",
-        ),
-        (!config.port_range.is_empty(), "portRange", "proxy-port-range", "unused, as in kube-proxy"),
-        (config.windows_run_as_service, "windowsRunAsService", "", WINDOWS),
-        (!winkernel.network_name.is_empty(), "winkernel.networkName", "", WINDOWS),
-        (!winkernel.source_vip.is_empty(), "winkernel.sourceVip", "", WINDOWS),
-        (winkernel.enable_dsr, "winkernel.enableDSR", "", WINDOWS),
-        (!winkernel.root_hns_endpoint_name.is_empty(), "winkernel.rootHnsEndpointName", "", WINDOWS),
-        (winkernel.forward_health_check_vip, "winkernel.forwardHealthCheckVip", "", WINDOWS),
-    ];
-    for (is_set, field, flag, reason) in settings {
-        if is_set {
-            let is_flag = !has_file && !flag.is_empty();
-            notes.push(Note::info(if is_flag { format!("--{flag}") } else { field.to_owned() }, reason));
+    let (given, defaults) = (config.to_json(), KubeProxyConfiguration::with_defaults().to_json());
+    for (field, flag, reason) in WITHOUT_EFFECT {
+        let pointer = format!("/{}", field.replace('.', "/"));
+        let value = given.pointer(&pointer);
+        // The default content type is one that is not requested.
+        let is_typed = !has_file && flag == Some(CONTENT_TYPE) && bound.is_given(CONTENT_TYPE);
+        let is_set = value != defaults.pointer(&pointer) || is_typed;
+        let is_requested = reason == JSON_ONLY && value.is_some_and(|value| value == "application/json");
+        if is_set && !is_requested {
+            let flag = flag.filter(|_| !has_file).map(|flag| format!("--{flag}"));
+            notes.push(Note::info(flag.unwrap_or_else(|| field.to_owned()), reason));
         }
     }
     notes

@@ -10,27 +10,27 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::ValueError;
 
+const ZERO: &str = "0";
+
 /// Suffixes: thousandths and below, multiples of 1000, multiples of 1024.
 const SUFFIXES: [&str; 16] =
     ["", "n", "u", "m", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
 
-/// A quantity, kept as it was written.
+/// A quantity, as it was written; zero in every unit is `0`, as in Kubernetes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub(crate) struct Quantity(String);
 
 impl Default for Quantity {
     fn default() -> Self {
-        Self("0".to_owned())
+        Self(ZERO.to_owned())
     }
 }
 
 impl Quantity {
     /// Whether it is zero, in any unit.
     pub(crate) fn is_zero(&self) -> bool {
-        // The exponent does not matter.
-        let number = self.0.split(['e', 'E']).next().unwrap_or_default();
-        !number.bytes().any(|byte| matches!(byte, b'1'..=b'9'))
+        self.0 == ZERO
     }
 }
 
@@ -48,11 +48,11 @@ impl FromStr for Quantity {
         let end = unsigned.find(|c: char| c != '.' && !c.is_ascii_digit()).unwrap_or(unsigned.len());
         let (number, suffix) = unsigned.split_at(end);
         let is_number = number.bytes().any(|byte| byte != b'.') && number.matches('.').count() <= 1;
-        if is_number && (SUFFIXES.contains(&suffix) || is_exponent(suffix)) {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(ValueError::Invalid("not a quantity such as 512, 1Ki or 3M"))
+        if !is_number || !(SUFFIXES.contains(&suffix) || is_exponent(suffix)) {
+            return Err(ValueError::Invalid("not a quantity such as 512, 1Ki or 3M"));
         }
+        let is_zero = number.bytes().all(|byte| matches!(byte, b'0' | b'.'));
+        Ok(Self(if is_zero { ZERO } else { text }.to_owned()))
     }
 }
 

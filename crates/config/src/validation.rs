@@ -10,15 +10,15 @@ mod node;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use portolan_core::ProxyMode;
-use portolan_core::address::{parse_cidr, parse_ip};
+use portolan_core::address::parse_ip;
 
 use crate::bind;
-use crate::config::{Conntrack, ModeSelection, SyncPeriods};
-use crate::duration::GoDuration;
+use crate::config::{
+    Conntrack, IpvsSettings, ModeSelection, ServiceAddresses, SyncPeriods, UserspaceSettings,
+};
 use crate::gates::FeatureGates;
 use crate::kube_proxy::section::Section;
 use crate::kube_proxy::{KubeProxyConfiguration, Userspace, defaults};
-use crate::modes::ServiceAddresses;
 use crate::version::PREVIOUS_MINOR;
 use errors::FieldErrors;
 
@@ -58,62 +58,59 @@ pub(crate) fn mark(config: &KubeProxyConfiguration, errors: &mut FieldErrors) ->
     bit.and_then(|bit| 1_u32.checked_shl(bit)).unwrap_or_default()
 }
 
-/// The `ipvs` section is checked in mode ipvs only.
-pub(crate) fn ipvs(config: &KubeProxyConfiguration, errors: &mut FieldErrors) {
-    if config.section() != Section::Ipvs {
-        return;
-    }
+/// The `ipvs` section is checked in mode ipvs only; in other modes invalid values are left out.
+pub(crate) fn ipvs(config: &KubeProxyConfiguration, errors: &mut FieldErrors) -> IpvsSettings {
+    let mut ignored = FieldErrors::default();
+    let errors = if config.section() == Section::Ipvs { errors } else { &mut ignored };
+    let path = |field: &str| format!("KubeProxyIPVSConfiguration.{field}");
     let ipvs = &config.ipvs;
-    for (field, timeout) in [
-        ("TCPTimeout", ipvs.tcp_timeout),
-        ("TCPFinTimeout", ipvs.tcp_fin_timeout),
-        ("UDPTimeout", ipvs.udp_timeout),
-    ] {
-        errors.not_negative(&format!("KubeProxyIPVSConfiguration.{field}"), timeout);
-    }
-    for (index, cidr) in ipvs.exclude_cidrs.iter().enumerate() {
-        if parse_cidr(cidr).is_err() {
-            let path = format!("KubeProxyIPVSConfiguration.ExcludeCidrs[{index}]");
-            errors.text(&path, cidr, "must be a valid CIDR");
-        }
+    IpvsSettings {
+        scheduler: ipvs.scheduler.clone(),
+        strict_arp: ipvs.strict_arp,
+        tcp_timeout: errors.duration(&path("TCPTimeout"), ipvs.tcp_timeout),
+        tcp_fin_timeout: errors.duration(&path("TCPFinTimeout"), ipvs.tcp_fin_timeout),
+        udp_timeout: errors.duration(&path("UDPTimeout"), ipvs.udp_timeout),
+        exclude_cidrs: errors.cidrs(
+            &path("ExcludeCidrs"),
+            ipvs.exclude_cidrs.iter().map(String::as_str),
+            |_| "must be a valid CIDR",
+        ),
     }
 }
 
 /// The `userspace` section is checked in every mode, since each may fall back to that one.
-pub(crate) fn userspace(section: &Userspace, errors: &mut FieldErrors) {
+pub(crate) fn userspace(section: &Userspace, errors: &mut FieldErrors) -> UserspaceSettings {
     let path = |field: &str| format!("KubeProxyUserspaceConfiguration.{field}");
-    if ServiceAddresses::parse(&section.addresses).is_none() {
-        errors.unsupported(&path("Addresses"), &section.addresses, &["made", "prepared"]);
+    UserspaceSettings {
+        addresses: match section.addresses.as_str() {
+            "made" => ServiceAddresses::Made,
+            "prepared" => ServiceAddresses::Prepared,
+            unknown => {
+                errors.unsupported(&path("Addresses"), unknown, &["made", "prepared"]);
+                ServiceAddresses::Made
+            }
+        },
+        max_sessions: errors.count(&path("MaxSessions"), section.max_sessions),
+        max_sessions_per_service: errors
+            .count(&path("MaxSessionsPerService"), section.max_sessions_per_service),
+        udp_timeout: errors.positive(&path("UDPTimeout"), section.udp_timeout),
+        udp_single_timeout: errors.positive(&path("UDPSingleTimeout"), section.udp_single_timeout),
     }
-    errors.not_negative(&path("MaxSessions"), section.max_sessions);
-    errors.not_negative(&path("MaxSessionsPerService"), section.max_sessions_per_service);
-    errors.positive(&path("UDPTimeout"), section.udp_timeout);
-    errors.positive(&path("UDPSingleTimeout"), section.udp_single_timeout);
 }
 
 pub(crate) fn conntrack(config: &KubeProxyConfiguration, errors: &mut FieldErrors) -> Conntrack {
     let path = |field: &str| format!("KubeProxyLinuxConfiguration.KubeProxyConntrackConfiguration.{field}");
     let given = &config.conntrack;
-    let mut count = |field: &str, value: i32| {
-        errors.not_negative(&path(field), value);
-        u32::try_from(value).unwrap_or_default()
-    };
-    let max_per_core = count("MaxPerCore", given.max_per_core.unwrap_or(defaults::MAX_PER_CORE));
-    let min = count("Min", given.min.unwrap_or(defaults::MIN_CONNECTIONS));
-    let mut time = |field: &str, value: GoDuration| {
-        errors.not_negative(&path(field), value);
-        value.get()
-    };
     let established = given.tcp_established_timeout.unwrap_or(defaults::TCP_ESTABLISHED);
     let close_wait = given.tcp_close_wait_timeout.unwrap_or(defaults::TCP_CLOSE_WAIT);
     Conntrack {
-        max_per_core,
-        min,
-        tcp_established_timeout: time("TCPEstablishedTimeout", established),
-        tcp_close_wait_timeout: time("TCPCloseWaitTimeout", close_wait),
+        max_per_core: errors.count(&path("MaxPerCore"), given.max_per_core.unwrap_or(defaults::MAX_PER_CORE)),
+        min: errors.count(&path("Min"), given.min.unwrap_or(defaults::MIN_CONNECTIONS)),
+        tcp_established_timeout: errors.duration(&path("TCPEstablishedTimeout"), established),
+        tcp_close_wait_timeout: errors.duration(&path("TCPCloseWaitTimeout"), close_wait),
         tcp_be_liberal: given.tcp_be_liberal,
-        udp_timeout: time("UDPTimeout", given.udp_timeout),
-        udp_stream_timeout: time("UDPStreamTimeout", given.udp_stream_timeout),
+        udp_timeout: errors.duration(&path("UDPTimeout"), given.udp_timeout),
+        udp_stream_timeout: errors.duration(&path("UDPStreamTimeout"), given.udp_stream_timeout),
     }
 }
 
@@ -145,22 +142,16 @@ pub(crate) fn mode(asked: &str, modes: &[ProxyMode], errors: &mut FieldErrors) -
     }
 }
 
-pub(crate) fn burst(config: &KubeProxyConfiguration, errors: &mut FieldErrors) -> u32 {
-    let burst = config.client_connection.burst;
-    errors.not_negative("ClientConnection.Burst", burst);
-    u32::try_from(burst).unwrap_or_default()
-}
-
 pub(crate) fn periods(config: &KubeProxyConfiguration, errors: &mut FieldErrors) -> SyncPeriods {
     let shared = config.shared();
     errors.positive("ConfigSyncPeriod", config.config_sync_period);
-    errors.positive("SyncPeriod", shared.sync_period);
-    errors.not_negative("MinSyncPeriod", shared.min_sync_period);
+    let max = errors.positive("SyncPeriod", shared.sync_period);
+    let min = errors.duration("MinSyncPeriod", shared.min_sync_period);
     if shared.min_sync_period > shared.sync_period {
         let wanted = "must be greater than or equal to KubeProxyConfiguration.MinSyncPeriod";
         errors.number("SyncPeriod", shared.min_sync_period, wanted);
     }
-    SyncPeriods { min: shared.min_sync_period.get(), max: shared.sync_period.get() }
+    SyncPeriods { min, max }
 }
 
 pub(crate) fn bind_address(address: &str, errors: &mut FieldErrors) -> IpAddr {

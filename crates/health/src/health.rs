@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use portolan_core::{IpFamily, PerFamily};
 
-use crate::report::{Probe, Report};
+use crate::probes::{Probe, Report};
 
 /// The health of the proxy.
 ///
@@ -52,17 +52,29 @@ pub(crate) struct Moment {
     pub(crate) wall: SystemTime,
 }
 
+/// The health of an IP family.
 #[derive(Debug, Clone, Copy)]
-struct FamilyHealth {
+pub(crate) struct FamilyHealth {
     started: Instant,
     /// When the kernel last had all rules of the family; `None` before the initial sync has completed.
-    programmed: Option<Moment>,
+    pub(crate) programmed: Option<Moment>,
     /// Whether another process has removed the rules since then.
-    is_removed: bool,
+    pub(crate) is_removed: bool,
     /// The time of the oldest pending change.
     queued: Option<Instant>,
     /// Whether the last sync failed.
-    is_failing: bool,
+    pub(crate) is_failing: bool,
+}
+
+impl FamilyHealth {
+    fn new(started: Instant) -> Self {
+        Self { started, programmed: None, is_removed: false, queued: None, is_failing: false }
+    }
+
+    /// The age of the oldest pending change.
+    pub(crate) fn waiting(&self, now: Moment) -> Option<Duration> {
+        self.queued.map(|since| now.monotonic.saturating_duration_since(since))
+    }
 }
 
 impl Health {
@@ -103,13 +115,7 @@ impl Health {
     /// `family` takes part.
     pub fn started(&self, family: IpFamily) {
         let (mut state, now) = self.lock();
-        state.families[family] = Some(FamilyHealth {
-            started: now.monotonic,
-            programmed: None,
-            is_removed: false,
-            queued: None,
-            is_failing: false,
-        });
+        state.families[family] = Some(FamilyHealth::new(now.monotonic));
     }
 
     /// A change of `family` is pending.
@@ -140,14 +146,7 @@ impl Health {
     pub fn updated(&self, family: IpFamily) {
         let (mut state, now) = self.lock();
         if let Some(health) = &mut state.families[family] {
-            let programmed = Some(now);
-            *health = FamilyHealth {
-                programmed,
-                is_removed: false,
-                queued: None,
-                is_failing: false,
-                started: health.started,
-            };
+            *health = FamilyHealth { programmed: Some(now), ..FamilyHealth::new(health.started) };
         }
     }
 
@@ -190,30 +189,26 @@ impl Health {
 }
 
 impl State {
-    /// The families that take part, at this time.
-    pub(crate) fn families(&self, now: Moment) -> impl Iterator<Item = (IpFamily, FamilyStatus)> {
-        self.families.iter().filter_map(move |(family, health)| {
-            let FamilyHealth { programmed, is_removed, queued, is_failing, .. } = (*health)?;
-            let waiting = queued.map(|since| now.monotonic.saturating_duration_since(since));
-            let is_late = waiting.is_some_and(|waiting| waiting >= self.late_after);
-            Some((family, FamilyStatus { programmed, is_removed, waiting, is_late, is_failing }))
-        })
+    /// The families that take part.
+    pub(crate) fn families(&self) -> impl Iterator<Item = (IpFamily, FamilyHealth)> {
+        self.families.iter().filter_map(|(family, health)| Some((family, (*health)?)))
     }
-}
 
-/// A family at a point in time.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct FamilyStatus {
-    /// When the kernel last had all its rules; `None` before the initial sync has completed.
-    pub(crate) programmed: Option<Moment>,
-    /// Whether another process has removed rules since then.
-    pub(crate) is_removed: bool,
-    /// The age of the oldest pending change.
-    pub(crate) waiting: Option<Duration>,
-    /// Whether that is longer than twice the sync period.
-    pub(crate) is_late: bool,
-    /// Whether the last sync failed.
-    pub(crate) is_failing: bool,
+    /// Whether a change has waited for longer than twice the sync period.
+    pub(crate) fn is_late(&self, family: FamilyHealth, now: Moment) -> bool {
+        family.waiting(now).is_some_and(|waiting| waiting >= self.late_after)
+    }
+
+    /// Whether all rules of this family are up to date.
+    pub(crate) fn is_family_healthy(&self, family: FamilyHealth, now: Moment) -> bool {
+        family.programmed.is_some() && !self.is_late(family, now)
+    }
+
+    /// Whether all rules are up to date.
+    pub(crate) fn is_healthy(&self, now: Moment) -> bool {
+        let mut families = self.families().peekable();
+        families.peek().is_some() && families.all(|(_, family)| self.is_family_healthy(family, now))
+    }
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 //! other clients out. A connection without a complete request is closed after [`REQUEST_TIMEOUT`].
 
 use std::collections::VecDeque;
-use std::pin::pin;
+use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::Router;
@@ -18,9 +18,9 @@ use axum::response::{IntoResponse, Response};
 use axum::serve::Listener;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 /// Concurrent connections of a listener. Far more than probes and scrapes need: each takes milliseconds.
@@ -30,35 +30,24 @@ const MAX_CONNECTIONS: usize = 1024;
 /// that its connection stays open.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(90);
 
-/// Serves `router` on `listener` until the sender of `stop` is dropped; then closes the listener and completes the
+/// Serves `router` on `listener`. When this is dropped, the listener is closed, and its connections are closed after the
 /// responses in progress.
-pub(crate) async fn serve(mut listener: TcpListener, router: Router, mut stop: watch::Receiver<()>) {
+pub(crate) async fn serve(mut listener: TcpListener, router: Router) -> Infallible {
+    let connections = GracefulShutdown::new();
     let mut open = Open::default();
     loop {
-        let (stream, _client) = tokio::select! {
-            accepted = Listener::accept(&mut listener) => accepted,
-            () = stopped(&mut stop) => return,
-        };
-        open.add(tokio::spawn(answer(stream, router.clone(), stop.clone())).abort_handle());
+        let (stream, _client) = Listener::accept(&mut listener).await;
+        let connection = serve_connection(stream, router.clone(), connections.watcher());
+        open.add(tokio::spawn(connection).abort_handle());
     }
-}
-
-async fn stopped(stop: &mut watch::Receiver<()>) {
-    while stop.changed().await.is_ok() {}
 }
 
 /// Serves one connection. Errors are those of the client.
-async fn answer(stream: TcpStream, router: Router, mut stop: watch::Receiver<()>) {
+async fn serve_connection(stream: TcpStream, router: Router, watcher: Watcher) {
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(REQUEST_TIMEOUT);
     let connection = server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
-    let mut connection = pin!(connection);
-    tokio::select! {
-        _ended = connection.as_mut() => return,
-        () = stopped(&mut stop) => {}
-    }
-    connection.as_mut().graceful_shutdown();
-    let _ended = connection.await;
+    let _ended = watcher.watch(connection).await;
 }
 
 /// Open connections, the oldest first, and some that have ended.

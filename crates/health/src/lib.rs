@@ -1,7 +1,8 @@
 //! The health of the node's proxy, and its HTTP endpoints.
 //!
-//! The sync loop updates [`Health`], and the servers read it: [`probes`] for the kubelet and load balancers, [`service_health`] for load balancers of one Service,
-//! [`status`] for operators and Prometheus. Paths, headers and bodies are kube-proxy's.
+//! The sync loop updates [`Health`], and the servers read it: [`probes`] for the kubelet and load balancers,
+//! [`service_health`] for load balancers of one Service, [`status`] for operators and Prometheus. Paths, headers and
+//! bodies are kube-proxy's.
 //!
 //! Always holds: a server that cannot bind its address tries again, and ends the process only if configured
 //! ([`listen::serve_or_fail`]); a response reads the state once, so its parts agree.
@@ -10,12 +11,11 @@ mod health;
 mod http;
 pub mod listen;
 pub mod probes;
-mod report;
 pub mod service_health;
 pub mod status;
 
 pub use health::{Health, NodeEligibility};
-pub use report::{Probe, Report};
+pub use probes::{Probe, Report};
 
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,6 @@ use std::time::Duration;
 use axum::Router;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
 use tracing::{error, info};
 
 use crate::http;
@@ -32,15 +31,12 @@ pub async fn serve(name: &'static str, address: SocketAddr, router: Router) -> I
 
 /// Serves `router` on `address` and returns the error if that fails, for `bindAddressHardFail`. `name` is for the log.
 pub async fn serve_or_fail(name: &'static str, address: SocketAddr, router: Router) -> io::Error {
-    match listen(address) {
-        Ok(listener) => {
-            info!(server = name, %address, "Started HTTP server");
-            let (_running, never) = watch::channel(());
-            http::serve(listener, router, never).await;
-            io::Error::other("the server ended")
-        }
-        Err(problem) => problem,
-    }
+    let listener = match listen(address) {
+        Ok(listener) => listener,
+        Err(problem) => return problem,
+    };
+    info!(server = name, %address, "Started HTTP server");
+    match http::serve(listener, router).await {}
 }
 
 /// Opens a listener. An unspecified address of either family means all addresses of both, as in Go, if the host has

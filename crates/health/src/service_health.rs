@@ -19,7 +19,6 @@
 mod answer;
 mod family;
 mod local;
-mod open;
 
 use std::collections::HashMap;
 use std::convert::Infallible;

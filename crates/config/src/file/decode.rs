@@ -140,7 +140,7 @@ impl<'de> Deserializer<'de> for Place<'de> {
 
     fn deserialize_f32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         match self.node.value {
-            Value::Float(value) if value.abs() > f64::from(f32::MAX) => {
+            Value::Float(value) if value.is_nan() || value.abs() > f64::from(f32::MAX) => {
                 self.located(Err(de::Error::invalid_value(Unexpected::Float(value), &"a 32-bit number")))
             }
             _ => self.deserialize_any(visitor),

@@ -1,15 +1,17 @@
 //! The fields that the flags set.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
+use super::Flag;
 use super::value::VersionFlag;
 use crate::bind::{HEALTHZ_PORT, METRICS_PORT};
-use crate::duration::GoDuration;
-use crate::kube_proxy::{KubeProxyConfiguration, defaults};
+use crate::error::ConfigError;
+use crate::kube_proxy::KubeProxyConfiguration;
 
 /// The values of all flags: those of the command line, otherwise their defaults.
 ///
-/// Most flags set a field of the configuration; the others have a field here.
+/// Most flags set a field of the configuration; the others have a field here. In mode nftables, too, the flags for all
+/// modes set the section `iptables`; see `merge`.
 #[derive(Debug, Clone, PartialEq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub(crate) struct Bound {
@@ -31,26 +33,10 @@ pub(crate) struct Bound {
     pub(crate) mode_fallback: bool,
     /// `--hostname-override`, which overrides the file's.
     pub(crate) hostname_override: String,
-    /// `--bind-address`.
-    pub(crate) bind_address: String,
-    /// `--healthz-bind-address`.
-    pub(crate) healthz_address: String,
-    /// `--metrics-bind-address`.
-    pub(crate) metrics_address: String,
     /// `--healthz-port`.
     pub(crate) healthz_port: i32,
     /// `--metrics-port`.
     pub(crate) metrics_port: i32,
-    /// `--masquerade-all`, for every mode.
-    pub(crate) masquerade_all: bool,
-    /// `--iptables-sync-period`, for all modes but ipvs.
-    pub(crate) sync_period: GoDuration,
-    /// `--iptables-min-sync-period`, for all modes but ipvs.
-    pub(crate) min_sync_period: GoDuration,
-    /// `--ipvs-sync-period`.
-    pub(crate) ipvs_sync_period: GoDuration,
-    /// `--ipvs-min-sync-period`.
-    pub(crate) ipvs_min_sync_period: GoDuration,
     /// `--version`.
     pub(crate) version: VersionFlag,
     /// `--boot-id-file`.
@@ -59,18 +45,14 @@ pub(crate) struct Bound {
     pub(crate) machine_id_file: String,
     /// `--help`.
     pub(crate) help: bool,
-    /// The flags that were on the command line, by their first name.
-    pub(crate) given: BTreeSet<&'static str>,
+    /// The flags that were on the command line, by their first name, with their last value.
+    pub(crate) given: BTreeMap<&'static str, String>,
 }
 
 impl Default for Bound {
     fn default() -> Self {
-        let config = KubeProxyConfiguration::with_defaults();
         Self {
-            bind_address: config.bind_address.clone(),
-            healthz_address: config.healthz_bind_address.clone(),
-            metrics_address: config.metrics_bind_address.clone(),
-            config,
+            config: KubeProxyConfiguration::with_defaults(),
             file: String::new(),
             write_config_to: String::new(),
             cleanup: false,
@@ -81,16 +63,11 @@ impl Default for Bound {
             hostname_override: String::new(),
             healthz_port: i32::from(HEALTHZ_PORT),
             metrics_port: i32::from(METRICS_PORT),
-            masquerade_all: false,
-            sync_period: defaults::SYNC_PERIOD,
-            min_sync_period: defaults::MIN_SYNC_PERIOD,
-            ipvs_sync_period: defaults::SYNC_PERIOD,
-            ipvs_min_sync_period: defaults::MIN_SYNC_PERIOD,
             version: VersionFlag::No,
             boot_id_file: "/proc/sys/kernel/random/boot_id".to_owned(),
             machine_id_file: "/etc/machine-id,/var/lib/dbus/machine-id".to_owned(),
             help: false,
-            given: BTreeSet::new(),
+            given: BTreeMap::new(),
         }
     }
 }
@@ -98,6 +75,19 @@ impl Default for Bound {
 impl Bound {
     /// Whether the flag of this name was on the command line.
     pub(crate) fn is_given(&self, name: &str) -> bool {
-        self.given.contains(name)
+        self.given.contains_key(name)
+    }
+
+    /// Sets a flag, which was `typed` so, to this value.
+    ///
+    /// # Errors
+    /// The value is not valid for the flag.
+    pub(crate) fn set(&mut self, flag: &Flag, typed: &str, value: String) -> Result<(), ConfigError> {
+        let again = self.is_given(flag.name);
+        if let Err(source) = (flag.value)(self).set(&value, again) {
+            return Err(ConfigError::InvalidValue { flag: typed.to_owned(), value, source });
+        }
+        self.given.insert(flag.name, value);
+        Ok(())
     }
 }

@@ -96,12 +96,12 @@ pub(crate) static FLAGS: [Flag; 67] = [
     flag("feature-gates", |b| Gates(&mut b.config.feature_gates), "enable or disable features"),
     flag(
         "iptables-sync-period",
-        |b| Duration(&mut b.sync_period),
+        |b| Duration(&mut b.config.iptables.sync_period),
         "longest time between retries of a failed sync, and between integrity checks of the rules; in all modes except ipvs",
     ),
     flag(
         "iptables-min-sync-period",
-        |b| Duration(&mut b.min_sync_period),
+        |b| Duration(&mut b.config.iptables.min_sync_period),
         "shortest time between two syncs; in all modes except ipvs",
     ),
     flag(
@@ -114,15 +114,19 @@ pub(crate) static FLAGS: [Flag; 67] = [
         |b| Bool(b.config.iptables.localhost_node_ports.get_or_insert(defaults::LOCALHOST_NODE_PORTS)),
         "accept connections to node ports on 127.0.0.0/8; in mode iptables",
     ),
-    flag("masquerade-all", |b| Bool(&mut b.masquerade_all), "masquerade all traffic to cluster IPs"),
+    flag(
+        "masquerade-all",
+        |b| Bool(&mut b.config.iptables.masquerade_all),
+        "masquerade all traffic to cluster IPs",
+    ),
     flag(
         "ipvs-sync-period",
-        |b| Duration(&mut b.ipvs_sync_period),
+        |b| Duration(&mut b.config.ipvs.sync_period),
         "as --iptables-sync-period, in mode ipvs",
     ),
     flag(
         "ipvs-min-sync-period",
-        |b| Duration(&mut b.ipvs_min_sync_period),
+        |b| Duration(&mut b.config.ipvs.min_sync_period),
         "as --iptables-min-sync-period, in mode ipvs",
     ),
     flag("ipvs-scheduler", |b| Text(&mut b.config.ipvs.scheduler), "ipvs scheduler (default: rr)"),
@@ -181,7 +185,7 @@ pub(crate) static FLAGS: [Flag; 67] = [
     // The node and its kernel.
     flag(
         "bind-address",
-        |b| Ip(&mut b.bind_address),
+        |b| Ip(&mut b.config.bind_address),
         "override the node's primary IP; also selects the primary IP family; nothing is bound to it",
     ),
     flag(
@@ -252,12 +256,12 @@ pub(crate) static FLAGS: [Flag; 67] = [
     // The servers.
     flag(
         "healthz-bind-address",
-        |b| IpPort(&mut b.healthz_address),
+        |b| IpPort(&mut b.config.healthz_bind_address),
         "address of the health server; 0.0.0.0 and :: mean both IP families",
     ),
     flag(
         "metrics-bind-address",
-        |b| IpPort(&mut b.metrics_address),
+        |b| IpPort(&mut b.config.metrics_bind_address),
         "address of the metrics and status server",
     ),
     flag(

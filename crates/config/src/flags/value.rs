@@ -9,7 +9,7 @@ use super::csv;
 use crate::bind;
 use crate::duration::GoDuration;
 use crate::error::ValueError;
-use crate::kube_proxy::logging::VModule as FileVerbosities;
+use crate::kube_proxy::logging::FileVerbosity;
 use crate::quantity::Quantity as Size;
 use crate::version;
 
@@ -29,7 +29,8 @@ pub(crate) enum Value<'a> {
     List(&'a mut Vec<String>),
     /// `a=true,b=false`; a repeated flag adds to them.
     Gates(&'a mut BTreeMap<String, bool>),
-    VModule(&'a mut FileVerbosities),
+    /// `file=1,other*=2`.
+    VModule(&'a mut Vec<FileVerbosity>),
     Quantity(&'a mut Size),
     Version(&'a mut VersionFlag),
     /// An IP address; an empty text keeps the default, as in kube-proxy.
@@ -60,8 +61,7 @@ impl Value<'_> {
             }
             Self::Duration(value) => *value = text.parse()?,
             Self::Level(value) => {
-                let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
-                let level = text.parse().ok().filter(|level| is_number && *level <= HIGHEST_VERBOSITY);
+                let level = unsigned(text).filter(|level| *level <= HIGHEST_VERBOSITY);
                 *value = level.ok_or(ValueError::Invalid("not an integer from 0 to 2147483647"))?;
             }
             Self::List(value) => {
@@ -78,7 +78,10 @@ impl Value<'_> {
                 }
                 value.extend(gates);
             }
-            Self::VModule(value) => *value = text.parse()?,
+            Self::VModule(value) => {
+                *value =
+                    verbosities(text).ok_or(ValueError::Invalid("not a list such as file=1,other*=2"))?;
+            }
             Self::Quantity(value) => *value = text.parse()?,
             Self::Version(value) => *value = text.parse()?,
             Self::Ip(_) | Self::IpPort(_) if text.is_empty() => {}
@@ -111,7 +114,10 @@ impl Value<'_> {
                 let pairs: Vec<_> = value.iter().map(|(name, value)| format!("{name}={value}")).collect();
                 pairs.join(",")
             }
-            Self::VModule(value) => value.to_string(),
+            Self::VModule(value) => {
+                let item = |item: &FileVerbosity| format!("{}={}", item.file_pattern, item.verbosity);
+                value.iter().map(item).collect::<Vec<_>>().join(",")
+            }
             Self::Quantity(value) => value.to_string(),
             Self::Version(value) => value.text().to_owned(),
         }
@@ -176,6 +182,20 @@ fn gates(text: &str) -> Option<BTreeMap<String, bool>> {
         Some((name.trim().to_owned(), boolean(value.trim()).ok()?))
     };
     text.split(',').filter(|pair| !pair.is_empty()).map(gate).collect()
+}
+
+/// Empty items are ignored.
+fn verbosities(text: &str) -> Option<Vec<FileVerbosity>> {
+    let item = |item: &str| {
+        let (pattern, level) = item.split_once('=').filter(|(pattern, _)| !pattern.is_empty())?;
+        Some(FileVerbosity { file_pattern: pattern.to_owned(), verbosity: unsigned(level)? })
+    };
+    text.split(',').filter(|item| !item.is_empty()).map(item).collect()
+}
+
+/// Decimal digits, without a sign.
+fn unsigned(text: &str) -> Option<u32> {
+    text.parse().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// `--version`.

@@ -18,8 +18,6 @@ pub(crate) const MASQUERADE_BIT: i32 = 14;
 pub(crate) const LOCALHOST_NODE_PORTS: bool = true;
 /// Longest time between retries of a failed sync.
 pub(crate) const SYNC_PERIOD: GoDuration = GoDuration::from_secs(30);
-/// Shortest time between syncs.
-pub(crate) const MIN_SYNC_PERIOD: GoDuration = GoDuration::ZERO;
 /// `oom_score_adj`, as the kubelet sets it for node services.
 pub(crate) const OOM_SCORE_ADJ: i32 = -999;
 /// Maximum of tracked connections per CPU.
@@ -52,11 +50,20 @@ pub(crate) const UDP_TIMEOUT: GoDuration = GoDuration::from_secs(120);
 /// The same for a client that sent a single datagram: a DNS query is answered or repeated within this time.
 pub(crate) const UDP_SINGLE_TIMEOUT: GoDuration = GoDuration::from_secs(10);
 
+impl KubeProxyConfiguration {
+    /// The default of each field.
+    pub(crate) fn with_defaults() -> Self {
+        let mut config = Self::default();
+        fill(&mut config);
+        config
+    }
+}
+
 /// Fills in the defaults.
 pub(crate) fn fill(config: &mut KubeProxyConfiguration) {
     addresses(config);
     client(&mut config.client_connection);
-    or_text(&mut config.logging.format, LOG_FORMAT);
+    or(&mut config.logging.format, LOG_FORMAT);
     or(&mut config.logging.flush_frequency, FLUSH_FREQUENCY);
     or(&mut config.config_sync_period, CONFIG_SYNC_PERIOD);
     config.oom_score_adj.get_or_insert(OOM_SCORE_ADJ);
@@ -71,25 +78,21 @@ pub(crate) fn fill(config: &mut KubeProxyConfiguration) {
 
 /// To Kubernetes' client a zero or an empty text means the default, also if a flag sets it.
 pub(crate) fn client(client: &mut ClientConnection) {
-    or_text(&mut client.content_type, CONTENT_TYPE);
-    if client.qps == 0.0 {
-        client.qps = QPS;
-    }
-    if client.burst == 0 {
-        client.burst = BURST;
-    }
+    or(&mut client.content_type, CONTENT_TYPE);
+    or(&mut client.qps, QPS);
+    or(&mut client.burst, BURST);
 }
 
 /// The servers have the IP family of `bindAddress`; an invalid address counts as IPv6 and is an error later.
 fn addresses(config: &mut KubeProxyConfiguration) {
-    or_text(&mut config.bind_address, BIND_ADDRESS);
+    or(&mut config.bind_address, BIND_ADDRESS);
     let is_ipv4 = parse_ip(&config.bind_address).is_ok_and(|ip| ip.is_ipv4());
     let (any, loopback) = if is_ipv4 { ("0.0.0.0", "127.0.0.1") } else { ("::", "::1") };
     for (address, default, port) in [
         (&mut config.healthz_bind_address, any, HEALTHZ_PORT),
         (&mut config.metrics_bind_address, loopback, METRICS_PORT),
     ] {
-        or_text(address, default);
+        or(address, default);
         *address = bind::with_port(address, port);
     }
 }
@@ -104,17 +107,10 @@ fn sections(config: &mut KubeProxyConfiguration) {
     {
         or(period, SYNC_PERIOD);
     }
-    for period in [
-        &mut config.iptables.min_sync_period,
-        &mut config.ipvs.min_sync_period,
-        &mut config.nftables.min_sync_period,
-    ] {
-        or(period, MIN_SYNC_PERIOD);
-    }
 }
 
 fn fill_userspace(section: &mut Userspace) {
-    or_text(&mut section.addresses, ADDRESSES);
+    or(&mut section.addresses, ADDRESSES);
     or(&mut section.udp_timeout, UDP_TIMEOUT);
     or(&mut section.udp_single_timeout, UDP_SINGLE_TIMEOUT);
 }
@@ -126,14 +122,9 @@ pub(crate) fn userspace() -> Userspace {
     section
 }
 
-fn or(value: &mut GoDuration, default: GoDuration) {
-    if value.is_zero() {
-        *value = default;
-    }
-}
-
-fn or_text(value: &mut String, default: &str) {
-    if value.is_empty() {
-        default.clone_into(value);
+/// Zero and an empty text mean the default.
+fn or<T: Default + PartialEq>(value: &mut T, default: impl Into<T>) {
+    if *value == T::default() {
+        *value = default.into();
     }
 }

@@ -1,29 +1,33 @@
-//! The effective configuration: `--write-config-to` and `/configz` show it, and reloads compare it.
+//! The effective configuration, and how it is written: `--write-config-to` and `/configz` show it, and reloads compare it.
 //!
 //! As in kube-proxy, the sections of other modes have no periods and do not masquerade, and defaults of modes are filled
 //! in. Addresses are canonical, because other readers take `010.0.0.1` for octal. `mode` is shown as requested: an empty
 //! one means more than `iptables` to Portolan, and `iptables` to kube-proxy.
 
+use std::net::Ipv4Addr;
+
 use portolan_core::ProxyMode;
 use portolan_core::address::{parse_cidr, parse_ip};
 use serde::Serialize;
+use serde_json::Value;
 
 use super::section::Section;
 use super::{API_VERSION, KIND, KubeProxyConfiguration};
 use crate::bind;
-use crate::duration::GoDuration;
 
 /// Selects the node's primary IPs.
 pub(crate) const PRIMARY: &str = "primary";
 /// The default of `detectLocalMode`.
 pub(crate) const CLUSTER_CIDR: &str = "ClusterCIDR";
 /// CIDRs of all addresses.
-const EVERYWHERE: [&str; 2] = ["0.0.0.0/0", "::/0"];
+const ALL_ADDRESSES: [&str; 2] = ["0.0.0.0/0", "::/0"];
+/// The only key of the object at `/configz`.
+const CONFIGZ_KEY: &str = "kubeproxy.config.k8s.io";
 
 /// The file with `kind` and `apiVersion`.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Document<'a> {
+struct Document<'a> {
     kind: &'static str,
     api_version: &'static str,
     #[serde(flatten)]
@@ -31,29 +35,14 @@ pub(crate) struct Document<'a> {
 }
 
 impl KubeProxyConfiguration {
-    /// The configuration with `kind` and `apiVersion`.
-    pub(crate) fn document(&self) -> Document<'_> {
-        Document { kind: KIND, api_version: API_VERSION, config: self }
-    }
-
     /// The effective configuration, of one that has been checked.
     pub(crate) fn effective(&self) -> Self {
         let mut config = self.clone();
-        let counts = self.section();
-        for section in [Section::Iptables, Section::Ipvs, Section::Nftables] {
-            if section != counts {
-                let shared = config.shared_mut(section);
-                *shared.sync_period = GoDuration::ZERO;
-                *shared.min_sync_period = GoDuration::ZERO;
-            }
-        }
-        // The masquerading of ipvs is in the iptables section.
-        let unused = if counts == Section::Nftables { Section::Iptables } else { Section::Nftables };
-        *config.shared_mut(unused).masquerade_all = false;
+        config.set_shared(self.shared());
         if config.detect_local_mode.is_empty() {
             CLUSTER_CIDR.clone_into(&mut config.detect_local_mode);
         }
-        if counts == Section::Nftables && config.node_port_addresses.is_empty() {
+        if self.section() == Section::Nftables && config.node_port_addresses.is_empty() {
             config.node_port_addresses = vec![PRIMARY.to_owned()];
         }
         config.canonicalise();
@@ -63,23 +52,46 @@ impl KubeProxyConfiguration {
     /// The effective configuration while `running` is the mode, with the settings in the section of that mode.
     pub(crate) fn effective_in(&self, running: &ProxyMode) -> Self {
         let mut config = self.clone();
-        let shared = self.shared();
         running.as_str().clone_into(&mut config.mode);
-        let section = config.section();
-        let target = config.shared_mut(section);
-        *target.sync_period = shared.sync_period;
-        *target.min_sync_period = shared.min_sync_period;
-        *target.masquerade_all = shared.masquerade_all;
-        *target.masquerade_bit = Some(shared.masquerade_bit);
+        config.set_shared(self.shared());
         if self.node_port_addresses.is_empty() {
-            config.node_port_addresses = match (self.section(), section) {
+            config.node_port_addresses = match (self.section(), config.section()) {
                 // An unset list means the node ports of the requested mode, which may differ from this one.
                 (Section::Nftables, _) => vec![PRIMARY.to_owned()],
-                (_, Section::Nftables) => EVERYWHERE.map(str::to_owned).to_vec(),
+                (_, Section::Nftables) => ALL_ADDRESSES.map(str::to_owned).to_vec(),
                 _ => Vec::new(),
             };
         }
         config.effective()
+    }
+
+    /// The fields as JSON.
+    pub(crate) fn to_json(&self) -> Value {
+        // String keys and plain values always have a JSON form, and a YAML form.
+        serde_json::to_value(self).unwrap_or_default()
+    }
+
+    /// The configuration as a file, with its keys in alphabetical order.
+    pub(crate) fn to_yaml(&self) -> String {
+        let mut document = serde_json::to_value(self.document()).unwrap_or_default();
+        document.sort_all_objects();
+        let options = serde_saphyr::ser_options! { prefer_block_scalars: false };
+        let yaml = serde_saphyr::to_string_with_options(&document, options).unwrap_or_default();
+        // By the letter of YAML 1.1 an IPv4 address is a float; kube-proxy's writer does not quote it.
+        match self.bind_address.parse::<Ipv4Addr>() {
+            Ok(ip) => yaml.replacen(&format!("bindAddress: \"{ip}\""), &format!("bindAddress: {ip}"), 1),
+            Err(_) => yaml,
+        }
+    }
+
+    /// The object at `/configz`, its fields in the order of the file.
+    pub(crate) fn to_configz(&self) -> String {
+        let body = serde_json::to_string(&self.document()).unwrap_or_default();
+        format!("{{\"{CONFIGZ_KEY}\":{body}}}")
+    }
+
+    fn document(&self) -> Document<'_> {
+        Document { kind: KIND, api_version: API_VERSION, config: self }
     }
 
     fn canonicalise(&mut self) {

@@ -44,14 +44,6 @@ pub(crate) struct Shared {
     pub(crate) masquerade_bit: i32,
 }
 
-/// References to the settings that all sections have.
-pub(crate) struct SharedMut<'a> {
-    pub(crate) sync_period: &'a mut GoDuration,
-    pub(crate) min_sync_period: &'a mut GoDuration,
-    pub(crate) masquerade_all: &'a mut bool,
-    pub(crate) masquerade_bit: &'a mut Option<i32>,
-}
-
 impl KubeProxyConfiguration {
     /// The section in effect.
     pub(crate) fn section(&self) -> Section {
@@ -60,35 +52,38 @@ impl KubeProxyConfiguration {
 
     /// The settings that all sections have, from the section in effect.
     pub(crate) fn shared(&self) -> Shared {
-        let mut config = self.clone();
-        let SharedMut { sync_period, min_sync_period, masquerade_all, masquerade_bit } =
-            config.shared_mut(self.section());
-        Shared {
-            sync_period: *sync_period,
-            min_sync_period: *min_sync_period,
-            masquerade_all: *masquerade_all,
-            masquerade_bit: masquerade_bit.unwrap_or(defaults::MASQUERADE_BIT),
+        let Self { iptables, ipvs, nftables, .. } = self;
+        let (sync_period, min_sync_period) = match self.section() {
+            Section::Iptables => (iptables.sync_period, iptables.min_sync_period),
+            Section::Ipvs => (ipvs.sync_period, ipvs.min_sync_period),
+            Section::Nftables => (nftables.sync_period, nftables.min_sync_period),
+        };
+        let (masquerade_all, bit) = match self.section() {
+            Section::Nftables => (nftables.masquerade_all, nftables.masquerade_bit),
+            Section::Iptables | Section::Ipvs => (iptables.masquerade_all, iptables.masquerade_bit),
+        };
+        let masquerade_bit = bit.unwrap_or(defaults::MASQUERADE_BIT);
+        Shared { sync_period, min_sync_period, masquerade_all, masquerade_bit }
+    }
+
+    /// Writes `shared` to the section in effect. The other sections then have no periods and do not masquerade.
+    pub(crate) fn set_shared(&mut self, shared: Shared) {
+        let section = self.section();
+        let Self { iptables, ipvs, nftables, .. } = self;
+        for (one, sync_period, min_sync_period) in [
+            (Section::Iptables, &mut iptables.sync_period, &mut iptables.min_sync_period),
+            (Section::Ipvs, &mut ipvs.sync_period, &mut ipvs.min_sync_period),
+            (Section::Nftables, &mut nftables.sync_period, &mut nftables.min_sync_period),
+        ] {
+            let is_used = one == section;
+            *sync_period = if is_used { shared.sync_period } else { GoDuration::ZERO };
+            *min_sync_period = if is_used { shared.min_sync_period } else { GoDuration::ZERO };
         }
-    }
-
-    /// References into `section`.
-    pub(crate) fn shared_mut(&mut self, section: Section) -> SharedMut<'_> {
-        let (sync_period, min_sync_period) = match section {
-            Section::Ipvs => (&mut self.ipvs.sync_period, &mut self.ipvs.min_sync_period),
-            Section::Iptables => (&mut self.iptables.sync_period, &mut self.iptables.min_sync_period),
-            Section::Nftables => (&mut self.nftables.sync_period, &mut self.nftables.min_sync_period),
-        };
-        let (masquerade_all, masquerade_bit) = match section {
-            Section::Nftables => (&mut self.nftables.masquerade_all, &mut self.nftables.masquerade_bit),
-            _ => (&mut self.iptables.masquerade_all, &mut self.iptables.masquerade_bit),
-        };
-        SharedMut { sync_period, min_sync_period, masquerade_all, masquerade_bit }
-    }
-
-    /// The default of each field.
-    pub(crate) fn with_defaults() -> Self {
-        let mut config = Self::default();
-        defaults::fill(&mut config);
-        config
+        // The masquerading of ipvs is in the iptables section.
+        let is_nftables = section == Section::Nftables;
+        iptables.masquerade_all = shared.masquerade_all && !is_nftables;
+        nftables.masquerade_all = shared.masquerade_all && is_nftables;
+        let bit = if is_nftables { &mut nftables.masquerade_bit } else { &mut iptables.masquerade_bit };
+        *bit = Some(shared.masquerade_bit);
     }
 }

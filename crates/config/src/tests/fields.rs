@@ -9,7 +9,6 @@ use serde_json::Value;
 use super::*;
 use crate::kube_proxy::KubeProxyConfiguration;
 use crate::kube_proxy::logging::FileVerbosity;
-use crate::kube_proxy::write::ToJson;
 use rows::rows;
 
 /// What a field does when it is set.
@@ -40,7 +39,7 @@ pub(super) fn all_fields() -> BTreeSet<String> {
     full.feature_gates.insert("any".to_owned(), true);
     full.windows_run_as_service = true;
     full.userspace.max_sessions = 1;
-    full.logging.vmodule.0.push(FileVerbosity { file_pattern: "f".to_owned(), verbosity: 1 });
+    full.logging.vmodule.push(FileVerbosity { file_pattern: "f".to_owned(), verbosity: 1 });
     full.logging.options.text.split_stream = true;
     full.logging.options.json.split_stream = true;
     let mut fields = BTreeSet::new();

@@ -8,7 +8,6 @@ use super::*;
 use crate::difference::takes_effect;
 use crate::flags::{WithFile, table};
 use crate::kube_proxy::KubeProxyConfiguration;
-use crate::kube_proxy::write::ToJson;
 
 /// What a field means: the flag that means the same, or words.
 enum Means {

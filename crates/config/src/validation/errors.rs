@@ -1,6 +1,12 @@
 //! Errors of the fields of a configuration, collected so that all are reported at once.
 
 use std::fmt::{self, Display};
+use std::time::Duration;
+
+use ipnet::IpNet;
+use portolan_core::address::parse_cidr;
+
+use crate::duration::GoDuration;
 
 const NOT_NEGATIVE: &str = "must be greater than or equal to 0";
 const POSITIVE: &str = "must be greater than 0";
@@ -30,18 +36,45 @@ impl FieldErrors {
         self.add(path, format_args!("Invalid value: {value}: {wanted}"));
     }
 
-    /// Requires a number or duration of at least 0.
-    pub(crate) fn not_negative<T: PartialOrd + Default + Display>(&mut self, path: &str, value: T) {
-        if value < T::default() {
+    /// A number that must be at least 0.
+    pub(crate) fn count<T: TryFrom<i32> + Default>(&mut self, path: &str, value: i32) -> T {
+        if value < 0 {
             self.number(path, value, NOT_NEGATIVE);
         }
+        T::try_from(value).unwrap_or_default()
     }
 
-    /// Requires a number or duration above 0.
-    pub(crate) fn positive<T: PartialOrd + Default + Display>(&mut self, path: &str, value: T) {
-        if value <= T::default() {
+    /// A duration that must be at least 0.
+    pub(crate) fn duration(&mut self, path: &str, value: GoDuration) -> Duration {
+        if value < GoDuration::ZERO {
+            self.number(path, value, NOT_NEGATIVE);
+        }
+        value.get()
+    }
+
+    /// A duration that must be greater than 0.
+    pub(crate) fn positive(&mut self, path: &str, value: GoDuration) -> Duration {
+        if value <= GoDuration::ZERO {
             self.number(path, value, POSITIVE);
         }
+        value.get()
+    }
+
+    /// CIDRs; `wanted` is what an item must be that is none.
+    pub(crate) fn cidrs<'a>(
+        &mut self,
+        path: &str,
+        items: impl IntoIterator<Item = &'a str>,
+        wanted: impl Fn(&str) -> &'static str,
+    ) -> Vec<IpNet> {
+        let mut cidrs = Vec::new();
+        for (index, item) in items.into_iter().enumerate() {
+            match parse_cidr(item) {
+                Ok(cidr) => cidrs.push(cidr),
+                Err(_) => self.text(&format!("{path}[{index}]"), item, wanted(item)),
+            }
+        }
+        cidrs
     }
 
     /// Requires a number from `first` to `last`.

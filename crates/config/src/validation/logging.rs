@@ -52,7 +52,7 @@ fn format(format: &str, gates: &FeatureGates, errors: &mut FieldErrors) -> LogFo
 }
 
 fn files(logging: &given::Logging, format: LogFormat, most: &str, errors: &mut FieldErrors) {
-    let items = &logging.vmodule.0;
+    let items = &logging.vmodule;
     if format == LogFormat::Json && !items.is_empty() {
         errors.forbidden("logging.vmodule", "Only supported for text log format");
     }

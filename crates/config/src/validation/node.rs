@@ -2,7 +2,6 @@
 
 use ipnet::IpNet;
 use portolan_core::IpFamily;
-use portolan_core::address::parse_cidr;
 use portolan_core::name::Name;
 use portolan_core::node::{DetectLocal, NodePortSelection};
 
@@ -71,17 +70,8 @@ fn cluster_cidrs(text: &str, errors: &mut FieldErrors) -> Vec<IpNet> {
         errors.text(PATH, text, PAIR);
         return Vec::new();
     }
-    let mut cidrs = Vec::new();
-    for (index, text) in texts.iter().enumerate() {
-        match parse_cidr(text) {
-            Ok(cidr) => cidrs.push(cidr),
-            Err(_) => errors.text(
-                &format!("{PATH}[{index}]"),
-                text,
-                "must be a valid CIDR block (e.g. 10.100.0.0/16 or fde4:8dba:82e1::/48)",
-            ),
-        }
-    }
+    let wanted = "must be a valid CIDR block (e.g. 10.100.0.0/16 or fde4:8dba:82e1::/48)";
+    let cidrs = errors.cidrs(PATH, texts, |_| wanted);
     if let [a, b] = &cidrs[..]
         && IpFamily::of_net(a) == IpFamily::of_net(b)
     {
@@ -98,14 +88,13 @@ pub(crate) fn node_ports(items: &[String], errors: &mut FieldErrors) -> Option<N
     if items == [PRIMARY] {
         return Some(NodePortSelection::Primary);
     }
-    let mut cidrs = Vec::new();
-    for (index, item) in items.iter().enumerate() {
-        let path = format!("NodePortAddresses[{index}]");
-        match parse_cidr(item) {
-            Ok(cidr) => cidrs.push(cidr),
-            Err(_) if item == PRIMARY => errors.text(&path, item, "can't use both 'primary' and CIDRs"),
-            Err(_) => errors.text(&path, item, "must be a valid CIDR"),
-        }
-    }
-    Some(NodePortSelection::Cidrs(cidrs))
+    let wanted = |item: &str| match item {
+        PRIMARY => "can't use both 'primary' and CIDRs",
+        _ => "must be a valid CIDR",
+    };
+    Some(NodePortSelection::Cidrs(errors.cidrs(
+        "NodePortAddresses",
+        items.iter().map(String::as_str),
+        wanted,
+    )))
 }

@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use axum::routing::get;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 use tokio::time::{advance, pause, resume, timeout};
 
 use super::*;
@@ -12,12 +13,12 @@ use super::*;
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A server that stops when the sender is dropped.
-async fn start() -> (SocketAddr, watch::Sender<()>) {
+/// A server that stops when the set is dropped.
+async fn start() -> (SocketAddr, JoinSet<Infallible>) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
-    let (running, stop) = watch::channel(());
-    tokio::spawn(serve(listener, Router::new().route("/", get(async || "hello")), stop));
+    let mut running = JoinSet::new();
+    running.spawn(serve(listener, Router::new().route("/", get(async || "hello"))));
     (address, running)
 }
 

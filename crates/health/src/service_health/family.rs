@@ -1,19 +1,24 @@
 //! The health check ports of an IP family: which are open, which should be.
 
 use std::collections::{BTreeMap, HashMap};
+use std::convert::Infallible;
+use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use axum::Router;
 use portolan_core::plan::NodePortAddresses;
 use portolan_core::{HealthCheck, IpFamily, ObjectName};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::{debug, error, info};
 
 use super::answer::Answer;
 use super::local::listening_addresses;
-use super::open::{OpenError, OpenPort};
 use super::{OnFailure, OpenFailure};
 use crate::health::Health;
+use crate::http;
+use crate::listen::{self, Families};
 
 /// The pause after a first failure, and the shortest between two attempts.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -39,7 +44,17 @@ pub(crate) struct FamilyServers {
 struct Server {
     port: u16,
     answer: Answer,
-    open: Option<OpenPort>,
+    /// The listeners; none while the port is closed.
+    listeners: JoinSet<Infallible>,
+}
+
+/// An address cannot be bound.
+#[derive(Debug)]
+pub(crate) struct OpenError {
+    /// The address.
+    pub(crate) address: SocketAddr,
+    /// The reason.
+    pub(crate) source: io::Error,
 }
 
 impl FamilyServers {
@@ -97,7 +112,7 @@ impl FamilyServers {
                     server.close().await;
                 }
                 let answer = Answer::new(name.clone(), local_endpoints, self.health.clone());
-                self.servers.insert(name.clone(), Server { port, answer, open: None });
+                self.servers.insert(name.clone(), Server { port, answer, listeners: JoinSet::new() });
                 self.closed.insert(name, None);
             }
         }
@@ -154,9 +169,9 @@ impl FamilyServers {
     ) -> Option<String> {
         let server = self.servers.get_mut(name)?;
         let port = server.port;
-        match OpenPort::open(addresses, port, &server.answer.router()) {
-            Ok(open) => {
-                server.open = Some(open);
+        match open(addresses, port, &server.answer.router()) {
+            Ok(listeners) => {
+                server.listeners = listeners;
                 if logged.is_some_and(|logged| !logged.is_empty()) {
                     info!(service = %name, ipFamily = %self.family, port, "Started health check of Service after a failure");
                 } else {
@@ -196,9 +211,26 @@ impl FamilyServers {
 }
 
 impl Server {
+    /// Closes the port; after this another one can be opened in its place.
     async fn close(&mut self) {
-        if let Some(open) = self.open.take() {
-            open.close().await;
-        }
+        self.listeners.shutdown().await;
     }
+}
+
+/// Serves `router` on `port` of all these addresses, or of none.
+///
+/// # Errors
+/// An address cannot be bound.
+pub(crate) fn open(
+    addresses: &[SocketAddr],
+    port: u16,
+    router: &Router,
+) -> Result<JoinSet<Infallible>, OpenError> {
+    let listen = |address: &SocketAddr| {
+        let mut address = *address;
+        address.set_port(port);
+        listen::open(address, Families::One).map_err(|source| OpenError { address, source })
+    };
+    let listeners = addresses.iter().map(listen).collect::<Result<Vec<_>, _>>()?;
+    Ok(listeners.into_iter().map(|listener| http::serve(listener, router.clone())).collect())
 }

@@ -9,8 +9,8 @@
 pub(crate) enum Form {
     /// Text for people.
     Text,
-    /// An object for programs.
-    Object(Encoding, Version),
+    /// An object for programs, of this version of `config.k8s.io`.
+    Object(Encoding, &'static str),
 }
 
 /// The encoding of an object.
@@ -20,23 +20,10 @@ pub(crate) enum Encoding {
     Yaml,
 }
 
-/// A version of `config.k8s.io`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Version {
-    V1Beta1,
-    /// Deprecated.
-    V1Alpha1,
-}
-
-impl Version {
-    /// The version in `apiVersion`, after the group.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::V1Beta1 => "v1beta1",
-            Self::V1Alpha1 => "v1alpha1",
-        }
-    }
-}
+/// The version of `config.k8s.io` in use.
+const V1BETA1: &str = "v1beta1";
+/// A deprecated version.
+pub(crate) const V1ALPHA1: &str = "v1alpha1";
 
 /// A media type that a client accepts.
 struct Clause<'a> {
@@ -75,15 +62,12 @@ impl<'a> Clause<'a> {
     fn form(&self, kind: &str) -> Option<Form> {
         let encoding = match (self.media_type, self.parameter("as")) {
             ("text/plain" | "text/*" | "*/*", None) => return Some(Form::Text),
-            ("application/json", Some(_)) => Encoding::Json,
-            ("application/yaml", Some(_)) => Encoding::Yaml,
+            ("application/json", Some(wanted)) if wanted == kind => Encoding::Json,
+            ("application/yaml", Some(wanted)) if wanted == kind => Encoding::Yaml,
             _ => return None,
         };
-        let version = match (self.parameter("as"), self.parameter("g"), self.parameter("v")) {
-            (Some(wanted), Some("config.k8s.io"), Some("v1beta1")) if wanted == kind => Version::V1Beta1,
-            (Some(wanted), Some("config.k8s.io"), Some("v1alpha1")) if wanted == kind => Version::V1Alpha1,
-            _ => return None,
-        };
+        let version = self.parameter("v").filter(|_| self.parameter("g") == Some("config.k8s.io"))?;
+        let version = [V1BETA1, V1ALPHA1].into_iter().find(|known| *known == version)?;
         Some(Form::Object(encoding, version))
     }
 }
@@ -105,7 +89,7 @@ mod tests {
 
     #[test]
     fn the_format_with_the_highest_quality_is_chosen() {
-        let json = Form::Object(Encoding::Json, Version::V1Beta1);
+        let json = Form::Object(Encoding::Json, V1BETA1);
         let cases = [
             ("", Some(Form::Text)),
             ("  ", Some(Form::Text)),
@@ -118,7 +102,7 @@ mod tests {
             ("application/json; as=Statusz; g=config.k8s.io; v=v1beta1", Some(json)),
             (
                 "application/yaml;v=v1alpha1;g=config.k8s.io;as=Statusz",
-                Some(Form::Object(Encoding::Yaml, Version::V1Alpha1)),
+                Some(Form::Object(Encoding::Yaml, V1ALPHA1)),
             ),
             ("*/*, application/json;v=v1beta1;g=config.k8s.io;as=Statusz", Some(json)),
             ("text/plain;q=0.5,application/json;v=v1beta1;g=config.k8s.io;as=Statusz;q=0.6", Some(json)),

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::Status;
-use super::accept::{Encoding, Form, Version, negotiate};
+use super::accept::{Encoding, Form, V1ALPHA1, negotiate};
 use crate::http::{json, respond, text};
 
 /// The name of the component, by which tools know it.
@@ -75,7 +75,7 @@ fn paths(status: &Status) -> Vec<&'static str> {
 
 /// The page in the format that the client accepts.
 fn answer(headers: &HeaderMap, kind: &'static str, body: &str, content: &impl Serialize) -> Response {
-    let accept = headers.get(ACCEPT).map_or("", |accept| accept.to_str().unwrap_or_default());
+    let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
     let (encoding, version) = match negotiate(accept, kind) {
         Some(Form::Object(encoding, version)) => (encoding, version),
         Some(Form::Text) => {
@@ -86,7 +86,7 @@ fn answer(headers: &HeaderMap, kind: &'static str, body: &str, content: &impl Se
         }
         None => return respond(StatusCode::NOT_ACCEPTABLE, "application/json", NOT_ACCEPTABLE),
     };
-    let api_version = format!("config.k8s.io/{}", version.as_str());
+    let api_version = format!("config.k8s.io/{version}");
     let object = Object { kind, api_version, metadata: Metadata { name: COMPONENT }, content };
     // Strings, numbers, lists and maps with strings as keys always have a JSON and a YAML form.
     let mut response = match encoding {
@@ -97,7 +97,7 @@ fn answer(headers: &HeaderMap, kind: &'static str, body: &str, content: &impl Se
             respond(StatusCode::OK, "application/yaml", yaml)
         }
     };
-    if version == Version::V1Alpha1 {
+    if version == V1ALPHA1 {
         response.headers_mut().insert(WARNING, deprecation(kind));
     }
     response

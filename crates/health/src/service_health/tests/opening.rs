@@ -27,7 +27,7 @@ async fn a_port_is_opened_at_all_addresses_or_none() {
     let [port] = free_ports();
     let taken = std::net::TcpListener::bind(at("127.0.0.2", port)).unwrap();
     let addresses = [at("127.0.0.1", 0), at("127.0.0.2", 0)];
-    let error = open::OpenPort::open(&addresses, port, &axum::Router::new()).unwrap_err();
+    let error = family::open(&addresses, port, &axum::Router::new()).unwrap_err();
     assert_eq!((error.address, error.source.kind()), (at("127.0.0.2", port), io::ErrorKind::AddrInUse));
     std::net::TcpListener::bind(at("127.0.0.1", port)).unwrap();
     drop(taken);

@@ -60,37 +60,43 @@ impl Profile {
 
     /// The bytes that `go tool pprof` reads.
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let names: BTreeSet<&str> = self.threads.values().map(|usage| usage.name.as_str()).collect();
-        let mut strings = Strings::default();
-        let (cpu, nanoseconds) = (strings.number("cpu"), strings.number("nanoseconds"));
+        // The first must be empty.
+        let mut strings = vec![String::new()];
+        let mut index = |text: &str| {
+            let known = strings.iter().position(|known| known == text).unwrap_or(strings.len());
+            if known == strings.len() {
+                strings.push(text.to_owned());
+            }
+            known as u64
+        };
         let mut profile = Message::default();
         // `ValueType`: type and unit.
-        let cpu_time = Message::of([(1, cpu), (2, nanoseconds)]);
+        let cpu_time = Message::of([(1, index("cpu")), (2, index("nanoseconds"))]);
         profile.message(field::SAMPLE_TYPE, &cpu_time);
-        for (id, usage) in &self.threads {
-            let used = usage.last.saturating_sub(usage.first);
-            if let Some(at) = names.iter().position(|name| *name == usage.name).filter(|_| used > 0) {
-                // `Label`: key and number. `Sample`: location, value and label.
-                let label = Message::of([(1, strings.number("thread")), (3, u64::from(*id))]);
-                profile.message(field::SAMPLE, &Message::of([(1, at as u64 + 1), (2, used)]).with(3, &label));
-            }
+        let mut names = BTreeSet::new();
+        for (id, usage) in self.threads.iter().filter(|(_, usage)| usage.last > usage.first) {
+            let name = index(&usage.name);
+            names.insert(name);
+            // `Label`: key and number. `Sample`: location, value and label.
+            let label = Message::of([(1, index("thread")), (3, u64::from(*id))]);
+            let sample = Message::of([(1, name + 1), (2, usage.last - usage.first)]);
+            profile.message(field::SAMPLE, &sample.with(3, &label));
         }
-        for (number, name) in (1..).zip(&names) {
-            // `Location`: number, and a `Line` with the function of the same number.
-            let line = Message::of([(1, number)]);
-            profile.message(field::LOCATION, &Message::of([(1, number)]).with(4, &line));
+        for name in names {
+            // `Location`: number, and a `Line` with the function of the same number, which must not be 0.
+            let line = Message::of([(1, name + 1)]);
+            profile.message(field::LOCATION, &Message::of([(1, name + 1)]).with(4, &line));
             // `Function`: number, name, and the name as the system knows it.
-            let name = strings.number(name);
-            profile.message(field::FUNCTION, &Message::of([(1, number), (2, name), (3, name)]));
+            profile.message(field::FUNCTION, &Message::of([(1, name + 1), (2, name), (3, name)]));
         }
-        for text in &strings.0 {
+        for text in &strings {
             profile.bytes(field::STRING_TABLE, text.as_bytes());
         }
         profile.number(field::TIME, nanos(self.started.duration_since(UNIX_EPOCH).unwrap_or_default()));
         profile.number(field::DURATION, nanos(self.took));
         profile.message(field::PERIOD_TYPE, &cpu_time);
         profile.number(field::PERIOD, 1);
-        profile.finish()
+        profile.0
     }
 }
 
@@ -151,11 +157,6 @@ impl Message {
         self.0.extend_from_slice(bytes);
     }
 
-    /// The message as bytes.
-    fn finish(self) -> Vec<u8> {
-        self.0
-    }
-
     fn varint(&mut self, mut value: u64) {
         loop {
             let [low, ..] = value.to_le_bytes();
@@ -171,26 +172,6 @@ impl Message {
 /// Nanoseconds in 64 bits, enough for 580 years.
 fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
-}
-
-/// The table of strings, which begins with the empty one.
-struct Strings(Vec<String>);
-
-impl Default for Strings {
-    fn default() -> Self {
-        Self(vec![String::new()])
-    }
-}
-
-impl Strings {
-    /// The index of `text`, which is added if it is new.
-    fn number(&mut self, text: &str) -> u64 {
-        let at = self.0.iter().position(|known| known == text).unwrap_or_else(|| {
-            self.0.push(text.to_owned());
-            self.0.len() - 1
-        });
-        at as u64
-    }
 }
 
 #[cfg(test)]
