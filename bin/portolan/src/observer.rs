@@ -197,7 +197,7 @@ impl SyncObserver for Observer {
         self.service_health.update(family, addresses, changed);
     }
 
-    fn flows_checked(&mut self, family: IpFamily, attempt: &FlowAttempt<'_>) {
+    fn flows_checked(&mut self, family: IpFamily, attempt: &FlowAttempt) {
         let family = family.to_string();
         match attempt.result {
             Ok(removed) => self.metrics.flows.removed(&family, removed, attempt.took),

@@ -194,8 +194,8 @@ async fn after_the_first_load(takeover: Takeover, in_force: oneshot::Receiver<()
 fn sync_settings(config: &Config, mode: &ProxyMode, started: SystemTime) -> SyncSettings {
     let node_wait = match (&config.source, config.node().detect_local) {
         (Source::Manifests(_), _) => None,
-        (Source::Api(_), DetectLocal::NodeCidr) => Some(NodeWait::POD_CIDR),
-        (Source::Api(_), _) => Some(NodeWait::ADDRESS),
+        (Source::Api(_), DetectLocal::NodeCidr) => Some(NodeWait::PodCidrs),
+        (Source::Api(_), _) => Some(NodeWait::Address),
     };
     let settings = SyncSettings::new(config.sync.min, config.sync.max, started);
     SyncSettings { node_wait, full_period: full_period(mode, &settings), ..settings }

@@ -1,40 +1,41 @@
-//! One family: its backend, its schedule, and one apply.
+//! One IP family: its backend, its schedule, and its syncs.
 
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
-use portolan_core::backend::{Retry, Scope};
+use portolan_core::backend::{Retry, Scope, error_chain};
 use portolan_core::state::Committed;
-use portolan_core::{ApplyReport, BackendError, ChangeSet, FlowCheck, IpFamily, ProxyBackend, State};
+use portolan_core::{
+    ApplyReport, BackendError, ChangeSet, FlowCheck, IpFamily, LogLimiter, ProxyBackend, State,
+};
 use tokio::time::Instant;
-use tracing::{info, trace, warn};
+use tracing::{debug, error, info, trace, warn};
 
 use crate::DETAIL;
-use crate::failures::Failures;
-use crate::flows::{Ended, FlowCleaning, Searched};
+use crate::flows::{FlowCleaning, Searched};
 use crate::observer::{Attempt, Cause, FlowAttempt, SyncObserver};
-use crate::programming::latencies;
 use crate::schedule::Schedule;
 use crate::settings::{Configuration, SyncSettings};
 
-/// One family: its backend and what is known about applying it.
+/// One IP family: its backend and how its syncs went.
 pub(crate) struct FamilySync {
     pub(crate) family: IpFamily,
     backend: Box<dyn ProxyBackend>,
     schedule: Schedule,
-    failures: Failures,
-    /// Those of complete comparisons that left the rules as they were.
-    comparisons: Failures,
-    /// Those of looks whether the rules are there still.
-    looks: Failures,
-    /// What removes stale flows, if anything does.
+    /// For failed syncs.
+    sync_log: LogLimiter,
+    /// For failed full syncs that left the rules unchanged.
+    full_sync_log: LogLimiter,
+    /// For failed integrity checks.
+    check_log: LogLimiter,
+    /// Removes stale flows, if anything does.
     pub(crate) flows: Option<FlowCleaning>,
     started: SystemTime,
-    /// Whether any apply has succeeded.
-    was_applied: bool,
-    /// Whether the rules were found gone, and are not written again yet.
+    /// Whether the initial sync has succeeded.
+    is_initialized: bool,
+    /// Whether an integrity check failed and the rules are not repaired yet.
     is_repairing: bool,
-    /// Whether the observer was told that changes wait.
+    /// Whether changes were reported as queued and are not applied yet.
     is_queued: bool,
 }
 
@@ -43,87 +44,83 @@ impl FamilySync {
         family: IpFamily,
         backend: Box<dyn ProxyBackend>,
         settings: &SyncSettings,
-        chance: fn() -> f64,
+        random: fn() -> f64,
     ) -> Self {
         Self {
             family,
             backend,
-            schedule: Schedule::new(settings, Instant::now(), chance),
-            failures: Failures::default(),
-            comparisons: Failures::default(),
-            looks: Failures::default(),
+            schedule: Schedule::new(settings, Instant::now(), random),
+            sync_log: LogLimiter::default(),
+            full_sync_log: LogLimiter::default(),
+            check_log: LogLimiter::default(),
             flows: None,
             started: settings.started,
-            was_applied: false,
+            is_initialized: false,
             is_repairing: false,
             is_queued: false,
         }
     }
 
-    /// Takes over other periods.
+    /// Changes the periods.
     pub(crate) fn reconfigure(&mut self, configuration: &Configuration) {
         self.schedule.reconfigure(configuration.min_period, configuration.sync_period);
     }
 
-    /// When there is something to do next; possibly in the past.
+    /// When something is due next; possibly in the past.
     pub(crate) fn next(&self, state: &State) -> Option<Instant> {
-        let others = [self.next_flows(state), self.next_look(state)].into_iter().flatten();
-        self.next_apply(state).into_iter().chain(others).min()
+        let others = [self.next_flows(state), self.next_check(state)].into_iter().flatten();
+        self.next_sync(state).into_iter().chain(others).min()
     }
 
-    fn next_apply(&self, state: &State) -> Option<Instant> {
+    fn next_sync(&self, state: &State) -> Option<Instant> {
         self.schedule.next(!state.changes(self.family).is_empty())
     }
 
-    fn is_full_due(&self, state: &State) -> bool {
-        self.schedule.is_full_due(Instant::now(), !state.changes(self.family).is_empty())
-    }
-
-    /// When to search for stale flows, or remove some: not while another plan than the newest is programmed.
+    /// When to search for stale flows, or remove some: only while the current plan is programmed.
     fn next_flows(&self, state: &State) -> Option<Instant> {
-        self.flows.as_ref()?.next(Instant::now()).filter(|_| self.is_in_force(state))
+        self.flows.as_ref()?.next(Instant::now()).filter(|_| self.is_synced(state))
     }
 
-    /// When to look whether the rules are there still: not when everything is to be compared anyway.
-    fn next_look(&self, state: &State) -> Option<Instant> {
-        self.schedule.next_look().filter(|_| !state.changes(self.family).is_complete())
+    /// When to run an integrity check: not if a full sync is pending.
+    fn next_check(&self, state: &State) -> Option<Instant> {
+        self.schedule.next_check().filter(|_| !state.changes(self.family).is_complete())
     }
 
-    /// Whether the kernel holds the present plan.
-    pub(crate) fn is_in_force(&self, state: &State) -> bool {
+    /// Whether the kernel has the current plan.
+    pub(crate) fn is_synced(&self, state: &State) -> bool {
         !self.schedule.is_failing() && state.changes(self.family).is_empty()
     }
 
-    /// Takes note that events have come in and the state is prepared.
+    /// Events have been handled and the state is prepared.
     pub(crate) fn changed(&mut self, state: &mut State, observer: &mut dyn SyncObserver) {
         if !state.changes(self.family).is_empty() {
             self.schedule.changed();
             self.is_queued = true;
             observer.queued(self.family);
-        } else if self.is_in_force(state) {
+        } else if self.is_synced(state) {
             // Nothing to write: the changes, if any, cancelled each other out.
             let committed = state.committed(self.family);
             if self.is_queued || committed != Committed::default() {
-                self.report_in_force(state, committed, observer);
+                self.report_synced(state, committed, observer);
             }
         }
     }
 
-    /// Does what is due by now. Returns whether that was an apply.
-    pub(crate) async fn act(&mut self, state: &mut State, observer: &mut dyn SyncObserver) -> bool {
+    /// Does what is due. Returns whether that was a sync.
+    pub(crate) async fn run_due(&mut self, state: &mut State, observer: &mut dyn SyncObserver) -> bool {
         let is_due = |next: Option<Instant>| next.is_some_and(|next| next <= Instant::now());
-        let applies = is_due(self.next_apply(state));
-        if applies {
-            self.apply(state, observer).await;
-        } else if is_due(self.next_look(state)) {
-            self.look(state, observer).await;
+        let syncs = is_due(self.next_sync(state));
+        if syncs {
+            self.sync(state, observer).await;
+        } else if is_due(self.next_check(state)) {
+            self.check_integrity(state, observer).await;
         }
-        // Even if one apply follows another without a pause.
+        // Even if one sync follows another without a pause.
         if is_due(self.next_flows(state)) {
-            let ended = self.flows.as_mut().and_then(|flows| flows.act(state, Instant::now()));
-            self.report_flows(ended, observer);
+            let attempt = self.flows.as_mut().and_then(|flows| flows.run(state, Instant::now()));
+            self.report_flows(attempt, observer);
         }
-        applies
+        syncs
     }
 
     /// Completes when another process may have changed the rules.
@@ -131,116 +128,135 @@ impl FamilySync {
         self.backend.poll_foreign_change(context)
     }
 
-    /// Takes note that another process may have changed the rules.
+    /// Another process may have changed the rules.
     pub(crate) fn foreign_change(&mut self) {
         self.schedule.foreign_change(Instant::now());
     }
 
-    /// Takes note that a search for stale flows has ended.
+    /// A search for stale flows has ended.
     pub(crate) fn searched(&mut self, searched: Searched, observer: &mut dyn SyncObserver) {
-        let ended = self.flows.as_mut().and_then(|flows| flows.searched(searched, Instant::now()));
-        self.report_flows(ended, observer);
+        let attempt = self.flows.as_mut().and_then(|flows| flows.searched(searched, Instant::now()));
+        self.report_flows(attempt, observer);
     }
 
-    fn report_flows(&self, ended: Option<Ended>, observer: &mut dyn SyncObserver) {
-        if let Some(Ended { took, result }) = ended {
-            observer.flows_checked(self.family, &FlowAttempt { took, result: result.as_ref().copied() });
+    fn report_flows(&self, attempt: Option<FlowAttempt>, observer: &mut dyn SyncObserver) {
+        if let Some(attempt) = attempt {
+            observer.flows_checked(self.family, &attempt);
         }
     }
 
-    /// Makes one attempt to bring the plan into force.
-    async fn apply(&mut self, state: &mut State, observer: &mut dyn SyncObserver) {
+    /// Makes one attempt to program the current plan.
+    async fn sync(&mut self, state: &mut State, observer: &mut dyn SyncObserver) {
         let everything = ChangeSet::complete();
-        let is_comparison = self.is_full_due(state);
-        let changes = if is_comparison { &everything } else { state.changes(self.family) };
+        let has_changes = !state.changes(self.family).is_empty();
+        let is_full_due = self.schedule.is_full_due(Instant::now(), has_changes);
+        let changes = if is_full_due { &everything } else { state.changes(self.family) };
         let scope = if changes.is_complete() { Scope::Full } else { Scope::Partial };
         let service_ports =
             if changes.is_complete() { state.plan(self.family).service_ports.len() } else { changes.len() };
-        trace!(family = %self.family, ?scope, service_ports, "applying");
+        trace!(ipFamily = %self.family, ?scope, servicePorts = service_ports, "Syncing rules");
         let began = Instant::now();
         let result = self.backend.apply(state.plan(self.family), changes).await;
         let now = Instant::now();
         let took = now - began;
-        let scope = result.as_ref().map_or(scope, |report| widest(scope, report.scope));
-        let cause = self.cause(is_comparison && state.changes(self.family).is_empty());
-        observer.attempted(self.family, &Attempt { scope, took, cause, result: result.as_ref() });
-        match result {
-            Ok(report) => {
-                if is_comparison {
-                    state.forget_applied(self.family);
-                }
-                self.schedule.succeeded(now, scope == Scope::Full, report.follow_up);
-                self.recovered(scope, now);
-                self.log_success(state, &report, scope, took);
-                self.succeed(state, observer);
-            }
-            Err(error)
-                if is_comparison && leaves_rules(&error) && !state.changes(self.family).is_complete() =>
-            {
-                let wait = self.schedule.comparison_failed(now, error.retry());
-                self.comparisons.comparison_failed(self.family, &error, wait, now);
-            }
-            Err(error) => self.fail(state, &error, now),
-        }
-    }
-
-    fn cause(&self, is_mere_comparison: bool) -> Cause {
-        match is_mere_comparison {
+        let scope = match &result {
+            // A backend may compare more than it was asked to, never less.
+            Ok(report) if scope == Scope::Partial => report.scope,
+            _ => scope,
+        };
+        let cause = match is_full_due && !has_changes {
             _ if self.is_repairing => Cause::Repair,
             true => Cause::Comparison,
             false => Cause::Changes,
+        };
+        observer.attempted(self.family, &Attempt { scope, took, cause, result: result.as_ref() });
+        match result {
+            Ok(report) => {
+                if is_full_due {
+                    state.forget_applied(self.family);
+                }
+                self.schedule.succeeded(now, scope == Scope::Full, report.follow_up);
+                self.is_repairing = false;
+                self.log_success(state, &report, scope, took, now);
+                self.succeeded(state, observer);
+            }
+            Err(error) => self.failed(state, &error, is_full_due, now),
         }
     }
 
-    /// The present plan is in force.
-    fn succeed(&mut self, state: &mut State, observer: &mut dyn SyncObserver) {
+    /// The current plan is programmed.
+    fn succeeded(&mut self, state: &mut State, observer: &mut dyn SyncObserver) {
         if let Some(flows) = &mut self.flows {
-            flows.ask(FlowCheck::after(state.plan(self.family), state.changes(self.family)));
+            flows.search_for(FlowCheck::after(state.plan(self.family), state.changes(self.family)));
         }
         let committed = state.committed(self.family);
-        self.report_in_force(state, committed, observer);
+        self.report_synced(state, committed, observer);
     }
 
-    fn recovered(&mut self, scope: Scope, now: Instant) {
-        self.is_repairing = false;
-        self.failures.rules_recovered(self.family, now);
-        if scope == Scope::Full {
-            self.comparisons.comparison_recovered(self.family, now);
+    fn failed(&mut self, state: &mut State, error: &BackendError, is_full_due: bool, now: Instant) {
+        let (family, retry, err) = (self.family, error.retry(), error_chain(error));
+        let leaves_rules = retry != Retry::CompareAll;
+        if is_full_due && leaves_rules && !state.changes(family).is_complete() {
+            let delay = self.schedule.full_sync_failed(now, retry);
+            if self.full_sync_log.fail(&err, now.into_std()) {
+                warn!(ipFamily = %family, err, retryAfter = ?delay, "Full sync failed; changes are still synced");
+            } else {
+                debug!(ipFamily = %family, err, retryAfter = ?delay, "Full sync failed; changes are still synced");
+            }
+            return;
+        }
+        if !leaves_rules {
+            state.forget_applied(family);
+        }
+        let delay = self.schedule.failed(now, retry);
+        if self.sync_log.fail(&err, now.into_std()) {
+            error!(
+                ipFamily = %family,
+                err,
+                retryAfter = ?delay,
+                "Failed to sync rules; previous rules remain in effect"
+            );
+        } else {
+            debug!(
+                ipFamily = %family,
+                err,
+                retryAfter = ?delay,
+                "Failed to sync rules; previous rules remain in effect"
+            );
         }
     }
 
-    fn fail(&mut self, state: &mut State, error: &BackendError, now: Instant) {
-        let retry = error.retry();
-        if retry == Retry::CompareAll {
-            state.forget_applied(self.family);
-        }
-        let wait = self.schedule.failed(now, retry);
-        self.failures.rules_failed(self.family, error, wait, now);
-    }
-
-    /// Has the backend look whether the rules are there still, and everything compared if they are not.
-    async fn look(&mut self, state: &mut State, observer: &mut dyn SyncObserver) {
-        let result = self.backend.is_intact().await;
+    /// Has the backend check whether the rules are intact, and makes a full sync due if they are not.
+    async fn check_integrity(&mut self, state: &mut State, observer: &mut dyn SyncObserver) {
+        let (family, result) = (self.family, self.backend.is_intact().await);
         let now = Instant::now();
-        self.schedule.looked(now, !matches!(result, Ok(false)));
+        self.schedule.checked(now, !matches!(result, Ok(false)));
         match result {
             Ok(is_intact) => {
-                self.looks.look_recovered();
+                if let Some(outage) = self.check_log.succeed(now.into_std()) {
+                    let (failures, duration) = (outage.failures, outage.duration);
+                    info!(ipFamily = %family, failures, ?duration, "Checked rules again after failures");
+                }
                 if !is_intact {
                     warn!(
-                        ipFamily = %self.family,
+                        ipFamily = %family,
                         "Rules were changed or removed by another process; comparing and repairing them"
                     );
                     self.is_repairing = true;
-                    observer.found_damaged(self.family);
-                    state.forget_applied(self.family);
+                    observer.found_damaged(family);
+                    state.forget_applied(family);
                 }
             }
-            Err(error) => self.looks.look_failed(self.family, &error, now),
+            Err(error) => {
+                let err = error_chain(&error);
+                if self.check_log.fail(&err, now.into_std()) {
+                    warn!(ipFamily = %family, err, "Failed to check rules for changes by other processes");
+                }
+            }
         }
     }
 
-    fn report_in_force(&mut self, state: &State, committed: Committed, observer: &mut dyn SyncObserver) {
+    fn report_synced(&mut self, state: &State, committed: Committed, observer: &mut dyn SyncObserver) {
         for latency in latencies(committed.triggers, self.started, SystemTime::now()) {
             observer.programmed(self.family, latency);
         }
@@ -251,44 +267,72 @@ impl FamilySync {
         observer.health_checks(self.family, addresses, committed.health_checks);
     }
 
-    fn log_success(&mut self, state: &State, report: &ApplyReport, scope: Scope, took: Duration) {
-        let (family, service_ports) = (self.family, state.plan(self.family).service_ports.len());
+    fn log_success(
+        &mut self,
+        state: &State,
+        report: &ApplyReport,
+        scope: Scope,
+        duration: Duration,
+        now: Instant,
+    ) {
+        let family = self.family;
+        if let Some(outage) = self.sync_log.succeed(now.into_std()) {
+            let (failures, duration) = (outage.failures, outage.duration);
+            info!(ipFamily = %family, failures, ?duration, "Synced rules again after failures");
+        }
+        let is_full = scope == Scope::Full;
+        if is_full && let Some(outage) = self.full_sync_log.succeed(now.into_std()) {
+            let (failures, duration) = (outage.failures, outage.duration);
+            info!(ipFamily = %family, failures, ?duration, "Full sync succeeded again after failures");
+        }
         let ApplyReport { operations, transactions, longest_transaction, .. } = *report;
-        if !self.was_applied {
+        if !self.is_initialized {
             info!(
-                %family,
-                service_ports,
+                ipFamily = %family,
+                servicePorts = state.plan(family).service_ports.len(),
                 operations,
                 transactions,
-                longest_transaction = ?longest_transaction,
-                took = ?took,
-                "rules are in force"
+                longestTransaction = ?longest_transaction,
+                ?duration,
+                "Completed initial sync"
             );
-            self.was_applied = true;
-        } else if operations > 0 || scope == Scope::Full {
+            self.is_initialized = true;
+        } else if operations > 0 || is_full {
             info!(
                 target: DETAIL,
-                %family,
+                ipFamily = %family,
                 ?scope,
                 operations,
                 transactions,
-                longest_transaction = ?longest_transaction,
-                took = ?took,
-                "rules are up to date"
+                longestTransaction = ?longest_transaction,
+                ?duration,
+                "Synced rules"
             );
         }
     }
 }
 
-/// Whether an attempt that ended so has left the rules, and what is known of them, as they were.
-fn leaves_rules(error: &BackendError) -> bool {
-    match error.retry() {
-        Retry::Never | Retry::SameChanges | Retry::Unchanged => true,
-        Retry::CompareAll => false,
-    }
+/// How long pod changes took until they were programmed (`network_programming_duration_seconds`): the time from each of
+/// `triggers` to `now`, without those from before `started`. A trigger from the future, which the clock of another host
+/// can produce, counts as zero.
+fn latencies(
+    triggers: Vec<SystemTime>,
+    started: SystemTime,
+    now: SystemTime,
+) -> impl Iterator<Item = Duration> {
+    let ours = triggers.into_iter().filter(move |trigger| *trigger >= started);
+    ours.map(move |trigger| now.duration_since(trigger).unwrap_or_default())
 }
 
-/// A backend may compare more than it was asked to, never less.
-fn widest(asked: Scope, done: Scope) -> Scope {
-    if asked == Scope::Full { Scope::Full } else { done }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_from_before_the_start_are_left_out_and_future_ones_took_no_time() {
+        let at = |second| SystemTime::UNIX_EPOCH + Duration::from_secs(second);
+        let triggers = vec![at(9), at(10), at(14), at(16)];
+        let seconds: Vec<_> = latencies(triggers, at(10), at(15)).map(|latency| latency.as_secs()).collect();
+        assert_eq!(seconds, [5, 1, 0]);
+    }
 }

@@ -1,52 +1,52 @@
-//! Removing the UDP flows of one family that its last plan made stale.
+//! Removes the UDP flows of one family that the last plan made stale.
 //!
-//! A search through connection tracking can take as long as an apply of everything, so it
-//! happens on a thread beside the loop. No apply waits for it. What it finds comes back to the loop,
-//! which judges each flow by the plan that it has by then and removes it, a few at a time between
-//! two applies: no plan can change between the judgement and the removal.
+//! A search through connection tracking can take as long as a full sync, so it runs on another thread and no apply waits
+//! for it. Its result comes back to the loop, which compares each flow with the plan of that moment and removes stale
+//! ones, a few at a time between two applies. The plan cannot change between the comparison and the removal.
 //!
-//! Searches begin, and flows are removed, while the newest plan is programmed: one that is not may never be. A
-//! search looks for what all plans since the last one made stale. So what is left because a later plan wants it is
-//! found again after that plan.
+//! Searches start, and flows are removed, only while the current plan is programmed. A search covers what all plans
+//! since the last search made stale. A flow that is kept because a later plan wants it is found again after that plan.
 //!
-//! A search that fails is repeated when the back-off allows it.
+//! A failed search is repeated with back-off.
 
 use std::panic::resume_unwind;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use portolan_core::backend::error_chain;
 use portolan_core::flows::{FlowError, StaleFlow};
-use portolan_core::{FlowCheck, FlowCleaner, IpFamily, State};
+use portolan_core::{Backoff, FlowCheck, FlowCleaner, IpFamily, LogLimiter, State};
 use tokio::task::{JoinError, JoinHandle, spawn_blocking};
 use tokio::time::Instant;
-use tracing::info;
+use tracing::{debug, info, warn};
 
 use crate::DETAIL;
-use crate::backoff::Backoff;
-use crate::failures::Failures;
+use crate::observer::FlowAttempt;
+use crate::schedule::backoff;
 use crate::settings::SyncSettings;
 
-/// How many flows are removed before the loop looks at other things again.
+/// How many flows are removed before the loop does something else.
 const REMOVED_AT_ONCE: usize = 128;
 
 /// The stale flows of one family and what removes them.
 pub(crate) struct FlowCleaning {
     family: IpFamily,
-    /// There unless a search is running.
+    /// Present unless a search is running.
     cleaner: Option<Box<dyn FlowCleaner>>,
     running: Option<JoinHandle<Searched>>,
-    /// What the last search found.
+    /// What the last search found and is not removed yet.
     removal: Option<Removal>,
-    /// What the next search looks for.
-    asked: FlowCheck,
-    /// When the next search may begin, after one that failed.
+    /// What the next search covers.
+    pending: FlowCheck,
+    /// When the next search may start, after a failed one.
     retry: Option<Instant>,
     backoff: Backoff,
-    failures: Failures,
+    random: fn() -> f64,
+    log: LogLimiter,
 }
 
-/// A search that has ended, with what made it.
+/// A search that has ended, with its cleaner.
 pub(crate) struct Searched {
     cleaner: Box<dyn FlowCleaner>,
     check: FlowCheck,
@@ -54,7 +54,7 @@ pub(crate) struct Searched {
     result: Result<Vec<StaleFlow>, FlowError>,
 }
 
-/// Flows on their way out.
+/// Flows that are being removed.
 struct Removal {
     check: FlowCheck,
     /// How long the search and the removal have taken so far.
@@ -63,48 +63,42 @@ struct Removal {
     removed: usize,
 }
 
-/// How a search and the removal of what it found went.
-pub(crate) struct Ended {
-    pub(crate) took: Duration,
-    /// How many flows were removed.
-    pub(crate) result: Result<usize, FlowError>,
-}
-
 impl FlowCleaning {
     pub(crate) fn new(
         family: IpFamily,
         cleaner: Box<dyn FlowCleaner>,
         settings: &SyncSettings,
-        chance: fn() -> f64,
+        random: fn() -> f64,
     ) -> Self {
         Self {
             family,
             cleaner: Some(cleaner),
             running: None,
             removal: None,
-            asked: FlowCheck::default(),
+            pending: FlowCheck::default(),
             retry: None,
-            backoff: Backoff::new(settings.sync_period, chance),
-            failures: Failures::default(),
+            backoff: backoff(settings.sync_period),
+            random,
+            log: LogLimiter::default(),
         }
     }
 
-    /// Has the next search look for this, too.
-    pub(crate) fn ask(&mut self, check: FlowCheck) {
-        self.asked.merge(check);
+    /// Makes the next search cover `check`, too.
+    pub(crate) fn search_for(&mut self, check: FlowCheck) {
+        self.pending.merge(check);
     }
 
-    /// When there is something to do, as long as the newest plan is programmed; possibly in the past.
+    /// When something is due, provided that the current plan is programmed; possibly in the past.
     pub(crate) fn next(&self, now: Instant) -> Option<Instant> {
         if self.removal.is_some() {
             return Some(now);
         }
-        let can_search = self.running.is_none() && !self.asked.is_empty();
+        let can_search = self.running.is_none() && !self.pending.is_empty();
         can_search.then(|| self.retry.unwrap_or(now))
     }
 
-    /// Does the next step: begins a search, or removes some of what one found. The plan of `state` is programmed.
-    pub(crate) fn act(&mut self, state: &State, now: Instant) -> Option<Ended> {
+    /// Starts a search, or removes some of what one found. The plan of `state` is programmed.
+    pub(crate) fn run(&mut self, state: &State, now: Instant) -> Option<FlowAttempt> {
         let Some(removal) = self.removal.take() else {
             self.search(state);
             return None;
@@ -112,11 +106,11 @@ impl FlowCleaning {
         self.remove(removal, state, now)
     }
 
-    /// Begins to search beside the loop.
+    /// Starts a search on another thread.
     fn search(&mut self, state: &State) {
         let Some(mut cleaner) = self.cleaner.take() else { return };
         let family = self.family;
-        let mut check = std::mem::take(&mut self.asked);
+        let mut check = std::mem::take(&mut self.pending);
         check.renew(state, family);
         self.retry = None;
         self.running = Some(spawn_blocking(move || {
@@ -126,21 +120,21 @@ impl FlowCleaning {
         }));
     }
 
-    /// Waits for the search that is running; for ever if there is none.
+    /// Completes when the running search has ended; never if none is running.
     ///
-    /// A panic over there becomes one here.
+    /// A panic of the search is resumed here.
     pub(crate) fn poll_searched(&mut self, context: &mut Context<'_>) -> Poll<Searched> {
         let Some(task) = &mut self.running else { return Poll::Pending };
         match ready!(Pin::new(task).poll(context)).map_err(JoinError::try_into_panic) {
             Ok(searched) => Poll::Ready(searched),
             Err(Ok(panic)) => resume_unwind(panic),
-            // The runtime is going down, and this loop with it.
+            // The runtime is shutting down, and this loop with it.
             Err(Err(_cancelled)) => Poll::Pending,
         }
     }
 
-    /// Takes back the cleaner and what it found.
-    pub(crate) fn searched(&mut self, search: Searched, now: Instant) -> Option<Ended> {
+    /// Takes over the result of a search.
+    pub(crate) fn searched(&mut self, search: Searched, now: Instant) -> Option<FlowAttempt> {
         let Searched { cleaner, check, took, result } = search;
         self.running = None;
         self.cleaner = Some(cleaner);
@@ -153,8 +147,8 @@ impl FlowCleaning {
         }
     }
 
-    /// Removes some of the flows that the plan does not want.
-    fn remove(&mut self, mut removal: Removal, state: &State, now: Instant) -> Option<Ended> {
+    /// Removes some of the flows that contradict the plan.
+    fn remove(&mut self, mut removal: Removal, state: &State, now: Instant) -> Option<FlowAttempt> {
         let rest = removal.found.len().saturating_sub(REMOVED_AT_ONCE);
         let mut some = removal.found.split_off(rest);
         some.retain(|flow| !flow.is_wanted(state, self.family));
@@ -170,24 +164,48 @@ impl FlowCleaning {
         Some(self.succeeded(&removal, now))
     }
 
-    fn succeeded(&mut self, removal: &Removal, now: Instant) -> Ended {
+    fn succeeded(&mut self, removal: &Removal, now: Instant) -> FlowAttempt {
         let (family, removed, took) = (self.family, removal.removed, removal.took);
         self.backoff.reset();
-        self.failures.flows_recovered(family, now);
-        if removed > 0 {
-            info!(target: DETAIL, %family, removed, took = ?took, "stale UDP flows are removed");
+        if let Some(outage) = self.log.succeed(now.into_std()) {
+            let (failures, duration) = (outage.failures, outage.duration);
+            info!(ipFamily = %family, failures, ?duration, "Removed stale UDP flows again after failures");
         }
-        Ended { took, result: Ok(removed) }
+        if removed > 0 {
+            info!(target: DETAIL, ipFamily = %family, removed, duration = ?took, "Removed stale UDP flows");
+        }
+        FlowAttempt { took, result: Ok(removed) }
     }
 
-    /// Plans a retry.
-    fn failed(&mut self, mut check: FlowCheck, took: Duration, error: FlowError, now: Instant) -> Ended {
-        let wait = self.backoff.fail().retry;
-        self.retry = Some(now + wait);
-        check.merge(std::mem::take(&mut self.asked));
+    /// Schedules a retry.
+    fn failed(
+        &mut self,
+        mut check: FlowCheck,
+        took: Duration,
+        error: FlowError,
+        now: Instant,
+    ) -> FlowAttempt {
+        let delay = self.backoff.fail((self.random)());
+        self.retry = Some(now + delay);
+        check.merge(std::mem::take(&mut self.pending));
         check.forget_endpoints();
-        self.asked = check;
-        self.failures.flows_failed(self.family, &error, wait, now);
-        Ended { took, result: Err(error) }
+        self.pending = check;
+        let (family, err) = (self.family, error_chain(&error));
+        if self.log.fail(&err, now.into_std()) {
+            warn!(
+                ipFamily = %family,
+                err,
+                retryAfter = ?delay,
+                "Failed to remove stale UDP flows; clients may keep sending to removed endpoints"
+            );
+        } else {
+            debug!(
+                ipFamily = %family,
+                err,
+                retryAfter = ?delay,
+                "Failed to remove stale UDP flows; clients may keep sending to removed endpoints"
+            );
+        }
+        FlowAttempt { took, result: Err(error) }
     }
 }

@@ -1,10 +1,9 @@
-//! Decides when to apply: merges bursts, retries, times and reports each run.
+//! Decides when to sync the rules with the plan: merges bursts of events, retries, measures and reports.
 //!
-//! One task, on a thread of its own ([`SyncThread`]), owns the [`State`] and one
-//! backend per IP family. It takes in whatever events there are, lets each family's
-//! schedule say whether it is time, and applies. There is nothing to lock
-//! and no queue of work: what must be done is always the difference between the
-//! plan and what was last applied, which the state keeps exactly.
+//! One task, on its own thread ([`SyncThread`]), owns the [`State`] and one backend per IP family. It handles all
+//! events that have arrived, asks each family's schedule whether a sync is due, and calls the backend. There are no
+//! locks and there is no work queue: the work is always the difference between the plan and what was last applied,
+//! which the state keeps exactly.
 //!
 //! ```text
 //! events ─▶ State::handle ─▶ prepare ─▶ schedule (now? later?) ─▶ ProxyBackend::apply
@@ -12,33 +11,31 @@
 //!                                           └── failed: back-off ◀─────┘ stale flows removed
 //! ```
 //!
-//! Always holds: nothing is applied before all initial lists have come, and the Node object
-//! where it is waited for; a change is applied at once when nothing is going on and no
-//! minimum period holds it; what arrives during an apply makes up the next one; a failed
-//! apply loses nothing, and does not hold up the other family; no apply waits for a search for
-//! stale flows. Stopping leaves the rules as they are.
+//! Invariants:
+//!
+//! * Nothing is applied before all initial lists have arrived, and the Node object if the settings require it.
+//! * A change is applied at once unless an apply is running or the minimum period has not passed.
+//! * Changes that arrive during an apply are applied together in the next one.
+//! * A failed apply loses no change and does not delay the other family.
+//! * No apply waits for a search for stale flows.
+//! * When the loop stops, the rules remain.
 //!
 //! [`State`]: portolan_core::State
 
-mod backoff;
-mod failures;
 mod family;
 mod flows;
-mod node_wait;
 mod observer;
-mod programming;
 mod schedule;
 mod settings;
 mod sync_loop;
 mod thread;
 
-pub use node_wait::{NodeNeed, NodeWait};
 pub use observer::{Attempt, Cause, FlowAttempt, SyncObserver};
-pub use settings::{Configuration, SyncSettings};
-pub use sync_loop::{Stop, Stopped, SyncLoop};
+pub use settings::{Configuration, NodeWait, SyncSettings};
+pub use sync_loop::{Stopped, SyncLoop};
 pub use thread::{SyncThread, SyncThreadError};
 
-/// Log target of what `-v 2` adds: one line per update of the rules.
+/// Log target of messages that need `-v 2`: one line per sync of the rules.
 pub const DETAIL: &str = "portolan::detail";
 
 #[cfg(test)]

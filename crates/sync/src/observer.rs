@@ -1,4 +1,4 @@
-//! Who is told what the loop does: metrics and health, joined by the binary.
+//! The interface to metrics, health and load balancers' health checks, which the binary implements.
 
 use std::time::Duration;
 
@@ -9,12 +9,11 @@ use portolan_core::plan::NodePortAddresses;
 use portolan_core::state::WithoutLocalEndpoints;
 use portolan_core::{ApplyReport, BackendError, HealthCheck, IpFamily, ObjectName};
 
-/// Is told what the loop does, on the loop's thread, so it should be quick.
+/// Receives what the loop does. Called on the loop's thread, so it should be quick.
 ///
-/// After a successful write the order is kube-proxy's: [`attempted`], then
-/// [`programmed`] for each pod change that has come into force, then
-/// [`without_local_endpoints`], [`in_force`] and [`health_checks`]; [`flows_checked`]
-/// comes at any time after that. After a failed write only `attempted` is called.
+/// After a successful apply the order is kube-proxy's: [`attempted`], then [`programmed`] for each pod change in it,
+/// then [`without_local_endpoints`], [`in_force`] and [`health_checks`]; [`flows_checked`] comes at any time after
+/// that. After a failed apply only `attempted` is called.
 ///
 /// [`attempted`]: Self::attempted
 /// [`programmed`]: Self::programmed
@@ -23,39 +22,37 @@ use portolan_core::{ApplyReport, BackendError, HealthCheck, IpFamily, ObjectName
 /// [`health_checks`]: Self::health_checks
 /// [`flows_checked`]: Self::flows_checked
 pub trait SyncObserver: Send {
-    /// `family` takes part from now on. Once per family, before anything else.
+    /// The loop serves `family`. Called once per family, before anything else.
     fn started(&mut self, family: IpFamily);
 
-    /// An event has come in.
+    /// An event has arrived.
     fn received(&mut self, event: &Event);
 
-    /// This is what the Node object says now.
+    /// The Node object has changed.
     fn node(&mut self, node: &Node);
 
-    /// Changes of `family` wait to be applied. Comes again with each further change.
+    /// Changes of `family` wait to be applied. Called again for each further change.
     fn queued(&mut self, family: IpFamily);
 
     /// An apply has ended.
     fn attempted(&mut self, family: IpFamily, attempt: &Attempt<'_>);
 
-    /// The rules of `family` are not as they were left; they are written again at once. Comes before the
-    /// attempt to do so, and once however many of those it takes.
+    /// An integrity check found that the rules of `family` were changed. Called before the repair, and once however
+    /// many attempts the repair takes.
     fn found_damaged(&mut self, _family: IpFamily) {}
 
-    /// A pod change of `family` came into force this long after it happened.
+    /// A pod change of `family` was programmed this long after it happened.
     fn programmed(&mut self, family: IpFamily, after: Duration);
 
-    /// So many service ports of `family` have endpoints elsewhere, but none here that their
-    /// policy admits.
+    /// This many service ports of `family` have endpoints on other nodes but none on this one that their policy allows.
     fn without_local_endpoints(&mut self, _family: IpFamily, _count: WithoutLocalEndpoints) {}
 
-    /// The kernel holds the present plan of `family`. Also called when changes cancelled
-    /// each other out before they were written, as nothing waits then either.
+    /// The kernel has the current plan of `family`. Also called when changes cancelled each other out before they were
+    /// applied.
     fn in_force(&mut self, family: IpFamily);
 
-    /// From now on load balancers must be told this about `family`: the health checks that
-    /// changed since the last call, `None` for those that are gone. They are asked for at
-    /// `addresses`. Follows every [`in_force`](Self::in_force), even if none has changed.
+    /// The health checks of `family` that changed since the last call, `None` for those that were removed. They are
+    /// served at `addresses`. Follows every [`in_force`](Self::in_force), even if none has changed.
     fn health_checks(
         &mut self,
         _family: IpFamily,
@@ -65,16 +62,16 @@ pub trait SyncObserver: Send {
     }
 
     /// A search for stale flows of `family` has ended.
-    fn flows_checked(&mut self, _family: IpFamily, _attempt: &FlowAttempt<'_>) {}
+    fn flows_checked(&mut self, _family: IpFamily, _attempt: &FlowAttempt) {}
 
-    /// The kernel holds the present plans of all families: nothing that has come in waits.
+    /// The kernel has the current plans of all families: no event waits.
     fn settled(&mut self);
 }
 
-/// How one apply went.
+/// The outcome of one apply.
 #[derive(Debug)]
 pub struct Attempt<'a> {
-    /// Whether it compared everything, or what had changed.
+    /// Whether it compared everything, or only what had changed.
     pub scope: Scope,
     /// How long it took.
     pub took: Duration,
@@ -87,20 +84,19 @@ pub struct Attempt<'a> {
 /// Why an apply was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cause {
-    /// Something had changed, an earlier attempt had failed, or the backend had asked for it.
+    /// The plan had changed, an earlier attempt had failed, or the backend had asked for another apply.
     Changes,
-    /// Nothing had changed: everything was compared because it was time to. What was written, others had
-    /// changed behind our back.
+    /// The periodic full sync, without a change of the plan. What it wrote, other programs had changed.
     Comparison,
-    /// The rules were found gone. What was written is above all what others had removed.
+    /// An integrity check failed. What it wrote is above all what other programs had removed.
     Repair,
 }
 
-/// How one search for stale flows went.
+/// The outcome of one search for stale flows.
 #[derive(Debug)]
-pub struct FlowAttempt<'a> {
-    /// How long it took.
+pub struct FlowAttempt {
+    /// How long the search and the removal took.
     pub took: Duration,
-    /// How many flows were removed, or why there may be some left.
-    pub result: Result<usize, &'a FlowError>,
+    /// How many flows were removed, or why some may be left.
+    pub result: Result<usize, FlowError>,
 }

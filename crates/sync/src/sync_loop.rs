@@ -1,4 +1,4 @@
-//! The loop: takes in events, applies what is due.
+//! The loop: handles events and runs what is due.
 
 use std::collections::HashMap;
 use std::future::poll_fn;
@@ -9,89 +9,79 @@ use portolan_core::event::Event;
 use portolan_core::{FlowCleaner, IpFamily, ProxyBackend, State};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use crate::family::FamilySync;
 use crate::flows::{FlowCleaning, Searched};
-use crate::node_wait::{Gate, NodeNeed, Passage};
 use crate::observer::SyncObserver;
-use crate::settings::{Configuration, SyncSettings};
+use crate::settings::{Configuration, NodeWait, SyncSettings};
 
-/// Most events taken in before the next look at what is due, so that a flood of them
-/// cannot put off every apply. Large enough to merge a burst into few applies.
+/// Most events handled before the loop runs what is due, so that a flood of events cannot delay every apply. Large
+/// enough to merge a burst into few applies.
 const BATCH: usize = 4096;
 
-/// Owns the state and the backends, and brings plans into force.
+/// Owns the state and the backends, and programs plans.
 pub struct SyncLoop {
     state: State,
     families: Vec<FamilySync>,
     observer: Box<dyn SyncObserver>,
     settings: SyncSettings,
-    chance: fn() -> f64,
-    gate: Gate,
+    random: fn() -> f64,
+    /// What the Node object must still get before the first apply.
+    node_wait: Option<NodeWait>,
+    /// When that wait times out; known once all initial lists have arrived.
+    node_deadline: Option<Instant>,
     configurations: Option<watch::Receiver<Configuration>>,
 }
 
-/// Why the loop came to an end.
+/// Why the loop ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stopped {
     /// It was asked to.
     Asked,
-    /// Nobody can send events any more.
+    /// The sender of events was dropped.
     SourceEnded,
-    /// Pods of this node can only be told by `spec.podCIDRs` of its Node object, and that has none.
+    /// Local pods can only be detected by `spec.podCIDRs` of the Node object, which has none.
     NoPodCidrs,
 }
 
-/// Asks a loop to stop.
-#[derive(Debug)]
-pub struct Stop(watch::Receiver<bool>);
-
-impl Stop {
-    /// The request, and what makes it: sending true, or dropping the sender.
-    pub fn channel() -> (watch::Sender<bool>, Self) {
-        let (sender, receiver) = watch::channel(false);
-        (sender, Self(receiver))
-    }
-
-    fn is_asked(&self) -> bool {
-        *self.0.borrow() || self.0.has_changed().is_err()
-    }
-
-    async fn asked(&mut self) {
-        // An error means that the sender is gone, which asks for the same.
-        let _ = self.0.wait_for(|asked| *asked).await;
-    }
-}
-
 impl SyncLoop {
-    /// Applies what follows from `state`, and events, through `backends`.
+    /// Programs the plans of `state` through `backends`.
     pub fn new(
         state: State,
         backends: Vec<(IpFamily, Box<dyn ProxyBackend>)>,
         settings: &SyncSettings,
         observer: Box<dyn SyncObserver>,
     ) -> Self {
-        Self::with_chance(state, backends, settings, observer, fastrand::f64)
+        Self::with_random(state, backends, settings, observer, fastrand::f64)
     }
 
-    /// The same with retries spread by `chance`, a number from 0 up to 1.
-    pub(crate) fn with_chance(
+    /// The same; `random` returns a number from 0 to 1, for the jitter of retries.
+    pub(crate) fn with_random(
         state: State,
         backends: Vec<(IpFamily, Box<dyn ProxyBackend>)>,
         settings: &SyncSettings,
         observer: Box<dyn SyncObserver>,
-        chance: fn() -> f64,
+        random: fn() -> f64,
     ) -> Self {
         let families = backends
             .into_iter()
-            .map(|(family, backend)| FamilySync::new(family, backend, settings, chance))
+            .map(|(family, backend)| FamilySync::new(family, backend, settings, random))
             .collect();
-        let gate = Gate::new(settings.node_wait);
-        Self { state, families, observer, settings: *settings, chance, gate, configurations: None }
+        Self {
+            state,
+            families,
+            observer,
+            settings: *settings,
+            random,
+            node_wait: settings.node_wait,
+            node_deadline: None,
+            configurations: None,
+        }
     }
 
-    /// Also follows what `configurations` comes to hold; what it holds now counts as known.
+    /// Also applies new values of `configurations`; its current value counts as known.
     #[must_use]
     pub fn following(mut self, mut configurations: watch::Receiver<Configuration>) -> Self {
         configurations.mark_unchanged();
@@ -101,20 +91,19 @@ impl SyncLoop {
 
     /// Also has `cleaner` remove the flows of `family` that a new plan makes stale.
     ///
-    /// It searches on a thread beside the loop's, after the rules are in force, and removes on the
-    /// loop's; never both at once. Each family has a cleaner of its own, so that none waits for another.
+    /// It searches on another thread after the plan is programmed, and removes on the loop's thread; never both at once.
+    /// Each family has its own cleaner, so that they do not wait for each other.
     #[must_use]
     pub fn with_flow_cleaner(mut self, family: IpFamily, cleaner: Box<dyn FlowCleaner>) -> Self {
         if let Some(sync) = self.families.iter_mut().find(|sync| sync.family == family) {
-            sync.flows = Some(FlowCleaning::new(family, cleaner, &self.settings, self.chance));
+            sync.flows = Some(FlowCleaning::new(family, cleaner, &self.settings, self.random));
         }
         self
     }
 
-    /// Runs until asked to stop, or nobody can send events any more. An apply that has
-    /// begun is finished; no other begins after that. A search for stale flows that is
-    /// going on is left to itself.
-    pub async fn run(mut self, mut events: mpsc::Receiver<Event>, mut stop: Stop) -> Stopped {
+    /// Runs until `stop` is cancelled or the sender of events is dropped. A running apply is finished first and no other
+    /// starts; a running search for stale flows is abandoned.
+    pub async fn run(mut self, mut events: mpsc::Receiver<Event>, stop: CancellationToken) -> Stopped {
         for family in &self.families {
             self.observer.started(family.family);
         }
@@ -123,39 +112,38 @@ impl SyncLoop {
             let next = self.next();
             tokio::select! {
                 biased;
-                () = stop.asked() => return Stopped::Asked,
+                () = stop.cancelled() => return Stopped::Asked,
                 (family, report) = reported(&mut self.families) => match report {
                     Report::Searched(searched) => family.searched(searched, &mut *self.observer),
                     Report::ForeignChange => family.foreign_change(),
                 },
-                configuration = configured_anew(&mut self.configurations) => self.reconfigure(configuration),
+                configuration = next_configuration(&mut self.configurations) => {
+                    self.reconfigure(configuration);
+                }
                 count = events.recv_many(&mut batch, BATCH) => {
                     if count == 0 {
                         return Stopped::SourceEnded;
                     }
-                    self.take_in(batch.drain(..));
+                    self.handle(batch.drain(..));
                 }
                 () = sleep_or_wait(next) => {}
             }
-            if let Some(stopped) = self.look_at_node() {
+            if let Some(stopped) = self.check_node() {
                 return stopped;
             }
-            self.act(&stop).await;
+            self.run_due(&stop).await;
         }
     }
 
-    /// When there is something to do, if nothing comes in.
+    /// When something is due, if nothing arrives.
     fn next(&self) -> Option<Instant> {
-        if !self.state.is_ready() {
-            return None;
-        }
-        if !self.gate.is_open() {
-            return self.gate.until();
+        if !self.can_sync() {
+            return self.node_deadline;
         }
         self.families.iter().filter_map(|family| family.next(&self.state)).min()
     }
 
-    fn take_in(&mut self, events: impl Iterator<Item = Event>) {
+    fn handle(&mut self, events: impl Iterator<Item = Event>) {
         for event in events {
             self.observer.received(&event);
             let is_about_node = matches!(event, Event::Node(_));
@@ -164,15 +152,21 @@ impl SyncLoop {
                 self.observer.node(node);
             }
         }
-        // Two Services may share tens of thousands of addresses, which is one thing to say.
+        // Two Services may share tens of thousands of addresses, which gives one message.
         let mut conflicts: HashMap<_, (Frontend, usize)> = HashMap::new();
         for Contest { frontend, winner, loser } in self.state.take_contests() {
             conflicts.entry((winner, loser)).or_insert((frontend, 0)).1 += 1;
         }
         for ((winner, loser), (address, addresses)) in conflicts {
-            warn!(%address, addresses, answers = %winner, ignored = %loser, "two Services claim one address");
+            warn!(
+                %address,
+                addresses,
+                owner = %winner,
+                ignored = %loser,
+                "Services have the same address; only its owner is served"
+            );
         }
-        self.follow();
+        self.prepare();
     }
 
     /// Takes over a new configuration.
@@ -181,35 +175,38 @@ impl SyncLoop {
             family.reconfigure(&configuration);
         }
         self.state.reconfigure(configuration.node);
-        self.follow();
+        self.prepare();
     }
 
-    fn is_open(&self) -> bool {
-        self.state.is_ready() && self.gate.is_open()
+    fn can_sync(&self) -> bool {
+        self.state.is_ready() && self.node_wait.is_none()
     }
 
-    /// Starts as soon as the Node object is as needed, or patience is over. Returns why that is not to be.
-    fn look_at_node(&mut self) -> Option<Stopped> {
-        if !self.state.is_ready() {
-            return None;
-        }
-        match self.gate.look(self.state.node(), Instant::now()) {
-            Passage::Open | Passage::Closed => return None,
-            Passage::Opens => {}
-            Passage::GaveUp(NodeNeed::PodCidr) => return Some(Stopped::NoPodCidrs),
-            Passage::GaveUp(NodeNeed::Address) => {
-                let missing =
-                    if self.state.node().is_none() { "to exist" } else { "to be assigned addresses" };
-                error!(missing, "timed out waiting for this node's Node object; starting all the same");
+    /// Ends the wait for the Node object if it has what is needed or the wait has timed out. Returns why the loop must
+    /// end, if so.
+    fn check_node(&mut self) -> Option<Stopped> {
+        let wait = self.node_wait.filter(|_| self.state.is_ready())?;
+        let now = Instant::now();
+        let deadline = *self.node_deadline.get_or_insert(now + wait.timeout());
+        if !self.state.node().is_some_and(|node| wait.is_met_by(node)) {
+            if now < deadline {
+                return None;
             }
+            let missing = match (wait, self.state.node()) {
+                (NodeWait::PodCidrs, _) => return Some(Stopped::NoPodCidrs),
+                (NodeWait::Address, None) => "Node object",
+                (NodeWait::Address, Some(_)) => "addresses in the Node object",
+            };
+            error!(missing, "Timed out waiting for this node's Node object; starting without its addresses");
         }
-        self.follow();
+        self.node_wait = None;
+        self.prepare();
         None
     }
 
-    /// Brings plans up to date with the state, and tells who has changes now.
-    fn follow(&mut self) {
-        if !self.is_open() {
+    /// Brings plans up to date with the state, and informs the families.
+    fn prepare(&mut self) {
+        if !self.can_sync() {
             return;
         }
         self.state.prepare();
@@ -219,31 +216,31 @@ impl SyncLoop {
         self.report_settled();
     }
 
-    /// Does what is due, one family after the other.
-    async fn act(&mut self, stop: &Stop) {
-        if !self.is_open() {
+    /// Runs what is due, one family after the other.
+    async fn run_due(&mut self, stop: &CancellationToken) {
+        if !self.can_sync() {
             return;
         }
-        let mut applied = false;
+        let mut synced = false;
         for family in &mut self.families {
-            if !stop.is_asked() {
-                applied |= family.act(&mut self.state, &mut *self.observer).await;
+            if !stop.is_cancelled() {
+                synced |= family.run_due(&mut self.state, &mut *self.observer).await;
             }
         }
-        if applied {
+        if synced {
             self.report_settled();
         }
     }
 
     fn report_settled(&mut self) {
-        if self.families.iter().all(|family| family.is_in_force(&self.state)) {
+        if self.families.iter().all(|family| family.is_synced(&self.state)) {
             self.observer.settled();
         }
     }
 }
 
-/// Waits for a new configuration; for ever if none can come.
-async fn configured_anew(configurations: &mut Option<watch::Receiver<Configuration>>) -> Configuration {
+/// Waits for a new configuration; forever if its sender was dropped.
+async fn next_configuration(configurations: &mut Option<watch::Receiver<Configuration>>) -> Configuration {
     if let Some(receiver) = configurations
         && receiver.changed().await.is_ok()
     {
@@ -260,11 +257,11 @@ async fn sleep_or_wait(until: Option<Instant>) {
     }
 }
 
-/// What a family reports beside the loop.
+/// What happens in a family outside of syncs.
 enum Report {
     /// A search for stale flows has ended.
     Searched(Searched),
-    /// Another process may have changed its rules.
+    /// Another process may have changed the rules.
     ForeignChange,
 }
 

@@ -1,8 +1,7 @@
-//! The thread that the loop runs on.
+//! The thread of the loop.
 //!
-//! A backend may block its thread for as long as the kernel takes, so it gets one that
-//! serves nobody else: watches and health answers go on meanwhile. Backends are made
-//! on that thread too, inside its runtime, for those that register with one.
+//! A backend may block its thread for as long as the kernel takes, so the loop has its own: watches and health endpoints
+//! keep working meanwhile. Backends are created on that thread too, inside its runtime, because some register with it.
 
 use std::any::Any;
 use std::io;
@@ -12,86 +11,80 @@ use std::time::Duration;
 use portolan_core::BackendError;
 use portolan_core::event::Event;
 use tokio::runtime;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 
-use crate::sync_loop::{Stop, Stopped, SyncLoop};
+use crate::sync_loop::{Stopped, SyncLoop};
 
-/// Longer than from one complete comparison to the next, which always looks for stale flows.
+/// Longer than the period of full syncs, each of which searches for stale flows.
 const THREAD_KEEP_ALIVE: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// A running loop on its own thread. Dropping it asks the loop to stop.
+/// A running loop on its own thread. Dropping it stops the loop.
 #[derive(Debug)]
 pub struct SyncThread {
-    stop: watch::Sender<bool>,
+    stop: CancellationToken,
     outcome: oneshot::Receiver<Result<Stopped, SyncThreadError>>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// Why the loop does not run, or not any more.
+/// Why the loop could not start, or ended.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SyncThreadError {
-    /// The system gave no thread.
-    #[error("the sync thread cannot be started")]
-    Spawn {
-        /// Why not.
+    /// The thread or its runtime could not be created.
+    #[error("cannot start the sync thread")]
+    Start {
+        /// The error of the system.
         #[source]
         source: io::Error,
     },
-    /// The thread got no runtime.
-    #[error("the sync thread's runtime cannot be started")]
-    Runtime {
-        /// Why not.
-        #[source]
-        source: io::Error,
-    },
-    /// A backend cannot be made.
-    #[error("the backend cannot be started")]
+    /// A backend could not be created.
+    #[error("cannot start the backend")]
     Backend {
-        /// Why not.
+        /// The error of the backend.
         #[source]
         source: BackendError,
     },
-    /// There is a fault in the program; nothing will be applied any more.
+    /// There is a bug in the program; the rules are no longer synced.
     #[error("the sync thread panicked: {message}")]
     Panicked {
-        /// What the panic said.
+        /// The message of the panic.
         message: String,
     },
 }
 
 impl SyncThread {
-    /// Runs on a new thread the loop that `make` returns there.
+    /// Runs the loop that `make` returns, and `make` itself, on a new thread.
     ///
     /// # Errors
-    /// There is no thread to be had. All other failures are told by [`SyncThread::ended`].
+    /// The thread could not be created. All other errors are returned by [`SyncThread::ended`].
     pub fn start(
         make: impl FnOnce() -> Result<SyncLoop, BackendError> + Send + 'static,
         events: mpsc::Receiver<Event>,
     ) -> Result<Self, SyncThreadError> {
-        let (stop, asked) = Stop::channel();
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
         let (outcome_sender, outcome) = oneshot::channel();
         let body = move || {
-            // Nobody listens when the process is ending anyway.
-            let _ = outcome_sender.send(run(make, events, asked));
+            // The receiver is gone if the process is ending.
+            let _ = outcome_sender.send(run(make, events, stopped));
         };
         let thread = Builder::new()
             .name("sync".into())
             .spawn(body)
-            .map_err(|source| SyncThreadError::Spawn { source })?;
+            .map_err(|source| SyncThreadError::Start { source })?;
         Ok(Self { stop, outcome, thread: Some(thread) })
     }
 
-    /// Asks the loop to finish the apply it is in, if any, and to stop.
+    /// Asks the loop to stop; a running apply is finished first.
     pub fn stop(&self) {
-        // An error means that it has stopped already.
-        let _ = self.stop.send(true);
+        self.stop.cancel();
     }
 
-    /// Waits for the loop to end and says how it did; to be called until it has returned once.
+    /// Waits for the end of the loop. Must not be called again after it has returned.
     ///
     /// # Errors
-    /// It could not start, or panicked.
+    /// The loop could not start, or panicked.
     pub async fn ended(&mut self) -> Result<Stopped, SyncThreadError> {
         match (&mut self.outcome).await {
             Ok(outcome) => outcome,
@@ -104,29 +97,35 @@ impl SyncThread {
     }
 }
 
+impl Drop for SyncThread {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
 fn run(
     make: impl FnOnce() -> Result<SyncLoop, BackendError>,
     events: mpsc::Receiver<Event>,
-    stop: Stop,
+    stop: CancellationToken,
 ) -> Result<Stopped, SyncThreadError> {
     let runtime = runtime::Builder::new_current_thread()
         .enable_all()
         .thread_name("flows")
-        // A thread that has removed stale flows waits for the next ones: on a host that has
-        // no more threads to give, another could not be had.
+        // The thread that searches for stale flows is kept: on a host at its limit of threads, another could not be
+        // created.
         .thread_keep_alive(THREAD_KEEP_ALIVE)
         .build()
-        .map_err(|source| SyncThreadError::Runtime { source })?;
+        .map_err(|source| SyncThreadError::Start { source })?;
     let result = runtime.block_on(async {
         let sync_loop = make().map_err(|source| SyncThreadError::Backend { source })?;
         Ok(sync_loop.run(events, stop).await)
     });
-    // A search for stale flows must not hold up the end.
+    // Does not wait for a running search for stale flows.
     runtime.shutdown_background();
     result
 }
 
-/// What `panic!` was given, which is text in all ordinary cases.
+/// The message of a panic, which is text in all ordinary cases.
 fn panic_message(payload: Box<dyn Any + Send>) -> String {
     match payload.downcast::<String>() {
         Ok(text) => *text,

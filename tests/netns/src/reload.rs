@@ -169,7 +169,7 @@ fn follow(way: Way) {
     scene.set("conntrack", "tcpCloseWaitTimeout", json!("30m"));
     wait_until("the sysctl follows", PATIENCE, || close_wait(&scene) == "1800\n").unwrap();
 
-    let line = "\"rules are up to date\"";
+    let line = "\"Synced rules\"";
     assert!(!scene.proxy.log().unwrap().contains(line), "that is said at -v 2");
     scene.set("logging", "verbosity", json!(2));
     scene.wait_for_configz("/logging/verbosity", &json!(2));

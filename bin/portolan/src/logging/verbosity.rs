@@ -39,7 +39,7 @@ mod tests {
         let enabled = |verbosity, target: &str, level| targets(verbosity).would_enable(target, &level);
         let first_shown_at = |target, level| (0..9).find(|v| enabled(*v, target, level));
         let cases = [
-            ("portolan_sync::failures", Level::INFO, Some(0)),
+            ("portolan_sync::family", Level::INFO, Some(0)),
             (DETAIL, Level::INFO, Some(2)),
             ("portolan_source::api", Level::DEBUG, Some(4)),
             ("portolan_nft", Level::TRACE, Some(6)),

@@ -12,9 +12,55 @@ fn seconds(seconds: u64) -> Duration {
 }
 
 fn schedule(min_period: Duration) -> (Schedule, Instant) {
-    let settings = SyncSettings::new(min_period, seconds(30), SystemTime::UNIX_EPOCH);
+    schedule_with(min_period, seconds(30), || 0.5)
+}
+
+fn schedule_with(min_period: Duration, sync_period: Duration, random: fn() -> f64) -> (Schedule, Instant) {
+    let settings = SyncSettings::new(min_period, sync_period, SystemTime::UNIX_EPOCH);
     let now = Instant::now();
-    (Schedule::new(&settings, now, || 0.5), now)
+    (Schedule::new(&settings, now, random), now)
+}
+
+/// After each of some failures in a row, the milliseconds to the retry without and with a new change.
+fn delays<const N: usize>(retry: Retry) -> [(u128, u128); N] {
+    let (mut schedule, now) = schedule(Duration::ZERO);
+    std::array::from_fn(|_| {
+        let delay = schedule.failed(now, retry);
+        schedule.changed();
+        (delay.as_millis(), (schedule.next(true).unwrap() - now).as_millis())
+    })
+}
+
+#[test]
+fn retry_delays_double_up_to_the_sync_period_and_start_over_after_a_success() {
+    let without_change = delays::<11>(Retry::CompareAll).map(|(delay, _)| delay);
+    assert_eq!(without_change, [100, 200, 400, 800, 1_600, 3_200, 6_400, 12_800, 25_600, 30_000, 30_000]);
+    let (mut schedule, now) = schedule(Duration::ZERO);
+    schedule.failed(now, Retry::CompareAll);
+    schedule.succeeded(now, true, None);
+    assert_eq!(schedule.failed(now, Retry::CompareAll), Duration::from_millis(100));
+}
+
+#[test]
+fn new_change_after_failure_waits_at_most_one_second() {
+    let after_change = delays::<6>(Retry::CompareAll).map(|(_, delay)| delay);
+    assert_eq!(after_change, [100, 200, 400, 800, 1_000, 1_000]);
+}
+
+#[test]
+fn jitter_changes_delay_by_a_fifth_and_never_exceeds_the_sync_period() {
+    let delay = |sync_period, random| {
+        let (mut schedule, now) = schedule_with(Duration::ZERO, sync_period, random);
+        schedule.failed(now, Retry::CompareAll).as_millis()
+    };
+    assert_eq!((delay(seconds(30), || 0.0), delay(seconds(30), || 1.0)), (80, 120));
+    assert_eq!(delay(Duration::from_millis(50), || 1.0), 50);
+}
+
+#[test]
+fn object_held_by_another_process_is_retried_every_second() {
+    let without_change = delays::<6>(Retry::SameChanges).map(|(delay, _)| delay);
+    assert_eq!(without_change, [100, 200, 400, 800, 1_000, 1_000]);
 }
 
 #[test]

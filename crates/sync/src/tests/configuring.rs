@@ -22,7 +22,7 @@ fn with_pods(addresses: &[&str], pod_cidrs: &[&str]) -> Node {
 
 #[tokio::test(start_paused = true)]
 async fn nothing_is_applied_before_the_node_has_an_address() {
-    let mut rig = Rig::new(&waiting(NodeWait::ADDRESS));
+    let mut rig = Rig::new(&waiting(NodeWait::Address));
     rig.send(empty_lists()).await;
     rig.send(is(node("n1", &[]))).await;
     rig.send([v4("web", 1)]).await;
@@ -37,7 +37,7 @@ async fn nothing_is_applied_before_the_node_has_an_address() {
 
 #[tokio::test(start_paused = true)]
 async fn without_an_address_the_loop_starts_after_30_seconds_all_the_same() {
-    let mut rig = Rig::new(&waiting(NodeWait::ADDRESS));
+    let mut rig = Rig::new(&waiting(NodeWait::Address));
     rig.pass(secs(10)).await;
     rig.send(empty_lists()).await;
     rig.pass(secs(60)).await;
@@ -49,7 +49,7 @@ async fn without_an_address_the_loop_starts_after_30_seconds_all_the_same() {
 
 #[tokio::test(start_paused = true)]
 async fn pod_cidrs_are_waited_for_and_without_them_the_loop_ends() {
-    let mut rig = Rig::new(&waiting(NodeWait::POD_CIDR));
+    let mut rig = Rig::new(&waiting(NodeWait::PodCidrs));
     rig.send(empty_lists()).await;
     rig.send(is(with_pods(&["192.0.2.1"], &[]))).await;
     rig.pass(secs(299)).await;
@@ -58,7 +58,7 @@ async fn pod_cidrs_are_waited_for_and_without_them_the_loop_ends() {
     assert_eq!(rig.calls(V4), []);
     assert_eq!((&mut rig.task).await.unwrap(), Stopped::NoPodCidrs);
 
-    let mut rig = Rig::new(&waiting(NodeWait::POD_CIDR));
+    let mut rig = Rig::new(&waiting(NodeWait::PodCidrs));
     rig.send(empty_lists()).await;
     rig.pass(secs(200)).await;
     rig.send(is(with_pods(&[], &["10.244.1.0/24"]))).await;

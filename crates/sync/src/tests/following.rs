@@ -16,10 +16,11 @@ use portolan_testkit::random;
 use portolan_testkit::world::{self, World};
 use proptest::prelude::*;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use super::notes::Notes;
 use super::rig::{error, settings};
-use crate::{Stop, SyncLoop, SyncSettings};
+use crate::{SyncLoop, SyncSettings};
 
 /// What a kernel holds.
 #[derive(Debug, Default, PartialEq)]
@@ -109,8 +110,7 @@ async fn play(
     let state = State::new(world::config());
     let sync_loop = SyncLoop::new(state, backends.collect(), &settings, Box::new(Notes::default()));
     let (events, receiver) = mpsc::channel(16);
-    let (_stop, asked) = Stop::channel();
-    let task = tokio::spawn(sync_loop.run(receiver, asked));
+    let task = tokio::spawn(sync_loop.run(receiver, CancellationToken::new()));
     let mut world = World::default();
     for event in world.lists() {
         events.send(event).await.unwrap();

@@ -1,4 +1,4 @@
-//! What the log says.
+//! Log messages.
 
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -56,12 +56,12 @@ async fn a_problem_is_logged_once_with_its_causes_and_what_follows_and_so_is_its
     assert_eq!(
         lines.take(),
         [
-            "ERROR rules do not follow, and stay as they are family=IPv4 \
+            "ERROR Failed to sync rules; previous rules remain in effect ipFamily=IPv4 \
              err=\"table ip portolan belongs to another running process: no buffer space\" \
-             attempt=1 next=\"try again\" wait=100ms",
-            "INFO rules follow again family=IPv4 failures=4 lasted=1.5s",
-            "INFO rules are up to date family=IPv4 scope=Partial operations=1 transactions=1 \
-             longest_transaction=0ns took=0ns",
+             retryAfter=100ms",
+            "INFO Synced rules again after failures ipFamily=IPv4 failures=4 duration=1.5s",
+            "INFO Synced rules ipFamily=IPv4 scope=Partial operations=1 transactions=1 \
+             longestTransaction=0ns duration=0ns",
         ]
     );
 }
@@ -72,8 +72,8 @@ async fn a_first_load_is_logged_with_what_it_took() {
     let _rig = Rig::ready(&settings()).await;
     let line = |family| {
         format!(
-            "INFO rules are in force family={family} service_ports=0 operations=1 transactions=1 \
-             longest_transaction=0ns took=0ns"
+            "INFO Completed initial sync ipFamily={family} servicePorts=0 operations=1 transactions=1 \
+             longestTransaction=0ns duration=0ns"
         )
     };
     assert_eq!(lines.take(), [line("IPv4"), line("IPv6")]);
@@ -92,11 +92,10 @@ async fn another_problem_is_logged_again() {
     let lines = lines.take();
     assert_eq!(lines.len(), 3, "{lines:#?}");
     assert!(
-        lines[1].contains("the kernel refused to add map services: no buffer space\" attempt=2"),
+        lines[1].ends_with("the kernel refused to add map services: no buffer space\" retryAfter=200ms"),
         "{lines:#?}"
     );
-    assert!(lines[1].ends_with("next=\"compare everything and try again\" wait=200ms"), "{lines:#?}");
-    assert!(lines[2].ends_with("attempt=4 next=\"see whether the host has changed\" wait=30s"), "{lines:#?}");
+    assert!(lines[2].ends_with("which this host does not offer\" retryAfter=30s"), "{lines:#?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -108,7 +107,8 @@ async fn a_contested_address_is_logged_with_both_services() {
     assert_eq!(
         lines.take(),
         [
-            "WARN two Services claim one address address=tcp 10.96.0.1:80 addresses=1 answers=ns/a ignored=ns/b"
+            "WARN Services have the same address; only its owner is served address=tcp 10.96.0.1:80 addresses=1 \
+             owner=ns/a ignored=ns/b"
         ]
     );
 }
@@ -122,13 +122,13 @@ async fn applying_is_logged_with_the_service_ports_that_are_compared() {
     rig.pass(secs(1)).await;
     rig.send([v4("c", 3)]).await;
     rig.pass(secs(1)).await;
-    let applying = lines.take().into_iter().filter(|line| line.contains("applying"));
+    let syncing = lines.take().into_iter().filter(|line| line.contains("Syncing"));
     assert_eq!(
-        applying.collect::<Vec<_>>(),
+        syncing.collect::<Vec<_>>(),
         [
-            "TRACE applying family=IPv4 scope=Full service_ports=2",
-            "TRACE applying family=IPv6 scope=Full service_ports=0",
-            "TRACE applying family=IPv4 scope=Partial service_ports=1",
+            "TRACE Syncing rules ipFamily=IPv4 scope=Full servicePorts=2",
+            "TRACE Syncing rules ipFamily=IPv6 scope=Full servicePorts=0",
+            "TRACE Syncing rules ipFamily=IPv4 scope=Partial servicePorts=1",
         ]
     );
 }

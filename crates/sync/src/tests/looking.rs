@@ -78,9 +78,10 @@ async fn a_look_that_fails_changes_nothing_and_is_logged_once() {
     rig.pass(secs(125)).await;
     assert_eq!(rig.looks(V4), [30_000, 60_000, 90_000, 120_000]);
     assert!(rig.times(V4).is_empty());
-    let line = "WARN cannot tell whether the rules are there still family=IPv4 \
-                err=\"the kernel refused to add map services: no buffer space\" attempt=1";
-    assert_eq!(lines.take(), [line, line]);
+    let line = "WARN Failed to check rules for changes by other processes ipFamily=IPv4 \
+                err=\"the kernel refused to add map services: no buffer space\"";
+    let recovered = "INFO Checked rules again after failures ipFamily=IPv4 failures=2 duration=60s";
+    assert_eq!(lines.take(), [line, recovered, line]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -90,8 +90,8 @@ impl SyncObserver for Notes {
         }
     }
 
-    fn flows_checked(&mut self, family: IpFamily, attempt: &FlowAttempt<'_>) {
-        let result = attempt.result.map_err(|error| error.action.clone());
+    fn flows_checked(&mut self, family: IpFamily, attempt: &FlowAttempt) {
+        let result = attempt.result.as_ref().map_err(|error| error.action.clone());
         self.note(format!("flows {family} {result:?}"));
     }
 

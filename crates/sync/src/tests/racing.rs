@@ -20,10 +20,11 @@ use portolan_testkit::random;
 use portolan_testkit::world::{self, World};
 use proptest::prelude::*;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use super::notes::Notes;
 use super::rig::{error, settings};
-use crate::{Stop, SyncLoop};
+use crate::SyncLoop;
 
 /// What connection tracking holds of one family.
 #[derive(Debug, Default)]
@@ -206,8 +207,7 @@ async fn play(
         .into_iter()
         .fold(sync_loop, |sync_loop, (family, cleaner)| sync_loop.with_flow_cleaner(family, cleaner));
     let (events, receiver) = mpsc::channel(128);
-    let (_stop, asked) = Stop::channel();
-    let task = tokio::spawn(sync_loop.run(receiver, asked));
+    let task = tokio::spawn(sync_loop.run(receiver, CancellationToken::new()));
     let mut world = World::default();
     for event in world.lists() {
         events.send(event).await.unwrap();

@@ -17,9 +17,10 @@ use portolan_testkit::objects::{empty_lists, service};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::notes::Notes;
-use crate::{Configuration, Stop, Stopped, SyncLoop, SyncSettings};
+use crate::{Configuration, Stopped, SyncLoop, SyncSettings};
 
 /// How the next apply goes.
 #[derive(Debug, Clone, Copy)]
@@ -159,7 +160,7 @@ pub(crate) fn error(retry: Retry) -> BackendError {
 pub(super) struct Rig {
     start: Instant,
     pub(super) events: Option<mpsc::Sender<Event>>,
-    pub(super) stop: Option<watch::Sender<bool>>,
+    pub(super) stop: Option<DropGuard>,
     pub(super) notes: Notes,
     scripts: PerFamily<Arc<Mutex<Script>>>,
     notices: PerFamily<mpsc::UnboundedSender<()>>,
@@ -191,16 +192,18 @@ impl Rig {
             sender
         });
         let (events, receiver) = mpsc::channel(1024);
-        let (stop, asked) = Stop::channel();
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
         let notes = Notes::default();
         let node = NodeConfig::new("n1");
         let state = State::new(node.clone());
         let SyncSettings { min_period, sync_period, .. } = *settings;
         let (configuration, configurations) = watch::channel(Configuration { node, min_period, sync_period });
         let observer = Box::new(notes.clone());
-        let sync_loop = SyncLoop::with_chance(state, backends, settings, observer, || 0.5);
-        let task = tokio::spawn(adapt(sync_loop.following(configurations)).run(receiver, asked));
-        Self { start, events: Some(events), stop: Some(stop), notes, scripts, notices, task, configuration }
+        let sync_loop = SyncLoop::with_random(state, backends, settings, observer, || 0.5);
+        let task = tokio::spawn(adapt(sync_loop.following(configurations)).run(receiver, stopped));
+        let stop = Some(stop.drop_guard());
+        Self { start, events: Some(events), stop, notes, scripts, notices, task, configuration }
     }
 
     /// A loop that has applied its empty first plans.
@@ -275,7 +278,7 @@ impl Rig {
     }
 
     pub(super) fn stop(&mut self) {
-        self.stop.as_ref().unwrap().send(true).unwrap();
+        self.stop = None;
     }
 }
 
