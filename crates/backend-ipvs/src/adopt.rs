@@ -11,15 +11,14 @@ use std::time::Instant;
 
 use portolan_core::Protocol;
 use portolan_core::plan::NodePlan;
-use portolan_ipvs::{Destination, Member, Server, ServerChange, ServerKey, ServerSettings, Set};
+use portolan_ipvs::{Destination, Member, ServerChange, ServerKey, ServerSettings, Set};
 
 use crate::Options;
-use crate::changes::Changes;
 use crate::graceful::is_idle;
 use crate::kernel::{Kernel, KernelError};
 use crate::node_context::{HostAddresses, NodeContext, own_servers};
-use crate::state::{Programmed, add, dismiss};
-use crate::wanted::{Serving, Wanted};
+use crate::state::{Programmed, Update};
+use crate::wanted::Serving;
 
 /// Reads the kernel, and gives the changes that make it equal to the plan. `before` has the addresses that were the
 /// node's.
@@ -29,190 +28,129 @@ pub(crate) fn compare(
     kernel: &mut impl Kernel,
     before: Option<&Programmed>,
     now: Instant,
-) -> Result<(Programmed, Changes), KernelError> {
-    let addresses = kernel.addresses()?;
-    let mut context = NodeContext::new(addresses.elsewhere.clone(), &plan.node, options);
+) -> Result<Update, KernelError> {
+    let HostAddresses { on_device, elsewhere } = kernel.addresses()?;
+    let mut context = NodeContext::new(elsewhere, &plan.node, options);
     context.taken =
         plan.service_ports.iter().flat_map(|(name, port)| own_servers(name, port, &context)).collect();
-    let mut programmed = Programmed::new(context);
-    let servers = collect(plan, &mut programmed);
-    let mut changes = Changes::new(plan.family);
-    let mut present = Present::read(kernel, addresses)?;
-    present.given_up = before.map(|before| before.context.elsewhere.clone()).unwrap_or_default();
-    present.members.iter().for_each(|(set, members)| programmed.sizes.has(*set, members.len()));
-    compare_members(&mut programmed, &present, &mut changes);
-    compare_addresses(&mut programmed, &present, &mut changes);
-    compare_servers(
-        servers,
-        &present,
-        options,
-        kernel,
-        &mut Comparison { programmed: &mut programmed, changes: &mut changes, now },
-    )?;
-    Ok((programmed, changes))
-}
-
-/// What the kernel has before anything is changed.
-struct Present {
-    addresses: HostAddresses,
-    /// Addresses that were the node's.
-    given_up: HashSet<IpAddr>,
-    members: HashMap<Set, HashSet<Member>>,
-    servers: Vec<Server>,
-}
-
-impl Present {
-    fn read(kernel: &mut impl Kernel, addresses: HostAddresses) -> Result<Self, KernelError> {
-        let mut members = HashMap::new();
-        for set in Set::ALL {
-            members.insert(*set, kernel.members(*set)?);
-        }
-        Ok(Self { addresses, given_up: HashSet::new(), members, servers: kernel.servers()? })
-    }
-
-    fn has(&self, set: Set, member: &Member) -> bool {
-        self.members.get(&set).is_some_and(|members| members.contains(member))
-    }
-
-    /// Whether a virtual server is ours, or was of an earlier run, or kube-proxy's.
-    fn is_ours(&self, key: &ServerKey) -> bool {
-        let is_nodes =
-            [&self.addresses.elsewhere, &self.given_up].iter().any(|ips| ips.contains(&key.address));
-        self.addresses.on_device.contains(&key.address) || is_nodes && self.is_listed(key)
-    }
-
-    /// Whether a set has it as a node port, or as an address of a Service that is the node's as well.
-    fn is_listed(&self, key: &ServerKey) -> bool {
-        let socket = SocketAddr::new(key.address, key.port);
-        let vip = Member::Socket(key.protocol, socket);
-        let vips = [Set::ClusterIp, Set::LoadBalancer, Set::ExternalIp, Set::ExternalIpLocal];
-        vips.iter().any(|set| self.has(*set, &vip)) || self.is_node_port(key, socket)
-    }
-
-    fn is_node_port(&self, key: &ServerKey, socket: SocketAddr) -> bool {
-        match key.protocol {
-            Protocol::Tcp => self.has(Set::NodePortTcp, &Member::Port(key.port)),
-            Protocol::Udp => self.has(Set::NodePortUdp, &Member::Port(key.port)),
-            Protocol::Sctp => self.has(Set::NodePortSctp, &Member::Socket(Protocol::Sctp, socket)),
-        }
-    }
-}
-
-/// Collects all that the plan needs, and gives the servers in the order in which they are added.
-fn collect(plan: &NodePlan, programmed: &mut Programmed) -> Vec<(ServerKey, Serving)> {
-    let mut servers = Vec::new();
+    let mut update = Update::new(Programmed::new(context), plan.family, now);
+    let mut wanted = Vec::new();
     for name in plan.names_by_importance() {
-        let wanted = Wanted::of(name, &plan.service_ports[name], &programmed.context);
-        servers.extend(wanted.servers);
-        programmed.unbound.extend(wanted.unbound.into_iter().map(|ip| (name.clone(), ip)));
-        wanted.addresses.into_iter().for_each(|ip| programmed.addresses.add(ip));
-        wanted.members.into_iter().for_each(|member| programmed.members.add(member));
+        wanted.extend(update.take(name, &plan.service_ports[name]));
     }
-    // All of it is compared, so none of it is a change.
-    programmed.addresses.settle();
-    programmed.members.settle();
-    programmed.sample = servers.first().map(|(key, _)| *key);
-    servers
-}
-
-fn compare_members(programmed: &mut Programmed, present: &Present, changes: &mut Changes) {
-    let Programmed { members: wanted, sizes, .. } = programmed;
-    for (set, member) in wanted.iter().filter(|(set, member)| !present.has(*set, member)) {
-        sizes.comes(*set);
-        changes.member_in(*set, *member);
+    update.programmed.sample = wanted.first().map(|(key, _)| *key);
+    let listed = read_members(kernel, &on_device, &mut update.programmed)?;
+    for unbound in before.into_iter().flat_map(|before| before.unbound.iter()) {
+        update.programmed.unbound.exists(unbound.clone());
     }
-    for (set, members) in present.members.iter().filter(|(set, _)| **set != Set::IpvsIps) {
-        for member in members.iter().filter(|member| !wanted.has(&(*set, **member))) {
-            sizes.goes(*set);
-            changes.member_out(*set, *member);
-        }
-    }
-}
-
-/// An address and its element in the filter's set belong together: where one is missing both are written.
-fn compare_addresses(programmed: &mut Programmed, present: &Present, changes: &mut Changes) {
-    let Programmed { addresses: wanted, sizes, .. } = programmed;
-    let known = |ip| present.has(Set::IpvsIps, &Member::Ip(ip));
-    for ip in wanted.iter() {
-        let (is_known, is_there) = (known(*ip), present.addresses.on_device.contains(ip));
-        if !is_known {
-            sizes.comes(Set::IpvsIps);
-        }
-        if !is_known || !is_there {
-            changes.address_in(*ip);
-        }
-    }
-    let filtered = present.members.get(&Set::IpvsIps).into_iter().flatten();
-    let filtered = filtered.filter_map(|member| if let Member::Ip(ip) = member { Some(*ip) } else { None });
-    let all: HashSet<_> = present.addresses.on_device.iter().copied().chain(filtered).collect();
-    for ip in all.into_iter().filter(|ip| !wanted.has(ip)) {
-        if known(ip) {
-            sizes.goes(Set::IpvsIps);
-        }
-        changes.address_out(ip);
-    }
-}
-
-/// What servers are compared into.
-struct Comparison<'a> {
-    programmed: &'a mut Programmed,
-    changes: &'a mut Changes,
-    now: Instant,
-}
-
-fn compare_servers(
-    wanted: Vec<(ServerKey, Serving)>,
-    present: &Present,
-    options: &Options,
-    kernel: &mut impl Kernel,
-    into: &mut Comparison<'_>,
-) -> Result<(), KernelError> {
-    let mut others: HashMap<ServerKey, &ServerSettings> =
-        present.servers.iter().map(|server| (server.key, &server.settings)).collect();
+    update.settle();
+    let mut present: HashMap<_, _> =
+        kernel.servers()?.into_iter().map(|server| (server.key, server.settings)).collect();
     for (key, serving) in wanted {
-        match others.remove(&key) {
-            None => add(key, serving, into.changes),
+        match present.remove(&key) {
+            None => update.add_server(key, serving),
             Some(settings) => {
-                if *settings != serving.settings {
-                    into.changes.server(ServerChange::Edit(key, serving.settings.clone()));
-                }
-                let destinations = kernel.destinations(&key)?;
-                into.compare_destinations(key, &serving, &destinations);
+                compare_server(&mut update, key, settings, &serving, kernel.destinations(&key)?);
             }
         }
     }
-    let mut stale: Vec<_> =
-        others.into_keys().filter(|key| present.is_ours(key) && !options.excludes(key.address)).collect();
+    let is_nodes = |ip: &IpAddr| {
+        update.programmed.context.elsewhere.contains(ip)
+            || before.is_some_and(|before| before.context.elsewhere.contains(ip))
+    };
+    let is_ours =
+        |key: &ServerKey| on_device.contains(&key.address) || is_nodes(&key.address) && listed.contains(key);
+    let stale = present.into_keys().filter(|key| is_ours(key) && !options.excludes(key.address));
+    let mut stale: Vec<_> = stale.collect();
     stale.sort_unstable();
-    for key in stale {
-        into.changes.server(ServerChange::Remove(key));
-    }
-    Ok(())
+    stale.into_iter().for_each(|key| update.remove_server(key));
+    Ok(update)
 }
 
-impl Comparison<'_> {
-    fn compare_destinations(&mut self, key: ServerKey, serving: &Serving, present: &[Destination]) {
-        let mut others: HashMap<_, _> = present.iter().map(|found| (found.socket, found)).collect();
-        for (endpoint, weight) in &serving.destinations {
-            match others.remove(endpoint) {
-                None => self.changes.server(ServerChange::AddDestination(key, *endpoint, *weight)),
-                Some(found) if found.weight != *weight => {
-                    self.changes.server(ServerChange::Weigh(key, *endpoint, *weight));
-                }
-                Some(_) => {}
-            }
+/// Records which elements and addresses exist. Returns the Services at the node's own addresses.
+fn read_members(
+    kernel: &mut impl Kernel,
+    on_device: &HashSet<IpAddr>,
+    programmed: &mut Programmed,
+) -> Result<ListedServers, KernelError> {
+    let mut listed = ListedServers::default();
+    for set in Set::ALL {
+        let mut members = kernel.members(*set)?;
+        members.iter().for_each(|member| listed.add(*set, *member));
+        if *set == Set::IpvsIps {
+            // An address and its element belong together: where one of them is missing, both are written.
+            let on_device: HashSet<_> = on_device.iter().map(|ip| Member::Ip(*ip)).collect();
+            members.extend(&on_device);
+            members.retain(|member| !programmed.members.has(&(*set, *member)) || on_device.contains(member));
         }
-        let mut others: Vec<_> = others.into_values().collect();
-        others.sort_unstable_by_key(|found| found.socket);
-        for found in others {
-            if is_idle(found) {
-                self.changes.server(ServerChange::RemoveDestination(key, found.socket));
-            } else if key.protocol == Protocol::Tcp && found.weight == 0 {
-                // An earlier run set its weight to zero, and it still has connections.
-                self.programmed.graceful.retire(key, found.socket, self.now);
-            } else {
-                dismiss(key, found.socket, &mut self.programmed.graceful, self.changes, self.now);
-            }
+        programmed.sizes.has(*set, members.len());
+        members.into_iter().for_each(|member| programmed.members.exists((*set, member)));
+    }
+    Ok(listed)
+}
+
+/// Compares a virtual server that exists.
+fn compare_server(
+    update: &mut Update,
+    key: ServerKey,
+    settings: ServerSettings,
+    serving: &Serving,
+    destinations: Vec<Destination>,
+) {
+    let is_wanted = |found: &Destination| serving.weight(&found.socket).is_some();
+    let (mut wanted, mut others): (Vec<_>, Vec<_>) = destinations.into_iter().partition(is_wanted);
+    wanted.sort_unstable_by_key(|found| found.socket);
+    let destinations = wanted.into_iter().map(|found| (found.socket, found.weight)).collect();
+    update.edit_server(key, &Serving { settings, destinations }, serving);
+    others.sort_unstable_by_key(|found| found.socket);
+    for found in others {
+        if is_idle(&found) {
+            update.changes.server(ServerChange::RemoveDestination(key, found.socket));
+        } else if key.protocol == Protocol::Tcp && found.weight == 0 {
+            // An earlier run set its weight to zero, and it still has connections.
+            update.retire(key, found.socket);
+        } else {
+            update.dismiss(key, found.socket);
         }
+    }
+}
+
+/// The sets that list node ports, and those of addresses of Services, some of which may be a node's own. Of the
+/// sets for Local policies only that of external IPs lists what no other does.
+pub(crate) const LISTS: [(Set, Protocol); 7] = [
+    (Set::NodePortTcp, Protocol::Tcp),
+    (Set::NodePortUdp, Protocol::Udp),
+    (Set::NodePortSctp, Protocol::Sctp),
+    (Set::ClusterIp, Protocol::Tcp),
+    (Set::LoadBalancer, Protocol::Tcp),
+    (Set::ExternalIp, Protocol::Tcp),
+    (Set::ExternalIpLocal, Protocol::Tcp),
+];
+
+/// Services at the node's own addresses, as the sets list them.
+#[derive(Debug, Default)]
+pub(crate) struct ListedServers {
+    /// At all of a node's addresses.
+    ports: HashSet<(Protocol, u16)>,
+    /// At one address each.
+    sockets: HashSet<(Protocol, SocketAddr)>,
+}
+
+impl ListedServers {
+    /// Adds an element of a set; only those of [`LISTS`] count.
+    pub(crate) fn add(&mut self, set: Set, member: Member) {
+        let Some((_, protocol)) = LISTS.iter().find(|(list, _)| *list == set) else { return };
+        match member {
+            Member::Port(port) => _ = self.ports.insert((*protocol, port)),
+            // It has a protocol of its own.
+            Member::Socket(protocol, at) => _ = self.sockets.insert((protocol, at)),
+            _ => {}
+        }
+    }
+
+    /// Whether a virtual server at an address of the node is a Service's.
+    pub(crate) fn contains(&self, server: &ServerKey) -> bool {
+        self.ports.contains(&(server.protocol, server.port))
+            || self.sockets.contains(&(server.protocol, SocketAddr::new(server.address, server.port)))
     }
 }

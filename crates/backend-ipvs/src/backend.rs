@@ -1,6 +1,5 @@
 //! Programs the plans of one family into the kernel.
 
-use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -8,9 +7,7 @@ use std::time::Instant;
 use async_trait::async_trait;
 use portolan_core::backend::Scope;
 use portolan_core::plan::{NodePlan, NodeSettings};
-use portolan_core::{
-    ApplyReport, BackendError, ChangeSet, IpFamily, ProxyBackend, ProxyMode, ServicePortName,
-};
+use portolan_core::{ApplyReport, BackendError, ChangeSet, IpFamily, ProxyBackend, ProxyMode};
 use portolan_ipvs::{Carried, IpvsError, Sent, ServerChange};
 
 use crate::Options;
@@ -20,8 +17,7 @@ use crate::kernel::{Kernel, KernelError};
 use crate::node_context::HostAddresses;
 use crate::rules::{self, Reader, Rules, Written};
 use crate::stale;
-use crate::state::{Programmed, ServerDiff};
-use crate::wanted::Wanted;
+use crate::state::{Programmed, Update};
 
 /// Tells the time: the system's, or a test's.
 pub type Clock = Arc<dyn Fn() -> Instant + Send + Sync>;
@@ -79,14 +75,13 @@ impl<K: Kernel> IpvsBackend<K> {
         let now = (self.clock)();
         let mut round = Round::new(Scope::Full);
         round.report.operations += self.kernel.prepare()?;
-        let (mut programmed, mut changes) =
-            adopt::compare(plan, &self.options, &mut self.kernel, before, now)?;
+        let update = adopt::compare(plan, &self.options, &mut self.kernel, before, now)?;
+        let Update { mut programmed, mut changes, .. } = update;
         programmed.rejections = before.map(|before| before.rejections.clone()).unwrap_or_default();
-        let is_known = |unbound: &&_| before.is_some_and(|before| before.unbound.contains(*unbound));
-        warn_unbound(programmed.unbound.iter().filter(|unbound| !is_known(unbound)));
         self.fit_sets(&mut programmed, &mut round);
         let present = read_rules(&mut self.kernel)?;
-        let first = if present.translates() { changes.take_additions() } else { changes.take_members_in() };
+        let first =
+            if present.translates() { changes.take_additions() } else { changes.take_added_members() };
         self.carry_out(&first, &mut round)?;
         programmed.rules =
             self.write_rules(&plan.node, present, before.map(|before| &before.rules), &mut round)?;
@@ -97,34 +92,14 @@ impl<K: Kernel> IpvsBackend<K> {
     /// Applies the change set.
     fn update(
         &mut self,
-        mut programmed: Programmed,
+        programmed: Programmed,
         plan: &NodePlan,
         changes: &ChangeSet,
     ) -> Result<ApplyReport, KernelError> {
         let now = (self.clock)();
         let mut round = Round::new(Scope::Partial);
-        let mut diff = ServerDiff::default();
-        let mut todo = Changes::new(self.family);
-        let (mut unbound, mut unbound_before) = (Vec::new(), HashSet::new());
-        for (name, old) in changes.service_ports() {
-            let named = |ip: &IpAddr| (name.clone(), *ip);
-            if let Some(old) = old {
-                let wanted = Wanted::of(name, old, &programmed.context);
-                unbound_before.extend(wanted.unbound.iter().map(named));
-                diff.had(wanted, &mut programmed);
-            }
-            if let Some(new) = plan.service_ports.get(name) {
-                let wanted = Wanted::of(name, new, &programmed.context);
-                unbound.extend(wanted.unbound.iter().map(named));
-                diff.wants(wanted, &mut programmed);
-            }
-        }
-        warn_unbound(unbound.iter().filter(|unbound| !unbound_before.contains(*unbound)));
-        for gone in &unbound_before {
-            programmed.unbound.remove(gone);
-        }
-        programmed.unbound.extend(unbound);
-        diff.finish(&mut programmed, &mut todo, now);
+        let update = Update::of(programmed, plan, changes, now);
+        let Update { mut programmed, changes: mut todo, .. } = update;
         self.check_retired(&mut programmed, &mut todo, now)?;
         // They depend on the node's settings alone; the integrity check finds changes of other processes.
         if changes.old_node().is_some() && programmed.rules.wanted != self.wanted_rules(&plan.node) {
@@ -259,8 +234,7 @@ impl<K: Kernel> IpvsBackend<K> {
     fn check(&mut self, programmed: &Programmed) -> Result<bool, KernelError> {
         let HostAddresses { on_device, elsewhere } = self.kernel.addresses()?;
         let is_known = |ip: &IpAddr| programmed.rejections.concern_address(ip);
-        let has_addresses = on_device.iter().all(|ip| programmed.addresses.has(ip) || is_known(ip))
-            && programmed.addresses.iter().all(|ip| on_device.contains(ip) || is_known(ip));
+        let has_addresses = on_device.symmetric_difference(&programmed.addresses()).all(is_known);
         if !has_addresses || elsewhere != programmed.context.elsewhere {
             return Ok(false);
         }
@@ -271,28 +245,6 @@ impl<K: Kernel> IpvsBackend<K> {
             return Ok(false);
         }
         Ok(read_rules(&mut self.kernel)? == programmed.rules.printed)
-    }
-}
-
-/// The most service ports that are named at a time.
-const MOST_NAMED: usize = 20;
-
-/// Warns of service ports whose address is the API server's, and so not bound.
-fn warn_unbound<'a>(unbound: impl Iterator<Item = &'a (ServicePortName, IpAddr)>) {
-    let mut unbound: Vec<_> = unbound.collect();
-    unbound.sort_unstable();
-    for (service_port, address) in unbound.iter().take(MOST_NAMED) {
-        tracing::warn!(
-            servicePort = %service_port,
-            %address,
-            "Address is not bound to kube-ipvs0: it is the API server's"
-        );
-    }
-    if let Some(others @ 1..) = unbound.len().checked_sub(MOST_NAMED) {
-        tracing::warn!(
-            servicePorts = others,
-            "More addresses of service ports are the API server's and are not bound"
-        );
     }
 }
 

@@ -76,24 +76,20 @@ impl Changes {
         Self { family, list: Vec::new() }
     }
 
-    pub(crate) fn member_in(&mut self, set: Set, member: Member) {
+    /// Adds an element to a set. One of [`Set::IpvsIps`] becomes an address of the device as well.
+    pub(crate) fn add_member(&mut self, (set, member): (Set, Member)) {
         self.list.push(Change::Set(SetChange::Add(set, self.family, member)));
+        if let (Set::IpvsIps, Member::Ip(ip)) = (set, member) {
+            self.list.push(Change::AddAddress(ip));
+        }
     }
 
-    pub(crate) fn member_out(&mut self, set: Set, member: Member) {
+    /// Removes an element from a set. One of [`Set::IpvsIps`] is removed from the device as well.
+    pub(crate) fn remove_member(&mut self, (set, member): (Set, Member)) {
+        if let (Set::IpvsIps, Member::Ip(ip)) = (set, member) {
+            self.list.push(Change::RemoveAddress(ip));
+        }
         self.list.push(Change::Set(SetChange::Remove(set, self.family, member)));
-    }
-
-    /// Adds an address to the device, and to the set by which the filter accepts it.
-    pub(crate) fn address_in(&mut self, ip: IpAddr) {
-        self.member_in(Set::IpvsIps, Member::Ip(ip));
-        self.list.push(Change::AddAddress(ip));
-    }
-
-    /// Removes an address from both.
-    pub(crate) fn address_out(&mut self, ip: IpAddr) {
-        self.list.push(Change::RemoveAddress(ip));
-        self.member_out(Set::IpvsIps, Member::Ip(ip));
     }
 
     pub(crate) fn server(&mut self, change: ServerChange) {
@@ -101,7 +97,7 @@ impl Changes {
     }
 
     /// Takes out the additions to sets: what rules need that are about to be loaded.
-    pub(crate) fn take_members_in(&mut self) -> Vec<Change> {
+    pub(crate) fn take_added_members(&mut self) -> Vec<Change> {
         self.take_until(Stage::GuardAddresses)
     }
 
@@ -140,15 +136,15 @@ mod tests {
         let settings = ServerSettings { scheduler: "rr".into(), flags: 0, timeout: Duration::ZERO };
         let member = Member::Socket(Protocol::Tcp, (ip, 80).into());
         let mut changes = Changes::new(IpFamily::V4);
-        changes.member_out(Set::LoadBalancer, member);
-        changes.member_out(Set::LoadBalancerFirewall, member);
-        changes.address_out(ip);
+        changes.remove_member((Set::LoadBalancer, member));
+        changes.remove_member((Set::LoadBalancerFirewall, member));
+        changes.remove_member((Set::IpvsIps, Member::Ip(ip)));
         changes.server(ServerChange::Remove(key));
         changes.server(ServerChange::Weigh(key, (ip, 1).into(), 0));
-        changes.address_in(ip);
+        changes.add_member((Set::IpvsIps, Member::Ip(ip)));
         changes.server(ServerChange::Add(key, settings));
-        changes.member_in(Set::LoadBalancerFirewall, member);
-        changes.member_in(Set::LoadBalancer, member);
+        changes.add_member((Set::LoadBalancerFirewall, member));
+        changes.add_member((Set::LoadBalancer, member));
         let words: Vec<_> = changes.in_order().iter().map(|change| format!("{change:?}")).collect();
         let begins = [
             "Set(Add(LoadBalancer,",

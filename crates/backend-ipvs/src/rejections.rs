@@ -5,7 +5,7 @@
 //! and the apply has succeeded. What is remembered as programmed then has objects that do not exist. To change those is
 //! rejected as well, and to remove them is not; the full sync that is due finds whatever else is missing.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -23,8 +23,8 @@ use crate::wanted::Wanted;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Object {
     Server(ServerKey),
+    /// An element of a set; of [`Set::IpvsIps`] the address of the device, too.
     Member(Set, Member),
-    Address(IpAddr),
 }
 
 impl Object {
@@ -38,19 +38,21 @@ impl Object {
                 | ServerChange::Weigh(key, ..)
                 | ServerChange::RemoveDestination(key, _),
             ) => Self::Server(*key),
-            Change::Set(SetChange::Add(set, _, member) | SetChange::Remove(set, _, member)) => match member {
-                Member::Ip(ip) => Self::Address(*ip),
-                member => Self::Member(*set, *member),
-            },
-            Change::AddAddress(ip) | Change::RemoveAddress(ip) => Self::Address(*ip),
+            Change::Set(SetChange::Add(set, _, member) | SetChange::Remove(set, _, member)) => {
+                Self::Member(*set, *member)
+            }
+            Change::AddAddress(ip) | Change::RemoveAddress(ip) => Self::address(*ip),
         }
+    }
+
+    fn address(ip: IpAddr) -> Self {
+        Self::Member(Set::IpvsIps, Member::Ip(ip))
     }
 
     /// All objects that a service port needs.
     fn all_of(wanted: &Wanted) -> impl Iterator<Item = Self> {
         let servers = wanted.servers.iter().map(|(key, _)| Self::Server(*key));
-        let members = wanted.members.iter().map(|(set, member)| Self::Member(*set, *member));
-        servers.chain(members).chain(wanted.addresses.iter().map(|ip| Self::Address(*ip)))
+        servers.chain(wanted.members.iter().map(|(set, member)| Self::Member(*set, *member)))
     }
 }
 
@@ -69,14 +71,6 @@ pub(crate) struct Rejections {
     due: Option<Instant>,
 }
 
-/// A list of rejected changes in short.
-struct Summary {
-    objects: HashSet<Object>,
-    error: KernelError,
-    /// How many of them are about objects that no service port needs.
-    unwanted: usize,
-}
-
 impl Rejections {
     /// Records rejected changes; those of a full sync replace all earlier ones. Gives how many of them concern objects
     /// that no service port needs any more.
@@ -91,27 +85,28 @@ impl Rejections {
         now: Instant,
     ) -> Result<usize, KernelError> {
         let is_forbidden = refused.iter().any(|(_, why)| why.errno() == Some(libc::EPERM));
-        let Some(summary) = summarize(refused, plan, context) else {
+        let objects: Vec<_> = refused.iter().map(|(change, _)| Object::of(change)).collect();
+        let Some((_, source)) = refused.into_iter().next() else {
             if scope == Scope::Full {
                 *self = Self::default();
             }
             return Ok(0);
         };
+        let (also, unwanted) = concerned(&objects, plan, context);
+        let error = KernelError::Unserved { also, source };
         if is_forbidden {
-            return Err(summary.error);
+            return Err(error);
         }
-        let Summary { objects, error, unwanted } = summary;
-        let is_new = !objects.is_subset(&self.objects);
+        let is_new = !objects.iter().all(|object| self.objects.contains(object));
         if is_new {
             self.text = error_chain(&BackendError::from(error));
             tracing::error!(err = self.text, "Kernel rejected changes; retrying");
         }
         self.wait(scope, is_new, now);
         if scope == Scope::Full {
-            self.objects = objects;
-        } else {
-            self.objects.extend(objects);
+            self.objects.clear();
         }
+        self.objects.extend(objects);
         Ok(unwanted)
     }
 
@@ -147,7 +142,7 @@ impl Rejections {
 
     /// Whether a change of this address of the device was rejected.
     pub(crate) fn concern_address(&self, ip: &IpAddr) -> bool {
-        self.objects.contains(&Object::Address(*ip))
+        self.objects.contains(&Object::address(*ip))
     }
 
     /// The log text, if anything was rejected.
@@ -156,30 +151,25 @@ impl Rejections {
     }
 }
 
-/// The first rejected change, its service port, and how many more service ports are affected.
-fn summarize(refused: Vec<(Change, IpvsError)>, plan: &NodePlan, context: &NodeContext) -> Option<Summary> {
-    let all: Vec<_> = refused.iter().map(|(change, _)| Object::of(change)).collect();
-    let objects: HashSet<_> = all.iter().copied().collect();
-    let (change, source) = refused.into_iter().next()?;
-    let first = Object::of(&change);
-    let (mut about, mut concerned, mut wanted) = (None, BTreeSet::new(), HashSet::new());
+/// The service port that the first of these rejected objects is for and how many others are affected, as the end of a
+/// sentence; and how many of the objects no service port needs.
+fn concerned(rejected: &[Object], plan: &NodePlan, context: &NodeContext) -> (String, usize) {
+    let objects: HashSet<_> = rejected.iter().collect();
+    let (mut first, mut affected, mut wanted) = (None, 0, HashSet::new());
     for (name, port) in &plan.service_ports {
         let needs = Wanted::of(name, port, context);
         let missed: Vec<_> = Object::all_of(&needs).filter(|object| objects.contains(object)).collect();
-        if !missed.is_empty() {
-            concerned.insert(name);
-        }
-        if about.is_none() && missed.contains(&first) {
-            about = Some(name);
+        affected += usize::from(!missed.is_empty());
+        if first.is_none() && missed.contains(&rejected[0]) {
+            first = Some(format!(" for {name}"));
         }
         wanted.extend(missed);
     }
-    let whose = about.map(|name| format!(" for {name}")).unwrap_or_default();
-    let others = match concerned.len() {
-        2.. => format!(", and what {} other service ports need", concerned.len() - 1),
-        0 if all.len() > 1 => format!(", and {} other changes", all.len() - 1),
+    let others = match affected {
+        2.. => format!(", and what {} other service ports need", affected - 1),
+        0 if rejected.len() > 1 => format!(", and {} other changes", rejected.len() - 1),
         _ => String::new(),
     };
-    let unwanted = all.iter().filter(|object| !wanted.contains(object)).count();
-    Some(Summary { objects, error: KernelError::Unserved { also: whose + &others, source }, unwanted })
+    let unwanted = rejected.iter().filter(|object| !wanted.contains(object)).count();
+    (first.unwrap_or_default() + &others, unwanted)
 }

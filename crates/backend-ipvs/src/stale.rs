@@ -8,36 +8,25 @@
 //! Nothing is loaded to find that there is nothing of it.
 
 use std::collections::HashSet;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use portolan_core::backend::{CleanupReport, error_chain};
-use portolan_core::{IpFamily, Protocol, ProxyMode};
+use portolan_core::{IpFamily, ProxyMode};
 use portolan_iptables::stale::{self, Mode};
 use portolan_ipvs::{
-    AddressChange, DEVICE, Destroyed, InterfaceAddress, IpvsError, Link, Links, Member, ServerChange,
-    ServerKey, Servers, Set, Sets,
+    AddressChange, DEVICE, Destroyed, InterfaceAddress, IpvsError, Link, Links, ServerChange, ServerKey,
+    Servers, Set, Sets,
 };
 
+use crate::adopt::{LISTS, ListedServers};
 use crate::graceful::is_idle;
 
 /// How long in all it is waited for rules that were removed to release the sets: the kernel frees what a transaction
 /// removes from nf_tables after it, in the background.
 const RELEASE_LIMIT: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(20);
-
-/// The sets that list node ports, and those of addresses of Services, some of which may be a node's own. Of the
-/// sets for Local policies only that of external IPs lists what no other does.
-const SERVED: [(Set, Protocol); 7] = [
-    (Set::NodePortTcp, Protocol::Tcp),
-    (Set::NodePortUdp, Protocol::Udp),
-    (Set::NodePortSctp, Protocol::Sctp),
-    (Set::ClusterIp, Protocol::Tcp),
-    (Set::LoadBalancer, Protocol::Tcp),
-    (Set::ExternalIp, Protocol::Tcp),
-    (Set::ExternalIpLocal, Protocol::Tcp),
-];
 
 /// Why stale objects could not be removed.
 ///
@@ -132,13 +121,16 @@ fn delete_servers(
     let mut links = Links::open()?;
     let device = links.find(DEVICE)?.filter(Link::is_dummy);
     let addresses = Addresses::read(&mut links, device.as_ref(), family)?;
-    let served = match Sets::open()? {
-        Some(mut sets) => Served::read(&mut sets, family)?,
-        None => Served::default(),
-    };
+    let mut listed = ListedServers::default();
+    if let Some(mut sets) = Sets::open()? {
+        for (set, _) in LISTS {
+            let members = sets.members(set, family)?.into_iter().flatten();
+            members.for_each(|member| listed.add(set, member));
+        }
+    }
     let is_ours = |server: &ServerKey| {
         addresses.virtual_ips.contains(&server.address)
-            || addresses.node_ips.contains(&server.address) && served.has(server)
+            || addresses.node_ips.contains(&server.address) && listed.contains(server)
     };
     let (mut left, mut in_use) = (Left::of("virtual servers"), HashSet::new());
     for server in present.into_iter().map(|server| server.key).filter(is_ours) {
@@ -254,38 +246,6 @@ fn destroy(sets: &mut Sets, set: Set, family: IpFamily, deadline: Instant) -> Re
             return Ok(destroyed);
         }
         sleep(PAUSE);
-    }
-}
-
-/// Services at the node's own addresses, as the sets list them.
-#[derive(Debug, Default)]
-struct Served {
-    /// At all of a node's addresses.
-    ports: HashSet<(Protocol, u16)>,
-    /// At one address each.
-    sockets: HashSet<(Protocol, SocketAddr)>,
-}
-
-impl Served {
-    fn read(sets: &mut Sets, family: IpFamily) -> Result<Self, StaleError> {
-        let mut all = Self::default();
-        for (set, protocol) in SERVED {
-            for member in sets.members(set, family)?.into_iter().flatten() {
-                match member {
-                    Member::Port(port) => _ = all.ports.insert((protocol, port)),
-                    // It has a protocol of its own.
-                    Member::Socket(protocol, at) => _ = all.sockets.insert((protocol, at)),
-                    _ => {}
-                }
-            }
-        }
-        Ok(all)
-    }
-
-    /// Whether a virtual server at an address of the node is a Service's.
-    fn has(&self, server: &ServerKey) -> bool {
-        self.ports.contains(&(server.protocol, server.port))
-            || self.sockets.contains(&(server.protocol, SocketAddr::new(server.address, server.port)))
     }
 }
 

@@ -26,10 +26,15 @@ pub(crate) struct Net<T> {
     pub(crate) went: Vec<T>,
 }
 
-impl<T: Copy + Eq + Hash + Ord> UseCounts<T> {
+impl<T: Clone + Eq + Hash + Ord> UseCounts<T> {
+    /// The object exists, whether it has users or not.
+    pub(crate) fn exists(&mut self, thing: T) {
+        self.before.insert(thing, true);
+    }
+
     /// Adds a user.
     pub(crate) fn add(&mut self, thing: T) {
-        let count = self.counts.entry(thing).or_insert(0);
+        let count = self.counts.entry(thing.clone()).or_insert(0);
         self.before.entry(thing).or_insert(*count > 0);
         *count += 1;
     }
@@ -37,11 +42,11 @@ impl<T: Copy + Eq + Hash + Ord> UseCounts<T> {
     /// Removes a user.
     pub(crate) fn remove(&mut self, thing: T) {
         let Some(count) = self.counts.get_mut(&thing) else { return };
-        self.before.entry(thing).or_insert(true);
         *count -= 1;
         if *count == 0 {
             self.counts.remove(&thing);
         }
+        self.before.entry(thing).or_insert(true);
     }
 
     /// Whether it has a user.
@@ -90,5 +95,8 @@ mod tests {
         use_counts.remove('c');
         assert_eq!(use_counts.settle(), Net { came: vec![], went: vec!['a'] });
         assert!(use_counts.has(&'b') && !use_counts.has(&'a'));
+        use_counts.exists('b');
+        use_counts.exists('c');
+        assert_eq!(use_counts.settle(), Net { came: vec![], went: vec!['c'] });
     }
 }

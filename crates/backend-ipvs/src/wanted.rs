@@ -31,16 +31,22 @@ pub(crate) struct Serving {
     pub(crate) destinations: Vec<(SocketAddr, u32)>,
 }
 
+impl Serving {
+    /// The weight of an endpoint, if it is a destination.
+    pub(crate) fn weight(&self, endpoint: &SocketAddr) -> Option<u32> {
+        let found = self.destinations.binary_search_by_key(endpoint, |(socket, _)| *socket).ok()?;
+        Some(self.destinations[found].1)
+    }
+}
+
 /// What a service port needs.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Wanted {
     pub(crate) servers: Vec<(ServerKey, Serving)>,
-    /// Addresses for the device.
-    pub(crate) addresses: Vec<IpAddr>,
+    /// Elements of sets. Those of [`Set::IpvsIps`] are addresses for the device.
+    pub(crate) members: Vec<(Set, Member)>,
     /// Addresses that are not bound to the device because they are the API server's.
     pub(crate) unbound: Vec<IpAddr>,
-    /// Elements of sets, but for the one that follows from the addresses.
-    pub(crate) members: Vec<(Set, Member)>,
 }
 
 impl Wanted {
@@ -69,7 +75,7 @@ impl Writer<'_> {
         let Some(ip) = self.port.cluster_ip else { return };
         let serving = self.serving(internal(self.port));
         self.serve(ip, self.port.port, serving);
-        self.wanted.addresses.push(ip);
+        self.bind(ip);
         self.member(Set::ClusterIp, ip);
     }
 
@@ -162,9 +168,16 @@ impl Writer<'_> {
         if self.context.elsewhere.contains(&ip) {
             return;
         }
-        let is_api_server = self.context.is_api_server(ip, self.port.port, self.protocol);
-        let list = if is_api_server { &mut self.wanted.unbound } else { &mut self.wanted.addresses };
-        list.push(ip);
+        if self.context.is_api_server(ip, self.port.port, self.protocol) {
+            self.wanted.unbound.push(ip);
+        } else {
+            self.bind(ip);
+        }
+    }
+
+    /// The device gets this address.
+    fn bind(&mut self, ip: IpAddr) {
+        self.wanted.members.push((Set::IpvsIps, Member::Ip(ip)));
     }
 
     fn serve(&mut self, ip: IpAddr, port: u16, serving: Serving) {

@@ -13,45 +13,26 @@ use portolan_core::plan::{NodeSettings, ServicePort};
 use portolan_core::{IpFamily, ServicePortName};
 use portolan_nft::{Bytes, DumpedSet, Element, ElementValue, Family, Set, TableDump, Verdict};
 
-use crate::class::{Class, NotAClass};
+use crate::class::Class;
 use crate::commit::vip_of;
 use crate::dedicated::{ProgrammedDedicated, owner, shape};
 use crate::edits::Edits;
 use crate::frontend::{Frontend, List, Value, shares_slots};
-use crate::layout::{Feature, Layout, ServiceSet};
+use crate::layout::{Layout, ServiceSet};
 use crate::programmed::SlotLists;
 use crate::slots::{Slots, Target};
-
-/// How a full sync begins.
-#[derive(Debug)]
-pub(crate) enum Start {
-    /// There is no table.
-    Create,
-    /// There is one with incompatible sets or hooks, or a dormant one: replace it.
-    Replace,
-    /// There is one to take over.
-    Adopt(Box<Existing>),
-}
 
 /// The elements that were found and that no wanted element matched so far.
 #[derive(Debug, Default)]
 pub(crate) struct Existing {
     sets: [HashMap<Bytes, Option<Value>>; ServiceSet::ALL.len()],
-    classes: Vec<Class>,
-    features: Vec<Feature>,
     /// The dedicated objects, by owner.
     dedicated: HashMap<Arc<str>, ProgrammedDedicated>,
 }
 
-impl Start {
-    /// Decides by the dump of the existing table.
-    pub(crate) fn choose(layout: &Layout, settings: &NodeSettings, dump: Option<&TableDump>) -> Self {
-        let Some(dump) = dump else { return Self::Create };
-        if dump.table.flags.dormant || !has_our_sets(layout, dump) || !has_our_hooks(layout, settings, dump) {
-            return Self::Replace;
-        }
-        Self::Adopt(Box::new(Existing::read(layout, dump)))
-    }
+/// Whether a table can be taken over: its sets and hooks are those of this version, and it is not dormant.
+pub(crate) fn is_compatible(layout: &Layout, settings: &NodeSettings, dump: &TableDump) -> bool {
+    !dump.table.flags.dormant && has_our_sets(layout, dump) && has_our_hooks(layout, settings, dump)
 }
 
 fn has_our_sets(layout: &Layout, dump: &TableDump) -> bool {
@@ -74,7 +55,8 @@ fn has_our_hooks(layout: &Layout, settings: &NodeSettings, dump: &TableDump) -> 
 }
 
 impl Existing {
-    fn read(layout: &Layout, dump: &TableDump) -> Self {
+    /// What a table holds.
+    pub(crate) fn read(layout: &Layout, dump: &TableDump) -> Self {
         let mut existing = Self::default();
         for set in ServiceSet::ALL {
             if let Some(found) = dump.set(&layout.set(set).name) {
@@ -87,32 +69,12 @@ impl Existing {
         existing
     }
 
-    /// Records a class chain that is up to date, or will be.
-    pub(crate) fn add_class(&mut self, class: Class) {
-        self.classes.push(class);
-    }
-
-    /// Records a feature whose chains are up to date, or will be.
-    pub(crate) fn add_feature(&mut self, feature: Feature) {
-        self.features.push(feature);
-    }
-
-    /// The features whose chains exist.
-    pub(crate) fn features(&self) -> impl Iterator<Item = Feature> {
-        self.features.iter().copied()
-    }
-
-    /// The class chains that exist.
-    pub(crate) fn classes(&self) -> impl Iterator<Item = Class> {
-        self.classes.iter().copied()
-    }
-
     /// The existing slots of a service port: those that its addresses share, or of the first that has any.
     pub(crate) fn slots(&self, name: &ServicePortName, port: &ServicePort) -> SlotLists {
         let owner = shares_slots(port).then(|| owner(name));
         let shared = owner.as_ref().and_then(|owner| Some((owner, self.dedicated.get(owner)?)));
         let frontends = Frontend::all(name, port, shared.is_none());
-        let of = |list: List| {
+        List::ALL.map(|list| {
             let maps = frontends.iter().flat_map(|frontend| {
                 frontend.slot_maps().filter(|(_, l)| *l == list).map(move |(map, _)| (frontend, map))
             });
@@ -120,8 +82,7 @@ impl Existing {
             let mut found =
                 shared.map(|(owner, present)| present.slots(list, owner)).into_iter().chain(found);
             found.find(|slots| slots.count() > 0).unwrap_or_default()
-        };
-        SlotLists { cluster: of(List::Cluster), local: of(List::Local) }
+        })
     }
 
     fn slots_in(&self, frontend: &Frontend, map: ServiceSet) -> Slots {
@@ -190,7 +151,7 @@ fn value(set: ServiceSet, element: &Element, family: Family) -> Option<Value> {
         (_, ElementValue::None) => Some(Value::Member),
         (_, ElementValue::Data(data)) => Target::parse(data).map(Value::Target),
         (_, ElementValue::Verdict(Verdict::Goto(chain))) => {
-            Some(chain.parse().map_or_else(|NotAClass| Value::Chain(Arc::clone(chain)), Value::Class))
+            Some(Class::parse(chain).map_or_else(|| Value::Chain(Arc::clone(chain)), Value::Class))
         }
         _ => None,
     }

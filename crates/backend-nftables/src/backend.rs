@@ -50,12 +50,6 @@ pub struct NftablesBackend<T> {
     foreign_changes: Option<ForeignChanges>,
 }
 
-/// What a full sync starts from.
-struct Found {
-    dump: Option<TableDump>,
-    owner_persist: bool,
-}
-
 impl<T: Tables> NftablesBackend<T> {
     /// A backend that knows nothing of the kernel's state yet.
     pub fn new(family: IpFamily, tables: Arc<Mutex<T>>) -> Self {
@@ -83,12 +77,12 @@ impl<T: Tables> NftablesBackend<T> {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The existing table, and the kernel's features.
-    fn read(&self) -> Result<Found, BackendError> {
+    /// The existing table, and whether the kernel supports an owner whose table persists.
+    fn read(&self) -> Result<(Option<TableDump>, bool), BackendError> {
         let (mut tables, table) = (self.tables(), self.layout.table());
         let dump = tables.dump(&table).map_err(|error| unread(format!("table {table}"), error))?;
         let features = tables.features().map_err(|error| unread("what nf_tables offers".into(), error))?;
-        Ok(Found { dump, owner_persist: features.owner_persist })
+        Ok((dump, features.owner_persist))
     }
 
     /// Compares the whole plan with the existing table.
@@ -99,7 +93,7 @@ impl<T: Tables> NftablesBackend<T> {
         if let Some(changes) = &mut self.foreign_changes {
             changes.begin_reading();
         }
-        let Found { dump, owner_persist } = self.read()?;
+        let (dump, owner_persist) = self.read()?;
         // From here on the known state may be outdated.
         self.programmed = None;
         reject_foreign_owner(dump.as_ref())?;

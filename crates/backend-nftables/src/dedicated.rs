@@ -53,15 +53,20 @@ const MAX_CLIENTS: u32 = 1 << 18;
 /// have up to 255 bytes (`NFT_NAME_MAXLEN` in linux/netfilter/nf_tables.h).
 const MAX_OWNER: usize = 255 - "affinity-local-endpoints/".len();
 
+/// The elements of a dedicated set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Contents {
+    /// Endpoints that may be learned, or slots with their endpoints.
+    Elements(BTreeMap<Bytes, Option<Bytes>>),
+    /// Clients, of which only these endpoints are known: those that they have, or may have.
+    Clients(BTreeSet<IpAddr>),
+}
+
 /// The dedicated chains and sets that one service port needs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Dedicated {
-    /// The sets of endpoints that may be learned, with their elements, sorted.
-    pub(crate) known: Vec<(Arc<Set>, Vec<Bytes>)>,
-    /// The maps of clients, with the endpoints that they may hold.
-    pub(crate) memories: Vec<(Arc<Set>, BTreeSet<IpAddr>)>,
-    /// The maps of slots that its addresses share, with their elements.
-    pub(crate) slots: Vec<(Arc<Set>, BTreeMap<Bytes, Bytes>)>,
+    /// Its sets with their elements: first those of endpoints that may be learned, then those of clients.
+    pub(crate) sets: Vec<(Arc<Set>, Contents)>,
     /// The chains with their rules.
     pub(crate) chains: BTreeMap<Arc<str>, Vec<Rule>>,
 }
@@ -101,15 +106,16 @@ impl Dedicated {
             };
             own.chains.insert(Arc::from(chain_name(kind, &owner)), rules);
         }
+        if let Some(timeout) = port.session_affinity {
+            own.learn(port, &owner, timeout);
+        }
         if shares_slots(port) {
             let is_local = port.external_traffic_policy == TrafficPolicy::Local;
             for list in [Some(List::Cluster), is_local.then_some(List::Local)].into_iter().flatten() {
-                let elements = slots.of(list).iter().map(|(slot, target)| (slot_key(slot), target.bytes()));
-                own.slots.push((Arc::new(slot_map(list, &owner)), elements.collect()));
+                let slots = slots[list as usize].iter();
+                let elements = slots.map(|(slot, target)| (slot_key(slot), Some(target.bytes()))).collect();
+                own.sets.push((Arc::new(slot_map(list, &owner)), Contents::Elements(elements)));
             }
-        }
-        if let Some(timeout) = port.session_affinity {
-            own.learn(port, &owner, timeout);
         }
         (!own.chains.is_empty()).then_some(own)
     }
@@ -119,8 +125,8 @@ impl Dedicated {
         if Kind::ALL.into_iter().all(|kind| counts(kind, port).is_none()) {
             return;
         }
-        let mut learn = Vec::new();
-        for list in [List::Cluster, List::Local] {
+        let (mut learn, mut memories) = (Vec::new(), Vec::new());
+        for list in List::ALL {
             let endpoints = list.of(port);
             if endpoints.is_empty() {
                 continue;
@@ -129,17 +135,18 @@ impl Dedicated {
             for (target_port, addresses) in by_port(endpoints) {
                 let memory = Arc::new(memory_map(list, target_port, owner));
                 learn.push(learn_rule(&guard, &memory, target_port, timeout));
-                self.memories.push((memory, addresses));
+                memories.push((memory, Contents::Clients(addresses)));
             }
-            self.known.push((guard, endpoints.iter().map(known_key).collect()));
+            let known = endpoints.iter().map(|endpoint| (known_key(endpoint), None)).collect();
+            self.sets.push((guard, Contents::Elements(known)));
         }
+        self.sets.extend(memories);
         self.chains.insert(Arc::from(learn_chain(owner)), learn);
     }
 
     /// Its sets and maps.
     pub(crate) fn sets(&self) -> impl Iterator<Item = &Arc<Set>> {
-        let slots = self.slots.iter().map(|(set, _)| set);
-        self.known.iter().map(|(set, _)| set).chain(self.memories.iter().map(|(set, _)| set)).chain(slots)
+        self.sets.iter().map(|(set, _)| set)
     }
 }
 
@@ -221,7 +228,7 @@ fn slot_map(list: List, owner: &str) -> Set {
 }
 
 fn own_maps(protocol: Protocol, owner: &str) -> SlotMaps {
-    SlotMaps::own(protocol, [List::Cluster, List::Local].map(|list| slot_map(list, owner).name))
+    SlotMaps::own(protocol, List::ALL.map(|list| slot_map(list, owner).name))
 }
 
 /// The key of a slot in such a map.

@@ -42,6 +42,9 @@ pub enum List {
 }
 
 impl List {
+    /// All lists.
+    pub const ALL: [Self; 2] = [Self::Cluster, Self::Local];
+
     /// The list that the cluster IP leads to.
     pub fn internal(port: &ServicePort) -> Self {
         match port.internal_traffic_policy {

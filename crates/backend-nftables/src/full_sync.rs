@@ -6,13 +6,13 @@ use portolan_core::plan::NodeSettings;
 use portolan_core::{NodePlan, ServicePort, ServicePortName};
 use portolan_nft::{TableDump, Transaction};
 
-use crate::adopt::{Existing, Start};
+use crate::adopt::{Existing, is_compatible};
 use crate::commit::Batches;
 use crate::dedicated::{Dedicated, DedicatedEdit, Purge};
 use crate::edits::Edits;
 use crate::layout::Layout;
 use crate::programmed::Programmed;
-use crate::structure::{Obsolete, structure};
+use crate::structure::structure;
 
 mod progress;
 
@@ -32,7 +32,8 @@ pub(crate) struct FullSync<'a> {
     programmed: Programmed,
     edits: Edits,
     batches: Batches<'a>,
-    obsolete: Obsolete,
+    /// Sets of other versions.
+    obsolete_sets: Vec<Arc<str>>,
     /// The changes of dedicated objects. Addresses may lead to the old ones until the end.
     dedicated: Vec<DedicatedEdit>,
     limit: usize,
@@ -56,37 +57,32 @@ impl<'a> FullSync<'a> {
         owned: bool,
     ) -> Self {
         let settings = &plan.node;
-        let start = Start::choose(layout, settings, dump.as_ref());
-        let replace = matches!(start, Start::Replace);
-        let (limit, dump, mut existing) = match start {
-            Start::Create => (limit, None, Existing::default()),
-            Start::Adopt(existing) => (limit, dump, *existing),
-            // The new table replaces the old one in the same transaction, however large it is.
-            Start::Replace => (usize::MAX, None, Existing::default()),
-        };
+        let replace = dump.as_ref().is_some_and(|dump| !is_compatible(layout, settings, dump));
+        // The new table replaces the old one in the same transaction, however large it is.
+        let (limit, dump) = if replace { (usize::MAX, None) } else { (limit, dump) };
+        let existing = dump.as_ref().map_or_else(Existing::default, |dump| Existing::read(layout, dump));
         let mut batches = Batches::new(layout, limit);
         if replace {
             tracing::info!(table = %layout.table(), "Replacing table with an incompatible layout");
             batches.current().delete_table();
         }
-        let obsolete = structure(layout, settings, dump.as_ref(), owned, &mut existing, &mut batches);
-        let programmed = Programmed::with_chains(existing.classes(), existing.features());
+        let mut programmed = Programmed::default();
+        let obsolete_sets = structure(layout, settings, dump.as_ref(), owned, &mut programmed, &mut batches);
+        programmed.reserve(plan.service_ports.len());
         let (edits, dedicated) = (Edits::default(), Vec::new());
         let cut_at = if replace { limit } else { limit.min(FIRST_ELEMENTS) };
-        let mut sync = Self {
+        Self {
             layout,
             settings,
             existing,
             programmed,
             edits,
             batches,
-            obsolete,
+            obsolete_sets,
             dedicated,
             limit,
             cut_at,
-        };
-        sync.programmed.reserve(plan.service_ports.len());
-        sync
+        }
     }
 
     pub(crate) fn add(&mut self, name: &ServicePortName, port: &Arc<ServicePort>) {
@@ -128,16 +124,19 @@ impl<'a> FullSync<'a> {
         let gone = self.existing.stale_dedicated().into_iter();
         self.dedicated.extend(gone.map(|present| present.turn_into(None, self.layout)));
         let stale = std::mem::take(&mut self.existing).stale();
-        let Self { mut programmed, mut batches, mut obsolete, mut dedicated, .. } = self;
+        let Self { mut programmed, mut batches, obsolete_sets, mut dedicated, .. } = self;
         batches.edits(&stale, &mut []);
-        obsolete.empty_chains(&mut batches);
+        for chain in &programmed.stale_chains {
+            batches.current().flush_chain(Arc::clone(chain));
+        }
         for edit in &mut dedicated {
             batches.current().append(&mut edit.release);
         }
-        obsolete.delete_sets(&mut batches);
+        for set in obsolete_sets {
+            batches.current().delete_set(set);
+        }
         programmed.features.remove_unused(&mut batches);
         let purges = programmed.absorb(dedicated);
-        programmed.stale_chains.extend(obsolete.into_chains());
         Finished { programmed, transactions: batches.finish(), purges }
     }
 }

@@ -14,7 +14,7 @@ use crate::class::Class;
 use crate::dedicated::{Dedicated, DedicatedEdit, Purge};
 use crate::edits::Edits;
 use crate::frontend::{Frontend, List, SetElement, Value, shared_verdict_elements};
-use crate::layout::{Feature, FeaturesInUse, ServiceSet};
+use crate::layout::{FeaturesInUse, ServiceSet};
 use crate::slots::{Order, SlotChange, Slots};
 
 /// The programmed services of one family.
@@ -58,15 +58,10 @@ struct PortChange<'a> {
 }
 
 impl Programmed {
-    /// Only chains that exist, and no services.
-    pub(crate) fn with_chains(
-        classes: impl IntoIterator<Item = Class>,
-        features: impl IntoIterator<Item = Feature>,
-    ) -> Self {
-        let mut in_use = FeaturesInUse::default();
-        features.into_iter().for_each(|feature| in_use.found(feature));
-        let classes: HashMap<_, _> = classes.into_iter().map(|class| (class, 0)).collect();
-        Self { unused_classes: classes.len(), classes, features: in_use, ..Self::default() }
+    /// The chain of a class exists.
+    pub(crate) fn found_class(&mut self, class: Class) {
+        self.classes.insert(class, 0);
+        self.unused_classes += 1;
     }
 
     /// The changes of several service ports at once.
@@ -125,7 +120,7 @@ impl Programmed {
         let (kept, gone): (HashSet<_>, HashSet<_>) =
             frontends.into_iter().partition(|frontend| wanted_frontends.contains(frontend));
         for frontend in gone {
-            slots.items(&frontend).for_each(|item| edits.remove(item));
+            slot_elements(&frontend, &slots).for_each(|element| edits.remove(element));
         }
         PortChange { name, old: Some((port, kept)), keeps_external, wanted, slots }
     }
@@ -138,8 +133,8 @@ impl Programmed {
         let has_dedicated =
             [old.as_ref(), wanted].into_iter().flatten().any(|port| Dedicated::concerns(port));
         let old = old.filter(|_| has_dedicated).map(|port| (port, slots.clone()));
-        let lists = [List::Cluster, List::Local];
-        let changes = lists.map(|list| slots.of_mut(list).assign(wanted.map_or(&[], |port| list.of(port))));
+        let changes =
+            List::ALL.map(|list| slots[list as usize].assign(wanted.map_or(&[], |port| list.of(port))));
         if has_dedicated {
             let new = wanted.map(|port| (Arc::clone(port), slots.clone()));
             self.dedicated.push(DedicatedChange { name: name.clone(), old, new });
@@ -149,7 +144,7 @@ impl Programmed {
             if kept.contains(&frontend) {
                 change_slots(&frontend, &changes, edits);
             } else {
-                slots.items(&frontend).for_each(|item| edits.add(item));
+                slot_elements(&frontend, &slots).for_each(|element| edits.add(element));
             }
             for element in frontend.verdict_elements(name, port) {
                 self.features.add(element.0);
@@ -241,7 +236,7 @@ impl Programmed {
 
     /// Updates what service ports share.
     fn recount(&mut self, old: Option<&ServicePort>, new: Option<&ServicePort>, edits: &mut Edits) {
-        for list in [List::Cluster, List::Local] {
+        for list in List::ALL {
             let of = |port: Option<&ServicePort>| port.map_or(&[][..], |port| list.of(port)).as_ptr();
             if old.is_some() && of(old) == of(new) {
                 continue;
@@ -267,13 +262,17 @@ impl Programmed {
     }
 }
 
-fn change_slots(frontend: &Frontend, [cluster, local]: &[Vec<SlotChange>; 2], edits: &mut Edits) {
+/// The elements of these slots in the maps of a frontend.
+fn slot_elements(frontend: &Frontend, slots: &SlotLists) -> impl Iterator<Item = SetElement> {
+    frontend.slot_maps().flat_map(move |(map, list)| {
+        slots[list as usize].iter().map(move |(slot, target)| frontend.slot(map, slot, target))
+    })
+}
+
+/// Changes the elements of slots in the maps of a frontend.
+fn change_slots(frontend: &Frontend, changes: &[Vec<SlotChange>; List::ALL.len()], edits: &mut Edits) {
     for (map, list) in frontend.slot_maps() {
-        let changes = match list {
-            List::Cluster => cluster,
-            List::Local => local,
-        };
-        for change in changes {
+        for change in &changes[list as usize] {
             if let Some(target) = change.old {
                 edits.remove(frontend.slot(map, change.slot, target));
             }
@@ -305,54 +304,27 @@ fn cluster_ip(address: IpAddr) -> SetElement {
 #[derive(Debug)]
 struct ProgrammedPort {
     port: Arc<ServicePort>,
-    /// In what order slots lead to its endpoints, those of the Cluster list and of the Local one;
-    /// none when both are in the order of the lists, as after a full sync.
-    orders: Option<Box<[Order; 2]>>,
+    /// In what order slots lead to the endpoints of each [`List`]; none when all are in the order of the lists, as
+    /// after a full sync.
+    orders: Option<Box<[Order; List::ALL.len()]>>,
 }
 
-/// The slots of both lists of a service port.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct SlotLists {
-    pub(crate) cluster: Slots,
-    pub(crate) local: Slots,
-}
+/// The slots of each [`List`] of a service port.
+pub(crate) type SlotLists = [Slots; List::ALL.len()];
 
 impl ProgrammedPort {
     /// Stores the slots of a service port, which lead to its endpoints.
     fn pack(port: &Arc<ServicePort>, slots: &SlotLists) -> Self {
-        let orders = [List::Cluster, List::Local].map(|list| Order::of(slots.of(list), list.of(port)));
+        let orders = List::ALL.map(|list| Order::of(&slots[list as usize], list.of(port)));
         let orders = orders.iter().any(|order| !order.is_sorted()).then(|| Box::new(orders));
         Self { port: Arc::clone(port), orders }
     }
 
     /// The service port and its slots.
     fn unpack(self) -> (Arc<ServicePort>, SlotLists) {
-        let [cluster, local] = self.orders.map(|orders| *orders).unwrap_or_default();
-        let cluster = cluster.slots(&self.port.cluster_endpoints);
-        let local = local.slots(&self.port.local_endpoints);
-        (self.port, SlotLists { cluster, local })
-    }
-}
-
-impl SlotLists {
-    pub(crate) fn of(&self, list: List) -> &Slots {
-        match list {
-            List::Cluster => &self.cluster,
-            List::Local => &self.local,
-        }
-    }
-
-    fn items(&self, frontend: &Frontend) -> impl Iterator<Item = SetElement> {
-        frontend.slot_maps().flat_map(move |(map, list)| {
-            self.of(list).iter().map(move |(slot, target)| frontend.slot(map, slot, target))
-        })
-    }
-
-    fn of_mut(&mut self, list: List) -> &mut Slots {
-        match list {
-            List::Cluster => &mut self.cluster,
-            List::Local => &mut self.local,
-        }
+        let orders = self.orders.unwrap_or_default();
+        let slots = List::ALL.map(|list| orders[list as usize].slots(list.of(&self.port)));
+        (self.port, slots)
     }
 }
 

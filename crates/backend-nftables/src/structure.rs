@@ -6,24 +6,24 @@ use std::sync::Arc;
 use portolan_core::plan::NodeSettings;
 use portolan_nft::{Chain, Element, Owner, Rule, Table, TableDump, TableFlags};
 
-use crate::adopt::Existing;
 use crate::class::Class;
 use crate::commit::Batches;
 use crate::dedicated::{owner_of, shape};
 use crate::layout::{Feature, Layout, nft_family};
+use crate::programmed::Programmed;
 
 /// Appends the steps that create or update the table, its sets and its chains.
 ///
-/// Returns the names of chains and sets that do not belong there. They can be deleted only
-/// when nothing leads to them any more, after everything else.
+/// Returns the names of sets that do not belong there, and adds chains that do not to the stale chains. Their rules and
+/// maps may refer to anything in the table, also to each other, so all of them are emptied before anything is deleted.
 pub(crate) fn structure(
     layout: &Layout,
     settings: &NodeSettings,
     dump: Option<&TableDump>,
     owned: bool,
-    existing: &mut Existing,
+    programmed: &mut Programmed,
     batches: &mut Batches<'_>,
-) -> Obsolete {
+) -> Vec<Arc<str>> {
     claim_table(dump, owned, batches);
     for set in layout.sets() {
         if dump.is_none_or(|dump| dump.set(&set.name).is_none()) {
@@ -35,68 +35,35 @@ pub(crate) fn structure(
         put_chain(layout, dump, chain, rules, batches);
     }
     ranges(layout, settings, dump, batches);
-    let Some(dump) = dump else { return Obsolete::default() };
+    let Some(dump) = dump else { return Vec::new() };
     for feature in Feature::ALL {
         let chains = feature.chains();
         if chains.iter().any(|(chain, _)| dump.chain(&chain.name).is_some()) {
-            existing.add_feature(feature);
+            programmed.features.found(feature);
             for (chain, rules) in &chains {
                 put_chain(layout, Some(dump), chain, rules, batches);
             }
         }
     }
-    let mut obsolete = Obsolete::default();
     let known = layout.known_chains(settings);
     for found in &dump.chains {
         let name = &found.chain.name;
-        if let Ok(class) = name.parse::<Class>() {
+        if let Some(class) = Class::parse(name) {
             let rules = class.rules(settings);
             put_chain(layout, Some(dump), &Chain::regular(Arc::clone(name)), &rules, batches);
-            existing.add_class(class);
+            programmed.found_class(class);
         } else if owner_of(name).is_none() && known.iter().all(|(chain, _)| chain.name != *name) {
-            obsolete.chains.push(Arc::clone(name));
+            programmed.stale_chains.push(Arc::clone(name));
         }
     }
     let ours: HashSet<_> = layout.sets().map(|set| &set.name).collect();
     let is_ours = |name: &Arc<str>| ours.contains(name) || shape(name).is_some() || is_anonymous(name);
-    obsolete.sets.extend(dump.sets.iter().map(|set| Arc::clone(&set.name)).filter(|name| !is_ours(name)));
-    obsolete
+    dump.sets.iter().map(|set| Arc::clone(&set.name)).filter(|name| !is_ours(name)).collect()
 }
 
 /// Whether a set is anonymous, part of a rule and deleted with it.
 fn is_anonymous(name: &str) -> bool {
     ["__set", "__map"].iter().any(|prefix| name.starts_with(prefix))
-}
-
-/// Chains and sets in our table that this version does not use.
-///
-/// Their rules and maps may refer to anything in the table, also to each other, so all of them are
-/// emptied before anything is deleted.
-#[derive(Debug, Default)]
-pub(crate) struct Obsolete {
-    chains: Vec<Arc<str>>,
-    sets: Vec<Arc<str>>,
-}
-
-impl Obsolete {
-    /// Flushes the chains, which nothing leads to any more.
-    pub(crate) fn empty_chains(&self, batches: &mut Batches<'_>) {
-        for chain in &self.chains {
-            batches.current().flush_chain(Arc::clone(chain));
-        }
-    }
-
-    /// Deletes the sets, which no rule uses any more.
-    pub(crate) fn delete_sets(&mut self, batches: &mut Batches<'_>) {
-        for set in self.sets.drain(..) {
-            batches.current().delete_set(set);
-        }
-    }
-
-    /// The chains, which are empty now.
-    pub(crate) fn into_chains(self) -> Vec<Arc<str>> {
-        self.chains
-    }
 }
 
 /// Creates the table, or claims ownership of one that an earlier run left.

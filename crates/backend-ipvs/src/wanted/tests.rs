@@ -38,9 +38,11 @@ fn wanted(protocol: Protocol, is_local: bool, pods: &[&str]) -> Vec<String> {
     let name = ServicePortName { service: ObjectName::new("shop", "web"), port: "http".into(), protocol };
     let wanted = Wanted::of(&name, &plan.service_ports[&name], &context());
     let servers = wanted.servers.iter().map(|(key, serving)| format!("{key} {:?}", serving.destinations));
-    let addresses = wanted.addresses.iter().map(|ip| format!("device {ip}"));
-    let members = wanted.members.iter().map(|(set, member)| format!("{set:?} {member}"));
-    let mut lines: Vec<_> = servers.chain(addresses).chain(members).collect();
+    let members = wanted.members.iter().map(|(set, member)| match set {
+        Set::IpvsIps => format!("device {member}"),
+        set => format!("{set:?} {member}"),
+    });
+    let mut lines: Vec<_> = servers.chain(members).collect();
     lines.sort_unstable();
     lines
 }

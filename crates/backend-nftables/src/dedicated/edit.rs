@@ -5,11 +5,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use portolan_nft::{
-    Bytes, Chain, DumpedChain, DumpedSet, Element, ElementValue, Family, Rule, Set, SetData, TableDump,
-    Transaction,
+    Bytes, Chain, DumpedChain, DumpedSet, Element, ElementValue, Family, Rule, Set, TableDump, Transaction,
 };
 
-use super::{Dedicated, known_address, owner_of, shape, slot_key, slot_map};
+use super::{Contents, Dedicated, known_address, owner_of, shape, slot_key, slot_map};
 use crate::frontend::{List, address};
 use crate::layout::Layout;
 use crate::slots::{Slots, Target};
@@ -19,17 +18,6 @@ use crate::slots::{Slots, Target};
 pub(crate) struct ProgrammedDedicated {
     sets: HashMap<Arc<str>, Contents>,
     chains: HashMap<Arc<str>, Rules>,
-}
-
-/// The elements of a set.
-#[derive(Debug)]
-enum Contents {
-    /// The endpoints that may be learned, sorted.
-    Known(Vec<Bytes>),
-    /// The endpoints of remembered clients.
-    Memory(BTreeSet<IpAddr>),
-    /// The endpoints of slots.
-    Slots(BTreeMap<Bytes, Bytes>),
 }
 
 #[derive(Debug)]
@@ -75,13 +63,9 @@ impl Purge {
 impl ProgrammedDedicated {
     /// What was written for a service port.
     pub(crate) fn of(written: Option<Dedicated>) -> Self {
-        let Some(written) = written else { return Self::default() };
-        let known = written.known.into_iter().map(|(set, keys)| (set, Contents::Known(keys)));
-        let memories = written.memories.into_iter().map(|(set, to)| (set, Contents::Memory(to)));
-        let slots = written.slots.into_iter().map(|(set, elements)| (set, Contents::Slots(elements)));
-        let sets =
-            known.chain(memories).chain(slots).map(|(set, contents)| (Arc::clone(&set.name), contents));
-        let chains = written.chains.into_iter().map(|(name, rules)| (name, Rules::Written(rules)));
+        let Dedicated { sets, chains } = written.unwrap_or_default();
+        let sets = sets.into_iter().map(|(set, contents)| (Arc::clone(&set.name), contents));
+        let chains = chains.into_iter().map(|(name, rules)| (name, Rules::Written(rules)));
         Self { sets: sets.collect(), chains: chains.collect() }
     }
 
@@ -107,10 +91,10 @@ impl ProgrammedDedicated {
     /// The slots of one list that the addresses of this owner share.
     pub(crate) fn slots(&self, list: List, owner: &str) -> Slots {
         let found = match self.sets.get(&slot_map(list, owner).name) {
-            Some(Contents::Slots(found)) => Some(found),
+            Some(Contents::Elements(found)) => Some(found),
             _ => None,
         };
-        let target = |slot| Target::parse(found?.get(&slot_key(slot))?);
+        let target = |slot| Target::parse(found?.get(&slot_key(slot))?.as_ref()?);
         Slots::new((0..).map_while(target).collect())
     }
 
@@ -130,14 +114,12 @@ impl ProgrammedDedicated {
                 edit.prepare.add_set(Arc::clone(set));
             }
             let mut left = BTreeSet::new();
-            for (set, keys) in wanted.known {
-                left.extend(self.fill(&mut edit, &set, &keys));
-            }
-            for (map, elements) in wanted.slots {
-                self.refill(&mut edit, &map, &elements);
-            }
-            for (map, allowed) in wanted.memories {
-                self.confine(&mut edit, map, allowed, &left);
+            for (set, contents) in wanted.sets {
+                let present = self.sets.remove(&set.name);
+                match contents {
+                    Contents::Elements(wanted) => left.extend(edit.fill(&set, &wanted, present)),
+                    Contents::Clients(allowed) => edit.confine(set, allowed, present, &left),
+                }
             }
             for (name, rules) in wanted.chains {
                 self.rechain(&mut edit, name, rules, layout.family());
@@ -151,52 +133,6 @@ impl ProgrammedDedicated {
             edit.release.delete_set(set);
         }
         edit
-    }
-
-    /// Returns the addresses of endpoints that were learned so far and are no longer allowed.
-    fn fill(&mut self, edit: &mut DedicatedEdit, set: &Arc<Set>, keys: &[Bytes]) -> Vec<IpAddr> {
-        let present = match self.sets.remove(&set.name) {
-            Some(Contents::Known(present)) => present,
-            _ => Vec::new(),
-        };
-        let only_in = |a: &[Bytes], b: &[Bytes]| -> Vec<Bytes> {
-            a.iter().filter(|key| b.binary_search(key).is_err()).copied().collect()
-        };
-        let (new, gone) = (only_in(keys, &present), only_in(&present, keys));
-        let left = gone.iter().filter_map(known_address).collect();
-        edit.prepare.add_elements(set, new.into_iter().map(Element::key));
-        edit.release.delete_elements(set, gone.into_iter().map(Element::key));
-        left
-    }
-
-    /// A slot that gets another endpoint is deleted and added again.
-    fn refill(&mut self, edit: &mut DedicatedEdit, map: &Arc<Set>, wanted: &BTreeMap<Bytes, Bytes>) {
-        let present = match self.sets.remove(&map.name) {
-            Some(Contents::Slots(present)) => present,
-            _ => BTreeMap::new(),
-        };
-        let gone = present.keys().filter(|slot| !wanted.contains_key(*slot));
-        let changed = wanted.iter().filter(|(slot, target)| present.get(*slot) != Some(target));
-        let replaced = changed.clone().map(|(slot, _)| slot).filter(|slot| present.contains_key(slot));
-        edit.prepare.delete_elements(map, replaced.map(|slot| Element::key(*slot)));
-        edit.prepare.add_elements(map, changed.map(|(slot, target)| Element::data(*slot, *target)));
-        edit.release.delete_elements(map, gone.map(|slot| Element::key(*slot)));
-    }
-
-    /// A dump of a map is outdated when it is used: until the change is programmed, packets still go to
-    /// endpoints that have `left`, and their clients are learned.
-    fn confine(
-        &mut self,
-        edit: &mut DedicatedEdit,
-        map: Arc<Set>,
-        allowed: BTreeSet<IpAddr>,
-        left: &BTreeSet<IpAddr>,
-    ) {
-        if let Some(Contents::Memory(present)) = self.sets.remove(&map.name)
-            && !(present.is_subset(&allowed) && left.is_subset(&allowed))
-        {
-            edit.purges.push(Purge { map, allowed });
-        }
     }
 
     fn rechain(&mut self, edit: &mut DedicatedEdit, name: Arc<str>, rules: Vec<Rule>, family: Family) {
@@ -213,26 +149,63 @@ impl ProgrammedDedicated {
     }
 }
 
+impl DedicatedEdit {
+    /// Makes a set hold these elements. One that gets another value is deleted and added again.
+    ///
+    /// Returns the addresses of endpoints that could be learned so far and are removed.
+    fn fill(
+        &mut self,
+        set: &Arc<Set>,
+        wanted: &BTreeMap<Bytes, Option<Bytes>>,
+        present: Option<Contents>,
+    ) -> Vec<IpAddr> {
+        let present = match present {
+            Some(Contents::Elements(present)) => present,
+            _ => BTreeMap::new(),
+        };
+        let gone = present.iter().filter(|(key, _)| !wanted.contains_key(*key));
+        let changed = wanted.iter().filter(|(key, value)| present.get(*key) != Some(value));
+        let replaced = changed.clone().map(|(key, _)| key).filter(|key| present.contains_key(key));
+        self.prepare.delete_elements(set, replaced.map(|key| Element::key(*key)));
+        let element = |(key, value): (&Bytes, &Option<Bytes>)| match value {
+            Some(value) => Element::data(*key, *value),
+            None => Element::key(*key),
+        };
+        self.prepare.add_elements(set, changed.map(element));
+        self.release.delete_elements(set, gone.clone().map(|(key, _)| Element::key(*key)));
+        gone.filter(|(_, value)| value.is_none()).filter_map(|(key, _)| known_address(key)).collect()
+    }
+
+    /// Lets a map of clients hold these endpoints only.
+    ///
+    /// A dump of a map is outdated when it is used: until the change is programmed, packets still go to
+    /// endpoints that have `left`, and their clients are learned.
+    fn confine(
+        &mut self,
+        map: Arc<Set>,
+        allowed: BTreeSet<IpAddr>,
+        present: Option<Contents>,
+        left: &BTreeSet<IpAddr>,
+    ) {
+        if let Some(Contents::Clients(present)) = present
+            && !(present.is_subset(&allowed) && left.is_subset(&allowed))
+        {
+            self.purges.push(Purge { map, allowed });
+        }
+    }
+}
+
 impl Contents {
     fn read(set: &DumpedSet) -> Self {
-        let is_memory = set.set.as_ref().is_some_and(|set| set.dynamic);
-        if is_memory {
-            let to = set.elements.iter().filter_map(|element| match &element.value {
-                ElementValue::Data(data) => address(data),
-                _ => None,
-            });
-            return Self::Memory(to.collect());
+        let value = |element: &Element| match element.value {
+            ElementValue::Data(data) => Some(data),
+            _ => None,
+        };
+        if set.set.as_ref().is_some_and(|set| set.dynamic) {
+            let endpoints = set.elements.iter().filter_map(|element| address(&value(&element)?));
+            return Self::Clients(endpoints.collect());
         }
-        if set.set.as_ref().is_some_and(|set| matches!(set.data, SetData::Value(_))) {
-            let slots = set.elements.iter().filter_map(|element| match element.value {
-                ElementValue::Data(data) => Some((element.key, data)),
-                _ => None,
-            });
-            return Self::Slots(slots.collect());
-        }
-        let mut keys: Vec<Bytes> = set.elements.iter().map(|element| element.key).collect();
-        keys.sort_unstable();
-        Self::Known(keys)
+        Self::Elements(set.elements.iter().map(|element| (element.key, value(&element))).collect())
     }
 }
 
