@@ -35,10 +35,13 @@ fn ipvs_is_missing_where_its_module_is() {
     });
 }
 
-/// A machine whose iptables are of one kind.
-fn with_iptables(kind: &str) -> Vm {
-    let programs = ["iptables", "ip6tables"].map(|name| (name, format!("{name}-{kind}")));
-    programs.into_iter().fold(machine().copy(EXTENSIONS), |vm, (name, program)| vm.program_as(program, name))
+/// A machine whose programs of iptables are of one variant.
+fn with_iptables(variant: &str) -> Vm {
+    ["iptables", "ip6tables"].into_iter().fold(machine().copy(EXTENSIONS), |vm, family| {
+        ["", "-save", "-restore"].into_iter().fold(vm, |vm, part| {
+            vm.program_as(format!("{family}-{variant}{part}"), format!("{family}{part}"))
+        })
+    })
 }
 
 #[test]
