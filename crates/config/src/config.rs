@@ -14,8 +14,8 @@ use crate::families;
 use crate::flags::Bound;
 use crate::flags::value::VersionFlag;
 use crate::gates::{EXTERNAL_IPS, FeatureGates, STREAMED_LISTS};
+use crate::kube_proxy::KubeProxyConfiguration;
 use crate::kube_proxy::section::Section;
-use crate::kube_proxy::{KubeProxyConfiguration, defaults};
 use crate::notes::Note;
 use crate::validation::{self, errors::FieldErrors};
 
@@ -266,10 +266,7 @@ impl Config {
             mode_fallback: bound.mode_fallback,
             sync,
             iptables: IptablesSettings {
-                localhost_node_ports: given
-                    .iptables
-                    .localhost_node_ports
-                    .unwrap_or(defaults::LOCALHOST_NODE_PORTS),
+                localhost_node_ports: given.iptables.localhost_node_ports.unwrap_or_default(),
             },
             ipvs,
             userspace,

@@ -3,7 +3,6 @@
 use std::io;
 
 use portolan_core::IpFamily;
-use portolan_core::address::AddressError;
 
 use crate::notes::Note;
 use crate::validation::errors::FieldErrors;
@@ -18,14 +17,14 @@ pub enum ConfigError {
     #[error("{0}, see --help")]
     Usage(String),
     /// The value of a flag is not valid.
-    #[error("invalid value {value:?} for {flag}")]
+    #[error("invalid value {value:?} for {flag}: {reason}")]
     InvalidValue {
         /// The flag.
         flag: String,
         /// Its value.
         value: String,
         /// Why it is not valid.
-        source: ValueError,
+        reason: String,
     },
     /// Two settings that are mutually exclusive.
     #[error("{first} and {second} are mutually exclusive")]
@@ -77,16 +76,4 @@ pub enum ConfigError {
         /// `clusterCIDR`.
         cidrs: String,
     },
-}
-
-/// Why a value is not valid.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ValueError {
-    /// It does not have the type or the range of its flag.
-    #[error("{0}")]
-    Invalid(&'static str),
-    /// It is not an address.
-    #[error(transparent)]
-    Address(#[from] AddressError),
 }

@@ -14,7 +14,7 @@ use std::fmt::Write;
 
 use lexopt::{Arg, Parser};
 
-use crate::error::{ConfigError, ValueError};
+use crate::error::ConfigError;
 pub(crate) use bound::Bound;
 use value::Value;
 
@@ -64,7 +64,7 @@ impl Bound {
             let value = value.into_string().map_err(|value| ConfigError::InvalidValue {
                 flag: typed.clone(),
                 value: value.to_string_lossy().into_owned(),
-                source: ValueError::Invalid("not valid UTF-8"),
+                reason: "not valid UTF-8".to_owned(),
             })?;
             bound.set(flag, &typed, value)?;
         }

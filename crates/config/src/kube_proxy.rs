@@ -7,7 +7,6 @@
 
 pub(crate) mod defaults;
 pub(crate) mod effective;
-pub(crate) mod logging;
 pub(crate) mod section;
 
 use std::collections::BTreeMap;
@@ -17,7 +16,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Number;
 
 use crate::duration::GoDuration;
-use logging::Logging;
+use crate::quantity::Quantity;
 
 /// `apiVersion` of the file.
 pub(crate) const API_VERSION: &str = "kubeproxy.config.k8s.io/v1alpha1";
@@ -72,6 +71,46 @@ pub(crate) struct ClientConnection {
     pub(crate) burst: i32,
 }
 
+/// `logging`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase", expecting = "a mapping")]
+pub(crate) struct Logging {
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) format: String,
+    // May be a number, because it is older than the rule that a duration is a string.
+    #[serde(deserialize_with = "GoDuration::or_nanoseconds")]
+    pub(crate) flush_frequency: GoDuration,
+    pub(crate) verbosity: u32,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) vmodule: Vec<FileVerbosity>,
+    pub(crate) options: FormatOptions,
+}
+
+/// `logging.options`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase", expecting = "a mapping")]
+pub(crate) struct FormatOptions {
+    pub(crate) text: StreamOptions,
+    pub(crate) json: StreamOptions,
+}
+
+/// `logging.options.text` and `.json`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase", expecting = "a mapping")]
+pub(crate) struct StreamOptions {
+    #[serde(skip_serializing_if = "is_false")]
+    pub(crate) split_stream: bool,
+    pub(crate) info_buffer_size: Quantity,
+}
+
+/// One item of `logging.vmodule`: the verbosity of some files.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase", expecting = "a mapping")]
+pub(crate) struct FileVerbosity {
+    pub(crate) file_pattern: String,
+    pub(crate) verbosity: u32,
+}
+
 /// `iptables`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase", expecting = "a mapping")]
@@ -123,7 +162,9 @@ pub(crate) struct Userspace {
 impl Userspace {
     /// Whether all fields have their defaults.
     fn is_default(&self) -> bool {
-        *self == defaults::userspace()
+        let mut section = Self::default();
+        defaults::userspace(&mut section);
+        *self == section
     }
 }
 

@@ -42,7 +42,7 @@ pub use config::{
     ServiceAddresses, Source, SyncPeriods, UserspaceSettings,
 };
 pub use difference::{Difference, TakesEffect};
-pub use error::{ConfigError, ValueError};
+pub use error::ConfigError;
 pub use gates::FeatureGates;
 pub use notes::{Note, NoteLevel};
 pub use validation::errors::FieldErrors;

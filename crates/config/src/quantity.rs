@@ -8,8 +8,6 @@ use std::str::FromStr;
 use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::error::ValueError;
-
 const ZERO: &str = "0";
 
 /// Suffixes: thousandths and below, multiples of 1000, multiples of 1024.
@@ -41,15 +39,15 @@ impl fmt::Display for Quantity {
 }
 
 impl FromStr for Quantity {
-    type Err = ValueError;
+    type Err = &'static str;
 
-    fn from_str(text: &str) -> Result<Self, ValueError> {
+    fn from_str(text: &str) -> Result<Self, &'static str> {
         let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
         let end = unsigned.find(|c: char| c != '.' && !c.is_ascii_digit()).unwrap_or(unsigned.len());
         let (number, suffix) = unsigned.split_at(end);
         let is_number = number.bytes().any(|byte| byte != b'.') && number.matches('.').count() <= 1;
         if !is_number || !(SUFFIXES.contains(&suffix) || is_exponent(suffix)) {
-            return Err(ValueError::Invalid("not a quantity such as 512, 1Ki or 3M"));
+            return Err("not a quantity such as 512, 1Ki or 3M");
         }
         let is_zero = number.bytes().all(|byte| matches!(byte, b'0' | b'.'));
         Ok(Self(if is_zero { ZERO } else { text }.to_owned()))

@@ -1,7 +1,7 @@
 //! Checks the fields of a configuration and parses their values.
 //!
 //! Always holds: all errors are found in one pass, with kube-proxy's paths. A value that cannot be parsed is replaced
-//! by a harmless one, which is never used, because there is an error then.
+//! by a harmless one, which is never used, because an error was added.
 
 pub(crate) mod errors;
 mod logging;
@@ -18,7 +18,7 @@ use crate::config::{
 };
 use crate::gates::FeatureGates;
 use crate::kube_proxy::section::Section;
-use crate::kube_proxy::{KubeProxyConfiguration, Userspace, defaults};
+use crate::kube_proxy::{KubeProxyConfiguration, Userspace};
 use crate::version::PREVIOUS_MINOR;
 use errors::FieldErrors;
 
@@ -47,11 +47,10 @@ pub(crate) fn gates(config: &KubeProxyConfiguration, errors: &mut FieldErrors) -
 /// The masquerade mark of the section in effect. The bit of `iptables` is checked in every mode, that of `nftables`
 /// only if its section is in effect.
 pub(crate) fn mark(config: &KubeProxyConfiguration, errors: &mut FieldErrors) -> u32 {
-    let bit = |bit: Option<i32>| bit.unwrap_or(defaults::MASQUERADE_BIT);
-    let iptables = bit(config.iptables.masquerade_bit);
+    let iptables = config.iptables.masquerade_bit.unwrap_or_default();
     errors.within("KubeProxyIPTablesConfiguration.MasqueradeBit", iptables, 0, HIGHEST_BIT);
     if config.section() == Section::Nftables {
-        let nftables = bit(config.nftables.masquerade_bit);
+        let nftables = config.nftables.masquerade_bit.unwrap_or_default();
         errors.within("KubeProxyNFTablesConfiguration.MasqueradeBit", nftables, 0, HIGHEST_BIT);
     }
     let bit = u32::try_from(config.shared().masquerade_bit).ok();
@@ -101,11 +100,11 @@ pub(crate) fn userspace(section: &Userspace, errors: &mut FieldErrors) -> Usersp
 pub(crate) fn conntrack(config: &KubeProxyConfiguration, errors: &mut FieldErrors) -> Conntrack {
     let path = |field: &str| format!("KubeProxyLinuxConfiguration.KubeProxyConntrackConfiguration.{field}");
     let given = &config.conntrack;
-    let established = given.tcp_established_timeout.unwrap_or(defaults::TCP_ESTABLISHED);
-    let close_wait = given.tcp_close_wait_timeout.unwrap_or(defaults::TCP_CLOSE_WAIT);
+    let established = given.tcp_established_timeout.unwrap_or_default();
+    let close_wait = given.tcp_close_wait_timeout.unwrap_or_default();
     Conntrack {
-        max_per_core: errors.count(&path("MaxPerCore"), given.max_per_core.unwrap_or(defaults::MAX_PER_CORE)),
-        min: errors.count(&path("Min"), given.min.unwrap_or(defaults::MIN_CONNECTIONS)),
+        max_per_core: errors.count(&path("MaxPerCore"), given.max_per_core.unwrap_or_default()),
+        min: errors.count(&path("Min"), given.min.unwrap_or_default()),
         tcp_established_timeout: errors.duration(&path("TCPEstablishedTimeout"), established),
         tcp_close_wait_timeout: errors.duration(&path("TCPCloseWaitTimeout"), close_wait),
         tcp_be_liberal: given.tcp_be_liberal,
@@ -115,14 +114,14 @@ pub(crate) fn conntrack(config: &KubeProxyConfiguration, errors: &mut FieldError
 }
 
 pub(crate) fn oom_score_adj(config: &KubeProxyConfiguration, errors: &mut FieldErrors) -> i32 {
-    let score = config.oom_score_adj.unwrap_or(defaults::OOM_SCORE_ADJ);
+    let score = config.oom_score_adj.unwrap_or_default();
     // The range of the kernel (linux/oom.h).
     errors.within("KubeProxyLinuxConfiguration.OOMScoreAdj", score, -1000, 1000);
     score
 }
 
-pub(crate) fn mode(asked: &str, modes: &[ProxyMode], errors: &mut FieldErrors) -> ModeSelection {
-    match asked {
+pub(crate) fn mode(requested: &str, modes: &[ProxyMode], errors: &mut FieldErrors) -> ModeSelection {
+    match requested {
         "" => ModeSelection::Unset,
         AUTO => ModeSelection::Auto,
         name => {

@@ -6,6 +6,7 @@ use std::net::{Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use axum::Router;
+use nix::errno::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 use tracing::{error, info};
@@ -78,9 +79,9 @@ pub(crate) fn open(address: SocketAddr, families: Families) -> io::Result<TcpLis
 }
 
 fn is_without_ipv6(error: &io::Error) -> bool {
-    // EAFNOSUPPORT (asm-generic/errno.h) has no kind of its own.
-    const EAFNOSUPPORT: i32 = 97;
-    error.raw_os_error() == Some(EAFNOSUPPORT) || error.kind() == io::ErrorKind::AddrNotAvailable
+    // `ErrorKind` has no EAFNOSUPPORT.
+    error.raw_os_error() == Some(Errno::EAFNOSUPPORT as i32)
+        || error.kind() == io::ErrorKind::AddrNotAvailable
 }
 
 #[cfg(test)]

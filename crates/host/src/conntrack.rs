@@ -81,8 +81,8 @@ impl Host {
     /// Applies `settings` and returns the result of each.
     pub fn tune_conntrack(&self, settings: &Conntrack) -> Vec<Tuned> {
         let mut tuned = Vec::new();
-        if let Some(most) = max_flows(settings, self.cpus()) {
-            self.tune_size(most, &mut tuned);
+        if let Some(max) = max_flows(settings, self.cpus()) {
+            self.tune_size(max, &mut tuned);
         }
         tuned.extend(timeouts(settings).map(|(name, seconds)| self.tune(name, seconds)));
         if settings.tcp_be_liberal {
@@ -92,12 +92,12 @@ impl Host {
     }
 
     /// Sets the maximum number of flows, and raises the size of the hash table so that lookups stay fast.
-    fn tune_size(&self, most: i64, tuned: &mut Vec<Tuned>) {
-        let max = self.tune("max", most);
+    fn tune_size(&self, flows: i64, tuned: &mut Vec<Tuned>) {
+        let max = self.tune("max", flows);
         let may_grow = !matches!(max.outcome, Outcome::Failed(_));
         tuned.push(max);
         if may_grow {
-            let outcome = self.raise(HASH_SIZE, most / FLOWS_PER_BUCKET).into();
+            let outcome = self.raise(HASH_SIZE, flows / FLOWS_PER_BUCKET).into();
             tuned.push(Tuned { sysctl: HASH_SIZE.to_owned(), outcome });
         }
     }

@@ -32,7 +32,7 @@ pub enum HostError {
     },
     /// The kernel rejected the value.
     #[error("cannot set {file} to {wanted}")]
-    Refused {
+    Rejected {
         /// The file.
         file: String,
         /// The value to write.
@@ -68,7 +68,7 @@ impl HostError {
             io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
                 Self::ReadOnly { file, wanted, source }
             }
-            _ => Self::Refused { file, wanted, source },
+            _ => Self::Rejected { file, wanted, source },
         }
     }
 

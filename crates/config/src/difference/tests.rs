@@ -77,7 +77,7 @@ fn other_fields_need_a_restart() {
 }
 
 #[test]
-fn with_another_mode_everything_that_plans_are_made_of_waits() {
+fn fields_of_plans_need_a_restart_after_a_change_of_mode() {
     let found = found("", "mode: nftables\nclusterCIDR: 10.0.0.0/8\nconntrack: {min: 1}");
     let waiting = ["clusterCIDR!", "conntrack.min", "mode!"];
     assert!(waiting.iter().all(|field| found.iter().any(|found| found == field)), "{found:?}");
@@ -86,13 +86,13 @@ fn with_another_mode_everything_that_plans_are_made_of_waits() {
 }
 
 #[test]
-fn another_family_of_the_bind_address_needs_a_restart_for_what_follows_it() {
+fn a_change_of_the_bind_address_family_needs_a_restart() {
     let changed = found("bindAddress: 10.0.0.7", "bindAddress: '2001:db8::7'");
     assert_eq!(changed, ["bindAddress!", "healthzBindAddress!", "metricsBindAddress!"]);
 }
 
 #[test]
-fn fields_without_effect_are_no_difference() {
+fn fields_without_effect_are_not_reported() {
     for new in [
         "configSyncPeriod: 1h",
         "portRange: 1-2",

@@ -6,7 +6,7 @@ use super::*;
 use crate::file;
 use crate::notes::NoteLevel;
 
-/// Restricts node ports and opens the metrics, so that nothing is said about them.
+/// Restricts node ports and opens the metrics, so that there are no notes about them.
 const QUIET: &str = "nodePortAddresses: [primary]\nmetricsBindAddress: '[::]:2'\n";
 
 fn checked(body: &str, served: &[IpFamily], primary: IpFamily) -> Result<Vec<String>, String> {
@@ -38,7 +38,7 @@ fn ranges_of_pods_have_to_be_of_a_family_that_is_served() {
 }
 
 #[test]
-fn open_node_ports_are_told_as_kube_proxy_does() {
+fn unset_node_port_addresses_are_noted_as_in_kube_proxy() {
     let both = &[V4, V6];
     let unset =
         "nodePortAddresses: not set, so node ports are accepted on all local addresses; consider `primary`";
@@ -65,7 +65,7 @@ fn open_node_ports_are_told_as_kube_proxy_does() {
 }
 
 #[test]
-fn addresses_of_servers_matter_where_one_family_is_missing() {
+fn server_addresses_are_checked_if_one_family_is_served() {
     let servers = format!("{QUIET}healthzBindAddress: '[fd00::1]:1'");
     assert_eq!(checked(&servers, &[V4, V6], V4), Ok(vec![]));
     let wrong = "healthzBindAddress: cluster is IPv4-primary, but all addresses are of the other IP family: [fd00::1]:1";

@@ -84,8 +84,8 @@ impl Bound {
     /// The value is not valid for the flag.
     pub(crate) fn set(&mut self, flag: &Flag, typed: &str, value: String) -> Result<(), ConfigError> {
         let again = self.is_given(flag.name);
-        if let Err(source) = (flag.value)(self).set(&value, again) {
-            return Err(ConfigError::InvalidValue { flag: typed.to_owned(), value, source });
+        if let Err(reason) = (flag.value)(self).set(&value, again) {
+            return Err(ConfigError::InvalidValue { flag: typed.to_owned(), value, reason });
         }
         self.given.insert(flag.name, value);
         Ok(())

@@ -1,12 +1,12 @@
 //! The table of all flags: name, field and help text.
 //!
-//! Names, types and defaults are kube-proxy's, except for flags that kube-proxy does not have.
+//! Names, types and defaults are kube-proxy's, except for flags that kube-proxy does not have. A default is that of the
+//! field; no field is absent.
 
 use super::value::Value::{
     self, Bool, Duration, Float, Gates, Int, Ip, IpPort, Level, List, Quantity, Text, VModule, Version,
 };
 use super::{Bound, Flag, WithFile};
-use crate::kube_proxy::defaults;
 
 const fn flag(name: &'static str, value: fn(&mut Bound) -> Value<'_>, help: &'static str) -> Flag {
     Flag { name, alias: None, short: None, with_file: WithFile::Ignored, deprecated: None, value, help }
@@ -106,12 +106,12 @@ pub(crate) static FLAGS: [Flag; 67] = [
     ),
     flag(
         "iptables-masquerade-bit",
-        |b| Int(b.config.iptables.masquerade_bit.get_or_insert(defaults::MASQUERADE_BIT)),
+        |b| Int(b.config.iptables.masquerade_bit.get_or_insert_default()),
         "bit of the packet mark that requests masquerading, 0 to 31; in modes iptables and ipvs, and if no mode is set",
     ),
     flag(
         "iptables-localhost-nodeports",
-        |b| Bool(b.config.iptables.localhost_node_ports.get_or_insert(defaults::LOCALHOST_NODE_PORTS)),
+        |b| Bool(b.config.iptables.localhost_node_ports.get_or_insert_default()),
         "accept connections to node ports on 127.0.0.0/8; in mode iptables",
     ),
     flag(
@@ -215,27 +215,27 @@ pub(crate) static FLAGS: [Flag; 67] = [
     ),
     flag(
         "oom-score-adj",
-        |b| Int(b.config.oom_score_adj.get_or_insert(defaults::OOM_SCORE_ADJ)),
+        |b| Int(b.config.oom_score_adj.get_or_insert_default()),
         "oom_score_adj of this process, -1000 to 1000",
     ),
     flag(
         "conntrack-max-per-core",
-        |b| Int(b.config.conntrack.max_per_core.get_or_insert(defaults::MAX_PER_CORE)),
+        |b| Int(b.config.conntrack.max_per_core.get_or_insert_default()),
         "maximum number of tracked connections per CPU; 0: leave unchanged",
     ),
     flag(
         "conntrack-min",
-        |b| Int(b.config.conntrack.min.get_or_insert(defaults::MIN_CONNECTIONS)),
+        |b| Int(b.config.conntrack.min.get_or_insert_default()),
         "minimum of the maximum number of tracked connections, unless --conntrack-max-per-core is 0",
     ),
     flag(
         "conntrack-tcp-timeout-established",
-        |b| Duration(b.config.conntrack.tcp_established_timeout.get_or_insert(defaults::TCP_ESTABLISHED)),
+        |b| Duration(b.config.conntrack.tcp_established_timeout.get_or_insert_default()),
         "conntrack timeout of established TCP connections; 0: leave unchanged",
     ),
     flag(
         "conntrack-tcp-timeout-close-wait",
-        |b| Duration(b.config.conntrack.tcp_close_wait_timeout.get_or_insert(defaults::TCP_CLOSE_WAIT)),
+        |b| Duration(b.config.conntrack.tcp_close_wait_timeout.get_or_insert_default()),
         "conntrack timeout of TCP connections in CLOSE_WAIT; 0: leave unchanged",
     ),
     flag(

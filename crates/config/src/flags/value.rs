@@ -8,8 +8,7 @@ use portolan_core::address::parse_ip;
 use super::csv;
 use crate::bind;
 use crate::duration::GoDuration;
-use crate::error::ValueError;
-use crate::kube_proxy::logging::FileVerbosity;
+use crate::kube_proxy::FileVerbosity;
 use crate::quantity::Quantity as Size;
 use crate::version;
 
@@ -44,7 +43,7 @@ impl Value<'_> {
     ///
     /// # Errors
     /// The text is not valid for the type.
-    pub(crate) fn set(self, text: &str, again: bool) -> Result<(), ValueError> {
+    pub(crate) fn set(self, text: &str, again: bool) -> Result<(), String> {
         match self {
             Self::Bool(value) => *value = boolean(text)?,
             Self::Text(value) => text.clone_into(value),
@@ -52,48 +51,46 @@ impl Value<'_> {
                 let number = integer(&text.replace('_', ""));
                 *value = number
                     .and_then(|number| number.try_into().ok())
-                    .ok_or(ValueError::Invalid("not an integer from -2147483648 to 2147483647"))?;
+                    .ok_or("not an integer from -2147483648 to 2147483647")?;
             }
             // A file cannot express infinity, so a flag does not either.
             Self::Float(value) => {
                 let number = text.parse().ok().filter(|number: &f32| number.is_finite());
-                *value = number.ok_or(ValueError::Invalid("not a number"))?;
+                *value = number.ok_or("not a number")?;
             }
             Self::Duration(value) => *value = text.parse()?,
             Self::Level(value) => {
                 let level = unsigned(text).filter(|level| *level <= HIGHEST_VERBOSITY);
-                *value = level.ok_or(ValueError::Invalid("not an integer from 0 to 2147483647"))?;
+                *value = level.ok_or("not an integer from 0 to 2147483647")?;
             }
             Self::List(value) => {
-                let items = csv::read(text).ok_or(ValueError::Invalid("not a comma-separated list"))?;
+                let items = csv::read(text).ok_or("not a comma-separated list")?;
                 if !again {
                     value.clear();
                 }
                 value.extend(items);
             }
             Self::Gates(value) => {
-                let gates = gates(text).ok_or(ValueError::Invalid("not a list such as A=true,B=false"))?;
+                let gates = gates(text).ok_or("not a list such as A=true,B=false")?;
                 if !again {
                     value.clear();
                 }
                 value.extend(gates);
             }
             Self::VModule(value) => {
-                *value =
-                    verbosities(text).ok_or(ValueError::Invalid("not a list such as file=1,other*=2"))?;
+                *value = verbosities(text).ok_or("not a list such as file=1,other*=2")?;
             }
             Self::Quantity(value) => *value = text.parse()?,
             Self::Version(value) => *value = text.parse()?,
             Self::Ip(_) | Self::IpPort(_) if text.is_empty() => {}
             Self::Ip(value) => {
-                parse_ip(text)?;
+                parse_ip(text).map_err(|error| error.to_string())?;
                 text.clone_into(value);
             }
             Self::IpPort(value) => {
                 // The port does not matter here: other flags supply the one that is missing.
-                bind::parse(&bind::with_port(text, bind::HEALTHZ_PORT)).map_err(|_part| {
-                    ValueError::Invalid("not an IP address, or IP:port with a port from 1 to 65535")
-                })?;
+                bind::parse(&bind::with_port(text, bind::HEALTHZ_PORT))
+                    .map_err(|_part| "not an IP address, or IP:port with a port from 1 to 65535")?;
                 text.clone_into(value);
             }
         }
@@ -149,11 +146,11 @@ impl Value<'_> {
 }
 
 /// Go's `strconv.ParseBool`.
-fn boolean(text: &str) -> Result<bool, ValueError> {
+fn boolean(text: &str) -> Result<bool, &'static str> {
     match text {
         "1" | "t" | "T" | "true" | "True" | "TRUE" => Ok(true),
         "0" | "f" | "F" | "false" | "False" | "FALSE" => Ok(false),
-        _ => Err(ValueError::Invalid("not one of true, false, 1, 0, t, f")),
+        _ => Err("not one of true, false, 1, 0, t, f"),
     }
 }
 
@@ -213,17 +210,17 @@ pub(crate) enum VersionFlag {
 }
 
 impl FromStr for VersionFlag {
-    type Err = ValueError;
+    type Err = &'static str;
 
-    fn from_str(text: &str) -> Result<Self, ValueError> {
+    fn from_str(text: &str) -> Result<Self, &'static str> {
         match text {
             "raw" => Ok(Self::Raw),
             text if version::may_be_reported(text) => Ok(Self::Report(text.to_owned())),
-            text if text.starts_with('v') => Err(ValueError::Invalid("not a version of the release v1.36.2")),
+            text if text.starts_with('v') => Err("not a version of the release v1.36.2"),
             text => match boolean(text) {
                 Ok(true) => Ok(Self::Print),
                 Ok(false) => Ok(Self::No),
-                Err(_) => Err(ValueError::Invalid("not true, false, raw, or a version that starts with v")),
+                Err(_) => Err("not true, false, raw, or a version that starts with v"),
             },
         }
     }

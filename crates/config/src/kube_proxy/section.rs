@@ -5,7 +5,7 @@
 
 use portolan_core::ProxyMode;
 
-use super::{KubeProxyConfiguration, defaults};
+use super::KubeProxyConfiguration;
 use crate::duration::GoDuration;
 
 /// A section with the settings of a mode.
@@ -62,7 +62,7 @@ impl KubeProxyConfiguration {
             Section::Nftables => (nftables.masquerade_all, nftables.masquerade_bit),
             Section::Iptables | Section::Ipvs => (iptables.masquerade_all, iptables.masquerade_bit),
         };
-        let masquerade_bit = bit.unwrap_or(defaults::MASQUERADE_BIT);
+        let masquerade_bit = bit.unwrap_or_default();
         Shared { sync_period, min_sync_period, masquerade_all, masquerade_bit }
     }
 

@@ -7,15 +7,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::*;
-use crate::kube_proxy::KubeProxyConfiguration;
-use crate::kube_proxy::logging::FileVerbosity;
+use crate::kube_proxy::{FileVerbosity, KubeProxyConfiguration};
 use rows::rows;
 
 /// What a field does when it is set.
 enum Effect {
     /// This holds of the configuration, and does not without the field.
     Sets(fn(&Config) -> bool),
-    /// It is accepted, and the log says this.
+    /// it is accepted with this note in the log.
     Notes(&'static str),
 }
 
@@ -29,8 +28,8 @@ struct Row {
     accepted: &'static str,
     /// What that does.
     effect: Effect,
-    /// A file that is refused for it, and how.
-    refused: (&'static str, &'static str),
+    /// A file that is rejected for it, and how.
+    rejected: (&'static str, &'static str),
 }
 
 /// The paths of all fields: those of a configuration in which none is left out.
@@ -62,7 +61,7 @@ fn collect(path: &str, value: &Value, fields: &mut BTreeSet<String>) {
 }
 
 #[test]
-fn the_rows_are_exactly_the_fields_there_are() {
+fn every_field_has_exactly_one_row() {
     let listed: Vec<String> = rows().map(|row| row.field.to_owned()).collect();
     assert_eq!(listed.iter().cloned().collect::<BTreeSet<_>>(), all_fields());
     assert_eq!(listed.len(), all_fields().len(), "each has one row");
@@ -108,7 +107,7 @@ fn every_field_has_an_effect_or_a_note() {
 #[test]
 fn every_field_rejects_invalid_values() {
     for row in rows() {
-        let (body, expected) = row.refused;
+        let (body, expected) = row.rejected;
         let error = files::load(&files::file(body), &[]).expect_err(row.field);
         let error = error.strip_prefix("failed complete: failed to decode: FILE: line 3: ").unwrap_or(&error);
         assert_eq!(error.strip_prefix("KubeProxyConfiguration.").unwrap_or(error), expected, "{body}");

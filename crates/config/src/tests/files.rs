@@ -1,4 +1,4 @@
-//! Whole files: what loads, what loads with a word in the log, what does not load, and what is written.
+//! Whole files: what loads, what loads with a note in the log, what does not load, and what is written.
 
 use super::*;
 use portolan_core::node::{DetectLocal, NodePortSelection};

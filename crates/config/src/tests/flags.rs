@@ -13,9 +13,9 @@ use rows::rows;
 enum Effect {
     /// This holds of the configuration, and does not without the flag.
     Sets(fn(&Config) -> bool),
-    /// It is accepted, and the log says this.
+    /// it is accepted with this note in the log.
     Notes(&'static str),
-    /// Something else than running is asked for.
+    /// It requests another action than to run the proxy.
     Asks(fn(&Invocation) -> bool),
 }
 
@@ -29,12 +29,12 @@ struct Row {
     accepted: &'static [&'static str],
     /// What that does.
     effect: Effect,
-    /// A command line that is refused for it, and how; empty if its value is any text.
-    refused: (&'static [&'static str], &'static str),
+    /// A command line that is rejected for it, and how; empty if its value is any text.
+    rejected: (&'static [&'static str], &'static str),
 }
 
 #[test]
-fn the_rows_are_exactly_the_flags_there_are() {
+fn every_flag_has_exactly_one_row() {
     let listed: Vec<&str> = rows().map(|row| row.flag).collect();
     let there_are: Vec<&str> = table::FLAGS.iter().map(|flag| flag.name).collect();
     assert_eq!(listed.iter().collect::<BTreeSet<_>>(), there_are.iter().collect::<BTreeSet<_>>());
@@ -77,7 +77,7 @@ fn every_flag_has_an_effect_or_a_note() {
             }
             Effect::Notes(line) => {
                 let lines: Vec<_> = config(row.accepted).notes.iter().map(ToString::to_string).collect();
-                assert!(lines.iter().any(|said| said == line), "{:?} says {lines:?}", row.accepted);
+                assert!(lines.iter().any(|logged| logged == line), "{:?} logs {lines:?}", row.accepted);
             }
             Effect::Asks(holds) => {
                 let asked = parse_args(row.accepted).unwrap();
@@ -90,7 +90,7 @@ fn every_flag_has_an_effect_or_a_note() {
 #[test]
 fn every_flag_rejects_invalid_values() {
     for row in rows() {
-        let (args, expected) = row.refused;
+        let (args, expected) = row.rejected;
         if args.is_empty() {
             assert_eq!(kind(row.flag), "string", "--{} does not take any text", row.flag);
         } else {

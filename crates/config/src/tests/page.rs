@@ -98,7 +98,7 @@ fn page() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/configuration.md"))
 }
 
-/// Text between two words of its own in the page.
+/// The part of the page between two markers.
 fn between(page: &str, name: &str) -> std::ops::Range<usize> {
     let (from, to) = (format!("<!-- {name}: made by a test -->\n"), format!("<!-- end of {name} -->"));
     let start = page.find(&from).unwrap_or_else(|| panic!("{from}")) + from.len();
@@ -170,13 +170,13 @@ fn gates() -> String {
     let mut out = String::from("| gate | stage | default | effect |\n|---|---|---|---|\n");
     for (name, stage, default) in FeatureGates::default().iter() {
         let other = FeatureGates::new(&[(name.to_owned(), !default)].into());
-        let here = match (other.errors().first(), other.notes().first()) {
+        let effect = match (other.errors().first(), other.notes().first()) {
             (Some(_), _) => "locked to its default".to_owned(),
             (None, Some(note)) => note.message.clone(),
             (None, None) => "as in kube-proxy".to_owned(),
         };
         let stage = if stage.is_empty() { "GA" } else { stage };
-        writeln!(out, "| `{name}` | {stage} | {default} | {here} |").unwrap();
+        writeln!(out, "| `{name}` | {stage} | {default} | {effect} |").unwrap();
     }
     out
 }

@@ -102,11 +102,11 @@ fn configz_is_the_effective_configuration_of_the_mode_that_runs() {
     let text = config(&[]).configz(&ProxyMode::IPTABLES);
     assert!(text.starts_with(r#"{"kubeproxy.config.k8s.io":{"kind":"KubeProxyConfiguration","apiVersion":"kubeproxy.config.k8s.io/v1alpha1","clientConnection":{"kubeconfig":""#), "{text}");
 
-    let asked_for_nothing = page(
+    let without_node_ports = page(
         &["--masquerade-all", "--iptables-masquerade-bit=5", "--iptables-sync-period=9s"],
         ProxyMode::NFTABLES,
     );
-    let fields = &asked_for_nothing["kubeproxy.config.k8s.io"];
+    let fields = &without_node_ports["kubeproxy.config.k8s.io"];
     assert_eq!(
         fields["nftables"],
         serde_json::json!({"masqueradeBit": 5, "masqueradeAll": true, "syncPeriod": "9s", "minSyncPeriod": "0s"})
@@ -114,7 +114,7 @@ fn configz_is_the_effective_configuration_of_the_mode_that_runs() {
     assert_eq!(
         fields["nodePortAddresses"],
         serde_json::json!(["0.0.0.0/0", "::/0"]),
-        "unset means all, as asked"
+        "unset means all, as in the requested mode"
     );
     assert_eq!(fields["iptables"]["syncPeriod"], "0s");
     let fallen_back = page(&["--mode=nftables"], ProxyMode::IPTABLES);

@@ -4,7 +4,7 @@ use super::errors::FieldErrors;
 use crate::config::{LogFormat, Logging};
 use crate::flags::value::HIGHEST_VERBOSITY;
 use crate::gates::{FeatureGates, LOGGING_ALPHA, LOGGING_BETA};
-use crate::kube_proxy::logging as given;
+use crate::kube_proxy as given;
 
 pub(crate) fn logging(logging: &given::Logging, gates: &FeatureGates, errors: &mut FieldErrors) -> Logging {
     let format = format(&logging.format, gates, errors);

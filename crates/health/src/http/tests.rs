@@ -10,8 +10,8 @@ use tokio::time::{advance, pause, resume, timeout};
 
 use super::*;
 
-/// Longer than anything here takes.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Longer than any step takes.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A server that stops when the set is dropped.
 async fn start() -> (SocketAddr, JoinSet<Infallible>) {
@@ -22,11 +22,11 @@ async fn start() -> (SocketAddr, JoinSet<Infallible>) {
     (address, running)
 }
 
-/// Waits for the other end to hang up; what it said before.
+/// Reads until the server closes the connection.
 async fn read_to_end(stream: &mut TcpStream) -> String {
     let mut answer = Vec::new();
     // A connection that is dropped with something unread ends with a reset.
-    let _reset = timeout(PATIENCE, stream.read_to_end(&mut answer)).await.expect("the connection is closed");
+    let _reset = timeout(TIMEOUT, stream.read_to_end(&mut answer)).await.expect("the connection is closed");
     String::from_utf8(answer).unwrap()
 }
 

@@ -143,19 +143,19 @@ impl FamilyServers {
 
     /// The addresses to listen on; logs once if there are none.
     fn listening_addresses(&mut self) -> Option<Vec<SocketAddr>> {
-        let (family, problem) = (self.family, "Failed to serve health checks of Services");
-        let found = listening_addresses(family, &self.addresses);
-        let was_logged = std::mem::replace(&mut self.has_no_address, true);
-        match found {
+        let family = self.family;
+        let is_logged = std::mem::replace(&mut self.has_no_address, true);
+        match listening_addresses(family, &self.addresses) {
             Ok(addresses) if !addresses.is_empty() => {
                 self.has_no_address = false;
                 return Some(addresses);
             }
-            Ok(_) if !was_logged => {
-                info!(ipFamily = %family, reason = "no local address is in nodePortAddresses", "{problem}");
+            _ if is_logged => {}
+            Ok(_) => {
+                let reason = "no local address is in nodePortAddresses";
+                info!(ipFamily = %family, reason, "Failed to serve health checks of Services");
             }
-            Err(error) if !was_logged => error!(ipFamily = %family, err = %error, "{problem}"),
-            Ok(_) | Err(_) => {}
+            Err(err) => error!(ipFamily = %family, %err, "Failed to serve health checks of Services"),
         }
         None
     }

@@ -31,8 +31,8 @@ impl Rig {
         Self::of(ServiceHealth::default())
     }
 
-    fn telling(told: OnFailure) -> Self {
-        Self::of(ServiceHealth::default().on_failure(told))
+    fn with_hook(hook: OnFailure) -> Self {
+        Self::of(ServiceHealth::default().on_failure(hook))
     }
 
     fn of(handle: ServiceHealth) -> Self {
@@ -44,14 +44,14 @@ impl Rig {
         Self { handle, health, addresses: NodePortAddresses::All, task }
     }
 
-    /// Tells the IPv4 servers of a plan that came into force, and lets them act on it.
-    async fn tell(&self, changed: &[(&str, Option<(u16, usize)>)]) {
-        self.tell_family(IpFamily::V4, changed).await;
+    /// Gives the IPv4 servers an update, and lets them apply it.
+    async fn update(&self, changed: &[(&str, Option<(u16, usize)>)]) {
+        self.update_family(IpFamily::V4, changed).await;
     }
 
-    async fn tell_family(&self, family: IpFamily, changed: &[(&str, Option<(u16, usize)>)]) {
+    async fn update_family(&self, family: IpFamily, changed: &[(&str, Option<(u16, usize)>)]) {
         let check = |(port, local_endpoints)| HealthCheck { port, local_endpoints };
-        let changed = changed.iter().map(|(name, told)| (object_name(name), told.map(check)));
+        let changed = changed.iter().map(|(name, changed)| (object_name(name), changed.map(check)));
         self.handle.update(family, &self.addresses, changed.collect());
         // Real sockets: they need turns, but no time.
         for _ in 0..50 {
@@ -62,7 +62,7 @@ impl Rig {
     async fn restrict(&mut self, ranges: &[&str]) {
         let ranges = ranges.iter().map(|text| text.parse().unwrap()).collect();
         self.addresses = NodePortAddresses::Within(ranges);
-        self.tell(&[]).await;
+        self.update(&[]).await;
     }
 }
 

@@ -88,9 +88,9 @@ fn command_line() -> Response {
 /// A profile that starts now.
 async fn cpu(RawQuery(query): RawQuery) -> Response {
     let query = query.unwrap_or_default();
-    let asked = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "seconds");
+    let requested = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "seconds");
     // As in Go, an invalid number means the default.
-    let seconds = asked.and_then(|(_, seconds)| seconds.parse().ok()).filter(|seconds| *seconds > 0);
+    let seconds = requested.and_then(|(_, seconds)| seconds.parse().ok()).filter(|seconds| *seconds > 0);
     let seconds = seconds.unwrap_or(SECONDS);
     if seconds > MAX_SECONDS {
         let message = format!("a profile may take up to {MAX_SECONDS} seconds");

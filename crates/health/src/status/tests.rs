@@ -61,7 +61,7 @@ async fn get(router: &Router, path: &str) -> Answer {
 }
 
 #[tokio::test]
-async fn paths_are_answered_exactly_and_whatever_the_method() {
+async fn paths_match_exactly_and_every_method_is_answered() {
     let router = router(minimal());
     let page = |body| Answer { nosniff: false, ..answer(200, "text/plain; version=0.0.4", body) };
     let missing = || answer(404, TEXT, "404 page not found\n");

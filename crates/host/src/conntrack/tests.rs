@@ -58,7 +58,7 @@ fn expected(values: &[(&str, i64)]) -> BTreeMap<String, i64> {
 }
 
 #[test]
-fn the_most_flows_follow_the_cpus_between_the_least_and_the_limit() {
+fn max_flows_scales_with_cpus_between_the_minimum_and_the_limit() {
     let most =
         |max_per_core, min, cpus| max_flows(&Conntrack { max_per_core, min, ..Conntrack::default() }, cpus);
     assert_eq!(most(0, 0, 4), None);
@@ -86,7 +86,7 @@ fn the_defaults_set_four_values_once() {
 }
 
 #[test]
-fn everything_else_is_set_when_it_is_asked_for() {
+fn other_settings_are_set_when_requested() {
     let (_root, host) = host(4);
     let settings = Conntrack {
         tcp_be_liberal: true,
@@ -140,13 +140,13 @@ fn cpus_are_those_that_are_online() {
 }
 
 #[test]
-fn without_sysfs_those_of_the_process_count() {
+fn without_sysfs_the_cpus_of_the_process_are_counted() {
     let empty = tempfile::tempdir().unwrap();
     assert!((1..=Host::new().cpus()).contains(&Host::at(empty.path()).cpus()));
 }
 
 #[test]
-fn a_host_with_a_list_has_as_many_as_it_says() {
+fn the_online_cpus_of_this_host_are_counted() {
     let root = tempfile::tempdir().unwrap();
     fs::create_dir_all(root.path().join("sys/devices/system/cpu")).unwrap();
     fs::write(root.path().join("sys/devices/system/cpu/online"), "0-511\n").unwrap();

@@ -42,9 +42,9 @@ fn an_equal_value_is_not_written() {
 #[test]
 fn a_missing_file_is_named_and_not_created() {
     let (root, host) = host_with("net/other", "1");
-    let said = failure(host.set_sysctl("net/netfilter/nf_conntrack_max", 131_072));
+    let message = failure(host.set_sysctl("net/netfilter/nf_conntrack_max", 131_072));
     assert_eq!(
-        said,
+        message,
         "cannot set /proc/sys/net/netfilter/nf_conntrack_max to 131072: it does not exist; its kernel module may \
          not be loaded"
     );
@@ -56,11 +56,11 @@ fn a_read_only_sysctl_is_reported_with_a_remedy() {
     // Always read-only (kernel/sysctl.c).
     let tuned = Host::new().set_sysctl("kernel/ngroups_max", 1);
     assert!(matches!(tuned.outcome, Outcome::Failed(HostError::ReadOnly { wanted: 1, .. })), "{tuned:?}");
-    let said = failure(tuned);
+    let message = failure(tuned);
     // `--init-only` ends with this error, too.
     let expected = "cannot set /proc/sys/kernel/ngroups_max to 1: it is read-only here; set it on the host or in a \
                     privileged container";
-    assert!(said.starts_with(expected) && !said.contains("--init-only"), "{said}");
+    assert!(message.starts_with(expected) && !message.contains("--init-only"), "{message}");
 }
 
 #[test]
@@ -77,14 +77,14 @@ fn errors_of_writes_are_distinguished() {
     let eperm = HostError::of_write("/proc/sys/x", 1, io::Error::from_raw_os_error(nix::libc::EPERM));
     assert!(matches!(eperm, HostError::ReadOnly { .. }));
     assert!(matches!(of(ErrorKind::NotFound), HostError::Absent { .. }));
-    assert!(matches!(of(ErrorKind::InvalidInput), HostError::Refused { .. }));
+    assert!(matches!(of(ErrorKind::InvalidInput), HostError::Rejected { .. }));
 }
 
 #[test]
 fn a_value_that_is_not_a_number_is_quoted_and_kept() {
     let (root, host) = host_with("net/names", "cubic reno\n");
-    let said = failure(host.set_sysctl("net/names", 1));
-    assert_eq!(said, "/proc/sys/net/names contains \"cubic reno\" (want an integer)");
+    let message = failure(host.set_sysctl("net/names", 1));
+    assert_eq!(message, "/proc/sys/net/names contains \"cubic reno\" (want an integer)");
     assert_eq!(fs::read_to_string(root.path().join("proc/sys/net/names")).unwrap(), "cubic reno\n");
 }
 

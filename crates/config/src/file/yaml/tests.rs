@@ -76,7 +76,7 @@ fn mappings_keep_their_order_their_lines_and_duplicate_keys() {
 }
 
 #[test]
-fn aliases_and_merges_stand_for_what_they_name() {
+fn aliases_and_merges_are_expanded() {
     let Value::Map(pairs) = first("base: &b {x: 1, w: 2}\nown: {w: 3, <<: *b}\nboth: {<<: [{z: 9}, *b]}\n")
     else {
         panic!()
@@ -94,7 +94,7 @@ fn aliases_and_merges_stand_for_what_they_name() {
 }
 
 #[test]
-fn documents_behind_the_first_are_seen() {
+fn documents_after_the_first_are_noticed() {
     for (yaml, more) in [
         ("a: 1", false),
         ("---\na: 1\n...\n", false),

@@ -17,15 +17,15 @@ fn api(config: &Config) -> &ApiAccess {
     }
 }
 
-/// A field, its default, a file with it, what that does, a file that is refused for it, how.
+/// A field, its default, a file with it, what that does, a file that is rejected for it, how.
 const fn row(
     field: &'static str,
     default: &'static str,
     accepted: &'static str,
     effect: Effect,
-    refused: (&'static str, &'static str),
+    rejected: (&'static str, &'static str),
 ) -> Row {
-    Row { field, default, accepted, effect, refused }
+    Row { field, default, accepted, effect, rejected }
 }
 
 /// All rows, in the order of the file.

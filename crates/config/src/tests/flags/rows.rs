@@ -31,15 +31,15 @@ fn seconds(seconds: u64) -> Duration {
 /// Of a flag whose value is any text.
 const ANYTHING: (&[&str], &str) = (&[], "");
 
-/// A flag, its default, a command line with it, what that does, a command line that is refused for it, how.
+/// A flag, its default, a command line with it, what that does, a command line that is rejected for it, how.
 const fn row(
     flag: &'static str,
     default: &'static str,
     accepted: &'static [&'static str],
     effect: Effect,
-    refused: (&'static [&'static str], &'static str),
+    rejected: (&'static [&'static str], &'static str),
 ) -> Row {
-    Row { flag, default, accepted, effect, refused }
+    Row { flag, default, accepted, effect, rejected }
 }
 
 /// All rows.

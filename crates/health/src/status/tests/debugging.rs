@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test]
-async fn verbosity_is_set_by_put_alone() {
+async fn only_put_sets_the_verbosity() {
     let levels = Arc::default();
     let router = router(everything(&levels));
     let put = async |body: &str| {
@@ -15,19 +15,19 @@ async fn verbosity_is_set_by_put_alone() {
         assert_eq!(put(level).await, answer(200, TEXT, &said));
     }
     for nonsense in ["", "much", "4 ", "2147483648"] {
-        let refused = put(nonsense).await;
-        assert_eq!((refused.status, refused.content_type.as_str()), (400, TEXT), "{nonsense}");
-        assert!(refused.body.contains(&format!("{nonsense:?}")), "{}", refused.body);
+        let rejected = put(nonsense).await;
+        assert_eq!((rejected.status, rejected.content_type.as_str()), (400, TEXT), "{nonsense}");
+        assert!(rejected.body.contains(&format!("{nonsense:?}")), "{}", rejected.body);
     }
     for method in [Method::GET, Method::POST, Method::DELETE] {
-        let refused = ask(&router, method, "/debug/flags/v").await;
-        assert_eq!(refused, answer(406, TEXT, "unsupported http method\n"));
+        let rejected = ask(&router, method, "/debug/flags/v").await;
+        assert_eq!(rejected, answer(406, TEXT, "unsupported http method\n"));
     }
     assert_eq!(*levels.lock().unwrap(), [4, 0, 0]);
 }
 
 #[tokio::test]
-async fn indexes_name_what_there_is() {
+async fn indexes_list_their_pages() {
     let router = full_router();
     for (path, named) in [
         ("/debug/flags", ["/debug/flags/v"].as_slice()),
@@ -57,7 +57,7 @@ async fn the_command_line_is_separated_by_zero_bytes() {
 }
 
 #[tokio::test]
-async fn there_are_no_symbols_to_look_up() {
+async fn the_symbol_page_has_no_symbols() {
     let router = full_router();
     assert_eq!(get(&router, "/debug/pprof/symbol").await, answer(200, TEXT, "num_symbols: 0\n"));
     assert_eq!(
@@ -100,6 +100,6 @@ async fn a_profile_takes_the_requested_time_up_to_a_limit() {
         assert_eq!(response.headers()["content-disposition"], "attachment; filename=\"profile\"");
         assert_eq!(began.elapsed().as_secs(), seconds, "{query}");
     }
-    let refused = get(&router, "/debug/pprof/profile?seconds=3601").await;
-    assert_eq!(refused, answer(400, TEXT, "a profile may take up to 3600 seconds\n"));
+    let rejected = get(&router, "/debug/pprof/profile?seconds=3601").await;
+    assert_eq!(rejected, answer(400, TEXT, "a profile may take up to 3600 seconds\n"));
 }

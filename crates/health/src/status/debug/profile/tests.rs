@@ -1,4 +1,4 @@
-//! What `go tool pprof` reads, read here by a decoder of its own.
+//! Profiles, read by an independent decoder.
 
 use std::collections::HashMap;
 
@@ -15,7 +15,7 @@ impl Field {
     fn number(&self) -> u64 {
         match self {
             Self::Number(number) => *number,
-            Self::Bytes(_) => panic!("{self:?} is no number"),
+            Self::Bytes(_) => panic!("{self:?} is not a number"),
         }
     }
 
@@ -30,7 +30,7 @@ impl Field {
 fn varint(bytes: &mut &[u8]) -> u64 {
     let mut value = 0;
     for shift in (0..64).step_by(7) {
-        let (first, rest) = bytes.split_first().expect("a number goes on");
+        let (first, rest) = bytes.split_first().expect("an unfinished number has a next byte");
         *bytes = rest;
         value |= u64::from(first & 0x7f) << shift;
         if first & 0x80 == 0 {
