@@ -14,8 +14,6 @@ use portolan_testkit::objects::{
     ServiceBuilder, SliceBuilder, empty_lists, node, object_name, service, service_cidr, slice,
 };
 
-#[path = "scenarios/claims.rs"]
-mod claims;
 #[path = "scenarios/flows.rs"]
 mod flows;
 #[path = "scenarios/gauges.rs"]
@@ -38,6 +36,8 @@ mod source_ranges;
 mod topology;
 #[path = "scenarios/tracking.rs"]
 mod tracking;
+#[path = "scenarios/vip_owners.rs"]
+mod vip_owners;
 
 use IpFamily::{V4, V6};
 use Protocol::{Sctp, Tcp, Udp};

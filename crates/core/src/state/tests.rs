@@ -181,8 +181,8 @@ fn a_services_external_ip_does_not_take_the_api_server_from_the_proxy() {
     state.prepare();
     assert_eq!(external(&state, "tenant", 6443).unwrap(), [""; 0], "its cluster IP alone");
     assert_eq!(external(&state, "other-port", 80).unwrap(), ["192.0.2.10"]);
-    let contest = state.take_contests().pop().unwrap();
-    let told = format!("{}: {}, not {}", contest.frontend, contest.winner, contest.loser);
+    let conflict = state.take_conflicts().pop().unwrap();
+    let told = format!("{}: {}, not {}", conflict.address, conflict.owner, conflict.ignored);
     assert_eq!(told, "tcp 192.0.2.10:6443: default/kubernetes:https, not ns/tenant");
 
     // The load balancer of a cluster's own API servers.
