@@ -1,4 +1,4 @@
-//! That nothing is kept of what is gone.
+//! Deleted objects leave no state behind.
 
 use std::net::IpAddr;
 use std::time::SystemTime;
@@ -106,7 +106,7 @@ fn nothing_is_kept_of_objects_that_are_gone() {
         ),
     ];
     for (rule, events) in rows {
-        // At once, and with every step in force before the next.
+        // In one step, and with every step committed before the next.
         for step_by_step in [false, true] {
             let mut state = State::new(NodeConfig::new("n1"));
             for event in events.clone() {

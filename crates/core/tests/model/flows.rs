@@ -82,8 +82,8 @@ impl Tracked {
         }
         for flow in self.0.iter().filter(|flow| check.is_stale(flow)) {
             assert!(is_asked_for(&check, flow), "{flow:?} is stale and would not be found");
-            let is_nobodys = owner(plan, flow.destination).is_none();
-            assert!(is_nobodys || complete.is_stale(flow), "{flow:?} was taken for stale");
+            let is_unowned = owner(plan, flow.destination).is_none();
+            assert!(is_unowned || complete.is_stale(flow), "{flow:?} was taken for stale");
         }
         for flow in anothers(plan.family) {
             let is_taken = |check: &FlowCheck| check.is_stale(&flow) && !check.is_by_node_port(&flow);
@@ -97,14 +97,14 @@ impl Tracked {
                     .is_some_and(|port| endpoints(port, flow.destination).is_empty());
             assert!(is_harmless, "{flow:?} contradicts the plan and was left");
         }
-        assert_nobodys_are_untouched(plan, &self.0);
+        assert_unowned_are_untouched(plan, &self.0);
         self.0.extend(fresh);
         self.0.extend(untouched(plan));
     }
 }
 
 /// A translated flow was ours, and went with the Service that had its address.
-fn assert_nobodys_are_untouched(plan: &NodePlan, flows: &HashSet<Flow>) {
+fn assert_unowned_are_untouched(plan: &NodePlan, flows: &HashSet<Flow>) {
     for flow in flows.iter().filter(|flow| owner(plan, flow.destination).is_none()) {
         assert_eq!(
             flow.reply_source, flow.destination,
@@ -174,7 +174,7 @@ impl Cleaned {
             }
         }
         let plan = state.plan(family);
-        assert_nobodys_are_untouched(plan, &self.tracked);
+        assert_unowned_are_untouched(plan, &self.tracked);
         let complete = FlowCheck::after(plan, &ChangeSet::complete());
         for flow in self.tracked.iter().filter(|flow| complete.is_stale(flow)) {
             let is_untouched = flow.reply_source == flow.destination;
@@ -308,7 +308,7 @@ fn owner(plan: &NodePlan, to: SocketAddr) -> Option<&ServicePort> {
     })
 }
 
-/// Whom new flows to `to`, an address of `port`, may lead to, whoever sends them.
+/// The endpoints that new flows to `to`, an address of `port`, may have from any client.
 fn endpoints(port: &ServicePort, to: SocketAddr) -> Vec<Endpoint> {
     if port.cluster_ip == Some(to.ip()) {
         return port.internal_endpoints().to_vec();

@@ -37,7 +37,7 @@ fn servers_on(protocol: Protocol, words: &str) -> Event {
     with_endpoints(slice("ns/dns-1", "dns").port("", protocol, 5353), words).applied()
 }
 
-/// What to check after `then`, when `before` was in force.
+/// What to check after `then`, if `before` was programmed.
 fn check(before: Vec<Event>, then: Vec<Event>) -> FlowCheck {
     let mut state = state_of(before);
     commit(&mut state);
@@ -45,7 +45,7 @@ fn check(before: Vec<Event>, then: Vec<Event>) -> FlowCheck {
     FlowCheck::after(state.plan(V4), state.changes(V4))
 }
 
-/// What to check when nothing is known of what was in force.
+/// What to check if the previous state of the kernel is unknown.
 fn check_all(events: Vec<Event>) -> FlowCheck {
     let state = state_of(events);
     FlowCheck::after(state.plan(V4), &ChangeSet::complete())

@@ -36,7 +36,7 @@ enum Flows {
 
 use Flows::{Checked, Left};
 
-/// The rule, what is in force, what happens then, which ports change, and whether flows are looked at.
+/// The rule, what is programmed, what happens then, which ports change, and whether flows are checked.
 type Row = (&'static str, Vec<Event>, Vec<Event>, Vec<&'static str>, Flows);
 
 fn assert_rows(rows: Vec<Row>) {

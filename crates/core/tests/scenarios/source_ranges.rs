@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// The ranges in force in each family for a Service with a load-balancer address in both.
+/// The effective ranges in each family for a Service with a load-balancer address in both.
 fn ranges(node_addresses: &[&str], wanted: &[&str]) -> [String; 2] {
     let mut web = service("ns/web", "10.96.0.1,fd00::1")
         .port("", Tcp, 80)

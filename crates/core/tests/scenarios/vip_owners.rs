@@ -1,4 +1,4 @@
-//! Who answers where several Services name one address, and what one Service may claim.
+//! Owners of addresses that several Services name, and the addresses of one Service.
 
 use portolan_testkit::objects::ip;
 
