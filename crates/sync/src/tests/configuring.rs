@@ -1,4 +1,4 @@
-//! What the loop waits for at the start, and what may change under it.
+//! Waiting for the Node object, and changes of the configuration.
 
 use portolan_core::IpFamily::{V4, V6};
 use portolan_core::event::{Change, Event, Node};
@@ -84,7 +84,7 @@ async fn a_new_configuration_is_applied_at_once_and_the_same_one_is_not() {
     drop(rig.configuration);
     rig.events.as_ref().unwrap().send(v4("web", 1)).await.unwrap();
     tokio::time::sleep(millis(1)).await;
-    assert!(!rig.task.is_finished(), "nobody is left to configure it, and it goes on");
+    assert!(!rig.task.is_finished(), "the loop runs on without the sender of configurations");
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,4 +1,4 @@
-//! Random events and random failures: in the end the kernel holds what it should.
+//! Random events and random failures: in the end the kernel has the plan.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -18,7 +18,7 @@ use proptest::prelude::*;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::notes::Notes;
+use super::recorder::Recorder;
 use super::rig::{error, settings};
 use crate::{SyncLoop, SyncSettings};
 
@@ -108,7 +108,7 @@ async fn play(
     });
     let settings = SyncSettings { min_period, ..settings() };
     let state = State::new(world::config());
-    let sync_loop = SyncLoop::new(state, backends.collect(), &settings, Box::new(Notes::default()));
+    let sync_loop = SyncLoop::new(state, backends.collect(), &settings, Box::new(Recorder::default()));
     let (events, receiver) = mpsc::channel(16);
     let task = tokio::spawn(sync_loop.run(receiver, CancellationToken::new()));
     let mut world = World::default();

@@ -22,7 +22,7 @@ use proptest::prelude::*;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::notes::Notes;
+use super::recorder::Recorder;
 use super::rig::{error, settings};
 use crate::SyncLoop;
 
@@ -202,7 +202,7 @@ async fn play(
         cleaners.push((family, Box::new(Cleaner { table: Arc::clone(table), failures: searches })));
     }
     let sync_loop =
-        SyncLoop::new(State::new(world::config()), backends, &settings(), Box::new(Notes::default()));
+        SyncLoop::new(State::new(world::config()), backends, &settings(), Box::new(Recorder::default()));
     let sync_loop = cleaners
         .into_iter()
         .fold(sync_loop, |sync_loop, (family, cleaner)| sync_loop.with_flow_cleaner(family, cleaner));

@@ -185,7 +185,7 @@ async fn flows_to_changed_udp_ports_are_checked_once_the_rules_are_in_force() {
     assert_eq!(cleaners.v4.searches(), [only_ports(30, &[53])]);
     assert_eq!(cleaners.v6.searches(), []);
     let notes = rig.notes.take();
-    assert_eq!(notes[notes.len() - 3..], ["in force IPv4", "settled", "flows IPv4 Ok(3)"], "{notes:?}");
+    assert_eq!(notes[notes.len() - 3..], ["synced IPv4", "all synced", "flows IPv4 Ok(3)"], "{notes:?}");
 }
 
 #[tokio::test(start_paused = true)]

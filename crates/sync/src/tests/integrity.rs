@@ -1,4 +1,4 @@
-//! Looks at whether the rules are there still, and what follows when they are not.
+//! Integrity checks and repairs.
 
 use portolan_core::IpFamily::{V4, V6};
 use portolan_core::backend::Retry;
@@ -37,7 +37,7 @@ async fn rules_that_are_gone_are_written_again_at_once_and_in_their_family_only(
     rig.pass(secs(40)).await;
     assert_eq!(rig.calls(V4), [Call { at: 30_000, changes: Changes::All(1) }]);
     assert!(rig.times(V6).is_empty());
-    assert_eq!(told(&rig, V4), ["damaged IPv4", "repaired IPv4 Full in 0 ms", "in force IPv4"]);
+    assert_eq!(told(&rig, V4), ["damaged IPv4", "repaired IPv4 Full in 0 ms", "synced IPv4"]);
     rig.pass(secs(40)).await;
     assert_eq!(rig.looks(V4), [30_000, 60_000]);
 }
@@ -50,10 +50,7 @@ async fn a_repair_that_fails_goes_on_and_nobody_looks_meanwhile() {
     rig.pass(secs(31)).await;
     assert_eq!(rig.calls(V4), [30_000, 30_100, 30_300].map(|at| Call { at, changes: Changes::All(0) }));
     let failed = "failed IPv4 Full in 0 ms";
-    assert_eq!(
-        told(&rig, V4),
-        ["damaged IPv4", failed, failed, "repaired IPv4 Full in 0 ms", "in force IPv4"]
-    );
+    assert_eq!(told(&rig, V4), ["damaged IPv4", failed, failed, "repaired IPv4 Full in 0 ms", "synced IPv4"]);
     assert_eq!(rig.looks(V4), [30_000]);
 }
 

@@ -19,7 +19,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::notes::Notes;
+use super::recorder::Recorder;
 use crate::{Configuration, Stopped, SyncLoop, SyncSettings};
 
 /// How the next apply goes.
@@ -161,7 +161,7 @@ pub(super) struct Rig {
     start: Instant,
     pub(super) events: Option<mpsc::Sender<Event>>,
     pub(super) stop: Option<DropGuard>,
-    pub(super) notes: Notes,
+    pub(super) notes: Recorder,
     scripts: PerFamily<Arc<Mutex<Script>>>,
     notices: PerFamily<mpsc::UnboundedSender<()>>,
     pub(super) task: JoinHandle<Stopped>,
@@ -194,7 +194,7 @@ impl Rig {
         let (events, receiver) = mpsc::channel(1024);
         let stop = CancellationToken::new();
         let stopped = stop.clone();
-        let notes = Notes::default();
+        let notes = Recorder::default();
         let node = NodeConfig::new("n1");
         let state = State::new(node.clone());
         let SyncSettings { min_period, sync_period, .. } = *settings;

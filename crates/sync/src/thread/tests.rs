@@ -10,7 +10,7 @@ use portolan_core::{
 use portolan_testkit::objects::{empty_lists, service};
 
 use super::*;
-use crate::tests::{Notes, error, settings};
+use crate::tests::{Recorder, error, settings};
 
 /// Panics when it is to apply, or tells where it runs.
 struct Backend {
@@ -51,7 +51,7 @@ async fn start_with(
         let backend: Box<dyn ProxyBackend> = Box::new(Backend { panics, applied });
         let state = State::new(NodeConfig::new("n1"));
         let backends = vec![(IpFamily::V4, backend)];
-        Ok(adapt(SyncLoop::new(state, backends, &settings(), Box::new(Notes::default()))))
+        Ok(adapt(SyncLoop::new(state, backends, &settings(), Box::new(Recorder::default()))))
     };
     let thread = SyncThread::start(make, receiver).unwrap();
     // Flows of its own are what makes a search worth while.
