@@ -65,7 +65,7 @@ pub trait Candidate: Sync {
     /// cleanup.
     fn holds(&self, family: IpFamily) -> String;
 
-    /// Asserts what is to hold of `node` besides while one family's plan is in force, such as that other people's
+    /// Asserts what is to hold of `node` besides while one family's plan is programmed, such as that other people's
     /// programs can read it. Called where the kit asserts that a node is sound, first.
     ///
     /// # Panics

@@ -90,7 +90,7 @@ pub enum TraceError {
     },
     /// A rule asks for something that the kernel decides on its own, such as the source port of a
     /// masqueraded packet.
-    #[error("nobody can tell {selector:?} of a masqueraded packet")]
+    #[error("{selector:?} of a masqueraded packet is unknown")]
     Unknown {
         /// What it asks for.
         selector: Selector,

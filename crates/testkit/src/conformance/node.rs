@@ -142,7 +142,7 @@ impl<C: Candidate> Node<C> {
         IpFamily::ALL.map(|family| inside(namespace, || candidate.holds(family)))
     }
 
-    /// Asserts what the contract says of any plan that is in force: the same one again, a complete comparison and a
+    /// Asserts what the contract requires of any programmed plan: the same one again, a complete comparison and a
     /// process that starts anew change nothing, but for what was left to be removed later, and all is there. And
     /// what the candidate [asserts besides](Candidate::assert_serves).
     ///

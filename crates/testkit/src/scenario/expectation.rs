@@ -54,11 +54,11 @@ pub enum Expected {
         /// sends, since what does not leave the node is not masqueraded.
         seen: Seen,
     },
-    /// The sender is told at once that nobody is there.
+    /// It is rejected at once.
     IsRefused,
-    /// It vanishes, and nobody is told.
+    /// It is dropped without an answer.
     IsDropped,
-    /// It goes on as it is, to whoever has the address it was sent to.
+    /// It is forwarded unchanged to the host that has its destination address.
     PassesUntouched,
 }
 

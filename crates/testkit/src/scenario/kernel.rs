@@ -1,10 +1,10 @@
 //! Scenarios with real packets.
 //!
-//! Whoever serves the node (a backend in this process, a program, somebody else's proxy) is a
+//! What serves the node (a backend in this process, a program, another proxy) is a
 //! [`ServedNode`]; [`run`] tells it what happens and asks by TCP and UDP, and by SCTP where the kernel has it, what
 //! became of it.
 //!
-//! Nothing is taken for dropped because nobody was there: a *bystander* listens at every address that a
+//! A packet does not count as dropped because no host had its destination: a *bystander* listens at every address that a
 //! scenario sends to, in the world beyond the node or on the node itself, and answers what gets through to
 //! it. So a packet that passes untouched is answered by a bystander, and silence means that it was dropped.
 //!
@@ -22,7 +22,7 @@ use super::check::Check;
 use super::{LeftOut, Memory, Mismatch, Need, Network, Scenario, Step};
 use crate::netns::{NetnsError, Topology, speaks_sctp};
 
-/// A node of a [`Topology`] that somebody serves.
+/// A node of a [`Topology`] with a proxy.
 pub trait ServedNode {
     /// The network that the node is in. Nothing else may listen in its pods, and on the node nothing at
     /// the addresses that a scenario asks.
@@ -132,7 +132,7 @@ impl Site {
             Check::Stay(comers) => self.find_staying(comers, &packets).map(|staying| staying.strayed),
             Check::SomeMoved(comers) => {
                 let staying = self.find_moving(comers, &packets)?;
-                let moved = told(&self.memory, staying.moved > 0, "nobody moved".into());
+                let moved = told(&self.memory, staying.moved > 0, "no client moved".into());
                 Ok([staying.strayed, moved].concat())
             }
             Check::Spread(memory) => {

@@ -17,7 +17,7 @@ pub enum Need {
     RealTime,
     /// Receivers that see who sent a packet: a relay in user space shows itself to all.
     ClientAddress,
-    /// New connections that nobody may serve here, though others serve, vanish (not so in ipvs mode).
+    /// New connections without a local endpoint are dropped if other nodes have endpoints (not so in ipvs mode).
     DropWithoutLocalEndpoints,
     /// Other ports of a cluster IP are refused (nftables mode).
     UndefinedPorts,
@@ -34,10 +34,10 @@ pub enum Need {
     /// What the node sends to an address of a Service comes from its outer address (not so in ipvs mode, where
     /// it comes from the address itself).
     OuterSource,
-    /// The node itself is refused at load-balancer and external addresses that nobody serves (not so in
+    /// The node itself is rejected at load-balancer and external addresses without endpoints (not so in
     /// iptables mode, where its packets pass untouched).
     RefusalsToTheNode,
-    /// Whoever is not in a Service's source ranges is dropped even while it has no endpoints (not so in iptables
+    /// A client outside a Service's source ranges is dropped even if it has no endpoints (not so in iptables
     /// mode, where everybody is refused).
     RangesWithoutEndpoints,
     /// Node ports are refused or dropped only at addresses where they would answer (not so in iptables mode,

@@ -33,7 +33,7 @@ pub enum Fate {
     },
     /// Its sender is told that it may not pass.
     Refused(Refusal),
-    /// It is gone, and nobody is told.
+    /// It is dropped without an answer.
     Dropped,
 }
 

@@ -124,7 +124,7 @@ impl View {
             let [endpoints, outside] = found.map(|found| found.into_values().collect());
             let outside = counts[1].map(|_| outside);
             let learns = learning.remove(&key);
-            // A client's choice that is learned in the wrong place for a moment leads nobody astray.
+            // An affinity that is learned in the wrong set for a moment sends no client to a wrong endpoint.
             let learns_of = |owner: &String| dump.chain(&format!("affinity/{owner}")).is_some();
             let owner = owner.filter(|owner| remains == Remains::Refused && learns_of(owner));
             let affinity = owner.map(|owner| affinity(dump, &key, owner, learns.as_deref())).transpose()?;

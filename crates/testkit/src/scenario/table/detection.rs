@@ -36,8 +36,8 @@ fn takes_pods_for_others() -> [Check; 2] {
     ]
 }
 
-/// Nobody is told from anybody, and nobody is masqueraded towards a cluster IP.
-fn tells_nobody() -> [Check; 2] {
+/// No client counts as a local pod, and none is masqueraded towards a cluster IP.
+fn detects_no_pods() -> [Check; 2] {
     [
         from([POD, CLIENT, NODE_ITSELF]).to([cluster_ip(WEB)]).reaches([1, 2]).as_themselves(),
         from([POD, CLIENT]).to(external()).reaches([1]).as_themselves(),
@@ -65,8 +65,8 @@ pub(in crate::scenario) fn cluster_cidr_of_other_addresses_takes_pods_for_others
     detecting(DetectLocal::ClusterCidr(others)).expect_all(takes_pods_for_others())
 }
 
-pub(in crate::scenario) fn no_cluster_cidr_tells_nobody() -> Scenario {
-    detecting(DetectLocal::ClusterCidr(Vec::new())).expect_all(tells_nobody())
+pub(in crate::scenario) fn no_cluster_cidr_detects_no_pods() -> Scenario {
+    detecting(DetectLocal::ClusterCidr(Vec::new())).expect_all(detects_no_pods())
 }
 
 pub(in crate::scenario) fn node_cidr_tells_pods_by_the_pod_cidrs_of_the_node() -> Scenario {
@@ -78,7 +78,7 @@ pub(in crate::scenario) fn node_cidr_tells_pods_by_the_pod_cidrs_of_the_node() -
 
 pub(in crate::scenario) fn node_cidr_follows_the_node() -> Scenario {
     detecting(DetectLocal::NodeCidr)
-        .expect_all(tells_nobody())
+        .expect_all(detects_no_pods())
         .given(node_with_pods("10.244.7.0/24", "fd00:10:244::700/120"))
         .expect_all(takes_pods_for_others())
         .given(node_with_pods("10.244.0.0/24", "fd00:10:244::/120"))

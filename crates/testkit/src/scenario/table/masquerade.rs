@@ -5,7 +5,7 @@
 //!
 //! | to | masqueraded |
 //! |---|---|
-//! | cluster IP | under `masqueradeAll`; else whoever is told not to be a local pod |
+//! | cluster IP | under `masqueradeAll`; else every client that is not a local pod |
 //! | others, policy Cluster | everybody |
 //! | others, policy Local | the node only, since pods and clients keep their address |
 
