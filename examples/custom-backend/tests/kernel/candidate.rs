@@ -72,7 +72,7 @@ pub(crate) fn kit() -> Conformance<Haproxy> {
         .adapted(adapt)
 }
 
-/// HAProxy has let in whoever it cuts off, so that nothing is ever dropped; and endpoints see the node, whoever
+/// HAProxy accepts a connection before it closes it, so that nothing is ever dropped; and endpoints see the node, whichever client
 /// asks.
 fn adapt(_: &str, scenario: &mut Scenario) {
     for step in &mut scenario.steps {
