@@ -54,7 +54,7 @@ fn a_health_check_port_that_is_taken_is_told_once_for_the_service() {
     isolated(|| {
         let stage = Stage::new(2);
         stage.serve_web_by(&[1, 2]);
-        let taken = EchoServer::start(stage.net.node(), "somebody", &[CHECK]).unwrap();
+        let taken = EchoServer::start(stage.net.node(), "bystander", &[CHECK]).unwrap();
         let mut proxy = stage.start_synced();
         stage.put(balanced());
         let event = stage.wait_for_event("FailedToStartServiceHealthcheck");
@@ -136,7 +136,7 @@ fn a_server_that_cannot_listen_ends_the_proxy_with_an_event_if_asked_to() {
         stage.serve_web_by(&[1, 2]);
         let cases = [(HEALTH, "FailedToStartProxierHealthcheck"), (METRICS, "FailedToStartMetricServer")];
         for (address, reason) in cases {
-            let _taken = EchoServer::start_at(stage.net.node(), "somebody", &[address]).unwrap();
+            let _taken = EchoServer::start_at(stage.net.node(), "bystander", &[address]).unwrap();
             let mut proxy = stage.start(&["--mode=nftables", "--bind-address-hard-fail"]);
             assert_eq!(exit_code(&mut proxy), Some(1), "{}", proxy.log().unwrap());
             let event = stage.wait_for_event(reason);
@@ -151,7 +151,7 @@ fn otherwise_services_are_served_and_the_server_listens_when_it_can() {
     isolated(|| {
         let stage = Stage::new(2);
         stage.serve_web_by(&[1, 2]);
-        let taken = EchoServer::start_at(stage.net.node(), "somebody", &[HEALTH]).unwrap();
+        let taken = EchoServer::start_at(stage.net.node(), "bystander", &[HEALTH]).unwrap();
         let mut proxy = stage.start_synced();
         stage.client().connect_tcp(socket(WEB[0], PORT)).unwrap();
         let is_said = |proxy: &Portolan| proxy.log().unwrap().contains("Address already in use");

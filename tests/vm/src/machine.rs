@@ -164,7 +164,7 @@ impl End {
     }
 }
 
-/// Reads until the end, or until nobody wants it any more.
+/// Reads until the end, or until the receiver is gone.
 fn pass_on(mut output: PipeReader, to: &SyncSender<Vec<u8>>) {
     let mut buffer = [0; 4096];
     while let Ok(length @ 1..) = output.read(&mut buffer) {
@@ -194,7 +194,7 @@ impl Qemu {
 
 impl Drop for Qemu {
     fn drop(&mut self) {
-        // There is nobody to tell, and `setpriv` has the last word.
+        // No caller can receive the error; `setpriv` reports its own.
         drop(self.0.kill().and_then(|()| self.0.wait()));
     }
 }

@@ -91,7 +91,7 @@ fn kernel(name: &str) -> Result<Kernel, String> {
 /// Shows what the guest prints as it comes.
 fn pass_on(bytes: &[u8]) {
     let mut out = io::stdout().lock();
-    // Whoever reads may have gone away, and the exit code still counts.
+    // The reader of the output may be gone; the exit code still counts.
     drop(out.write_all(bytes).and_then(|()| out.flush()));
 }
 

@@ -152,7 +152,7 @@ impl Cell<'_> {
             let row = format!("{suite:<10} {:<10} {figures}\n", mode.name);
             fs::write(folder.join(format!("{suite}-{}.row", mode.name)), row).unwrap();
         };
-        // Whoever looks while it runs, or at a machine that did not live to tell, sees that this one has no figures.
+        // While it runs, and if the machine dies, the file shows that this one has no figures.
         note("did not end".to_owned());
         let Outcome { code, output, console, took } = self.chosen(&mut log).unwrap();
         let (passed, failed) = (self.ending(&output, " ... ok"), self.ending(&output, " ... FAILED"));
