@@ -17,7 +17,7 @@ use proptest::prelude::*;
 #[path = "model/flows.rs"]
 mod flows;
 
-/// What a backend and a health server would hold that only ever followed what they were told.
+/// The state of a backend and a health server that apply every change set and nothing else.
 #[derive(Debug, PartialEq, Eq)]
 struct Follower {
     node: NodeSettings,
@@ -70,7 +70,7 @@ impl Follower {
             };
         }
         assert!(state.changes(family).is_empty());
-        assert_eq!(state.committed(family), Committed::default(), "told twice");
+        assert_eq!(state.committed(family), Committed::default(), "reported twice");
     }
 }
 
@@ -90,7 +90,7 @@ fn assert_frontends_are_unique(plan: &NodePlan) {
     }
 }
 
-/// A conflict that was reported names a loser who does not answer on the address.
+/// The ignored service port of a reported conflict does not have the address.
 fn assert_losers_do_not_answer(state: &mut State) {
     for conflict in state.take_conflicts() {
         for family in IpFamily::ALL {

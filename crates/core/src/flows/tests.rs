@@ -23,7 +23,7 @@ fn plan() -> NodePlan {
     NodePlan::new(IpFamily::V4, config.settings(IpFamily::V4, None, []))
 }
 
-/// What a start looks at that finds one service port, with a node port, in a known ServiceCIDR.
+/// What the initial sync checks with one service port, with a node port, in a known ServiceCIDR.
 fn check_of_a_start() -> FlowCheck {
     let mut plan = plan();
     plan.node.service_cidrs = vec!["10.96.0.0/16".parse().unwrap()];
@@ -37,7 +37,7 @@ fn flow(destination: &str, endpoint: &str) -> Flow {
     Flow { source, destination, reply_source, reply_destination: source }
 }
 
-/// Many times over, because the order in which changes are looked at is a matter of chance.
+/// Repeated, because the order of changes is random.
 #[test]
 fn a_node_port_that_passes_on_is_checked_for_the_endpoints_of_both_holders() {
     for _ in 0..16 {

@@ -149,7 +149,7 @@ fn a_node_that_stays_where_it_is_has_no_service_decided_anew() {
     assert_eq!(state.dirty.0.len(), 1, "the zone decides about hints");
 }
 
-/// The proxy's own connections come before the external IPs of Services, which anybody may write, and after all addresses
+/// The proxy's own connections come before the external IPs of Services, which any user may write, and after all addresses
 /// that may be the API server's own Service.
 #[test]
 fn a_services_external_ip_does_not_take_the_api_server_from_the_proxy() {
@@ -182,8 +182,8 @@ fn a_services_external_ip_does_not_take_the_api_server_from_the_proxy() {
     assert_eq!(external(&state, "tenant", 6443).unwrap(), [""; 0], "its cluster IP alone");
     assert_eq!(external(&state, "other-port", 80).unwrap(), ["192.0.2.10"]);
     let conflict = state.take_conflicts().pop().unwrap();
-    let told = format!("{}: {}, not {}", conflict.address, conflict.owner, conflict.ignored);
-    assert_eq!(told, "tcp 192.0.2.10:6443: default/kubernetes:https, not ns/tenant");
+    let text = format!("{}: {}, not {}", conflict.address, conflict.owner, conflict.ignored);
+    assert_eq!(text, "tcp 192.0.2.10:6443: default/kubernetes:https, not ns/tenant");
 
     // The load balancer of a cluster's own API servers.
     state.handle(with("ns/balancer", 6443, false));

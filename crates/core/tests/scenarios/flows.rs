@@ -107,7 +107,7 @@ fn an_endpoint_that_answers_keeps_its_flows_though_new_ones_go_elsewhere() {
         ("another joins", "1@n1", "1@n1 2@n2"),
         ("another becomes ready", "1@n1 2@n2/serving", "1@n1 2@n2"),
         ("hints lead elsewhere", "1@n1 2@n2", "1@n1~zb 2@n2~za"),
-        ("it is ready and says that it does not serve", "1@n1 2@n2", "1@n1/contrary~zb 2@n2~za"),
+        ("it is ready and not serving", "1@n1 2@n2", "1@n1/contrary~zb 2@n2~za"),
     ];
     for (rule, before, then) in rows {
         let check = check(vec![in_zone("za"), dns().applied(), servers(before)], vec![servers(then)]);
@@ -229,7 +229,7 @@ fn a_start_compares_everything_with_the_plan() {
     assert_eq!(in_question, frontends.collect());
 }
 
-/// Whether another proxy serves the Service or it was deleted while none of us ran, we cannot tell.
+/// The Service may belong to another proxy, or was deleted while no proxy ran; both look the same.
 #[test]
 fn flows_to_cluster_ips_of_services_that_we_do_not_know_are_not_ours_to_judge() {
     let cidr = |cidrs: &[&str]| service_cidr("kubernetes", cidrs);
