@@ -110,11 +110,11 @@ async fn new_periods_hold_from_now_on() {
 async fn a_comparison_that_nothing_called_for_is_told_apart() {
     let mut rig = Rig::ready(&settings()).await;
     rig.pass(secs(3601)).await;
-    let told = rig.notes.take();
-    assert!(told.contains(&"checked IPv4 Full in 0 ms".to_owned()), "{told:?}");
+    let recorded = rig.notes.take();
+    assert!(recorded.contains(&"checked IPv4 Full in 0 ms".to_owned()), "{recorded:?}");
     assert_eq!(rig.calls(V4)[0].changes, Changes::All(0));
     rig.send([v4("web", 1)]).await;
     rig.pass(secs(0)).await;
-    let told = rig.notes.take();
-    assert!(told.contains(&"applied IPv4 Partial in 0 ms".to_owned()), "{told:?}");
+    let recorded = rig.notes.take();
+    assert!(recorded.contains(&"applied IPv4 Partial in 0 ms".to_owned()), "{recorded:?}");
 }

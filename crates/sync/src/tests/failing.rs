@@ -136,9 +136,9 @@ async fn a_failing_family_does_not_hold_up_the_other() {
         rig.pass(secs(1)).await;
         assert_eq!(rig.calls(V6), [Call { at: rig.now() - 1_000, changes: only(&["b"]) }]);
     }
-    let told = rig.notes.take();
-    assert!(!told.contains(&"synced IPv4".to_owned()));
-    assert!(!told.contains(&"all synced".to_owned()));
+    let recorded = rig.notes.take();
+    assert!(!recorded.contains(&"synced IPv4".to_owned()));
+    assert!(!recorded.contains(&"all synced".to_owned()));
 }
 
 #[tokio::test(start_paused = true)]

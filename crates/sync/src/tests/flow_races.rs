@@ -32,7 +32,7 @@ struct Table {
     /// By number, each with whether any plan since it began would have had it elsewhere.
     flows: HashMap<u64, (Flow, bool)>,
     begun: u64,
-    /// Keeps the next search from showing what it found until its sender is gone.
+    /// Keeps the next search from showing what it found until its sender is dropped.
     gate: Option<Receiver<()>>,
 }
 

@@ -17,9 +17,9 @@ async fn nothing_is_applied_before_all_lists_have_come() {
         rig.pass(secs(40)).await;
         assert_eq!((rig.calls(V4), rig.calls(V6)), (vec![], vec![]));
     }
-    let told = rig.notes.take();
+    let recorded = rig.notes.take();
     assert_eq!(
-        told,
+        recorded,
         ["started IPv4", "started IPv6", "received", "received", "received"],
         "nothing waits yet"
     );
