@@ -136,7 +136,7 @@ impl<'t> Tracer<'t> {
     /// All that may become of `packet`.
     ///
     /// # Errors
-    /// The packet or a rule on its way makes no sense, or asks for what cannot be told.
+    /// The packet or a rule on its way makes no sense, or asks for what is unknown.
     pub fn trace(&self, packet: &Packet) -> Result<Outcomes, TraceError> {
         journey::trace(self, packet)
     }

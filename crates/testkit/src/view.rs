@@ -37,7 +37,7 @@ pub struct View {
 pub struct Served {
     /// `cluster`, `external` or `nodeport`.
     pub kind: String,
-    /// Whom everybody reaches; or, where `outside` is set, those on this node.
+    /// The endpoints of all clients; or, where `outside` is set, those on this node.
     pub endpoints: BTreeSet<SocketAddr>,
     /// Whom those on other hosts reach, where the Local policy sets them apart.
     pub outside: Option<BTreeSet<SocketAddr>>,

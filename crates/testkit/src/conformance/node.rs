@@ -85,7 +85,7 @@ impl<C: Candidate> Node<C> {
     /// sync period.
     ///
     /// # Panics
-    /// A backend cannot tell, or fails.
+    /// A backend cannot check, or fails.
     pub fn end_sync_period(&mut self) -> usize {
         let missed: Vec<_> = IpFamily::ALL.into_iter().filter(|family| !self.is_intact(*family)).collect();
         for family in missed {
@@ -97,7 +97,7 @@ impl<C: Candidate> Node<C> {
     /// What the backend says of it.
     ///
     /// # Panics
-    /// It cannot tell.
+    /// It cannot check.
     pub fn is_intact(&mut self, family: IpFamily) -> bool {
         let backend = self.process.backend(family);
         let intact = inside(&self.namespace, || block_on(backend.is_intact()));

@@ -242,7 +242,7 @@ impl Caller {
 
     fn greeting_udp(&self, to: SocketAddr) -> io::Result<String> {
         let socket = UdpSocket::bind(self.source_towards(to))?;
-        // Only a connected socket is told of ICMP errors.
+        // Only a connected socket receives ICMP errors.
         socket.connect(to)?;
         socket.set_read_timeout(Some(self.patience()))?;
         socket.send(b"who are you?\n")?;

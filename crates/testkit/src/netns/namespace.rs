@@ -154,7 +154,7 @@ impl RunningProgram {
     /// How the program ended, if it has.
     ///
     /// # Errors
-    /// When the kernel cannot tell.
+    /// The kernel cannot report it.
     pub fn exited(&mut self) -> Result<Option<ExitStatus>, NetnsError> {
         self.child.try_wait().map_err(NetnsError::io("ask about", self.name.clone()))
     }

@@ -69,7 +69,7 @@ pub struct Topology {
 }
 
 impl Topology {
-    /// `pods` pods, each routed to on a cable of its own, as Calico and the cloud providers do.
+    /// `pods` pods, each routed to on its own cable, as Calico and the cloud providers do.
     ///
     /// # Errors
     /// When a step is refused, as it is outside [`isolated`](super::isolated).

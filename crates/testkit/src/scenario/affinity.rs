@@ -44,7 +44,7 @@ impl From<Comers> for Check {
     }
 }
 
-/// Which endpoint everybody has, as far as has been seen.
+/// The endpoint of each client, as far as has been seen.
 #[derive(Debug, Clone, Default)]
 pub struct Memory(BTreeMap<Key, Target>);
 

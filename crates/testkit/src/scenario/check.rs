@@ -19,7 +19,7 @@ pub enum Check {
     SomeMoved(Comers),
     /// The endpoints that comers of the first memory have are not the same for all of them.
     Spread(&'static str),
-    /// Not everybody in the first memory has the same endpoint in the second.
+    /// Not every client in the first memory has the same endpoint in the second.
     Apart(&'static str, &'static str),
 }
 
@@ -77,7 +77,7 @@ impl Senders {
     }
 }
 
-/// Packets from everybody here to everywhere there.
+/// Packets from all these senders to all these destinations.
 #[derive(Debug, Clone)]
 pub struct Traffic {
     /// Who sends.

@@ -63,7 +63,7 @@ pub enum Expected {
 }
 
 impl Expected {
-    /// What receivers must see, among those things that a receiver can tell apart: to it, a program on the
+    /// What receivers must see, among those things that a receiver can distinguish: to it, a program on the
     /// node and the node are the same.
     fn arrivals(&self, from: Sender) -> BTreeSet<(Target, Seen)> {
         let Self::Reaches { endpoints, seen } = self else { return BTreeSet::new() };

@@ -1,7 +1,7 @@
 //! Scenarios with real packets.
 //!
 //! What serves the node (a backend in this process, a program, another proxy) is a
-//! [`ServedNode`]; [`run`] tells it what happens and asks by TCP and UDP, and by SCTP where the kernel has it, what
+//! [`ServedNode`]; [`run`] gives it the events and asks by TCP and UDP, and by SCTP where the kernel has it, what
 //! became of it.
 //!
 //! A packet does not count as dropped because no host had its destination: a *bystander* listens at every address that a
@@ -120,7 +120,7 @@ impl Site {
     /// Puts one check to the test.
     fn hold(&mut self, check: &Check, unmet: &[Need]) -> Result<Vec<String>, NetnsError> {
         let packets: Vec<_> = check.packets().filter(|packet| !check.lacks(packet, unmet)).collect();
-        let told = |memory: &Memory, holds: bool, what: String| {
+        let result = |memory: &Memory, holds: bool, what: String| {
             if holds { Vec::new() } else { vec![format!("{what}: {memory:?}")] }
         };
         match check {
@@ -132,16 +132,16 @@ impl Site {
             Check::Stay(comers) => self.find_staying(comers, &packets).map(|staying| staying.strayed),
             Check::SomeMoved(comers) => {
                 let staying = self.find_moving(comers, &packets)?;
-                let moved = told(&self.memory, staying.moved > 0, "no client moved".into());
+                let moved = result(&self.memory, staying.moved > 0, "no client moved".into());
                 Ok([staying.strayed, moved].concat())
             }
             Check::Spread(memory) => {
                 let holds = self.memory.is_spread(memory);
-                Ok(told(&self.memory, holds, format!("all have the same endpoint in {memory}")))
+                Ok(result(&self.memory, holds, format!("all have the same endpoint in {memory}")))
             }
             Check::Apart(one, other) => {
                 let holds = self.memory.are_apart(one, other);
-                Ok(told(&self.memory, holds, format!("{one} and {other} agree on everybody")))
+                Ok(result(&self.memory, holds, format!("{one} and {other} agree on every client")))
             }
         }
     }

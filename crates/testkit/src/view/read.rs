@@ -214,7 +214,7 @@ fn class(dump: &TableDump, key: &str, chain: &str) -> Result<Class, Flaw> {
     let found = dump.chain(chain).filter(|chain| !chain.rules.is_empty());
     let found = found.ok_or_else(|| Flaw(format!("{key} goes to {chain}, which does nothing")))?;
     if let Some((kind, _)) = chain.split_once('/') {
-        // Such a chain's name does not tell how many slots it draws from; its rules do.
+        // Such a chain's name does not contain the number of its slots; its rules do.
         return Ok((kind.to_owned(), drawn(found)));
     }
     let parse = || {

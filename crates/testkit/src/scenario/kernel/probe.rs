@@ -16,7 +16,7 @@ use crate::scenario::packet::{Packet, Seen, Sender};
 
 /// How long to listen for an answer that must not come.
 const SILENCE: Duration = Duration::from_millis(250);
-/// How long to wait for one that should: long enough to tell one that was lost from one that was late.
+/// How long to wait for one that should: long enough to distinguish a lost one from a late one.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// The kernel repeats an unanswered SYN after a second (RFC 6298): an answer that took as long came
 /// to a repeated one, the first being lost.
@@ -105,7 +105,7 @@ impl Site {
             Err(ErrorKind::HostUnreachable) => found.refused = true,
             Err(ErrorKind::TimedOut) => found.silent = true,
             // What its own kernel does not let out fails in the sender's `send`, whether it was refused
-            // or dropped: nothing tells the two apart.
+            // or dropped: the two look the same.
             Err(ErrorKind::PermissionDenied) if packet.from.is_node() && packet.protocol == Protocol::Udp => {
                 found.silent = *expected == Expected::IsDropped;
                 found.refused = !found.silent;

@@ -1,4 +1,4 @@
-//! How a node tells that one of its pods sent a packet (`detectLocalMode`), seen by who is masqueraded
+//! How a node detects packets of its pods (`detectLocalMode`), as seen by which clients are masqueraded
 //! towards a cluster IP and whom the external Local policy lets through to all endpoints.
 
 use std::time::Duration;
@@ -13,12 +13,12 @@ use crate::scenario::need::Need;
 use crate::scenario::objects::{away, here, net, pods, this_node, web};
 use crate::scenario::packet::{CLIENT, NODE_ITSELF, POD, Seen, WEB, cluster_ip, external};
 
-/// No cluster CIDR: nothing tells pods from others.
+/// No cluster CIDR: pods are not detected.
 pub(super) fn nothing(config: &mut NodeConfig) {
     config.detect_local = DetectLocal::ClusterCidr(Vec::new());
 }
 
-/// Pods are told from others.
+/// Pods are detected.
 fn tells_pods() -> [Check; 4] {
     [
         from([POD]).to([cluster_ip(WEB)]).reaches([1, 2]).as_themselves(),
