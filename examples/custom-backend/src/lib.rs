@@ -33,9 +33,9 @@
 //!
 //! * UDP and SCTP: HAProxy relays streams. Said once for each service port.
 //! * Drops: a client outside a Service's source ranges, or under a Local policy without local endpoints, is
-//!   let in and cut off at once; where there are no endpoints at all, everybody is refused.
+//!   let in and cut off at once; where there are no endpoints at all, all clients are rejected.
 //! * Endpoints see the node as the sender, as with any relay.
-//! * Local pods are told by their addresses (`detectLocalMode: ClusterCIDR` or `NodeCIDR`), not by interfaces.
+//! * Local pods are detected by their addresses (`detectLocalMode: ClusterCIDR` or `NodeCIDR`), not by interfaces.
 //! * Affinity is forgotten at a reload.
 //!
 //! `testdata/conformance.md` lists every scenario and how the mode stands to it; the tests hold that.

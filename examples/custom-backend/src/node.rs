@@ -22,7 +22,7 @@ pub(crate) enum NodeError {
     /// It does not like what it was told.
     #[error("ip refused: {0}")]
     Refused(String),
-    /// The kernel does not tell the node's addresses.
+    /// The kernel does not report the node's addresses.
     #[error("could not list the node's addresses")]
     Unlisted(#[source] nix::Error),
 }

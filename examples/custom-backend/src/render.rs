@@ -149,7 +149,7 @@ fn farm(id: &str, port: &ServicePort, policy: TrafficPolicy, endpoints: &[Endpoi
 }
 
 /// Those of addresses that are reached from outside; load-balancer addresses have one of their own where
-/// not everybody may come.
+/// not every client may come.
 fn external_frontends(site: &Site<'_>, id: &str, port: &ServicePort, text: &mut String) {
     if port.external_endpoints().is_empty() && port.cluster_endpoints.is_empty() {
         return;

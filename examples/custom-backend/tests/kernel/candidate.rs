@@ -42,7 +42,7 @@ impl Candidate for Haproxy {
 }
 
 /// A socket does not tell by which interface a packet came in.
-const BY_ADDRESS: &str = "local pods are told by their addresses alone";
+const BY_ADDRESS: &str = "local pods are detected by their addresses alone";
 
 /// Other frontends or tables take another worker.
 const FORGOTTEN: &str = "affinity is forgotten at a reload";
