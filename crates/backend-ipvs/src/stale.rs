@@ -273,7 +273,7 @@ impl Served {
             for member in sets.members(set, family)?.into_iter().flatten() {
                 match member {
                     Member::Port(port) => _ = all.ports.insert((protocol, port)),
-                    // It has a protocol of its own.
+                    // It has its own protocol.
                     Member::Socket(protocol, at) => _ = all.sockets.insert((protocol, at)),
                     _ => {}
                 }
