@@ -170,7 +170,7 @@ fn a_second_proxy_waits_for_the_first_to_let_go() {
     });
 }
 
-/// Gives the node tables without an owner, as before Linux 6.9, where anybody may change them.
+/// Gives the node tables without an owner, as before Linux 6.9, which any process may change.
 fn make_unowned(cluster: &mut Cluster) {
     cluster.clean();
     for family in ["ip", "ip6"] {

@@ -1,4 +1,4 @@
-//! What the cluster is told as Events, and that nothing is asked of it beyond a proxy's rights.
+//! Events that the proxy writes, with no more requests than its role allows.
 
 use portolan_testkit::netns::{EchoServer, Portolan, isolated, wait_until};
 use portolan_testkit::shop::{NODE, PORT};
@@ -94,7 +94,7 @@ fn rules_that_cannot_be_brought_up_to_date_are_told_and_so_is_the_end_of_it() {
         assert_is_about(&failing, "Warning", "SyncProxyRules", &this_node());
         let note = failing["note"].as_str().unwrap();
         assert!(note.contains("belongs to another running process"), "{note}");
-        wait_until("both families are told of", PATIENCE, || {
+        wait_until("both families are reported", PATIENCE, || {
             stage.events("ProxyRulesSyncFailing").len() == 2
         })
         .unwrap();

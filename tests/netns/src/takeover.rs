@@ -127,7 +127,7 @@ fn take_over(old: Old, mode: Mode) {
         let is_told = proxy.log().unwrap().contains("Removed stale rules of a previous proxy");
         is_told == is_removed
     };
-    proxy.wait_until("the log tells what was removed", PATIENCE, counted).unwrap();
+    proxy.wait_until("the log names what was removed", PATIENCE, counted).unwrap();
     assert_listed_and_reloaded(node, mode);
 }
 

@@ -79,7 +79,7 @@ const USERSPACE: Mode = Mode {
 /// What the others stand on.
 const FILTERS: [&str; 6] = ["nf_tables", "x_tables", "ip_tables", "ip6_tables", "ip_vs", "nf_conntrack"];
 
-/// A machine for every mode. With AVX2, Linux 5.10 has a bug of its own, which
+/// A machine for every mode. With AVX2, Linux 5.10 has its own bug, which
 /// [`linux_5_10_takes_neighbours_for_members_of_a_set_of_ranges`] shows.
 fn machine(kernel: Kernel, mode: &Mode) -> Vm {
     let vm = match mode.name {
