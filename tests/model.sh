@@ -27,8 +27,8 @@ crates/nft/tests/kernel/agreement.rs            20   portolan-nft --test kernel 
 crates/source/src/api/decode/list/tests.rs      1    portolan-source --lib api::decode::list::
 crates/source/src/api/tests/random.rs           100  portolan-source --lib api::tests::random::
 crates/source/src/recorder/tests/cache.rs       1    portolan-source --lib recorder::tests::cache::
-crates/sync/src/tests/following.rs              1    portolan-sync --lib following::
-crates/sync/src/tests/racing.rs                 1    portolan-sync --lib racing::
+crates/sync/src/tests/convergence.rs            1    portolan-sync --lib convergence::
+crates/sync/src/tests/flow_races.rs             1    portolan-sync --lib flow_races::
 crates/testkit/src/conformance/model.rs         2000 portolan-backend-iptables --test kernel random_clusters
 crates/testkit/src/conformance/model.rs         2000 portolan-backend-userspace --test kernel random_clusters
 crates/testkit/src/conformance/model.rs         2000 portolan-tests-netns --lib random_clusters

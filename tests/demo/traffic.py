@@ -1,4 +1,4 @@
-"""Sends one HTTP request after another, each on a connection of its own, until SIGTERM.
+"""Sends one HTTP request after another, each on its own connection, until SIGTERM.
 
 Usage: traffic.py URL. Prints a line when a pod answers for the first time, and at the end the totals:
 

@@ -2,7 +2,7 @@
 //!
 //! A cluster IP belongs to no host, so a route of type `local` to `lo` makes all of it local. Any other address may belong
 //! to another host: `externalIPs` can name a node, the API server or a router. Of those only the ports of Services are
-//! captured: a routing rule for each port of a protocol leads to a table of its own, in which a route makes that port of
+//! captured: a routing rule for each port of a protocol leads to its own table, in which a route makes that port of
 //! an address local ([`Object`]). All other packets to the address, including ICMP, are routed as before.
 //!
 //! Routes and rules carry our protocol number. So those of an earlier run are known at once, and those of others are never

@@ -34,7 +34,7 @@ const CONNECT_TIMEOUTS: [Duration; 4] =
 /// How long to wait after a connection could not be accepted; it stays in the queue.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Accepts connections until stopped, and relays each in a task of its own, which continues afterwards. The permit is
+/// Accepts connections until stopped, and relays each in its own task, which continues afterwards. The permit is
 /// dropped last, after the socket.
 pub(crate) async fn serve(
     _permit: Permit,

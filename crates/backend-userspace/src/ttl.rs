@@ -1,6 +1,6 @@
 //! The TTL of relayed packets.
 //!
-//! A router decrements the TTL of a packet, so that no packet circulates without end. A relay sends packets of its own: two
+//! A router decrements the TTL of a packet, so that no packet circulates without end. A relay sends its own packets: two
 //! nodes with each other's node port as an endpoint would connect to each other without end. So what it sends has a TTL
 //! that is one less than that of what it received, and what came with a TTL of one is not relayed.
 
@@ -11,7 +11,7 @@ use nix::sys::socket::{ControlMessageOwned, setsockopt};
 use portolan_core::IpFamily;
 use socket2::SockRef;
 
-/// Where the kernel does not tell it: `IPDEFTTL`, linux/ip.h.
+/// Where the kernel does not report it: `IPDEFTTL`, linux/ip.h.
 const DEFAULT: u32 = 64;
 
 /// A TTL, or a hop limit of IPv6.

@@ -1,7 +1,7 @@
 //! UDP: a session for each client, kept until it is idle for too long.
 //!
 //! A listen address has one socket: all clients send to it, and all answers leave through it, so that they come from the
-//! address that was asked. Each client has a socket of its own towards its endpoint, by which the kernel tells whose answer
+//! address that was asked. Each client has its own socket towards its endpoint, which shows whose answer
 //! it is. As in connection tracking, a session with a single datagram is kept for a shorter time.
 //!
 //! What cannot be sent at once is lost, as datagrams may be: to wait would let one client delay others.

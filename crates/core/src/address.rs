@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use ipnet::{IpNet, Ipv4Net};
 
-/// An IP family; each is planned and applied on its own, as in kube-proxy.
+/// An IP family. Each has its own plan and its own syncs, as in kube-proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum IpFamily {
     /// IPv4.
@@ -20,12 +20,12 @@ impl IpFamily {
     /// Both families, IPv4 first.
     pub const ALL: [Self; 2] = [Self::V4, Self::V6];
 
-    /// The family that `address` belongs to.
+    /// The family of `address`.
     pub fn of(address: IpAddr) -> Self {
         if address.is_ipv4() { Self::V4 } else { Self::V6 }
     }
 
-    /// The family that `net` belongs to.
+    /// The family of `net`.
     pub fn of_net(net: &IpNet) -> Self {
         Self::of(net.addr())
     }
@@ -51,7 +51,7 @@ pub struct PerFamily<T> {
 }
 
 impl<T> PerFamily<T> {
-    /// Makes both values by asking `make` for each family.
+    /// Makes the value of each family with `make`.
     pub fn from_fn(mut make: impl FnMut(IpFamily) -> T) -> Self {
         Self { v4: make(IpFamily::V4), v6: make(IpFamily::V6) }
     }
@@ -118,7 +118,7 @@ impl fmt::Display for Protocol {
     }
 }
 
-/// The text is no address in the syntax that Kubernetes accepts.
+/// The text is not an address in the syntax that Kubernetes accepts.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is no IP {what}")]
 pub struct AddressError {
@@ -126,23 +126,23 @@ pub struct AddressError {
     what: &'static str,
 }
 
-/// Reads an address as the Kubernetes API has always taken it: zeros in front of an IPv4 octet
-/// or an IPv6 group are allowed and mean nothing (`172.30.0.041` is `172.30.0.41`), and an IPv4
-/// address written as an IPv6 one (`::ffff:10.0.0.1`, RFC 4291 section 2.5.5.2) is the IPv4 address.
+/// Parses an address as the Kubernetes API does: leading zeros of an IPv4 octet or an IPv6 group are ignored
+/// (`172.30.0.041` is `172.30.0.41`), and an IPv4-mapped IPv6 address (`::ffff:10.0.0.1`, RFC 4291 section 2.5.5.2) is the
+/// IPv4 address.
 ///
 /// # Errors
-/// The text is no address.
+/// The text is not an address.
 pub fn parse_ip(text: &str) -> Result<IpAddr, AddressError> {
     parse_any(text)
         .map(|ip| ip.to_canonical())
         .ok_or_else(|| AddressError { text: text.to_owned(), what: "address" })
 }
 
-/// Reads a CIDR with the same leniency, prefix length included, and masks it
-/// (`203.0.113.007/025` is `203.0.113.0/25`, and so is `::ffff:203.0.113.7/121`).
+/// Parses a CIDR in the same way, prefix length included, and masks it (`203.0.113.007/025` is `203.0.113.0/25`, and so is
+/// `::ffff:203.0.113.7/121`).
 ///
 /// # Errors
-/// The text is no CIDR.
+/// The text is not a CIDR.
 pub fn parse_cidr(text: &str) -> Result<IpNet, AddressError> {
     let parse = || {
         let (address, length) = text.split_once('/')?;
@@ -153,10 +153,10 @@ pub fn parse_cidr(text: &str) -> Result<IpNet, AddressError> {
     parse().ok_or_else(|| AddressError { text: text.to_owned(), what: "CIDR" })
 }
 
-/// Bits in front of the IPv4 address in an IPv6 one that stands for it.
+/// Length of the prefix of IPv4-mapped IPv6 addresses.
 const MAPPED_PREFIX: u8 = 96;
 
-/// A range of IPv4 addresses written as IPv6 ones, as what it is.
+/// Converts a range of IPv4-mapped IPv6 addresses to the range of IPv4 addresses.
 fn canonical(net: IpNet) -> IpNet {
     let (IpAddr::V4(address), Some(length)) =
         (net.addr().to_canonical(), net.prefix_len().checked_sub(MAPPED_PREFIX))

@@ -1,4 +1,4 @@
-//! How a plan differs from the last one that is in force.
+//! The difference between a plan and the last applied one.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::name::ServicePortName;
 use crate::plan::{NodeSettings, ServicePort};
 
-/// How a plan differs from the last one that a backend made true.
+/// The difference between a plan and the last one that was applied.
 ///
 /// Exact: a service port that changed and changed back is not in it.
 #[derive(Debug, Default)]
@@ -18,15 +18,14 @@ pub struct ChangeSet {
 }
 
 impl ChangeSet {
-    /// The set that says "compare everything": nothing is known of the kernel's state.
+    /// A request for a full sync: the kernel's state is unknown.
     pub fn complete() -> Self {
         Self { complete: true, ..Self::default() }
     }
 
-    /// Whether the backend must compare the whole plan with what is loaded.
+    /// Whether the backend must compare the whole plan with the kernel.
     ///
-    /// True for the first plan, and when a full resync was asked for. The
-    /// service ports that are listed are then not all that may differ.
+    /// True for the initial sync and for a full sync. The listed service ports are then not all that may differ.
     pub fn is_complete(&self) -> bool {
         self.complete
     }
@@ -41,34 +40,34 @@ impl ChangeSet {
         self.service_ports.len()
     }
 
-    /// The service ports that were added, changed or removed, each as it was when
-    /// last applied; `None` when it did not exist. What it is now is in the plan.
+    /// The service ports that were added, changed or removed, each as it was last applied; `None` if it did not exist.
+    /// The plan has their current values.
     pub fn service_ports(&self) -> impl Iterator<Item = (&ServicePortName, Option<&Arc<ServicePort>>)> {
         self.service_ports.iter().map(|(name, old)| (name, old.as_ref()))
     }
 
-    /// The node's settings as they were when last applied, if they changed since.
+    /// The node's settings as they were last applied, if they have changed since.
     pub fn old_node(&self) -> Option<&NodeSettings> {
         self.node.as_ref()
     }
 
-    /// Notes that nothing is known of the kernel's state any more. What was applied to it, and is not in the plan
-    /// any more, stays listed: the flows that it brought about are still there.
+    /// Makes the set complete, because the kernel's state is unknown. Service ports that were applied and have changed
+    /// since stay listed: their flows may still exist.
     pub(crate) fn forget_applied(&mut self) {
         self.complete = true;
         self.node = None;
-        // What is new may have been applied in part.
+        // A new one may have been applied in part.
         self.service_ports.retain(|_, old| old.is_some());
     }
 
-    /// Notes that `name` went from `old` to `new`, keeping what it was when last applied.
+    /// Records a change of `name` from `old` to `new`, and keeps its last applied value.
     pub(crate) fn record(
         &mut self,
         name: &ServicePortName,
         old: Option<Arc<ServicePort>>,
         new: Option<&Arc<ServicePort>>,
     ) {
-        // A first plan has many ports, and everything is compared with what the plan has anyway.
+        // The initial plan has many ports, and all of them are compared anyway.
         if self.complete && old.is_none() {
             return;
         }
@@ -84,7 +83,7 @@ impl ChangeSet {
         }
     }
 
-    /// Notes that the node's settings went from `old` to `new`.
+    /// Records a change of the node's settings from `old` to `new`.
     pub(crate) fn record_node(&mut self, old: NodeSettings, new: &NodeSettings) {
         if self.complete {
             return;

@@ -1,9 +1,7 @@
-//! What a source tells the core: objects as the proxy sees them, already parsed.
+//! The input of the core: changes of objects, already parsed.
 //!
-//! A source reads the Kubernetes API or files, leaves out what is not proxied
-//! (headless and ExternalName Services, foreign `service-proxy-name` labels) and
-//! hands on these small structs. They hold every field that any decision needs
-//! and none besides.
+//! A source reads the Kubernetes API or files, leaves out what is not proxied (headless and ExternalName Services, foreign
+//! `service-proxy-name` labels) and emits these small structs. They have exactly the fields that decisions need.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
@@ -15,40 +13,40 @@ use ipnet::IpNet;
 use crate::address::{IpFamily, PerFamily, Protocol};
 use crate::name::{Name, ObjectName};
 
-/// One step of the stream from a source.
+/// One event of a source.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
-    /// About Services.
+    /// Services changed.
     Service(Change<Service>),
-    /// About EndpointSlices.
+    /// EndpointSlices changed.
     EndpointSlice(Change<EndpointSlice>),
-    /// About this node's own Node object.
+    /// This node's Node object changed.
     Node(Change<Node>),
-    /// About ServiceCIDRs.
+    /// ServiceCIDRs changed.
     ServiceCidr(Change<ServiceCidr>),
-    /// Where the source connects to the API server: all addresses that it is known by now. A source that asks none
-    /// never says so.
+    /// All currently known addresses at which the source connects to the API server. A source without API server never
+    /// emits this.
     ApiServer(BTreeSet<SocketAddr>),
 }
 
-/// What happened to objects of one kind.
+/// A change of objects of one kind.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Change<T: Object> {
-    /// The object exists and looks like this.
+    /// The object was created or changed.
     Applied(T),
-    /// The object is gone, or is no longer one that we proxy.
+    /// The object was deleted, or is no longer proxied.
     Deleted(T::Key),
-    /// These are all the objects there are. The first one completes the initial
-    /// list; later ones follow a watch that was lost, and what they leave out is gone.
+    /// A list of all existing objects. The first is the initial list; later ones follow a lost watch, and an object that
+    /// they leave out was deleted.
     Replaced(Vec<T>),
 }
 
-/// An object that has a name.
+/// An object with a key.
 pub trait Object {
-    /// What tells it apart from others of its kind.
+    /// Identifies the object among others of its kind.
     type Key: Clone + Eq + std::hash::Hash + Ord + std::fmt::Display + std::fmt::Debug + PartialEq;
 
-    /// The name of this one.
+    /// The key of this object.
     fn key(&self) -> &Self::Key;
 }
 
@@ -57,7 +55,7 @@ pub trait Object {
 pub struct Service {
     /// Namespace and name.
     pub name: ObjectName,
-    /// `metadata.creationTimestamp`; the older of two Services keeps an address that both claim.
+    /// `metadata.creationTimestamp`; the older of two Services owns an address that both name.
     pub created: Option<SystemTime>,
     /// `spec.type`.
     pub service_type: ServiceType,
@@ -77,7 +75,7 @@ pub struct Service {
     pub external_traffic_policy: TrafficPolicy,
     /// `spec.healthCheckNodePort`, when set.
     pub health_check_node_port: Option<u16>,
-    /// For `sessionAffinity: ClientIP`, how long an idle client stays with its endpoint.
+    /// With `sessionAffinity: ClientIP`, how long after its last connection a client keeps its endpoint.
     pub session_affinity: Option<Duration>,
 }
 
@@ -100,26 +98,26 @@ pub enum ServiceType {
     LoadBalancer,
 }
 
-/// Which endpoints traffic of one kind may use.
+/// Which endpoints internal or external traffic may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum TrafficPolicy {
-    /// All of the cluster.
+    /// All endpoints of the cluster.
     #[default]
     Cluster,
-    /// Those on the node that the traffic came to.
+    /// Endpoints on the node that receives the traffic.
     Local,
 }
 
 /// One entry of `spec.ports`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServicePortSpec {
-    /// Name; empty when unset.
+    /// Name; empty if unset.
     pub name: Name,
     /// Protocol.
     pub protocol: Protocol,
     /// Port on the cluster IP, external IPs and load-balancer addresses.
     pub port: u16,
-    /// Port on the node's own addresses, when set.
+    /// Port on the node's addresses, if set.
     pub node_port: Option<u16>,
 }
 
@@ -136,13 +134,13 @@ pub struct EndpointSlice {
     pub ports: Vec<SlicePort>,
     /// Endpoints that have an address.
     pub endpoints: Vec<SliceEndpoint>,
-    /// Annotation `endpoints.kubernetes.io/last-change-trigger-time`: when the pod
-    /// change happened that this slice reports.
+    /// Annotation `endpoints.kubernetes.io/last-change-trigger-time`: when the pod change happened that this slice
+    /// reports.
     pub trigger_time: Option<SystemTime>,
 }
 
 impl EndpointSlice {
-    /// The Service that this slice belongs to.
+    /// The Service of this slice.
     pub fn service_name(&self) -> ObjectName {
         ObjectName { namespace: Name::clone(&self.name.namespace), name: Name::clone(&self.service) }
     }
@@ -159,7 +157,7 @@ impl Object for EndpointSlice {
 /// One entry of `ports` of an EndpointSlice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SlicePort {
-    /// Name of the Service port that this belongs to.
+    /// Name of the Service port.
     pub name: Name,
     /// Protocol.
     pub protocol: Protocol,
@@ -172,31 +170,31 @@ pub struct SlicePort {
 pub struct SliceEndpoint {
     /// The first of its addresses; Kubernetes gives no meaning to others.
     pub address: IpAddr,
-    /// What it can do.
+    /// Its conditions.
     pub conditions: Conditions,
-    /// `nodeName`, when known.
+    /// `nodeName`, if known.
     pub node: Option<Name>,
-    /// `hints`, when there are any.
+    /// `hints`, if there are any.
     pub hints: Option<Arc<Hints>>,
 }
 
-/// `conditions` of an endpoint, with the API's meaning of an absent field filled in.
+/// `conditions` of an endpoint, with the API's defaults for absent fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Conditions {
     /// May receive new connections; absent means yes.
     pub ready: bool,
-    /// Answers, whether or not it is terminating; absent means yes.
+    /// Serves, whether or not it is terminating; absent means yes.
     pub serving: bool,
     /// Its pod is being deleted; absent means no.
     pub terminating: bool,
 }
 
 impl Conditions {
-    /// Ready, serving and staying.
+    /// Ready and serving, not terminating.
     pub const READY: Self = Self { ready: true, serving: true, terminating: false };
 }
 
-/// `hints` of an endpoint: for whom the control plane meant it.
+/// `hints` of an endpoint: the zones and nodes that should use it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Hints {
     /// `forZones[].name`.
@@ -214,10 +212,10 @@ pub struct Node {
     pub addresses: Vec<IpAddr>,
     /// `spec.podCIDRs`.
     pub pod_cidrs: Vec<IpNet>,
-    /// Label `topology.kubernetes.io/zone`, when not empty.
+    /// Label `topology.kubernetes.io/zone`, if not empty.
     pub zone: Option<Name>,
-    /// Whether the node is about to go: it has a deletion timestamp, or the
-    /// taint `ToBeDeletedByClusterAutoscaler`. Load balancers should then leave it.
+    /// Whether the node is being removed: it has a deletion timestamp, or the taint `ToBeDeletedByClusterAutoscaler`. Load
+    /// balancers should then stop using it.
     pub leaving: bool,
 }
 
@@ -229,7 +227,7 @@ impl Object for Node {
     }
 }
 
-/// A ServiceCIDR: addresses that cluster IPs are taken from (KEP-1880).
+/// A ServiceCIDR: ranges of cluster IPs (KEP-1880).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceCidr {
     /// Name.

@@ -1,8 +1,7 @@
 //! Names of Kubernetes objects, shared instead of copied.
 //!
-//! A cluster repeats few names very often (namespaces, node names, zones, port
-//! names), so a [`Name`] is a counted reference and an [`Interner`] gives equal
-//! strings the same allocation.
+//! A cluster repeats few names very often (namespaces, node names, zones, port names), so a [`Name`] is a counted
+//! reference, and an [`Interner`] gives equal strings the same allocation.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -11,16 +10,16 @@ use arcstr::ArcStr;
 
 use crate::address::Protocol;
 
-/// A shared, immutable string: cloning one costs a counter, not a copy.
+/// A shared, immutable string: a clone increments a counter and copies no text.
 ///
-/// One takes eight bytes where an `Arc<str>` takes sixteen, for its length stands beside its text. Every
-/// table of Services, slices and plans is keyed by two or three of them.
+/// It takes eight bytes where an `Arc<str>` takes sixteen, because the length is stored with the text. Every key of a
+/// table of Services, slices or service ports has two or three of them.
 pub type Name = ArcStr;
 
-/// Namespace and name of one namespaced object, whatever its kind.
+/// Namespace and name of a namespaced object of any kind.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ObjectName {
-    /// Namespace the object lives in.
+    /// The object's namespace.
     pub namespace: Name,
     /// Name, unique per kind in its namespace.
     pub name: Name,
@@ -45,21 +44,20 @@ impl fmt::Debug for ObjectName {
     }
 }
 
-/// Identity of one port of one Service: what plans and change sets are keyed by.
+/// Identity of one port of one Service: the key of plans and change sets.
 ///
-/// A port keeps its identity while its number changes; another port name or
-/// protocol makes it another port, as in kube-proxy.
+/// A port keeps its identity if its number changes; with another name or protocol it is another port, as in kube-proxy.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ServicePortName {
     /// The Service.
     pub service: ObjectName,
-    /// Name of the port; empty for the only port of a Service that names none.
+    /// Name of the port; empty for the only port of a Service without port names.
     pub port: Name,
     /// Layer-4 protocol.
     pub protocol: Protocol,
 }
 
-/// `namespace/name:port`, or `namespace/name` when the port has no name, as kube-proxy writes it.
+/// `namespace/name:port`, or `namespace/name` if the port has no name, as in kube-proxy.
 impl fmt::Display for ServicePortName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.service.fmt(f)?;
@@ -78,16 +76,15 @@ impl fmt::Debug for ServicePortName {
 
 /// Gives equal strings one allocation.
 ///
-/// Holds on to a name until [`Interner::forget_unused`] finds that nobody else
-/// does, so that node names of a cluster that grows and shrinks for months do
-/// not pile up.
+/// Keeps a name until a sweep finds no other reference to it, so that names of a cluster that grows and shrinks for months
+/// do not accumulate.
 #[derive(Debug, Default)]
 pub struct Interner {
     names: HashSet<Name>,
     sweep_at: usize,
 }
 
-/// Below this many names a sweep is not worth its walk.
+/// No sweep with fewer names than this.
 const SMALLEST_SWEEP: usize = 1024;
 
 impl Interner {
@@ -97,28 +94,26 @@ impl Interner {
             return Name::clone(name);
         }
         if self.names.len() >= self.sweep_at.max(SMALLEST_SWEEP) {
-            self.forget_unused();
+            self.remove_unused();
         }
         let name = Name::from(text);
         self.names.insert(Name::clone(&name));
         name
     }
 
-    /// Drops the names that nobody else holds.
-    ///
-    /// Runs by itself whenever the table has doubled, so interning stays O(1) on average.
-    pub fn forget_unused(&mut self) {
-        // Names without a count are part of the program, and not made here.
-        self.names.retain(|name| Name::strong_count(name).is_none_or(|holders| holders > 1));
+    /// Removes the names without other references. Runs when the table has doubled, so interning is O(1) on average.
+    fn remove_unused(&mut self) {
+        // Static names have no count, and are not created here.
+        self.names.retain(|name| Name::strong_count(name).is_none_or(|count| count > 1));
         self.sweep_at = self.names.len() * 2;
     }
 
-    /// Number of different names held.
+    /// Number of names.
     pub fn len(&self) -> usize {
         self.names.len()
     }
 
-    /// Whether no name is held.
+    /// Whether there are no names.
     pub fn is_empty(&self) -> bool {
         self.names.is_empty()
     }
@@ -137,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn names_nobody_holds_are_forgotten_once_the_table_has_grown() {
+    fn names_without_other_references_are_removed_once_the_table_has_doubled() {
         let mut interner = Interner::default();
         for i in 0..10 * SMALLEST_SWEEP {
             interner.intern(&format!("node-{i}"));

@@ -1,4 +1,4 @@
-//! What is fixed for this node while the process runs.
+//! The configuration of this node, and the settings of a plan that follow from it.
 
 use std::net::IpAddr;
 
@@ -14,32 +14,31 @@ use crate::plan::{LocalDetector, NodePortAddresses, NodeSettings};
 pub struct NodeConfig {
     /// This node's name, lower case; an endpoint is local when its `nodeName` equals it.
     pub node_name: Name,
-    /// How to tell that a local pod sent a packet.
+    /// How to detect packets of local pods.
     pub detect_local: DetectLocal,
-    /// `masqueradeAll`: give all traffic to cluster IPs this node's source address.
+    /// `masqueradeAll`: masquerade all traffic to cluster IPs.
     pub masquerade_all: bool,
-    /// The packet mark that asks postrouting to masquerade; one bit, `1 << masqueradeBit`.
+    /// The packet mark that makes postrouting masquerade a packet; one bit, `1 << masqueradeBit`.
     pub masquerade_mark: u32,
     /// `nodePortAddresses`.
     pub node_port_addresses: NodePortSelection,
-    /// `bindAddress`, where it names one address: the node's own in its family, whatever the Node
-    /// object says.
+    /// `bindAddress`, if it is a single address: overrides the node's IP of its family in the Node object.
     pub bind_address: Option<IpAddr>,
-    /// Feature gate `AllowServiceExternalIPs`: whether `externalIPs` of Services are served at all.
+    /// Feature gate `AllowServiceExternalIPs`: whether `externalIPs` of Services are served.
     pub allow_external_ips: bool,
 }
 
-/// `detectLocalMode`, with what that mode needs.
+/// `detectLocalMode`, with its parameters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DetectLocal {
-    /// `ClusterCIDR`: its source is in the first of these (`clusterCIDR`) that is of its family.
-    /// With none of its family nothing is detected.
+    /// `ClusterCIDR`: by a source address in the first of these ranges (`clusterCIDR`) that is of its family. Without one
+    /// of its family nothing is detected.
     ClusterCidr(Vec<IpNet>),
-    /// `NodeCIDR`: its source is in the first of the Node's `podCIDRs` that is of its family.
+    /// `NodeCIDR`: by a source address in the first of the Node's `podCIDRs` that is of its family.
     NodeCidr,
-    /// `BridgeInterface`: it came in through the interface of this name.
+    /// `BridgeInterface`: by the incoming interface of this name.
     BridgeInterface(Name),
-    /// `InterfaceNamePrefix`: it came in through an interface whose name begins like this.
+    /// `InterfaceNamePrefix`: by an incoming interface whose name has this prefix.
     InterfaceNamePrefix(Name),
 }
 
@@ -69,8 +68,7 @@ impl NodeConfig {
         }
     }
 
-    /// What a plan of `family` says about the node itself, given its Node object if that is
-    /// known, and where cluster IPs come from.
+    /// The settings of a plan of `family`, given the Node object, if known, and the ranges of cluster IPs.
     pub fn settings<'a>(
         &self,
         family: IpFamily,
@@ -87,8 +85,8 @@ impl NodeConfig {
         }
     }
 
-    /// The node's address in each family: what is configured, or else the first one that the Node
-    /// object has. Loopback addresses are nobody's address.
+    /// The node's IP in each family: the configured one, or else the first one of the Node object. Loopback addresses are
+    /// ignored.
     pub fn node_ips(&self, node: Option<&Node>) -> PerFamily<Option<IpAddr>> {
         let listed = node.map_or(&[][..], |node| &node.addresses);
         let all = self.bind_address.iter().chain(listed);
@@ -216,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn local_pods_are_told_as_configured() {
+    fn local_detector_follows_detect_local_mode() {
         let cidr = |text: &str| Some(LocalDetector::Cidr(text.parse().unwrap()));
         let nets = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<IpNet>>();
         let cluster = |texts: &[&str]| DetectLocal::ClusterCidr(nets(texts));

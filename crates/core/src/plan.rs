@@ -1,8 +1,7 @@
-//! What one family of this node's kernel should hold.
+//! The wanted state of this node's kernel for one IP family.
 //!
-//! A [`NodePlan`] is complete: a frontend that it leaves out must not answer.
-//! It names every frontend at most once, so that a backend never has to decide
-//! between two claims ([`crate::claims`] did).
+//! A [`NodePlan`] is complete: an address that it does not contain must not be served. It contains each address at most
+//! once, so a backend never has to resolve a conflict ([`crate::vip_owners`] does).
 
 use std::collections::HashMap;
 use std::fmt;
@@ -16,27 +15,27 @@ use crate::address::{IpFamily, Protocol};
 use crate::event::TrafficPolicy;
 use crate::name::{Name, ServicePortName};
 
-/// The complete wanted state of one family.
+/// The complete wanted state of one IP family.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodePlan {
-    /// The family that every address in the plan belongs to.
+    /// The family of all addresses in the plan.
     pub family: IpFamily,
-    /// What holds for all service ports.
+    /// The settings for all service ports.
     pub node: NodeSettings,
-    /// The service ports by identity.
+    /// The service ports by name.
     pub service_ports: HashMap<ServicePortName, Arc<ServicePort>>,
 }
 
 impl NodePlan {
-    /// A plan without services.
+    /// A plan without service ports.
     pub fn new(family: IpFamily, node: NodeSettings) -> Self {
         Self { family, node, service_ports: HashMap::new() }
     }
 
-    /// The names of all service ports, those that other pods need first at the front:
-    /// the API server's own Service, then cluster DNS, then the rest by name.
+    /// The names of all service ports, in the order in which pods need them: the API server's Service, cluster DNS, the
+    /// rest by name.
     ///
-    /// Costs a sort of the whole plan: for a first load, not for a change.
+    /// Sorts the whole plan: for the initial sync, not for a change.
     pub fn names_by_importance(&self) -> Vec<&ServicePortName> {
         let mut names: Vec<_> = self.service_ports.keys().collect();
         names.sort_unstable_by_key(|name| (importance(name), *name));
@@ -53,31 +52,30 @@ fn importance(name: &ServicePortName) -> u8 {
     }
 }
 
-/// What holds for the node as a whole.
+/// The settings for all service ports.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeSettings {
-    /// How to tell that a local pod sent a packet. Without it none counts as a pod's:
-    /// no traffic to cluster IPs is masqueraded for its source's sake, and external traffic
-    /// policies hold for pods as for everybody.
+    /// How to detect packets of local pods. Without it no packet counts as one: traffic to cluster IPs is not masqueraded
+    /// because of its source, and external traffic policies apply to pods as to all other clients.
     pub local_detector: Option<LocalDetector>,
-    /// Whether all traffic to cluster IPs gets this node's source address.
+    /// Whether all traffic to cluster IPs is masqueraded.
     pub masquerade_all: bool,
-    /// The packet mark bit that carries "masquerade this" to postrouting.
+    /// The packet mark bit that makes postrouting masquerade a packet.
     pub masquerade_mark: u32,
-    /// Which of the node's addresses answer on node ports.
+    /// The node's addresses that serve node ports.
     pub node_port_addresses: NodePortAddresses,
-    /// Where cluster IPs come from, sorted and without overlaps. New connections to an address
-    /// in here that is no Service's are dropped, so that they do not wander off the cluster.
+    /// The ranges of cluster IPs, sorted and without overlaps. New connections to an address in these ranges that belongs
+    /// to no Service are dropped, so that they do not leave the cluster.
     pub service_cidrs: Vec<IpNet>,
-    /// Where the proxy finds the API server, sorted. A mode that takes whole addresses asks
-    /// [`is_api_server`](Self::is_api_server) before it takes one.
+    /// The addresses at which the proxy connects to the API server, sorted. A mode that assigns whole addresses to the
+    /// node must check [`is_api_server`](Self::is_api_server) first.
     pub api_server: Vec<SocketAddr>,
 }
 
 impl NodeSettings {
-    /// Whether the proxy needs this external or load-balancer address of a service port for the API server: if all of it
-    /// led to this node, the proxy would be cut off. Not so where the service port is what the proxy finds the API server
-    /// by.
+    /// Whether the proxy needs this external or load-balancer address of a service port for the API server: if the whole
+    /// address were local, the proxy could not reach the API server any more. False if the proxy reaches the API server
+    /// through this service port.
     pub fn is_api_server(&self, address: IpAddr, port: u16, protocol: Protocol) -> bool {
         let is_own_port =
             protocol == Protocol::Tcp && self.api_server.contains(&SocketAddr::new(address, port));
@@ -85,19 +83,19 @@ impl NodeSettings {
     }
 }
 
-/// How to tell that a local pod sent a packet (`detectLocalMode`).
+/// How to detect packets of local pods (`detectLocalMode`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LocalDetector {
-    /// Its source address is in this range.
+    /// By a source address in this range.
     Cidr(IpNet),
-    /// It came in through the interface of this name.
+    /// By the incoming interface of this name.
     Interface(Name),
-    /// It came in through an interface whose name begins like this.
+    /// By an incoming interface whose name has this prefix.
     InterfacePrefix(Name),
 }
 
-/// The node's addresses that answer on node ports. Loopback addresses never do.
+/// The node's addresses that serve node ports. Loopback addresses never do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NodePortAddresses {
     /// Every local address.
@@ -108,65 +106,62 @@ pub enum NodePortAddresses {
 
 /// One service port as this node must serve it.
 ///
-/// Which list a packet may use follows from how it came:
+/// The endpoints of a connection depend on its destination and its client:
 ///
-/// | to | sent by | list |
+/// | destination | client | endpoints |
 /// |---|---|---|
-/// | cluster IP | anybody | [`internal_endpoints`](Self::internal_endpoints) |
+/// | cluster IP | all | [`internal_endpoints`](Self::internal_endpoints) |
 /// | node port, load-balancer address, external IP | a local pod, or this node itself | `cluster_endpoints` |
-/// | the same | anybody else | [`external_endpoints`](Self::external_endpoints) |
+/// | the same | all others | [`external_endpoints`](Self::external_endpoints) |
 ///
-/// An empty list means that new connections end as [`unserved`](Self::unserved) says.
+/// If the list is empty, new connections are rejected or dropped: see [`unserved`](Self::unserved).
 #[derive(Clone, PartialEq, Eq)]
 pub struct ServicePort {
-    /// Port on all addresses below; the node port has a number of its own.
+    /// The port of all addresses below, except the node port.
     pub port: u16,
-    /// The cluster IP; absent when another service port already answers there.
+    /// The cluster IP; absent if another service port owns it.
     pub cluster_ip: Option<IpAddr>,
-    /// Load-balancer addresses that are short-cut here, sorted.
+    /// Load-balancer addresses (`ipMode: VIP`), sorted.
     pub load_balancer_ips: Arc<[IpAddr]>,
     /// External IPs, sorted.
     pub external_ips: Arc<[IpAddr]>,
     /// The node port.
     pub node_port: Option<u16>,
-    /// Where load balancers ask this node about the Service, if they are to (type LoadBalancer with the
-    /// Local policy): a TCP port of the node, the same for all ports of the Service, answered by the proxy
-    /// itself. A backend that could be in its way lets it in.
+    /// The node's TCP port for health checks of load balancers, if they are used (type LoadBalancer with the Local
+    /// policy). It is the same for all ports of the Service, and the proxy itself serves it. A backend whose rules could
+    /// block it must accept it.
     pub health_check_node_port: Option<u16>,
-    /// Who may connect to the load-balancer addresses, sorted and without overlaps; empty means
-    /// everybody. Others' packets are dropped, whoever they are and whether there are endpoints or not.
+    /// The clients that may connect to the load-balancer addresses, sorted and without overlaps; empty means all. Packets
+    /// of other clients are dropped, local ones included, even if there are no endpoints.
     pub source_ranges: Box<[IpNet]>,
-    /// Which endpoints the cluster IP leads to.
+    /// Selects the endpoints of the cluster IP.
     pub internal_traffic_policy: TrafficPolicy,
-    /// Which endpoints all other addresses lead to, for those who are not on this node.
+    /// Selects the endpoints of all other addresses, for clients that are not on this node.
     pub external_traffic_policy: TrafficPolicy,
-    /// For how long after its last connection a client keeps its endpoint, when it shall
-    /// (`sessionAffinity: ClientIP`). All addresses of the service port share that memory.
+    /// With `sessionAffinity: ClientIP`, how long after its last connection a client keeps its endpoint. All addresses of
+    /// the service port share the affinity.
     pub session_affinity: Option<Duration>,
-    /// Who may receive connections under the Cluster policy, sorted; empty where nothing
-    /// can come to use it.
+    /// The endpoints under the Cluster policy, sorted; empty if the list is not used.
     pub cluster_endpoints: Arc<[Endpoint]>,
-    /// Who may receive connections under the Local policy, sorted; empty where no such
-    /// policy is in use.
+    /// The endpoints under the Local policy, sorted; empty if no policy is Local.
     pub local_endpoints: Arc<[Endpoint]>,
-    /// For UDP: who receives no new flows from here but keeps those it has, sorted.
+    /// For UDP: endpoints that receive no new flows but keep those they have, sorted.
     pub lingering_endpoints: Box<[SocketAddr]>,
-    /// What becomes of new connections that have no endpoint to go to.
+    /// What happens to new connections whose list of endpoints is empty.
     pub unserved: Unserved,
 }
 
-/// What becomes of connections that have no endpoint to go to.
+/// What happens to connections whose list of endpoints is empty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Unserved {
-    /// Refused: nobody serves, wherever one asks.
+    /// They are rejected: the Service has no endpoints on any node.
     Reject,
-    /// Ignored: other nodes have endpoints, and whoever sent the packet here should try those.
+    /// They are dropped: other nodes have endpoints, and the client or load balancer should use those.
     Drop,
 }
 
 impl ServicePort {
-    /// A service port that no address leads to yet: open to everybody, under the Cluster policies, without
-    /// endpoints, and refused for that.
+    /// A service port without addresses and endpoints, under the Cluster policies and open to all clients.
     pub fn new(port: u16) -> Self {
         Self {
             port,
@@ -186,27 +181,27 @@ impl ServicePort {
         }
     }
 
-    /// Addresses that are reached from outside the cluster: load-balancer, then external ones.
+    /// Load-balancer addresses, then external IPs.
     pub fn external_addresses(&self) -> impl Iterator<Item = IpAddr> {
         self.load_balancer_ips.iter().chain(&*self.external_ips).copied()
     }
 
-    /// Whether anything but the cluster IP leads here.
+    /// Whether it has an address other than the cluster IP.
     pub fn is_external(&self) -> bool {
         self.node_port.is_some() || self.external_addresses().next().is_some()
     }
 
-    /// Whether any frontend leads here.
-    pub fn has_frontend(&self) -> bool {
+    /// Whether it has any address.
+    pub fn has_address(&self) -> bool {
         self.cluster_ip.is_some() || self.is_external()
     }
 
-    /// Whom the cluster IP leads to.
+    /// The endpoints of the cluster IP.
     pub fn internal_endpoints(&self) -> &Arc<[Endpoint]> {
         self.endpoints_under(self.internal_traffic_policy)
     }
 
-    /// Whom all other addresses lead to, for those who are not on this node.
+    /// The endpoints of all other addresses, for clients that are not on this node.
     pub fn external_endpoints(&self) -> &Arc<[Endpoint]> {
         self.endpoints_under(self.external_traffic_policy)
     }
@@ -240,7 +235,7 @@ impl fmt::Debug for ServicePort {
             write!(f, " from {:?}", self.source_ranges)?;
         }
         if let Some(timeout) = self.session_affinity {
-            write!(f, " sticky {timeout:?}")?;
+            write!(f, " affinity {timeout:?}")?;
         }
         for (kind, policy) in
             [("internal", self.internal_traffic_policy), ("external", self.external_traffic_policy)]
@@ -254,17 +249,27 @@ impl fmt::Debug for ServicePort {
             write!(f, " locally {:?}", self.local_endpoints)?;
         }
         if !self.lingering_endpoints.is_empty() {
-            write!(f, " lingering {:?}", self.lingering_endpoints)?;
+            write!(f, " draining {:?}", self.lingering_endpoints)?;
         }
         let lacks = self.internal_endpoints().is_empty() || self.external_endpoints().is_empty();
         if lacks && self.unserved == Unserved::Drop { f.write_str(" or drop") } else { Ok(()) }
     }
 }
 
-/// One address and port that connections are sent to.
+/// The health check of a Service for load balancers (`healthCheckNodePort`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HealthCheck {
+    /// `spec.healthCheckNodePort`.
+    pub port: u16,
+    /// The number of the Service's ready endpoints on this node. Terminating endpoints do not count, even while they
+    /// receive traffic: load balancers should send no more.
+    pub local_endpoints: usize,
+}
+
+/// One endpoint that connections are sent to.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Endpoint {
-    /// Its address.
+    /// Its IP.
     pub address: IpAddr,
     /// Its port.
     pub port: u16,
@@ -272,15 +277,15 @@ pub struct Endpoint {
     pub locality: Locality,
 }
 
-/// Where an endpoint runs, seen from this node.
+/// Where an endpoint runs, relative to this node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Locality {
     /// On this node.
     Local,
     /// On another node.
     Remote,
-    /// Its slice does not say. For traffic policies that counts as not local; but it
-    /// may be a pod here, so that a connection to itself must still work.
+    /// Its slice does not have its node. Traffic policies treat it as not local, but it may be a local pod, so a
+    /// connection to itself must still work.
     Unknown,
 }
 

@@ -1,4 +1,4 @@
-//! Failures that repeat: how long to wait before the next attempt, and which of them to log.
+//! Repeated failures: the delay before the next attempt, and which of them are logged.
 //!
 //! Pure: callers pass the time and the random numbers.
 
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 /// Exponential back-off with jitter.
 ///
-/// Each delay is twice the one before, up to a longest one, times a random factor, so that nodes which fail for one
+/// Each delay is twice the previous one, up to a longest one, times a random factor, so that nodes that fail for one
 /// reason do not all try again at the same moment.
 #[derive(Debug, Clone)]
 pub struct Backoff {
@@ -51,8 +51,8 @@ impl Backoff {
 
 /// Limits how often a failure that repeats is logged.
 ///
-/// The first failure of a class is due for the log. The same class is due again only after a pause, which doubles each
-/// time. What is not logged is repetition only; metrics count every failure.
+/// The first failure of a class is logged. The same class is logged again only after a pause, which doubles each time.
+/// Only repetitions are suppressed, and metrics count every failure.
 #[derive(Debug)]
 pub struct LogLimiter {
     pause: Duration,
@@ -61,7 +61,7 @@ pub struct LogLimiter {
     /// Failures since the last success.
     failures: u32,
     first_failure: Option<Instant>,
-    /// Whether any failure since the last success was due.
+    /// Whether any failure since the last success was logged.
     is_logged: bool,
 }
 
@@ -72,7 +72,7 @@ struct Class {
     pause: Duration,
 }
 
-/// What a success ends.
+/// The failures that a success ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Outage {
     /// Failures in a row.
@@ -81,7 +81,7 @@ pub struct Outage {
     pub duration: Duration,
 }
 
-/// Classes that are told apart. Further ones count as the last, so that ever new failures cannot fill the log either.
+/// Most classes that are distinguished. Further ones count as the last, so that ever new errors cannot fill the log.
 const MAX_CLASSES: usize = 8;
 
 /// Pauses from one minute to one hour.

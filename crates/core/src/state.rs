@@ -1,9 +1,8 @@
-//! All objects the proxy knows, and the plans that follow from them.
+//! All known objects, and the plans made from them.
 //!
-//! An event costs what it touches: it updates one object and marks its Service;
-//! [`State::prepare`] then decides the marked Services anew and records exactly
-//! what became different. Nothing here walks all Services, except a change of
-//! the node itself and the list after a lost watch.
+//! The cost of an event depends on what it touches: it updates one object and marks its Service as dirty;
+//! [`State::prepare`] then resolves the dirty Services and records exactly what changed. Only a change of the node
+//! itself and a list after a lost watch visit all Services.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::SocketAddr;
@@ -11,14 +10,13 @@ use std::sync::Arc;
 
 use crate::address::{IpFamily, PerFamily, Protocol};
 use crate::changes::ChangeSet;
-use crate::claims::{Contest, Frontend};
-use crate::event::{Change, Event, Node, Object, ServiceCidr};
-use crate::health_check::health_check;
+use crate::event::{Change, EndpointSlice, Event, Node, Object, ServiceCidr};
 use crate::name::{Name, ObjectName};
 use crate::node::NodeConfig;
 use crate::plan::{NodePlan, ServicePort};
-use crate::resolve::{self, Surroundings};
-use crate::selection::Here;
+use crate::resolve::{Context, health_check, service_ports};
+use crate::selection::Topology;
+use crate::vip_owners::{Conflict, ServiceAddress};
 
 mod family;
 mod services;
@@ -30,38 +28,37 @@ mod tests;
 use family::FamilyState;
 pub use family::{Committed, WithoutLocalEndpoints};
 use services::ServiceEntry;
-use slices::Slices;
 
-/// The proxy's whole knowledge.
+/// All known objects, and the plans made from them.
 #[derive(Debug)]
 pub struct State {
     config: NodeConfig,
     services: HashMap<ObjectName, ServiceEntry>,
-    slices: Slices,
+    slices: HashMap<ObjectName, Arc<EndpointSlice>>,
     node: Option<Node>,
     service_cidrs: BTreeMap<Name, ServiceCidr>,
     api_server: BTreeSet<SocketAddr>,
     families: PerFamily<FamilyState>,
-    /// Services to decide anew at the next [`State::prepare`].
+    /// Services to resolve at the next [`State::prepare`].
     dirty: Dirty,
-    /// Ports that those Services had and have no more, which plans may still hold.
+    /// Ports that those Services no longer have, which plans may still have.
     former_ports: HashMap<ObjectName, Vec<(Name, Protocol)>>,
     listed: Listed,
-    contests: Vec<Contest>,
+    conflicts: Vec<Conflict>,
 }
 
-/// Services that must be decided anew, and whether their addresses must be, too.
+/// Services to resolve, and whether that includes their addresses.
 #[derive(Debug, Default)]
 struct Dirty(HashMap<ObjectName, bool>);
 
 impl Dirty {
-    /// The Service, or what it may claim, has changed.
-    fn readdress(&mut self, service: ObjectName) {
+    /// Resolves the Service with its addresses: it has changed, or the owner of one of its addresses.
+    fn mark(&mut self, service: ObjectName) {
         self.0.insert(service, true);
     }
 
-    /// What its addresses lead to has changed.
-    fn reselect(&mut self, service: ObjectName) {
+    /// Resolves the endpoints of the Service.
+    fn mark_endpoints(&mut self, service: ObjectName) {
         self.0.entry(service).or_insert(false);
     }
 
@@ -70,7 +67,7 @@ impl Dirty {
     }
 }
 
-/// Which initial lists have come.
+/// Which initial lists have arrived.
 #[derive(Debug, Default)]
 struct Listed {
     services: bool,
@@ -79,7 +76,7 @@ struct Listed {
 }
 
 impl State {
-    /// Knows nothing yet.
+    /// A state without objects.
     pub fn new(config: NodeConfig) -> Self {
         let families = PerFamily::from_fn(|family| {
             FamilyState::new(NodePlan::new(family, config.settings(family, None, [])))
@@ -87,7 +84,7 @@ impl State {
         Self {
             config,
             services: HashMap::new(),
-            slices: Slices::default(),
+            slices: HashMap::new(),
             node: None,
             service_cidrs: BTreeMap::new(),
             api_server: BTreeSet::new(),
@@ -95,26 +92,26 @@ impl State {
             dirty: Dirty::default(),
             former_ports: HashMap::new(),
             listed: Listed::default(),
-            contests: Vec::new(),
+            conflicts: Vec::new(),
         }
     }
 
-    /// Takes in one event.
+    /// Handles one event.
     pub fn handle(&mut self, event: Event) {
         match event {
             Event::Service(change) => {
                 if let Change::Replaced(services) = &change {
                     self.listed.services = true;
-                    self.make_room(services);
+                    self.reserve(services);
                 }
                 self.change(change, Self::services_known, Self::set_service);
             }
             Event::EndpointSlice(change) => {
                 if let Change::Replaced(slices) = &change {
                     self.listed.slices = true;
-                    self.slices.make_room(slices.len());
+                    self.slices.reserve(slices.len().saturating_sub(self.slices.len()));
                 }
-                self.change(change, |state| state.slices.names().cloned().collect(), Self::set_slice);
+                self.change(change, |state| state.slices.keys().cloned().collect(), Self::set_slice);
             }
             Event::Node(change) => {
                 self.listed.node |= matches!(change, Change::Replaced(_));
@@ -129,8 +126,8 @@ impl State {
         }
     }
 
-    /// Whether every initial list that a plan needs has come. Before that a plan
-    /// would be missing things that exist, and must not reach the kernel.
+    /// Whether all initial lists that a plan needs have arrived. Before that a plan is incomplete and must not be
+    /// applied.
     pub fn is_ready(&self) -> bool {
         self.listed.services && self.listed.slices && self.listed.node
     }
@@ -138,8 +135,8 @@ impl State {
     /// Brings the plans and change sets up to date with all events so far.
     pub fn prepare(&mut self) {
         while !self.dirty.is_empty() {
-            for (name, is_readdressed) in std::mem::take(&mut self.dirty).0 {
-                self.resolve(&name, is_readdressed);
+            for (name, with_addresses) in std::mem::take(&mut self.dirty).0 {
+                self.resolve(&name, with_addresses);
             }
         }
     }
@@ -149,35 +146,35 @@ impl State {
         &self.families[family].plan
     }
 
-    /// The service port that answers on `frontend`, in the plan as of the last [`State::prepare`].
-    pub fn owner(&self, family: IpFamily, frontend: &Frontend) -> Option<&Arc<ServicePort>> {
+    /// The service port that owns `address`, in the plan as of the last [`State::prepare`].
+    pub fn owner(&self, family: IpFamily, address: &ServiceAddress) -> Option<&Arc<ServicePort>> {
         let family = &self.families[family];
-        family.plan.service_ports.get(family.claims.owner(frontend)?)
+        family.plan.service_ports.get(family.owners.owner(address)?)
     }
 
-    /// How that plan differs from the last one that was applied.
+    /// The difference between that plan and the last applied one.
     pub fn changes(&self, family: IpFamily) -> &ChangeSet {
         &self.families[family].changes
     }
 
-    /// The present plan of `family` is in force. Returns what can be told now.
+    /// The current plan of `family` is programmed. Returns what can be reported now.
     pub fn committed(&mut self, family: IpFamily) -> Committed {
         self.families[family].committed()
     }
 
-    /// The service ports that lack local endpoints, in the plan as of the last [`State::prepare`].
+    /// The number of service ports that lack local endpoints, in the plan as of the last [`State::prepare`].
     pub fn without_local_endpoints(&self, family: IpFamily) -> WithoutLocalEndpoints {
         self.families[family].without_local
     }
 
-    /// Nothing is known of what the kernel holds; the next apply must compare everything.
+    /// The state of the kernel is unknown; the next apply must be a full sync.
     pub fn forget_applied(&mut self, family: IpFamily) {
         self.families[family].changes.forget_applied();
     }
 
-    /// Addresses that turned out to be claimed by two service ports since the last call.
-    pub fn take_contests(&mut self) -> Vec<Contest> {
-        std::mem::take(&mut self.contests)
+    /// The address conflicts between service ports that arose since the last call.
+    pub fn take_conflicts(&mut self) -> Vec<Conflict> {
+        std::mem::take(&mut self.conflicts)
     }
 
     /// This node's Node object, if there is one.
@@ -185,8 +182,8 @@ impl State {
         self.node.as_ref()
     }
 
-    /// Turns a change of any kind into single steps: `set` is called with the object
-    /// as it is now, or without one when it is gone.
+    /// Splits a change of any kind into single steps: calls `set` with the current object, or without one if it was
+    /// deleted.
     fn change<T: Object>(
         &mut self,
         change: Change<T>,
@@ -215,24 +212,24 @@ impl State {
         }
     }
 
-    /// Decides one Service anew in both families; its addresses only if they may be others.
-    fn resolve(&mut self, name: &ObjectName, is_readdressed: bool) {
+    /// Resolves one Service in both families; its addresses only if they may have changed.
+    fn resolve(&mut self, name: &ObjectName, with_addresses: bool) {
         let former = self.former_ports.remove(name).unwrap_or_default();
         let Some(entry) = self.services.get(name) else { return };
         let zone = self.node.as_ref().and_then(|node| node.zone.as_ref());
-        let here = Here { node: &self.config.node_name, zone };
+        let topology = Topology { node: &self.config.node_name, zone };
         let node_ips = self.config.node_ips(self.node.as_ref());
         for (family, state) in [(IpFamily::V4, &mut self.families.v4), (IpFamily::V6, &mut self.families.v6)]
         {
             let slices: Vec<_> =
                 entry.slices.iter().map(|slice| &**slice).filter(|slice| slice.family == family).collect();
             let service = entry.service.as_deref().filter(|service| service.cluster_ips[family].is_some());
-            let surroundings = Surroundings { family, claims: &state.claims, here, node_ips };
-            let planned = (!is_readdressed).then_some(&state.plan.service_ports);
-            let ports = service.map_or_else(Vec::new, |service| {
-                resolve::service_ports(service, &slices, surroundings, planned)
-            });
-            state.set_health_check(name, service.and_then(|service| health_check(service, &slices, here)));
+            let context = Context { family, owners: &state.owners, topology, node_ips };
+            let planned = (!with_addresses).then_some(&state.plan.service_ports);
+            let ports =
+                service.map_or_else(Vec::new, |service| service_ports(service, &slices, context, planned));
+            state
+                .set_health_check(name, service.and_then(|service| health_check(service, &slices, topology)));
             let present = entry.service.iter().flat_map(|service| &service.ports);
             let present = present.map(|port| (&port.name, port.protocol));
             let former = former.iter().map(|(port, protocol)| (port, *protocol));

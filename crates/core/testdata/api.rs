@@ -2,16 +2,15 @@
 pub mod address;
 pub mod backend;
 pub mod changes;
-pub mod claims;
 pub mod event;
 pub mod flows;
-pub mod health_check;
 pub mod name;
 pub mod node;
 pub mod plan;
 pub mod registry;
 pub mod retry;
 pub mod state;
+pub mod vip_owners;
 pub use address::{IpFamily, PerFamily, Protocol};
 pub use backend::{
     ApplyReport, BackendError, BackendFactory, ProbeFailure, ProxyBackend, ProxyMode,
@@ -19,14 +18,13 @@ pub use backend::{
 pub use changes::ChangeSet;
 pub use event::Event;
 pub use flows::{FlowCheck, FlowCleaner};
-pub use health_check::HealthCheck;
 pub use name::{Name, ObjectName, ServicePortName};
 pub use node::NodeConfig;
-pub use plan::{Endpoint, NodePlan, ServicePort};
+pub use plan::{Endpoint, HealthCheck, NodePlan, ServicePort};
 pub use registry::Registry;
 pub use retry::{Backoff, LogLimiter};
 pub use state::State;
-pub use version::GIT_VERSION;
+pub const GIT_VERSION: &str = concat!("v1.36.2+portolan.", env!("CARGO_PKG_VERSION"));
 
 // crate::address
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -197,42 +195,6 @@ impl ChangeSet {
         &self,
     ) -> impl Iterator<Item = (&ServicePortName, Option<&Arc<ServicePort>>)> {}
     pub fn old_node(&self) -> Option<&NodeSettings> {}
-}
-
-// crate::claims
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Frontend {
-    Vip(IpAddr, Protocol, u16),
-    NodePort(Protocol, u16),
-}
-impl fmt::Display for Frontend {}
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum ClaimKind {
-    ClusterIp,
-    NodePort,
-    LoadBalancerIp,
-    ApiServer,
-    ExternalIp,
-}
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Claim {}
-#[derive(Debug, Default)]
-pub struct Claims {}
-impl Claims {
-    pub fn is_owner(&self, frontend: &Frontend, owner: &ServicePortName) -> bool {}
-    pub fn owner(&self, frontend: &Frontend) -> Option<&ServicePortName> {}
-    pub fn add(&mut self, frontend: Frontend, claim: Claim) -> Option<Contest> {}
-    pub fn remove(
-        &mut self,
-        frontend: &Frontend,
-        claim: &Claim,
-    ) -> Option<ServicePortName> {}
-}
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Contest {
-    pub frontend: Frontend,
-    pub winner: ServicePortName,
-    pub loser: ServicePortName,
 }
 
 // crate::event
@@ -411,13 +373,6 @@ pub struct FlowError {
     pub source: Box<dyn std::error::Error + Send + Sync>,
 }
 
-// crate::health_check
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct HealthCheck {
-    pub port: u16,
-    pub local_endpoints: usize,
-}
-
 // crate::name
 pub type Name = ArcStr;
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -442,7 +397,6 @@ impl fmt::Debug for ServicePortName {}
 pub struct Interner {}
 impl Interner {
     pub fn intern(&mut self, text: &str) -> Name {}
-    pub fn forget_unused(&mut self) {}
     pub fn len(&self) -> usize {}
     pub fn is_empty(&self) -> bool {}
 }
@@ -543,11 +497,16 @@ impl ServicePort {
     pub fn new(port: u16) -> Self {}
     pub fn external_addresses(&self) -> impl Iterator<Item = IpAddr> {}
     pub fn is_external(&self) -> bool {}
-    pub fn has_frontend(&self) -> bool {}
+    pub fn has_address(&self) -> bool {}
     pub fn internal_endpoints(&self) -> &Arc<[Endpoint]> {}
     pub fn external_endpoints(&self) -> &Arc<[Endpoint]> {}
 }
 impl fmt::Debug for ServicePort {}
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HealthCheck {
+    pub port: u16,
+    pub local_endpoints: usize,
+}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Endpoint {
     pub address: IpAddr,
@@ -617,13 +576,13 @@ impl State {
     pub fn owner(
         &self,
         family: IpFamily,
-        frontend: &Frontend,
+        address: &ServiceAddress,
     ) -> Option<&Arc<ServicePort>> {}
     pub fn changes(&self, family: IpFamily) -> &ChangeSet {}
     pub fn committed(&mut self, family: IpFamily) -> Committed {}
     pub fn without_local_endpoints(&self, family: IpFamily) -> WithoutLocalEndpoints {}
     pub fn forget_applied(&mut self, family: IpFamily) {}
-    pub fn take_contests(&mut self) -> Vec<Contest> {}
+    pub fn take_conflicts(&mut self) -> Vec<Conflict> {}
     pub fn node(&self) -> Option<&Node> {}
 }
 
@@ -644,6 +603,17 @@ impl State {
     pub fn reconfigure(&mut self, config: NodeConfig) {}
 }
 
-// crate::version
-pub const GIT_VERSION: &str = concat!("v1.36.2+portolan.", env!("CARGO_PKG_VERSION"));
+// crate::vip_owners
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ServiceAddress {
+    Vip(IpAddr, Protocol, u16),
+    NodePort(Protocol, u16),
+}
+impl fmt::Display for ServiceAddress {}
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conflict {
+    pub address: ServiceAddress,
+    pub owner: ServicePortName,
+    pub ignored: ServicePortName,
+}
 

@@ -1,4 +1,4 @@
-//! The public API of this crate, which backends of others stand on, is what `testdata/api.rs` says.
+//! The public API of this crate, which other backends use, equals the listing in `testdata/api.rs`.
 //!
 //! A change of it is made on purpose: `BLESS=1` rewrites the listing, and review reads the difference. How it
 //! is made, and what it does not see, is in `docs/decisions/0018-a-listing-of-the-public-api.md`.

@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use portolan_core::address::{IpFamily, PerFamily};
-use portolan_core::claims::Frontend;
 use portolan_core::event::{Change, Event};
 use portolan_core::name::ServicePortName;
 use portolan_core::plan::{NodeSettings, ServicePort, Unserved};
 use portolan_core::state::Committed;
+use portolan_core::vip_owners::ServiceAddress;
 use portolan_core::{HealthCheck, NodeConfig, NodePlan, ObjectName, State};
 use portolan_testkit::random;
 use portolan_testkit::world::{self, World};
@@ -17,7 +17,7 @@ use proptest::prelude::*;
 #[path = "model/flows.rs"]
 mod flows;
 
-/// What a backend and a health server would hold that only ever followed what they were told.
+/// The state of a backend and a health server that apply every change set and nothing else.
 #[derive(Debug, PartialEq, Eq)]
 struct Follower {
     node: NodeSettings,
@@ -70,14 +70,14 @@ impl Follower {
             };
         }
         assert!(state.changes(family).is_empty());
-        assert_eq!(state.committed(family), Committed::default(), "told twice");
+        assert_eq!(state.committed(family), Committed::default(), "reported twice");
     }
 }
 
-fn frontends<'a>(name: &'a ServicePortName, port: &'a ServicePort) -> impl Iterator<Item = Frontend> {
+fn frontends<'a>(name: &'a ServicePortName, port: &'a ServicePort) -> impl Iterator<Item = ServiceAddress> {
     let vips = port.cluster_ip.into_iter().chain(port.external_addresses());
-    let vips = vips.map(|ip| Frontend::Vip(ip, name.protocol, port.port));
-    vips.chain(port.node_port.map(|port| Frontend::NodePort(name.protocol, port)))
+    let vips = vips.map(|ip| ServiceAddress::Vip(ip, name.protocol, port.port));
+    vips.chain(port.node_port.map(|port| ServiceAddress::NodePort(name.protocol, port)))
 }
 
 fn assert_frontends_are_unique(plan: &NodePlan) {
@@ -86,20 +86,21 @@ fn assert_frontends_are_unique(plan: &NodePlan) {
         for frontend in frontends(name, port) {
             assert_eq!(seen.insert(frontend, name), None, "{frontend} is {name}'s twice, or another's too");
         }
-        assert!(port.has_frontend(), "{name} is in the plan without an address");
+        assert!(port.has_address(), "{name} is in the plan without an address");
     }
 }
 
-/// A contest that was reported names a loser who does not answer on the address.
+/// The ignored service port of a reported conflict does not have the address.
 fn assert_losers_do_not_answer(state: &mut State) {
-    for contest in state.take_contests() {
+    for conflict in state.take_conflicts() {
         for family in IpFamily::ALL {
-            let loser = state.plan(family).service_ports.get(&contest.loser);
+            let loser = state.plan(family).service_ports.get(&conflict.ignored);
             let answers =
-                loser.is_some_and(|port| frontends(&contest.loser, port).any(|f| f == contest.frontend));
+                loser.is_some_and(|port| frontends(&conflict.ignored, port).any(|f| f == conflict.address));
             // A node port is contested in each family on its own, and may be won in one and lost in the other.
-            let is_here = matches!(contest.frontend, Frontend::Vip(ip, ..) if IpFamily::of(ip) == family);
-            assert!(!(answers && is_here), "{contest:?}, but the loser answers in {family}");
+            let is_here =
+                matches!(conflict.address, ServiceAddress::Vip(ip, ..) if IpFamily::of(ip) == family);
+            assert!(!(answers && is_here), "{conflict:?}, but the loser answers in {family}");
         }
     }
 }
@@ -148,7 +149,7 @@ proptest! {
             if is_single {
                 assert_losers_do_not_answer(&mut state);
             }
-            state.take_contests();
+            state.take_conflicts();
             let mut fresh = world.state(config.clone());
             for (family, fate) in [(IpFamily::V4, v4), (IpFamily::V6, v6)] {
                 assert_frontends_are_unique(state.plan(family));
@@ -177,7 +178,7 @@ proptest! {
             world.handle(event);
         }
         let mut state = world.state(config);
-        state.take_contests();
+        state.take_conflicts();
         for family in IpFamily::ALL {
             state.committed(family);
         }
@@ -185,7 +186,7 @@ proptest! {
             state.handle(event);
         }
         state.prepare();
-        prop_assert_eq!(state.take_contests(), vec![]);
+        prop_assert_eq!(state.take_conflicts(), vec![]);
         for family in IpFamily::ALL {
             prop_assert!(state.changes(family).is_empty());
             prop_assert_eq!(state.committed(family), Committed::default());
@@ -260,7 +261,7 @@ fn random_worlds_hold_every_kind_of_service_port() {
             *found.entry("no local endpoints").or_default() += gauges.internal + gauges.external;
             *found.entry("health check").or_default() += state.committed(family).health_checks.len();
         }
-        *found.entry("contest").or_default() += state.take_contests().len();
+        *found.entry("conflict").or_default() += state.take_conflicts().len();
     }
     assert_eq!(found.len(), 15, "{found:?}");
     assert!(found.values().all(|count| *count >= 20), "{found:?}");

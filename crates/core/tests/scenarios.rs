@@ -14,8 +14,6 @@ use portolan_testkit::objects::{
     ServiceBuilder, SliceBuilder, empty_lists, node, object_name, service, service_cidr, slice,
 };
 
-#[path = "scenarios/claims.rs"]
-mod claims;
 #[path = "scenarios/flows.rs"]
 mod flows;
 #[path = "scenarios/gauges.rs"]
@@ -38,6 +36,8 @@ mod source_ranges;
 mod topology;
 #[path = "scenarios/tracking.rs"]
 mod tracking;
+#[path = "scenarios/vip_owners.rs"]
+mod vip_owners;
 
 use IpFamily::{V4, V6};
 use Protocol::{Sctp, Tcp, Udp};
@@ -92,7 +92,7 @@ fn planned_l4<'a>(
     state.plan(family).service_ports.get(&name).map(AsRef::as_ref)
 }
 
-/// What the plan of `family` says of a TCP port, as text.
+/// A TCP port in the plan of `family`, as text.
 fn shown(state: &State, family: IpFamily, service: &str, port: &str) -> String {
     planned(state, family, service, port).map_or_else(|| "absent".to_owned(), |port| format!("{port:?}"))
 }
@@ -167,7 +167,7 @@ fn numbers(endpoints: &[Endpoint]) -> String {
     numbers.join(" ")
 }
 
-/// The Cluster list, the Local list, and what becomes of those who find theirs empty.
+/// The Cluster list, the Local list, and what happens to connections whose list is empty.
 fn lists(port: Option<&ServicePort>) -> (String, String, Unserved) {
     let port = port.expect("the port is in the plan");
     (numbers(&port.cluster_endpoints), numbers(&port.local_endpoints), port.unserved)

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::future::poll_fn;
 use std::task::Poll;
 
-use portolan_core::claims::{Contest, Frontend};
 use portolan_core::event::Event;
+use portolan_core::vip_owners::{Conflict, ServiceAddress};
 use portolan_core::{FlowCleaner, IpFamily, ProxyBackend, State};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
@@ -153,16 +153,16 @@ impl SyncLoop {
             }
         }
         // Two Services may share tens of thousands of addresses, which gives one message.
-        let mut conflicts: HashMap<_, (Frontend, usize)> = HashMap::new();
-        for Contest { frontend, winner, loser } in self.state.take_contests() {
-            conflicts.entry((winner, loser)).or_insert((frontend, 0)).1 += 1;
+        let mut conflicts: HashMap<_, (ServiceAddress, usize)> = HashMap::new();
+        for Conflict { address, owner, ignored } in self.state.take_conflicts() {
+            conflicts.entry((owner, ignored)).or_insert((address, 0)).1 += 1;
         }
-        for ((winner, loser), (address, addresses)) in conflicts {
+        for ((owner, ignored), (address, addresses)) in conflicts {
             warn!(
                 %address,
                 addresses,
-                owner = %winner,
-                ignored = %loser,
+                %owner,
+                %ignored,
                 "Services have the same address; only its owner is served"
             );
         }

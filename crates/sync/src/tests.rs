@@ -1,16 +1,16 @@
 //! The loop on paused time, with backends that do what a script says.
 
 mod configuring;
+mod convergence;
 mod failing;
+mod flow_races;
 mod flows;
-mod following;
+mod integrity;
 mod logging;
-mod looking;
-mod notes;
-mod racing;
+mod recorder;
+mod reports;
 mod rig;
-mod telling;
 mod timing;
 
-pub(crate) use notes::Notes;
+pub(crate) use recorder::Recorder;
 pub(crate) use rig::{error, settings};

@@ -72,7 +72,7 @@ pub struct ApiServer {
 #[derive(Debug)]
 struct Shared {
     store: Mutex<Store>,
-    /// Version of the newest entry of the store's log; tells watches to look.
+    /// Version of the newest entry of the store's log; wakes watches.
     newest: watch::Sender<u64>,
     faults: Faults,
     tls: Option<Tls>,
@@ -100,7 +100,7 @@ impl ApiServer {
         Self::start_as(None).await
     }
 
-    /// The same over TLS, with certificates of an authority of its own. The kubeconfig
+    /// The same over TLS, with certificates of its own authority. The kubeconfig
     /// names the authority's file.
     ///
     /// # Errors
@@ -186,7 +186,7 @@ impl ApiServer {
         lock(&self.shared.store).objects(kind)
     }
 
-    /// Sends `line` to all watches of a resource as it is, without a newline of its own.
+    /// Sends `line` to all watches of a resource unchanged, without an additional newline.
     pub fn inject(&self, resource: &str, line: &str) {
         let version = lock(&self.shared.store).inject(resource, line);
         self.shared.newest.send_replace(version);

@@ -1,4 +1,4 @@
-//! Whether a backend, ours or anybody's, keeps the contract of [`ProxyBackend`](portolan_core::ProxyBackend).
+//! Whether a backend, built-in or custom, keeps the contract of [`ProxyBackend`](portolan_core::ProxyBackend).
 //!
 //! A backend brings a [`Candidate`]: how a process makes it, and what its node holds as text. The kit plays
 //! every scenario of the table with real packets, in a network of the test's own, and random clusters
@@ -65,7 +65,7 @@ pub trait Candidate: Sync {
     /// cleanup.
     fn holds(&self, family: IpFamily) -> String;
 
-    /// Asserts what is to hold of `node` besides while one family's plan is in force, such as that other people's
+    /// Asserts what is to hold of `node` besides while one family's plan is programmed, such as that other people's
     /// programs can read it. Called where the kit asserts that a node is sound, first.
     ///
     /// # Panics
@@ -153,7 +153,7 @@ impl<C: Candidate> Conformance<C> {
         self
     }
 
-    /// Tries so many random clusters; 12 unless told otherwise.
+    /// Tries so many random clusters; 12 by default.
     #[must_use]
     pub fn cases(mut self, cases: u32) -> Self {
         self.cases = cases;
@@ -217,7 +217,7 @@ impl<C: Candidate> Conformance<C> {
         }
     }
 
-    /// All scenarios and how the backend stands to each, as a table in Markdown, which tells readers what to rely
+    /// All scenarios and the backend's result in each, as a table in Markdown, which shows readers what to rely
     /// on. [`assert_table!`](crate::assert_table) holds the one that is kept beside the tests.
     pub fn table(&self) -> String {
         let standings: Vec<_> = all().iter().map(|named| (named.name, self.standing_to(named))).collect();

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 /// Asserts that `actual` is what the file holds. With `BLESS` in the environment the file is written first, and
-/// whoever asked for that reads the difference.
+/// review the difference.
 ///
 /// # Panics
 /// The file holds something else, or cannot be read or written.

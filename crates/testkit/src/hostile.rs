@@ -97,7 +97,7 @@ impl Lengths {
         }
     }
 
-    /// All that a packet can be told apart by, and led to.
+    /// All sources, destinations and endpoints of packets.
     fn combinations(&self) -> usize {
         let addresses = 2 + self.external_ips + self.ingress_ips;
         let leads = self.ports * addresses * (1 + self.endpoints * self.slices);
@@ -288,7 +288,7 @@ pub fn lengths() -> impl Strategy<Value = Lengths> {
         )
 }
 
-/// Checks that a Service with lists of these lengths takes no more than a packet can be told apart by and led to,
+/// Checks that a Service with lists of these lengths serves no other sources, destinations and endpoints of packets,
 /// and that the Service beside it does not notice.
 ///
 /// # Panics

@@ -22,8 +22,8 @@
 //! however it ends. A test that cannot get its namespaces fails with the reason; it never passes unrun.
 //!
 //! Network namespaces belong to threads, not to processes, so every call that must happen "in the pod"
-//! runs on a thread of its own that has entered the pod's namespace and ends afterwards. A socket stays in
-//! the namespace it was opened in, whoever uses it later.
+//! runs on its own thread, which has entered the pod's namespace and ends afterwards. A socket stays in
+//! the namespace it was opened in, whichever thread uses it later.
 
 mod caller;
 mod echo;

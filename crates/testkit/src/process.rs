@@ -1,6 +1,6 @@
 //! What of a proxy's process backends meet: a state, and one backend of each family that follows it.
 //!
-//! Calls are those of `sync`, when a test says so: what is not in force is passed again, what is in force is not.
+//! Calls are those of `sync`, when a test says so: what is not programmed is passed again, what is programmed is not.
 
 use portolan_core::backend::error_chain;
 use portolan_core::event::Event;
@@ -45,7 +45,7 @@ impl<B> Process<B> {
         self
     }
 
-    /// Nothing is known of what is in force, as after a failure: the next applies compare everything.
+    /// The kernel's state is unknown, as after a failure: the next applies are full syncs.
     pub fn forget_applied(&mut self) {
         for family in IpFamily::ALL {
             self.state.forget_applied(family);

@@ -1,6 +1,6 @@
 //! Backends are called as the proxy calls them: one call at a time, to its end.
 
-/// Runs a future on this thread until it is done, with a runtime of its own.
+/// Runs a future on this thread until it is done, with its own runtime.
 ///
 /// # Panics
 /// There is no runtime to be had.

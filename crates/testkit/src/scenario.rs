@@ -73,7 +73,7 @@ pub struct Scenario {
 /// How pods hang on the node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Network {
-    /// Each on a cable of its own, called like the pod (`pod1`).
+    /// Each on its own cable, named like the pod (`pod1`).
     Routed,
     /// All on the bridge `cni0`.
     Bridged,
@@ -84,7 +84,7 @@ pub enum Network {
 pub struct Step {
     /// Addresses that the node has from now on.
     pub node_addresses: Vec<IpAddr>,
-    /// What the proxy is told.
+    /// The proxy's input.
     pub events: Vec<Event>,
     /// How long to wait after the proxy has applied it.
     pub wait: Duration,

@@ -90,7 +90,7 @@ pub enum TraceError {
     },
     /// A rule asks for something that the kernel decides on its own, such as the source port of a
     /// masqueraded packet.
-    #[error("nobody can tell {selector:?} of a masqueraded packet")]
+    #[error("{selector:?} of a masqueraded packet is unknown")]
     Unknown {
         /// What it asks for.
         selector: Selector,
@@ -136,7 +136,7 @@ impl<'t> Tracer<'t> {
     /// All that may become of `packet`.
     ///
     /// # Errors
-    /// The packet or a rule on its way makes no sense, or asks for what cannot be told.
+    /// The packet or a rule on its way makes no sense, or asks for what is unknown.
     pub fn trace(&self, packet: &Packet) -> Result<Outcomes, TraceError> {
         journey::trace(self, packet)
     }

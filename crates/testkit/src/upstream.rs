@@ -2,7 +2,7 @@
 //!
 //! Each mode has a module that writes, for a few [`Service`]s, what that mode would have written: with its
 //! names, in its order, and so that traffic really gets through. What serves no test is left out: policies,
-//! affinity, source ranges. [`kubelet`] writes what the kubelet adds beside it and nobody else may touch.
+//! affinity, source ranges. [`kubelet`] writes what the kubelet adds, which no other program may change.
 //!
 //! ```no_run
 //! use portolan_core::IpFamily;

@@ -37,7 +37,7 @@ pub struct View {
 pub struct Served {
     /// `cluster`, `external` or `nodeport`.
     pub kind: String,
-    /// Whom everybody reaches; or, where `outside` is set, those on this node.
+    /// The endpoints of all clients; or, where `outside` is set, those on this node.
     pub endpoints: BTreeSet<SocketAddr>,
     /// Whom those on other hosts reach, where the Local policy sets them apart.
     pub outside: Option<BTreeSet<SocketAddr>>,
@@ -77,7 +77,7 @@ impl View {
     /// # Errors
     /// The table is broken in itself: slots with gaps or without a verdict, verdicts
     /// without slots or chains, clients led to endpoints that are not there, objects for
-    /// affinity that nobody uses.
+    /// affinity that no client uses.
     pub fn of(dump: &TableDump) -> Result<Self, Flaw> {
         let view = Self::read(dump, Remains::Refused)?;
         let unserved = view.rejected.iter().chain(&view.dropped);

@@ -89,7 +89,7 @@ fn update<T: Object + Clone>(objects: &mut BTreeMap<T::Key, T>, change: &Change<
     }
 }
 
-/// A configuration that tells local pods by their address, and is otherwise the default.
+/// A configuration that detects local pods by their address, and is otherwise the default.
 pub fn config() -> NodeConfig {
     let cidrs = ["10.244.0.0/16", "fd00:10:244::/64"].map(str::parse);
     let detect_local = DetectLocal::ClusterCidr(cidrs.into_iter().flatten().collect());
@@ -203,7 +203,7 @@ fn slice() -> impl Strategy<Value = EndpointSlice> {
     let conditions = prop_oneof![3 => Just(Conditions::READY), 1 => conditions];
     let on = prop::sample::select(vec![None, Some(THIS_NODE), Some("n2"), Some("n3")]);
     let endpoints = proptest::collection::vec((1_u8..12, conditions, on), 0..8);
-    // A slice is called after its Service, and now and then belongs to another one all the same.
+    // A slice is called after its Service, and sometimes belongs to another one.
     let owner = prop_oneof![9 => Just(None), 1 => service_name().prop_map(Some)];
     (slice_name(), owner, family(), proptest::collection::vec(port, 0..3), endpoints).prop_map(
         |(name, owner, family, ports, endpoints)| EndpointSlice {

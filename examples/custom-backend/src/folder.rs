@@ -90,7 +90,7 @@ impl Folder {
         })
     }
 
-    /// Removes every file that may be ours, and the folders if nobody else's are in them.
+    /// Removes every file that may be ours, and the folders if they have no other files.
     pub(crate) fn remove(folder: &Path) -> Result<(), HaproxyError> {
         for part in [folder.join("conf"), folder.join("staged")] {
             remove_ours(&part)?;

@@ -37,7 +37,7 @@ pub(crate) enum HaproxyError {
     /// It ended right after its start, or goes on with what it had.
     #[error("haproxy did not begin to serve: {0}")]
     NotServing(String),
-    /// Nobody answers, or not in time.
+    /// No answer, or not in time.
     #[error("haproxy does not answer at its socket")]
     Silent(#[source] io::Error),
     /// A command of ours failed.
@@ -223,7 +223,7 @@ impl Haproxy {
         }
     }
 
-    /// Ends it, whoever started it, with all its connections.
+    /// Ends it with all its connections, even if another process started it.
     pub(crate) fn end(&mut self) -> Result<(), HaproxyError> {
         let Some(master) = self.master() else { return Ok(()) };
         let unwritten = |error: nix::Error| HaproxyError::NotServing(format!("it cannot be ended: {error}"));
@@ -237,7 +237,7 @@ impl Haproxy {
 
     /// The master's process, if it is there and is ours.
     fn master(&mut self) -> Option<Pid> {
-        // Ended children stay until they are asked for; others have somebody else to ask for them.
+        // Ended children stay until they are waited for; processes of others are reaped by their parents.
         if let Some(child) = &mut self.child {
             let _ = child.try_wait();
         }

@@ -24,18 +24,18 @@
 //! * **Frontends changed**: the new files are checked by HAProxy itself (`haproxy -c`) before any takes the
 //!   place of an old one, and the master reloads. An error names the Service.
 //! * **Restart**: files and the worker's own lists are read back. HAProxy goes on through all of it, unless
-//!   whoever ends Portolan ends all it has started, as containers and systemd units do.
+//!   what ends Portolan must end all its children, as containers and systemd units do.
 //!
 //! Service addresses become local by routes of our own (`ip route … proto 81`), so that HAProxy can listen there and
-//! the kernel refuses where nobody does.
+//! the kernel rejects connections to ports without a listener.
 //!
 //! # What it does not do
 //!
 //! * UDP and SCTP: HAProxy relays streams. Said once for each service port.
-//! * Drops: whoever is not in a Service's source ranges, or meets a Local policy without local endpoints, is
-//!   let in and cut off at once; where there are no endpoints at all, everybody is refused.
+//! * Drops: a client outside a Service's source ranges, or under a Local policy without local endpoints, is
+//!   let in and cut off at once; where there are no endpoints at all, all clients are rejected.
 //! * Endpoints see the node as the sender, as with any relay.
-//! * Local pods are told by their addresses (`detectLocalMode: ClusterCIDR` or `NodeCIDR`), not by interfaces.
+//! * Local pods are detected by their addresses (`detectLocalMode: ClusterCIDR` or `NodeCIDR`), not by interfaces.
 //! * Affinity is forgotten at a reload.
 //!
 //! `testdata/conformance.md` lists every scenario and how the mode stands to it; the tests hold that.

@@ -1,4 +1,4 @@
-//! Portolan with a mode of its own, `--mode haproxy`, beside all others.
+//! Portolan with a custom mode, `--mode haproxy`, beside all others.
 
 use std::process::ExitCode;
 

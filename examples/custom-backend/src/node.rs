@@ -1,7 +1,7 @@
 //! The node's own addresses, and the routes that make those of Services local.
 //!
 //! A route of type `local` is enough to listen at an address, and it is not an address of an interface, so
-//! that nobody who reads the node's addresses meets ours. Ours carry a protocol number of their own.
+//! that programs which read the node's addresses do not see ours. Ours carry a protocol number of their own.
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
@@ -22,7 +22,7 @@ pub(crate) enum NodeError {
     /// It does not like what it was told.
     #[error("ip refused: {0}")]
     Refused(String),
-    /// The kernel does not tell the node's addresses.
+    /// The kernel does not report the node's addresses.
     #[error("could not list the node's addresses")]
     Unlisted(#[source] nix::Error),
 }
@@ -32,7 +32,7 @@ pub(crate) fn probe() -> Result<(), String> {
     routes(IpFamily::V4).map(drop).map_err(|error| format!("the program ip, of iproute2 ({error})"))
 }
 
-/// The node's addresses on all interfaces, sorted, without loopback and link-local ones: nobody is served there.
+/// The node's addresses on all interfaces, sorted, without loopback and link-local ones, which serve no client.
 pub(crate) fn addresses(family: IpFamily) -> Result<Vec<IpAddr>, NodeError> {
     let interfaces = nix::ifaddrs::getifaddrs().map_err(NodeError::Unlisted)?;
     let address = |interface: nix::ifaddrs::InterfaceAddress| {

@@ -93,7 +93,7 @@ pub fn identifier(name: &ServicePortName) -> String {
     [&*name.service.namespace, &*name.service.name, &*name.port].map(part).join(".")
 }
 
-/// The block of a service port; nothing where nobody is to listen, so that the kernel refuses.
+/// The block of a service port; none for a port without a listener, so that the kernel rejects connections.
 pub fn block(site: &Site<'_>, name: &ServicePortName, port: &ServicePort) -> Option<Block> {
     if name.protocol != Protocol::Tcp {
         return None;
@@ -149,7 +149,7 @@ fn farm(id: &str, port: &ServicePort, policy: TrafficPolicy, endpoints: &[Endpoi
 }
 
 /// Those of addresses that are reached from outside; load-balancer addresses have one of their own where
-/// not everybody may come.
+/// not every client may come.
 fn external_frontends(site: &Site<'_>, id: &str, port: &ServicePort, text: &mut String) {
     if port.external_endpoints().is_empty() && port.cluster_endpoints.is_empty() {
         return;
@@ -209,7 +209,7 @@ fn frontend(site: &Site<'_>, name: &str, binds: &[String], id: &str, port: &Serv
     }
 }
 
-/// Who is on this node: its pods, its own addresses, and whoever asks an address from that address, as the
+/// The clients on this node: its pods, its own addresses, and a client that connects to an address from it, as the
 /// node's programs do.
 fn acl_of_this_node(site: &Site<'_>, text: &mut String) {
     text.push_str("    tcp-request connection set-var(sess.from) src\n");

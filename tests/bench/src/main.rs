@@ -1,6 +1,6 @@
 //! Measures loads and changes of the real binary on this machine's kernel, seen from outside.
 //!
-//! Run by `make bench`, in namespaces of its own. The proxy is started on testkit's API server, which hands out
+//! Run by `make bench`, in its own namespaces. The proxy is started on testkit's API server, which hands out
 //! objects as a real one does; a change is timed from the instant before the API server takes it to the kernel's
 //! commit, by the kernel's notice or by a packet. The proxy's own metrics are read besides, and a run
 //! fails where they do not agree with what was seen.

@@ -1,6 +1,6 @@
 //! Objects as a real API server sends them, for clusters of any size.
 //!
-//! What a proxy does not read is there all the same (managed fields, owners, pods' names and uids), because
+//! What a proxy does not read is there anyway (managed fields, owners, pods' names and uids), because
 //! it is most of the bytes that a proxy gets, and reading past it is most of the work of a first load.
 //!
 //! No pod is on the node that the proxy runs on: such a pod needs one more element, and what a change writes

@@ -100,7 +100,7 @@ impl Row {
 }
 
 impl Report {
-    /// Writes the file described above, each row on a line of its own.
+    /// Writes the file described above, each row on its own line.
     pub(crate) fn write_json(&self, path: &Path) -> anyhow::Result<()> {
         let rows: Vec<String> = self.rows.iter().map(serde_json::to_string).collect::<Result<_, _>>()?;
         let text = format!(

@@ -1,4 +1,4 @@
-//! What is measured, each scenario on a stage of its own.
+//! What is measured, each scenario on its own stage.
 //!
 //! A scenario does and takes down; what it should come to stands in the targets beside the figures, and
 //! what must agree is compared by [`agreement`].
@@ -55,7 +55,7 @@ impl Bench {
         self.choose(full.to_vec(), full.iter().copied().take(1).collect(), vec![Size::new(300, 2)])
     }
 
-    /// Does the same for each of these, on a stage of its own.
+    /// Does the same for each of these, on its own stage.
     fn each_on_stage<T: Sync>(
         &self,
         each: &[T],

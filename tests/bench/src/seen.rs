@@ -1,6 +1,6 @@
 //! When a change came into force, as seen from outside the proxy.
 //!
-//! * [`Notices`]: what the kernel tells of each nftables commit. Exact, and tells which element came or went;
+//! * [`Notices`]: what the kernel reports of each nftables commit. Exact, with the element that came or went;
 //!   but telling costs the commit itself something, because the kernel makes notifications only if a process listens.
 //! * [`packet`]: connections to a VIP, one after the other, until one is led where only the new state leads.
 //!   Needs nothing of the mode, and is as exact as a connection takes (some 50 µs).

@@ -33,7 +33,7 @@ pub(crate) struct Stage {
     mode: Mode,
 }
 
-/// Runs `work` on a stage of its own and takes that down.
+/// Runs `work` on its own stage and takes that down.
 pub(crate) fn on_stage<T: Send>(
     mode: &Mode,
     work: impl FnOnce(&Stage) -> anyhow::Result<T> + Send,

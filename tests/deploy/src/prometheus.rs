@@ -94,7 +94,7 @@ fn watched() -> (Node, Prometheus) {
         for path in ["/healthz", "/livez", "/readyz"] {
             http_get(&node.namespace, "127.0.0.1:10256".parse().unwrap(), path).unwrap();
         }
-        // Each is seen by a scrape of its own, so that there are rates.
+        // Each is seen by its own scrape, so that there are rates.
         prometheus
             .wait_for(&format!("sum(kubeproxy_network_programming_duration_seconds_count) >= {changes}"));
     }

@@ -7,7 +7,7 @@
 //! |---|---|
 //! | `iptables` | where kube-proxy's could, by the same probe |
 //! | `userspace`, `mine` | everywhere |
-//! | `needy` | nowhere: it needs a program that nobody has |
+//! | `needy` | nowhere: it needs a program that no host has |
 
 use std::fs::File;
 use std::io::Write as _;

@@ -79,7 +79,7 @@ fn killing_and_restarting_the_proxy_loses_no_connection(mode: Mode) {
     wait();
     proxy.kill().unwrap();
     wait();
-    // What changed while nobody looked is made up for.
+    // Changes that happened without a running proxy are applied.
     folder.write("slices.yaml", &web_slice_manifests(&net, &[1, 2, 3])).unwrap();
     proxy = Portolan::start(net.node(), Portolan::flags_in(mode.name(), &folder)).unwrap();
     proxy.wait_synced(PATIENCE).unwrap();
@@ -190,7 +190,7 @@ fn load_balancers_learn_whether_this_node_has_endpoints(mode: Mode) {
     let mut wait = |what: &str, status: Option<u16>| {
         proxy.wait_until(what, PATIENCE, |_| answers() == [status; 2]).unwrap();
     };
-    wait("nobody asks for a check", None);
+    wait("no client asks for a check", None);
 
     folder.write("service.yaml", &balanced("Local")).unwrap();
     wait("both families answer 200", Some(200));
@@ -222,7 +222,7 @@ fn exit_code(process: &mut Portolan) -> Option<i32> {
 fn cleanup_removes_our_tables_and_leaves_those_of_others() {
     isolated(|| {
         let (net, _servers, folder, proxy) = running(Mode::Nftables);
-        net.node().run_program(&Program::new("nft").args(["add", "table", "ip", "somebody"])).unwrap();
+        net.node().run_program(&Program::new("nft").args(["add", "table", "ip", "bystander"])).unwrap();
         let cleanup = || Portolan::start(net.node(), ["--cleanup"]).unwrap();
         let mut busy = cleanup();
         assert_eq!(exit_code(&mut busy), Some(1), "a running proxy's tables are not another's to remove");
@@ -233,7 +233,7 @@ fn cleanup_removes_our_tables_and_leaves_those_of_others() {
         assert_eq!(exit_code(&mut done), Some(0), "{}", done.log().unwrap());
         let ruleset = list_ruleset(net.node()).unwrap();
         assert!(!ruleset.contains("portolan"), "{ruleset}\n{}", done.log().unwrap());
-        assert!(ruleset.contains("table ip somebody"), "{ruleset}");
+        assert!(ruleset.contains("table ip bystander"), "{ruleset}");
         drop(folder);
     });
 }
@@ -294,7 +294,7 @@ fn a_service_of_sctp_is_served_without_a_socket_of_sctp() {
         let sctp = sctp.replace("10.96.0.80", "10.96.0.81").replace("96::80", "96::81");
         folder.write("sctp.yaml", &sctp).unwrap();
         let is_served = || list_ruleset(net.node()).unwrap().contains("10.96.0.81 . sctp . 80");
-        wait_until("the Service is in force", PATIENCE, is_served).unwrap();
+        wait_until("the Service is programmed", PATIENCE, is_served).unwrap();
         wait_until("no socket came with it", PATIENCE, || sockets() <= before).unwrap();
     });
 }

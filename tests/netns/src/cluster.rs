@@ -100,7 +100,7 @@ impl Cluster {
 
 type Backends = Vec<(IpFamily, NftablesBackend<NetlinkTables>)>;
 
-/// Opens the netlink socket in the node; it stays there, whoever uses it.
+/// Opens the netlink socket in the node; it stays there, whichever thread uses it.
 fn connect(net: &Topology) -> (Arc<Mutex<NetlinkTables>>, Backends) {
     let tables = net.node().run(NetlinkTables::open).unwrap().unwrap();
     let tables = Arc::new(Mutex::new(tables));

@@ -139,12 +139,12 @@ fn another_programs_flush_leaves_our_tables_and_only_ours() {
         let pods = web_pods(&cluster.net, &[1]);
         cluster.apply([web()].into_iter().chain(pods));
         let nft = |words: &str| cluster.net.node().run_program(&Program::new("nft").args(words.split(' ')));
-        nft("add table ip somebody").unwrap();
+        nft("add table ip bystander").unwrap();
         let before = IpFamily::ALL.map(|family| cluster.dump(family));
         nft("flush ruleset").unwrap();
         nft("delete table ip portolan").expect_err("it has an owner");
         assert_eq!(IpFamily::ALL.map(|family| cluster.dump(family)), before);
-        nft("list table ip somebody").expect_err("a table without an owner is flushed");
+        nft("list table ip bystander").expect_err("a table without an owner is flushed");
         assert_eq!(Caller::from(cluster.net.client()).connect_tcp(vip("10.96.0.80")).unwrap().pod, "pod1");
         cluster.assert_sound();
     });
@@ -170,7 +170,7 @@ fn a_second_proxy_waits_for_the_first_to_let_go() {
     });
 }
 
-/// Gives the node tables without an owner, as before Linux 6.9, where anybody may change them.
+/// Gives the node tables without an owner, as before Linux 6.9, which any process may change.
 fn make_unowned(cluster: &mut Cluster) {
     cluster.clean();
     for family in ["ip", "ip6"] {

@@ -27,7 +27,7 @@ fn has_nfacct(node: &Namespace) -> bool {
     node.run(list).unwrap()
 }
 
-/// Sends the end of a connection that nobody has opened, of which connection tracking makes nothing.
+/// Sends the end of a connection that was never opened, which connection tracking ignores.
 fn send_stray_reset(from: &Namespace, to: SocketAddr) {
     const LENGTH: u8 = 5 << 4;
     const RST: u8 = 1 << 2;

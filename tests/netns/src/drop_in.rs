@@ -61,7 +61,7 @@ fn the_configuration_of_kubeadm_serves_as_it_is() {
             CLIENT_V4,
             "it is not from the cluster, whose range the file has"
         );
-        // In kube-proxy's default mode node ports answer on all addresses, and whoever asked for no mode
+        // In kube-proxy's default mode node ports answer on all addresses, and a configuration without a mode
         // keeps that.
         stage.client().connect_tcp((GATEWAY_V4, NODE_PORT).into()).unwrap();
         assert!(proxy.terminate(PATIENCE).unwrap().success());

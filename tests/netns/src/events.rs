@@ -1,4 +1,4 @@
-//! What the cluster is told as Events, and that nothing is asked of it beyond a proxy's rights.
+//! Events that the proxy writes, with no more requests than its role allows.
 
 use portolan_testkit::netns::{EchoServer, Portolan, isolated, wait_until};
 use portolan_testkit::shop::{NODE, PORT};
@@ -54,7 +54,7 @@ fn a_health_check_port_that_is_taken_is_told_once_for_the_service() {
     isolated(|| {
         let stage = Stage::new(2);
         stage.serve_web_by(&[1, 2]);
-        let taken = EchoServer::start(stage.net.node(), "somebody", &[CHECK]).unwrap();
+        let taken = EchoServer::start(stage.net.node(), "bystander", &[CHECK]).unwrap();
         let mut proxy = stage.start_synced();
         stage.put(balanced());
         let event = stage.wait_for_event("FailedToStartServiceHealthcheck");
@@ -94,7 +94,7 @@ fn rules_that_cannot_be_brought_up_to_date_are_told_and_so_is_the_end_of_it() {
         assert_is_about(&failing, "Warning", "SyncProxyRules", &this_node());
         let note = failing["note"].as_str().unwrap();
         assert!(note.contains("belongs to another running process"), "{note}");
-        wait_until("both families are told of", PATIENCE, || {
+        wait_until("both families are reported", PATIENCE, || {
             stage.events("ProxyRulesSyncFailing").len() == 2
         })
         .unwrap();
@@ -136,7 +136,7 @@ fn a_server_that_cannot_listen_ends_the_proxy_with_an_event_if_asked_to() {
         stage.serve_web_by(&[1, 2]);
         let cases = [(HEALTH, "FailedToStartProxierHealthcheck"), (METRICS, "FailedToStartMetricServer")];
         for (address, reason) in cases {
-            let _taken = EchoServer::start_at(stage.net.node(), "somebody", &[address]).unwrap();
+            let _taken = EchoServer::start_at(stage.net.node(), "bystander", &[address]).unwrap();
             let mut proxy = stage.start(&["--mode=nftables", "--bind-address-hard-fail"]);
             assert_eq!(exit_code(&mut proxy), Some(1), "{}", proxy.log().unwrap());
             let event = stage.wait_for_event(reason);
@@ -151,7 +151,7 @@ fn otherwise_services_are_served_and_the_server_listens_when_it_can() {
     isolated(|| {
         let stage = Stage::new(2);
         stage.serve_web_by(&[1, 2]);
-        let taken = EchoServer::start_at(stage.net.node(), "somebody", &[HEALTH]).unwrap();
+        let taken = EchoServer::start_at(stage.net.node(), "bystander", &[HEALTH]).unwrap();
         let mut proxy = stage.start_synced();
         stage.client().connect_tcp(socket(WEB[0], PORT)).unwrap();
         let is_said = |proxy: &Portolan| proxy.log().unwrap().contains("Address already in use");

@@ -207,7 +207,11 @@ fn what_needs_a_restart_is_named_and_a_broken_file_changes_nothing() {
         let before = list_ruleset(scene.stage.net.node()).unwrap();
         scene.set("", "metricsBindAddress", json!("127.0.0.1:11249"));
         scene.wait_for_log("these settings need a restart\" fields=\"metricsBindAddress\"");
-        assert_eq!(scene.configz()["metricsBindAddress"], METRICS.to_string(), "what is in force is shown");
+        assert_eq!(
+            scene.configz()["metricsBindAddress"],
+            METRICS.to_string(),
+            "the effective value is shown"
+        );
 
         for broken in ["apiVersion: [", "", "{\"kind\": \"KubeProxyConfiguration\"}"] {
             scene.file.write(broken);

@@ -28,7 +28,7 @@ fn assert_waits(stage: &Stage, proxy: &mut Portolan) {
         .unwrap();
     stage.runtime.block_on(stage.api.wait_for_watchers(&RESOURCES));
     let had_rules = stage.mode.has_rules(stage.net.node());
-    // A change that would be in force within milliseconds, had anything been applied before.
+    // A change that would be programmed within milliseconds, had anything been applied before.
     stage.serve_web_by(&[2]);
     stage.serve_web_by(&[1, 2]);
     let client = prober(&stage.client(), socket(WEB[0], PORT));
@@ -51,7 +51,7 @@ fn until_the_node_has_an_address_ports_are_open_health_is_503_and_there_are_no_r
     stage.serve_web_by(&[1, 2]);
     let mut proxy = stage.start(&[&mode.flag()]);
     assert_waits(&stage, &mut proxy);
-    assert_eq!(health(&proxy), 503, "nobody has seen the Node");
+    assert_eq!(health(&proxy), 503, "the Node was not seen yet");
     assert_eq!(proxy.get(HEALTH, "/livez").unwrap().status, 200);
 
     let mut without_address = node();

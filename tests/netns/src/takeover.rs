@@ -25,7 +25,7 @@ use crate::stage::{PATIENCE, Stage, Traffic, WEB, exit_code, plain_service, sock
 
 /// Has endpoints by now, of which the old rules know nothing.
 const LATE: &str = "10.96.0.91";
-/// Was deleted while nobody looked.
+/// Was deleted while no proxy ran.
 const GONE: &str = "10.96.0.92";
 
 /// What the old rules serve.
@@ -127,7 +127,7 @@ fn take_over(old: Old, mode: Mode) {
         let is_told = proxy.log().unwrap().contains("Removed stale rules of a previous proxy");
         is_told == is_removed
     };
-    proxy.wait_until("the log tells what was removed", PATIENCE, counted).unwrap();
+    proxy.wait_until("the log names what was removed", PATIENCE, counted).unwrap();
     assert_listed_and_reloaded(node, mode);
 }
 
@@ -162,7 +162,7 @@ fn the_iptables_mode_in_legacy_tables_is_taken_over_without_a_gap(mode: Mode) {
     take_over(Old::Iptables(Xtables::Legacy), mode);
 }
 
-/// Refuses what nobody translates, as it is when kube-proxy serves. Otherwise connection tracking would
+/// Rejects untranslated packets, as it is when kube-proxy serves. Otherwise connection tracking would
 /// remember such attempts for two minutes, and a later one from the same port would be one of them.
 const NOT_YET: &str = "table inet refused {
  chain forward { type filter hook forward priority 20; ip daddr 10.96.0.0/16 reject; ip6 daddr fd00:10:96::/112 reject; }
@@ -170,7 +170,7 @@ const NOT_YET: &str = "table inet refused {
 }
 ";
 
-/// As all traffic must be served by somebody, it counts from the proxy's first answer on.
+/// As all traffic must be served, it counts from the proxy's first answer on.
 fn take_over_from_ipvs(kind: Xtables) {
     let mode = Mode::Nftables;
     let stage = stage(mode);
@@ -187,7 +187,7 @@ fn take_over_from_ipvs(kind: Xtables) {
     let _proxy = stage.start_synced();
     let lost_before = traffic.failures_when_first_answered();
     foreign::wait_until_alone(node, old.xtables(), mode, &before);
-    assert_eq!(names(), "somebody\n");
+    assert_eq!(names(), "bystander\n");
     traffic.wait_for_pod("pod1");
     traffic.wait_for_pod("pod2");
     traffic.wait_for_attempts(50);

@@ -52,8 +52,8 @@ fn a_restart_with_another_configuration_changes_what_is_there() {
         assert_eq!(outside.unwrap_err().kind(), ErrorKind::ConnectionRefused);
         cluster.assert_sound();
 
-        let nobody = DetectLocal::ClusterCidr(Vec::new());
-        let mut cluster = restart(cluster, NodeConfig { detect_local: nobody, ..config() });
+        let no_detection = DetectLocal::ClusterCidr(Vec::new());
+        let mut cluster = restart(cluster, NodeConfig { detect_local: no_detection, ..config() });
         assert_eq!(client.connect_tcp((CLUSTER_IP, PORT).into()).unwrap().peer.ip(), IpAddr::from(CLIENT_V4));
         cluster.assert_sound();
     });
@@ -87,7 +87,7 @@ fn a_one_way_flow_to_a_living_pod_goes_on_when_its_service_has_no_endpoints_left
     isolated(|| {
         let mut cluster = Cluster::new(Topology::routed(1).unwrap());
         let (pods, none) = (web_pods(&cluster.net, &[1]), web_pods(&cluster.net, &[]));
-        // Nobody answers on this port: to conntrack the flow stays new.
+        // No process answers on this port: to conntrack the flow stays new.
         let sink = cluster.net.pod(1).namespace.run(|| UdpSocket::bind("0.0.0.0:7000")).unwrap().unwrap();
         sink.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
         let silent = |slice: Event| match slice {

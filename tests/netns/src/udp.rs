@@ -66,7 +66,7 @@ fn slices(net: &Topology, pods: &[Pod]) -> String {
 }
 
 /// A network, a proxy on a folder, and clients that have asked through every address before there was
-/// a proxy: each has a flow that nobody translated.
+/// a proxy: each has an untranslated flow.
 struct Scene {
     mode: Mode,
     net: Topology,
@@ -194,7 +194,7 @@ fn flows_to_endpoints_that_still_answer_stay_where_they_are(mode: Mode) {
 
     // A restart, by force, looks through all flows.
     proxy.kill().unwrap();
-    assert_eq!(scene.answering(), first, "nobody is there");
+    assert_eq!(scene.answering(), first, "no endpoint is there");
     let mut proxy = scene.start();
     let looked = |proxy: &Portolan, family| {
         let series = "kubeproxy_conntrack_reconciler_sync_duration_seconds_count";

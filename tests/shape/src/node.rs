@@ -105,7 +105,7 @@ impl Node {
         report
     }
 
-    /// The median cost of several such changes, each an apply of its own. The first one, which pays for what the
+    /// The median cost of several such changes, each its own apply. The first one, which pays for what the
     /// later ones find ready, is left out.
     pub(crate) fn repeat<E: IntoIterator<Item = Event>>(&mut self, change: impl Fn(u32) -> E) -> Cost {
         let costs: Vec<Cost> = (0..=ROUNDS).map(|round| self.apply(change(round))).collect();

@@ -38,7 +38,7 @@ impl Archive {
         }
     }
 
-    /// Puts a file in that everybody may read and run. The first of a name counts.
+    /// Adds a file that all users may read and run. The first of a name counts.
     pub(crate) fn file(&mut self, path: &Path, content: &[u8]) {
         if let Some(path) = self.place(path) {
             self.entry(&path, kind::FILE | 0o755, (0, 0), content);

@@ -15,7 +15,7 @@ use crate::VmError;
 use crate::outcome::{Outcome, ending, tail};
 
 /// What the kernel is told: to speak on the first serial line and little, to end the guest when it panics,
-/// to panic at any fault of its own, to take the processor's random numbers rather than wait for others, not to put
+/// to panic at any fault in it, to take the processor's random numbers rather than wait for others, not to put
 /// off what waits for all its readers, as the end of each device and table does, and to believe that the timer works:
 /// on a host that keeps qemu waiting it misses the ticks by which it would find out, and panics.
 const KERNEL_WORDS: &str = "console=ttyS0 loglevel=4 panic=-1 oops=panic random.trust_cpu=on \
@@ -164,7 +164,7 @@ impl End {
     }
 }
 
-/// Reads until the end, or until nobody wants it any more.
+/// Reads until the end, or until the receiver is gone.
 fn pass_on(mut output: PipeReader, to: &SyncSender<Vec<u8>>) {
     let mut buffer = [0; 4096];
     while let Ok(length @ 1..) = output.read(&mut buffer) {
@@ -194,7 +194,7 @@ impl Qemu {
 
 impl Drop for Qemu {
     fn drop(&mut self) {
-        // There is nobody to tell, and `setpriv` has the last word.
+        // No caller can receive the error; `setpriv` reports its own.
         drop(self.0.kill().and_then(|()| self.0.wait()));
     }
 }

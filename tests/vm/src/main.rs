@@ -21,10 +21,10 @@ portolan-vm: runs a program of this host in a virtual machine with another kerne
     --with NAME        a program of this host, besides what tests of the network need; again for more
     --copy PATH        a file or folder of this host, executables with their libraries; again for more
     --keep NAME        a variable of the environment to keep; again for more
-    --memory MIB       512 unless told otherwise
-    --cpus NUMBER      1 unless told otherwise
+    --memory MIB       512 by default
+    --cpus NUMBER      1 by default
     --lacking FEATURE  a feature that the CPUs shall not have, such as avx2; again for more
-    --seconds NUMBER   how long it may run, boot included; 600 unless told otherwise
+    --seconds NUMBER   how long it may run, boot included; 600 by default
 ";
 
 /// How long a program may run that people start.
@@ -91,7 +91,7 @@ fn kernel(name: &str) -> Result<Kernel, String> {
 /// Shows what the guest prints as it comes.
 fn pass_on(bytes: &[u8]) {
     let mut out = io::stdout().lock();
-    // Whoever reads may have gone away, and the exit code still counts.
+    // The reader of the output may be gone; the exit code still counts.
     drop(out.write_all(bytes).and_then(|()| out.flush()));
 }
 

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// Tables that take what they are told and keep none of it, so that only the backend's own work counts. Comparisons
+/// Tables that accept everything and store nothing, so that only the backend's own work counts. Comparisons
 /// find what was loaded first: nothing.
 #[derive(Debug, Default)]
 struct Forgetful;

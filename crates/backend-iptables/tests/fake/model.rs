@@ -9,7 +9,7 @@ use crate::kernel::{locked, out_of_memory};
 #[derive(Debug, Clone)]
 enum Step {
     Event(Box<Event>),
-    /// The next call of a program fails for reasons of its own.
+    /// The next call of a program fails.
     Fail(bool),
     /// The proxy is killed while it writes, after so many sections of one input.
     Die(usize),

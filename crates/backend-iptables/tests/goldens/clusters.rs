@@ -21,7 +21,7 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    /// On a node that tells pods by their address and answers on node ports at all of its own.
+    /// On a node that detects pods by their address and serves node ports on all of its addresses.
     fn of(events: Vec<Event>) -> Self {
         let config =
             NodeConfig { node_port_addresses: NodePortSelection::Cidrs(Vec::new()), ..world::config() };
@@ -63,7 +63,7 @@ fn rulesets_are_as_they_were_read() {
     }
 }
 
-/// No Service, and nothing that tells pods.
+/// No Service, and no detection of pods.
 fn nothing() -> Cluster {
     let mut nothing = Cluster::of(Vec::new());
     nothing.config.detect_local = DetectLocal::ClusterCidr(Vec::new());
@@ -172,14 +172,14 @@ fn policies() -> Vec<Event> {
     ]
 }
 
-/// The same where pods are told by the interface that they send through.
+/// The same where pods are detected by the interface that they send through.
 fn by_interface() -> Cluster {
     let mut cluster = Cluster::of(policies());
     cluster.config.detect_local = DetectLocal::InterfaceNamePrefix("veth".into());
     cluster
 }
 
-/// Clients that come back, and load-balancer addresses that not everybody may use.
+/// Clients that come back, and load-balancer addresses that not every client may use.
 fn affinity() -> Vec<Event> {
     let three_hours = Duration::from_secs(10_800);
     vec![

@@ -82,7 +82,7 @@ fn faulty(variant: Variant) -> (Node<Faulty>, Arc<Mutex<Fault>>) {
     (Node::with(&namespace, variant, config(), options(), around), fault)
 }
 
-/// How long a lock may be waited for: the five seconds that programs are told, and what they take themselves.
+/// How long a lock may be waited for: the five seconds of the programs' option, and what they take themselves.
 const WAIT: Range<Duration> = Duration::from_secs(4)..Duration::from_secs(20);
 
 /// The rule that leads to the endpoint, as a program that stopped at it names it.

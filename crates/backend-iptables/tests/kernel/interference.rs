@@ -175,7 +175,7 @@ fn damage_in_tables_of_nf_tables_is_notified_at_once() {
             iptables(&node, Variant::Nft, "-t nat -D PREROUTING 1");
             poll_fn(|context| backend.poll_foreign_change(context)).await;
             was_told = poll_fn(|context| Poll::Ready(backend.poll_foreign_change(context))).await;
-            assert!(was_told.is_pending(), "each is told once");
+            assert!(was_told.is_pending(), "each is reported once");
         });
         assert!(!served.node.is_intact());
     });

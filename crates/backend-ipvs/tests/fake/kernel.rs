@@ -1,4 +1,4 @@
-//! A kernel that holds what it is told and refuses what a real one refuses.
+//! A kernel that stores what it gets and rejects what a real one rejects.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io;

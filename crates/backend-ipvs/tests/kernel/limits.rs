@@ -1,4 +1,4 @@
-//! What IPVS cannot tell apart, which no proxy has in hand: see decision 22.
+//! What IPVS cannot distinguish, which no proxy has in hand: see decision 22.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::thread::sleep;

@@ -74,7 +74,7 @@ impl Stage {
                 told(self.memory.is_spread(memory), format!("all have the same endpoint in {memory}"))
             }
             Check::Apart(one, other) => {
-                told(self.memory.are_apart(one, other), format!("{one} and {other} agree on everybody"))
+                told(self.memory.are_apart(one, other), format!("{one} and {other} agree on every client"))
             }
         }
     }

@@ -1,4 +1,4 @@
-//! What is told of the time that commits take: the longest in the report, and where a long load is in the log.
+//! The duration of commits: the longest in the report, and the progress of a long sync in the log.
 
 use std::io;
 use std::time::{Duration, Instant};

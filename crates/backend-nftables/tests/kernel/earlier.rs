@@ -143,8 +143,8 @@ fn assert_refusals(net: &Topology) {
     }
     client.connect_tcp(at("10.96.0.83", 80)).expect_err("only another node serves it");
     let stranger = Caller::from(net.world());
-    stranger.connect_tcp(at("203.0.113.80", 80)).expect_err("it is not open to everybody");
-    assert!(stranger.connect_tcp(at("203.0.113.81", 80)).is_ok(), "it is open to everybody");
+    stranger.connect_tcp(at("203.0.113.80", 80)).expect_err("it is not open to all clients");
+    assert!(stranger.connect_tcp(at("203.0.113.81", 80)).is_ok(), "it is open to all clients");
 }
 
 #[test]

@@ -31,7 +31,7 @@ pub(crate) struct Relay {
 }
 
 impl Candidate for Relay {
-    /// In a process of its own the sockets of the one before were closed by now.
+    /// In its own process the sockets of the one before were closed by now.
     fn factory(&self) -> Box<dyn BackendFactory> {
         let inner = UserspaceFactory::default();
         let before = mem::replace(&mut *self.counters.lock().unwrap(), inner.counters());

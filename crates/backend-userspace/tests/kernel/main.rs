@@ -1,4 +1,4 @@
-//! The userspace mode with real sockets, each test in a network of its own and with no more privileges than the
+//! The userspace mode with real sockets, each test in its own network and with no more privileges than the
 //! crate's documentation asks for.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]

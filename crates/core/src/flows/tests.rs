@@ -23,7 +23,7 @@ fn plan() -> NodePlan {
     NodePlan::new(IpFamily::V4, config.settings(IpFamily::V4, None, []))
 }
 
-/// What a start looks at that finds one service port, with a node port, in a known ServiceCIDR.
+/// What the initial sync checks with one service port, with a node port, in a known ServiceCIDR.
 fn check_of_a_start() -> FlowCheck {
     let mut plan = plan();
     plan.node.service_cidrs = vec!["10.96.0.0/16".parse().unwrap()];
@@ -37,7 +37,7 @@ fn flow(destination: &str, endpoint: &str) -> Flow {
     Flow { source, destination, reply_source, reply_destination: source }
 }
 
-/// Many times over, because the order in which changes are looked at is a matter of chance.
+/// Repeated, because the order of changes is random.
 #[test]
 fn a_node_port_that_passes_on_is_checked_for_the_endpoints_of_both_holders() {
     for _ in 0..16 {
@@ -51,7 +51,7 @@ fn a_node_port_that_passes_on_is_checked_for_the_endpoints_of_both_holders() {
 
         assert!(check.is_stale(&flow("192.0.2.1:30053", "10.244.0.1:5353")));
         assert!(!check.is_stale(&flow("192.0.2.1:30053", "10.244.0.2:5353")));
-        assert!(!check.is_stale(&flow("192.0.2.1:30053", "172.17.0.2:99")), "somebody else's");
+        assert!(!check.is_stale(&flow("192.0.2.1:30053", "172.17.0.2:99")), "of another program");
     }
 }
 
@@ -99,7 +99,7 @@ fn ranges_of_cluster_ips_are_no_reason_to_look() {
     assert!(FlowCheck::after(&plan, &ChangeSet::complete()).is_empty(), "nothing is ours");
 }
 
-/// Its endpoint is not ready and still answers the flows that it has; whoever gets the address has none.
+/// The endpoint is not ready and still serves its flows; the next owner of the address has no endpoint.
 #[test]
 fn an_address_that_leaves_a_port_with_lingering_endpoints_alone_is_checked() {
     let lingering = |cluster_ip: Option<IpAddr>| {
@@ -144,7 +144,7 @@ fn what_a_failed_check_was_about_is_looked_at_again_once_nobody_serves_it() {
     let foreign = flow("192.0.2.1:30054", "172.17.0.2:99");
     assert!(failed.is_stale(&flow(lost.0, lost.1)));
     assert!(failed.is_stale(&flow("192.0.2.1:30054", lost.1)));
-    assert!(!failed.is_stale(&foreign), "somebody else's");
+    assert!(!failed.is_stale(&foreign), "of another program");
     assert!(!failed.is_stale(&flow(kept.0, kept.1)));
 
     failed.forget_endpoints();

@@ -1,5 +1,4 @@
-//! What a state keeps for one family: the plan, how it differs from the one in force, and
-//! what is told once it is.
+//! The state of one IP family: the plan, its difference from the applied one, and what is reported after the next apply.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -7,27 +6,24 @@ use std::time::SystemTime;
 
 use crate::address::Protocol;
 use crate::changes::ChangeSet;
-use crate::claims::Claims;
 use crate::event::TrafficPolicy;
-use crate::health_check::HealthCheck;
 use crate::name::{Name, ObjectName, ServicePortName};
-use crate::plan::{NodePlan, NodeSettings, ServicePort, Unserved};
-use crate::room::Room;
+use crate::plan::{HealthCheck, NodePlan, NodeSettings, ServicePort, Unserved};
+use crate::vip_owners::VipOwners;
 
-/// The most trigger times kept for one Service; while nothing can be applied they would pile up.
+/// Most trigger times kept for one Service, while plans cannot be applied.
 const MAX_TRIGGERS: usize = 100;
 
-/// What a plan that came into force brought with it.
+/// What an applied plan changed.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Committed {
-    /// When the pod changes happened that are now in force, for
-    /// `network_programming_duration_seconds`.
+    /// When the pod changes happened that are now programmed, for `network_programming_duration_seconds`.
     pub triggers: Vec<SystemTime>,
-    /// The health checks that changed, and what they are now; `None` for those that are gone.
+    /// The health checks that changed; `None` for those that were removed.
     pub health_checks: Vec<(ObjectName, Option<HealthCheck>)>,
 }
 
-/// How many service ports have endpoints somewhere, but none here that their policy admits.
+/// How many service ports have endpoints on other nodes but none on this one that their policy allows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct WithoutLocalEndpoints {
     /// By their internal traffic policy.
@@ -40,21 +36,21 @@ pub struct WithoutLocalEndpoints {
 pub(super) struct FamilyState {
     pub(super) plan: NodePlan,
     pub(super) changes: ChangeSet,
-    pub(super) claims: Claims,
+    pub(super) owners: VipOwners,
     pub(super) without_local: WithoutLocalEndpoints,
     triggers: HashMap<ObjectName, Vec<SystemTime>>,
     health_checks: HashMap<ObjectName, HealthCheck>,
-    /// Services whose health check is not what was last told.
+    /// Services whose health check has changed since the last report.
     changed_checks: HashSet<ObjectName>,
 }
 
 impl FamilyState {
-    /// An empty plan, of which nothing is in force.
+    /// A state with `plan`, which was not applied.
     pub(super) fn new(plan: NodePlan) -> Self {
         Self {
             plan,
             changes: ChangeSet::complete(),
-            claims: Claims::default(),
+            owners: VipOwners::default(),
             without_local: WithoutLocalEndpoints::default(),
             triggers: HashMap::new(),
             health_checks: HashMap::new(),
@@ -62,14 +58,13 @@ impl FamilyState {
         }
     }
 
-    /// Makes room for so many service ports in all.
-    pub(super) fn make_room(&mut self, ports: usize) {
-        self.claims.make_room(ports);
-        self.plan.service_ports.make_room(ports);
+    /// Makes the capacity sufficient for this many service ports in all.
+    pub(super) fn reserve(&mut self, ports: usize) {
+        self.owners.reserve(ports);
+        self.plan.service_ports.reserve(ports.saturating_sub(self.plan.service_ports.len()));
     }
 
-    /// Makes these the only ports of `service` in the plan, which holds none but those of
-    /// `known` so far.
+    /// Makes `ports` the only ones of `service` in the plan, which has no others than `known` so far.
     pub(super) fn set_ports<'a>(
         &mut self,
         service: &ObjectName,
@@ -88,7 +83,7 @@ impl FamilyState {
         }
     }
 
-    /// Puts one service port into the plan, or takes it out, and records the difference.
+    /// Adds one service port to the plan, or removes it, and records the difference.
     fn set(&mut self, name: ServicePortName, wanted: Option<ServicePort>) {
         let old = self.plan.service_ports.get(&name).cloned();
         if old.as_deref() == wanted.as_ref() {
@@ -104,7 +99,7 @@ impl FamilyState {
         };
     }
 
-    /// Puts the node's settings into the plan and records the difference.
+    /// Sets the node's settings in the plan and records the difference.
     pub(super) fn set_node(&mut self, settings: NodeSettings) {
         if self.plan.node != settings {
             let old = std::mem::replace(&mut self.plan.node, settings);
@@ -112,7 +107,7 @@ impl FamilyState {
         }
     }
 
-    /// Notes what load balancers shall be told about a Service.
+    /// Sets the health check of a Service.
     pub(super) fn set_health_check(&mut self, service: &ObjectName, check: Option<HealthCheck>) {
         let old = match check {
             Some(check) => self.health_checks.insert(service.clone(), check),
@@ -123,7 +118,7 @@ impl FamilyState {
         }
     }
 
-    /// Notes when the pod change happened that a slice of `service` reports.
+    /// Adds the time of the pod change that a slice of `service` reports.
     pub(super) fn add_trigger(&mut self, service: &ObjectName, time: SystemTime) {
         let times = self.triggers.entry(service.clone()).or_default();
         if times.len() < MAX_TRIGGERS {
@@ -131,16 +126,16 @@ impl FamilyState {
         }
     }
 
-    /// Forgets the times of a Service that lost a slice: what is left of them tells nothing.
+    /// Drops the times of a Service that lost a slice: which of them belong to the slice is unknown.
     pub(super) fn drop_triggers(&mut self, service: &ObjectName) {
         self.triggers.remove(service);
     }
 
-    /// Whether nothing is kept of any Service.
+    /// Whether no Service is left.
     #[cfg(test)]
     pub(super) fn is_bare(&self) -> bool {
         self.plan.service_ports.is_empty()
-            && self.claims.is_empty()
+            && self.owners.is_empty()
             && self.triggers.is_empty()
             && self.health_checks.is_empty()
             && self.changed_checks.is_empty()

@@ -1,41 +1,41 @@
-//! Services coming, changing and going: what they claim, and which others must then be decided anew.
+//! Changes of Services: the addresses that they own, and which other Services must then be resolved.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::State;
 use crate::address::IpFamily;
-use crate::claims::claims_of;
 use crate::event::{EndpointSlice, Service};
 use crate::name::ObjectName;
-use crate::room::Room;
+use crate::vip_owners::owners_of;
 
 /// A Service with its slices; either may be known before the other.
 #[derive(Debug, Default)]
 pub(super) struct ServiceEntry {
     pub(super) service: Option<Box<Service>>,
-    /// Its slices, both families, sorted by name. Most Services have one, so there is no room to spare.
+    /// Its slices of both families, sorted by name. Most Services have one, so the capacity is exact.
     pub(super) slices: Vec<Arc<EndpointSlice>>,
 }
 
 impl State {
-    /// The names of all Services there are.
+    /// The names of all existing Services.
     pub(super) fn services_known(&self) -> Vec<ObjectName> {
         let known = self.services.iter().filter(|(_, entry)| entry.service.is_some());
         known.map(|(name, _)| name.clone()).collect()
     }
 
-    /// Makes room for a list of Services and their ports.
-    pub(super) fn make_room(&mut self, services: &[Service]) {
-        self.services.make_room(services.len());
+    /// Makes the capacity sufficient for a list of Services and their ports: a table that grows step by step leaves
+    /// unused memory behind each time.
+    pub(super) fn reserve(&mut self, services: &[Service]) {
+        self.services.reserve(services.len().saturating_sub(self.services.len()));
         for family in IpFamily::ALL {
             let ports = services.iter().filter(|service| service.cluster_ips[family].is_some());
             let ports = ports.map(|service| service.ports.len()).sum();
-            self.families[family].make_room(ports);
+            self.families[family].reserve(ports);
         }
     }
 
-    /// Takes in a Service as it is now, or that it is gone.
+    /// Sets a Service, or removes it.
     pub(super) fn set_service(&mut self, name: &ObjectName, mut service: Option<Service>) {
         if let Some(service) = service.as_mut().filter(|_| !self.config.allow_external_ips) {
             service.external_ips.clear();
@@ -49,21 +49,20 @@ impl State {
         }
         for (family, state) in [(IpFamily::V4, &mut self.families.v4), (IpFamily::V6, &mut self.families.v6)]
         {
-            let claims = |service: Option<&Service>| {
-                service.map(|service| claims_of(service, family)).unwrap_or_default()
+            let owners = |service: Option<&Service>| {
+                service.map(|service| owners_of(service, family)).unwrap_or_default()
             };
-            let (old, new) = (claims(entry.service.as_deref()), claims(service.as_ref()));
+            let (old, new) = (owners(entry.service.as_deref()), owners(service.as_ref()));
             let (gone, new) = difference(old, new);
-            for (frontend, claim) in gone {
-                if let Some(heir) = state.claims.remove(&frontend, &claim) {
-                    self.dirty.readdress(heir.service);
+            for (address, owner) in gone {
+                if let Some(next_owner) = state.owners.remove(&address, &owner) {
+                    self.dirty.mark(next_owner.service);
                 }
             }
-            for (frontend, claim) in new {
-                let contest = state.claims.add(frontend, claim);
-                if let Some(contest) = contest {
-                    self.dirty.readdress(contest.loser.service.clone());
-                    self.contests.push(contest);
+            for (address, owner) in new {
+                if let Some(conflict) = state.owners.add(address, owner) {
+                    self.dirty.mark(conflict.ignored.service.clone());
+                    self.conflicts.push(conflict);
                 }
             }
         }
@@ -77,11 +76,11 @@ impl State {
             }
         }
         entry.service = service.map(Box::new);
-        self.dirty.readdress(name.clone());
+        self.dirty.mark(name.clone());
     }
 }
 
-/// What of `old` is not in `new`, and what of `new` is not in `old`.
+/// The items of `old` that are not in `new`, and those of `new` that are not in `old`.
 fn difference<T: Ord>(mut old: Vec<T>, mut new: Vec<T>) -> (Vec<T>, Vec<T>) {
     if old == new {
         return (Vec::new(), Vec::new());

@@ -1,81 +1,13 @@
-//! The EndpointSlices there are, each held once: here by its name, and by the Service that it belongs to,
-//! which is decided anew when one of them comes, changes or goes.
+//! Changes of EndpointSlices. Each is stored once and shared between its name and its Service.
 
-use std::borrow::Borrow;
-use std::collections::HashSet;
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use super::State;
 use crate::event::EndpointSlice;
 use crate::name::{Name, ObjectName};
-use crate::room::Room;
-
-/// All slices by name.
-///
-/// A set and not a map, so that no name is stored beside the slice that has it.
-#[derive(Debug, Default)]
-pub(super) struct Slices(HashSet<ByName>);
-
-impl Slices {
-    /// The slice of this name.
-    pub(super) fn get(&self, name: &ObjectName) -> Option<&Arc<EndpointSlice>> {
-        self.0.get(name).map(|ByName(slice)| slice)
-    }
-
-    /// Takes a slice in, and gives back the one that had its name.
-    pub(super) fn insert(&mut self, slice: Arc<EndpointSlice>) -> Option<Arc<EndpointSlice>> {
-        self.0.replace(ByName(slice)).map(|ByName(old)| old)
-    }
-
-    /// Takes out the slice of this name.
-    pub(super) fn remove(&mut self, name: &ObjectName) -> Option<Arc<EndpointSlice>> {
-        self.0.take(name).map(|ByName(slice)| slice)
-    }
-
-    /// The names of all slices.
-    pub(super) fn names(&self) -> impl Iterator<Item = &ObjectName> {
-        self.0.iter().map(|ByName(slice)| &slice.name)
-    }
-
-    /// Makes room for so many slices in all.
-    pub(super) fn make_room(&mut self, in_all: usize) {
-        self.0.make_room(in_all);
-    }
-
-    /// Whether there are none.
-    #[cfg(test)]
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
-/// A slice that counts as equal to its name.
-#[derive(Debug)]
-struct ByName(Arc<EndpointSlice>);
-
-impl Borrow<ObjectName> for ByName {
-    fn borrow(&self) -> &ObjectName {
-        &self.0.name
-    }
-}
-
-impl PartialEq for ByName {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.name == other.0.name
-    }
-}
-
-impl Eq for ByName {}
-
-impl Hash for ByName {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.name.hash(state);
-    }
-}
 
 impl State {
-    /// Takes in a slice as it is now, or that it is gone.
+    /// Sets a slice, or removes it.
     pub(super) fn set_slice(&mut self, name: &ObjectName, slice: Option<EndpointSlice>) {
         let old = match slice {
             Some(slice) => {
@@ -84,7 +16,7 @@ impl State {
                 }
                 let slice = Arc::new(slice);
                 self.attach(&slice);
-                self.slices.insert(slice)
+                self.slices.insert(name.clone(), slice)
             }
             None => self.slices.remove(name),
         };
@@ -98,10 +30,10 @@ impl State {
             Some(new) if new.service != old.service => self.detach(&owner, &name.name),
             Some(_) => {}
         }
-        self.dirty.reselect(owner);
+        self.dirty.mark_endpoints(owner);
     }
 
-    /// Links a slice that is about to be stored with its Service.
+    /// Adds a slice that is about to be stored to its Service.
     fn attach(&mut self, slice: &Arc<EndpointSlice>) {
         let owner = slice.service_name();
         let known = self.slices.get(&slice.name).and_then(|old| old.trigger_time);
@@ -116,9 +48,10 @@ impl State {
                 slices.insert(at, Arc::clone(slice));
             }
         }
-        self.dirty.reselect(owner);
+        self.dirty.mark_endpoints(owner);
     }
 
+    /// Removes a slice from its former Service.
     fn detach(&mut self, owner: &ObjectName, slice: &Name) {
         let Some(entry) = self.services.get_mut(owner) else { return };
         if let Ok(at) = entry.slices.binary_search_by(|other| other.name.name.cmp(slice)) {

@@ -1,4 +1,4 @@
-//! That nothing is kept of what is gone.
+//! Deleted objects leave no state behind.
 
 use std::net::IpAddr;
 use std::time::SystemTime;
@@ -106,7 +106,7 @@ fn nothing_is_kept_of_objects_that_are_gone() {
         ),
     ];
     for (rule, events) in rows {
-        // At once, and with every step in force before the next.
+        // In one step, and with every step committed before the next.
         for step_by_step in [false, true] {
             let mut state = State::new(NodeConfig::new("n1"));
             for event in events.clone() {
@@ -149,7 +149,7 @@ fn a_node_that_stays_where_it_is_has_no_service_decided_anew() {
     assert_eq!(state.dirty.0.len(), 1, "the zone decides about hints");
 }
 
-/// The proxy's own connections come before the external IPs of Services, which anybody may write, and after all addresses
+/// The proxy's own connections come before the external IPs of Services, which any user may write, and after all addresses
 /// that may be the API server's own Service.
 #[test]
 fn a_services_external_ip_does_not_take_the_api_server_from_the_proxy() {
@@ -181,9 +181,9 @@ fn a_services_external_ip_does_not_take_the_api_server_from_the_proxy() {
     state.prepare();
     assert_eq!(external(&state, "tenant", 6443).unwrap(), [""; 0], "its cluster IP alone");
     assert_eq!(external(&state, "other-port", 80).unwrap(), ["192.0.2.10"]);
-    let contest = state.take_contests().pop().unwrap();
-    let told = format!("{}: {}, not {}", contest.frontend, contest.winner, contest.loser);
-    assert_eq!(told, "tcp 192.0.2.10:6443: default/kubernetes:https, not ns/tenant");
+    let conflict = state.take_conflicts().pop().unwrap();
+    let text = format!("{}: {}, not {}", conflict.address, conflict.owner, conflict.ignored);
+    assert_eq!(text, "tcp 192.0.2.10:6443: default/kubernetes:https, not ns/tenant");
 
     // The load balancer of a cluster's own API servers.
     state.handle(with("ns/balancer", 6443, false));

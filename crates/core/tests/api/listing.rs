@@ -103,7 +103,7 @@ fn bared_impl(item: &mut ItemImpl, names: &BTreeSet<String>) -> bool {
     let is_named = of.path.segments.last().is_some_and(|last| names.contains(&last.ident.to_string()));
     item.attrs.clear();
     if item.trait_.is_some() {
-        // What a trait's items look like is said where the trait is.
+        // The items of a trait are listed with the trait.
         item.items.clear();
         return is_named;
     }

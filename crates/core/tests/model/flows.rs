@@ -78,12 +78,12 @@ impl Tracked {
         let fresh: Vec<Flow> = allowed(plan).collect();
         for flow in &fresh {
             assert!(!check.is_stale(flow), "{flow:?} follows the plan");
-            assert!(!complete.is_stale(flow), "{flow:?} follows the plan, said the complete check");
+            assert!(!complete.is_stale(flow), "{flow:?} agrees with the plan according to the full check");
         }
         for flow in self.0.iter().filter(|flow| check.is_stale(flow)) {
             assert!(is_asked_for(&check, flow), "{flow:?} is stale and would not be found");
-            let is_nobodys = owner(plan, flow.destination).is_none();
-            assert!(is_nobodys || complete.is_stale(flow), "{flow:?} was taken for stale");
+            let is_unowned = owner(plan, flow.destination).is_none();
+            assert!(is_unowned || complete.is_stale(flow), "{flow:?} was taken for stale");
         }
         for flow in anothers(plan.family) {
             let is_taken = |check: &FlowCheck| check.is_stale(&flow) && !check.is_by_node_port(&flow);
@@ -97,14 +97,14 @@ impl Tracked {
                     .is_some_and(|port| endpoints(port, flow.destination).is_empty());
             assert!(is_harmless, "{flow:?} contradicts the plan and was left");
         }
-        assert_nobodys_are_untouched(plan, &self.0);
+        assert_unowned_are_untouched(plan, &self.0);
         self.0.extend(fresh);
         self.0.extend(untouched(plan));
     }
 }
 
 /// A translated flow was ours, and went with the Service that had its address.
-fn assert_nobodys_are_untouched(plan: &NodePlan, flows: &HashSet<Flow>) {
+fn assert_unowned_are_untouched(plan: &NodePlan, flows: &HashSet<Flow>) {
     for flow in flows.iter().filter(|flow| owner(plan, flow.destination).is_none()) {
         assert_eq!(
             flow.reply_source, flow.destination,
@@ -174,7 +174,7 @@ impl Cleaned {
             }
         }
         let plan = state.plan(family);
-        assert_nobodys_are_untouched(plan, &self.tracked);
+        assert_unowned_are_untouched(plan, &self.tracked);
         let complete = FlowCheck::after(plan, &ChangeSet::complete());
         for flow in self.tracked.iter().filter(|flow| complete.is_stale(flow)) {
             let is_untouched = flow.reply_source == flow.destination;
@@ -226,7 +226,7 @@ fn a_cluster_ip_that_became_local_without_local_endpoints_takes_no_flow_to_its_n
     follow([vec![pod, old().applied()], vec![old().node_port(30080).internal_local().applied()], vec![new]]);
 }
 
-/// Whether a cleaner that looks only at the destinations named would meet the flow.
+/// Whether a cleaner that searches only the named destinations would find the flow.
 fn is_asked_for(check: &FlowCheck, flow: &Flow) -> bool {
     let meets = |ip: Option<IpAddr>, port| {
         ip.is_none_or(|ip| ip == flow.destination.ip()) && port == flow.destination.port()
@@ -260,7 +260,7 @@ fn anothers(family: IpFamily) -> impl Iterator<Item = Flow> {
         IpFamily::V4 => ("10.96.0.9", ["10.244.0.1", "10.244.9.9"]),
         IpFamily::V6 => ("fd00:10:96::9", ["fd00:10:244::1", "fd00:10:244::9:9"]),
     };
-    // The last are numbers of node ports as well: of these, only the destination address tells whose they are.
+    // The last are numbers of node ports as well: of these, only the destination address decides whether they are ours.
     let ports = (80..83).chain(30080..30083);
     let to = ports.map(move |port| SocketAddr::new(ip(vip), port));
     to.flat_map(move |to| pods.map(|pod| flow(family, to, SocketAddr::new(ip(pod), 8080), client(family))))
@@ -308,7 +308,7 @@ fn owner(plan: &NodePlan, to: SocketAddr) -> Option<&ServicePort> {
     })
 }
 
-/// Whom new flows to `to`, an address of `port`, may lead to, whoever sends them.
+/// The endpoints that new flows to `to`, an address of `port`, may have from any client.
 fn endpoints(port: &ServicePort, to: SocketAddr) -> Vec<Endpoint> {
     if port.cluster_ip == Some(to.ip()) {
         return port.internal_endpoints().to_vec();

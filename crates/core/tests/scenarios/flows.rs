@@ -37,7 +37,7 @@ fn servers_on(protocol: Protocol, words: &str) -> Event {
     with_endpoints(slice("ns/dns-1", "dns").port("", protocol, 5353), words).applied()
 }
 
-/// What to check after `then`, when `before` was in force.
+/// What to check after `then`, if `before` was programmed.
 fn check(before: Vec<Event>, then: Vec<Event>) -> FlowCheck {
     let mut state = state_of(before);
     commit(&mut state);
@@ -45,7 +45,7 @@ fn check(before: Vec<Event>, then: Vec<Event>) -> FlowCheck {
     FlowCheck::after(state.plan(V4), state.changes(V4))
 }
 
-/// What to check when nothing is known of what was in force.
+/// What to check if the previous state of the kernel is unknown.
 fn check_all(events: Vec<Event>) -> FlowCheck {
     let state = state_of(events);
     FlowCheck::after(state.plan(V4), &ChangeSet::complete())
@@ -107,7 +107,7 @@ fn an_endpoint_that_answers_keeps_its_flows_though_new_ones_go_elsewhere() {
         ("another joins", "1@n1", "1@n1 2@n2"),
         ("another becomes ready", "1@n1 2@n2/serving", "1@n1 2@n2"),
         ("hints lead elsewhere", "1@n1 2@n2", "1@n1~zb 2@n2~za"),
-        ("it is ready and says that it does not serve", "1@n1 2@n2", "1@n1/contrary~zb 2@n2~za"),
+        ("it is ready and not serving", "1@n1 2@n2", "1@n1/contrary~zb 2@n2~za"),
     ];
     for (rule, before, then) in rows {
         let check = check(vec![in_zone("za"), dns().applied(), servers(before)], vec![servers(then)]);
@@ -229,7 +229,7 @@ fn a_start_compares_everything_with_the_plan() {
     assert_eq!(in_question, frontends.collect());
 }
 
-/// Whether another proxy serves the Service or it was deleted while none of us ran, we cannot tell.
+/// The Service may belong to another proxy, or was deleted while no proxy ran; both look the same.
 #[test]
 fn flows_to_cluster_ips_of_services_that_we_do_not_know_are_not_ours_to_judge() {
     let cidr = |cidrs: &[&str]| service_cidr("kubernetes", cidrs);

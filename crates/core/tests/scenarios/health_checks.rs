@@ -1,4 +1,4 @@
-//! What load balancers are told about a Service on this node.
+//! Health checks of load balancers for a Service on this node.
 
 use std::collections::BTreeMap;
 
@@ -6,8 +6,8 @@ use portolan_core::event::ServiceType;
 
 use super::*;
 
-/// What was told since the last time: port and count by Service, nothing for one that is gone.
-fn told(state: &mut State) -> BTreeMap<String, Option<(u16, usize)>> {
+/// The changes since the last call: port and count by Service, nothing for a removed one.
+fn changed(state: &mut State) -> BTreeMap<String, Option<(u16, usize)>> {
     let checks = state.committed(V4).health_checks.into_iter();
     checks.map(|(name, check)| (name.to_string(), check.map(|c| (c.port, c.local_endpoints)))).collect()
 }
@@ -45,7 +45,7 @@ fn only_a_load_balancer_with_the_local_policy_has_a_health_check() {
     ];
     for (rule, web, is_checked) in rows {
         let mut state = state_of([web.applied(), pods("1@n1")]);
-        assert_eq!(told(&mut state), if is_checked { one(32000, 1) } else { BTreeMap::new() }, "{rule}");
+        assert_eq!(changed(&mut state), if is_checked { one(32000, 1) } else { BTreeMap::new() }, "{rule}");
         let ports = state.plan(V4).service_ports.values().map(|port| port.health_check_node_port);
         assert!(ports.eq([is_checked.then_some(32000)]), "{rule}");
     }
@@ -64,7 +64,7 @@ fn ready_endpoints_on_this_node_count_once_each() {
     ];
     for (rule, endpoints, count) in rows {
         let mut state = state_of([in_zone("za"), balanced().applied(), pods(endpoints)]);
-        assert_eq!(told(&mut state), one(32000, count), "{rule}");
+        assert_eq!(changed(&mut state), one(32000, count), "{rule}");
     }
 }
 
@@ -76,7 +76,7 @@ fn an_address_counts_once_over_ports_and_slices() {
     let other_family = slice("ns/web-4", "web").port("a", Tcp, 80).on("n1", "fd00::5");
     let slices = [first, second, portless, other_family].map(SliceBuilder::applied);
     let mut state = state_of(std::iter::once(balanced().applied()).chain(slices));
-    assert_eq!(told(&mut state), one(32000, 3));
+    assert_eq!(changed(&mut state), one(32000, 3));
 }
 
 #[test]
@@ -93,30 +93,30 @@ fn slices_that_disagree_count_as_they_do_for_traffic() {
     ];
     for (rule, [first, second], count) in rows {
         let mut state = state_of([balanced().applied(), say("ns/web-1", first), say("ns/web-2", second)]);
-        assert_eq!(told(&mut state), one(32000, count), "{rule}");
+        assert_eq!(changed(&mut state), one(32000, count), "{rule}");
     }
 }
 
 #[test]
 fn a_change_is_told_once_it_is_in_force() {
     let mut state = state_of([balanced().applied(), pods("1@n1")]);
-    assert_eq!(told(&mut state), one(32000, 1));
-    assert_eq!(told(&mut state), BTreeMap::new(), "nothing new");
+    assert_eq!(changed(&mut state), one(32000, 1));
+    assert_eq!(changed(&mut state), BTreeMap::new(), "nothing new");
     happen(&mut state, [deleted_slice("ns/web-1")]);
-    assert_eq!(told(&mut state), one(32000, 0), "the last slice is gone");
+    assert_eq!(changed(&mut state), one(32000, 0), "the last slice is gone");
     happen(&mut state, [pods("1@n1")]);
-    assert_eq!(told(&mut state), one(32000, 1));
+    assert_eq!(changed(&mut state), one(32000, 1));
     happen(&mut state, [pods("1@n1/serving")]);
-    assert_eq!(told(&mut state), one(32000, 0));
+    assert_eq!(changed(&mut state), one(32000, 0));
     happen(&mut state, [balanced().health_check_node_port(32001).applied()]);
-    assert_eq!(told(&mut state), one(32001, 0));
+    assert_eq!(changed(&mut state), one(32001, 0));
     let gone = || BTreeMap::from([("ns/web".to_owned(), None)]);
     happen(&mut state, [web().applied()]);
-    assert_eq!(told(&mut state), gone(), "no load balancer any more");
+    assert_eq!(changed(&mut state), gone(), "no load balancer any more");
     happen(&mut state, [balanced().applied()]);
-    assert_eq!(told(&mut state), one(32000, 0));
+    assert_eq!(changed(&mut state), one(32000, 0));
     happen(&mut state, [deleted_service("ns/web")]);
-    assert_eq!(told(&mut state), gone());
+    assert_eq!(changed(&mut state), gone());
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What tells service ports apart, and what each family sees of a Service.
+//! The identity of service ports, and the part of a Service in each family.
 
 use super::*;
 

@@ -137,7 +137,7 @@ fn slices_that_disagree_about_readiness_are_settled_per_endpoint() {
     assert_eq!(both("1 2/serving", "1/serving 2"), "1:1 2:1", "a running pod counts, not the one before it");
     assert_eq!(both("1/serving 2/serving", "1/gone"), "1:1 2:1", "of two that terminate the one that serves");
     assert_eq!(both("1/serving", "1/unready"), "", "a running pod that is not ready is none that terminates");
-    assert_eq!(both("1 2/serving", "2/gone"), "1:1", "nobody is a last resort where somebody is ready");
+    assert_eq!(both("1 2/serving", "2/gone"), "1:1", "no last resort if an endpoint is ready");
 }
 
 #[test]

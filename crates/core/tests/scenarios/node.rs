@@ -17,7 +17,7 @@ fn the_nodes_addresses_change_the_plan_and_only_its_own_node_counts() {
     assert!(state.changes(V6).is_empty());
     state.committed(V4);
     state.handle(Event::Node(Change::Deleted("n1".into())));
-    assert!(state.changes(V4).is_empty(), "a deleted Node keeps the last it said");
+    assert!(state.changes(V4).is_empty(), "a deleted Node keeps its last state");
 }
 
 fn cidrs(state: &State, family: IpFamily) -> String {

@@ -1,4 +1,4 @@
-//! Which endpoints the two traffic policies admit, and what becomes of those who find none.
+//! Which endpoints the two traffic policies allow, and what happens to connections without endpoints.
 
 use portolan_core::event::ServiceType;
 

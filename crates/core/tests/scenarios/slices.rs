@@ -1,4 +1,4 @@
-//! Which ports the slices of a Service change, and whether flows are looked at because of it.
+//! Which ports the slices of a Service change, and whether flows are checked because of it.
 
 use super::*;
 
@@ -36,7 +36,7 @@ enum Flows {
 
 use Flows::{Checked, Left};
 
-/// The rule, what is in force, what happens then, which ports change, and whether flows are looked at.
+/// The rule, what is programmed, what happens then, which ports change, and whether flows are checked.
 type Row = (&'static str, Vec<Event>, Vec<Event>, Vec<&'static str>, Flows);
 
 fn assert_rows(rows: Vec<Row>) {
@@ -86,7 +86,7 @@ fn slices_that_come_change_and_go_change_the_ports_they_feed_and_no_others() {
             Checked,
         ),
         (
-            "a second slice with a port of its own",
+            "a second slice with another port",
             vec![udp("a-1 p11:11 1")],
             vec![udp("a-2 p12:12 2")],
             vec!["ns/a:p12 udp"],
@@ -184,7 +184,7 @@ fn slices_that_say_what_was_said_already_change_nothing() {
     assert_rows(vec![
         ("an unknown slice goes", vec![udp("a-1 -:11 1")], vec![gone("a-9")], vec![], Left),
         (
-            "a slice comes that says what another said",
+            "a slice comes with the content of another",
             vec![udp("a-1 p11:11,p12:12 1")],
             vec![udp("a-2 p11:11 1")],
             vec![],

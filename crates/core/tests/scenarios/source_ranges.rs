@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// The ranges in force in each family for a Service with a load-balancer address in both.
+/// The effective ranges in each family for a Service with a load-balancer address in both.
 fn ranges(node_addresses: &[&str], wanted: &[&str]) -> [String; 2] {
     let mut web = service("ns/web", "10.96.0.1,fd00::1")
         .port("", Tcp, 80)
@@ -37,7 +37,7 @@ fn ranges_hold_per_family_and_none_means_everybody() {
             "",
         ),
         ("neighbours merge", &["10.2.0.0/16", "10.3.0.0/16"], "10.2.0.0/15", ""),
-        ("a zero prefix admits everybody", &["10.0.0.0/8", "0.0.0.0/0"], "", ""),
+        ("a zero prefix admits all clients", &["10.0.0.0/8", "0.0.0.0/0"], "", ""),
         ("of its family alone", &["10.0.0.0/8", "::/0"], "10.0.0.0/8", ""),
         ("two halves are the whole", &["0.0.0.0/1", "128.0.0.0/1"], "", ""),
     ];

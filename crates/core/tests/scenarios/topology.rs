@@ -15,7 +15,7 @@ fn zone_hints_count_when_all_ready_endpoints_have_one_and_some_are_for_this_zone
         ("several zones in one hint", "za", "1@n1~za+zb 2@n2~zb+zc 3@n3~zc+za", "1 3"),
         ("no hints", "za", "1@n1 2@n2", "1 2"),
         ("one is not hinted", "za", "1@n1~za 2@n2~zb 3@n3", "1 2 3"),
-        ("nobody is for this zone", "zc", "1@n1~za 2@n2~zb", "1 2"),
+        ("no endpoint is for this zone", "zc", "1@n1~za 2@n2~zb", "1 2"),
         ("unready ones of this zone are not used", "za", "1@n1/unready~za 2@n2~za 3@n3~zb", "2"),
         ("this zone has only unready ones", "za", "1@n1/unready~za 2@n2~zb 3@n3~zb", "2 3"),
         ("an unready one needs no hint", "za", "1@n1/unready 2@n2~za 3@n3~zb", "2"),

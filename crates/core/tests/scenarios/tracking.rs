@@ -1,4 +1,4 @@
-//! What changes, and who is told: events go in, change sets come out.
+//! Changes: events go in, change sets come out.
 
 use super::*;
 
@@ -129,8 +129,8 @@ fn a_service_that_becomes_a_load_balancer_and_back_is_three_changes() {
         happen(&mut state, [event]);
         assert_eq!(state.changes(V4).len(), changes, "{rule}");
         let checks = state.committed(V4).health_checks;
-        let tells = ["exposed", "back"].contains(&rule);
-        assert_eq!(checks.len(), usize::from(tells), "{rule}");
+        let has_check = ["exposed", "back"].contains(&rule);
+        assert_eq!(checks.len(), usize::from(has_check), "{rule}");
     }
 }
 
@@ -194,6 +194,6 @@ fn each_service_hands_over_the_trigger_times_of_its_own_slices() {
     for (rule, events, expected) in rows {
         let mut state = state_of(events);
         assert_eq!(seconds(&mut state), expected, "{rule}");
-        assert_eq!(seconds(&mut state), Vec::<u64>::new(), "{rule}: told once");
+        assert_eq!(seconds(&mut state), Vec::<u64>::new(), "{rule}: reported once");
     }
 }

@@ -1,4 +1,4 @@
-//! What the loop waits for at the start, and what may change under it.
+//! Waiting for the Node object, and changes of the configuration.
 
 use portolan_core::IpFamily::{V4, V6};
 use portolan_core::event::{Change, Event, Node};
@@ -84,7 +84,7 @@ async fn a_new_configuration_is_applied_at_once_and_the_same_one_is_not() {
     drop(rig.configuration);
     rig.events.as_ref().unwrap().send(v4("web", 1)).await.unwrap();
     tokio::time::sleep(millis(1)).await;
-    assert!(!rig.task.is_finished(), "nobody is left to configure it, and it goes on");
+    assert!(!rig.task.is_finished(), "the loop runs on without the sender of configurations");
 }
 
 #[tokio::test(start_paused = true)]
@@ -110,11 +110,11 @@ async fn new_periods_hold_from_now_on() {
 async fn a_comparison_that_nothing_called_for_is_told_apart() {
     let mut rig = Rig::ready(&settings()).await;
     rig.pass(secs(3601)).await;
-    let told = rig.notes.take();
-    assert!(told.contains(&"checked IPv4 Full in 0 ms".to_owned()), "{told:?}");
+    let recorded = rig.notes.take();
+    assert!(recorded.contains(&"checked IPv4 Full in 0 ms".to_owned()), "{recorded:?}");
     assert_eq!(rig.calls(V4)[0].changes, Changes::All(0));
     rig.send([v4("web", 1)]).await;
     rig.pass(secs(0)).await;
-    let told = rig.notes.take();
-    assert!(told.contains(&"applied IPv4 Partial in 0 ms".to_owned()), "{told:?}");
+    let recorded = rig.notes.take();
+    assert!(recorded.contains(&"applied IPv4 Partial in 0 ms".to_owned()), "{recorded:?}");
 }

@@ -1,4 +1,4 @@
-//! When plans are applied while something goes wrong.
+//! Failures and retries.
 
 use portolan_core::IpFamily::{V4, V6};
 use portolan_core::backend::Retry;
@@ -7,12 +7,12 @@ use portolan_testkit::objects::empty_lists;
 use super::rig::*;
 use crate::SyncSettings;
 
-/// The kernel is held by somebody else.
+/// Another process holds the table.
 fn bad() -> Outcome {
     Outcome::bad(Retry::SameChanges)
 }
 
-/// The kernel said no.
+/// The kernel rejected the change.
 fn refused() -> Outcome {
     Outcome::bad(Retry::CompareAll)
 }
@@ -136,9 +136,9 @@ async fn a_failing_family_does_not_hold_up_the_other() {
         rig.pass(secs(1)).await;
         assert_eq!(rig.calls(V6), [Call { at: rig.now() - 1_000, changes: only(&["b"]) }]);
     }
-    let told = rig.notes.take();
-    assert!(!told.contains(&"in force IPv4".to_owned()));
-    assert!(!told.contains(&"settled".to_owned()));
+    let recorded = rig.notes.take();
+    assert!(!recorded.contains(&"synced IPv4".to_owned()));
+    assert!(!recorded.contains(&"all synced".to_owned()));
 }
 
 #[tokio::test(start_paused = true)]
@@ -187,7 +187,7 @@ async fn nothing_but_the_attempt_is_reported_of_a_failure() {
     rig.pass(millis(50)).await;
     assert_eq!(rig.notes.take(), ["received", "queued IPv4", "failed IPv4 Partial in 10 ms"]);
     rig.pass(secs(1)).await;
-    assert_eq!(rig.notes.take(), ["applied IPv4 Full in 0 ms", "in force IPv4", "settled"]);
+    assert_eq!(rig.notes.take(), ["applied IPv4 Full in 0 ms", "synced IPv4", "all synced"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -201,7 +201,7 @@ async fn changes_that_cancel_out_after_a_failure_are_in_force_only_when_an_apply
     assert_eq!(rig.notes.take(), ["received", "queued IPv4", "failed IPv4 Partial in 0 ms", "received"]);
     rig.pass(secs(1)).await;
     assert_eq!(rig.calls(V4).last(), Some(&Call { at: 100, changes: only(&[]) }));
-    assert_eq!(rig.notes.take(), ["applied IPv4 Partial in 0 ms", "in force IPv4", "settled"]);
+    assert_eq!(rig.notes.take(), ["applied IPv4 Partial in 0 ms", "synced IPv4", "all synced"]);
 }
 
 #[tokio::test(start_paused = true)]

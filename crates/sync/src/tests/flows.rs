@@ -1,4 +1,4 @@
-//! When stale flows are looked for, with a cleaner that does what a script says.
+//! When stale flows are searched for, with a scripted cleaner.
 
 use std::collections::VecDeque;
 use std::io;
@@ -41,7 +41,7 @@ struct Script {
     removals: VecDeque<Result<(), &'static str>>,
     /// The flows of each call that removed some.
     removed: Vec<Vec<Flow>>,
-    /// Keeps the next search waiting until its sender is gone.
+    /// Keeps the next search waiting until its sender is dropped.
     gate: Option<Receiver<()>>,
 }
 
@@ -119,7 +119,7 @@ impl Scripted {
     }
 }
 
-/// A loop that has applied its first plans, with the lasting Service alone, and looked at all flows.
+/// A loop that has applied its first plans, with the lasting Service alone, and searched all flows.
 async fn ready() -> (Rig, PerFamily<Scripted>) {
     let start = Instant::now();
     let cleaners = PerFamily::from_fn(|_| Scripted { start, script: Arc::default() });
@@ -132,10 +132,10 @@ async fn ready() -> (Rig, PerFamily<Scripted>) {
     let [_, slices, nodes] = empty_lists();
     let cidrs = service_cidr("all", &["10.96.0.0/16", "fd00::/112"]);
     rig.send([cidrs, Event::Service(Change::Replaced(vec![lasting.build()])), slices, nodes]).await;
-    let mut told = Vec::new();
+    let mut recorded = Vec::new();
     until(|| {
-        told.extend(rig.notes.take());
-        told.iter().filter(|note| note.starts_with("flows ")).count() == 2
+        recorded.extend(rig.notes.take());
+        recorded.iter().filter(|note| note.starts_with("flows ")).count() == 2
     })
     .await;
     for (family, cleaner) in cleaners.iter() {
@@ -185,7 +185,7 @@ async fn flows_to_changed_udp_ports_are_checked_once_the_rules_are_in_force() {
     assert_eq!(cleaners.v4.searches(), [only_ports(30, &[53])]);
     assert_eq!(cleaners.v6.searches(), []);
     let notes = rig.notes.take();
-    assert_eq!(notes[notes.len() - 3..], ["in force IPv4", "settled", "flows IPv4 Ok(3)"], "{notes:?}");
+    assert_eq!(notes[notes.len() - 3..], ["synced IPv4", "all synced", "flows IPv4 Ok(3)"], "{notes:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -388,7 +388,7 @@ async fn a_flow_is_judged_by_the_plan_at_the_time_of_its_removal() {
     .map(|(vip, pod)| flow(vip, pod));
     cleaners.v4.find([back, other, gone_for_good]);
     let gate = cleaners.v4.hold();
-    // The Service comes without a pod of its own.
+    // The Service is created without a pod.
     let [vip, pod] = udp("dns", 53, 7);
     rig.send([vip].into_iter().chain(udp("ntp", 5, 9))).await;
     until(|| rig.calls(V4).iter().any(|call| call.changes == only(&["dns", "ntp"]))).await;
@@ -454,9 +454,9 @@ async fn a_failed_removal_is_made_up_for_by_another_search() {
     assert_eq!(cleaners.v4.searches(), [only_ports(0, &[53]), only_ports(100, &[53])]);
     assert_eq!(cleaners.v4.removed().len(), 300);
     let notes = rig.notes.take();
-    let told: Vec<_> = notes.iter().filter(|note| note.starts_with("flows")).collect();
-    assert_eq!(told.len(), 2, "{notes:?}");
-    assert_eq!(told[1], "flows IPv4 Ok(172)");
+    let recorded: Vec<_> = notes.iter().filter(|note| note.starts_with("flows")).collect();
+    assert_eq!(recorded.len(), 2, "{notes:?}");
+    assert_eq!(recorded[1], "flows IPv4 Ok(172)");
 }
 
 /// Flows to addresses that are none of our Services' may be another proxy's.

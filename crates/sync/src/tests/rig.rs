@@ -19,7 +19,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::notes::Notes;
+use super::recorder::Recorder;
 use crate::{Configuration, Stopped, SyncLoop, SyncSettings};
 
 /// How the next apply goes.
@@ -80,20 +80,20 @@ pub(super) fn only(names: &[&str]) -> Changes {
 
 #[derive(Debug, Default)]
 struct Script {
-    /// Used up one by one; after the last one every apply succeeds, or the last goes on if so said.
+    /// The results of the next applies; after the last one every apply succeeds, or has the result `forever`.
     outcomes: VecDeque<Outcome>,
     forever: Option<Outcome>,
     calls: Vec<Call>,
-    /// What looks at the rules find, one by one; after that, that they are there.
-    looks: VecDeque<Result<bool, Retry>>,
-    /// When the looks were, in milliseconds since the rig was set up.
-    looked: Vec<u128>,
+    /// The results of the next integrity checks; after the last one the rules are intact.
+    integrity: VecDeque<Result<bool, Retry>>,
+    /// When the integrity checks were, in milliseconds since the rig was set up.
+    checked_at: Vec<u128>,
 }
 
 struct Scripted {
     start: Instant,
     script: Arc<Mutex<Script>>,
-    /// What the kernel tells of others' changes.
+    /// The kernel's notifications of changes by other processes.
     notices: mpsc::UnboundedReceiver<()>,
 }
 
@@ -117,12 +117,12 @@ impl ProxyBackend for Scripted {
 
     async fn is_intact(&mut self) -> Result<bool, BackendError> {
         let mut script = self.script.lock().unwrap();
-        script.looked.push(self.start.elapsed().as_millis());
-        script.looks.pop_front().unwrap_or(Ok(true)).map_err(error)
+        script.checked_at.push(self.start.elapsed().as_millis());
+        script.integrity.pop_front().unwrap_or(Ok(true)).map_err(error)
     }
 
     fn poll_foreign_change(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        // A closed channel tells nothing any more.
+        // A closed channel is the end of notifications.
         match self.notices.poll_recv(context) {
             Poll::Ready(Some(())) => Poll::Ready(()),
             Poll::Ready(None) | Poll::Pending => Poll::Pending,
@@ -156,12 +156,12 @@ pub(crate) fn error(retry: Retry) -> BackendError {
     }
 }
 
-/// A loop in a task of its own.
+/// A loop in its own task.
 pub(super) struct Rig {
     start: Instant,
     pub(super) events: Option<mpsc::Sender<Event>>,
     pub(super) stop: Option<DropGuard>,
-    pub(super) notes: Notes,
+    pub(super) notes: Recorder,
     scripts: PerFamily<Arc<Mutex<Script>>>,
     notices: PerFamily<mpsc::UnboundedSender<()>>,
     pub(super) task: JoinHandle<Stopped>,
@@ -194,7 +194,7 @@ impl Rig {
         let (events, receiver) = mpsc::channel(1024);
         let stop = CancellationToken::new();
         let stopped = stop.clone();
-        let notes = Notes::default();
+        let notes = Recorder::default();
         let node = NodeConfig::new("n1");
         let state = State::new(node.clone());
         let SyncSettings { min_period, sync_period, .. } = *settings;
@@ -247,19 +247,19 @@ impl Rig {
         }
     }
 
-    /// What the next looks at the rules of `family` find.
-    pub(super) fn find(&self, family: IpFamily, looks: impl IntoIterator<Item = Result<bool, Retry>>) {
-        self.scripts[family].lock().unwrap().looks.extend(looks);
+    /// The results of the next integrity checks of `family`.
+    pub(super) fn integrity(&self, family: IpFamily, results: impl IntoIterator<Item = Result<bool, Retry>>) {
+        self.scripts[family].lock().unwrap().integrity.extend(results);
     }
 
-    /// The kernel tells that others changed what may be the rules of `family`.
+    /// The kernel reports a change by another process that may concern the rules of `family`.
     pub(super) fn change_by_others(&self, family: IpFamily) {
         self.notices[family].send(()).unwrap();
     }
 
-    /// When the looks at the rules of `family` since the last call were.
-    pub(super) fn looks(&self, family: IpFamily) -> Vec<u128> {
-        std::mem::take(&mut self.scripts[family].lock().unwrap().looked)
+    /// When the integrity checks of `family` since the last call were.
+    pub(super) fn checks(&self, family: IpFamily) -> Vec<u128> {
+        std::mem::take(&mut self.scripts[family].lock().unwrap().checked_at)
     }
 
     /// The applies of `family` since the last call.

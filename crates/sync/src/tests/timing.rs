@@ -17,9 +17,9 @@ async fn nothing_is_applied_before_all_lists_have_come() {
         rig.pass(secs(40)).await;
         assert_eq!((rig.calls(V4), rig.calls(V6)), (vec![], vec![]));
     }
-    let told = rig.notes.take();
+    let recorded = rig.notes.take();
     assert_eq!(
-        told,
+        recorded,
         ["started IPv4", "started IPv6", "received", "received", "received"],
         "nothing waits yet"
     );
@@ -92,7 +92,7 @@ async fn changes_that_cancel_out_are_never_applied_but_reported_in_force() {
     rig.send([gone("a")]).await;
     rig.pass(secs(60)).await;
     assert_eq!(rig.calls(V4), []);
-    assert_eq!(rig.notes.take(), ["received", "queued IPv4", "received", "in force IPv4", "settled"]);
+    assert_eq!(rig.notes.take(), ["received", "queued IPv4", "received", "synced IPv4", "all synced"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -143,7 +143,7 @@ async fn stopping_in_the_middle_finishes_the_apply_and_begins_no_other() {
     assert_eq!(rig.now(), 5_000);
     assert_eq!(rig.times(V4), [0]);
     assert_eq!(rig.times(V6), []);
-    assert!(rig.notes.take().contains(&"in force IPv4".to_owned()));
+    assert!(rig.notes.take().contains(&"synced IPv4".to_owned()));
 }
 
 #[tokio::test(start_paused = true)]
@@ -179,8 +179,8 @@ async fn the_observer_hears_of_a_success_in_kube_proxys_order() {
             "queued IPv4",
             "applied IPv4 Partial in 40 ms",
             "programmed IPv4 after 7 s",
-            "in force IPv4",
-            "settled",
+            "synced IPv4",
+            "all synced",
         ],
         "the older change was before our time"
     );
@@ -189,12 +189,12 @@ async fn the_observer_hears_of_a_success_in_kube_proxys_order() {
 #[tokio::test(start_paused = true)]
 async fn a_pod_change_that_changes_no_rule_is_in_force_at_once() {
     let mut rig = Rig::ready(&settings()).await;
-    let mut orphan = slice("ns/x-1", "nobody").anywhere("10.244.0.1").build();
+    let mut orphan = slice("ns/x-1", "unknown").anywhere("10.244.0.1").build();
     orphan.trigger_time = Some(std::time::SystemTime::now() - secs(3));
     rig.send([Event::EndpointSlice(Change::Applied(orphan))]).await;
     rig.pass(secs(1)).await;
     assert_eq!(rig.calls(V4), []);
-    assert_eq!(rig.notes.take(), ["received", "programmed IPv4 after 3 s", "in force IPv4", "settled"]);
+    assert_eq!(rig.notes.take(), ["received", "programmed IPv4 after 3 s", "synced IPv4", "all synced"]);
 }
 
 #[tokio::test(start_paused = true)]

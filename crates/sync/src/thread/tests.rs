@@ -10,9 +10,9 @@ use portolan_core::{
 use portolan_testkit::objects::{empty_lists, service};
 
 use super::*;
-use crate::tests::{Notes, error, settings};
+use crate::tests::{Recorder, error, settings};
 
-/// Panics when it is to apply, or tells where it runs.
+/// Panics when it applies, or reports its thread.
 struct Backend {
     panics: bool,
     applied: mpsc::Sender<Option<String>>,
@@ -51,10 +51,10 @@ async fn start_with(
         let backend: Box<dyn ProxyBackend> = Box::new(Backend { panics, applied });
         let state = State::new(NodeConfig::new("n1"));
         let backends = vec![(IpFamily::V4, backend)];
-        Ok(adapt(SyncLoop::new(state, backends, &settings(), Box::new(Notes::default()))))
+        Ok(adapt(SyncLoop::new(state, backends, &settings(), Box::new(Recorder::default()))))
     };
     let thread = SyncThread::start(make, receiver).unwrap();
-    // Flows of its own are what makes a search worth while.
+    // A UDP Service, because only its flows are searched.
     let dns = service("ns/dns", "10.96.0.10").port("", Protocol::Udp, 53).build();
     let [_, slices, nodes] = empty_lists();
     for event in [Event::Service(Change::Replaced(vec![dns])), slices, nodes] {
@@ -94,7 +94,7 @@ async fn a_backend_that_cannot_be_made_is_told() {
     assert!(matches!(thread.ended().await, Err(SyncThreadError::Backend { .. })));
 }
 
-/// Tells where it runs, and then does as it is told.
+/// Reports its thread, and then does what the script says.
 struct Cleaner {
     began: mpsc::Sender<Option<String>>,
     proceed: std::sync::mpsc::Receiver<()>,

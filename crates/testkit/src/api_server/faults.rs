@@ -114,7 +114,7 @@ impl Default for Faults {
 }
 
 impl Faults {
-    /// Tells all connections to close; how often that has been told.
+    /// Closes all connections; the number of requests to do so.
     pub(super) fn begin_cut(&self) -> u64 {
         self.cuts.send_modify(|cuts| *cuts += 1);
         *self.cuts.borrow()
@@ -195,7 +195,7 @@ impl ApiServer {
         }
     }
 
-    /// Lets answers begin and never go on, until told otherwise.
+    /// Lets answers begin and never continue, until changed.
     pub fn stall(&self, stalled: bool) {
         self.shared.faults.stalled.send_replace(stalled);
     }

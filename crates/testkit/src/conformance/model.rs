@@ -31,7 +31,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec(step, 1..8)
 }
 
-/// Plays random clusters, each on two nodes of its own.
+/// Plays random clusters, each on its own two nodes.
 ///
 /// # Panics
 /// Something does not hold; the smallest steps to it are printed.
@@ -88,7 +88,7 @@ struct Fresh(Namespace);
 impl Fresh {
     fn new(name: &str) -> Self {
         let namespace = Namespace::create(name).unwrap_or_else(|error| panic!("{error}"));
-        // A node without it is none: addresses of its own are reached through it.
+        // A node without it is none: its own addresses are reached through it.
         namespace.ip("link set lo up").unwrap_or_else(|error| panic!("{error}"));
         Self(namespace)
     }
@@ -96,7 +96,7 @@ impl Fresh {
 
 impl Drop for Fresh {
     fn drop(&mut self) {
-        // The test's own namespaces go with it all the same; what fails here fails the next case.
+        // The test's own namespaces go with it anyway; what fails here fails the next case.
         drop(Program::new("ip").args(["netns", "del", self.0.name()]).run());
     }
 }

@@ -85,7 +85,7 @@ impl<C: Candidate> Node<C> {
     /// sync period.
     ///
     /// # Panics
-    /// A backend cannot tell, or fails.
+    /// A backend cannot check, or fails.
     pub fn end_sync_period(&mut self) -> usize {
         let missed: Vec<_> = IpFamily::ALL.into_iter().filter(|family| !self.is_intact(*family)).collect();
         for family in missed {
@@ -97,7 +97,7 @@ impl<C: Candidate> Node<C> {
     /// What the backend says of it.
     ///
     /// # Panics
-    /// It cannot tell.
+    /// It cannot check.
     pub fn is_intact(&mut self, family: IpFamily) -> bool {
         let backend = self.process.backend(family);
         let intact = inside(&self.namespace, || block_on(backend.is_intact()));
@@ -142,7 +142,7 @@ impl<C: Candidate> Node<C> {
         IpFamily::ALL.map(|family| inside(namespace, || candidate.holds(family)))
     }
 
-    /// Asserts what the contract says of any plan that is in force: the same one again, a complete comparison and a
+    /// Asserts what the contract requires of any programmed plan: the same one again, a complete comparison and a
     /// process that starts anew change nothing, but for what was left to be removed later, and all is there. And
     /// what the candidate [asserts besides](Candidate::assert_serves).
     ///

@@ -52,7 +52,7 @@ pub enum TrafficError {
         /// What the socket reported; [`TrafficError::kind`] sorts it.
         source: io::Error,
     },
-    /// Somebody answered, but no echo server.
+    /// Another program answered, not an echo server.
     #[error("{to} answered {text:?}, which is no greeting")]
     Garbled {
         /// Who was asked.
@@ -119,7 +119,7 @@ impl Caller {
     }
 
     /// Makes each connection of TCP from a port that neither this caller nor any that is cloned from it used lately, for
-    /// whoever asks several addresses at once and counts every single answer.
+    /// tests that ask several addresses at once and count every answer.
     #[must_use]
     pub fn with_fresh_ports(mut self) -> Self {
         self.fresh_ports = Some(Arc::default());
@@ -226,7 +226,7 @@ impl Caller {
     fn greeting_sctp(&self, to: SocketAddr) -> io::Result<String> {
         let mut socket = sctp::connect(self.source_towards(to), to, self.patience())?;
         socket.set_read_timeout(Some(self.patience()))?;
-        // An association that is aborted is gone at both ends, and nobody waits for the other's good-bye.
+        // An association that is aborted is gone at both ends, and neither waits for the other to confirm it.
         socket.set_linger(Some(Duration::ZERO))?;
         read_line(&mut socket)
     }
@@ -242,7 +242,7 @@ impl Caller {
 
     fn greeting_udp(&self, to: SocketAddr) -> io::Result<String> {
         let socket = UdpSocket::bind(self.source_towards(to))?;
-        // Only a connected socket is told of ICMP errors.
+        // Only a connected socket receives ICMP errors.
         socket.connect(to)?;
         socket.set_read_timeout(Some(self.patience()))?;
         socket.send(b"who are you?\n")?;

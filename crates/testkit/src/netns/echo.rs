@@ -66,7 +66,7 @@ impl Drop for EchoServer {
     }
 }
 
-/// Sockets that nobody is served by yet.
+/// Sockets that serve no client yet.
 #[derive(Debug, Default)]
 struct Sockets {
     /// Of TCP and SCTP.
@@ -149,7 +149,7 @@ async fn converse(stream: TcpStream, peer: SocketAddr, name: &str) -> io::Result
 async fn answer_datagrams(socket: UdpSocket, name: Arc<str>) {
     let mut buffer = [0; 2048];
     loop {
-        // Errors are late news of an earlier answer that nobody took.
+        // Errors are late reports of an earlier answer that was not received.
         if let Ok((_, peer)) = socket.recv_from(&mut buffer).await {
             drop(socket.send_to(greeting(&name, peer).as_bytes(), peer).await);
         }

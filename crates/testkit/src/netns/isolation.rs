@@ -23,11 +23,11 @@ const TEST_VARIABLE: &str = "PORTOLAN_ISOLATED_TEST";
 /// Where the inner run writes its proof.
 const PROOF_VARIABLE: &str = "PORTOLAN_ISOLATED_PROOF";
 
-/// Runs the body of the calling test in network, mount and process namespaces of its own.
+/// Runs the body of the calling test in its own network, mount and process namespaces.
 ///
 /// Call it from the test function itself, with a closure written there: the test's name, which the inner run
 /// is started with, is read from the closure's type. `/run` is an empty file system inside, so `ip netns`
-/// keeps its names to this test. Root gets the namespaces directly; anybody else through a user namespace.
+/// keeps its names to this test. Root creates the namespaces directly, other users through a user namespace.
 /// All processes that the body leaves behind are killed when it ends.
 ///
 /// Needs `unshare` and `setpriv` (util-linux), `mount` and `ip` (iproute2).

@@ -154,7 +154,7 @@ impl RunningProgram {
     /// How the program ended, if it has.
     ///
     /// # Errors
-    /// When the kernel cannot tell.
+    /// The kernel cannot report it.
     pub fn exited(&mut self) -> Result<Option<ExitStatus>, NetnsError> {
         self.child.try_wait().map_err(NetnsError::io("ask about", self.name.clone()))
     }
@@ -197,7 +197,7 @@ impl RunningProgram {
 impl Drop for RunningProgram {
     #[expect(clippy::print_stderr, reason = "the log of a failed test is for the one who runs it")]
     fn drop(&mut self) {
-        // It may have ended already, and a drop has nobody to tell.
+        // It may have ended already, and a drop cannot return an error.
         drop(self.kill());
         if thread::panicking() {
             let log = self.log().unwrap_or_else(|error| format!("({error})"));

@@ -12,7 +12,7 @@ use super::{
     http_get,
 };
 
-/// Where the proxy shows its metrics unless told otherwise (kube-proxy's default).
+/// The proxy's default address of metrics, as in kube-proxy.
 const METRICS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 10249);
 /// Set on each successful sync; one series per address family.
 const LAST_SYNC: &str = "kubeproxy_sync_proxy_rules_last_timestamp_seconds";

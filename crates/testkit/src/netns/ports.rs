@@ -1,7 +1,7 @@
 //! Ports to call from, each a new one.
 //!
 //! The kernel takes a client's ports at random, so that two connections meet in one port now and then: one after the
-//! other, or at once if they go to different addresses. Connection tracking tells such connections apart by their
+//! other, or at once if they go to different addresses. Connection tracking distinguishes such connections by their
 //! ends, IPVS does not always (see the tests of `backend-ipvs`), and a test that counts every single connection
 //! then counts what no proxy has in hand.
 

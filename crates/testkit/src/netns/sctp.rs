@@ -4,7 +4,7 @@
 //! handshake, and the peer would go on by those that no translation on the way knows of.
 //!
 //! A refusal is an ABORT, which the socket reports, or an ICMP error, which it does not: that might only tell of a
-//! path that is broken, so the kernel keeps it for whoever asks (`sctp_v4_err` in `net/sctp/input.c`) and goes on
+//! path that is broken, so the kernel keeps it for the next reader (`sctp_v4_err` in `net/sctp/input.c`) and goes on
 //! trying. So [`connect`] asks.
 
 use std::env;
@@ -82,7 +82,7 @@ pub(super) fn own_addresses() -> io::Result<Vec<IpAddr>> {
 /// Listens in this thread's namespace. The type is that of the sockets whose calls it shares.
 pub(super) fn listen(at: SocketAddr) -> io::Result<TcpListener> {
     let socket = socket(Domain::for_address(at))?;
-    // Whoever listened here before may still be saying good-bye.
+    // An earlier listener may still be shutting down its associations.
     socket.set_reuse_address(true)?;
     socket.bind(&at.into())?;
     socket.listen(BACKLOG)?;

@@ -82,7 +82,7 @@ impl LongConnection {
     }
 }
 
-/// Exchanges lines until told to stop; each must come back as it went.
+/// Exchanges lines until stopped; each must come back as it went.
 fn exchange(socket: &mut socket2::Socket, shared: &Shared) -> io::Result<()> {
     while !shared.stop.load(Ordering::Relaxed) {
         let line = format!("line {}\n", shared.exchanged.load(Ordering::Relaxed));

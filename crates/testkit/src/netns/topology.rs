@@ -10,7 +10,7 @@
 //!
 //! The node routes between them in both families and has its default route towards `world`, as any node
 //! has one: without it, the node's own connections to a service address would fail before they meet a
-//! rule. `world` does not forward, so what nobody translates disappears there without an answer. The client
+//! rule. `world` does not forward, so an untranslated packet disappears there without an answer. The client
 //! routes service, external and pod addresses through the node.
 //!
 //! Holds: interfaces towards the node are called `eth0`, the node's own carry the name of the namespace
@@ -69,7 +69,7 @@ pub struct Topology {
 }
 
 impl Topology {
-    /// `pods` pods, each routed to on a cable of its own, as Calico and the cloud providers do.
+    /// `pods` pods, each routed to on its own cable, as Calico and the cloud providers do.
     ///
     /// # Errors
     /// When a step is refused, as it is outside [`isolated`](super::isolated).

@@ -44,7 +44,7 @@ impl From<Comers> for Check {
     }
 }
 
-/// Which endpoint everybody has, as far as has been seen.
+/// The endpoint of each client, as far as has been seen.
 #[derive(Debug, Clone, Default)]
 pub struct Memory(BTreeMap<Key, Target>);
 
@@ -62,12 +62,12 @@ impl Memory {
         self.0.insert(key(comers.memory, packet), target)
     }
 
-    /// Whether somebody has another endpoint than somebody else.
+    /// Whether two clients have different endpoints.
     pub fn is_spread(&self, memory: &str) -> bool {
         self.of(memory).iter().collect::<BTreeSet<_>>().len() > 1
     }
 
-    /// Whether somebody has another endpoint in the one memory than in the other; families may differ.
+    /// Whether any client has another endpoint in the one memory than in the other; families may differ.
     pub fn are_apart(&self, one: &str, other: &str) -> bool {
         let (one, other) = (self.of(one), self.of(other));
         one.len() == other.len() && one != other

@@ -19,7 +19,7 @@ pub enum Check {
     SomeMoved(Comers),
     /// The endpoints that comers of the first memory have are not the same for all of them.
     Spread(&'static str),
-    /// Not everybody in the first memory has the same endpoint in the second.
+    /// Not every client in the first memory has the same endpoint in the second.
     Apart(&'static str, &'static str),
 }
 
@@ -41,7 +41,7 @@ impl Check {
 
     /// Whether `packet` is not to be sent where these needs are not met.
     pub fn lacks(&self, packet: &Packet, unmet: &[Need]) -> bool {
-        // To a program on the node everybody shows, whoever is masqueraded elsewhere.
+        // A program on the node sees the source of every client, even if it is masqueraded elsewhere.
         let shows_sender = match self {
             Self::Each(_, Expected::Reaches { seen: Seen::Themselves, .. }) => true,
             Self::Each(_, Expected::Reaches { endpoints, .. }) => endpoints.iter().any(|to| to.pod == HOST),
@@ -77,7 +77,7 @@ impl Senders {
     }
 }
 
-/// Packets from everybody here to everywhere there.
+/// Packets from all these senders to all these destinations.
 #[derive(Debug, Clone)]
 pub struct Traffic {
     /// Who sends.
@@ -143,7 +143,7 @@ impl Traffic {
         Check::Each(self, Expected::PassesUntouched)
     }
 
-    /// Whoever comes again comes to the same one of these pods. What each has is kept by the name of
+    /// A client that connects again gets the same one of these pods. What each has is kept by the name of
     /// `memory`; each sender, family and protocol counts for itself.
     pub fn stays(self, memory: &'static str, pods: impl IntoIterator<Item = u8>) -> Comers {
         self.stays_at_ports(memory, pods.into_iter().map(|pod| (pod, POD_PORT)))
@@ -160,7 +160,7 @@ impl Traffic {
     }
 }
 
-/// Packets that get through to somebody.
+/// Packets that reach an endpoint.
 #[derive(Debug, Clone)]
 pub struct Reaching {
     traffic: Traffic,

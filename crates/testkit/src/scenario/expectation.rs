@@ -54,16 +54,16 @@ pub enum Expected {
         /// sends, since what does not leave the node is not masqueraded.
         seen: Seen,
     },
-    /// The sender is told at once that nobody is there.
+    /// It is rejected at once.
     IsRefused,
-    /// It vanishes, and nobody is told.
+    /// It is dropped without an answer.
     IsDropped,
-    /// It goes on as it is, to whoever has the address it was sent to.
+    /// It is forwarded unchanged to the host that has its destination address.
     PassesUntouched,
 }
 
 impl Expected {
-    /// What receivers must see, among those things that a receiver can tell apart: to it, a program on the
+    /// What receivers must see, among those things that a receiver can distinguish: to it, a program on the
     /// node and the node are the same.
     fn arrivals(&self, from: Sender) -> BTreeSet<(Target, Seen)> {
         let Self::Reaches { endpoints, seen } = self else { return BTreeSet::new() };

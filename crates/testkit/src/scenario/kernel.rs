@@ -1,10 +1,10 @@
 //! Scenarios with real packets.
 //!
-//! Whoever serves the node (a backend in this process, a program, somebody else's proxy) is a
-//! [`ServedNode`]; [`run`] tells it what happens and asks by TCP and UDP, and by SCTP where the kernel has it, what
+//! What serves the node (a backend in this process, a program, another proxy) is a
+//! [`ServedNode`]; [`run`] gives it the events and asks by TCP and UDP, and by SCTP where the kernel has it, what
 //! became of it.
 //!
-//! Nothing is taken for dropped because nobody was there: a *bystander* listens at every address that a
+//! A packet does not count as dropped because no host had its destination: a *bystander* listens at every address that a
 //! scenario sends to, in the world beyond the node or on the node itself, and answers what gets through to
 //! it. So a packet that passes untouched is answered by a bystander, and silence means that it was dropped.
 //!
@@ -22,7 +22,7 @@ use super::check::Check;
 use super::{LeftOut, Memory, Mismatch, Need, Network, Scenario, Step};
 use crate::netns::{NetnsError, Topology, speaks_sctp};
 
-/// A node of a [`Topology`] that somebody serves.
+/// A node of a [`Topology`] with a proxy.
 pub trait ServedNode {
     /// The network that the node is in. Nothing else may listen in its pods, and on the node nothing at
     /// the addresses that a scenario asks.
@@ -120,7 +120,7 @@ impl Site {
     /// Puts one check to the test.
     fn hold(&mut self, check: &Check, unmet: &[Need]) -> Result<Vec<String>, NetnsError> {
         let packets: Vec<_> = check.packets().filter(|packet| !check.lacks(packet, unmet)).collect();
-        let told = |memory: &Memory, holds: bool, what: String| {
+        let result = |memory: &Memory, holds: bool, what: String| {
             if holds { Vec::new() } else { vec![format!("{what}: {memory:?}")] }
         };
         match check {
@@ -132,16 +132,16 @@ impl Site {
             Check::Stay(comers) => self.find_staying(comers, &packets).map(|staying| staying.strayed),
             Check::SomeMoved(comers) => {
                 let staying = self.find_moving(comers, &packets)?;
-                let moved = told(&self.memory, staying.moved > 0, "nobody moved".into());
+                let moved = result(&self.memory, staying.moved > 0, "no client moved".into());
                 Ok([staying.strayed, moved].concat())
             }
             Check::Spread(memory) => {
                 let holds = self.memory.is_spread(memory);
-                Ok(told(&self.memory, holds, format!("all have the same endpoint in {memory}")))
+                Ok(result(&self.memory, holds, format!("all have the same endpoint in {memory}")))
             }
             Check::Apart(one, other) => {
                 let holds = self.memory.are_apart(one, other);
-                Ok(told(&self.memory, holds, format!("{one} and {other} agree on everybody")))
+                Ok(result(&self.memory, holds, format!("{one} and {other} agree on every client")))
             }
         }
     }

@@ -5,7 +5,7 @@ use std::fmt;
 /// Something that a level of test, a kernel or a backend may lack.
 ///
 /// A backend that does things its own way, as kube-proxy's ipvs mode does with Local policies, declares
-/// the need it does not meet and describes what it does instead in tests of its own.
+/// the need it does not meet and describes what it does instead in its own tests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Need {
@@ -17,7 +17,7 @@ pub enum Need {
     RealTime,
     /// Receivers that see who sent a packet: a relay in user space shows itself to all.
     ClientAddress,
-    /// New connections that nobody may serve here, though others serve, vanish (not so in ipvs mode).
+    /// New connections without a local endpoint are dropped if other nodes have endpoints (not so in ipvs mode).
     DropWithoutLocalEndpoints,
     /// Other ports of a cluster IP are refused (nftables mode).
     UndefinedPorts,
@@ -26,7 +26,7 @@ pub enum Need {
     /// A client's endpoint is the same through all addresses of a Service (not so in ipvs mode).
     SharedAffinity,
     /// Under a Local external policy pods and the node itself reach all endpoints by external addresses (not so
-    /// in ipvs mode, where a virtual server has one list for everybody).
+    /// in ipvs mode, where a virtual server has one list for all clients).
     LocalShortCut,
     /// Other ports of load-balancer and external addresses are left alone (not so in ipvs mode, where these
     /// are the node's own addresses).
@@ -34,16 +34,16 @@ pub enum Need {
     /// What the node sends to an address of a Service comes from its outer address (not so in ipvs mode, where
     /// it comes from the address itself).
     OuterSource,
-    /// The node itself is refused at load-balancer and external addresses that nobody serves (not so in
+    /// The node itself is rejected at load-balancer and external addresses without endpoints (not so in
     /// iptables mode, where its packets pass untouched).
     RefusalsToTheNode,
-    /// Whoever is not in a Service's source ranges is dropped even while it has no endpoints (not so in iptables
-    /// mode, where everybody is refused).
+    /// A client outside a Service's source ranges is dropped even if it has no endpoints (not so in iptables
+    /// mode, where all clients are rejected).
     RangesWithoutEndpoints,
     /// Node ports are refused or dropped only at addresses where they would answer (not so in iptables mode,
     /// where that is so at all of the node's).
     RefusalsWithinRanges,
-    /// Node ports do not answer on loopback addresses (not so in iptables mode, unless it is told so).
+    /// Node ports do not answer on loopback addresses (not so in iptables mode, unless it is configured so).
     SilentLoopback,
 }
 

@@ -15,7 +15,7 @@ const ANOTHER_NODE: &str = "node2";
 /// The port that pods usually serve on, by every protocol.
 pub const POD_PORT: u16 = 8080;
 
-/// What the proxy is told.
+/// The proxy's input.
 pub trait Objects {
     /// As events.
     fn events(self) -> Vec<Event>;
@@ -111,7 +111,7 @@ impl Member {
         self
     }
 
-    /// The same pod, about to end but to be used all the same (`publishNotReadyAddresses`).
+    /// The same pod, terminating but still used (`publishNotReadyAddresses`).
     #[must_use]
     pub const fn published(mut self) -> Self {
         self.conditions = Conditions { ready: true, serving: false, terminating: true };

@@ -22,7 +22,7 @@ use super::check::{Check, from};
 use super::packet::{CLIENT, NODE_ITSELF, POD, WEB, cluster_ip, everywhere, external};
 
 /// Everybody reaches these pods by every address of [`web`](super::web), under Cluster policies on a node
-/// that can tell its pods.
+/// that can detect its pods.
 fn all_reach(pods: &[u8]) -> Vec<Check> {
     let cluster_ip = || [cluster_ip(WEB)];
     let reached = |traffic: super::Traffic| traffic.reaches(pods.iter().copied());

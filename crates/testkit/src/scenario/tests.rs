@@ -40,7 +40,7 @@ fn a_plan_can_be_made_of_every_step() {
             step.events.iter().cloned().for_each(|event| state.handle(event));
             state.prepare();
         }
-        assert_eq!(state.take_contests(), [], "{name}");
+        assert_eq!(state.take_conflicts(), [], "{name}");
     }
 }
 

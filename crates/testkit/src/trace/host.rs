@@ -39,7 +39,7 @@ impl Host {
     }
 
     /// The same node with a network behind an interface. The narrowest network counts, whatever the
-    /// order they are told in.
+    /// order they are given in.
     #[must_use]
     pub fn with_network(mut self, network: IpNet, interface: &str) -> Self {
         self.behind.push((network, interface.into()));

@@ -156,7 +156,7 @@ impl<'t> Journey<'t> {
 }
 
 /// Why the kernel does not believe that a packet came from elsewhere (RFC 1812 section 5.3.7,
-/// RFC 4291 section 2.5.3). Only IPv4 is suspicious of its own addresses.
+/// RFC 4291 section 2.5.3). Only IPv4 rejects its own addresses as sources.
 fn martian(packet: &Packet, flow: &Flow, host: &Host) -> Option<&'static str> {
     if flow.destination.ip().is_loopback() {
         return Some("a loopback destination from elsewhere");

@@ -31,9 +31,9 @@ pub enum Fate {
         /// The mark it has in the end.
         mark: u32,
     },
-    /// Its sender is told that it may not pass.
+    /// It is rejected with an error to its sender.
     Refused(Refusal),
-    /// It is gone, and nobody is told.
+    /// It is dropped without an answer.
     Dropped,
 }
 

@@ -41,9 +41,9 @@ pub struct Translation {
 pub enum Connection {
     /// Nothing: the packet is the first of its connection.
     First,
-    /// Others went before it and nobody answered: the state is still new, the translation decided.
+    /// Earlier packets had no reply: the state is still new, the translation decided.
     Unanswered(Translation),
-    /// Somebody answered.
+    /// There was a reply.
     Established(Translation),
 }
 
@@ -83,7 +83,7 @@ impl Packet {
         self
     }
 
-    /// The same packet with a mark that somebody gave it before.
+    /// The same packet with a mark that it got before.
     #[must_use]
     pub fn with_mark(mut self, mark: u32) -> Self {
         self.mark = mark;

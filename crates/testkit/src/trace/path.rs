@@ -53,7 +53,7 @@ pub(super) struct Found<'t> {
 }
 
 /// Steps so far, latest first. Ways that part share what they have in common, and nothing is
-/// written out before somebody wants to read it.
+/// written out before a test prints it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Trail<'t>(Option<Rc<Node<'t>>>);
 

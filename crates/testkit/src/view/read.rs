@@ -124,7 +124,7 @@ impl View {
             let [endpoints, outside] = found.map(|found| found.into_values().collect());
             let outside = counts[1].map(|_| outside);
             let learns = learning.remove(&key);
-            // A client's choice that is learned in the wrong place for a moment leads nobody astray.
+            // An affinity that is learned in the wrong set for a moment sends no client to a wrong endpoint.
             let learns_of = |owner: &String| dump.chain(&format!("affinity/{owner}")).is_some();
             let owner = owner.filter(|owner| remains == Remains::Refused && learns_of(owner));
             let affinity = owner.map(|owner| affinity(dump, &key, owner, learns.as_deref())).transpose()?;
@@ -214,7 +214,7 @@ fn class(dump: &TableDump, key: &str, chain: &str) -> Result<Class, Flaw> {
     let found = dump.chain(chain).filter(|chain| !chain.rules.is_empty());
     let found = found.ok_or_else(|| Flaw(format!("{key} goes to {chain}, which does nothing")))?;
     if let Some((kind, _)) = chain.split_once('/') {
-        // Such a chain's name does not tell how many slots it draws from; its rules do.
+        // Such a chain's name does not contain the number of its slots; its rules do.
         return Ok((kind.to_owned(), drawn(found)));
     }
     let parse = || {

@@ -23,7 +23,7 @@ use super::{THIS_NODE, distinct, service_name};
 /// Zones of the nodes; this one is in the first, in the second, or in none.
 const ZONES: [&str; 2] = ["za", "zb"];
 
-/// Ranges for `loadBalancerSourceRanges`: clients, pods, this node itself, everybody in one
+/// Ranges for `loadBalancerSourceRanges`: clients, pods, this node itself, all clients in one
 /// piece and in two, and the same of the other family.
 const SOURCE_RANGES: [&str; 10] = [
     "203.0.113.0/24",

@@ -17,7 +17,7 @@ use crate::render::{Block, Site, block, identifier};
 pub(super) struct Difference {
     /// Blocks that came, changed or went, by identifier.
     pub(super) blocks: BTreeMap<String, Option<Block>>,
-    /// Files that are to be written although their blocks are as they were, or that are nobody's.
+    /// Files that must be written although their blocks are unchanged, or that belong to no service port.
     pub(super) stale: BTreeSet<String>,
     pub(super) come: BTreeSet<IpAddr>,
     pub(super) gone: BTreeSet<IpAddr>,

@@ -42,7 +42,7 @@ impl Candidate for Haproxy {
 }
 
 /// A socket does not tell by which interface a packet came in.
-const BY_ADDRESS: &str = "local pods are told by their addresses alone";
+const BY_ADDRESS: &str = "local pods are detected by their addresses alone";
 
 /// Other frontends or tables take another worker.
 const FORGOTTEN: &str = "affinity is forgotten at a reload";
@@ -72,7 +72,7 @@ pub(crate) fn kit() -> Conformance<Haproxy> {
         .adapted(adapt)
 }
 
-/// HAProxy has let in whoever it cuts off, so that nothing is ever dropped; and endpoints see the node, whoever
+/// HAProxy accepts a connection before it closes it, so that nothing is ever dropped; and endpoints see the node, whichever client
 /// asks.
 fn adapt(_: &str, scenario: &mut Scenario) {
     for step in &mut scenario.steps {

@@ -61,7 +61,7 @@ fn at(bench: &Bench, stage: &Stage, size: Size, sheet: &mut Sheet<'_>) -> anyhow
     proxy.end()
 }
 
-/// Writes so many updates, evenly spread, each with an address of its own; when each was written.
+/// Writes so many updates, evenly spread, each with its own address; when each was written.
 fn send(stage: &Stage, size: Size, rate: u32, count: u32) -> Vec<(Ipv4Addr, Instant)> {
     let began = Instant::now();
     let mut sent = Vec::with_capacity(count as usize);

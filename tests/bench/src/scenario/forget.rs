@@ -51,7 +51,7 @@ fn remember(clients: u32) -> anyhow::Result<()> {
     let mut tables = NetlinkTables::open()?;
     let table = TableId::new(Family::Ip, "portolan");
     let sets = tables.dump(&table)?.context("there is no table")?.sets;
-    // Each port that endpoints have has a map of its own.
+    // Each port that endpoints have has its own map.
     let of_port = format!("affinity-{POD_PORT}/");
     let map = sets.into_iter().find(|set| set.name.starts_with(&of_port));
     let map = map.and_then(|found| found.set).context("there is no map of clients")?;

@@ -63,7 +63,7 @@ fn unchanged(
         let elements = u32::try_from(commit.leads.len() + commit.ends.len())?;
         sheet.figure("elements changed", Seen::Outside, elements.into(), Unit::Count, None);
         sheet.expect(elements == 0, || {
-            format!("the kernel tells of changes where nothing had changed: {commit:?}")
+            format!("the kernel reports changes where nothing had changed: {commit:?}")
         });
     }
     agreement::since_start(sheet, "from the start", proxy.started, seen, page.in_force(), target);

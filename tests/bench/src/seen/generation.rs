@@ -12,7 +12,7 @@ use crate::background::{Background, Wanted};
 /// Between two questions: how exact the answer is.
 const BETWEEN: Duration = Duration::from_micros(500);
 
-/// Follows the number on a thread of its own.
+/// Follows the number on its own thread.
 pub(crate) struct Generation(Background<anyhow::Result<Commits>>);
 
 /// What was committed while the number was followed.
@@ -66,5 +66,5 @@ fn number(socket: &mut NetlinkSocket) -> anyhow::Result<u32> {
     };
     socket
         .request(kind(GET_GENERATION), flag::ACK, fill, each)?
-        .context("the kernel does not tell the generation")
+        .context("the kernel does not report the generation")
 }

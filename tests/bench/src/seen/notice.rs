@@ -1,4 +1,4 @@
-//! What the kernel tells of nftables commits to those who listen.
+//! The kernel's notifications of nftables commits.
 //!
 //! A commit's notices come after it, one for each object, and end with `NFT_MSG_NEWGEN`. An element of
 //! a map that leads to an endpoint carries the endpoint's address as its data's first bytes, and one of
@@ -90,7 +90,7 @@ impl Notices {
                 return Ok(at);
             }
         }
-        anyhow::bail!("the kernel tells of no commit in which {vip} comes to {sight:?}")
+        anyhow::bail!("the kernel reports no commit in which {vip} comes to {sight:?}")
     }
 
     /// What the commits did that were made since the last look, all together.

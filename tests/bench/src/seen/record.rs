@@ -1,4 +1,4 @@
-//! Which changes came into force when, taken down on a thread of its own.
+//! When each change was programmed, recorded on its own thread.
 
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
@@ -19,12 +19,12 @@ pub(crate) struct Recorded {
 }
 
 impl Record {
-    /// Of everything where the kernel tells, or else of where packets to one VIP are led.
+    /// Of everything where the kernel reports, or else of where packets to one VIP are led.
     pub(crate) fn of_mode(mode: &Mode, vip: Ipv4Addr) -> anyhow::Result<Self> {
         if mode.has_elements() { Self::of_notices() } else { Ok(Self::of_packets(vip)) }
     }
 
-    /// Of all that the kernel tells from now on.
+    /// Of all that the kernel reports from now on.
     pub(crate) fn of_notices() -> anyhow::Result<Self> {
         let mut notices = Notices::listen()?;
         let record = move |recorded: &mut Recorded| {

@@ -81,7 +81,7 @@ fn prober_notices_a_lost_moment() {
         prober.wait_for_pod("pod1", PATIENCE).unwrap();
 
         let report = prober.stop();
-        // A refusal, a reset or a connection that nobody accepts any more: which of them comes is luck.
+        // A rejection, a reset or a connection that is no longer accepted: which of them comes is luck.
         assert!(report.tally.failed() >= 1, "{}", report.tally);
         assert!(!report.first_failures.is_empty());
     });

@@ -41,7 +41,7 @@ fn another_proxy_is_told_and_its_rules_go_when_it_writes_no_more(mode: Mode, old
     let mut proxy = stage.start(&[&mode.flag(), SYNC_PERIOD]);
     proxy.wait_synced(PATIENCE).unwrap();
     let traffic = stage.probe_web();
-    wait_until("an Event and a metric tell", PATIENCE, || {
+    wait_until("an Event and a metric report it", PATIENCE, || {
         // What is removed while it is written may fail. It is written again.
         let _ = old.try_load(node);
         !stage.events("ForeignProxyRules").is_empty() && foreign(&proxy, called).contains(&Some(1.0))
@@ -97,7 +97,7 @@ fn beside_the_iptables_mode_another_writer_of_the_same_chains_is_told() {
         proxy.wait_synced(PATIENCE).unwrap();
         let before = Mode::Iptables.listed(node);
         let flush = Program::new("iptables").args(["-t", "nat", "-F", "KUBE-SERVICES"]);
-        wait_until("an Event and a metric tell", PATIENCE, || {
+        wait_until("an Event and a metric report it", PATIENCE, || {
             node.run_program(&flush).unwrap();
             !stage.events("ForeignProxyRules").is_empty() && foreign(&proxy, "iptables")[0] == Some(1.0)
         })
@@ -107,7 +107,7 @@ fn beside_the_iptables_mode_another_writer_of_the_same_chains_is_told() {
     });
 }
 
-/// Nothing is looked at within the time of this test but for what the kernel tells.
+/// Nothing is looked at within the time of this test except for what the kernel reports.
 #[test]
 fn rules_and_jumps_of_the_iptables_mode_that_others_remove_are_back_long_before_the_sync_period() {
     isolated(|| {

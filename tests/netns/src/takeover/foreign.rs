@@ -7,19 +7,19 @@ use portolan_testkit::upstream::{Xtables, kubelet};
 use crate::modes::Mode;
 use crate::stage::PATIENCE;
 
-/// Rules of somebody else, beside the kubelet's.
-const FOREIGN_NFT: &str = "table ip somebody {
+/// Rules of another program, beside the kubelet's.
+const FOREIGN_NFT: &str = "table ip bystander {
  counter seen { }
  chain forward { type filter hook forward priority 10; counter name seen; ip saddr 192.0.2.99 drop; }
 }
-table inet somebody {
+table inet bystander {
  set kept { type ipv4_addr; elements = { 192.0.2.98 }; }
 }
 ";
 const FOREIGN_IPTABLES: &str = "*filter
-:SOMEBODY - [0:0]
--A FORWARD -s 192.0.2.99/32 -j SOMEBODY
--A SOMEBODY -m set --match-set somebody src -j DROP
+:BYSTANDER - [0:0]
+-A FORWARD -s 192.0.2.99/32 -j BYSTANDER
+-A BYSTANDER -m set --match-set bystander src -j DROP
 COMMIT
 *nat
 -A POSTROUTING -s 192.0.2.99/32 -j MASQUERADE
@@ -30,7 +30,7 @@ COMMIT
 pub(super) fn load(node: &Namespace, kinds: &[Xtables]) {
     load_ruleset(node, FOREIGN_NFT).unwrap();
     let load = || {
-        Program::new("ipset").args(["create", "somebody", "hash:ip"]).run().unwrap();
+        Program::new("ipset").args(["create", "bystander", "hash:ip"]).run().unwrap();
         for kind in kinds {
             for family in IpFamily::ALL {
                 kind.restore(family, &kubelet::ruleset(family)).unwrap();
@@ -46,7 +46,7 @@ pub(super) fn all(node: &Namespace, kinds: &[Xtables], mode: Mode) -> Vec<String
     look(node, kinds, mode).unwrap()
 }
 
-/// The same, while somebody changes it.
+/// The same, while another program changes it.
 ///
 /// # Errors
 /// What a program had begun to list went meanwhile, as when a set goes whose rule was read just before.
@@ -64,7 +64,7 @@ fn look(node: &Namespace, kinds: &[Xtables], mode: Mode) -> Result<Vec<String>, 
     let tables = node.run_program(&Program::new("nft").args(["list", "tables"]))?;
     seen.push(tables.lines().filter(|line| !mode.uses_table(line)).collect::<Vec<_>>().join("\n"));
     for family in ["ip", "inet"] {
-        let table = Program::new("nft").args(["--stateless", "list", "table", family, "somebody"]);
+        let table = Program::new("nft").args(["--stateless", "list", "table", family, "bystander"]);
         seen.push(node.run_program(&table)?);
     }
     Ok(seen)

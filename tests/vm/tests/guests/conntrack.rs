@@ -79,7 +79,7 @@ fn machine_with_proxy() -> Vm {
 /// Emulated processors are slow, and share what there is with other tests.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// The log of a proxy that asks for other settings than the kernel's own, when its first rules are in force.
+/// The log of a proxy that asks for other settings than the kernel's own, when its initial sync has completed.
 fn log_of_proxy_in(namespace: &Namespace) -> String {
     let folder = ManifestFolder::create().unwrap();
     let settings = ["--conntrack-max-per-core=100000", "--conntrack-min=1", "--conntrack-udp-timeout=31s"];

@@ -79,7 +79,7 @@ const USERSPACE: Mode = Mode {
 /// What the others stand on.
 const FILTERS: [&str; 6] = ["nf_tables", "x_tables", "ip_tables", "ip6_tables", "ip_vs", "nf_conntrack"];
 
-/// A machine for every mode. With AVX2, Linux 5.10 has a bug of its own, which
+/// A machine for every mode. With AVX2, Linux 5.10 has its own bug, which
 /// [`linux_5_10_takes_neighbours_for_members_of_a_set_of_ranges`] shows.
 fn machine(kernel: Kernel, mode: &Mode) -> Vm {
     let vm = match mode.name {
@@ -152,7 +152,7 @@ impl Cell<'_> {
             let row = format!("{suite:<10} {:<10} {figures}\n", mode.name);
             fs::write(folder.join(format!("{suite}-{}.row", mode.name)), row).unwrap();
         };
-        // Whoever looks while it runs, or at a machine that did not live to tell, sees that this one has no figures.
+        // While it runs, and if the machine dies, the file shows that this one has no figures.
         note("did not end".to_owned());
         let Outcome { code, output, console, took } = self.chosen(&mut log).unwrap();
         let (passed, failed) = (self.ending(&output, " ... ok"), self.ending(&output, " ... FAILED"));

@@ -1,7 +1,7 @@
 //! Changing to and from the ipvs mode by the real binary: new connections are made all the while, those that were
 //! there before go on, and the node has nothing of the mode that went but virtual servers that connections use.
 //!
-//! Each connection comes from a port of its own, because of what IPVS cannot tell apart: decision 22.
+//! Each connection comes from its own port, because of what IPVS cannot distinguish: decision 22.
 
 use std::time::Duration;
 

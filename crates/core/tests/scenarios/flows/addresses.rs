@@ -49,7 +49,7 @@ fn what_others_do_with_a_node_ports_number_is_left_alone() {
     passing.reply_destination = "192.0.2.1:40000".parse().unwrap();
     assert!(!check.is_stale(&passing), "it was masqueraded on its way to another host");
     let elsewhere = flow_between("203.0.113.77:30053".parse().unwrap(), "10.9.9.9:53".parse().unwrap());
-    assert!(!check.is_stale(&elsewhere), "somebody else translated it");
+    assert!(!check.is_stale(&elsewhere), "another program translated it");
 }
 
 #[test]

@@ -17,7 +17,7 @@ pub const WORLD_V4: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 2);
 /// The IPv6 address behind the node's default route, in `2001:db8:100::/64`.
 pub const WORLD_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0x100, 0, 0, 0, 0, 2);
 
-/// The node's IPv4 address on its default route: what it sends from unless told otherwise.
+/// The node's IPv4 address on its default route: its default source.
 pub const NODE_WORLD_V4: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
 /// The node's IPv6 address on its default route.
 pub const NODE_WORLD_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0x100, 0, 0, 0, 0, 1);

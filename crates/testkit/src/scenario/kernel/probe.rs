@@ -16,9 +16,9 @@ use crate::scenario::packet::{Packet, Seen, Sender};
 
 /// How long to listen for an answer that must not come.
 const SILENCE: Duration = Duration::from_millis(250);
-/// How long to wait for one that should: long enough to tell one that was lost from one that was late.
+/// How long to wait for one that should: long enough to distinguish a lost one from a late one.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// The kernel repeats a SYN that nobody answered after a second (RFC 6298): an answer that took as long came
+/// The kernel repeats an unanswered SYN after a second (RFC 6298): an answer that took as long came
 /// to a repeated one, the first being lost.
 const REPEATED: Duration = Duration::from_secs(1);
 /// A refusal at once does not wait for that.
@@ -105,7 +105,7 @@ impl Site {
             Err(ErrorKind::HostUnreachable) => found.refused = true,
             Err(ErrorKind::TimedOut) => found.silent = true,
             // What its own kernel does not let out fails in the sender's `send`, whether it was refused
-            // or dropped: nothing tells the two apart.
+            // or dropped: the two look the same.
             Err(ErrorKind::PermissionDenied) if packet.from.is_node() && packet.protocol == Protocol::Udp => {
                 found.silent = *expected == Expected::IsDropped;
                 found.refused = !found.silent;
@@ -148,7 +148,7 @@ impl Site {
     /// Sends one packet and waits for the answer; sends another if one that should come is late.
     ///
     /// A machine with more to do than it can loses a packet now and then, between two namespaces that have
-    /// no rules as well. Whoever drops what it should not does so twice.
+    /// no rules as well. A proxy that drops a packet by mistake does so twice.
     fn ask(&self, packet: &Packet, patience: Duration) -> Result<Reply, NetnsError> {
         let reply = self.ask_once(packet, patience)?;
         if patience == PATIENCE && reply.is_late() { self.ask_once(packet, patience) } else { Ok(reply) }

@@ -52,7 +52,7 @@ impl Site {
                 servers.push(EchoServer::start(&pod.namespace, &name, &[port])?);
             }
         }
-        // Clients know the way to all addresses of the node, and to nobody beyond it.
+        // Clients have routes to all addresses of the node, and to no host beyond it.
         net.client().ip(&format!("route add {NODE_WORLD_V4}/32 via {NODE_V4}"))?;
         net.client().ip(&format!("route add {NODE_WORLD_V6}/128 via {NODE_V6}"))?;
         let further = further_client_addresses(scenario);
@@ -106,7 +106,7 @@ impl Site {
         self.post_beyond(beyond)
     }
 
-    /// Lets those on the node go, since somebody may need their ports.
+    /// Stops those on the node, since a proxy may need their ports.
     pub(super) fn dismiss_bystanders_on_the_node(&mut self) {
         self.on_node.clear();
         let node_addresses = &self.node_addresses;
@@ -128,7 +128,7 @@ impl Site {
         Ok(())
     }
 
-    /// Where nobody answers yet: on the node, and beyond it.
+    /// Addresses without a listener: on the node, and beyond it.
     fn vacant(&self, packets: impl Iterator<Item = Packet>) -> (Vec<SocketAddr>, Vec<SocketAddr>) {
         let new: BTreeSet<_> = packets
             .map(|packet| packet.socket())

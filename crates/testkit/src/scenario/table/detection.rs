@@ -1,4 +1,4 @@
-//! How a node tells that one of its pods sent a packet (`detectLocalMode`), seen by who is masqueraded
+//! How a node detects packets of its pods (`detectLocalMode`), as seen by which clients are masqueraded
 //! towards a cluster IP and whom the external Local policy lets through to all endpoints.
 
 use std::time::Duration;
@@ -13,12 +13,12 @@ use crate::scenario::need::Need;
 use crate::scenario::objects::{away, here, net, pods, this_node, web};
 use crate::scenario::packet::{CLIENT, NODE_ITSELF, POD, Seen, WEB, cluster_ip, external};
 
-/// No cluster CIDR: nothing tells pods from others.
+/// No cluster CIDR: pods are not detected.
 pub(super) fn nothing(config: &mut NodeConfig) {
     config.detect_local = DetectLocal::ClusterCidr(Vec::new());
 }
 
-/// Pods are told from others.
+/// Pods are detected.
 fn tells_pods() -> [Check; 4] {
     [
         from([POD]).to([cluster_ip(WEB)]).reaches([1, 2]).as_themselves(),
@@ -36,8 +36,8 @@ fn takes_pods_for_others() -> [Check; 2] {
     ]
 }
 
-/// Nobody is told from anybody, and nobody is masqueraded towards a cluster IP.
-fn tells_nobody() -> [Check; 2] {
+/// No client counts as a local pod, and none is masqueraded towards a cluster IP.
+fn detects_no_pods() -> [Check; 2] {
     [
         from([POD, CLIENT, NODE_ITSELF]).to([cluster_ip(WEB)]).reaches([1, 2]).as_themselves(),
         from([POD, CLIENT]).to(external()).reaches([1]).as_themselves(),
@@ -65,8 +65,8 @@ pub(in crate::scenario) fn cluster_cidr_of_other_addresses_takes_pods_for_others
     detecting(DetectLocal::ClusterCidr(others)).expect_all(takes_pods_for_others())
 }
 
-pub(in crate::scenario) fn no_cluster_cidr_tells_nobody() -> Scenario {
-    detecting(DetectLocal::ClusterCidr(Vec::new())).expect_all(tells_nobody())
+pub(in crate::scenario) fn no_cluster_cidr_detects_no_pods() -> Scenario {
+    detecting(DetectLocal::ClusterCidr(Vec::new())).expect_all(detects_no_pods())
 }
 
 pub(in crate::scenario) fn node_cidr_tells_pods_by_the_pod_cidrs_of_the_node() -> Scenario {
@@ -78,7 +78,7 @@ pub(in crate::scenario) fn node_cidr_tells_pods_by_the_pod_cidrs_of_the_node() -
 
 pub(in crate::scenario) fn node_cidr_follows_the_node() -> Scenario {
     detecting(DetectLocal::NodeCidr)
-        .expect_all(tells_nobody())
+        .expect_all(detects_no_pods())
         .given(node_with_pods("10.244.7.0/24", "fd00:10:244::700/120"))
         .expect_all(takes_pods_for_others())
         .given(node_with_pods("10.244.0.0/24", "fd00:10:244::/120"))

@@ -1,12 +1,12 @@
 //! Who is shown as who it is, and who as the node: every sender, every address, every policy, with and
-//! without a way to tell pods, with and without `masqueradeAll`.
+//! without detection of pods, with and without `masqueradeAll`.
 //!
 //! What must come out is worked out here from the rules as documented, on its own:
 //!
 //! | to | masqueraded |
 //! |---|---|
-//! | cluster IP | under `masqueradeAll`; else whoever is told not to be a local pod |
-//! | others, policy Cluster | everybody |
+//! | cluster IP | under `masqueradeAll`; else every client that is not a local pod |
+//! | others, policy Cluster | every client |
 //! | others, policy Local | the node only, since pods and clients keep their address |
 
 use super::detection;
@@ -51,7 +51,7 @@ impl Policy {
     }
 }
 
-/// Whether the node can tell pods.
+/// Whether the node can detect pods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Detector {
     Present,

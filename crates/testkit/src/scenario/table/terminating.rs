@@ -1,4 +1,4 @@
-//! Endpoints that are about to end: they take new connections only where nobody else can (KEP-1669).
+//! Terminating endpoints: they receive new connections only if no endpoint is ready (KEP-1669).
 
 use super::{all_are_refused, all_reach};
 use crate::scenario::Scenario;

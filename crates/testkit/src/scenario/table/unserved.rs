@@ -1,4 +1,4 @@
-//! Addresses that lead to nobody: who is told, and who is not.
+//! Addresses without endpoints: which clients are rejected, and which packets are dropped.
 
 use portolan_core::event::{Change, Event};
 

@@ -83,15 +83,15 @@ fn of_several_ways_to_an_outcome_the_likeliest_is_told() {
 
 #[test]
 fn every_fate_has_its_words() {
-    let told = |statement: Statement, hook, kind| {
+    let listed = |statement: Statement, hook, kind| {
         let tables = table(|t| base(t, ("chain", kind, hook, 100), [vec![statement]]));
         trace(&tables, &arriving(VIP)).to_string().lines().next().unwrap().to_owned()
     };
-    let filter = |statement| told(statement, Hook::Prerouting, ChainKind::Filter);
+    let filter = |statement| listed(statement, Hook::Prerouting, ChainKind::Filter);
     assert_eq!(filter(Statement::Drop), "dropped, probability 1");
     assert_eq!(filter(Statement::RejectTcpReset), "refused by a TCP reset, probability 1");
     assert_eq!(filter(Statement::Accept), "delivered to 10.96.0.1:80, probability 1");
     let masquerade = Statement::Masquerade { random_fully: true };
-    let masqueraded = told(masquerade, Hook::Postrouting, ChainKind::Nat);
+    let masqueraded = listed(masquerade, Hook::Postrouting, ChainKind::Nat);
     assert_eq!(masqueraded, "delivered to 10.96.0.1:80, masqueraded, probability 1");
 }

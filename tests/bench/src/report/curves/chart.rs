@@ -15,7 +15,7 @@ const FONT: &str = "Helvetica, Arial, sans-serif";
 const INK: RGBColor = RGBColor(40, 40, 40);
 const GRID: RGBColor = RGBColor(225, 225, 225);
 /// Blue, vermilion, green, orange, purple and sky blue of the palette of Okabe and Ito, which the colour-blind
-/// can tell apart.
+/// can distinguish.
 const COLOURS: [RGBColor; 6] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),

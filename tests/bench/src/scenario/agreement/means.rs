@@ -7,7 +7,7 @@
 //! and to us as a notice or an answer. Either may be first.
 //!
 //! A test on a busy machine judges none of this: one of the two sides may be woken up late, and a mean of few
-//! changes shows it. What holds there all the same is judged [change by change](super).
+//! changes shows it. What holds there anyway is judged [change by change](super).
 
 use crate::findings::Sheet;
 use crate::measure::Samples;

@@ -1,4 +1,4 @@
-//! What load balancers and gauges are told once a plan is in force.
+//! What is reported of health checks and gauges after a sync.
 
 use portolan_core::IpFamily::{V4, V6};
 use portolan_core::backend::Retry;
@@ -30,7 +30,7 @@ fn pod(conditions: Conditions, node: &str) -> Event {
 }
 
 impl Rig {
-    /// What was told of health checks since the last call.
+    /// The health checks that were reported since the last call.
     fn checks(&self) -> Vec<String> {
         self.notes.take().into_iter().filter(|note| note.starts_with("health checks")).collect()
     }
@@ -43,7 +43,7 @@ impl Rig {
     }
 }
 
-fn told(check: &str) -> String {
+fn reported(check: &str) -> String {
     format!("health checks IPv4 All [(ns/lb, {check})]")
 }
 
@@ -55,20 +55,20 @@ async fn a_health_check_is_told_once_the_rules_are_in_force_and_when_it_changes(
     rig.pass(millis(50)).await;
     assert_eq!(rig.checks(), [""; 0], "the rules are not there yet");
     rig.pass(secs(1)).await;
-    assert_eq!(rig.checks(), [told("Some(HealthCheck { port: 30100, local_endpoints: 1 })")]);
+    assert_eq!(rig.checks(), [reported("Some(HealthCheck { port: 30100, local_endpoints: 1 })")]);
 
     rig.send([pod(TERMINATING, "n1")]).await;
     rig.pass(secs(1)).await;
-    assert_eq!(rig.checks(), [told("Some(HealthCheck { port: 30100, local_endpoints: 0 })")]);
+    assert_eq!(rig.checks(), [reported("Some(HealthCheck { port: 30100, local_endpoints: 0 })")]);
     rig.send([v4("other", 9)]).await;
     rig.pass(secs(1)).await;
     assert_eq!(rig.checks(), [""; 0]);
-    rig.send([balanced(30_200), gone("nobody")]).await;
+    rig.send([balanced(30_200), gone("unknown")]).await;
     rig.pass(secs(1)).await;
-    assert_eq!(rig.checks(), [told("Some(HealthCheck { port: 30200, local_endpoints: 0 })")]);
+    assert_eq!(rig.checks(), [reported("Some(HealthCheck { port: 30200, local_endpoints: 0 })")]);
     rig.send([gone("lb")]).await;
     rig.pass(secs(1)).await;
-    assert_eq!(rig.checks(), [told("None")]);
+    assert_eq!(rig.checks(), [reported("None")]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -89,7 +89,7 @@ async fn service_ports_without_local_endpoints_are_told_of_after_each_success_an
     let internal = service("ns/in", "10.96.0.6").port("", Protocol::Tcp, 80).internal_local().applied();
     let elsewhere = slice("ns/in-1", "in").port("", Protocol::Tcp, 80).on("n2", "10.244.0.6").applied();
     rig.script(V4, [Outcome::bad(Retry::SameChanges)]);
-    assert_eq!(rig.gauge(V4, [internal, elsewhere]).await, [0, 1], "not in force yet");
+    assert_eq!(rig.gauge(V4, [internal, elsewhere]).await, [0, 1], "not programmed yet");
     rig.pass(secs(1)).await;
     assert_eq!(rig.gauge(V4, []).await, [1, 1]);
     assert_eq!(rig.gauge(V4, [gone("in"), gone("lb")]).await, [0, 0]);

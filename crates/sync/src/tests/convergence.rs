@@ -1,4 +1,4 @@
-//! Random events and random failures: in the end the kernel holds what it should.
+//! Random events and random failures: in the end the kernel has the plan.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -18,7 +18,7 @@ use proptest::prelude::*;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::notes::Notes;
+use super::recorder::Recorder;
 use super::rig::{error, settings};
 use crate::{SyncLoop, SyncSettings};
 
@@ -35,17 +35,17 @@ impl Kernel {
     }
 }
 
-/// A backend that writes what the change set names, and fails as it is told. A failure
+/// A backend that applies the change set, and fails as the script says. A failure
 /// after which everything must be compared leaves nonsense in the kernel.
-struct Follower {
+struct ScriptedBackend {
     kernel: Arc<Mutex<Kernel>>,
     failures: Vec<Option<Retry>>,
 }
 
 #[async_trait]
-impl ProxyBackend for Follower {
+impl ProxyBackend for ScriptedBackend {
     fn mode(&self) -> ProxyMode {
-        ProxyMode::new("follower")
+        ProxyMode::new("backend")
     }
 
     async fn apply(&mut self, plan: &NodePlan, changes: &ChangeSet) -> Result<ApplyReport, BackendError> {
@@ -103,12 +103,12 @@ async fn play(
 ) -> (World, PerFamily<Arc<Mutex<Kernel>>>) {
     let kernels = PerFamily::from_fn(|_| Arc::<Mutex<Kernel>>::default());
     let backends = kernels.iter().zip(failures).map(|((family, kernel), failures)| {
-        let follower = Follower { kernel: Arc::clone(kernel), failures };
-        (family, Box::new(follower) as Box<dyn ProxyBackend>)
+        let backend = ScriptedBackend { kernel: Arc::clone(kernel), failures };
+        (family, Box::new(backend) as Box<dyn ProxyBackend>)
     });
     let settings = SyncSettings { min_period, ..settings() };
     let state = State::new(world::config());
-    let sync_loop = SyncLoop::new(state, backends.collect(), &settings, Box::new(Notes::default()));
+    let sync_loop = SyncLoop::new(state, backends.collect(), &settings, Box::new(Recorder::default()));
     let (events, receiver) = mpsc::channel(16);
     let task = tokio::spawn(sync_loop.run(receiver, CancellationToken::new()));
     let mut world = World::default();

@@ -1,4 +1,4 @@
-//! Who answers where several Services name one address, and what one Service may claim.
+//! Owners of addresses that several Services name, and the addresses of one Service.
 
 use portolan_testkit::objects::ip;
 
@@ -15,9 +15,9 @@ fn nobody_takes_a_cluster_ip_by_naming_it_as_external() {
         assert_eq!(kubernetes.cluster_ip, Some(ip("10.96.0.1")));
         let thief = planned(&state, V4, "evil/web", "").unwrap();
         assert!(thief.external_ips.is_empty());
-        let contests = state.take_contests();
-        assert_eq!(contests.len(), 1);
-        assert_eq!(contests[0].loser.to_string(), "evil/web");
+        let conflicts = state.take_conflicts();
+        assert_eq!(conflicts.len(), 1);
+        assert_eq!(conflicts[0].ignored.to_string(), "evil/web");
     }
 }
 

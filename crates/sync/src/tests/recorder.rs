@@ -1,4 +1,4 @@
-//! An observer that keeps what it is told.
+//! An observer that records its calls.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -10,30 +10,30 @@ use portolan_core::{HealthCheck, IpFamily, ObjectName, PerFamily};
 
 use crate::{Attempt, Cause, FlowAttempt, SyncObserver};
 
-/// Keeps what the loop tells, a word each.
+/// Records each call as a short text.
 #[derive(Clone, Default)]
-pub(crate) struct Notes {
-    told: Arc<Mutex<Vec<String>>>,
+pub(crate) struct Recorder {
+    recorded: Arc<Mutex<Vec<String>>>,
     without_local: Arc<Mutex<PerFamily<Option<WithoutLocalEndpoints>>>>,
 }
 
-impl Notes {
-    /// What was told since the last call.
+impl Recorder {
+    /// The records since the last call.
     pub(super) fn take(&self) -> Vec<String> {
-        std::mem::take(&mut self.told.lock().unwrap())
+        std::mem::take(&mut self.recorded.lock().unwrap())
     }
 
-    /// What was told last of service ports without local endpoints, if anything.
+    /// The last reported number of service ports without local endpoints, if any.
     pub(super) fn without_local(&self, family: IpFamily) -> Option<WithoutLocalEndpoints> {
         self.without_local.lock().unwrap()[family]
     }
 
     fn note(&self, text: String) {
-        self.told.lock().unwrap().push(text);
+        self.recorded.lock().unwrap().push(text);
     }
 }
 
-impl SyncObserver for Notes {
+impl SyncObserver for Recorder {
     fn started(&mut self, family: IpFamily) {
         self.note(format!("started {family}"));
     }
@@ -69,7 +69,7 @@ impl SyncObserver for Notes {
     }
 
     fn in_force(&mut self, family: IpFamily) {
-        self.note(format!("in force {family}"));
+        self.note(format!("synced {family}"));
     }
 
     fn without_local_endpoints(&mut self, family: IpFamily, count: WithoutLocalEndpoints) {
@@ -96,6 +96,6 @@ impl SyncObserver for Notes {
     }
 
     fn settled(&mut self) {
-        self.note("settled".into());
+        self.note("all synced".into());
     }
 }

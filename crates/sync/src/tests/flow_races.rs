@@ -22,7 +22,7 @@ use proptest::prelude::*;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::notes::Notes;
+use super::recorder::Recorder;
 use super::rig::{error, settings};
 use crate::SyncLoop;
 
@@ -32,7 +32,7 @@ struct Table {
     /// By number, each with whether any plan since it began would have had it elsewhere.
     flows: HashMap<u64, (Flow, bool)>,
     begun: u64,
-    /// Keeps the next search from showing what it found until its sender is gone.
+    /// Keeps the next search from showing what it found until its sender is dropped.
     gate: Option<Receiver<()>>,
 }
 
@@ -202,7 +202,7 @@ async fn play(
         cleaners.push((family, Box::new(Cleaner { table: Arc::clone(table), failures: searches })));
     }
     let sync_loop =
-        SyncLoop::new(State::new(world::config()), backends, &settings(), Box::new(Notes::default()));
+        SyncLoop::new(State::new(world::config()), backends, &settings(), Box::new(Recorder::default()));
     let sync_loop = cleaners
         .into_iter()
         .fold(sync_loop, |sync_loop, (family, cleaner)| sync_loop.with_flow_cleaner(family, cleaner));
