@@ -93,8 +93,9 @@ impl Access {
         let issued = Issued::default();
         let (material, authorization) = (credentials.material(&issued)?, credentials.authorization(&issued)?);
         let addresses = Addresses::of(proxy.as_ref().map_or(&config.cluster_url, |proxy| &proxy.address));
-        let client = client(&config, proxy.as_ref(), &addresses, &material)
-            .map_err(|source| SourceError::Client { server: server.clone(), source })?;
+        let client = client(&config, proxy.as_ref(), &addresses, &material).map_err(|source| {
+            SourceError::new(format!("cannot set up a client for the API server {server}")).because(source)
+        })?;
         let state = Mutex::new(State::new(client, material, authorization));
         Ok(Self { config, server, proxy, credentials, addresses, state })
     }
