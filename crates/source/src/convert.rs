@@ -15,11 +15,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use ipnet::IpNet;
+use portolan_core::Event;
 use portolan_core::address::{IpFamily, Protocol, parse_cidr, parse_ip};
-use portolan_core::event::{Hints, Object};
+use portolan_core::event::{Change, Hints, Object};
 use portolan_core::name::{Interner, Name, ObjectName};
+use serde::Deserialize;
 
-use crate::decode::{Identity, Malformed};
+use crate::decode::{Malformed, PartialName};
 use crate::wire::{Metadata, Text};
 
 mod endpoints;
@@ -29,9 +31,50 @@ mod slice;
 #[cfg(test)]
 mod tests;
 
+/// A kind of object that a source delivers.
+pub(crate) trait Resource: Object<Key: Key> + Clone + PartialEq + Send + Sync + 'static {
+    /// Its kind, as Kubernetes spells it.
+    const KIND: &'static str;
+    /// Path of its collection in the API.
+    const PATH: &'static str;
+    /// Whether a server may lack the kind. A proxy works without it.
+    const OPTIONAL: bool = false;
+    /// The event for a change of such an object.
+    const EVENT: fn(Change<Self>) -> Event;
+    /// The object as it comes over the wire.
+    type Wire<'a>: Deserialize<'a>;
+
+    /// Its metadata.
+    fn metadata<'a, 'w>(wire: &'a Self::Wire<'w>) -> &'a Metadata<'w>;
+
+    /// Converts a wire object.
+    ///
+    /// # Errors
+    /// The object has no name.
+    fn convert(converter: &mut Converter, wire: &Self::Wire<'_>) -> Result<Converted<Self>, Malformed>;
+}
+
+/// The key of an object.
+pub(crate) trait Key: Sized + Send + Sync {
+    /// The key of this namespace and name; nothing when a part is missing.
+    fn of(namespace: Option<&str>, name: Option<&str>) -> Option<Self>;
+}
+
+impl Key for ObjectName {
+    fn of(namespace: Option<&str>, name: Option<&str>) -> Option<Self> {
+        Some(Self::new(namespace?, name?))
+    }
+}
+
+impl Key for Name {
+    fn of(_: Option<&str>, name: Option<&str>) -> Option<Self> {
+        name.map(Self::from)
+    }
+}
+
 /// What an object means to the proxy.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Converted<T: Object> {
+pub(crate) enum Converted<T: Object> {
     /// It is to be proxied and looks like this.
     Proxied(T),
     /// It exists, and this proxy does not serve it.
@@ -41,72 +84,60 @@ pub enum Converted<T: Object> {
 /// What is wrong with one entry of an object. In most cases the entry is left out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{kind} {object}: {field}: {reason}")]
-pub struct Problem {
+pub(crate) struct Problem {
     /// Kind of the object, as Kubernetes spells it.
-    pub kind: &'static str,
+    pub(crate) kind: &'static str,
     /// Its namespace and name, or its name.
-    pub object: String,
+    pub(crate) object: String,
     /// Path of the entry, such as `spec.externalIPs[1]`.
-    pub field: String,
+    pub(crate) field: String,
     /// What is wrong with it.
-    pub reason: String,
+    pub(crate) reason: String,
     /// Whether the API server rejects objects with such an entry. Otherwise the entry is valid and not used by a
     /// proxy.
-    pub is_invalid: bool,
+    pub(crate) is_invalid: bool,
 }
 
 /// Where objects come from, which decides what may be missing in them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Origin {
+pub(crate) enum Origin {
     /// An API server, which has filled in every default.
     Api,
     /// Files, in which the defaults of the API may be missing.
     Manifest,
 }
 
-/// Makes the core's objects, sharing the strings that repeat.
-#[derive(Debug)]
-pub struct Converter {
-    origin: Origin,
-    shared: Shared,
-    problems: Vec<Problem>,
-}
-
-/// What the objects of a source have in common.
-#[derive(Debug)]
-struct Shared {
-    interner: Arc<Mutex<Interner>>,
-    hints: HashSet<Arc<Hints>>,
-    sweep_hints_at: usize,
-}
-
 /// The namespace of an object in a file that names none, as for `kubectl`.
 pub(crate) const DEFAULT_NAMESPACE: &str = "default";
 
-/// Below this many different hints a sweep is not worth its walk.
-const SMALLEST_HINTS_SWEEP: usize = 256;
+/// Below this many different hints unused ones are not removed.
+const MIN_HINTS: usize = 256;
 
 const FAMILIES: [(&str, IpFamily); 2] = [("IPv4", IpFamily::V4), ("IPv6", IpFamily::V6)];
 
 const PROTOCOLS: [(&str, Protocol); 3] =
     [("TCP", Protocol::Tcp), ("UDP", Protocol::Udp), ("SCTP", Protocol::Sctp)];
 
+/// Makes the core's objects, sharing the strings and hints that repeat.
+#[derive(Debug)]
+pub(crate) struct Converter {
+    origin: Origin,
+    interner: Arc<Mutex<Interner>>,
+    hints: HashSet<Arc<Hints>>,
+    /// The number of hints at which unused ones are removed.
+    max_hints: usize,
+    problems: Vec<Problem>,
+}
+
 impl Converter {
     /// A converter that shares names with all others on the same `interner`.
-    pub fn new(origin: Origin, interner: Arc<Mutex<Interner>>) -> Self {
-        let shared = Shared { interner, hints: HashSet::new(), sweep_hints_at: SMALLEST_HINTS_SWEEP };
-        Self { origin, shared, problems: Vec::new() }
+    pub(crate) fn new(origin: Origin, interner: Arc<Mutex<Interner>>) -> Self {
+        Self { origin, interner, hints: HashSet::new(), max_hints: MIN_HINTS, problems: Vec::new() }
     }
 
     /// What was left out of the objects converted since the last call.
-    pub fn take_problems(&mut self) -> Vec<Problem> {
+    pub(crate) fn take_problems(&mut self) -> Vec<Problem> {
         std::mem::take(&mut self.problems)
-    }
-
-    /// What converting one object needs.
-    fn begin<'a>(&'a mut self, kind: &'static str, object: &'a dyn Display) -> (Report<'a>, &'a mut Shared) {
-        let Self { origin, shared, problems } = self;
-        (Report { kind, object, origin: *origin, problems }, shared)
     }
 
     /// Namespace and name of a namespaced object.
@@ -117,11 +148,9 @@ impl Converter {
             (None, Origin::Api) => return Err(missing(kind, metadata, "metadata.namespace")),
         };
         let name = cluster_name(kind, metadata)?;
-        Ok(ObjectName { namespace: self.shared.intern(namespace), name })
+        Ok(ObjectName { namespace: self.intern(namespace), name })
     }
-}
 
-impl Shared {
     fn intern(&self, text: &str) -> Name {
         // A panic elsewhere cannot leave a table of strings half-changed in a way that matters.
         self.interner.lock().unwrap_or_else(PoisonError::into_inner).intern(text)
@@ -133,13 +162,13 @@ impl Shared {
     }
 
     /// Gives equal hints one allocation: a slice's endpoints mostly repeat a few.
-    fn hints(&mut self, hints: Hints) -> Arc<Hints> {
+    fn share_hints(&mut self, hints: Hints) -> Arc<Hints> {
         if let Some(known) = self.hints.get(&hints) {
             return Arc::clone(known);
         }
-        if self.hints.len() >= self.sweep_hints_at {
+        if self.hints.len() >= self.max_hints {
             self.hints.retain(|hints| Arc::strong_count(hints) > 1);
-            self.sweep_hints_at = (2 * self.hints.len()).max(SMALLEST_HINTS_SWEEP);
+            self.max_hints = (2 * self.hints.len()).max(MIN_HINTS);
         }
         let hints = Arc::new(hints);
         self.hints.insert(Arc::clone(&hints));
@@ -155,7 +184,7 @@ fn cluster_name(kind: &'static str, metadata: &Metadata<'_>) -> Result<Name, Mal
 fn missing(kind: &'static str, metadata: &Metadata<'_>, field: &str) -> Malformed {
     Malformed {
         kind,
-        name: Identity::from(metadata),
+        name: PartialName::from(metadata),
         field: field.to_owned(),
         reason: "is missing".to_owned(),
     }
@@ -170,15 +199,18 @@ fn timestamp(field: Option<&Text<'_>>) -> Option<SystemTime> {
     text(field)?.parse::<jiff::Timestamp>().ok().map(SystemTime::from)
 }
 
-/// Collects the problems of one object.
-struct Report<'a> {
+/// The conversion of one object.
+struct Conversion<'a> {
+    converter: &'a mut Converter,
     kind: &'static str,
     object: &'a dyn Display,
-    origin: Origin,
-    problems: &'a mut Vec<Problem>,
 }
 
-impl Report<'_> {
+impl Conversion<'_> {
+    fn is_manifest(&self) -> bool {
+        self.converter.origin == Origin::Manifest
+    }
+
     /// Leaves out an entry that the API server rejects.
     fn skip(&mut self, field: impl Display, reason: impl Display) {
         self.report(field, reason, true);
@@ -190,7 +222,7 @@ impl Report<'_> {
     }
 
     fn report(&mut self, field: impl Display, reason: impl Display, is_invalid: bool) {
-        self.problems.push(Problem {
+        self.converter.problems.push(Problem {
             kind: self.kind,
             object: self.object.to_string(),
             field: field.to_string(),

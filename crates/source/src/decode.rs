@@ -8,8 +8,7 @@ use std::fmt;
 use serde::de::Deserialize;
 use serde_json::Value;
 
-use crate::convert::{Converted, Converter};
-use crate::resource::Resource;
+use crate::convert::{Converted, Converter, Resource};
 use crate::wire::{Metadata, Text};
 
 /// An object that does not have the shape Kubernetes gives its kind.
@@ -17,30 +16,30 @@ use crate::wire::{Metadata, Text};
 /// Nothing is known of it beyond its name; the last good version remains in effect.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{kind} {name} is malformed at {field}: {reason}")]
-pub struct Malformed {
+pub(crate) struct Malformed {
     /// Its kind, as Kubernetes spells it.
-    pub kind: &'static str,
+    pub(crate) kind: &'static str,
     /// Which one it is.
-    pub name: Identity,
+    pub(crate) name: PartialName,
     /// Path of the field that could not be read, such as `spec.ports[0].port`.
-    pub field: String,
+    pub(crate) field: String,
     /// What is wrong with that field.
-    pub reason: String,
+    pub(crate) reason: String,
 }
 
 /// As much of an object's name as could be read.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Identity {
+pub(crate) struct PartialName {
     /// `metadata.namespace`.
-    pub namespace: Option<Box<str>>,
+    pub(crate) namespace: Option<Box<str>>,
     /// `metadata.name`.
-    pub name: Option<Box<str>>,
+    pub(crate) name: Option<Box<str>>,
     /// `metadata.resourceVersion`.
     pub(crate) version: Option<Box<str>>,
 }
 
 /// `namespace/name`, `name`, or a note that there is none.
-impl fmt::Display for Identity {
+impl fmt::Display for PartialName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(namespace) = &self.namespace {
             write!(f, "{namespace}/")?;
@@ -49,7 +48,7 @@ impl fmt::Display for Identity {
     }
 }
 
-impl From<&Metadata<'_>> for Identity {
+impl From<&Metadata<'_>> for PartialName {
     fn from(metadata: &Metadata<'_>) -> Self {
         let owned = |field: &Option<Text<'_>>| {
             let text = field.as_deref().filter(|text| !text.is_empty());
@@ -63,7 +62,7 @@ impl From<&Metadata<'_>> for Identity {
     }
 }
 
-impl Identity {
+impl PartialName {
     /// Reads `metadata` as far as it is text; any other shape counts as absent.
     pub(crate) fn of(object: &Value) -> Self {
         let text = |field: &str| object.get("metadata")?.get(field)?.as_str().map(Box::from);
@@ -94,7 +93,8 @@ pub(crate) fn object_from_json<'a, T: Deserialize<'a>>(
     serde_json::from_slice(json).or_else(|_| {
         // Slower; the result is the same, but the error has the path.
         serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_slice(json)).map_err(|error| {
-            let name = serde_json::from_slice(json).map(|object| Identity::of(&object)).unwrap_or_default();
+            let name =
+                serde_json::from_slice(json).map(|object| PartialName::of(&object)).unwrap_or_default();
             Malformed { kind, name, field: error.path().to_string(), reason: json_reason(error.inner()) }
         })
     })

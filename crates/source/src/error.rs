@@ -1,93 +1,18 @@
 //! Why a source cannot start.
 
-use std::env;
-use std::io;
-use std::path::PathBuf;
+use std::error::Error;
+use std::path::Path;
 
 use kube::config::InClusterError;
 
+use crate::api::failure::causes;
+
 /// Why a source cannot start. After the start a source logs failures, keeps its state and tries again.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum SourceError {
-    /// The folder of manifests is missing, is no folder or may not be read.
-    #[error("cannot read the manifest folder {}", path.display())]
-    ManifestFolder {
-        /// The folder.
-        path: PathBuf,
-        /// The system's error.
-        source: io::Error,
-    },
-    /// The kubeconfig cannot be read or lacks something.
-    #[error("cannot use the kubeconfig {}", path.display())]
-    Kubeconfig {
-        /// The file.
-        path: PathBuf,
-        /// What is missing or wrong.
-        source: Box<kube::config::KubeconfigError>,
-    },
-    /// The kubeconfig cannot be parsed. The parser's message is left out, because it quotes lines of the file, which may
-    /// hold credentials.
-    #[error("cannot parse the kubeconfig {}{}", path.display(), at(*place))]
-    KubeconfigText {
-        /// The file.
-        path: PathBuf,
-        /// Line and column where the parser stopped, from 1, if it knows them.
-        place: Option<(u64, u64)>,
-    },
-    /// Neither a kubeconfig nor an API server is configured, and this is no pod either.
-    #[error(
-        "in-cluster configuration is incomplete: {missing}; run as a pod, or set --kubeconfig, --master or --manifests"
-    )]
-    InCluster {
-        /// The variables or the file that are missing or wrong.
-        missing: String,
-    },
-    /// The address given for the API server is no URL.
-    #[error("the API server address {address:?} is no URL")]
-    Master {
-        /// The address as given, without user and password.
-        address: String,
-        /// What is wrong with it.
-        source: http::uri::InvalidUri,
-    },
-    /// A certificate, key or token is in a file that is missing, holds none or may not be read.
-    #[error("cannot read {}", path.display())]
-    CredentialFile {
-        /// The file.
-        path: PathBuf,
-        /// The system's error.
-        source: io::Error,
-    },
-    /// The user of the kubeconfig cannot be authenticated to the API server.
-    #[error("cannot use the user of the kubeconfig {}: {problem}", path.display())]
-    User {
-        /// The file.
-        path: PathBuf,
-        /// What is missing or not supported.
-        problem: String,
-    },
-    /// The proxy of the kubeconfig cannot be used. Its URL is left out, because it may hold a password.
-    #[error("proxy-url of the kubeconfig {} is not an http, https or socks5 URL", path.display())]
-    Proxy {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The credentials or certificates cannot be used.
-    #[error("cannot set up a client for the API server {server}")]
-    Client {
-        /// URL of the server.
-        server: String,
-        /// What is wrong.
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-}
-
-impl SourceError {
-    /// Names what a pod's configuration lacks. The error itself does not name the variables.
-    pub(crate) fn in_cluster(error: &InClusterError) -> Self {
-        Self::InCluster { missing: missing_in_cluster(error, |name| env::var_os(name).is_some()) }
-    }
+#[error("{message}")]
+pub struct SourceError {
+    message: String,
+    source: Option<Box<dyn Error + Send + Sync>>,
 }
 
 /// The variables in which a pod finds the API server.
@@ -96,43 +21,59 @@ const VARIABLES: [&str; 2] = ["KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_POR
 /// The folder in which a pod finds the certificates of the API server, and its own namespace.
 const FOLDER: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
-fn missing_in_cluster(error: &InClusterError, is_set: impl Fn(&str) -> bool) -> String {
-    let variables = VARIABLES.join(" and ");
-    match error {
-        InClusterError::ReadEnvironmentVariable(error) => {
-            let unset: Vec<_> = VARIABLES.into_iter().filter(|name| !is_set(name)).collect();
-            match unset[..] {
-                [] => format!("{variables}: {error}"),
-                [one] => format!("the environment variable {one} is not set"),
-                _ => format!("the environment variables {variables} are not set"),
-            }
-        }
-        InClusterError::ParseClusterPort(error) => format!("{} is no port: {error}", VARIABLES[1]),
-        InClusterError::ParseClusterUrl(error) => format!("{variables} make no URL: {error}"),
-        InClusterError::ReadCertificateBundle(error) => format!("cannot read {FOLDER}/ca.crt: {error}"),
-        InClusterError::ParseCertificates(error) => {
-            format!("cannot read the certificates in {FOLDER}/ca.crt: {error}")
-        }
-        InClusterError::ReadDefaultNamespace(error) => format!("cannot read {FOLDER}/namespace: {error}"),
+impl SourceError {
+    pub(crate) fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), source: None }
     }
-}
 
-fn at(place: Option<(u64, u64)>) -> String {
-    place.map(|(line, column)| format!(", line {line}, column {column}")).unwrap_or_default()
+    /// Adds the cause.
+    pub(crate) fn because(self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { source: Some(source.into()), ..self }
+    }
+
+    /// The kubeconfig at `path` lacks something or holds a value that cannot be used.
+    pub(crate) fn kubeconfig(path: &Path, source: kube::config::KubeconfigError) -> Self {
+        Self::new(format!("cannot use the kubeconfig {}", path.display())).because(source)
+    }
+
+    /// There is neither a kubeconfig nor the URL of a server, and the configuration of a pod is incomplete. Names the
+    /// environment variables that are not set, which `error` does not.
+    pub(crate) fn in_cluster(error: &InClusterError, is_set: impl Fn(&str) -> bool) -> Self {
+        let unset: Vec<_> = VARIABLES.into_iter().filter(|name| !is_set(name)).collect();
+        let missing = match (error, &unset[..]) {
+            (InClusterError::ReadEnvironmentVariable(_), [one]) => {
+                format!("the environment variable {one} is not set")
+            }
+            (InClusterError::ReadEnvironmentVariable(_), [_, _]) => {
+                format!("the environment variables {} are not set", VARIABLES.join(" and "))
+            }
+            (InClusterError::ReadCertificateBundle(error), _) => {
+                format!("cannot read {FOLDER}/ca.crt: {error}")
+            }
+            (InClusterError::ReadDefaultNamespace(error), _) => {
+                format!("cannot read {FOLDER}/namespace: {error}")
+            }
+            (error, _) => causes(error),
+        };
+        Self::new(format!(
+            "in-cluster configuration is incomplete: {missing}; run as a pod, or set --kubeconfig, --master or --manifests"
+        ))
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::env::VarError;
+    use std::io;
+
     use super::*;
 
     #[test]
     fn an_incomplete_pod_configuration_names_what_is_missing_and_what_to_do() {
-        let unset = || InClusterError::ReadEnvironmentVariable(env::VarError::NotPresent);
+        let unset = || InClusterError::ReadEnvironmentVariable(VarError::NotPresent);
         let gone = || io::Error::from(io::ErrorKind::NotFound);
-        let message = |error, set: &[&str]| {
-            let missing = missing_in_cluster(&error, |name| set.contains(&name));
-            SourceError::InCluster { missing }.to_string()
-        };
+        let message =
+            |error, set: &[&str]| SourceError::in_cluster(&error, |name| set.contains(&name)).to_string();
         for (error, set, expected) in [
             (
                 unset(),

@@ -23,14 +23,11 @@ mod folder_watch;
 mod manifests;
 mod metrics;
 mod recorder;
-mod resource;
 #[cfg(test)]
 mod tests;
 mod wire;
 
 pub use api::{Answered, ApiServer, ApiSource, ClientObserver, Timing};
-pub use convert::{Converted, Converter, Origin, Problem};
-pub use decode::{Identity, Malformed};
 pub use error::SourceError;
 pub use folder_watch::{Changes, FolderWatch};
 pub use manifests::ManifestSource;

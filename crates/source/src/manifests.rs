@@ -131,7 +131,9 @@ impl ManifestSource {
             warn!(folder = %dir.display(), "No earlier rules are in effect; serving the manifests that can be read");
             first = scan(&mut folder, Changes::all(), Wanted::WhatCanBeRead).await;
         }
-        let first = first.map_err(|source| SourceError::ManifestFolder { path: dir.clone(), source })?;
+        let first = first.map_err(|error| {
+            SourceError::new(format!("cannot read the manifest folder {}", dir.display())).because(error)
+        })?;
         let mut start = Start::new(&dir, unread);
         start.note(&first);
         if !send(&events, first.events, &metrics).await {

@@ -6,9 +6,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// Something that is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Count {
-    /// Objects that could not be read; see [`crate::Malformed`].
+    /// Objects that could not be read; see `decode::Malformed`.
     Malformed,
-    /// Entries left out of objects; see [`crate::Problem`].
+    /// Entries left out of objects; see `convert::Problem`.
     Problems,
     /// Events passed on.
     Events,

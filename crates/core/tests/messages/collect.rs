@@ -138,7 +138,7 @@ impl Found {
                 ..,
             ] => match (of.to_string().as_str(), name.to_string().as_str()) {
                 ("Note", _) => self.last_argument(Source::Note, group),
-                ("Error", "other" | "new") => self.add(Source::Error, anywhere(group)),
+                ("Error" | "SourceError", "other" | "new") => self.add(Source::Error, anywhere(group)),
                 _ => {}
             },
             _ => {}

@@ -11,10 +11,12 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use http::HeaderValue;
 use http::header::PROXY_AUTHORIZATION;
 use http::uri::Scheme;
+use http::{HeaderValue, Uri};
+use hyper::rt::{Read, Write};
 use hyper_util::client::legacy::Client as HttpClient;
+use hyper_util::client::legacy::connect::Connection;
 use hyper_util::rt::TokioExecutor;
 use kube::client::{Body, ConfigExt as _, RustlsTlsError};
 use kube::{Client, Config};
@@ -24,11 +26,11 @@ use rustls_pki_types::pem::PemObject as _;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
-use tower::{BoxError, ServiceBuilder};
+use tower::{BoxError, Service, ServiceBuilder};
 use tracing::{info, warn};
 
 use super::credentials::{Credentials, Material};
-use super::dial::{Dialer, tcp};
+use super::dial::{tcp, through_proxy};
 use super::failure::{Failure, causes};
 use super::plugin::Issued;
 use super::proxy::{Protocol, Proxy};
@@ -93,8 +95,9 @@ impl Access {
         let issued = Issued::default();
         let (material, authorization) = (credentials.material(&issued)?, credentials.authorization(&issued)?);
         let addresses = Addresses::of(proxy.as_ref().map_or(&config.cluster_url, |proxy| &proxy.address));
-        let client = client(&config, proxy.as_ref(), &addresses, &material)
-            .map_err(|source| SourceError::Client { server: server.clone(), source })?;
+        let client = client(&config, proxy.as_ref(), &addresses, &material).map_err(|source| {
+            SourceError::new(format!("cannot set up a client for the API server {server}")).because(source)
+        })?;
         let state = Mutex::new(State::new(client, material, authorization));
         Ok(Self { config, server, proxy, credentials, addresses, state })
     }
@@ -191,19 +194,24 @@ fn client(
     material: &Material,
 ) -> Result<Client, BoxError> {
     let mut config = with_material(config, material)?;
-    let mut dialer = Dialer::Direct(tcp(addresses));
-    if let Some(proxy) = proxy {
-        let mut to_proxy = config.clone();
-        to_proxy.tls_server_name = None;
-        let connector = to_proxy.rustls_https_connector_with_connector(tcp(addresses)).map_err(plain)?;
-        dialer = Dialer::Proxied { connector, proxy: proxy.clone() };
-        if let Protocol::Http(Some(header)) = &proxy.protocol
-            && config.cluster_url.scheme() == Some(&Scheme::HTTP)
-        {
-            config.headers.push((PROXY_AUTHORIZATION, header.clone()));
-        }
+    let Some(proxy) = proxy else { return client_over(&config, tcp(addresses)) };
+    let mut to_proxy = config.clone();
+    to_proxy.tls_server_name = None;
+    let connector = to_proxy.rustls_https_connector_with_connector(tcp(addresses)).map_err(plain)?;
+    if let Protocol::Http(Some(header)) = &proxy.protocol
+        && config.cluster_url.scheme() == Some(&Scheme::HTTP)
+    {
+        config.headers.push((PROXY_AUTHORIZATION, header.clone()));
     }
-    let connector = config.rustls_https_connector_with_connector(dialer).map_err(plain)?;
+    client_over(&config, through_proxy(proxy, connector))
+}
+
+fn client_over<C>(config: &Config, connector: C) -> Result<Client, BoxError>
+where
+    C: Service<Uri, Error: Into<BoxError>, Future: Send> + Clone + Send + Sync + 'static,
+    C::Response: Read + Write + Connection + Send + Unpin + 'static,
+{
+    let connector = config.rustls_https_connector_with_connector(connector).map_err(plain)?;
     let http: HttpClient<_, Body> =
         HttpClient::builder(TokioExecutor::new()).http1_max_buf_size(READ_BUFFER).build(connector);
     let service = ServiceBuilder::new()

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::USER_AGENT;
+use http::uri::InvalidUri;
 use http::{HeaderValue, Uri};
 use kube::Config;
 use kube::config::{AuthInfo, Cluster, Kubeconfig, KubeconfigError};
@@ -115,12 +116,14 @@ impl Endpoint {
         }
         if let Some(master) = master {
             let address = with_scheme(master, "http");
-            let url = address
-                .parse()
-                .map_err(|source| SourceError::Master { address: without_secrets(master), source })?;
+            let url = address.parse().map_err(|source: InvalidUri| {
+                let address = without_secrets(master);
+                SourceError::new(format!("the API server address {address:?} is no URL")).because(source)
+            })?;
             return Ok(Self { config: Config::new(url), credentials: Credentials::default(), proxy: None });
         }
-        let mut config = Config::incluster().map_err(|error| SourceError::in_cluster(&error))?;
+        let mut config = Config::incluster()
+            .map_err(|error| SourceError::in_cluster(&error, |name| std::env::var_os(name).is_some()))?;
         let authority = config.root_cert_file.take().unwrap_or_default();
         let token = config.auth_info.token_file.take().unwrap_or_default();
         Ok(Self { config, credentials: Credentials::of_pod(authority, token.into()), proxy: None })
@@ -134,8 +137,14 @@ impl Endpoint {
         let server = cluster.server.as_deref().ok_or(KubeconfigError::MissingClusterUrl).map_err(failed)?;
         let url = server.parse().map_err(|error| failed(KubeconfigError::ParseClusterUrl(error)))?;
         let proxy = cluster.proxy_url.as_deref().filter(|url| !url.is_empty());
-        let proxy =
-            proxy.map(|url| Proxy::parse(url).ok_or_else(|| SourceError::Proxy { path: path.into() }));
+        // The URL may hold a password.
+        let bad_proxy = || {
+            let path = path.display();
+            SourceError::new(format!(
+                "proxy-url of the kubeconfig {path} is not an http, https or socks5 URL"
+            ))
+        };
+        let proxy = proxy.map(|url| Proxy::parse(url).ok_or_else(bad_proxy)).transpose()?;
         let credentials = Credentials::of(path, &cluster, &user, patience)?;
         let mut config = Config::new(url);
         config.accept_invalid_certs = cluster.insecure_skip_tls_verify.unwrap_or_default();
@@ -147,7 +156,7 @@ impl Endpoint {
             impersonate_user_extra: user.impersonate_user_extra,
             ..AuthInfo::default()
         };
-        Ok(Self { config, credentials, proxy: proxy.transpose()? })
+        Ok(Self { config, credentials, proxy })
     }
 }
 
@@ -170,15 +179,15 @@ fn current(kubeconfig: Kubeconfig, master: Option<String>) -> Result<(Cluster, A
     Ok((cluster, user))
 }
 
-fn unusable(path: &Path, source: KubeconfigError) -> SourceError {
-    let path = path.to_owned();
-    match source {
-        KubeconfigError::Parse(error) => {
-            let place = error.location().map(|place| (place.line(), place.column()));
-            SourceError::KubeconfigText { path, place }
-        }
-        source => SourceError::Kubeconfig { path, source: Box::new(source) },
-    }
+fn unusable(path: &Path, error: KubeconfigError) -> SourceError {
+    let KubeconfigError::Parse(error) = error else { return SourceError::kubeconfig(path, error) };
+    // The parser's message quotes lines of the file, which may hold credentials.
+    let position = error.location().map(|at| format!(", line {}, column {}", at.line(), at.column()));
+    SourceError::new(format!(
+        "cannot parse the kubeconfig {}{}",
+        path.display(),
+        position.unwrap_or_default()
+    ))
 }
 
 /// A bare `host:port` means plain HTTP when nothing else is known, as in Kubernetes'

@@ -66,8 +66,11 @@ impl Credentials {
         user: &AuthInfo,
         patience: Duration,
     ) -> Result<Self, SourceError> {
-        let unusable = |source| SourceError::Kubeconfig { path: kubeconfig.into(), source: Box::new(source) };
-        let bad_user = |problem| SourceError::User { path: kubeconfig.into(), problem };
+        let unusable = |error| SourceError::kubeconfig(kubeconfig, error);
+        let bad_user = |problem| {
+            let path = kubeconfig.display();
+            SourceError::new(format!("cannot use the user of the kubeconfig {path}: {problem}"))
+        };
         if let Some(provider) = &user.auth_provider {
             let problem = format!("auth-provider {:?} is not supported; use exec", provider.name);
             return Err(bad_user(problem));
@@ -201,7 +204,7 @@ fn read_token(path: &Path) -> Result<HeaderValue, SourceError> {
 }
 
 fn unreadable(path: &Path, source: io::Error) -> SourceError {
-    SourceError::CredentialFile { path: path.into(), source }
+    SourceError::new(format!("cannot read {}", path.display())).because(source)
 }
 
 /// The header `Authorization` for this token.

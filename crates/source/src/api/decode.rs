@@ -12,10 +12,9 @@ use serde_json::value::RawValue;
 use tracing::{error, warn};
 
 use super::failure::{Failure, Rejection};
-use crate::convert::{Converted, Converter, Origin};
-use crate::decode::{Identity, decode};
+use crate::convert::{Converted, Converter, Key as _, Origin, Resource};
+use crate::decode::{PartialName, decode};
 use crate::metrics::{Count, SourceMetrics};
-use crate::resource::{Key as _, Resource};
 use crate::wire::{MetadataOnly, Text};
 
 mod list;
@@ -92,7 +91,7 @@ impl Decoder {
                 self.metrics.add_error(Count::Malformed, T::KIND);
                 let server = &*self.server;
                 error!(server, err = %malformed, "Malformed object; its last good version remains in effect");
-                let Identity { namespace, name, version } = malformed.name;
+                let PartialName { namespace, name, version } = malformed.name;
                 let name = name.ok_or_else(|| Failure::invalid("has an object without a name"))?;
                 let key = T::Key::of(namespace.as_deref(), Some(&name));
                 Ok((Decoded::Malformed(key), version.map(|version| String::from(version).into())))
@@ -175,7 +174,7 @@ impl<'a> Envelope<'a> {
 
 fn bad_event(line: &[u8], reason: &str) -> Failure {
     let value = serde_json::from_slice::<serde_json::Value>(line).unwrap_or_default();
-    let object = Identity::of(&value["object"]);
+    let object = PartialName::of(&value["object"]);
     Failure::invalid(format!("has an event that cannot be read, about {object}: {reason}"))
 }
 

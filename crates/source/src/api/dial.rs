@@ -9,7 +9,6 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures::future::BoxFuture;
 use http::Uri;
 use http::uri::{Authority, Scheme};
 use hyper::rt::{Read, ReadBufCursor, Write};
@@ -22,7 +21,7 @@ use tokio::net::TcpStream;
 use tower::{BoxError, Service, ServiceExt as _, service_fn};
 
 use super::proxy::{Protocol, Proxy};
-use super::resolve::{Addresses, Resolver};
+use super::resolve::{Addresses, Resolver, resolver};
 
 /// How long establishing a connection may take.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -33,12 +32,11 @@ const KEEPALIVE: Duration = Duration::from_secs(30);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 const KEEPALIVE_RETRIES: u32 = 3;
 
-type TcpConnector = HttpConnector<Resolver>;
+pub(super) type TcpConnector = HttpConnector<Resolver>;
 
 /// TCP connections with the options of all connections here.
 pub(super) fn tcp(addresses: &Addresses) -> TcpConnector {
-    let mut connector =
-        HttpConnector::new_with_resolver(Resolver::new(GaiResolver::new(), addresses.clone()));
+    let mut connector = HttpConnector::new_with_resolver(resolver(GaiResolver::new(), addresses.clone()));
     connector.enforce_http(false);
     connector.set_nodelay(true);
     connector.set_connect_timeout(Some(CONNECT));
@@ -46,17 +44,6 @@ pub(super) fn tcp(addresses: &Addresses) -> TcpConnector {
     connector.set_keepalive_interval(Some(KEEPALIVE_INTERVAL));
     connector.set_keepalive_retries(Some(KEEPALIVE_RETRIES));
     connector
-}
-
-/// Connects to servers. TLS with the server itself is added on top.
-#[derive(Clone)]
-pub(super) enum Dialer {
-    Direct(TcpConnector),
-    Proxied {
-        /// Over TLS, if the proxy's address says so.
-        connector: HttpsConnector<TcpConnector>,
-        proxy: Proxy,
-    },
 }
 
 /// A failed connection through a proxy.
@@ -69,19 +56,23 @@ struct ProxyError {
 
 type Tcp = TokioIo<TcpStream>;
 
-impl Dialer {
-    async fn dial(self, server: Uri) -> Result<Stream, BoxError> {
-        match self {
-            Self::Direct(connector) => Ok(Stream::to_server(connector.oneshot(server).await?.into())),
-            Self::Proxied { connector, proxy } => {
-                let result = through(&proxy, connector, server).await;
-                result.map_err(|source| ProxyError { proxy: proxy.to_string(), source }.into())
-            }
+/// Connects to servers through `proxy`, to which `connector` connects. TLS with the server itself is added on top.
+pub(super) fn through_proxy(
+    proxy: &Proxy,
+    connector: HttpsConnector<TcpConnector>,
+) -> impl Service<Uri, Response = Stream, Error = BoxError, Future: Send> + Clone + Send + Sync + 'static + use<>
+{
+    let proxy = proxy.clone();
+    service_fn(move |server: Uri| {
+        let (proxy, connector) = (proxy.clone(), connector.clone());
+        async move {
+            let result = connect(&proxy, connector, server).await;
+            result.map_err(|source| BoxError::from(ProxyError { proxy: proxy.to_string(), source }))
         }
-    }
+    })
 }
 
-async fn through(
+async fn connect(
     proxy: &Proxy,
     connector: HttpsConnector<TcpConnector>,
     server: Uri,
@@ -111,7 +102,7 @@ async fn through(
             socks.oneshot(server).await?
         }
     };
-    Ok(Stream::to_server(stream))
+    Ok(Stream { io: stream, to_proxy: false })
 }
 
 /// A URL with a port; the handshakes use 443 for every other.
@@ -126,30 +117,10 @@ fn with_port(url: Uri) -> Result<Uri, http::Error> {
     Ok(Uri::from_parts(parts)?)
 }
 
-impl Service<Uri> for Dialer {
-    type Response = Stream;
-    type Error = BoxError;
-    type Future = BoxFuture<'static, Result<Stream, BoxError>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, server: Uri) -> Self::Future {
-        Box::pin(self.clone().dial(server))
-    }
-}
-
-/// A connection to a server, or to a proxy that accepts requests for it.
+/// A connection through a proxy to a server, or to a proxy that accepts requests for it.
 pub(super) struct Stream {
     io: MaybeHttpsStream<Tcp>,
     to_proxy: bool,
-}
-
-impl Stream {
-    fn to_server(io: MaybeHttpsStream<Tcp>) -> Self {
-        Self { io, to_proxy: false }
-    }
 }
 
 impl Connection for Stream {

@@ -11,8 +11,8 @@ use super::availability::jitter;
 use super::failure::Failure;
 use super::query::Position;
 use super::reflector::{Attempt, Reflector};
+use crate::convert::Resource;
 use crate::metrics::Count;
-use crate::resource::Resource;
 
 /// A watch that lasts this long is stable; only then does a later failure count as the first again. Without it, a
 /// server that accepts watches and drops them would be asked as fast as the network allows.

@@ -150,7 +150,7 @@ impl fmt::Display for Rejection {
 }
 
 /// An error with its causes, without those that their parent repeats.
-pub(super) fn causes(error: &(dyn Error + 'static)) -> String {
+pub(crate) fn causes(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {

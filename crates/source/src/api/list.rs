@@ -10,7 +10,7 @@ use super::failure::Failure;
 use super::list_buffer::ListBuffer;
 use super::query::{Page, Position};
 use super::reflector::{Attempt, Reflector, StreamedLists};
-use crate::resource::Resource;
+use crate::convert::Resource;
 
 impl<T: Resource> Reflector<T> {
     /// Gets a streamed list and follows its watch.

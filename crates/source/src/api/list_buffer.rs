@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use portolan_core::event::Change;
 
 use super::decode::Decoded;
-use crate::resource::Resource;
+use crate::convert::Resource;
 
 /// A list that is not complete yet.
 #[derive(Debug)]

@@ -18,8 +18,8 @@ use super::error_policy::{RARELY_LOGGED, STABLE};
 use super::failure::Failure;
 use super::list_buffer::ListBuffer;
 use super::query::{Position, Selector};
+use crate::convert::Resource;
 use crate::metrics::Count;
-use crate::resource::Resource;
 
 /// What the reflectors of all kinds share.
 #[derive(Debug)]
@@ -263,6 +263,6 @@ impl<T: Resource> Reflector<T> {
 
     pub(super) async fn send(&self, change: Change<T>) -> Result<(), Failure> {
         self.client.metrics.add(Count::Events, 1);
-        self.events.send(T::event(change)).await.or(Err(Failure::Closed))
+        self.events.send((T::EVENT)(change)).await.or(Err(Failure::Closed))
     }
 }

@@ -7,18 +7,18 @@
 //! logged here.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures::future::BoxFuture;
 use http::Uri;
-use hyper_util::client::legacy::connect::dns::{GaiResolver, Name};
+use hyper_util::client::legacy::connect::dns::Name;
 use portolan_core::{Event, LogLimiter};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep};
-use tower::Service;
+use tower::util::BoxCloneSyncService;
+use tower::{Service, ServiceExt as _, service_fn};
 use tracing::warn;
 
 /// The most addresses kept. No name has more at a time; of one that keeps changing only the present ones are kept.
@@ -72,37 +72,19 @@ impl Addresses {
 /// Names are resolved within milliseconds; after this long the log names those that are not.
 const SLOW: Duration = Duration::from_secs(1);
 
-/// The system's resolver, or another one.
-#[derive(Debug, Clone)]
-pub(super) struct Resolver<R = GaiResolver> {
-    inner: R,
-    /// Where answers are noted before anything connects to them.
-    addresses: Addresses,
-    log: Arc<Mutex<LogLimiter>>,
-}
+pub(super) type Resolver = BoxCloneSyncService<Name, std::vec::IntoIter<SocketAddr>, io::Error>;
 
-impl<R> Resolver<R> {
-    pub(super) fn new(inner: R, addresses: Addresses) -> Self {
-        Self { inner, addresses, log: Arc::default() }
-    }
-}
-
-impl<R> Service<Name> for Resolver<R>
+/// The system's resolver or another one. Adds answers to `addresses` before anything connects to them.
+pub(super) fn resolver<R>(inner: R, addresses: Addresses) -> Resolver
 where
-    R: Service<Name, Response: Iterator<Item = SocketAddr> + Send, Error: Send, Future: Send + 'static>,
+    R: Service<Name, Response: Iterator<Item = SocketAddr> + Send, Error = io::Error, Future: Send>,
+    R: Clone + Send + Sync + 'static,
 {
-    type Response = std::vec::IntoIter<SocketAddr>;
-    type Error = R::Error;
-    type Future = BoxFuture<'static, Result<Self::Response, R::Error>>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), R::Error>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, name: Name) -> Self::Future {
-        let (host, log, addresses) = (name.to_string(), Arc::clone(&self.log), self.addresses.clone());
-        let mut answer = Box::pin(self.inner.call(name));
-        Box::pin(async move {
+    let log = Arc::new(Mutex::new(LogLimiter::default()));
+    BoxCloneSyncService::new(service_fn(move |name: Name| {
+        let (host, log, addresses) = (name.to_string(), Arc::clone(&log), addresses.clone());
+        let mut answer = Box::pin(inner.clone().oneshot(name));
+        async move {
             let found = tokio::select! {
                 answer = &mut answer => answer,
                 () = sleep(SLOW) => {
@@ -117,17 +99,15 @@ where
             let found: Vec<_> = found?.collect();
             addresses.note(found.iter().map(SocketAddr::ip));
             Ok(found.into_iter())
-        })
-    }
+        }
+    }))
 }
 
 #[cfg(test)]
 mod tests {
     use std::future::{pending, ready};
-    use std::io;
 
     use tokio::time::timeout;
-    use tower::{ServiceExt as _, service_fn};
 
     use super::*;
     use crate::tests::log::Log;
@@ -145,8 +125,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_name_without_an_answer_is_logged_after_a_second_and_once() {
         let (log, _guard) = Log::capture();
-        let resolver = Resolver::new(service_fn(|_: Name| pending::<Answer>()), addresses());
-        let ask = || timeout(Duration::from_millis(1500), resolver.clone().oneshot(name()));
+        let dns = resolver(service_fn(|_: Name| pending::<Answer>()), addresses());
+        let ask = || timeout(Duration::from_millis(1500), dns.clone().oneshot(name()));
         let (began, (first, second)) = (Instant::now(), tokio::join!(ask(), ask()));
         assert!(first.is_err() && second.is_err());
         assert_eq!(began.elapsed().as_millis(), 1500);
@@ -161,11 +141,9 @@ mod tests {
     async fn an_answer_is_passed_on_without_a_log_message() {
         let (log, _guard) = Log::capture();
         let address: SocketAddr = "192.0.2.1:0".parse().unwrap();
-        let resolver = Resolver::new(
-            service_fn(move |_: Name| ready(Answer::Ok(vec![address].into_iter()))),
-            addresses(),
-        );
-        let answer: Vec<_> = resolver.oneshot(name()).await.unwrap().collect();
+        let dns =
+            resolver(service_fn(move |_: Name| ready(Answer::Ok(vec![address].into_iter()))), addresses());
+        let answer: Vec<_> = dns.oneshot(name()).await.unwrap().collect();
         assert_eq!((answer, log.lines()), (vec![address], vec![]));
     }
 

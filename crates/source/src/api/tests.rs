@@ -14,11 +14,10 @@ use tokio::task::JoinHandle;
 
 use super::{ApiSource, Timing};
 use crate::ClientObserver;
-use crate::convert::{Converted, Converter, Origin};
+use crate::convert::{Converted, Converter, Origin, Resource};
 use crate::decode::decode;
 use crate::metrics::{Count, SourceMetrics};
 use crate::recorder::EventRecorder;
-use crate::resource::Resource;
 use crate::tests::downstream::{Downstream, Known, World};
 
 mod clock;

@@ -8,38 +8,33 @@ use portolan_core::event::{Conditions, EndpointSlice, SliceEndpoint, SlicePort};
 use portolan_core::name::{Name, ObjectName};
 
 use super::slice::limit_endpoints;
-use super::{Converter, Report, Shared, timestamp};
+use super::{Conversion, Converter, timestamp};
 use crate::decode::Malformed;
 use crate::wire::{self, EndpointSubset};
 
 /// The conditions of `notReadyAddresses`.
 const NOT_READY: Conditions = Conditions { ready: false, serving: false, terminating: false };
 
-/// The slices of one Endpoints object.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct MirroredEndpoints {
-    /// The object, whose name is its Service's.
-    pub(crate) name: ObjectName,
-    /// One slice per subset and family that has addresses; none when the Service is headless.
-    pub(crate) slices: Vec<EndpointSlice>,
-}
-
 impl Converter {
-    /// Converts an Endpoints object.
+    /// Converts an Endpoints object. Returns its name, which is that of its Service, and one slice per subset and
+    /// family that has addresses; none when the Service is headless.
     ///
     /// # Errors
     /// It has no name.
-    pub(crate) fn endpoints(&mut self, wire: &wire::Endpoints<'_>) -> Result<MirroredEndpoints, Malformed> {
+    pub(crate) fn endpoints(
+        &mut self,
+        wire: &wire::Endpoints<'_>,
+    ) -> Result<(ObjectName, Vec<EndpointSlice>), Malformed> {
         let name = self.object_name("Endpoints", &wire.metadata)?;
         let mut slices = Vec::new();
         if wire.metadata.labels.headless.is_some() {
-            return Ok(MirroredEndpoints { name, slices });
+            return Ok((name, slices));
         }
         let trigger_time = timestamp(wire.metadata.annotations.trigger_time.as_ref());
-        let (mut report, shared) = self.begin("Endpoints", &name);
+        let report = &mut Conversion { converter: self, kind: "Endpoints", object: &name };
         for (index, subset) in wire.subsets.iter().enumerate() {
-            let ports = subset_ports(index, subset, shared, &mut report);
-            let addresses = subset_endpoints(index, subset, shared, &mut report);
+            let ports = subset_ports(index, subset, report);
+            let addresses = subset_endpoints(index, subset, report);
             for family in IpFamily::ALL {
                 let of_family = |endpoint: &&SliceEndpoint| IpFamily::of(endpoint.address) == family;
                 let endpoints: Vec<_> = addresses.iter().filter(of_family).cloned().collect();
@@ -55,25 +50,20 @@ impl Converter {
                     endpoints,
                     trigger_time,
                 };
-                limit_endpoints(&mut slice, &mut report);
+                limit_endpoints(&mut slice, report);
                 slices.push(slice);
             }
         }
-        Ok(MirroredEndpoints { name, slices })
+        Ok((name, slices))
     }
 }
 
-fn subset_ports(
-    subset: usize,
-    wire: &EndpointSubset<'_>,
-    shared: &Shared,
-    report: &mut Report<'_>,
-) -> Vec<SlicePort> {
+fn subset_ports(subset: usize, wire: &EndpointSubset<'_>, report: &mut Conversion<'_>) -> Vec<SlicePort> {
     let mut ports = Vec::with_capacity(wire.ports.len());
     for (index, port) in wire.ports.iter().enumerate() {
         let field = format_args!("subsets[{subset}].ports[{index}]");
         if let Some(protocol) = report.protocol(field, port.port, port.protocol.as_ref()) {
-            let name = shared.name(port.name.as_ref()).unwrap_or_default();
+            let name = report.converter.name(port.name.as_ref()).unwrap_or_default();
             ports.push(SlicePort { name, protocol, port: port.port });
         }
     }
@@ -83,8 +73,7 @@ fn subset_ports(
 fn subset_endpoints(
     subset: usize,
     wire: &EndpointSubset<'_>,
-    shared: &Shared,
-    report: &mut Report<'_>,
+    report: &mut Conversion<'_>,
 ) -> Vec<SliceEndpoint> {
     let lists = [
         ("addresses", &wire.addresses, Conditions::READY),
@@ -95,7 +84,7 @@ fn subset_endpoints(
         for (index, entry) in addresses.iter().enumerate() {
             match parse_ip(&entry.ip) {
                 Ok(address) => {
-                    let node = shared.name(entry.node_name.as_ref());
+                    let node = report.converter.name(entry.node_name.as_ref());
                     endpoints.push(SliceEndpoint { address, conditions, node, hints: None });
                 }
                 Err(error) => report.skip(format_args!("subsets[{subset}].{list}[{index}].ip"), error),

@@ -1,25 +1,31 @@
 //! Nodes and `ServiceCIDR`s.
 
-use portolan_core::event::{Node, ServiceCidr};
+use portolan_core::Event;
+use portolan_core::event::{Change, Node, ServiceCidr};
 use portolan_core::name::Name;
 
-use super::{Converted, Converter, cluster_name, text};
+use super::{Conversion, Converted, Converter, Resource, cluster_name, text};
 use crate::decode::Malformed;
-use crate::wire;
+use crate::wire::{self, Metadata};
 
 /// Taint that the cluster autoscaler puts on a node before it removes it
 /// (`taints.ToBeDeletedTaint` of kubernetes/autoscaler).
 const TO_BE_DELETED: &str = "ToBeDeletedByClusterAutoscaler";
 
-impl Converter {
-    /// Converts a Node.
-    ///
-    /// # Errors
-    /// It has no name.
-    pub(crate) fn node(&mut self, wire: &wire::Node<'_>) -> Result<Converted<Node>, Malformed> {
-        let name = cluster_name("Node", &wire.metadata)?;
-        let first_problem = self.problems.len();
-        let (mut report, _) = self.begin("Node", &name);
+impl Resource for Node {
+    const KIND: &'static str = "Node";
+    const PATH: &'static str = "/api/v1/nodes";
+    const EVENT: fn(Change<Self>) -> Event = Event::Node;
+    type Wire<'a> = wire::Node<'a>;
+
+    fn metadata<'a, 'w>(wire: &'a Self::Wire<'w>) -> &'a Metadata<'w> {
+        &wire.metadata
+    }
+
+    fn convert(converter: &mut Converter, wire: &wire::Node<'_>) -> Result<Converted<Self>, Malformed> {
+        let name = cluster_name(Self::KIND, &wire.metadata)?;
+        let first_problem = converter.problems.len();
+        let mut report = Conversion { converter, kind: Self::KIND, object: &name };
         let mut addresses = Vec::new();
         for kind in ["InternalIP", "ExternalIP"] {
             let entries = wire.status.addresses.iter();
@@ -32,31 +38,39 @@ impl Converter {
         let pod_cidrs = wire.spec.pod_cidrs.iter().chain(only).map(|cidr| &**cidr);
         let pod_cidrs = report.cidrs("spec.podCIDRs", pod_cidrs);
         let tainted = wire.spec.taints.iter().any(|taint| **taint.key == *TO_BE_DELETED);
-        let node = Node {
+        // The API server takes any text for an address of a Node.
+        for problem in &mut report.converter.problems[first_problem..] {
+            problem.is_invalid = false;
+        }
+        Ok(Converted::Proxied(Self {
             addresses,
             pod_cidrs,
             zone: text(wire.metadata.labels.zone.as_ref()).map(Name::from),
             leaving: tainted || wire.metadata.deletion_timestamp.is_some(),
             name,
-        };
-        // The API server takes any text for an address of a Node.
-        for problem in &mut self.problems[first_problem..] {
-            problem.is_invalid = false;
-        }
-        Ok(Converted::Proxied(node))
+        }))
+    }
+}
+
+impl Resource for ServiceCidr {
+    const KIND: &'static str = "ServiceCIDR";
+    const PATH: &'static str = "/apis/networking.k8s.io/v1/servicecidrs";
+    // Since Kubernetes 1.33.
+    const OPTIONAL: bool = true;
+    const EVENT: fn(Change<Self>) -> Event = Event::ServiceCidr;
+    type Wire<'a> = wire::ServiceCidr<'a>;
+
+    fn metadata<'a, 'w>(wire: &'a Self::Wire<'w>) -> &'a Metadata<'w> {
+        &wire.metadata
     }
 
-    /// Converts a ServiceCIDR.
-    ///
-    /// # Errors
-    /// It has no name.
-    pub(crate) fn service_cidr(
-        &mut self,
+    fn convert(
+        converter: &mut Converter,
         wire: &wire::ServiceCidr<'_>,
-    ) -> Result<Converted<ServiceCidr>, Malformed> {
-        let name = cluster_name("ServiceCIDR", &wire.metadata)?;
-        let (mut report, _) = self.begin("ServiceCIDR", &name);
+    ) -> Result<Converted<Self>, Malformed> {
+        let name = cluster_name(Self::KIND, &wire.metadata)?;
+        let mut report = Conversion { converter, kind: Self::KIND, object: &name };
         let cidrs = report.cidrs("spec.cidrs", wire.spec.cidrs.iter().map(|cidr| &**cidr));
-        Ok(Converted::Proxied(ServiceCidr { name, cidrs }))
+        Ok(Converted::Proxied(Self { name, cidrs }))
     }
 }

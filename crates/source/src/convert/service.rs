@@ -5,13 +5,14 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use portolan_core::Event;
 use portolan_core::address::{IpFamily, PerFamily, parse_ip};
-use portolan_core::event::{Service, ServicePortSpec, ServiceType, TrafficPolicy};
+use portolan_core::event::{Change, Service, ServicePortSpec, ServiceType, TrafficPolicy};
 use portolan_core::name::ObjectName;
 
-use super::{Converted, Converter, FAMILIES, Origin, Report, Shared, text, timestamp};
+use super::{Conversion, Converted, Converter, FAMILIES, Resource, text, timestamp};
 use crate::decode::Malformed;
-use crate::wire::{self, LoadBalancerIngress, Text};
+use crate::wire::{self, LoadBalancerIngress, Metadata, Text};
 
 /// `sessionAffinityConfig.clientIP.timeoutSeconds` when unset
 /// (`DefaultClientIPServiceAffinitySeconds` in `k8s.io/api/core/v1`), three hours.
@@ -29,27 +30,32 @@ const SERVICE_TYPES: [(&str, ServiceType); 3] = [
 const TRAFFIC_POLICIES: [(&str, TrafficPolicy); 2] =
     [("Cluster", TrafficPolicy::Cluster), ("Local", TrafficPolicy::Local)];
 
-impl Converter {
-    /// Converts a Service.
-    ///
-    /// # Errors
-    /// It has no name.
-    pub(crate) fn service(&mut self, wire: &wire::Service<'_>) -> Result<Converted<Service>, Malformed> {
-        let name = self.object_name("Service", &wire.metadata)?;
+impl Resource for Service {
+    const KIND: &'static str = "Service";
+    const PATH: &'static str = "/api/v1/services";
+    const EVENT: fn(Change<Self>) -> Event = Event::Service;
+    type Wire<'a> = wire::Service<'a>;
+
+    fn metadata<'a, 'w>(wire: &'a Self::Wire<'w>) -> &'a Metadata<'w> {
+        &wire.metadata
+    }
+
+    fn convert(converter: &mut Converter, wire: &wire::Service<'_>) -> Result<Converted<Self>, Malformed> {
+        let name = converter.object_name(Self::KIND, &wire.metadata)?;
         // The slices of a Service repeat its name; those of the slices themselves are unique.
-        let name = ObjectName { name: self.shared.intern(&name.name), ..name };
-        let (mut report, shared) = self.begin("Service", &name);
-        let Some(cluster_ips) = proxied_cluster_ips(wire, &mut report) else {
+        let name = ObjectName { name: converter.intern(&name.name), ..name };
+        let report = &mut Conversion { converter, kind: Self::KIND, object: &name };
+        let Some(cluster_ips) = proxied_cluster_ips(wire, report) else {
             return Ok(Converted::NotProxied(name));
         };
-        let (spec, report) = (&wire.spec, &mut report);
+        let spec = &wire.spec;
         let internal = spec.internal_traffic_policy.as_ref();
         let external = spec.external_traffic_policy.as_ref();
-        let mut service = Service {
+        let mut service = Self {
             created: timestamp(wire.metadata.creation_timestamp.as_ref()),
             service_type: report.value("spec.type", spec.service_type.as_ref(), &SERVICE_TYPES),
             cluster_ips,
-            ports: service_ports(&spec.ports, shared, report),
+            ports: service_ports(&spec.ports, report),
             external_ips: report.addresses("spec.externalIPs", spec.external_ips.iter().map(|ip| &**ip)),
             load_balancer_ips: load_balancer_ips(&wire.status.load_balancer.ingress, report),
             load_balancer_source_ranges: source_ranges(&spec.load_balancer_source_ranges, report),
@@ -64,20 +70,16 @@ impl Converter {
     }
 }
 
-fn service_ports(
-    ports: &[wire::ServicePort<'_>],
-    shared: &Shared,
-    report: &mut Report<'_>,
-) -> Vec<ServicePortSpec> {
+fn service_ports(ports: &[wire::ServicePort<'_>], report: &mut Conversion<'_>) -> Vec<ServicePortSpec> {
     let mut converted: Vec<ServicePortSpec> = Vec::with_capacity(ports.len());
     let mut seen = HashSet::with_capacity(ports.len());
-    if ports.is_empty() && report.origin == Origin::Manifest {
+    if ports.is_empty() && report.is_manifest() {
         report.skip("spec.ports", "is empty");
     }
     for (index, port) in ports.iter().enumerate() {
         let field = format_args!("spec.ports[{index}]");
         let Some(protocol) = report.protocol(field, port.port, port.protocol.as_ref()) else { continue };
-        let name = shared.name(port.name.as_ref()).unwrap_or_default();
+        let name = report.converter.name(port.name.as_ref()).unwrap_or_default();
         // The API rejects this; in a file endpoints could not be assigned to the one or the other.
         if !seen.insert((name.clone(), protocol)) {
             let reason = format_args!("an earlier {protocol} port is named {name:?}; that one is used");
@@ -98,7 +100,7 @@ fn service_ports(
 const MAX_COMBINATIONS: usize = 1 << 18;
 
 /// Leaves out the last addresses of a Service that has too many for its ports and source ranges.
-fn limit_addresses(service: &mut Service, report: &mut Report<'_>) {
+fn limit_addresses(service: &mut Service, report: &mut Conversion<'_>) {
     let ports = service.ports.len().max(1);
     let addresses = MAX_COMBINATIONS / ports;
     let balanced = match service.load_balancer_source_ranges.len() {
@@ -111,7 +113,7 @@ fn limit_addresses(service: &mut Service, report: &mut Report<'_>) {
     shorten(&mut service.external_ips, external, "spec.externalIPs", report);
 }
 
-fn shorten(list: &mut Vec<IpAddr>, length: usize, field: &str, report: &mut Report<'_>) {
+fn shorten(list: &mut Vec<IpAddr>, length: usize, field: &str, report: &mut Conversion<'_>) {
     if list.len() > length {
         let all = list.len();
         let reason = format_args!(
@@ -126,7 +128,7 @@ fn shorten(list: &mut Vec<IpAddr>, length: usize, field: &str, report: &mut Repo
 /// The cluster IPs of a Service, or nothing when this proxy does not serve it.
 fn proxied_cluster_ips(
     wire: &wire::Service<'_>,
-    report: &mut Report<'_>,
+    report: &mut Conversion<'_>,
 ) -> Option<PerFamily<Option<IpAddr>>> {
     let spec = &wire.spec;
     let is_foreign = wire.metadata.labels.service_proxy_name.is_some();
@@ -141,7 +143,7 @@ fn proxied_cluster_ips(
         }
         None => {
             // An API server gives every Service an address; a file has only what its author wrote.
-            if report.origin == Origin::Manifest {
+            if report.is_manifest() {
                 report.skip_valid("spec.clusterIP", "is missing, and only an API server assigns one");
             }
             None
@@ -154,7 +156,7 @@ fn proxied_cluster_ips(
 fn cluster_ips(
     spec: &wire::ServiceSpec<'_>,
     first: &str,
-    report: &mut Report<'_>,
+    report: &mut Conversion<'_>,
 ) -> PerFamily<Option<IpAddr>> {
     let mut found = PerFamily::<Option<IpAddr>>::default();
     if spec.ip_families.is_empty() {
@@ -184,7 +186,7 @@ fn cluster_ips(
 
 /// Entries whose `ipMode` is VIP, which is also the default (KEP-1860). Traffic for the others passes the load
 /// balancer itself.
-fn load_balancer_ips(ingress: &[LoadBalancerIngress<'_>], report: &mut Report<'_>) -> Vec<IpAddr> {
+fn load_balancer_ips(ingress: &[LoadBalancerIngress<'_>], report: &mut Conversion<'_>) -> Vec<IpAddr> {
     const FIELD: &str = "status.loadBalancer.ingress";
     let is_vip = |entry: &LoadBalancerIngress<'_>| entry.ip_mode.as_ref().is_none_or(|mode| &**mode == "VIP");
     for (index, entry) in ingress.iter().enumerate().filter(|(_, entry)| !is_vip(entry)) {
@@ -196,7 +198,7 @@ fn load_balancer_ips(ingress: &[LoadBalancerIngress<'_>], report: &mut Report<'_
 }
 
 /// Source ranges; a family in which some range holds every address is not restricted at all.
-fn source_ranges(ranges: &[Text<'_>], report: &mut Report<'_>) -> Vec<IpNet> {
+fn source_ranges(ranges: &[Text<'_>], report: &mut Conversion<'_>) -> Vec<IpNet> {
     let mut nets = report.cidrs("spec.loadBalancerSourceRanges", ranges.iter().map(|range| &**range));
     for family in IpFamily::ALL {
         let of_family = |net: &IpNet| IpFamily::of_net(net) == family;
@@ -207,7 +209,7 @@ fn source_ranges(ranges: &[Text<'_>], report: &mut Report<'_>) -> Vec<IpNet> {
     nets
 }
 
-fn session_affinity(spec: &wire::ServiceSpec<'_>, report: &mut Report<'_>) -> Option<Duration> {
+fn session_affinity(spec: &wire::ServiceSpec<'_>, report: &mut Conversion<'_>) -> Option<Duration> {
     let known = [("None", false), ("ClientIP", true)];
     if !report.value("spec.sessionAffinity", spec.session_affinity.as_ref(), &known) {
         return None;
@@ -216,7 +218,7 @@ fn session_affinity(spec: &wire::ServiceSpec<'_>, report: &mut Report<'_>) -> Op
         return Some(DEFAULT_AFFINITY);
     };
     // An API server rejects more than a day; what it has stored nevertheless is used.
-    let longest = if report.origin == Origin::Manifest { MAX_AFFINITY } else { u64::MAX };
+    let longest = if report.is_manifest() { MAX_AFFINITY } else { u64::MAX };
     match u64::try_from(seconds) {
         Ok(seconds) if (1..=longest).contains(&seconds) => Some(Duration::from_secs(seconds)),
         _ => {

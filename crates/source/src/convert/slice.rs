@@ -4,58 +4,64 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
+use portolan_core::Event;
 use portolan_core::address::{IpFamily, parse_ip};
-use portolan_core::event::{Conditions, EndpointSlice, Hints, SliceEndpoint, SlicePort};
+use portolan_core::event::{Change, Conditions, EndpointSlice, Hints, SliceEndpoint, SlicePort};
 use portolan_core::name::Name;
 
-use super::{Converted, Converter, FAMILIES, Origin, Report, Shared, text, timestamp};
+use super::{Conversion, Converted, Converter, FAMILIES, Resource, text, timestamp};
 use crate::decode::Malformed;
-use crate::wire::{self, EndpointHints, Hint, Text};
+use crate::wire::{self, EndpointHints, Hint, Metadata, Text};
 
-impl Converter {
-    /// Converts an EndpointSlice.
-    ///
-    /// # Errors
-    /// It has no name.
-    pub(crate) fn endpoint_slice(
-        &mut self,
+impl Resource for EndpointSlice {
+    const KIND: &'static str = "EndpointSlice";
+    const PATH: &'static str = "/apis/discovery.k8s.io/v1/endpointslices";
+    const EVENT: fn(Change<Self>) -> Event = Event::EndpointSlice;
+    type Wire<'a> = wire::EndpointSlice<'a>;
+
+    fn metadata<'a, 'w>(wire: &'a Self::Wire<'w>) -> &'a Metadata<'w> {
+        &wire.metadata
+    }
+
+    fn convert(
+        converter: &mut Converter,
         wire: &wire::EndpointSlice<'_>,
-    ) -> Result<Converted<EndpointSlice>, Malformed> {
-        let name = self.object_name("EndpointSlice", &wire.metadata)?;
-        let (mut report, shared) = self.begin("EndpointSlice", &name);
+    ) -> Result<Converted<Self>, Malformed> {
+        let name = converter.object_name(Self::KIND, &wire.metadata)?;
+        let report = &mut Conversion { converter, kind: Self::KIND, object: &name };
         let labels = &wire.metadata.labels;
         let service = text(labels.service_name.as_ref());
         // Of an API server only slices with the label are requested.
-        if service.is_none() && report.origin == Origin::Manifest {
+        if service.is_none() && report.is_manifest() {
             let field = "metadata.labels[kubernetes.io/service-name]";
             report.skip_valid(field, "is missing, so the slice belongs to no Service");
         }
         let service = service.filter(|_| labels.headless.is_none());
-        let family = slice_family(wire.address_type.as_ref(), &mut report);
+        let family = slice_family(wire.address_type.as_ref(), report);
         let (Some(service), Some(family)) = (service, family) else {
             return Ok(Converted::NotProxied(name));
         };
-        let mut slice = EndpointSlice {
-            service: shared.intern(service),
+        let mut slice = Self {
+            service: report.converter.intern(service),
             family,
-            ports: slice_ports(wire, shared, &mut report),
-            endpoints: slice_endpoints(wire, family, shared, &mut report),
+            ports: slice_ports(wire, report),
+            endpoints: slice_endpoints(wire, family, report),
             trigger_time: timestamp(wire.metadata.annotations.trigger_time.as_ref()),
             name: name.clone(),
         };
-        limit_endpoints(&mut slice, &mut report);
+        limit_endpoints(&mut slice, report);
         Ok(Converted::Proxied(slice))
     }
 }
 
-fn slice_ports(wire: &wire::EndpointSlice<'_>, shared: &Shared, report: &mut Report<'_>) -> Vec<SlicePort> {
+fn slice_ports(wire: &wire::EndpointSlice<'_>, report: &mut Conversion<'_>) -> Vec<SlicePort> {
     let mut ports: Vec<SlicePort> = Vec::with_capacity(wire.ports.len());
     let mut first = HashMap::with_capacity(wire.ports.len());
     for (index, port) in wire.ports.iter().enumerate() {
         let field = format_args!("ports[{index}]");
         // The API server turns an absent name into an empty one; `nil` means "all ports", to which no Service port
         // can refer.
-        if port.name.is_none() && report.origin == Origin::Api {
+        if port.name.is_none() && !report.is_manifest() {
             report.skip(format_args!("{field}.name"), "is missing");
             continue;
         }
@@ -64,7 +70,7 @@ fn slice_ports(wire: &wire::EndpointSlice<'_>, shared: &Shared, report: &mut Rep
             continue;
         };
         let Some(protocol) = report.protocol(field, number, port.protocol.as_ref()) else { continue };
-        let name = shared.name(port.name.as_ref()).unwrap_or_default();
+        let name = report.converter.name(port.name.as_ref()).unwrap_or_default();
         let port = SlicePort { name, protocol, port: number };
         match first.entry((port.name.clone(), port.protocol)) {
             Entry::Vacant(entry) => _ = entry.insert(port.port),
@@ -78,8 +84,7 @@ fn slice_ports(wire: &wire::EndpointSlice<'_>, shared: &Shared, report: &mut Rep
 fn slice_endpoints(
     wire: &wire::EndpointSlice<'_>,
     family: IpFamily,
-    shared: &mut Shared,
-    report: &mut Report<'_>,
+    report: &mut Conversion<'_>,
 ) -> Vec<SliceEndpoint> {
     let mut endpoints = Vec::with_capacity(wire.endpoints.len());
     for (index, endpoint) in wire.endpoints.iter().enumerate() {
@@ -97,8 +102,8 @@ fn slice_endpoints(
                     serving: endpoint.conditions.serving.unwrap_or(true),
                     terminating: endpoint.conditions.terminating.unwrap_or(false),
                 },
-                node: shared.name(endpoint.node_name.as_ref()),
-                hints: endpoint.hints.as_ref().and_then(|hints| converted_hints(hints, shared)),
+                node: report.converter.name(endpoint.node_name.as_ref()),
+                hints: endpoint.hints.as_ref().and_then(|hints| converted_hints(hints, report.converter)),
             }),
             Err(reason) => report.skip(format_args!("endpoints[{index}].addresses"), reason),
         }
@@ -106,14 +111,15 @@ fn slice_endpoints(
     endpoints
 }
 
-fn converted_hints(wire: &EndpointHints<'_>, shared: &mut Shared) -> Option<Arc<Hints>> {
-    let hints = Hints { zones: hinted(&wire.for_zones, shared), nodes: hinted(&wire.for_nodes, shared) };
-    (hints != Hints::default()).then(|| shared.hints(hints))
+fn converted_hints(wire: &EndpointHints<'_>, converter: &mut Converter) -> Option<Arc<Hints>> {
+    let hints =
+        Hints { zones: hinted(&wire.for_zones, converter), nodes: hinted(&wire.for_nodes, converter) };
+    (hints != Hints::default()).then(|| converter.share_hints(hints))
 }
 
 /// A set of names, sorted so that equal sets are equal.
-fn hinted(hints: &[Hint<'_>], shared: &Shared) -> Vec<Name> {
-    let mut names: Vec<Name> = hints.iter().filter_map(|hint| shared.name(Some(&hint.name))).collect();
+fn hinted(hints: &[Hint<'_>], converter: &Converter) -> Vec<Name> {
+    let mut names: Vec<Name> = hints.iter().filter_map(|hint| converter.name(Some(&hint.name))).collect();
     names.sort();
     names.dedup();
     names
@@ -136,7 +142,7 @@ fn repetition(earlier: u16, port: &SlicePort) -> String {
 const MAX_COMBINATIONS: usize = 1 << 17;
 
 /// Leaves out the last endpoints of a slice that has too many for its ports.
-pub(super) fn limit_endpoints(slice: &mut EndpointSlice, report: &mut Report<'_>) {
+pub(super) fn limit_endpoints(slice: &mut EndpointSlice, report: &mut Conversion<'_>) {
     let length = MAX_COMBINATIONS / slice.ports.len().max(1);
     let all = slice.endpoints.len();
     if all > length {
@@ -150,7 +156,7 @@ pub(super) fn limit_endpoints(slice: &mut EndpointSlice, report: &mut Report<'_>
 }
 
 /// The family of a slice; nothing for FQDN, which no proxy handles.
-fn slice_family(address_type: Option<&Text<'_>>, report: &mut Report<'_>) -> Option<IpFamily> {
+fn slice_family(address_type: Option<&Text<'_>>, report: &mut Conversion<'_>) -> Option<IpFamily> {
     const FIELD: &str = "addressType";
     match text(address_type) {
         None => report.skip(FIELD, "is missing"),

@@ -6,7 +6,7 @@ use portolan_core::event::{EndpointSlice, Service};
 use portolan_core::name::{Interner, Name};
 use serde_json::{Value, json};
 
-use super::{Converted, Converter, Origin};
+use super::{Converted, Converter, Origin, Resource as _};
 use crate::decode::object_from_json;
 use crate::wire;
 
@@ -52,7 +52,7 @@ fn service_from(origin: Origin, patch: &Value) -> (Converted<Service>, Vec<Strin
     let json = web(patch);
     let wire: wire::Service<'_> = object_from_json("Service", &json).unwrap();
     let mut converter = converter(origin);
-    let object = converter.service(&wire).unwrap();
+    let object = Service::convert(&mut converter, &wire).unwrap();
     (object, converter.take_problems().iter().map(ToString::to_string).collect())
 }
 
@@ -81,7 +81,7 @@ fn slice_from(origin: Origin, patch: &Value) -> (Converted<EndpointSlice>, Vec<S
     let json = slice_json(patch);
     let wire: wire::EndpointSlice<'_> = object_from_json("EndpointSlice", &json).unwrap();
     let mut converter = converter(origin);
-    let object = converter.endpoint_slice(&wire).unwrap();
+    let object = EndpointSlice::convert(&mut converter, &wire).unwrap();
     (object, converter.take_problems().iter().map(ToString::to_string).collect())
 }
 
@@ -98,12 +98,12 @@ fn names_are_shared_between_converters_of_one_interner() {
     let [mut services, mut slices] = [(); 2].map(|()| Converter::new(Origin::Api, Arc::clone(&interner)));
     let (service_json, slice_json) = (web(&json!({})), slice_json(&json!({})));
     let Converted::Proxied(service) =
-        services.service(&object_from_json("Service", &service_json).unwrap()).unwrap()
+        Service::convert(&mut services, &object_from_json("Service", &service_json).unwrap()).unwrap()
     else {
         panic!()
     };
     let wire = object_from_json("EndpointSlice", &slice_json).unwrap();
-    let Converted::Proxied(slice) = slices.endpoint_slice(&wire).unwrap() else { panic!() };
+    let Converted::Proxied(slice) = EndpointSlice::convert(&mut slices, &wire).unwrap() else { panic!() };
     assert!(Name::ptr_eq(&service.name.namespace, &slice.name.namespace));
     assert!(Name::ptr_eq(&service.name.name, &slice.service));
 }

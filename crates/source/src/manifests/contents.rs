@@ -11,11 +11,9 @@ use portolan_core::name::{Name, ObjectName};
 use tracing::{error, warn};
 
 use super::document::{Manifest, Parsed, Place};
-use crate::convert::{Converted, Converter, DEFAULT_NAMESPACE, Problem};
-use crate::decode::{Identity, Malformed, decode, object_from_json};
+use crate::convert::{Converted, Converter, DEFAULT_NAMESPACE, Key, Problem, Resource};
+use crate::decode::{Malformed, decode, object_from_json};
 use crate::metrics::{Count, SourceMetrics};
-use crate::resource::{Key, Resource};
-use crate::wire;
 
 /// Messages of one kind that are logged about one object or file; of further ones only the number is.
 const MAX_LOGGED: usize = 5;
@@ -36,7 +34,7 @@ pub(super) struct Contents {
     pub(super) unread: Vec<String>,
 }
 
-/// Turns the objects of one file into [`Contents`].
+/// Converts the objects of one file to [`Contents`], and logs what is left out.
 pub(super) struct Reading<'a> {
     pub(super) file: &'a Path,
     pub(super) node_name: &'a Name,
@@ -46,23 +44,7 @@ pub(super) struct Reading<'a> {
     pub(super) before: &'a Contents,
 }
 
-/// An object that an API server would reject.
-struct Rejected {
-    kind: &'static str,
-    name: Identity,
-    /// Fields with what is wrong with them.
-    faults: Vec<(String, String)>,
-}
-
-impl From<Malformed> for Rejected {
-    fn from(malformed: Malformed) -> Self {
-        let Malformed { kind, name, field, reason } = malformed;
-        Self { kind, name, faults: vec![(field, reason)] }
-    }
-}
-
 impl Reading<'_> {
-    /// Converts everything, and logs what is left out.
     pub(super) fn read(mut self, parsed: Parsed) -> Contents {
         let mut contents = Contents::default();
         for object in parsed.objects {
@@ -70,10 +52,7 @@ impl Reading<'_> {
                 let (file, Place { document, line }) = (self.file.display(), object.place);
                 warn!(%file, document, line, apiVersion = given, readAs = read_as, "Unknown apiVersion of a known kind");
             }
-            if let Err(rejected) = self.take(&object, &mut contents) {
-                self.metrics.add_error(Count::Malformed, rejected.kind);
-                self.reject(rejected, object.place, &mut contents);
-            }
+            self.add_object(&object, &mut contents);
         }
         for (kind, (Place { document, line }, count)) in parsed.others.iter().take(MAX_LOGGED) {
             let file = self.file.display();
@@ -85,123 +64,129 @@ impl Reading<'_> {
         contents
     }
 
-    fn take(&mut self, object: &Manifest, contents: &mut Contents) -> Result<(), Rejected> {
-        match object.kind {
-            Service::KIND => self.convert(object, &mut contents.services),
-            EndpointSlice::KIND => self.convert(object, &mut contents.slices),
-            Node::KIND => self.convert(object, &mut contents.nodes),
-            ServiceCidr::KIND => self.convert(object, &mut contents.service_cidrs),
-            _ => {
-                let wire: wire::Endpoints<'_> = object_from_json("Endpoints", &object.json)?;
-                let mirrored = self.converter.endpoints(&wire)?;
-                self.validate("Endpoints", Identity::from(&*wire.metadata), object.place)?;
-                let slices = mirrored.slices.into_iter().map(Arc::new).collect();
-                self.insert("Endpoints", mirrored.name, slices, object.place, &mut contents.endpoints);
-                Ok(())
+    fn add_object(&mut self, object: &Manifest, contents: &mut Contents) {
+        let Contents { services, slices, endpoints, nodes, service_cidrs, unread } = contents;
+        let before = self.before;
+        let fault = match object.kind {
+            Service::KIND => self.add(object, convert::<Service>, &before.services, services),
+            EndpointSlice::KIND => self.add(object, convert::<EndpointSlice>, &before.slices, slices),
+            Node::KIND => self.add(object, convert::<Node>, &before.nodes, nodes),
+            ServiceCidr::KIND => {
+                self.add(object, convert::<ServiceCidr>, &before.service_cidrs, service_cidrs)
             }
-        }
-    }
-
-    fn convert<T: Resource>(&mut self, object: &Manifest, to: &mut Objects<T>) -> Result<(), Rejected> {
-        let (converted, wire) = decode::<T>(&object.json, self.converter)?;
-        self.validate(T::KIND, Identity::from(T::metadata(&wire)), object.place)?;
-        let (key, value) = match converted {
-            Converted::Proxied(value) => (value.key().clone(), Some(Arc::new(value))),
-            Converted::NotProxied(key) => (key, None),
+            _ => self.add(object, convert_endpoints, &before.endpoints, endpoints),
         };
-        self.insert(T::KIND, key, value, object.place, to);
-        Ok(())
+        unread.extend(fault);
     }
 
-    /// Rejects an object for entries that an API server rejects, and logs valid ones that are not used.
-    fn validate(&mut self, kind: &'static str, name: Identity, place: Place) -> Result<(), Rejected> {
+    /// Adds an object to `now`. An object that an API server would reject keeps its version in `before`; if there is
+    /// none, returns why it is rejected.
+    fn add<K: Key + Ord + Clone + Display, V: Clone>(
+        &mut self,
+        object: &Manifest,
+        convert: fn(&mut Converter, &[u8]) -> Result<(K, V), Malformed>,
+        before: &BTreeMap<K, V>,
+        now: &mut BTreeMap<K, V>,
+    ) -> Option<String> {
+        let converted = convert(self.converter, &object.json);
         let problems = self.converter.take_problems();
-        let (invalid, valid): (Vec<_>, Vec<_>) = problems.into_iter().partition(|problem| problem.is_invalid);
-        if !invalid.is_empty() {
-            let faults = invalid.into_iter().map(|problem| (problem.field, problem.reason)).collect();
-            return Err(Rejected { kind, name, faults });
+        let (invalid, unused): (Vec<_>, Vec<_>) =
+            problems.into_iter().partition(|problem| problem.is_invalid);
+        let (key, name, faults) = match converted {
+            Ok((key, value)) if invalid.is_empty() => {
+                self.log_unused(object, &unused);
+                self.insert(object, key, value, now);
+                return None;
+            }
+            Ok((key, _)) => {
+                let name = key.to_string();
+                (
+                    Some(key),
+                    name,
+                    invalid.into_iter().map(|problem| (problem.field, problem.reason)).collect(),
+                )
+            }
+            Err(Malformed { name, field, reason, .. }) => {
+                let namespace = name.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE);
+                let key = K::of(Some(namespace), name.name.as_deref());
+                let name = key.as_ref().map_or_else(|| name.to_string(), K::to_string);
+                (key, name, vec![(field, reason)])
+            }
+        };
+        self.metrics.add_error(Count::Malformed, object.kind);
+        // Other Nodes are not used.
+        let is_other_node = object.kind == Node::KIND && key.is_some() && name != **self.node_name;
+        let earlier = key.as_ref().and_then(|key| before.get(key)).cloned();
+        let is_kept = earlier.is_some();
+        self.log_rejected(object, &name, &faults, is_kept);
+        if let (Some(key), Some(earlier)) = (key, earlier) {
+            now.entry(key).or_insert(earlier);
         }
-        let (file, Place { document, line }) = (self.file.display(), place);
-        for _ in &valid {
-            self.metrics.add_error(Count::Problems, kind);
-        }
-        for Problem { object, field, reason, .. } in valid.iter().take(MAX_LOGGED) {
-            let object = format!("{kind} {object}");
-            warn!(%file, document, line, object, field, err = reason, "Ignored part of an object");
-        }
-        if let Some(more @ 1..) = valid.len().checked_sub(MAX_LOGGED) {
-            warn!(%file, document, line, object = format!("{kind} {name}"), more, "Ignored more parts of an object");
-        }
-        Ok(())
+        let (field, reason) = faults.first().filter(|_| !is_kept && !is_other_node)?;
+        let (file, Manifest { kind, place, .. }) = (self.file.display(), object);
+        Some(format!("{file}: {place}: {kind} {name}: {field}: {reason}"))
     }
 
-    fn insert<K: Ord + Display, V>(
-        &self,
-        kind: &str,
-        key: K,
-        value: V,
-        place: Place,
-        to: &mut BTreeMap<K, V>,
-    ) {
-        match to.entry(key) {
+    fn insert<K: Ord + Display, V>(&self, object: &Manifest, key: K, value: V, now: &mut BTreeMap<K, V>) {
+        match now.entry(key) {
             Entry::Vacant(entry) => _ = entry.insert(value),
             Entry::Occupied(first) => {
-                let (file, Place { document, line }) = (self.file.display(), place);
-                let object = format!("{kind} {}", first.key());
+                let (file, Place { document, line }) = (self.file.display(), object.place);
+                let object = format!("{} {}", object.kind, first.key());
                 warn!(%file, document, line, object, "Object is defined twice in this file; the first definition is used");
             }
         }
     }
 
-    /// Logs what is wrong with an object, and keeps its earlier version.
-    fn reject(&self, mut rejected: Rejected, place: Place, contents: &mut Contents) {
-        if ![Node::KIND, ServiceCidr::KIND].contains(&rejected.kind) {
-            rejected.name.namespace.get_or_insert_with(|| DEFAULT_NAMESPACE.into());
+    /// Logs entries that are valid and not used.
+    fn log_unused(&self, object: &Manifest, problems: &[Problem]) {
+        let (file, Place { document, line }) = (self.file.display(), object.place);
+        for _ in problems {
+            self.metrics.add_error(Count::Problems, object.kind);
         }
-        let is_kept = self.restore(&rejected, contents);
-        let Rejected { kind, name, faults } = rejected;
+        for Problem { kind, object, field, reason, .. } in problems.iter().take(MAX_LOGGED) {
+            let object = format!("{kind} {object}");
+            warn!(%file, document, line, object, field, err = reason, "Ignored part of an object");
+        }
+        if let (Some(more @ 1..), [Problem { kind, object, .. }, ..]) =
+            (problems.len().checked_sub(MAX_LOGGED), problems)
+        {
+            let object = format!("{kind} {object}");
+            warn!(%file, document, line, object, more, "Ignored more parts of an object");
+        }
+    }
+
+    fn log_rejected(&self, object: &Manifest, name: &str, faults: &[(String, String)], is_kept: bool) {
         let effect = if is_kept {
             "Rejected object; its last good version remains in effect"
         } else {
             "Rejected object; no good version of it is known"
         };
-        let (file, Place { document, line }) = (self.file.display(), place);
-        let object = format!("{kind} {name}");
+        let (file, Place { document, line }) = (self.file.display(), object.place);
+        let object = format!("{} {name}", object.kind);
         for (field, err) in faults.iter().take(MAX_LOGGED) {
             error!(%file, document, line, object, field, err, "{effect}");
         }
         if let Some(more @ 1..) = faults.len().checked_sub(MAX_LOGGED) {
             error!(%file, document, line, object, more, "Rejected object has more faults");
         }
-        // Other Nodes are not used.
-        let is_of_other_node =
-            kind == Node::KIND && name.name.as_deref().is_some_and(|name| name != &**self.node_name);
-        if let Some((field, reason)) = faults.first().filter(|_| !is_kept && !is_of_other_node) {
-            contents.unread.push(format!("{file}: {place}: {object}: {field}: {reason}"));
-        }
-    }
-
-    /// Keeps the earlier version of an object that is rejected now. Returns whether there is one.
-    fn restore(&self, Rejected { kind, name, .. }: &Rejected, contents: &mut Contents) -> bool {
-        match *kind {
-            Service::KIND => keep(name, &self.before.services, &mut contents.services),
-            EndpointSlice::KIND => keep(name, &self.before.slices, &mut contents.slices),
-            Node::KIND => keep(name, &self.before.nodes, &mut contents.nodes),
-            ServiceCidr::KIND => keep(name, &self.before.service_cidrs, &mut contents.service_cidrs),
-            _ => keep(name, &self.before.endpoints, &mut contents.endpoints),
-        }
     }
 }
 
-fn keep<K: Key + Ord + Clone, V: Clone>(
-    name: &Identity,
-    before: &BTreeMap<K, V>,
-    now: &mut BTreeMap<K, V>,
-) -> bool {
-    let key = K::of(name.namespace.as_deref(), name.name.as_deref());
-    let before = key.and_then(|key| before.get_key_value(&key));
-    if let Some((key, object)) = before {
-        now.entry(key.clone()).or_insert_with(|| object.clone());
-    }
-    before.is_some()
+fn convert<T: Resource>(
+    converter: &mut Converter,
+    json: &[u8],
+) -> Result<(T::Key, Option<Arc<T>>), Malformed> {
+    Ok(match decode::<T>(json, converter)?.0 {
+        Converted::Proxied(value) => (value.key().clone(), Some(Arc::new(value))),
+        Converted::NotProxied(key) => (key, None),
+    })
+}
+
+fn convert_endpoints(
+    converter: &mut Converter,
+    json: &[u8],
+) -> Result<(ObjectName, Vec<Arc<EndpointSlice>>), Malformed> {
+    let (name, slices) = converter.endpoints(&object_from_json("Endpoints", json)?)?;
+    Ok((name, slices.into_iter().map(Arc::new).collect()))
 }

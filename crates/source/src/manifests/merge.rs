@@ -11,7 +11,7 @@ use portolan_core::name::{Name, ObjectName};
 use tracing::warn;
 
 use super::contents::Contents;
-use crate::resource::Resource;
+use crate::convert::Resource;
 
 /// An object without effect, its file, and the file whose definition is used.
 type Shadowed = [String; 3];
@@ -113,14 +113,14 @@ fn proxied<K: Ord, V>(objects: BTreeMap<K, Option<V>>) -> BTreeMap<K, V> {
 }
 
 fn replaced<T: Resource>(objects: &Effective<T>) -> Event {
-    T::event(Change::Replaced(objects.values().map(|object| T::clone(object)).collect()))
+    (T::EVENT)(Change::Replaced(objects.values().map(|object| T::clone(object)).collect()))
 }
 
 fn applied<T: Resource>(before: &Effective<T>, now: &Effective<T>) -> impl Iterator<Item = Event> {
     let differs = |(key, object): &(&T::Key, &Arc<T>)| before.get(*key).is_none_or(|old| old != *object);
-    now.iter().filter(differs).map(|(_, object)| T::event(Change::Applied(T::clone(object))))
+    now.iter().filter(differs).map(|(_, object)| (T::EVENT)(Change::Applied(T::clone(object))))
 }
 
 fn deleted<T: Resource>(before: &Effective<T>, now: &Effective<T>) -> impl Iterator<Item = Event> {
-    before.keys().filter(|key| !now.contains_key(*key)).map(|key| T::event(Change::Deleted(key.clone())))
+    before.keys().filter(|key| !now.contains_key(*key)).map(|key| (T::EVENT)(Change::Deleted(key.clone())))
 }

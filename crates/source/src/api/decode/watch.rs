@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use super::{Decoder, Envelope, MAX_OBJECT, WatchEvent};
 use crate::api::client::Chunks;
 use crate::api::failure::Failure;
-use crate::resource::Resource;
+use crate::convert::Resource;
 
 /// The events of a watch, one a line, as they arrive.
 #[derive(Debug)]

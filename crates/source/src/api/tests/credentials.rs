@@ -180,11 +180,12 @@ async fn an_unusable_certificate_pair_keeps_the_previous_one_until_it_matches() 
     let half = |text: &str| text[..text.len() / 2].to_owned();
     let (certificate, key) = (&pairs[1].certificate, &pairs[1].key);
     let (log, _guard) = Log::capture();
+    // A request may come after the first of two files is replaced, so neighbours never make a pair that matches.
     let steps = [
         (certificate.clone(), pairs[0].key.clone()),
-        (half(certificate), key.clone()),
-        (certificate.clone(), half(key)),
         (certificate.clone(), String::new()),
+        (certificate.clone(), half(key)),
+        (half(certificate), key.clone()),
         (String::new(), key.clone()),
     ];
     for (step, (certificate, key)) in steps.iter().enumerate() {

@@ -6,7 +6,6 @@ use portolan_testkit::api_server::ClientCertificate;
 
 use super::credentials::{Folder, cluster, follow, serving_tls};
 use super::*;
-use crate::error::SourceError;
 use crate::tests::log::Log;
 
 const V1: &str = "client.authentication.k8s.io/v1";
@@ -233,7 +232,11 @@ async fn an_unusable_plugin_is_an_error_at_the_start() {
     for (exec, reason) in cases {
         let place = folder.kubeconfig(&json!({"server": "https://127.0.0.1:1"}), &json!({"exec": exec}));
         let error = ApiSource::new(&place, NODE, TIMING, Arc::new(())).await.unwrap_err();
-        assert!(matches!(&error, SourceError::User { .. }) && error.to_string().contains(reason), "{error}");
+        let message = error.to_string();
+        assert!(
+            message.starts_with("cannot use the user of the kubeconfig ") && message.contains(reason),
+            "{error}"
+        );
     }
     let place = folder.kubeconfig(
         &json!({"server": "https://127.0.0.1:1"}),

@@ -50,7 +50,7 @@ async fn an_unusable_kubeconfig_reports_the_reason() {
     for (content, part) in cases {
         let (_file, place) = kubeconfig(content);
         let (error, cause) = refused_by(place).await;
-        assert!(matches!(error, SourceError::Kubeconfig { .. }), "{content}: {error:?}");
+        assert!(error.to_string().starts_with("cannot use the kubeconfig "), "{content}: {error:?}");
         assert!(cause.contains(part), "{content}: {cause}");
     }
 }

@@ -2,12 +2,11 @@
 
 use portolan_core::address::Protocol;
 use portolan_core::event::Conditions;
-
-use crate::convert::endpoints::MirroredEndpoints;
+use portolan_core::name::ObjectName;
 
 use super::*;
 
-fn mirrored(endpoints: &Value) -> (MirroredEndpoints, Vec<String>) {
+fn mirrored(endpoints: &Value) -> ((ObjectName, Vec<EndpointSlice>), Vec<String>) {
     let json = serde_json::to_vec(endpoints).unwrap();
     let wire: wire::Endpoints<'_> = object_from_json("Endpoints", &json).unwrap();
     let mut converter = converter(Origin::Manifest);
@@ -17,7 +16,7 @@ fn mirrored(endpoints: &Value) -> (MirroredEndpoints, Vec<String>) {
 
 #[test]
 fn endpoints_become_one_slice_per_subset_and_family() {
-    let (object, problems) = mirrored(&json!({
+    let ((name, slices), problems) = mirrored(&json!({
         "metadata": {"name": "db", "namespace": "shop"},
         "subsets": [
             {
@@ -29,10 +28,10 @@ fn endpoints_become_one_slice_per_subset_and_family() {
             {"notReadyAddresses": null, "ports": null},
         ],
     }));
-    let names: Vec<_> = object.slices.iter().map(|slice| slice.name.to_string()).collect();
+    let names: Vec<_> = slices.iter().map(|slice| slice.name.to_string()).collect();
     assert_eq!(names, ["shop/db/0/IPv4", "shop/db/0/IPv6", "shop/db/1/IPv4"]);
-    assert!(object.slices.iter().all(|slice| slice.service_name() == object.name));
-    let first = &object.slices[0];
+    assert!(slices.iter().all(|slice| slice.service_name() == name));
+    let first = &slices[0];
     let not_ready = Conditions { ready: false, serving: false, terminating: false };
     let endpoints: Vec<_> =
         first.endpoints.iter().map(|e| (e.address.to_string(), e.conditions, e.node.as_deref())).collect();
@@ -43,15 +42,15 @@ fn endpoints_become_one_slice_per_subset_and_family() {
             ("203.0.113.21".to_owned(), not_ready, None),
         ]
     );
-    assert_eq!((&*object.slices[2].ports[0].name, object.slices[2].ports[0].protocol), ("", Protocol::Udp));
+    assert_eq!((&*slices[2].ports[0].name, slices[2].ports[0].protocol), ("", Protocol::Udp));
     assert_eq!(problems, ["Endpoints shop/db: subsets[1].addresses[1].ip: \"db2\" is no IP address"]);
 }
 
 #[test]
 fn headless_endpoints_become_no_slices() {
-    let (object, _) = mirrored(&json!({
+    let ((name, slices), _) = mirrored(&json!({
         "metadata": {"name": "db", "labels": {"service.kubernetes.io/headless": ""}},
         "subsets": [{"addresses": [{"ip": "203.0.113.20"}], "ports": [{"port": 5432}]}],
     }));
-    assert_eq!((object.name.to_string().as_str(), object.slices.len()), ("default/db", 0));
+    assert_eq!((name.to_string().as_str(), slices.len()), ("default/db", 0));
 }

@@ -1,6 +1,6 @@
 //! Nodes and ServiceCIDR objects.
 
-use portolan_core::event::Node;
+use portolan_core::event::{Node, ServiceCidr};
 
 use super::*;
 
@@ -8,7 +8,9 @@ fn node(object: &Value) -> (Node, Vec<String>) {
     let json = serde_json::to_vec(object).unwrap();
     let wire: wire::Node<'_> = object_from_json("Node", &json).unwrap();
     let mut converter = converter(Origin::Api);
-    let Converted::Proxied(node) = converter.node(&wire).unwrap() else { panic!("a Node is always taken") };
+    let Converted::Proxied(node) = Node::convert(&mut converter, &wire).unwrap() else {
+        panic!("a Node is always taken")
+    };
     (node, converter.take_problems().iter().map(ToString::to_string).collect())
 }
 
@@ -62,7 +64,7 @@ fn a_service_cidr_keeps_the_ranges_that_can_be_read() {
     let json = br#"{"metadata":{"name":"kubernetes"},"spec":{"cidrs":["10.96.0.0/16","fd00::/112","all"]}}"#;
     let wire: wire::ServiceCidr<'_> = object_from_json("ServiceCIDR", json).unwrap();
     let mut converter = converter(Origin::Api);
-    let Converted::Proxied(cidr) = converter.service_cidr(&wire).unwrap() else { panic!() };
+    let Converted::Proxied(cidr) = ServiceCidr::convert(&mut converter, &wire).unwrap() else { panic!() };
     assert_eq!(
         (&*cidr.name, texts(&cidr.cidrs)),
         ("kubernetes", vec!["10.96.0.0/16".into(), "fd00::/112".into()])

@@ -166,7 +166,7 @@ fn a_file_without_a_namespace_means_default() {
     }
     let json = web(&patch);
     let wire: wire::Service<'_> = object_from_json("Service", &json).unwrap();
-    let error = converter(Origin::Api).service(&wire).unwrap_err();
+    let error = Service::convert(&mut converter(Origin::Api), &wire).unwrap_err();
     assert_eq!((error.field.as_str(), error.name.to_string().as_str()), ("metadata.namespace", "web"));
 }
 
@@ -402,7 +402,7 @@ fn problems_of_manifest(patch: &Value) -> Vec<Problem> {
     let json = web(patch);
     let wire: wire::Service<'_> = object_from_json("Service", &json).unwrap();
     let mut converter = converter(Origin::Manifest);
-    converter.service(&wire).unwrap();
+    Service::convert(&mut converter, &wire).unwrap();
     converter.take_problems()
 }
 

@@ -31,7 +31,10 @@ fn null_lists_of_a_slice_are_empty() {
         br#"{"metadata":{"namespace":"shop","name":"web-abc","labels":{"kubernetes.io/service-name":"web"}},
         "addressType":"IPv6","endpoints":null,"ports":null}"#;
     let wire: wire::EndpointSlice<'_> = object_from_json("EndpointSlice", json).unwrap();
-    let Converted::Proxied(slice) = converter(Origin::Api).endpoint_slice(&wire).unwrap() else { panic!() };
+    let Converted::Proxied(slice) = EndpointSlice::convert(&mut converter(Origin::Api), &wire).unwrap()
+    else {
+        panic!()
+    };
     assert_eq!((slice.family, slice.ports.len(), slice.endpoints.len()), (IpFamily::V6, 0, 0));
     assert_eq!(slice.service_name().to_string(), "shop/web");
 }
@@ -153,18 +156,14 @@ fn equal_hints_are_one_allocation_and_no_hints_are_none() {
 #[test]
 fn unused_hints_are_forgotten() {
     let mut converter = converter(Origin::Api);
-    for zone in 0..10 * crate::convert::SMALLEST_HINTS_SWEEP {
+    for zone in 0..10 * crate::convert::MIN_HINTS {
         let json = slice_json(&json!({"endpoints": [
             {"addresses": ["10.0.0.1"], "hints": {"forZones": [{"name": format!("z{zone}")}]}},
         ]}));
         let wire: wire::EndpointSlice<'_> = object_from_json("EndpointSlice", &json).unwrap();
-        converter.endpoint_slice(&wire).unwrap();
+        EndpointSlice::convert(&mut converter, &wire).unwrap();
     }
-    assert!(
-        converter.shared.hints.len() <= crate::convert::SMALLEST_HINTS_SWEEP,
-        "{}",
-        converter.shared.hints.len()
-    );
+    assert!(converter.hints.len() <= crate::convert::MIN_HINTS, "{}", converter.hints.len());
 }
 
 #[test]
@@ -212,7 +211,7 @@ fn a_slice_of_a_manifest_that_means_nothing_is_named() {
         let json = slice_json(&patch);
         let wire: wire::EndpointSlice<'_> = object_from_json("EndpointSlice", &json).unwrap();
         let mut converter = converter(Origin::Manifest);
-        converter.endpoint_slice(&wire).unwrap();
+        EndpointSlice::convert(&mut converter, &wire).unwrap();
         let [problem] = &converter.take_problems()[..] else { panic!("{patch}") };
         assert_eq!(problem.to_string(), format!("EndpointSlice shop/web-abc: {expected}"));
         assert_eq!(problem.is_invalid, is_invalid, "{patch}");
