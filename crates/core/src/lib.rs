@@ -38,6 +38,6 @@ pub use registry::Registry;
 pub use retry::{Backoff, LogLimiter};
 pub use state::State;
 
-/// The version that is reported where kube-proxy reports its own: that of the kube-proxy release whose behaviour Portolan
-/// implements, with Portolan's version as build metadata, which semantic versioning does not compare.
+/// The version that is reported where kube-proxy reports its own: that of the kube-proxy release whose behaviour
+/// Portolan implements, with Portolan's version as build metadata, which semantic versioning does not compare.
 pub const GIT_VERSION: &str = concat!("v1.36.2+portolan.", env!("CARGO_PKG_VERSION"));
