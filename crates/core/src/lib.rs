@@ -1,7 +1,7 @@
 //! The model and its decisions. Pure: no I/O, no clock, no Kubernetes types.
 //!
-//! [`State`] handles events ([`event`]), keeps the objects compactly and decides what this node must do for each service
-//! port. The result is one [`NodePlan`] per IP family and the exact [`ChangeSet`] since the last applied plan. A
+//! [`State`] handles events ([`event`]), keeps the objects compactly and decides what this node must do for each
+//! service port. The result is one [`NodePlan`] per IP family and the exact [`ChangeSet`] since the last applied plan. A
 //! [`ProxyBackend`] programs it.
 //!
 //! ```text

@@ -199,9 +199,19 @@ impl FamilySync {
         if is_full_due && leaves_rules && !state.changes(family).is_complete() {
             let delay = self.schedule.full_sync_failed(now, retry);
             if self.full_sync_log.fail(&err, now.into_std()) {
-                warn!(ipFamily = %family, err, retryAfter = ?delay, "Failed to run full sync; changes are still synced");
+                warn!(
+                    ipFamily = %family,
+                    err,
+                    retryAfter = ?delay,
+                    "Failed to run full sync; changes are still synced"
+                );
             } else {
-                debug!(ipFamily = %family, err, retryAfter = ?delay, "Failed to run full sync; changes are still synced");
+                debug!(
+                    ipFamily = %family,
+                    err,
+                    retryAfter = ?delay,
+                    "Failed to run full sync; changes are still synced"
+                );
             }
             return;
         }
