@@ -127,8 +127,8 @@ pub struct AddressError {
 }
 
 /// Parses an address as the Kubernetes API does: leading zeros of an IPv4 octet or an IPv6 group are ignored
-/// (`172.30.0.041` is `172.30.0.41`), and an IPv4-mapped IPv6 address (`::ffff:10.0.0.1`, RFC 4291 section 2.5.5.2) is the
-/// IPv4 address.
+/// (`172.30.0.041` is `172.30.0.41`), and an IPv4-mapped IPv6 address (`::ffff:10.0.0.1`, RFC 4291 section 2.5.5.2) is
+/// the IPv4 address.
 ///
 /// # Errors
 /// The text is not an address.
@@ -138,8 +138,8 @@ pub fn parse_ip(text: &str) -> Result<IpAddr, AddressError> {
         .ok_or_else(|| AddressError { text: text.to_owned(), what: "address" })
 }
 
-/// Parses a CIDR in the same way, prefix length included, and masks it (`203.0.113.007/025` is `203.0.113.0/25`, and so is
-/// `::ffff:203.0.113.7/121`).
+/// Parses a CIDR in the same way, prefix length included, and masks it (`203.0.113.007/025` is `203.0.113.0/25`, and so
+/// is `::ffff:203.0.113.7/121`).
 ///
 /// # Errors
 /// The text is not a CIDR.

@@ -1,7 +1,8 @@
 //! The input of the core: changes of objects, already parsed.
 //!
-//! A source reads the Kubernetes API or files, leaves out what is not proxied (headless and ExternalName Services, foreign
-//! `service-proxy-name` labels) and emits these small structs. They have exactly the fields that decisions need.
+//! A source reads the Kubernetes API or files, leaves out what is not proxied (headless and ExternalName Services,
+//! foreign `service-proxy-name` labels) and emits these small structs. They have exactly the fields that decisions
+//! need.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
@@ -36,8 +37,8 @@ pub enum Change<T: Object> {
     Applied(T),
     /// The object was deleted, or is no longer proxied.
     Deleted(T::Key),
-    /// A list of all existing objects. The first is the initial list; later ones follow a lost watch, and an object that
-    /// they leave out was deleted.
+    /// A list of all existing objects. The first is the initial list; later ones follow a lost watch, and an object
+    /// that they leave out was deleted.
     Replaced(Vec<T>),
 }
 
@@ -214,8 +215,8 @@ pub struct Node {
     pub pod_cidrs: Vec<IpNet>,
     /// Label `topology.kubernetes.io/zone`, if not empty.
     pub zone: Option<Name>,
-    /// Whether the node is being removed: it has a deletion timestamp, or the taint `ToBeDeletedByClusterAutoscaler`. Load
-    /// balancers should then stop using it.
+    /// Whether the node is being removed: it has a deletion timestamp, or the taint `ToBeDeletedByClusterAutoscaler`.
+    /// Load balancers should then stop using it.
     pub leaving: bool,
 }
 

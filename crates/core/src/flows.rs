@@ -15,8 +15,8 @@
 //! `service.kubernetes.io/service-proxy-name`), and its cluster IP is in the ServiceCIDRs like any other. Flows of a
 //! Service that was deleted while no proxy ran look the same, so they stay until their clients stop sending.
 //!
-//! A plan does not have the node's addresses. So for a flow to the number of a node port this module only decides whether
-//! it is stale if its destination is this node ([`FlowCheck::is_by_node_port`]).
+//! A plan does not have the node's addresses. So for a flow to the number of a node port this module only decides
+//! whether it is stale if its destination is this node ([`FlowCheck::is_by_node_port`]).
 //!
 //! Plans change while a search through connection tracking is running. So each result is compared with the newest plan
 //! before it is removed ([`StaleFlow::is_wanted`]).
@@ -120,8 +120,8 @@ impl FlowCheck {
         }
     }
 
-    /// Treats translated flows to node ports as ours whatever their endpoint, as after a full sync. The size of the check
-    /// then depends on the number of addresses only.
+    /// Treats translated flows to node ports as ours whatever their endpoint, as after a full sync. The size of the
+    /// check then depends on the number of addresses only.
     pub fn forget_endpoints(&mut self) {
         for checked in self.addresses.values_mut() {
             checked.before = None;
@@ -168,8 +168,8 @@ impl FlowCheck {
         false
     }
 
-    /// Whether a flow is checked only because of its destination port, so that it is ours only if its destination address
-    /// is one of this node's. Flows to other hosts, and to cluster IPs of another proxy, can have any port.
+    /// Whether a flow is checked only because of its destination port, so that it is ours only if its destination
+    /// address is one of this node's. Flows to other hosts, and to cluster IPs of another proxy, can have any port.
     pub fn is_by_node_port(&self, flow: &Flow) -> bool {
         !self.addresses.contains_key(&vip(flow.destination))
             && self.addresses.contains_key(&node_port(flow.destination))

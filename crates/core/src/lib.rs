@@ -1,7 +1,7 @@
 //! The model and its decisions. Pure: no I/O, no clock, no Kubernetes types.
 //!
-//! [`State`] handles events ([`event`]), keeps the objects compactly and decides what this node must do for each service
-//! port. The result is one [`NodePlan`] per IP family and the exact [`ChangeSet`] since the last applied plan. A
+//! [`State`] handles events ([`event`]), keeps the objects compactly and decides what this node must do for each
+//! service port. The result is one [`NodePlan`] per IP family and the exact [`ChangeSet`] since the last applied plan. A
 //! [`ProxyBackend`] programs it.
 //!
 //! ```text
@@ -38,6 +38,6 @@ pub use registry::Registry;
 pub use retry::{Backoff, LogLimiter};
 pub use state::State;
 
-/// The version that is reported where kube-proxy reports its own: that of the kube-proxy release whose behaviour Portolan
-/// implements, with Portolan's version as build metadata, which semantic versioning does not compare.
+/// The version that is reported where kube-proxy reports its own: that of the kube-proxy release whose behaviour
+/// Portolan implements, with Portolan's version as build metadata, which semantic versioning does not compare.
 pub const GIT_VERSION: &str = concat!("v1.36.2+portolan.", env!("CARGO_PKG_VERSION"));

@@ -76,8 +76,8 @@ impl fmt::Debug for ServicePortName {
 
 /// Gives equal strings one allocation.
 ///
-/// Keeps a name until a sweep finds no other reference to it, so that names of a cluster that grows and shrinks for months
-/// do not accumulate.
+/// Keeps a name until a sweep finds no other reference to it, so that names of a cluster that grows and shrinks for
+/// months do not accumulate.
 #[derive(Debug, Default)]
 pub struct Interner {
     names: HashSet<Name>,

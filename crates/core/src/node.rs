@@ -31,8 +31,8 @@ pub struct NodeConfig {
 /// `detectLocalMode`, with its parameters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DetectLocal {
-    /// `ClusterCIDR`: by a source address in the first of these ranges (`clusterCIDR`) that is of its family. Without one
-    /// of its family nothing is detected.
+    /// `ClusterCIDR`: by a source address in the first of these ranges (`clusterCIDR`) that is of its family. Without
+    /// one of its family nothing is detected.
     ClusterCidr(Vec<IpNet>),
     /// `NodeCIDR`: by a source address in the first of the Node's `podCIDRs` that is of its family.
     NodeCidr,
@@ -85,8 +85,8 @@ impl NodeConfig {
         }
     }
 
-    /// The node's IP in each family: the configured one, or else the first one of the Node object. Loopback addresses are
-    /// ignored.
+    /// The node's IP in each family: the configured one, or else the first one of the Node object. Loopback addresses
+    /// are ignored.
     pub fn node_ips(&self, node: Option<&Node>) -> PerFamily<Option<IpAddr>> {
         let listed = node.map_or(&[][..], |node| &node.addresses);
         let all = self.bind_address.iter().chain(listed);

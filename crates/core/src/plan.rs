@@ -55,8 +55,8 @@ fn importance(name: &ServicePortName) -> u8 {
 /// The settings for all service ports.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeSettings {
-    /// How to detect packets of local pods. Without it no packet counts as one: traffic to cluster IPs is not masqueraded
-    /// because of its source, and external traffic policies apply to pods as to all other clients.
+    /// How to detect packets of local pods. Without it no packet counts as one: traffic to cluster IPs is not
+    /// masqueraded because of its source, and external traffic policies apply to pods as to all other clients.
     pub local_detector: Option<LocalDetector>,
     /// Whether all traffic to cluster IPs is masqueraded.
     pub masquerade_all: bool,
@@ -64,8 +64,8 @@ pub struct NodeSettings {
     pub masquerade_mark: u32,
     /// The node's addresses that serve node ports.
     pub node_port_addresses: NodePortAddresses,
-    /// The ranges of cluster IPs, sorted and without overlaps. New connections to an address in these ranges that belongs
-    /// to no Service are dropped, so that they do not leave the cluster.
+    /// The ranges of cluster IPs, sorted and without overlaps. New connections to an address in these ranges that
+    /// belongs to no Service are dropped, so that they do not leave the cluster.
     pub service_cidrs: Vec<IpNet>,
     /// The addresses at which the proxy connects to the API server, sorted. A mode that assigns whole addresses to the
     /// node must check [`is_api_server`](Self::is_api_server) first.
@@ -73,9 +73,9 @@ pub struct NodeSettings {
 }
 
 impl NodeSettings {
-    /// Whether the proxy needs this external or load-balancer address of a service port for the API server: if the whole
-    /// address were local, the proxy could not reach the API server any more. False if the proxy reaches the API server
-    /// through this service port.
+    /// Whether the proxy needs this external or load-balancer address of a service port for the API server: if the
+    /// whole address were local, the proxy could not reach the API server any more. False if the proxy reaches the API
+    /// server through this service port.
     pub fn is_api_server(&self, address: IpAddr, port: u16, protocol: Protocol) -> bool {
         let is_own_port =
             protocol == Protocol::Tcp && self.api_server.contains(&SocketAddr::new(address, port));
@@ -128,18 +128,18 @@ pub struct ServicePort {
     /// The node port.
     pub node_port: Option<u16>,
     /// The node's TCP port for health checks of load balancers, if they are used (type LoadBalancer with the Local
-    /// policy). It is the same for all ports of the Service, and the proxy itself serves it. A backend whose rules could
-    /// block it must accept it.
+    /// policy). It is the same for all ports of the Service, and the proxy itself serves it. A backend whose rules
+    /// could block it must accept it.
     pub health_check_node_port: Option<u16>,
-    /// The clients that may connect to the load-balancer addresses, sorted and without overlaps; empty means all. Packets
-    /// of other clients are dropped, local ones included, even if there are no endpoints.
+    /// The clients that may connect to the load-balancer addresses, sorted and without overlaps; empty means all.
+    /// Packets of other clients are dropped, local ones included, even if there are no endpoints.
     pub source_ranges: Box<[IpNet]>,
     /// Selects the endpoints of the cluster IP.
     pub internal_traffic_policy: TrafficPolicy,
     /// Selects the endpoints of all other addresses, for clients that are not on this node.
     pub external_traffic_policy: TrafficPolicy,
-    /// With `sessionAffinity: ClientIP`, how long after its last connection a client keeps its endpoint. All addresses of
-    /// the service port share the affinity.
+    /// With `sessionAffinity: ClientIP`, how long after its last connection a client keeps its endpoint. All addresses
+    /// of the service port share the affinity.
     pub session_affinity: Option<Duration>,
     /// The endpoints under the Cluster policy, sorted; empty if the list is not used.
     pub cluster_endpoints: Arc<[Endpoint]>,

@@ -219,8 +219,8 @@ impl<'a> SlicePorts<'a> {
 
     /// All endpoints of one port, sorted by address and port, each once.
     ///
-    /// Slices may disagree about an endpoint while the control plane moves it from one to another, or if two controllers
-    /// write them. What counts is, in this order, independent of the slices' names:
+    /// Slices may disagree about an endpoint while the control plane moves it from one to another, or if two
+    /// controllers write them. What counts is, in this order, independent of the slices' names:
     ///
     /// 1. The endpoint is ready if any slice has it as ready.
     /// 2. A pod that runs counts before one that terminates: it has replaced that one and got its address.

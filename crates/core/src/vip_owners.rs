@@ -5,8 +5,8 @@
 //! entry per address and port, so each needs one owner, and always the same one, in whatever order the objects arrive.
 //!
 //! The order: a cluster IP beats a load-balancer address, which beats the API server's address, which beats an external
-//! IP, so that a Service cannot take another one's cluster IP by naming it; then the older Service wins; then the smaller
-//! name. When the owner goes, the next one takes over.
+//! IP, so that a Service cannot take another one's cluster IP by naming it; then the older Service wins; then the
+//! smaller name. When the owner goes, the next one takes over.
 //!
 //! The proxy itself owns the address and port at which it connects to the API server. A Service with these among its
 //! external IPs would otherwise receive the proxy's own connections, and the proxy would not learn that the Service was
@@ -138,7 +138,8 @@ pub struct Conflict {
     pub ignored: ServicePortName,
 }
 
-/// The proxy as the owner of the address at which it connects to the API server, in the name of the API server's Service.
+/// The proxy as the owner of the address at which it connects to the API server, in the name of the API server's
+/// Service.
 pub(crate) fn api_server_owner(socket: SocketAddr) -> (ServiceAddress, Owner) {
     let service = ObjectName::new("default", "kubernetes");
     let service_port = ServicePortName { service, port: "https".into(), protocol: Protocol::Tcp };

@@ -199,9 +199,19 @@ impl FamilySync {
         if is_full_due && leaves_rules && !state.changes(family).is_complete() {
             let delay = self.schedule.full_sync_failed(now, retry);
             if self.full_sync_log.fail(&err, now.into_std()) {
-                warn!(ipFamily = %family, err, retryAfter = ?delay, "Full sync failed; changes are still synced");
+                warn!(
+                    ipFamily = %family,
+                    err,
+                    retryAfter = ?delay,
+                    "Failed to run full sync; changes are still synced"
+                );
             } else {
-                debug!(ipFamily = %family, err, retryAfter = ?delay, "Full sync failed; changes are still synced");
+                debug!(
+                    ipFamily = %family,
+                    err,
+                    retryAfter = ?delay,
+                    "Failed to run full sync; changes are still synced"
+                );
             }
             return;
         }
@@ -283,7 +293,7 @@ impl FamilySync {
         let is_full = scope == Scope::Full;
         if is_full && let Some(outage) = self.full_sync_log.succeed(now.into_std()) {
             let (failures, duration) = (outage.failures, outage.duration);
-            info!(ipFamily = %family, failures, ?duration, "Full sync succeeded again after failures");
+            info!(ipFamily = %family, failures, ?duration, "Completed full sync again after failures");
         }
         let ApplyReport { operations, transactions, longest_transaction, .. } = *report;
         if !self.is_initialized {

@@ -1,8 +1,8 @@
 //! Removes the UDP flows of one family that the last plan made stale.
 //!
-//! A search through connection tracking can take as long as a full sync, so it runs on another thread and no apply waits
-//! for it. Its result comes back to the loop, which compares each flow with the plan of that moment and removes stale
-//! ones, a few at a time between two applies. The plan cannot change between the comparison and the removal.
+//! A search through connection tracking can take as long as a full sync, so it runs on another thread and no apply
+//! waits for it. Its result comes back to the loop, which compares each flow with the plan of that moment and removes
+//! stale ones, a few at a time between two applies. The plan cannot change between the comparison and the removal.
 //!
 //! Searches start, and flows are removed, only while the current plan is programmed. A search covers what all plans
 //! since the last search made stale. A flow that is kept because a later plan wants it is found again after that plan.

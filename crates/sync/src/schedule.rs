@@ -44,8 +44,8 @@ pub(crate) struct Schedule {
     due: Option<Instant>,
     /// The next full sync; unknown before the first success.
     full_due: Option<Instant>,
-    /// Whether the last attempt was a full sync that failed and left the rules unchanged. Pending changes are then synced
-    /// before the next full sync.
+    /// Whether the last attempt was a full sync that failed and left the rules unchanged. Pending changes are then
+    /// synced before the next full sync.
     defers_full_sync: bool,
     /// The next integrity check; unknown before the first success.
     check_due: Option<Instant>,
@@ -171,8 +171,8 @@ impl Schedule {
         }
     }
 
-    /// A full sync whose period had passed failed and left the rules unchanged. Returns the time to the next; changes are
-    /// synced meanwhile.
+    /// A full sync whose period had passed failed and left the rules unchanged. Returns the time to the next; changes
+    /// are synced meanwhile.
     pub(crate) fn full_sync_failed(&mut self, now: Instant, retry: Retry) -> Duration {
         let delay = delay(retry, &mut self.full_backoff, (self.random)(), self.sync_period);
         let delay = delay.max(self.min_period);

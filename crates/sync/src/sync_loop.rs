@@ -91,8 +91,8 @@ impl SyncLoop {
 
     /// Also has `cleaner` remove the flows of `family` that a new plan makes stale.
     ///
-    /// It searches on another thread after the plan is programmed, and removes on the loop's thread; never both at once.
-    /// Each family has its own cleaner, so that they do not wait for each other.
+    /// It searches on another thread after the plan is programmed, and removes on the loop's thread; never both at
+    /// once. Each family has its own cleaner, so that they do not wait for each other.
     #[must_use]
     pub fn with_flow_cleaner(mut self, family: IpFamily, cleaner: Box<dyn FlowCleaner>) -> Self {
         if let Some(sync) = self.families.iter_mut().find(|sync| sync.family == family) {
@@ -101,8 +101,8 @@ impl SyncLoop {
         self
     }
 
-    /// Runs until `stop` is cancelled or the sender of events is dropped. A running apply is finished first and no other
-    /// starts; a running search for stale flows is abandoned.
+    /// Runs until `stop` is cancelled or the sender of events is dropped. A running apply is finished first and no
+    /// other starts; a running search for stale flows is abandoned.
     pub async fn run(mut self, mut events: mpsc::Receiver<Event>, stop: CancellationToken) -> Stopped {
         for family in &self.families {
             self.observer.started(family.family);

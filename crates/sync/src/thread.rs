@@ -1,7 +1,8 @@
 //! The thread of the loop.
 //!
-//! A backend may block its thread for as long as the kernel takes, so the loop has its own: watches and health endpoints
-//! keep working meanwhile. Backends are created on that thread too, inside its runtime, because some register with it.
+//! A backend may block its thread for as long as the kernel takes, so the loop has its own: watches and health
+//! endpoints keep working meanwhile. Backends are created on that thread too, inside its runtime, because some register
+//! with it.
 
 use std::any::Any;
 use std::io;

@@ -1,4 +1,5 @@
-//! The state of one IP family: the plan, its difference from the applied one, and what is reported after the next apply.
+//! The state of one IP family: the plan, its difference from the applied one, and what is reported after the next
+//! apply.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;

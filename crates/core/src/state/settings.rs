@@ -1,4 +1,5 @@
-//! Changes of the node's settings: its configuration, its Node object, the ServiceCIDRs and the address of the API server.
+//! Changes of the node's settings: its configuration, its Node object, the ServiceCIDRs and the address of the API
+//! server.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;

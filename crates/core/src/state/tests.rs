@@ -149,8 +149,8 @@ fn a_node_that_stays_where_it_is_has_no_service_decided_anew() {
     assert_eq!(state.dirty.0.len(), 1, "the zone decides about hints");
 }
 
-/// The proxy's own connections come before the external IPs of Services, which any user may write, and after all addresses
-/// that may be the API server's own Service.
+/// The proxy's own connections come before the external IPs of Services, which any user may write, and after all
+/// addresses that may be the API server's own Service.
 #[test]
 fn a_services_external_ip_does_not_take_the_api_server_from_the_proxy() {
     let server =
