@@ -31,7 +31,7 @@ fn pod(conditions: Conditions, node: &str) -> Event {
 
 impl Rig {
     /// The health checks that were reported since the last call.
-    fn checks(&self) -> Vec<String> {
+    fn health_checks(&self) -> Vec<String> {
         self.notes.take().into_iter().filter(|note| note.starts_with("health checks")).collect()
     }
 
@@ -53,22 +53,22 @@ async fn a_health_check_is_told_once_the_rules_are_in_force_and_when_it_changes(
     rig.script(V4, [Outcome::bad(Retry::SameChanges), Outcome::GOOD]);
     rig.send([balanced(30_100), pod(Conditions::READY, "n1")]).await;
     rig.pass(millis(50)).await;
-    assert_eq!(rig.checks(), [""; 0], "the rules are not there yet");
+    assert_eq!(rig.health_checks(), [""; 0], "the rules are not there yet");
     rig.pass(secs(1)).await;
-    assert_eq!(rig.checks(), [reported("Some(HealthCheck { port: 30100, local_endpoints: 1 })")]);
+    assert_eq!(rig.health_checks(), [reported("Some(HealthCheck { port: 30100, local_endpoints: 1 })")]);
 
     rig.send([pod(TERMINATING, "n1")]).await;
     rig.pass(secs(1)).await;
-    assert_eq!(rig.checks(), [reported("Some(HealthCheck { port: 30100, local_endpoints: 0 })")]);
+    assert_eq!(rig.health_checks(), [reported("Some(HealthCheck { port: 30100, local_endpoints: 0 })")]);
     rig.send([v4("other", 9)]).await;
     rig.pass(secs(1)).await;
-    assert_eq!(rig.checks(), [""; 0]);
+    assert_eq!(rig.health_checks(), [""; 0]);
     rig.send([balanced(30_200), gone("unknown")]).await;
     rig.pass(secs(1)).await;
-    assert_eq!(rig.checks(), [reported("Some(HealthCheck { port: 30200, local_endpoints: 0 })")]);
+    assert_eq!(rig.health_checks(), [reported("Some(HealthCheck { port: 30200, local_endpoints: 0 })")]);
     rig.send([gone("lb")]).await;
     rig.pass(secs(1)).await;
-    assert_eq!(rig.checks(), [reported("None")]);
+    assert_eq!(rig.health_checks(), [reported("None")]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -76,7 +76,7 @@ async fn the_addresses_of_health_checks_follow_the_node() {
     let mut rig = Rig::ready(&settings()).await;
     rig.send([balanced(30_100), Event::Node(Change::Applied(node("n1", &["192.0.2.7", "fd00::7"])))]).await;
     rig.pass(secs(1)).await;
-    let checks = rig.checks();
+    let checks = rig.health_checks();
     assert_eq!(checks.len(), 1, "{checks:?}");
     assert!(checks[0].starts_with("health checks IPv4 Within([192.0.2.7/32])"), "{checks:?}");
 }
