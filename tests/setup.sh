@@ -5,6 +5,7 @@ cd "$(dirname "$0")/.."
 
 packages=(
     build-essential pkg-config libnftnl-dev libmnl-dev # the build
+    libclang-dev                                       # bindings that tests/rustables generates
     nftables iproute2 util-linux procps libcap2-bin    # kernel tests
     iptables ipset                                     # what other proxies leave
     haproxy                                            # examples/custom-backend

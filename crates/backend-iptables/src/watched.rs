@@ -16,7 +16,7 @@ use portolan_core::backend::error_chain;
 use portolan_core::{BackendError, IpFamily};
 use portolan_netlink::xtables::{LegacyTables, TableInfo};
 use portolan_netlink::{Heard, route};
-use portolan_nft::{Expr, Family, NetlinkTables, NftError, Noticed, TableId, Watch};
+use portolan_nft::{Family, NetlinkTables, NftError, Noticed, TableId, Watch};
 
 use crate::names::{Chain, Fixed, Table};
 use crate::programs::{ProgramError, Programs, Variant};
@@ -204,8 +204,10 @@ impl NftWatcher {
         }
         for ((table, from), targets) in wanted {
             let rules = self.tables.chain_rules(&TableId::new(self.family, table.as_str()), from.as_str())?;
-            let found: Vec<_> = rules.iter().flat_map(|rule| &rule.expressions).filter_map(target).collect();
-            if !targets.iter().all(|target| found.iter().any(|found| found == target.as_str())) {
+            let verdicts =
+                rules.iter().flat_map(|rule| rule.expressions.iter()).filter_map(|expr| expr.verdict());
+            let found: Vec<_> = verdicts.filter_map(|verdict| verdict.target().cloned()).collect();
+            if !targets.iter().all(|target| found.iter().any(|found| **found == *target.as_str())) {
                 return Ok(false);
             }
         }
@@ -275,13 +277,6 @@ impl Watcher for NftWatcher {
             }
         }
         Poll::Pending
-    }
-}
-
-fn target(expression: &Expr) -> Option<String> {
-    match expression {
-        Expr::Verdict(verdict) => verdict.target().map(ToString::to_string),
-        _ => None,
     }
 }
 

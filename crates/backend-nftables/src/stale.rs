@@ -81,7 +81,7 @@ fn delete(table: TableId, report: &mut CleanupReport, found: &mut bool) -> Resul
         // The kernel has no nf_tables, and cannot load it (`nfnetlink_rcv_msg`).
         Err(error) if matches!(error.errno(), Some(libc::EINVAL | libc::EOPNOTSUPP)) => Ok(()),
         // The kernel rejects the whole batch when the privilege is missing, one step when another process is the owner.
-        Err(source) if source.is_not_permitted() && matches!(source, NftError::Refused { .. }) => {
+        Err(source) if source.is_not_permitted() && matches!(source, NftError::Rejected { .. }) => {
             Err(StaleTableError::Owned { table, source })
         }
         Err(source) => Err(StaleTableError::Delete { table, source }),

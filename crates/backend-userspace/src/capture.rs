@@ -20,7 +20,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use indexmap::IndexSet;
 use portolan_core::{ApplyReport, IpFamily, ObjectName, Protocol};
 use portolan_netlink::route::{kind, lookup, matching, write_routes_of, write_rules_of};
-use portolan_netlink::{Message, NetlinkError, NetlinkSocket, Refusal, flag};
+use portolan_netlink::{Message, Nack, NetlinkError, NetlinkSocket, flag};
 
 use crate::address::{AddressKind, ListenAddress};
 use crate::limits::is_fair;
@@ -273,7 +273,7 @@ impl Captures {
         objects: &[Object],
         change: Change,
         report: &mut ApplyReport,
-    ) -> Result<Option<Refusal>, NetlinkError> {
+    ) -> Result<Option<Nack>, NetlinkError> {
         let mut first = None;
         // A deletion finds a route whatever its source is.
         let source = self.source.filter(|_| change == Change::Add);
@@ -288,14 +288,14 @@ impl Captures {
                 batch.set_flags(last, flag::ACK);
             }
             let rejected = self.socket.send_each(&batch)?.into_iter();
-            let rejected = rejected.filter(|refusal| !change.is_done(refusal.errno));
-            let mut rejected: HashMap<_, _> = rejected.map(|refusal| (refusal.sequence, refusal)).collect();
+            let rejected = rejected.filter(|nack| !change.is_done(nack.errno));
+            let mut rejected: HashMap<_, _> = rejected.map(|nack| (nack.sequence, nack)).collect();
             report.messages += part.len();
             report.bytes += batch.size();
             report.operations += part.len() - rejected.len();
             for (sequence, object) in (0..).map(|at| batch.first().wrapping_add(at)).zip(part) {
-                if let Some(refusal) = rejected.remove(&sequence) {
-                    first.get_or_insert(refusal);
+                if let Some(nack) = rejected.remove(&sequence) {
+                    first.get_or_insert(nack);
                 } else if change == Change::Add {
                     self.present.insert(*object);
                 } else {

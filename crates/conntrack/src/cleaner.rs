@@ -123,10 +123,10 @@ impl Conntrack {
         let handles: Vec<_> = flows.iter().map(|flow| &*flow.handle).collect();
         let action = || format!("remove {} stale UDP flows", flows.len());
         let table = self.table().map_err(|error| failed(action(), error.into()))?;
-        let refusals = table.delete(family, &handles).map_err(|error| failed(action(), error.into()))?;
-        match ConntrackError::of_refusals(&refusals) {
+        let nacks = table.delete(family, &handles).map_err(|error| failed(action(), error.into()))?;
+        match ConntrackError::of_nacks(&nacks) {
             Some(left) => Err(failed(action(), left)),
-            None => Ok(flows.len().saturating_sub(refusals.len())),
+            None => Ok(flows.len().saturating_sub(nacks.len())),
         }
     }
 
@@ -220,7 +220,7 @@ impl LocalAddresses {
         let is_local = match route::lookup(&mut self.socket, address) {
             Ok(route) => route.is_some_and(|route| route.is_local),
             // There is no route, or one that rejects packets.
-            Err(NetlinkError::Refused { .. }) => false,
+            Err(NetlinkError::Rejected { .. }) => false,
             Err(error) => return Err(error),
         };
         self.known.insert(address, is_local);

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use portolan_netlink::{NetlinkError, Refusal};
+use portolan_netlink::{Nack, NetlinkError};
 
 /// Why a step of a check failed; the source of a `FlowError`, which names the step.
 ///
@@ -52,8 +52,8 @@ impl ConntrackError {
     }
 
     /// The error for flows that the kernel did not delete; none if all of these had gone already.
-    pub(crate) fn of_refusals(refusals: &[Refusal]) -> Option<Self> {
-        let mut left = refusals.iter().filter(|refusal| refusal.errno != libc::ENOENT);
+    pub(crate) fn of_nacks(nacks: &[Nack]) -> Option<Self> {
+        let mut left = nacks.iter().filter(|nack| nack.errno != libc::ENOENT);
         let first = left.next()?;
         Some(Self::Left { left: 1 + left.count(), source: io::Error::from_raw_os_error(first.errno) })
     }
@@ -73,11 +73,11 @@ mod tests {
     use super::*;
 
     fn refused(errno: i32) -> NetlinkError {
-        NetlinkError::Refused { message: None, source: io::Error::from_raw_os_error(errno) }
+        NetlinkError::Rejected { message: None, source: io::Error::from_raw_os_error(errno) }
     }
 
-    fn refusal(errno: i32) -> Refusal {
-        Refusal { sequence: 1, errno, message: None, offset: None }
+    fn nack(errno: i32) -> Nack {
+        Nack { sequence: 1, errno, message: None, offset: None }
     }
 
     #[test]
@@ -100,9 +100,9 @@ mod tests {
 
     #[test]
     fn flows_that_were_gone_already_are_no_failure_and_the_first_other_one_is_named() {
-        assert!(ConntrackError::of_refusals(&[refusal(libc::ENOENT)]).is_none());
-        let some = [libc::ENOENT, libc::EBUSY, libc::ENOENT, libc::ENOMEM].map(refusal);
-        let Some(ConntrackError::Left { left, source }) = ConntrackError::of_refusals(&some) else {
+        assert!(ConntrackError::of_nacks(&[nack(libc::ENOENT)]).is_none());
+        let some = [libc::ENOENT, libc::EBUSY, libc::ENOENT, libc::ENOMEM].map(nack);
+        let Some(ConntrackError::Left { left, source }) = ConntrackError::of_nacks(&some) else {
             panic!("two were left")
         };
         assert_eq!((left, source.raw_os_error()), (2, Some(libc::EBUSY)));

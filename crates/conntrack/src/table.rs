@@ -4,7 +4,7 @@
 
 use portolan_core::IpFamily;
 use portolan_netlink::{
-    Consistency, Message, MessageWriter, NetlinkError, NetlinkSocket, Protocol, Refusal, TooLong, flag,
+    Consistency, Message, MessageWriter, Nack, NetlinkError, NetlinkSocket, Protocol, TooLong, flag,
 };
 
 use crate::filter::Filter;
@@ -70,8 +70,8 @@ impl Table {
         &mut self,
         family: IpFamily,
         handles: &[H],
-    ) -> Result<Vec<Refusal>, NetlinkError> {
-        let mut refusals = Vec::new();
+    ) -> Result<Vec<Nack>, NetlinkError> {
+        let mut nacks = Vec::new();
         for some in handles.chunks(DELETIONS_PER_CALL) {
             let mut batch = self.socket.new_batch();
             for handle in some {
@@ -84,9 +84,9 @@ impl Table {
             if let Some(last) = batch.last() {
                 batch.set_flags(last, flag::ACK);
             }
-            refusals.append(&mut self.socket.send_each(&batch)?);
+            nacks.append(&mut self.socket.send_each(&batch)?);
         }
-        Ok(refusals)
+        Ok(nacks)
     }
 }
 

@@ -20,11 +20,11 @@ pub enum IpvsError {
     },
     /// The kernel turned a change down. Others of the same list may have been carried out.
     #[error("the kernel refused to {action}")]
-    Refused {
+    Rejected {
         /// The change, with its object.
         action: String,
         /// Why.
-        source: Refusal,
+        source: ErrorNumber,
     },
     /// Changes could not be sent, or were not answered; they may have been carried out all the same.
     #[error("cannot {action}")]
@@ -41,7 +41,7 @@ impl IpvsError {
     pub fn errno(&self) -> Option<i32> {
         match self {
             Self::Read { source, .. } | Self::Send { source, .. } => source.errno(),
-            Self::Refused { source, .. } => source.errno(),
+            Self::Rejected { source, .. } => source.errno(),
         }
     }
 
@@ -54,7 +54,7 @@ impl IpvsError {
 /// The kernel's reason.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum Refusal {
+pub enum ErrorNumber {
     /// An error of ipset's own, which the system has no text for (`IPSET_ERR_*`,
     /// linux/netfilter/ipset/ip_set.h).
     #[error("ipset error {number}{}", explained(*number).map(|text| format!(": {text}")).unwrap_or_default())]
@@ -71,7 +71,7 @@ pub enum Refusal {
 const PRIVATE: i32 = 4096;
 const TYPE_SPECIFIC: i32 = 4352;
 
-impl Refusal {
+impl ErrorNumber {
     pub(crate) fn new(errno: i32) -> Self {
         if errno > PRIVATE { Self::Set { number: errno } } else { io::Error::from_raw_os_error(errno).into() }
     }
@@ -106,10 +106,10 @@ mod tests {
 
     #[test]
     fn errors_of_sets_have_words_that_the_system_lacks() {
-        assert_eq!(Refusal::new(4352).to_string(), "ipset error 4352: the set is full");
-        assert_eq!(Refusal::new(4100).to_string(), "ipset error 4100: the set is in use");
-        assert_eq!(Refusal::new(5000).to_string(), "ipset error 5000");
-        assert!(Refusal::new(libc::ENOENT).to_string().starts_with("No such file"));
-        assert_eq!(Refusal::new(4352).errno(), Some(4352));
+        assert_eq!(ErrorNumber::new(4352).to_string(), "ipset error 4352: the set is full");
+        assert_eq!(ErrorNumber::new(4100).to_string(), "ipset error 4100: the set is in use");
+        assert_eq!(ErrorNumber::new(5000).to_string(), "ipset error 5000");
+        assert!(ErrorNumber::new(libc::ENOENT).to_string().starts_with("No such file"));
+        assert_eq!(ErrorNumber::new(4352).errno(), Some(4352));
     }
 }

@@ -3,7 +3,7 @@
 use portolan_netlink::{Batch, MessageWriter, NetlinkError, NetlinkSocket, flag};
 
 use crate::IpvsError;
-use crate::error::Refusal;
+use crate::error::ErrorNumber;
 
 /// The most messages in one call: the receive buffer of the socket holds as many errors.
 const TOGETHER: usize = 256;
@@ -80,12 +80,12 @@ pub(crate) fn send_all<R: Request>(
             source,
         };
         let batch = compose(socket.new_batch(), family, requests).map_err(failed)?;
-        for refusal in socket.send_each(&batch).map_err(failed)? {
-            let index = usize::try_from(refusal.sequence.wrapping_sub(batch.first())).unwrap_or(usize::MAX);
+        for nack in socket.send_each(&batch).map_err(failed)? {
+            let index = usize::try_from(nack.sequence.wrapping_sub(batch.first())).unwrap_or(usize::MAX);
             let request = requests.get(index);
-            if let Some(request) = request.filter(|request| !request.is_done_by(refusal.errno)) {
-                let source = Refusal::new(refusal.errno);
-                let error = IpvsError::Refused { action: request.describe(), source };
+            if let Some(request) = request.filter(|request| !request.is_done_by(nack.errno)) {
+                let source = ErrorNumber::new(nack.errno);
+                let error = IpvsError::Rejected { action: request.describe(), source };
                 carried.refused.push((chunk * TOGETHER + index, error));
             }
         }

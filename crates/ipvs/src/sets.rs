@@ -19,7 +19,7 @@ pub use member::{Member, SetChange};
 pub use names::{Set, SetKind};
 
 use crate::IpvsError;
-use crate::error::Refusal;
+use crate::error::ErrorNumber;
 use crate::sent::{Carried, Sent, send_all};
 
 /// The kernel's parts: there, with or without a module, exactly if `ip_set` is, which has a parameter.
@@ -130,7 +130,7 @@ impl Sets {
         let action = || format!("make address set {name}");
         match error.errno() {
             Some(libc::EEXIST) if self.kind(name, family)?.as_deref() == Some(kind.as_str()) => Ok(false),
-            Some(errno) => Err(IpvsError::Refused { action: action(), source: Refusal::new(errno) }),
+            Some(errno) => Err(IpvsError::Rejected { action: action(), source: ErrorNumber::new(errno) }),
             None => Err(IpvsError::Send { action: action(), source: error }),
         }
     }

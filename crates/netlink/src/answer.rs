@@ -7,7 +7,7 @@ use crate::{AttributeIter, NetlinkError};
 
 /// The error with which the kernel rejected one message.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
+pub struct Nack {
     /// The sequence number of the message.
     pub sequence: u32,
     /// The error number, positive.
@@ -18,9 +18,9 @@ pub struct Refusal {
     pub offset: Option<usize>,
 }
 
-impl From<Refusal> for NetlinkError {
-    fn from(refusal: Refusal) -> Self {
-        Self::Refused { message: refusal.message, source: io::Error::from_raw_os_error(refusal.errno) }
+impl From<Nack> for NetlinkError {
+    fn from(nack: Nack) -> Self {
+        Self::Rejected { message: nack.message, source: io::Error::from_raw_os_error(nack.errno) }
     }
 }
 
@@ -30,7 +30,7 @@ pub(crate) enum Answer {
     /// The request was acknowledged, or a dump ended.
     Done,
     /// The request was rejected.
-    Refused(Refusal),
+    Rejected(Nack),
     /// Part of the answer.
     Data,
     /// A control message without meaning here.
@@ -41,9 +41,9 @@ impl Answer {
     pub(crate) fn of(message: &Message<'_>) -> Self {
         match message.kind {
             kind::ERROR | kind::DONE => match errno(message.payload) {
-                Some(errno) if errno != 0 => Self::Refused(refusal(message, errno)),
+                Some(errno) if errno != 0 => Self::Rejected(nack(message, errno)),
                 // A dump's end may lack a number; an error without one is malformed.
-                None if message.kind == kind::ERROR => Self::Refused(refusal(message, libc::EBADMSG)),
+                None if message.kind == kind::ERROR => Self::Rejected(nack(message, libc::EBADMSG)),
                 _ => Self::Done,
             },
             own if own >= kind::FIRST_OWN => Self::Data,
@@ -57,13 +57,13 @@ fn errno(payload: &[u8]) -> Option<i32> {
     payload.first_chunk().map(|bytes| i32::from_ne_bytes(*bytes).wrapping_neg())
 }
 
-fn refusal(message: &Message<'_>, errno: i32) -> Refusal {
+fn nack(message: &Message<'_>, errno: i32) -> Nack {
     /// `NLMSGERR_ATTR_MSG` and `NLMSGERR_ATTR_OFFS`, linux/netlink.h.
     const TEXT: u16 = 1;
     const OFFSET: u16 = 2;
     let explained = explanation(message).unwrap_or_else(|| AttributeIter::new(&[]));
     let offset = explained.find_kind(OFFSET).and_then(|attribute| attribute.as_u32());
-    Refusal {
+    Nack {
         sequence: message.sequence,
         errno,
         message: explained.find_kind(TEXT).and_then(|attribute| attribute.as_str()).map(str::to_owned),
@@ -119,13 +119,13 @@ mod tests {
             w.bytes(&(-libc::EEXIST).to_ne_bytes()).bytes(&[9; HEADER_LEN]);
             w.text(1, "already there").attribute(2, &44_u32.to_ne_bytes());
         });
-        let wanted = Refusal {
+        let wanted = Nack {
             sequence: 5,
             errno: libc::EEXIST,
             message: Some("already there".into()),
             offset: Some(44),
         };
-        assert_eq!(answer(&bytes), Answer::Refused(wanted));
+        assert_eq!(answer(&bytes), Answer::Rejected(wanted));
     }
 
     #[test]
@@ -135,12 +135,12 @@ mod tests {
             repeated[..4].copy_from_slice(&22_u32.to_ne_bytes());
             w.bytes(&(-libc::ENOENT).to_ne_bytes()).bytes(&repeated).text(1, "gone");
         });
-        let Answer::Refused(refusal) = answer(&bytes) else { panic!("not refused") };
-        assert_eq!((refusal.errno, refusal.message.as_deref()), (libc::ENOENT, Some("gone")));
+        let Answer::Rejected(nack) = answer(&bytes) else { panic!("not refused") };
+        assert_eq!((nack.errno, nack.message.as_deref()), (libc::ENOENT, Some("gone")));
     }
 
     #[test]
     fn an_error_without_a_number_counts_as_an_error() {
-        assert!(matches!(answer(&error(0, |_| ())), Answer::Refused(r) if r.errno == libc::EBADMSG));
+        assert!(matches!(answer(&error(0, |_| ())), Answer::Rejected(r) if r.errno == libc::EBADMSG));
     }
 }

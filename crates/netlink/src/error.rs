@@ -64,7 +64,7 @@ pub enum NetlinkError {
     },
     /// The kernel rejected a single request or a dump.
     #[error("kernel rejected a netlink request{}", message.as_deref().map(|m| format!(": {m}")).unwrap_or_default())]
-    Refused {
+    Rejected {
         /// The kernel's own explanation, where it gave one.
         message: Option<String>,
         /// The kernel's error number as an error.
@@ -80,7 +80,7 @@ impl NetlinkError {
             | Self::Option { source, .. }
             | Self::Send { source }
             | Self::Receive { source }
-            | Self::Refused { source, .. } => source.raw_os_error(),
+            | Self::Rejected { source, .. } => source.raw_os_error(),
             Self::TooLarge { .. } | Self::TimedOut { .. } | Self::Overrun | Self::Interrupted { .. } => None,
         }
     }

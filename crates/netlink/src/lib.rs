@@ -19,7 +19,7 @@ pub mod route;
 mod socket;
 pub mod xtables;
 
-pub use answer::Refusal;
+pub use answer::Nack;
 pub use attribute::{Attribute, AttributeIter};
 pub use batch::Batch;
 pub use error::NetlinkError;

@@ -10,7 +10,7 @@ mod rule;
 use std::net::IpAddr;
 
 pub use entry::{
-    Route, RouteType, TABLE_LOCAL, Way, lookup, matching, read_route, write_route, write_routes_of,
+    Route, RouteLookup, RouteType, TABLE_LOCAL, lookup, matching, read_route, write_route, write_routes_of,
 };
 pub use interface::{
     AddressMonitor, InterfaceAddress, Link, read_address, read_link, write_address, write_addresses_of,

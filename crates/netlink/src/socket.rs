@@ -17,7 +17,7 @@ use nix::sys::socket::{MsgFlags, NetlinkAddr, sendmsg};
 
 use crate::answer::Answer;
 use crate::message::MessageIter;
-use crate::{Batch, NetlinkError, Refusal};
+use crate::{Batch, Nack, NetlinkError};
 
 mod dump;
 mod options;
@@ -112,7 +112,7 @@ impl NetlinkSocket {
     ///
     /// # Errors
     /// The batch does not fit, could not be sent, or was not answered.
-    pub fn send_batch(&mut self, batch: &Batch, asked: u32) -> Result<Vec<Refusal>, NetlinkError> {
+    pub fn send_batch(&mut self, batch: &Batch, asked: u32) -> Result<Vec<Nack>, NetlinkError> {
         self.exchange_batch(batch, asked, Together::Dependent)
     }
 
@@ -124,7 +124,7 @@ impl NetlinkSocket {
     /// # Errors
     /// The batch does not fit, could not be sent, or some answers were lost; messages may have been
     /// processed nevertheless.
-    pub fn send_each(&mut self, batch: &Batch) -> Result<Vec<Refusal>, NetlinkError> {
+    pub fn send_each(&mut self, batch: &Batch) -> Result<Vec<Nack>, NetlinkError> {
         match batch.last() {
             Some(last) => self.exchange_batch(batch, last, Together::Independent),
             None => Ok(Vec::new()),
@@ -136,28 +136,28 @@ impl NetlinkSocket {
         batch: &Batch,
         asked: u32,
         together: Together,
-    ) -> Result<Vec<Refusal>, NetlinkError> {
+    ) -> Result<Vec<Nack>, NetlinkError> {
         self.skip_past(batch);
         let pages: Vec<IoSlice<'_>> = batch.pages().map(IoSlice::new).collect();
         self.send(&pages, batch.size())?;
-        let is_last_refusal = |answered: u32| {
+        let is_last_nack = |answered: u32| {
             answered == asked || (together == Together::Dependent && answered == batch.first())
         };
-        let mut refusals = Vec::new();
+        let mut nacks = Vec::new();
         let mut lost = false;
         loop {
             match self.receive(lost)? {
                 Received::Bytes(length) => {
-                    let over = self.take_answers(length, batch, asked, is_last_refusal, &mut refusals);
+                    let over = self.take_answers(length, batch, asked, is_last_nack, &mut nacks);
                     if over && !(lost && together == Together::Independent) {
-                        return Ok(refusals);
+                        return Ok(nacks);
                     }
                 }
                 // The answers came faster than they were read. Read those that were kept, without
                 // waiting for one that may be among the lost.
                 Received::Overrun => lost = true,
-                Received::Nothing if lost && together == Together::Dependent && !refusals.is_empty() => {
-                    return Ok(refusals);
+                Received::Nothing if lost && together == Together::Dependent && !nacks.is_empty() => {
+                    return Ok(nacks);
                 }
                 Received::Nothing if lost => return Err(NetlinkError::Overrun),
                 Received::Nothing => return Err(NetlinkError::TimedOut { after: Self::TIMEOUT }),
@@ -191,8 +191,8 @@ impl NetlinkSocket {
         length: usize,
         batch: &Batch,
         asked: u32,
-        is_last_refusal: impl Fn(u32) -> bool,
-        refusals: &mut Vec<Refusal>,
+        is_last_nack: impl Fn(u32) -> bool,
+        nacks: &mut Vec<Nack>,
     ) -> bool {
         let mut over = false;
         for message in MessageIter::new(self.buffer.bytes(length)) {
@@ -201,9 +201,9 @@ impl NetlinkSocket {
             }
             match Answer::of(&message) {
                 Answer::Done => over |= message.sequence == asked,
-                Answer::Refused(refusal) => {
-                    over |= is_last_refusal(message.sequence);
-                    refusals.push(refusal);
+                Answer::Rejected(nack) => {
+                    over |= is_last_nack(message.sequence);
+                    nacks.push(nack);
                 }
                 Answer::Data | Answer::Noise => {}
             }

@@ -60,9 +60,8 @@ fn a_batch_collects_every_refusal_up_to_the_last_answer() {
     for index in [u32::MAX / 2, u32::MAX / 2 - 1, 1] {
         batch.add(GET_LINK, flag::REQUEST | flag::ACK, link_request(index)).unwrap();
     }
-    let refusals = socket.send_batch(&batch, batch.last().unwrap()).unwrap();
-    let refused: Vec<_> =
-        refusals.iter().map(|r| (r.sequence.wrapping_sub(batch.first()), r.errno)).collect();
+    let nacks = socket.send_batch(&batch, batch.last().unwrap()).unwrap();
+    let refused: Vec<_> = nacks.iter().map(|r| (r.sequence.wrapping_sub(batch.first()), r.errno)).collect();
     assert_eq!(refused, [(1, libc::ENODEV), (2, libc::ENODEV)]);
 }
 
@@ -73,9 +72,8 @@ fn messages_that_stand_for_themselves_are_all_answered_for_though_the_first_is_r
     for index in [u32::MAX / 2, 1, u32::MAX / 2 - 1] {
         batch.add(GET_LINK, flag::REQUEST | flag::ACK, link_request(index)).unwrap();
     }
-    let refusals = socket.send_each(&batch).unwrap();
-    let refused: Vec<_> =
-        refusals.iter().map(|r| (r.sequence.wrapping_sub(batch.first()), r.errno)).collect();
+    let nacks = socket.send_each(&batch).unwrap();
+    let refused: Vec<_> = nacks.iter().map(|r| (r.sequence.wrapping_sub(batch.first()), r.errno)).collect();
     assert_eq!(refused, [(0, libc::ENODEV), (2, libc::ENODEV)]);
     assert_eq!(socket.send_each(&socket.new_batch()).unwrap(), []);
 }
@@ -88,8 +86,8 @@ fn answers_left_unread_do_not_reach_the_next_exchange() {
         batch.add(GET_LINK, flag::REQUEST | flag::ACK, link_request(index)).unwrap();
     }
     // Ends with the refusal of the first message; the answers to the others stay behind.
-    let refusals = socket.send_batch(&batch, batch.last().unwrap()).unwrap();
-    assert_eq!(refusals.len(), 1);
+    let nacks = socket.send_batch(&batch, batch.last().unwrap()).unwrap();
+    assert_eq!(nacks.len(), 1);
     let found = socket.dump(GET_LINK, link_request(0), names).unwrap();
     let again = socket.dump(GET_LINK, link_request(0), names).unwrap();
     assert_eq!(found, again);
@@ -109,7 +107,7 @@ fn a_batch_beyond_the_send_buffer_is_refused_with_both_sizes_or_sent() {
     }
     let last = batch.add(GET_LINK, flag::REQUEST | flag::ACK, link_request(1)).unwrap();
     match socket.send_batch(&batch, last) {
-        Ok(refusals) => assert_eq!(refusals, []),
+        Ok(nacks) => assert_eq!(nacks, []),
         Err(NetlinkError::TooLarge { size, limit }) => assert!(size > 17_000_000 && limit < size),
         Err(other) => panic!("{other:?}"),
     }

@@ -161,6 +161,15 @@ impl Bytes {
     }
 }
 
+/// The byte at `index` of a mask of `bits` leading ones.
+pub(crate) fn prefix_mask(bits: usize, index: usize) -> u8 {
+    match bits.saturating_sub(index * 8) {
+        0 => 0,
+        kept @ 1..8 => u8::MAX << (8 - kept),
+        _ => u8::MAX,
+    }
+}
+
 impl Default for Bytes {
     fn default() -> Self {
         Self::new()

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{Chain, ElementList, Expr, Rule, Set, Table, TableId};
+use crate::{Chain, ElementList, Expressions, Rule, Set, Table, TableId};
 
 /// A whole table, read at one moment.
 #[derive(Debug, Clone, PartialEq)]
@@ -78,7 +78,7 @@ impl DumpedChain {
 #[derive(Debug, Clone, PartialEq)]
 pub struct DumpedRule {
     /// Its expressions.
-    pub expressions: Vec<Expr>,
+    pub expressions: Expressions,
     /// Its comment.
     pub comment: Option<String>,
     /// The kernel's number for it.
@@ -88,7 +88,8 @@ pub struct DumpedRule {
 impl DumpedRule {
     /// Whether this is the wanted rule, comment included.
     pub fn is(&self, wanted: &Rule, family: crate::Family) -> bool {
-        self.comment == wanted.comment && self.expressions == wanted.expressions(family)
+        self.comment == wanted.comment
+            && wanted.expressions(family).is_ok_and(|wanted| self.expressions == wanted)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use crate::bytes::prefix_mask;
 use crate::{Bytes, Family, Set, TableId, Verdict};
 
 mod list;
@@ -112,9 +113,8 @@ fn prefix_bounds(key: &Bytes, bits: usize) -> (Bytes, Bytes) {
     let bound = |fill: u8| {
         let mut bytes = [0; Bytes::CAPACITY];
         for (index, (to, from)) in bytes.iter_mut().zip(key.iter()).enumerate() {
-            let kept = bits.saturating_sub(index * 8).min(8);
-            let mask = u8::MAX.checked_shr(u32::try_from(kept).unwrap_or(8)).unwrap_or(0);
-            *to = (from & !mask) | (fill & mask);
+            let mask = prefix_mask(bits, index);
+            *to = (from & mask) | (fill & !mask);
         }
         Bytes::from_slice(&bytes[..key.len()]).unwrap_or_default()
     };

@@ -6,12 +6,12 @@
 
 use portolan_netlink::{Batch, MessageWriter, flag};
 
-use crate::libnftnl::{Kind, Object, Scratch, Unwritable};
+use crate::libnftnl::{Kind, Object, Unwritable};
 use crate::wire::{SUBSYSTEM, element_list, family_header, message, message_kind};
 use crate::{ElementList, Family, Features, NftError, Operation, Set, TableId, Transaction};
 
-mod expression;
 mod object;
+mod rule;
 
 pub(crate) use object::{concat_type, set_flags};
 
@@ -69,7 +69,6 @@ pub(crate) fn encode(
     let mut writer = Writer {
         table: transaction.table(),
         features,
-        scratch: Scratch::new(),
         encoded: Encoded { asked: batch.first(), batch, origins: Vec::new() },
     };
     writer.bracket(BATCH_BEGIN).map_err(|reason| invalid("the batch", reason))?;
@@ -94,7 +93,6 @@ fn invalid(object: impl Into<String>, Unwritable(reason): Unwritable) -> NftErro
 struct Writer<'a> {
     table: &'a TableId,
     features: Features,
-    scratch: Scratch,
     encoded: Encoded,
 }
 
@@ -131,15 +129,15 @@ impl Writer<'_> {
                 self.message(index, own.family, message::DEL_CHAIN, 0, &object)
             }
             Operation::FlushChain(name) => {
-                let object = object::rule(own, name, None)?;
+                let object = rule::rule(own, name, None)?;
                 self.message(index, own.family, message::DEL_RULE, 0, &object)
             }
             Operation::AddRule(chain, rule) => {
-                let object = object::rule(own, chain, Some(rule))?;
+                let object = rule::rule(own, chain, Some(rule))?;
                 self.message(index, own.family, message::NEW_RULE, flag::CREATE | flag::APPEND, &object)
             }
             Operation::DeleteRule(chain, handle) => {
-                let object = object::rule_handle(own, chain, *handle)?;
+                let object = rule::rule_handle(own, chain, *handle)?;
                 self.message(index, own.family, message::DEL_RULE, 0, &object)
             }
             Operation::AddSet(set) => {
@@ -176,10 +174,9 @@ impl Writer<'_> {
         flags: u16,
         object: &Object<K>,
     ) -> Result<(), Unwritable> {
-        let Self { scratch, encoded, .. } = self;
-        let payload = object.write(scratch)?;
-        encoded.add(operation, message, flags, |message| {
-            message.bytes(&family_header(family)).bytes(payload);
+        let written = object.write()?;
+        self.encoded.add(operation, message, flags, |message| {
+            message.bytes(&family_header(family)).bytes(written.payload());
         })
     }
 

@@ -12,7 +12,7 @@ use portolan_netlink::NetlinkError;
 pub enum NftError {
     /// The kernel rejected one step, and with it the whole transaction.
     #[error("kernel refused to {verb} {object}{}", explain(message.as_deref(), *further))]
-    Refused {
+    Rejected {
         /// The action: `add`, `delete` or `flush`.
         verb: &'static str,
         /// The object: `element 10.96.0.10 . udp . 53 of map ip portolan services`.
@@ -72,7 +72,7 @@ impl NftError {
     /// The kernel's error number, where the kernel gave one.
     pub fn errno(&self) -> Option<i32> {
         match self {
-            Self::Refused { errno, .. } | Self::Batch { errno, .. } => Some(*errno),
+            Self::Rejected { errno, .. } | Self::Batch { errno, .. } => Some(*errno),
             Self::Netlink { source, .. } => source.errno(),
             Self::Invalid { .. } | Self::Unsteady { .. } | Self::Malformed { .. } => None,
         }
@@ -108,7 +108,7 @@ impl NftError {
         match self {
             // For one step: another socket owns the table and may be closed. For the whole batch: the
             // privilege is missing, and stays missing.
-            Self::Refused { errno, .. } => *errno == libc::EPERM || transient(*errno),
+            Self::Rejected { errno, .. } => *errno == libc::EPERM || transient(*errno),
             Self::Batch { errno, .. } => transient(*errno),
             Self::Netlink { source, .. } => source.is_retryable(),
             Self::Unsteady { .. } => true,

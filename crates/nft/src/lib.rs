@@ -7,7 +7,7 @@
 //! statements.
 //!
 //! ```text
-//! Rule ── expressions() ──▶ Vec<Expr> ── encode ──▶ kernel ── dump ──▶ Vec<Expr>
+//! Rule ── expressions() ──▶ Expressions ──▶ kernel ── dump ──▶ Expressions
 //! ```
 //!
 //! Holds throughout: the bytes are those that nft itself would write, as far as it matters, so `nft list
@@ -40,7 +40,7 @@ pub use chain::{BaseChain, Chain, ChainKind, Hook, PRIORITY_DSTNAT, PRIORITY_FIL
 pub use dump::{DumpedChain, DumpedRule, DumpedSet, JumpRule, Owner, TableDump};
 pub use element::{Element, ElementIter, ElementList, ElementValue};
 pub use error::NftError;
-pub use expr::{CtKey, Expr, FibAddress, LookupResult, MetaKey, PayloadBase, Register, Unknown};
+pub use expr::{Expr, Expressions};
 pub use netlink_tables::NetlinkTables;
 pub use print::Listing;
 pub use selector::{CT_STATE_NEW, CT_STATUS_DNAT, Datatype, FIB_TYPE_LOCAL, Selector, key_len};

@@ -2,7 +2,7 @@
 //!
 //! libnftnl builds a table, chain, set or rule from attributes and writes it as
 //! the payload of a netlink message. It writes without knowing how large the
-//! message buffer is, so [`Scratch`] is larger than anything the limits below
+//! message buffer is, so a [`Message`] is larger than anything the limits below
 //! let through.
 //!
 //! Elements do not come this way: one allocation and several calls for each of
@@ -27,8 +27,10 @@ const USERDATA_MAX: usize = 256;
 const EXPRESSIONS_MAX: usize = 128;
 /// The longest value of any other attribute: `NFT_DATA_VALUE_MAXLEN`.
 const VALUE_MAX: usize = 64;
-/// The size of the longest rule: each expression has at most one name, two values and ten numbers.
-const SCRATCH: usize = 4096 + EXPRESSIONS_MAX * (NAME_MAX + 2 * VALUE_MAX + 200);
+/// The size of the longest object without expressions: a few names and numbers, and user data.
+const OBJECT_MAX: usize = 4096;
+/// The size of the longest expression: at most one name, two values and ten numbers.
+const EXPRESSION_MAX: usize = NAME_MAX + 1 + 2 * VALUE_MAX + 200;
 
 /// A kind of libnftnl object: how it is made, filled, written and freed.
 pub(crate) trait Kind {
@@ -156,13 +158,13 @@ impl<K: Kind> Object<K> {
         self.set(attribute, bytes, if is_userdata { USERDATA_MAX } else { 15 })
     }
 
-    /// The object as the payload of a message: what follows the netlink header.
-    pub(crate) fn write<'a>(&self, scratch: &'a mut Scratch) -> Result<&'a [u8], Unwritable> {
-        scratch.start();
-        // SAFETY: the scratch is aligned, starts with an empty header, and has room for more than
+    /// Writes the object as a message.
+    pub(crate) fn write(&self) -> Result<Message, Unwritable> {
+        let mut message = Message::new(self.expressions);
+        // SAFETY: the message is aligned, starts with an empty header, and has room for more than
         // the limits of `name`, `bytes`, `value` and `add` let an object be.
-        unsafe { K::build(scratch.header(), self.raw.as_ptr()) };
-        scratch.payload()
+        unsafe { K::build(message.header(), self.raw.as_ptr()) };
+        message.check()
     }
 
     fn set(&mut self, attribute: u32, data: &[u8], limit: usize) -> Result<(), Unwritable> {
@@ -262,38 +264,46 @@ impl Drop for Expression {
     }
 }
 
-/// The buffer in which libnftnl writes one message.
-pub(crate) struct Scratch {
+/// A message that libnftnl writes.
+pub(crate) struct Message {
     words: Vec<u64>,
 }
 
-impl Scratch {
-    pub(crate) fn new() -> Self {
-        Self { words: vec![0; SCRATCH / size_of::<u64>()] }
+impl Message {
+    /// An empty message, with room for an object with so many expressions: a header that counts only itself.
+    fn new(expressions: usize) -> Self {
+        let mut new = Self { words: vec![0; (OBJECT_MAX + expressions * EXPRESSION_MAX) / size_of::<u64>()] };
+        let length = u32::try_from(size_of::<sys::libc::nlmsghdr>()).unwrap_or_default();
+        // SAFETY: the words are aligned for a header and there are enough of them for one.
+        unsafe { (*new.header()).nlmsg_len = length };
+        new
     }
 
     fn header(&mut self) -> *mut sys::libc::nlmsghdr {
         self.words.as_mut_ptr().cast()
     }
 
-    /// An empty message: a header that counts only itself.
-    fn start(&mut self) {
-        let length = u32::try_from(size_of::<sys::libc::nlmsghdr>()).unwrap_or_default();
-        // SAFETY: the words are aligned for a header and there are enough of them for one.
-        unsafe { (*self.header()).nlmsg_len = length };
+    fn check(self) -> Result<Self, Unwritable> {
+        if self.length() <= size_of_val(&self.words[..]) {
+            Ok(self)
+        } else {
+            Err(Unwritable("it is too long"))
+        }
     }
 
-    fn payload(&mut self) -> Result<&[u8], Unwritable> {
-        // SAFETY: as in `start`.
-        let length = usize::try_from(unsafe { (*self.header()).nlmsg_len }).unwrap_or(usize::MAX);
-        let whole = self.words.len() * size_of::<u64>();
-        if length > whole {
-            return Err(Unwritable("it is too long"));
-        }
+    fn length(&self) -> usize {
+        let header = self.words.as_ptr().cast::<sys::libc::nlmsghdr>();
+        // SAFETY: as in `new`.
+        usize::try_from(unsafe { (*header).nlmsg_len }).unwrap_or(usize::MAX)
+    }
+
+    /// What follows the netlink header.
+    pub(crate) fn payload(&self) -> &[u8] {
+        let length = self.length().min(size_of_val(&self.words[..]));
         // SAFETY: the words are initialised, `length` of their bytes lie within them, and bytes have
         // no alignment.
         let bytes = unsafe { std::slice::from_raw_parts(self.words.as_ptr().cast::<u8>(), length) };
-        Ok(bytes.get(size_of::<sys::libc::nlmsghdr>()..).unwrap_or_default())
+        bytes.get(size_of::<sys::libc::nlmsghdr>()..).unwrap_or_default()
     }
 }
 
@@ -325,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_rule_fits_the_scratch() {
+    fn the_longest_rule_fits_its_message() {
         let mut rule = Object::<RuleKind>::new().unwrap();
         let name = "x".repeat(NAME_MAX);
         rule.name(sys::NFTNL_RULE_TABLE, &name).unwrap();
@@ -340,8 +350,8 @@ mod tests {
         };
         (0..EXPRESSIONS_MAX).for_each(|_| rule.add(lookup()).unwrap());
         assert!(rule.add(lookup()).is_err());
-        let mut scratch = Scratch::new();
-        let length = rule.write(&mut scratch).unwrap().len();
-        assert!(length > EXPRESSIONS_MAX * NAME_MAX && length < SCRATCH, "{length} of {SCRATCH}");
+        let length = rule.write().unwrap().payload().len();
+        let capacity = OBJECT_MAX + EXPRESSIONS_MAX * EXPRESSION_MAX;
+        assert!(length > EXPRESSIONS_MAX * NAME_MAX && length < capacity, "{length} of {capacity}");
     }
 }

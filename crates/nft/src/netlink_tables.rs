@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use portolan_netlink::{NetlinkSocket, Protocol, Refusal};
+use portolan_netlink::{Nack, NetlinkSocket, Protocol};
 
 use crate::element::Ranges;
 use crate::encode::{Encoded, encode};
@@ -66,12 +66,12 @@ impl NetlinkTables {
         let started = Instant::now();
         let encoded = encode(transaction, features, self.socket.new_batch())?;
         let sent = Instant::now();
-        let refusals = self
+        let nacks = self
             .socket
             .send_batch(&encoded.batch, encoded.asked)
             .map_err(|source| NftError::Netlink { action: "commit", source })?;
-        if !refusals.is_empty() {
-            return Err(rejected(transaction, &encoded, refusals));
+        if !nacks.is_empty() {
+            return Err(rejected(transaction, &encoded, nacks));
         }
         Ok(Commit {
             messages: encoded.messages(),
@@ -164,44 +164,44 @@ impl NetlinkTables {
 
 fn requests_repetition(error: &NftError) -> bool {
     matches!(error.errno(), Some(libc::EAGAIN | libc::EINTR | libc::ERESTART))
-        && matches!(error, NftError::Batch { .. } | NftError::Refused { .. })
+        && matches!(error, NftError::Batch { .. } | NftError::Rejected { .. })
 }
 
 /// The error for a batch of which the kernel rejected at least one message.
 ///
 /// The first error counts: later ones are often its consequences, such as
 /// rules for a chain that could not be created.
-fn rejected(transaction: &Transaction, encoded: &Encoded, refusals: Vec<Refusal>) -> NftError {
-    let further = refusals.len().saturating_sub(1);
-    let named = refusals.iter().position(|refusal| encoded.origin(refusal.sequence).is_some());
-    let Some(refusal) = refusals.into_iter().nth(named.unwrap_or(0)) else {
+fn rejected(transaction: &Transaction, encoded: &Encoded, nacks: Vec<Nack>) -> NftError {
+    let further = nacks.len().saturating_sub(1);
+    let named = nacks.iter().position(|nack| encoded.origin(nack.sequence).is_some());
+    let Some(nack) = nacks.into_iter().nth(named.unwrap_or(0)) else {
         return NftError::Malformed { what: "error message" };
     };
-    let source = io::Error::from_raw_os_error(refusal.errno);
-    let step = encoded.origin(refusal.sequence).and_then(|step| transaction.operations().get(step));
+    let source = io::Error::from_raw_os_error(nack.errno);
+    let step = encoded.origin(nack.sequence).and_then(|step| transaction.operations().get(step));
     let Some(operation) = step else {
         return NftError::Batch {
             table: transaction.table().to_string(),
-            errno: refusal.errno,
-            message: refusal.message,
+            errno: nack.errno,
+            message: nack.message,
             source,
         };
     };
-    NftError::Refused {
+    NftError::Rejected {
         verb: operation.verb(),
-        object: element(transaction.table(), encoded, &refusal, operation)
+        object: element(transaction.table(), encoded, &nack, operation)
             .unwrap_or_else(|| operation.object(transaction.table())),
-        errno: refusal.errno,
-        message: refusal.message,
+        errno: nack.errno,
+        message: nack.message,
         further,
         source,
     }
 }
 
 /// The element at the place in the message that the kernel points at.
-fn element(table: &TableId, encoded: &Encoded, refusal: &Refusal, operation: &Operation) -> Option<String> {
+fn element(table: &TableId, encoded: &Encoded, nack: &Nack, operation: &Operation) -> Option<String> {
     let (set, _) = operation.elements()?;
-    let message = encoded.batch.message(refusal.sequence)?;
-    let found = parse::element_at(message, refusal.offset?, Ranges::of(set))?;
+    let message = encoded.batch.message(nack.sequence)?;
+    let found = parse::element_at(message, nack.offset?, Ranges::of(set))?;
     Some(found.describe(set, table))
 }

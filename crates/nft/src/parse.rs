@@ -11,11 +11,11 @@ use portolan_netlink::{AttributeIter, Message};
 
 use crate::wire::FAMILY_HEADER;
 use crate::{
-    BaseChain, Chain, ChainKind, DumpedChain, DumpedRule, Family, Hook, Table, TableFlags, TableId, userdata,
+    BaseChain, Chain, ChainKind, DumpedChain, DumpedRule, Expressions, Family, Hook, Table, TableFlags,
+    TableId, userdata,
 };
 
 pub(crate) mod element;
-mod expression;
 mod set;
 
 pub(crate) use element::{ChainNames, Elements, element_at};
@@ -81,7 +81,7 @@ pub(crate) fn rule(message: &Message<'_>) -> Option<(Arc<str>, DumpedRule)> {
     let attributes = message.attributes(FAMILY_HEADER);
     let chain = attributes.find_kind(2)?.as_str()?;
     let handle = attributes.find_kind(3).and_then(|a| a.as_be64()).unwrap_or_default();
-    let expressions = attributes.find_kind(4).map(|list| expression::list(list.nested()));
+    let expressions = attributes.find_kind(4).map(|list| Expressions::new(list.value));
     let comment = attributes.find_kind(7).and_then(|a| userdata::comment(a.value)).map(str::to_owned);
     Some((chain.into(), DumpedRule { expressions: expressions.unwrap_or_default(), comment, handle }))
 }

@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use crate::{Bytes, Element, ElementValue, Family, Set, SetData, SetTimeout, Table, TableDump, TableId};
+use crate::{Bytes, Element, ElementValue, Family, Set, SetData, SetTimeout, Table, TableId};
 
 mod statement;
 mod value;
@@ -157,32 +157,5 @@ impl Element {
     /// Its key, or range of keys.
     pub(crate) fn display_key(&self, set: &Set, family: Family) -> impl fmt::Display {
         key(&self.key, self.key_end.as_deref().map(Bytes::as_slice), &set.key, family)
-    }
-}
-
-/// In nft's syntax as far as sets, chains and hooks go; rules as kernel expressions.
-impl fmt::Display for TableDump {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let listing = Listing { id: &self.id, table: &self.table };
-        listing.open(f)?;
-        for set in &self.sets {
-            match &set.set {
-                Some(shape) => listing.set(f, shape, set.elements.iter())?,
-                None => writeln!(f, "\t# set {}: {} elements, no typeof\n", set.name, set.elements.len())?,
-            }
-        }
-        for chain in &self.chains {
-            Listing::chain(f, &chain.chain, chain.rules.iter())?;
-        }
-        f.write_str("}\n")
-    }
-}
-
-impl fmt::Display for crate::DumpedRule {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, expression) in self.expressions.iter().enumerate() {
-            write!(f, "{}{expression}", if index == 0 { "" } else { " " })?;
-        }
-        self.comment.as_ref().map_or(Ok(()), |comment| write!(f, " comment \"{comment}\""))
     }
 }

@@ -7,6 +7,7 @@ use std::fmt;
 
 use crate::Family;
 use crate::print::shown;
+use crate::wire::META_MARK;
 
 /// A value that a rule can load, named as in nft.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -86,7 +87,62 @@ pub const CT_STATUS_DNAT: u32 = 32;
 /// `RTN_LOCAL`, linux/rtnetlink.h: `fib … type local`.
 pub const FIB_TYPE_LOCAL: u32 = 2;
 
+/// Where a selector's value comes from: what the kernel's expression and nft's `typeof` both say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// A header of the packet.
+    Payload {
+        /// `enum nft_payload_bases`
+        base: u32,
+        /// The first byte.
+        offset: u32,
+        /// nft's number of the header (`enum proto_desc_id`, proto.h), and of the field in it.
+        field: (u32, u32),
+    },
+    /// `enum nft_meta_keys`
+    Meta(u32),
+    /// The packet's connection.
+    Ct {
+        /// `enum nft_ct_keys`
+        key: u32,
+        /// Whether it is part of an address tuple, of which a connection has one per direction; the original's then.
+        original: bool,
+    },
+    /// The type (`RTN_*`) of the source (`NFTA_FIB_F_SADDR`) or destination address in the routing table.
+    FibType(u32),
+    /// A random number below `modulus`.
+    Random { modulus: u32 },
+}
+
 impl Selector {
+    /// Where its value comes from. Offsets are those of `struct iphdr`, `struct ipv6hdr` (RFC 791, RFC 8200), and of
+    /// the ports of TCP, UDP and SCTP.
+    pub(crate) fn source(self, family: Family) -> Source {
+        const NETWORK: u32 = 1;
+        const TRANSPORT: u32 = 2;
+        let address =
+            |offset, field| Source::Payload { base: NETWORK, offset, field: (family.pick(12, 13), field) };
+        let port = |offset, field| Source::Payload { base: TRANSPORT, offset, field: (11, field) };
+        let tuple = |key| Source::Ct { key, original: true };
+        match self {
+            Self::Saddr => address(family.pick(12, 8), family.pick(11, 8)),
+            Self::Daddr => address(family.pick(16, 24), family.pick(12, 9)),
+            Self::ThSport => port(0, 1),
+            Self::ThDport => port(2, 2),
+            Self::Mark => Source::Meta(META_MARK),
+            Self::Iifname => Source::Meta(6),
+            Self::L4Proto => Source::Meta(16),
+            Self::CtState => Source::Ct { key: 0, original: false },
+            Self::CtStatus => Source::Ct { key: 2, original: false },
+            Self::CtOriginalProtoDst => tuple(12),
+            Self::CtOriginalSaddr => tuple(family.pick(19, 21)),
+            Self::CtOriginalDaddr => tuple(family.pick(20, 22)),
+            Self::FibSaddrType => Source::FibType(1),
+            Self::FibDaddrType => Source::FibType(2),
+            Self::NumgenRandom { modulus } => Source::Random { modulus },
+        }
+    }
+
     /// The length of what is loaded, in bytes.
     pub const fn len(self, family: Family) -> usize {
         match self.datatype(family) {

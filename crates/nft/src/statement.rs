@@ -112,8 +112,6 @@ pub enum Statement {
     MarkOr(u32),
     /// `meta mark set meta mark ^ 0x4000`
     MarkXor(u32),
-    /// `meta mark set meta mark & 0x4000`
-    MarkAnd(u32),
     /// `masquerade`, in postrouting nat chains.
     Masquerade {
         /// Whether source ports are drawn at random (`fully-random`).

@@ -6,7 +6,7 @@
 //! length, the value; `libnftnl/udata.h` and nft's `*_build_udata` functions
 //! give the kinds. Numbers are in the host's order.
 
-use crate::expr::{CtKey, FibAddress, MetaKey};
+use crate::selector::Source;
 use crate::wire::{CT_ORIGINAL, FIB_RESULT_TYPE, NUMGEN_RANDOM};
 use crate::{COMMENT_MAX, Family, Selector, Set, SetData};
 
@@ -188,13 +188,6 @@ mod expression {
     pub(super) const FIB: u32 = 26;
 }
 
-/// nft's `enum proto_desc_id`.
-mod header {
-    pub(super) const TRANSPORT: u32 = 11;
-    pub(super) const IP: u32 = 12;
-    pub(super) const IP6: u32 = 13;
-}
-
 /// nft's number for no direction.
 const CT_NO_DIRECTION: u32 = u32::MAX;
 
@@ -222,29 +215,17 @@ fn is_verdict(bytes: &[u8]) -> bool {
 
 /// An expression and the numbers that define what it loads.
 fn describe(selector: Selector, family: Family) -> (u32, [Option<u32>; 3]) {
-    let network = family.pick(header::IP, header::IP6);
-    let payload = |header, field| (expression::PAYLOAD, [Some(header), Some(field), None]);
-    let meta = |key: MetaKey| (expression::META, [Some(key as u32), None, None]);
-    let ct = |key: CtKey, direction: u32| (expression::CT, [Some(key as u32), Some(direction), None]);
-    let fib = |which: FibAddress| (expression::FIB, [Some(FIB_RESULT_TYPE), Some(which as u32), None]);
-    match selector {
-        Selector::Saddr => payload(network, family.pick(11, 8)),
-        Selector::Daddr => payload(network, family.pick(12, 9)),
-        Selector::ThSport => payload(header::TRANSPORT, 1),
-        Selector::ThDport => payload(header::TRANSPORT, 2),
-        Selector::L4Proto => meta(MetaKey::L4Proto),
-        Selector::Mark => meta(MetaKey::Mark),
-        Selector::Iifname => meta(MetaKey::Iifname),
-        Selector::NumgenRandom { modulus } => {
-            (expression::NUMGEN, [Some(NUMGEN_RANDOM), Some(modulus), Some(0)])
+    match selector.source(family) {
+        Source::Payload { field: (header, field), .. } => {
+            (expression::PAYLOAD, [Some(header), Some(field), None])
         }
-        Selector::CtState => ct(CtKey::State, CT_NO_DIRECTION),
-        Selector::CtStatus => ct(CtKey::Status, CT_NO_DIRECTION),
-        Selector::CtOriginalSaddr => ct(family.pick(CtKey::SrcIp, CtKey::SrcIp6), CT_ORIGINAL.into()),
-        Selector::CtOriginalDaddr => ct(family.pick(CtKey::DstIp, CtKey::DstIp6), CT_ORIGINAL.into()),
-        Selector::CtOriginalProtoDst => ct(CtKey::ProtoDst, CT_ORIGINAL.into()),
-        Selector::FibSaddrType => fib(FibAddress::Saddr),
-        Selector::FibDaddrType => fib(FibAddress::Daddr),
+        Source::Meta(key) => (expression::META, [Some(key), None, None]),
+        Source::Ct { key, original } => {
+            let direction = if original { CT_ORIGINAL.into() } else { CT_NO_DIRECTION };
+            (expression::CT, [Some(key), Some(direction), None])
+        }
+        Source::FibType(address) => (expression::FIB, [Some(FIB_RESULT_TYPE), Some(address), None]),
+        Source::Random { modulus } => (expression::NUMGEN, [Some(NUMGEN_RANDOM), Some(modulus), Some(0)]),
     }
 }
 

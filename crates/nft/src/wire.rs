@@ -86,6 +86,14 @@ pub(crate) const NUMGEN_RANDOM: u32 = 1;
 pub(crate) const FIB_RESULT_TYPE: u32 = 3;
 /// `IP_CT_DIR_ORIGINAL`, linux/netfilter/nf_conntrack_tuple_common.h
 pub(crate) const CT_ORIGINAL: u8 = 0;
+/// `NF_NAT_RANGE_PROTO_RANDOM_FULLY`, linux/netfilter/nf_nat.h
+pub(crate) const NAT_RANDOM_FULLY: u32 = 16;
+/// `NFT_REJECT_ICMP_UNREACH`
+pub(crate) const REJECT_ICMP_UNREACH: u32 = 0;
+/// `NFT_REJECT_TCP_RST`
+pub(crate) const REJECT_TCP_RESET: u32 = 1;
+/// `NFT_META_MARK`
+pub(crate) const META_MARK: u32 = 3;
 /// `NFT_DATA_VERDICT`: the data type of verdict maps.
 pub(crate) const DATA_VERDICT: u32 = 0xffff_ff00;
 /// `NF_ACCEPT`, linux/netfilter.h: the policy of a base chain.

@@ -50,7 +50,7 @@ impl From<KernelError> for BackendError {
     fn from(error: KernelError) -> Self {
         match error {
             KernelError::Lacking { missing } => Self::Unsupported { mode: ProxyMode::IPVS, missing },
-            KernelError::Netlink(IpvsError::Refused { action, source }) => {
+            KernelError::Netlink(IpvsError::Rejected { action, source }) => {
                 Self::Refused { action, source: Box::new(source) }
             }
             KernelError::Netlink(IpvsError::Read { what, source }) => {
@@ -59,7 +59,7 @@ impl From<KernelError> for BackendError {
             KernelError::Netlink(IpvsError::Send { action, source }) => {
                 Self::Io { action, source: Box::new(source) }
             }
-            KernelError::Unserved { also, source: IpvsError::Refused { action, source } } => {
+            KernelError::Unserved { also, source: IpvsError::Rejected { action, source } } => {
                 Self::Refused { action: action + &also, source: Box::new(source) }
             }
             KernelError::Rules(error) => refused("load the iptables rules", error),

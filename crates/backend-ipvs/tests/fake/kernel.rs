@@ -66,7 +66,7 @@ fn unanswered() -> KernelError {
 
 fn refusal(change: &Change, errno: i32) -> IpvsError {
     let source = io::Error::from_raw_os_error(errno).into();
-    IpvsError::Refused { action: format!("{change:?}"), source }
+    IpvsError::Rejected { action: format!("{change:?}"), source }
 }
 
 impl State {

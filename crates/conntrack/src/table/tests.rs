@@ -43,9 +43,9 @@ fn an_entry_that_is_gone_is_refused_and_the_others_are_deleted() {
         let listed = handles(&mut table);
         table.delete(IpFamily::V4, &listed[..1]).unwrap();
 
-        let refusals = table.delete(IpFamily::V4, &listed).unwrap();
+        let nacks = table.delete(IpFamily::V4, &listed).unwrap();
 
-        assert_eq!(refusals.iter().map(|refusal| refusal.errno).collect::<Vec<_>>(), [libc::ENOENT]);
+        assert_eq!(nacks.iter().map(|nack| nack.errno).collect::<Vec<_>>(), [libc::ENOENT]);
         assert_eq!(table.count().unwrap(), 0);
     });
 }
@@ -59,9 +59,9 @@ fn an_entry_with_the_same_tuple_and_another_number_stays() {
         // The number is what comes last.
         earlier[0].iter_mut().rev().take(4).for_each(|byte| *byte ^= 0x55);
 
-        let refusals = table.delete(IpFamily::V4, &earlier).unwrap();
+        let nacks = table.delete(IpFamily::V4, &earlier).unwrap();
 
-        assert_eq!(refusals.iter().map(|refusal| refusal.errno).collect::<Vec<_>>(), [libc::ENOENT]);
+        assert_eq!(nacks.iter().map(|nack| nack.errno).collect::<Vec<_>>(), [libc::ENOENT]);
         assert_eq!(table.count().unwrap(), 1);
     });
 }
@@ -74,7 +74,7 @@ fn more_entries_than_one_call_deletes_go_all_and_all_refusals_are_told() {
         insert_from(1000..1000 + many);
         let listed = handles(&mut table);
         assert_eq!(table.delete(IpFamily::V4, &listed).unwrap(), []);
-        let refusals = table.delete(IpFamily::V4, &listed).unwrap();
-        assert_eq!(refusals.len(), usize::from(many), "none is left to delete");
+        let nacks = table.delete(IpFamily::V4, &listed).unwrap();
+        assert_eq!(nacks.len(), usize::from(many), "none is left to delete");
     });
 }

@@ -70,10 +70,10 @@ pub(crate) fn track_where_free(flows: &[Tracked]) -> usize {
             batch.add(NEW, flags, |message| write(*flow, message)).unwrap();
         }
         batch.set_flags(batch.last().unwrap(), flag::ACK);
-        let refusals = socket.send_each(&batch).unwrap();
+        let nacks = socket.send_each(&batch).unwrap();
         let is_collision = |errno: i32| errno == 17;
-        assert!(refusals.iter().all(|refusal| is_collision(refusal.errno)), "{refusals:?}");
-        made += some.len() - refusals.len();
+        assert!(nacks.iter().all(|refusal| is_collision(refusal.errno)), "{nacks:?}");
+        made += some.len() - nacks.len();
     }
     made
 }

@@ -98,7 +98,7 @@ fn commit(tables: &mut NetlinkTables, table: &TableId, removal: &Removal<u64>) -
 /// The chain that the kernel did not delete because something leads to it.
 fn busy_chain(error: &NftError, table: &TableId) -> Option<String> {
     match error {
-        NftError::Refused { object, .. } if error.is_busy() => {
+        NftError::Rejected { object, .. } if error.is_busy() => {
             object.strip_prefix(&format!("chain {table} ")).map(str::to_owned)
         }
         _ => None,

@@ -105,8 +105,8 @@ pub fn read_route(message: &Message<'_>) -> Option<Route> {
 /// [`Protocol::Route`](crate::Protocol::Route).
 ///
 /// # Errors
-/// No route leads there or one rejects the packets ([`NetlinkError::Refused`]), or the kernel did not answer.
-pub fn lookup(socket: &mut NetlinkSocket, address: IpAddr) -> Result<Option<Way>, NetlinkError> {
+/// No route leads there or one rejects the packets ([`NetlinkError::Rejected`]), or the kernel did not answer.
+pub fn lookup(socket: &mut NetlinkSocket, address: IpAddr) -> Result<Option<RouteLookup>, NetlinkError> {
     ask(socket, address, 0)
 }
 
@@ -114,13 +114,15 @@ pub fn lookup(socket: &mut NetlinkSocket, address: IpAddr) -> Result<Option<Way>
 ///
 /// # Errors
 /// As [`lookup`].
-pub fn matching(socket: &mut NetlinkSocket, address: IpAddr) -> Result<Option<Way>, NetlinkError> {
+pub fn matching(socket: &mut NetlinkSocket, address: IpAddr) -> Result<Option<RouteLookup>, NetlinkError> {
     ask(socket, address, FIB_MATCH)
 }
 
-fn ask(socket: &mut NetlinkSocket, address: IpAddr, flags: u32) -> Result<Option<Way>, NetlinkError> {
+fn ask(socket: &mut NetlinkSocket, address: IpAddr, flags: u32) -> Result<Option<RouteLookup>, NetlinkError> {
     let question = |message: &mut MessageWriter<'_>| write_question(message, address, flags);
-    let first = |route: &mut Option<Way>, message: &Message<'_>| *route = route.or_else(|| read_way(message));
+    let first = |route: &mut Option<RouteLookup>, message: &Message<'_>| {
+        *route = route.or_else(|| read_lookup(message))
+    };
     socket.request(kind::GET_ROUTE, flag::ACK, question, first)
 }
 
@@ -134,7 +136,7 @@ fn write_question(message: &mut MessageWriter<'_>, address: IpAddr, flags: u32) 
 
 /// The route that answers a lookup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Way {
+pub struct RouteLookup {
     /// Whether it delivers packets on this node.
     pub is_local: bool,
     /// Whether it is a default route.
@@ -146,10 +148,10 @@ pub struct Way {
 }
 
 /// Reads the answer to a lookup.
-pub(super) fn read_way(message: &Message<'_>) -> Option<Way> {
+pub(super) fn read_lookup(message: &Message<'_>) -> Option<RouteLookup> {
     let header = message.payload.first_chunk::<HEADER>()?;
     let attributes = message.attributes(HEADER);
-    Some(Way {
+    Some(RouteLookup {
         is_local: header[7] == RouteType::Local as u8,
         is_default: header[1] == 0,
         interface: attributes.find_kind(INTERFACE)?.as_u32()?,

@@ -1,6 +1,6 @@
 //! Messages byte by byte, messages that come back as they were written, and what is not whole.
 
-use super::entry::read_way;
+use super::entry::read_lookup;
 use super::*;
 use crate::{Message, MessageIter, MessageWriter};
 
@@ -118,7 +118,7 @@ fn messages_that_are_cut_short_are_read_as_nothing() {
             short[..4].copy_from_slice(&u32::try_from(end).unwrap().to_ne_bytes());
             for message in MessageIter::new(&short) {
                 // None of them panics, and a route or a rule without its attributes is none.
-                let (_, _, _) = (read_way(&message), read_address(&message), read_link(&message));
+                let (_, _, _) = (read_lookup(&message), read_address(&message), read_link(&message));
                 assert!(end > 28 || read_route(&message).is_none());
                 assert!(read_port_rule(&message).is_none());
             }

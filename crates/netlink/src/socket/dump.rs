@@ -127,7 +127,7 @@ impl NetlinkSocket {
                 match Answer::of(&message) {
                     Answer::Data => each(&mut answer, &message),
                     Answer::Done => return Ok(is_complete.then_some((answer, consistency))),
-                    Answer::Refused(refusal) => return Err(refusal.into()),
+                    Answer::Rejected(nack) => return Err(nack.into()),
                     Answer::Noise => {}
                 }
             }

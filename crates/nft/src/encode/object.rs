@@ -1,13 +1,10 @@
-//! Tables, chains, sets and rules as libnftnl objects.
+//! Tables, chains and sets as libnftnl objects.
 
 use nftnl::nftnl_sys as sys;
 
-use crate::libnftnl::{ChainKind, Object, RuleKind, SetKind, TableKind, Unwritable};
-use crate::selector::key_len;
+use crate::libnftnl::{ChainKind, Object, SetKind, TableKind, Unwritable};
 use crate::wire::{self, DATA_VERDICT, POLICY_ACCEPT, set_flag};
-use crate::{
-    BaseChain, Bytes, Rule, Selector, Set, SetData, SetTimeout, Statement, Table, TableId, userdata,
-};
+use crate::{BaseChain, Bytes, Selector, Set, SetData, SetTimeout, Table, TableId, userdata};
 
 /// `TYPE_BITS`, nft's datatype.h: how far one component of a concatenated type is from the next.
 const TYPE_BITS: u32 = 6;
@@ -117,94 +114,10 @@ pub(crate) fn concat_type(selectors: &[Selector], table: &TableId) -> u32 {
     selectors.iter().fold(0, |all: u32, s| all.wrapping_shl(TYPE_BITS) | s.datatype(table.family) as u32)
 }
 
-/// A rule; without one just its chain, to delete all there are.
-pub(super) fn rule(
-    table: &TableId,
-    chain: &str,
-    rule: Option<&Rule>,
-) -> Result<Object<RuleKind>, Unwritable> {
-    let mut object = Object::new()?;
-    object.name(sys::NFTNL_RULE_TABLE, &table.name)?;
-    object.name(sys::NFTNL_RULE_CHAIN, chain)?;
-    let Some(rule) = rule else { return Ok(object) };
-    rule.statements.iter().try_for_each(|statement| check_statement(table, statement))?;
-    for expression in rule.expressions(table.family) {
-        object.add(super::expression::write(&expression)?)?;
-    }
-    if let Some(comment) = &rule.comment {
-        object.bytes(sys::NFTNL_RULE_USERDATA, &comment_notes(comment)?)?;
-    }
-    Ok(object)
-}
-
-/// Just the chain and the handle of a rule, to delete it.
-pub(super) fn rule_handle(table: &TableId, chain: &str, handle: u64) -> Result<Object<RuleKind>, Unwritable> {
-    let mut object = rule(table, chain, None)?;
-    object.long(sys::NFTNL_RULE_HANDLE, handle)?;
-    Ok(object)
-}
-
-/// Values must have the length of what they are compared with, keys must fit the registers, and a
-/// timeout of zero would mean none.
-fn check_statement(table: &TableId, statement: &Statement) -> Result<(), Unwritable> {
-    if let Statement::UpdateMap { timeout: Some(timeout), .. }
-    | Statement::UpdateSet { timeout: Some(timeout), .. } = statement
-        && wire::millis(*timeout) == 0
-    {
-        return Err(TIMEOUT);
-    }
-    let family = table.family;
-    let fits = |length| (1..=Bytes::CAPACITY).contains(&length);
-    let (good, reason) = match statement {
-        Statement::Match { selector: Selector::Iifname, value, .. } => {
-            (is_interface(value, Bytes::IFNAME), "a value is no interface's name")
-        }
-        Statement::MatchPrefix { selector: Selector::Iifname, value, bits, .. } => (
-            bits.is_multiple_of(8) && is_interface(value, usize::from(*bits) / 8),
-            "a prefix is no interface's",
-        ),
-        Statement::Match { selector, value, .. } => {
-            (value.len() == selector.len(family), "a value has not its selector's length")
-        }
-        Statement::MatchPrefix { selector, value, bits, .. } => (
-            value.len() == selector.len(family) && usize::from(*bits) <= value.len() * 8,
-            "a prefix has not its selector's length",
-        ),
-        Statement::MatchBits { selector, .. } => {
-            (selector.len(family) == 4 && selector.is_host_endian(), "only selectors of flags have bits")
-        }
-        Statement::InSet { key, .. }
-        | Statement::Vmap { key, .. }
-        | Statement::DnatMap { key, .. }
-        | Statement::DnatMapPort { key, .. }
-        | Statement::UpdateSet { key, .. } => (fits(key_len(key, family)), "a key must have 1 to 64 bytes"),
-        Statement::UpdateMap { key, data, .. } => {
-            let both = key_len(key, family).next_multiple_of(16) + key_len(data, family);
-            (!key.is_empty() && !data.is_empty() && fits(both), "key and data must have 1 to 64 bytes")
-        }
-        _ => (true, ""),
-    };
-    if good { Ok(()) } else { Err(Unwritable(reason)) }
-}
-
-/// Whether an interface can be named like `value`, and nft write it; of a prefix `letters` count.
-///
-/// nft cannot write a quote between quotes, and reads a star after a backslash as a letter.
-fn is_interface(value: &Bytes, letters: usize) -> bool {
-    let name = value.split(|byte| *byte == 0).next().unwrap_or_default();
-    let is_prefix = letters + 1 < Bytes::IFNAME;
-    let shown = if is_prefix { name.get(..letters).unwrap_or_default() } else { name };
-    value.len() == Bytes::IFNAME
-        && name.len() < Bytes::IFNAME
-        && !shown.is_empty()
-        && shown.iter().all(|byte| *byte > b' ' && *byte != 0x7f && !b"\"/:".contains(byte))
-        && !(is_prefix && shown.ends_with(b"\\"))
-}
-
-const TIMEOUT: Unwritable = Unwritable("its timeout must be at least a millisecond");
+pub(super) const TIMEOUT: Unwritable = Unwritable("its timeout must be at least a millisecond");
 const COMMENT: Unwritable = Unwritable("its comment is too long, or has characters nft cannot print");
 
-fn comment_notes(comment: &str) -> Result<Vec<u8>, Unwritable> {
+pub(super) fn comment_notes(comment: &str) -> Result<Vec<u8>, Unwritable> {
     if userdata::is_comment(comment) { Ok(userdata::with_comment(comment)) } else { Err(COMMENT) }
 }
 

@@ -24,8 +24,8 @@ use super::NetlinkTables;
 use crate::parse::{self, Elements, ParsedSet};
 use crate::wire::{self, element_list, family_header, message_kind};
 use crate::{
-    DumpedChain, DumpedRule, DumpedSet, Element, ElementList, Expr, JumpRule, NftError, Owner, Table,
-    TableDump, TableId,
+    DumpedChain, DumpedRule, DumpedSet, Element, ElementList, JumpRule, NftError, Owner, Table, TableDump,
+    TableId,
 };
 
 impl NetlinkTables {
@@ -88,7 +88,7 @@ impl NetlinkTables {
     pub fn jumps(&mut self, table: &TableId) -> Result<Vec<JumpRule>, NftError> {
         let read = |reader: &mut Reader<'_>| {
             let jump = |(chain, rule): (Arc<str>, DumpedRule)| {
-                let target = rule.expressions.iter().find_map(Expr::target).cloned()?;
+                let target = rule.expressions.iter().find_map(|expr| expr.verdict()?.target().cloned())?;
                 Some(JumpRule { chain, handle: rule.handle, target })
             };
             Ok(Some(reader.rules(None)?.into_iter().filter_map(jump).collect()))

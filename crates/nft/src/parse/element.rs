@@ -128,7 +128,7 @@ fn value(field: &Attribute<'_>) -> Option<Bytes> {
 }
 
 /// A verdict with its chain's name made by `name`.
-pub(super) fn verdict(field: &Attribute<'_>, name: impl FnOnce(&str) -> Arc<str>) -> Option<Verdict> {
+pub(crate) fn verdict(field: &Attribute<'_>, name: impl FnOnce(&str) -> Arc<str>) -> Option<Verdict> {
     let fields = field.nested();
     let code = fields.find_kind(data::VERDICT_CODE)?.as_be32()?;
     let chain = match fields.find_kind(data::VERDICT_CHAIN) {

@@ -56,7 +56,6 @@ impl Statement {
         match self {
             Self::MarkOr(bits) => write!(f, "meta mark set meta mark | {bits:#010x}"),
             Self::MarkXor(bits) => write!(f, "meta mark set meta mark ^ {bits:#010x}"),
-            Self::MarkAnd(bits) => write!(f, "meta mark set meta mark & {bits:#010x}"),
             Self::Masquerade { random_fully: false } => f.write_str("masquerade"),
             Self::Masquerade { random_fully: true } => f.write_str("masquerade fully-random"),
             Self::Reject => f.write_str("reject"),

@@ -194,7 +194,7 @@ fn content(dump: &TableDump) -> String {
         .chains
         .iter()
         .map(|chain| {
-            let rules: Vec<String> = chain.rules.iter().map(ToString::to_string).collect();
+            let rules: Vec<_> = chain.rules.iter().map(|rule| (&rule.expressions, &rule.comment)).collect();
             format!("{:?} {rules:#?}", chain.chain)
         })
         .collect();

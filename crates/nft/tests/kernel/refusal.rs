@@ -26,7 +26,7 @@ fn slot(last: u8, index: u32) -> Bytes {
 #[track_caller]
 fn named(error: NftError) -> (&'static str, String, i32) {
     match error {
-        NftError::Refused { verb, object, errno, .. } => (verb, object, errno),
+        NftError::Rejected { verb, object, errno, .. } => (verb, object, errno),
         other => panic!("no step named: {other:?}"),
     }
 }
@@ -169,7 +169,7 @@ fn refusals_beyond_the_receive_buffer_neither_block_nor_spoil_the_next_commit() 
     isolated(|| {
         let (mut tables, id, layout) = loaded();
         let mut transaction = Transaction::new(id.clone());
-        // Some 350 KB: more refusals than any receive buffer holds, in what anybody may send.
+        // Some 350 KB: more nacks than any receive buffer holds, in what anybody may send.
         for index in 0..8_000 {
             transaction.delete_chain(format!("missing-{index}"));
         }

@@ -203,7 +203,7 @@ fn every_match(family: Family) -> Vec<Rule> {
         Rule::new([is(Selector::Iifname, Bytes::ifname("a\\")), Statement::Accept]),
         Rule::new([
             Statement::Match { selector: Selector::Iifname, op: Ne, value: Bytes::ifname("lo") },
-            Statement::MarkAnd(0xffff_bfff),
+            Statement::MarkXor(0xffff_bfff),
         ]),
         Rule::new([
             Statement::InSet { key: vec![Selector::Iifname], op: Eq, set: "uplinks".into() },

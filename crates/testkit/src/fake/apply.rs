@@ -244,7 +244,7 @@ fn refused(table: &TableId, operation: &Operation, refusal: &Refusal) -> NftErro
         (Some(element), Some((set, _))) => element.describe(set, table),
         _ => operation.object(table),
     };
-    NftError::Refused {
+    NftError::Rejected {
         verb: operation.verb(),
         object,
         errno: refusal.errno,

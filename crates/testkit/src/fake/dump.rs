@@ -18,7 +18,8 @@ impl FakeTable {
 impl FakeChain {
     fn dump(&self, family: Family) -> DumpedChain {
         let rule = |rule: &portolan_nft::Rule| DumpedRule {
-            expressions: rule.expressions(family),
+            // Rules that cannot be written are not taken.
+            expressions: rule.expressions(family).unwrap_or_default(),
             comment: rule.comment.clone(),
             handle: 0,
         };

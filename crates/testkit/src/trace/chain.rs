@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use portolan_nft::{Expr, Family, Rule, Statement, Verdict};
+use portolan_nft::{Family, Rule, Statement, Verdict};
 
 use super::flow::Flow;
 use super::hook::Site;
@@ -170,10 +170,13 @@ impl<'t> Walk<'t> {
 
 /// What it takes to evaluate a statement. One that does not match is left at its last expression, nearly always.
 fn asked(statement: &Statement, family: Family) -> Work {
-    let expressions = Rule::new([statement.clone()]).expressions(family);
-    let lookups = expressions.iter().filter(|expr| matches!(expr, Expr::Lookup { .. })).count();
-    let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-    Work { expressions: number(expressions.len()), lookups: number(lookups), ..Work::default() }
+    let expressions = Rule::new([statement.clone()]).expressions(family).unwrap_or_default();
+    let mut work = Work::default();
+    for expression in expressions.iter() {
+        work.expressions += 1;
+        work.lookups += u32::from(expression.name() == "lookup");
+    }
+    work
 }
 
 /// Writes the rule into the paths of packets that it matched or changed.

@@ -96,7 +96,6 @@ impl<'t> Walk<'t> {
             Statement::Counter => {}
             Statement::MarkOr(bits) => flow.mark |= bits,
             Statement::MarkXor(bits) => flow.mark ^= bits,
-            Statement::MarkAnd(bits) => flow.mark &= bits,
             Statement::Masquerade { .. } => {
                 flow.decide_masquerade();
                 control = Control::Verdict(Verdict::Accept);

@@ -181,20 +181,30 @@ fn refuse_unused(dump: &TableDump, owners: &BTreeSet<String>) -> Result<(), Flaw
 fn led_on(dump: &TableDump, chain: &str) -> String {
     let rules = dump.chain(chain).map(|chain| &chain.rules[..]);
     let only = match rules {
-        Some([rule]) => &rule.expressions[..],
-        _ => &[],
+        Some([rule]) => rule.expressions.iter().collect(),
+        _ => vec![],
     };
-    match only {
-        [Expr::Verdict(Verdict::Goto(next))] => next.to_string(),
+    match &only[..] {
+        [only] => match only.verdict() {
+            Some(Verdict::Goto(next)) => next.to_string(),
+            _ => chain.to_owned(),
+        },
         _ => chain.to_owned(),
     }
+}
+
+/// `NFTA_NG_MODULUS`
+const NUMGEN_MODULUS: u16 = 2;
+
+/// The set or map that an expression looks into (`NFTA_LOOKUP_SET`).
+fn looked_into<'a>(expression: &Expr<'a>) -> Option<&'a str> {
+    expression.text(1).filter(|_| expression.name() == "lookup")
 }
 
 /// Whether a rule of a chain looks into this map.
 fn draws_from(dump: &TableDump, chain: &str, map: &str) -> bool {
     let rules = dump.chain(chain).into_iter().flat_map(|chain| &chain.rules);
-    let is_it = |expression: &Expr| matches!(expression, Expr::Lookup { set, .. } if **set == *map);
-    rules.flat_map(|rule| &rule.expressions).any(is_it)
+    rules.flat_map(|rule| rule.expressions.iter()).any(|expression| looked_into(&expression) == Some(map))
 }
 
 /// The slots of a map that one service port has for itself; none where there is no such map.
@@ -234,15 +244,16 @@ fn drawn(chain: &DumpedChain) -> [Option<u32>; 2] {
     let mut counts = [None, None];
     for rule in &chain.rules {
         let mut drawn = None;
-        for expression in &rule.expressions {
-            match expression {
-                Expr::NumgenRandom { modulus, .. } => drawn = Some(*modulus),
-                Expr::Lookup { set, .. } => {
-                    let count = &mut counts[usize::from(set.contains("local-endpoints"))];
-                    *count = drawn.max(*count);
-                }
-                Expr::Verdict(Verdict::Drop) => counts[1] = counts[1].max(Some(0)),
-                _ => {}
+        for expression in rule.expressions.iter() {
+            if expression.name() == "numgen" {
+                drawn = expression.number(NUMGEN_MODULUS);
+            }
+            if let Some(set) = looked_into(&expression) {
+                let count = &mut counts[usize::from(set.contains("local-endpoints"))];
+                *count = drawn.max(*count);
+            }
+            if expression.verdict() == Some(Verdict::Drop) {
+                counts[1] = counts[1].max(Some(0));
             }
         }
     }

@@ -191,7 +191,6 @@ fn marks_are_changed_bit_by_bit() {
     };
     assert_eq!(after(Statement::MarkOr(0b0011)), 0b0111);
     assert_eq!(after(Statement::MarkXor(0b0011)), 0b0101);
-    assert_eq!(after(Statement::MarkAnd(0b0011)), 0b0010);
 }
 
 #[test]
