@@ -1,20 +1,23 @@
 //! Makes iptables backends, and finds out whether the programs work here. Sets the one sysctl that they need.
 
 use std::fs;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use async_trait::async_trait;
-use portolan_core::backend::Figure;
+use portolan_core::backend::{CleanupReport, Figure};
 use portolan_core::node::{NodeConfig, NodePortSelection};
-use portolan_core::{BackendError, BackendFactory, IpFamily, ProbeFailure, ProxyBackend, ProxyMode};
+use portolan_core::{
+    BackendError, BackendFactory, IpFamily, PerFamily, ProbeFailure, ProxyBackend, ProxyMode,
+};
 use portolan_host::Host;
+use portolan_leftovers::{ForeignWatch, Part, Variant};
 
 use crate::backend::IptablesBackend;
 use crate::localnet;
 use crate::names::{Chain, Fixed};
 use crate::nfacct::{self, Counting};
 use crate::options::Options;
-use crate::programs::{self, Programs};
+use crate::programs::Programs;
 use crate::tables::Tables as _;
 use crate::watched::Watched;
 
@@ -41,12 +44,13 @@ impl Default for Settings {
 pub struct IptablesFactory {
     settings: Settings,
     counting: Arc<Counting>,
+    stale: StaleChains,
 }
 
 impl IptablesFactory {
     /// A factory that has looked at nothing yet.
     pub fn new(settings: Settings) -> Self {
-        Self { settings, counting: Arc::default() }
+        Self { settings, ..Self::default() }
     }
 
     /// Whether node ports answer on loopback addresses, as far as can be told without the Node: its own
@@ -96,7 +100,7 @@ impl BackendFactory for IptablesFactory {
         Programs::probe(family).map_err(|missing| ProbeFailure { mode: self.mode(), missing })
     }
 
-    fn leaves_flows(&self) -> bool {
+    fn kernel_keeps_udp_flows(&self) -> bool {
         true
     }
 
@@ -133,9 +137,70 @@ impl BackendFactory for IptablesFactory {
         self.counting.figures()
     }
 
-    /// Without the programs: those that wrote the rules may be gone.
-    async fn cleanup(&self, family: IpFamily) -> Result<(), BackendError> {
-        programs::clean(family)
+    fn default_node_ports(&self) -> NodePortSelection {
+        NodePortSelection::Cidrs(Vec::new())
+    }
+
+    /// The chains of the iptables and ipvs modes, which lead to each other. Beside ipvs mode that mode removes them.
+    async fn remove_stale(&self, running: Option<&ProxyMode>, family: IpFamily) -> CleanupReport {
+        if running == Some(&ProxyMode::IPVS) {
+            return CleanupReport::default();
+        }
+        self.stale.remove(running, family)
+    }
+
+    async fn foreign_rules(
+        &self,
+        running: &ProxyMode,
+        family: IpFamily,
+    ) -> Result<Option<u64>, BackendError> {
+        self.stale.foreign_rules(Part::Iptables, running, family)
+    }
+
+    fn has_kube_proxys_names(&self) -> bool {
+        true
+    }
+}
+
+/// Finds stale chains of the iptables and ipvs modes, and those that another proxy writes now.
+#[derive(Debug, Default)]
+pub struct StaleChains {
+    variants: PerFamily<OnceLock<Option<Variant>>>,
+    watch: Mutex<ForeignWatch>,
+}
+
+impl StaleChains {
+    /// Removes them but for those of the running mode.
+    pub fn remove(&self, running: Option<&ProxyMode>, family: IpFamily) -> CleanupReport {
+        let own = match running.and_then(|running| self.own(running, family)) {
+            None => None,
+            Some((part, Some(variant))) => Some((part, variant)),
+            // The running mode does not serve this family; which of the chains would be its own is not known.
+            Some((_, None)) => return CleanupReport::default(),
+        };
+        portolan_leftovers::remove_chains(own, family).into_iter().collect()
+    }
+
+    /// See [`BackendFactory::foreign_rules`], for the mode of `part`.
+    ///
+    /// # Errors
+    /// It cannot be found out.
+    pub fn foreign_rules(
+        &self,
+        part: Part,
+        running: &ProxyMode,
+        family: IpFamily,
+    ) -> Result<Option<u64>, BackendError> {
+        let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
+        watch.version(part, family, self.own(running, family))
+    }
+
+    /// The running mode, if its chains have kube-proxy's names, and the kind of iptables that it writes by.
+    fn own(&self, running: &ProxyMode, family: IpFamily) -> Option<(Part, Option<Variant>)> {
+        let parts = [(ProxyMode::IPTABLES, Part::Iptables), (ProxyMode::IPVS, Part::Ipvs)];
+        let (_, part) = parts.into_iter().find(|(mode, _)| mode == running)?;
+        let find = || Programs::find(family).ok().map(|programs| programs.variant());
+        Some((part, *self.variants[family].get_or_init(find)))
     }
 }
 

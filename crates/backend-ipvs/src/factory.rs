@@ -1,14 +1,17 @@
 //! Makes ipvs backends, finds out whether they can work here, and makes the settings that they need.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
+use portolan_backend_iptables::factory::StaleChains;
 use portolan_backend_iptables::programs::Programs;
-use portolan_core::backend::error_chain;
-use portolan_core::node::NodeConfig;
+use portolan_core::backend::{CleanupReport, error_chain};
+use portolan_core::node::{NodeConfig, NodePortSelection};
 use portolan_core::{BackendError, BackendFactory, IpFamily, ProbeFailure, ProxyBackend, ProxyMode};
 use portolan_host::{Host, iptables};
 use portolan_ipvs::{DEVICE, IpvsError, Links, Servers, Sets};
+use portolan_leftovers::Part;
 
-use crate::backend::remove_all;
 use crate::kernel::{KernelError, Netlink, settings};
 use crate::{IpvsBackend, Options};
 
@@ -22,12 +25,13 @@ const NO_IPVS: &str = "the kernel module ip_vs, which is neither loaded nor coul
 #[derive(Debug, Default)]
 pub struct IpvsFactory {
     options: Options,
+    stale: StaleChains,
 }
 
 impl IpvsFactory {
     /// A factory that has looked at nothing yet.
     pub fn new(options: Options) -> Self {
-        Self { options }
+        Self { options, stale: StaleChains::default() }
     }
 
     fn find_missing(&self) -> Option<String> {
@@ -102,7 +106,7 @@ impl BackendFactory for IpvsFactory {
         Programs::probe(family).map_err(|missing| ProbeFailure { mode: self.mode(), missing })
     }
 
-    fn leaves_flows(&self) -> bool {
+    fn kernel_keeps_udp_flows(&self) -> bool {
         true
     }
 
@@ -125,8 +129,41 @@ impl BackendFactory for IpvsFactory {
         Ok(Box::new(IpvsBackend::new(family, self.options.clone(), kernel)))
     }
 
-    /// Without loading IPVS to find that there is nothing of it.
-    async fn cleanup(&self, family: IpFamily) -> Result<(), BackendError> {
-        remove_all(family)
+    fn fallback(&self) -> Option<ProxyMode> {
+        Some(ProxyMode::IPTABLES)
+    }
+
+    fn default_node_ports(&self) -> NodePortSelection {
+        NodePortSelection::Cidrs(Vec::new())
+    }
+
+    /// Whether other processes removed one of many virtual servers, or a member of a set, shows only in a full sync.
+    fn full_sync_period(&self, sync_period: Duration) -> Duration {
+        sync_period
+    }
+
+    /// Without loading IPVS to find that there is nothing of it. Beside iptables mode that mode removes the chains.
+    async fn remove_stale(&self, running: Option<&ProxyMode>, family: IpFamily) -> CleanupReport {
+        const PARTS: &[Part] = &[Part::Iptables, Part::Ipvs];
+        match running {
+            None => portolan_leftovers::remove(PARTS, &[family]).into_iter().collect(),
+            Some(running) if *running == ProxyMode::IPVS => self.stale.remove(Some(running), family),
+            Some(running) if *running == ProxyMode::IPTABLES => {
+                portolan_leftovers::retire_lasting(&[family]).into_iter().collect()
+            }
+            Some(_) => portolan_leftovers::retire(PARTS, &[family]).into_iter().collect(),
+        }
+    }
+
+    async fn foreign_rules(
+        &self,
+        running: &ProxyMode,
+        family: IpFamily,
+    ) -> Result<Option<u64>, BackendError> {
+        self.stale.foreign_rules(Part::Ipvs, running, family)
+    }
+
+    fn has_kube_proxys_names(&self) -> bool {
+        true
     }
 }

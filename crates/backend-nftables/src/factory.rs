@@ -5,13 +5,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use portolan_core::backend::error_chain;
+use portolan_core::backend::{CleanupReport, error_chain};
 use portolan_core::node::NodeConfig;
 use portolan_core::plan::Locality;
 use portolan_core::{
     BackendError, BackendFactory, Endpoint, IpFamily, Name, ObjectName, ProbeFailure, Protocol, ProxyBackend,
     ProxyMode, ServicePort, ServicePortName,
 };
+use portolan_leftovers::{ForeignWatch, Part};
 use portolan_nft::{Chain, NetlinkTables, NftError, Table, TableId, Tables, Transaction};
 
 use crate::affinity::Sticky;
@@ -54,8 +55,34 @@ impl BackendFactory for NftablesFactory {
         Ok(())
     }
 
-    fn leaves_flows(&self) -> bool {
+    fn kernel_keeps_udp_flows(&self) -> bool {
         true
+    }
+
+    /// The table of kube-proxy's mode of this name, and unless this mode runs its own.
+    async fn remove_stale(&self, running: Option<&ProxyMode>, family: IpFamily) -> CleanupReport {
+        let outcomes = portolan_leftovers::remove(&[Part::KubeProxyNftables], &[family]);
+        let mut report: CleanupReport = outcomes.into_iter().collect();
+        // Without nf_tables there is no table, and no privilege to ask for one means that this mode never ran here.
+        let is_own_stale = match running {
+            None => true,
+            Some(running) => *running != self.mode() && self.probe().await.is_ok(),
+        };
+        if is_own_stale {
+            report.merge(match self.create(family) {
+                Ok(mut backend) => backend.cleanup().await.into(),
+                Err(error) => Err(error).into(),
+            });
+        }
+        report
+    }
+
+    async fn foreign_rules(
+        &self,
+        _running: &ProxyMode,
+        family: IpFamily,
+    ) -> Result<Option<u64>, BackendError> {
+        ForeignWatch::default().version(Part::KubeProxyNftables, family, None)
     }
 
     async fn is_forwarding(&self, family: IpFamily) -> Result<bool, BackendError> {

@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use portolan_core::backend::{Figure, error_chain};
+use portolan_core::backend::{CleanupReport, Figure, error_chain};
+use portolan_core::node::NodePortSelection;
 use portolan_core::{BackendError, BackendFactory, IpFamily, ProbeFailure, ProxyBackend, ProxyMode};
 
 use crate::backend::UserspaceBackend;
@@ -141,10 +142,20 @@ impl BackendFactory for UserspaceFactory {
         })
     }
 
+    fn default_node_ports(&self) -> NodePortSelection {
+        NodePortSelection::Cidrs(Vec::new())
+    }
+
     /// Starts no relay for it.
-    async fn cleanup(&self, family: IpFamily) -> Result<(), BackendError> {
+    async fn remove_stale(&self, running: Option<&ProxyMode>, family: IpFamily) -> CleanupReport {
+        if running == Some(&ProxyMode::USERSPACE) {
+            return CleanupReport::default();
+        }
+        if running.is_some() && self.probe().await.is_err() {
+            return CleanupReport::default();
+        }
         let removed = Captures::open(family).and_then(|mut captures| captures.remove_all());
-        removed.map(drop).map_err(Box::from).map_err(failed("remove routes and rules"))
+        removed.map(drop).map_err(Box::from).map_err(failed("remove routes and rules")).into()
     }
 
     fn figures(&self) -> Vec<Figure> {

@@ -6,7 +6,7 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use portolan_core::{IpFamily, PerFamily};
+use portolan_core::{BackendError, IpFamily, PerFamily};
 use portolan_netlink::xtables::TableInfo;
 use portolan_nft::{NetlinkTables, NftError, TableId, Tables};
 
@@ -97,6 +97,27 @@ impl ForeignWatch {
             }
         }
         Ok(found)
+    }
+
+    /// The version of the rules that another proxy writes in the mode of `part` and in one family, if there are any;
+    /// `own` is the running mode of ours that has kube-proxy's names, with the kind of iptables that it writes by. It
+    /// blocks.
+    ///
+    /// # Errors
+    /// Something could not be looked at.
+    pub fn version(
+        &mut self,
+        part: Part,
+        family: IpFamily,
+        own: Option<(Part, Option<Variant>)>,
+    ) -> Result<Option<u64>, BackendError> {
+        let (mode, variant) = own.unzip();
+        let found = self.look(&[family], mode, |_| variant.flatten());
+        let found = found.map_err(|error| BackendError::Unread {
+            object: format!("{family} rules of another proxy"),
+            source: Box::new(error),
+        })?;
+        Ok(found.into_iter().find(|rules| rules.part == part).map(|rules| rules.version))
     }
 
     fn in_legacy(&mut self, family: IpFamily) -> Result<Option<ForeignRules>, LeftoverError> {

@@ -141,7 +141,8 @@ impl Addresses {
     }
 }
 
-/// Deletes the device, unless it has addresses of a family that is not to be touched; those of these families go then.
+/// Deletes the device, unless it has addresses of a family that is not to be touched: the device goes with that family
+/// then, and now only the addresses of these families.
 fn remove_device(families: &[IpFamily], progress: &mut Progress) -> Result<(), LeftoverError> {
     let mut links = Links::open()?;
     let Some(device) = links.find(DEVICE)? else { return Ok(()) };
@@ -152,7 +153,6 @@ fn remove_device(families: &[IpFamily], progress: &mut Progress) -> Result<(), L
     }
     for family in IpFamily::ALL.into_iter().filter(|family| !families.contains(family)) {
         if !Addresses::read(&mut links, Some(&device), family)?.virtual_ips.is_empty() {
-            progress.kept.push(format!("interface {DEVICE}: it has addresses of {family}"));
             return remove_addresses(&mut links, &device, families);
         }
     }

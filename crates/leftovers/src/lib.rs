@@ -143,6 +143,15 @@ pub fn retire_lasting(families: &[IpFamily]) -> Vec<Outcome> {
     ipvs::remove(Manner::AfterConnections, families)
 }
 
+/// Removes the chains of the iptables and ipvs modes but for those of `running`, a mode of ours that writes by this
+/// kind of iptables.
+pub fn remove_chains(running: Option<(Part, Variant)>, family: IpFamily) -> Vec<Outcome> {
+    match running {
+        Some((mode, variant)) => xtables::remove_beside(mode, variant, family),
+        None => xtables::remove(&[Part::Iptables, Part::Ipvs], family),
+    }
+}
+
 /// What becomes of connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Manner {

@@ -1,6 +1,7 @@
 //! What became of a step.
 
 use portolan_core::IpFamily;
+use portolan_core::backend::{CleanupFailure, CleanupReport};
 
 use crate::{LeftoverError, Part};
 
@@ -42,6 +43,19 @@ impl Outcome {
             found: progress.found,
             result,
         }
+    }
+}
+
+/// All steps of a removal together.
+impl FromIterator<Outcome> for CleanupReport {
+    fn from_iter<I: IntoIterator<Item = Outcome>>(outcomes: I) -> Self {
+        let mut report = Self::default();
+        for Outcome { removed, kept, lasting, found, result, .. } in outcomes {
+            let failure = result.err().map(|error| CleanupFailure { found, error: Box::new(error) });
+            let failures = failure.into_iter().collect();
+            report.merge(Self { removed, kept, in_use: lasting, failures });
+        }
+        report
     }
 }
 

@@ -20,7 +20,7 @@ pub(crate) const PRIMARY: &str = "primary";
 /// `detectLocalMode` when nothing is said.
 pub(crate) const CLUSTER_CIDR: &str = "ClusterCIDR";
 /// Ranges that all addresses are in.
-const EVERYWHERE: [&str; 2] = ["0.0.0.0/0", "::/0"];
+pub(crate) const EVERYWHERE: [&str; 2] = ["0.0.0.0/0", "::/0"];
 
 /// The file as a whole.
 #[derive(Serialize)]
