@@ -114,7 +114,6 @@ impl Setup<'_> {
             health: self.health.clone(),
             service_health,
             events: self.events.clone(),
-            mode: self.factory.mode(),
             families: self.families.len(),
             family_check: FamilyCheck::new(self.config, &self.families),
             in_force: Some(in_force),

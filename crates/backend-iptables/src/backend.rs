@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 
 use async_trait::async_trait;
-use portolan_core::backend::{Scope, error_chain};
+use portolan_core::backend::{Metric, Scope, error_chain};
 use portolan_core::{
     ApplyReport, BackendError, ChangeSet, IpFamily, NodePlan, ProxyBackend, ProxyMode, ServicePort,
     ServicePortName,
@@ -16,6 +16,7 @@ use crate::compare::{Comparison, Differences, MOST_DELETIONS};
 use crate::digest::Digester;
 use crate::edit::{Edit, Rules};
 use crate::localnet;
+use crate::metrics::{PARTIAL_RESTORE_FAILURES, RESTORE_FAILURES};
 use crate::nfacct::Counting;
 use crate::options::{Counters, Options};
 use crate::render::{Context, LARGE};
@@ -271,7 +272,20 @@ impl<T: Tables> ProxyBackend for IptablesBackend<T> {
     /// A rule that is turned down keeps its service port from being served, and nothing else: all others are
     /// written, and the error names it.
     async fn apply(&mut self, plan: &NodePlan, changes: &ChangeSet) -> Result<ApplyReport, BackendError> {
-        Ok(self.apply_now(plan, changes)?)
+        let result = self.apply_now(plan, changes);
+        let failures = u64::from(result.is_err());
+        let of_changes = if changes.is_complete() { 0 } else { failures };
+        let metrics = [
+            Metric::increment(RESTORE_FAILURES, failures),
+            Metric::increment(PARTIAL_RESTORE_FAILURES, of_changes),
+        ];
+        match result {
+            Ok(mut report) => {
+                report.metrics.extend(metrics);
+                Ok(report)
+            }
+            Err(failure) => Err(BackendError::from(failure).with_metrics(metrics)),
+        }
     }
 
     /// Whether others have left our chains and the jumps to them alone.

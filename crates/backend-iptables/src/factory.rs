@@ -4,7 +4,7 @@ use std::fs;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use async_trait::async_trait;
-use portolan_core::backend::{CleanupReport, Figure};
+use portolan_core::backend::{CleanupReport, Metric};
 use portolan_core::node::{NodeConfig, NodePortSelection};
 use portolan_core::{
     BackendError, BackendFactory, IpFamily, PerFamily, ProbeFailure, ProxyBackend, ProxyMode,
@@ -67,10 +67,8 @@ impl IptablesFactory {
         if !self.serves_loopback(node) {
             return Ok(());
         }
-        localnet::route(host).map_err(|error| BackendError::Refused {
-            action: "let node ports answer on loopback addresses".to_owned(),
-            source: Box::new(error),
-        })
+        localnet::route(host)
+            .map_err(|error| BackendError::refused("let node ports answer on loopback addresses", error))
     }
 
     /// What rules depend on, on this host.
@@ -113,10 +111,7 @@ impl BackendFactory for IptablesFactory {
         let canary = format!(":{} ", Chain::Fixed(Fixed::Canary));
         let mut has_canary = false;
         let saved = programs(family)?.save(&mut |line| has_canary |= line.starts_with(&canary));
-        saved.map(|()| has_canary).map_err(|error| BackendError::Unread {
-            object: "tables of iptables".to_owned(),
-            source: Box::new(error),
-        })
+        saved.map(|()| has_canary).map_err(|error| BackendError::unread("tables of iptables", error))
     }
 
     fn create(&self, family: IpFamily) -> Result<Box<dyn ProxyBackend>, BackendError> {
@@ -131,10 +126,9 @@ impl BackendFactory for IptablesFactory {
         Ok(Box::new(backend.with_host(Host::new()).with_counting(Arc::clone(&self.counting))))
     }
 
-    /// Packets that counters of nfacct have counted, by [their names](crate::options); those that rules in
-    /// force do not count with are left out.
-    fn figures(&self) -> Vec<Figure> {
-        self.counting.figures()
+    /// Packets that counters of nfacct have counted, as far as rules name these.
+    fn metrics(&self) -> Vec<Metric> {
+        self.counting.metrics()
     }
 
     fn default_node_ports(&self) -> NodePortSelection {
@@ -205,8 +199,7 @@ impl StaleChains {
 }
 
 fn programs(family: IpFamily) -> Result<Programs, BackendError> {
-    Programs::find(family)
-        .map_err(|error| BackendError::Io { action: "run iptables".to_owned(), source: Box::new(error) })
+    Programs::find(family).map_err(|error| BackendError::io("run iptables", error))
 }
 
 fn is_liberal() -> bool {

@@ -35,6 +35,7 @@ pub mod digest;
 mod edit;
 pub mod factory;
 mod localnet;
+pub mod metrics;
 pub mod names;
 mod nfacct;
 pub mod options;

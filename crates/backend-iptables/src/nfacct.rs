@@ -9,7 +9,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use portolan_core::backend::{Figure, FigureKind, error_chain};
+use portolan_core::backend::{Metric, error_chain};
 use portolan_core::{IpFamily, PerFamily};
 use portolan_netlink::{Message, MessageWriter, NetlinkError, NetlinkSocket, Protocol, flag};
 
@@ -27,6 +27,10 @@ const NAME: u16 = 1;
 const PACKETS: u16 = 2;
 /// `struct nfgenmsg` of no family: `AF_UNSPEC`, `NFNETLINK_V0`, no resource.
 const HEADER: [u8; 4] = [0; 4];
+/// kube-proxy's metric of [`INVALID_DROPPED`].
+const INVALID_DROPPED_PACKETS: &str = "kubeproxy_iptables_ct_state_invalid_dropped_packets_total";
+/// kube-proxy's metric of [`LOCALHOST_ACCEPTED`].
+const LOCALHOST_ACCEPTED_PACKETS: &str = "kubeproxy_iptables_localhost_nodeports_accepted_packets_total";
 /// `EBUSY`, linux/errno-base.h: an object of this name is there.
 const EXISTS: i32 = 16;
 
@@ -68,15 +72,15 @@ impl Counting {
         named.into_iter().filter_map(|(name, is_named)| is_named.then_some(name))
     }
 
-    /// How many packets the kernel has counted, in the network namespace of the calling thread. The kernel
-    /// answers while it is asked: nothing is waited for.
-    pub(crate) fn figures(&self) -> Vec<Figure> {
+    /// How many packets the kernel has counted, in the network namespace of the calling thread, by kube-proxy's names.
+    /// The kernel answers at once.
+    pub(crate) fn metrics(&self) -> Vec<Metric> {
         let mut names = self.names().peekable();
         if names.peek().is_none() {
             return Vec::new();
         }
         match NetlinkSocket::open(Protocol::Netfilter) {
-            Ok(mut socket) => names.filter_map(|name| figure(&mut socket, name)).collect(),
+            Ok(mut socket) => names.filter_map(|name| metric(&mut socket, name)).collect(),
             Err(error) => {
                 tracing::warn!(error = error_chain(&error), "counters of nfacct cannot be read");
                 Vec::new()
@@ -85,9 +89,10 @@ impl Counting {
     }
 }
 
-fn figure(socket: &mut NetlinkSocket, name: &'static str) -> Option<Figure> {
+fn metric(socket: &mut NetlinkSocket, name: &'static str) -> Option<Metric> {
+    let shown = if name == INVALID_DROPPED { INVALID_DROPPED_PACKETS } else { LOCALHOST_ACCEPTED_PACKETS };
     match packets(socket, name) {
-        Ok(packets) => Some(Figure { what: name, kind: FigureKind::Total, value: packets? }),
+        Ok(packets) => Some(Metric::total(shown, packets?)),
         Err(error) => {
             tracing::warn!(name, error = error_chain(&error), "a counter of nfacct cannot be read");
             None
@@ -160,7 +165,7 @@ mod tests {
     fn a_counter_is_shown_while_rules_of_any_family_name_it() {
         let counting = Counting::default();
         let names = || counting.names().collect::<Vec<_>>();
-        assert!(names().is_empty() && counting.figures().is_empty());
+        assert!(names().is_empty() && counting.metrics().is_empty());
         counting.set(IpFamily::V4, Counters { invalid_dropped: true, localhost_accepted: true });
         counting.set(IpFamily::V6, Counters { invalid_dropped: true, localhost_accepted: false });
         assert_eq!(names(), [INVALID_DROPPED, LOCALHOST_ACCEPTED]);

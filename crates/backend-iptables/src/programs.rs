@@ -190,7 +190,7 @@ pub fn clean(family: IpFamily) -> Result<(), BackendError> {
         }
         if let Err(error) = outcome.result {
             let action = format!("remove the rules of iptables of {family}");
-            first = first.and(Err(BackendError::Io { action, source: Box::new(error) }));
+            first = first.and(Err(BackendError::io(action, error)));
         }
     }
     first

@@ -5,10 +5,11 @@ use std::io::Write;
 use std::time::Instant;
 
 use portolan_core::ServicePortName;
-use portolan_core::backend::{ApplyReport, BackendError, Holding};
+use portolan_core::backend::{ApplyReport, BackendError, Metric};
 
 use crate::compare::BaseChanges;
 use crate::edit::Rules;
+use crate::metrics::{RULES, RULES_WRITTEN};
 use crate::names::Table;
 use crate::programs::ProgramError;
 use crate::restore::{Input, Written};
@@ -72,12 +73,10 @@ impl From<Failure> for BackendError {
             None => action,
         };
         match source {
-            source @ ProgramError::Locked { .. } => {
-                Self::Busy { object: "the lock of iptables".into(), source: Box::new(source) }
-            }
-            source if stage == Stage::Reading => Self::Unread { object: action, source: Box::new(source) },
-            source @ ProgramError::Failed { .. } => Self::Refused { action, source: Box::new(source) },
-            source => Self::Io { action, source: Box::new(source) },
+            source @ ProgramError::Locked { .. } => Self::busy("the lock of iptables", source),
+            source if stage == Stage::Reading => Self::unread(action, source),
+            source @ ProgramError::Failed { .. } => Self::refused(action, source),
+            source => Self::io(action, source),
         }
     }
 }
@@ -251,10 +250,12 @@ impl<'a, T: Tables> Session<'a, T> {
     /// What was done, unless anything was turned down; `held` is how many rules there are now.
     pub(crate) fn finish(mut self, held: Rules) -> Result<ApplyReport, Failure> {
         let Some(mut failure) = self.first_refusal else {
-            self.report.holdings = vec![
-                Holding { kind: "filter", held: held.filter, written: self.written.filter },
-                Holding { kind: "nat", held: held.nat, written: self.written.nat },
-            ];
+            let tables = [("filter", held.filter, self.written.filter), ("nat", held.nat, self.written.nat)];
+            self.report.metrics.extend(tables.into_iter().flat_map(|(table, held, written)| {
+                [(RULES, held), (RULES_WRITTEN, written)].map(|(name, rules)| {
+                    Metric::gauge(name, u64::try_from(rules).unwrap_or(u64::MAX)).with_label("table", table)
+                })
+            }));
             return Ok(self.report);
         };
         if self.refused.len() > 1 {

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use async_trait::async_trait;
-use portolan_core::backend::Scope;
+use portolan_backend_iptables::metrics::RESTORE_FAILURES;
+use portolan_core::backend::{Metric, Scope};
 use portolan_core::plan::{NodePlan, NodeSettings};
 use portolan_core::{
     ApplyReport, BackendError, ChangeSet, IpFamily, ProxyBackend, ProxyMode, ServicePortName,
@@ -306,7 +307,15 @@ impl<K: Kernel> ProxyBackend for IpvsBackend<K> {
     }
 
     async fn apply(&mut self, plan: &NodePlan, changes: &ChangeSet) -> Result<ApplyReport, BackendError> {
-        Ok(self.try_apply(plan, changes)?)
+        // Shown from the first attempt on, so that the first failure is an increase.
+        let failures = Metric::increment(RESTORE_FAILURES, 0);
+        match self.try_apply(plan, changes) {
+            Ok(mut report) => {
+                report.metrics.push(failures);
+                Ok(report)
+            }
+            Err(error) => Err(BackendError::from(error).with_metrics([failures])),
+        }
     }
 
     async fn is_intact(&mut self) -> Result<bool, BackendError> {
@@ -328,7 +337,7 @@ pub(crate) fn remove_all(family: IpFamily) -> Result<(), BackendError> {
     let first = outcomes.into_iter().find_map(|outcome| outcome.result.err());
     first.map_or(Ok(()), |error| {
         let action = format!("remove what the ipvs mode has in {family}");
-        Err(BackendError::Refused { action, source: Box::new(error) })
+        Err(BackendError::refused(action, error))
     })
 }
 

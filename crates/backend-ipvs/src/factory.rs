@@ -112,7 +112,7 @@ impl BackendFactory for IpvsFactory {
 
     /// Loads IPVS, without which its sysctls are not there.
     async fn prepare_host(&self, _node: &NodeConfig) -> Result<(), BackendError> {
-        let lacking = || BackendError::Unsupported { mode: self.mode(), missing: NO_IPVS.to_owned() };
+        let lacking = || BackendError::unsupported(&self.mode(), NO_IPVS);
         let mut servers = Servers::load().map_err(KernelError::from)?.ok_or_else(lacking)?;
         settings::set_timeouts(&mut servers, self.options.timeouts);
         Ok(settings::make_all(&Host::new(), self.options.strict_arp).map_err(KernelError::from)?)

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use async_trait::async_trait;
-use portolan_core::backend::Scope;
+use portolan_core::backend::{Metric, Scope};
 use portolan_core::plan::NodeSettings;
 use portolan_core::{
     ApplyReport, BackendError, ChangeSet, IpFamily, NodePlan, ProxyBackend, ProxyMode, ServicePort,
@@ -192,13 +192,19 @@ impl<T: Tables> ProxyBackend for NftablesBackend<T> {
     }
 
     async fn apply(&mut self, plan: &NodePlan, changes: &ChangeSet) -> Result<ApplyReport, BackendError> {
-        if changes.is_complete() {
-            return self.load(plan);
-        }
-        // Taken out, so that after a failure nothing is believed of the kernel.
-        match self.loaded.take() {
+        // Taken out for a change, so that after a failure nothing is believed of the kernel.
+        let loaded = if changes.is_complete() { None } else { self.loaded.take() };
+        let result = match loaded {
             Some(loaded) => self.update(loaded, plan, changes),
             None => self.load(plan),
+        };
+        match result {
+            Ok(mut report) => {
+                let failures = u64::try_from(report.failed_removals).unwrap_or(u64::MAX);
+                report.metrics.push(Metric::increment(CLEANUP_FAILURES, failures));
+                Ok(report)
+            }
+            Err(error) => Err(error.with_metrics([Metric::increment(SYNC_FAILURES, 1)])),
         }
     }
 
@@ -272,6 +278,10 @@ fn account(report: &mut ApplyReport, transaction: &Transaction, commit: Commit) 
     report.longest_transaction = report.longest_transaction.max(commit.kernel);
 }
 
+/// kube-proxy's names.
+const SYNC_FAILURES: &str = "kubeproxy_sync_proxy_rules_nftables_sync_failures_total";
+const CLEANUP_FAILURES: &str = "kubeproxy_sync_proxy_rules_nftables_cleanup_failures_total";
+
 /// The table is another process's for as long as its socket is open.
 #[derive(Debug, thiserror::Error)]
 #[error("the socket with netlink port {port} owns it")]
@@ -281,18 +291,17 @@ struct ForeignOwner {
 
 fn refuse_foreign_owner(dump: Option<&TableDump>) -> Result<(), BackendError> {
     match dump {
-        Some(TableDump { id, owner: Owner::Other { port }, .. }) => Err(BackendError::Busy {
-            object: format!("table {id}"),
-            source: Box::new(ForeignOwner { port: *port }),
-        }),
+        Some(TableDump { id, owner: Owner::Other { port }, .. }) => {
+            Err(BackendError::busy(format!("table {id}"), ForeignOwner { port: *port }))
+        }
         _ => Ok(()),
     }
 }
 
 fn refused(error: NftError) -> BackendError {
-    BackendError::Refused { action: "change nftables".into(), source: Box::new(error) }
+    BackendError::refused("change nftables", error)
 }
 
 fn unread(object: String, error: NftError) -> BackendError {
-    BackendError::Unread { object, source: Box::new(error) }
+    BackendError::unread(object, error)
 }

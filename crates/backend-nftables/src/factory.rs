@@ -94,10 +94,8 @@ impl BackendFactory for NftablesFactory {
         let tables = if let Some(tables) = &*shared {
             Arc::clone(tables)
         } else {
-            let tables = NetlinkTables::open().map_err(|error| BackendError::Io {
-                action: "open a netlink socket for nf_tables".into(),
-                source: Box::new(error),
-            })?;
+            let tables = NetlinkTables::open()
+                .map_err(|error| BackendError::io("open a netlink socket for nf_tables", error))?;
             Arc::clone(shared.insert(Arc::new(Mutex::new(tables))))
         };
         Ok(Box::new(NftablesBackend::new(family, tables)))

@@ -93,7 +93,7 @@ impl ProxyBackend for UserspaceBackend {
 
 impl UserspaceBackend {
     fn failed(&self, action: &str, error: NetlinkError) -> BackendError {
-        BackendError::Io { action: format!("{action} ({})", self.family), source: Box::new(error) }
+        BackendError::io(format!("{action} ({})", self.family), error)
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use portolan_core::backend::{Figure, FigureKind};
+use portolan_core::backend::Metric;
 
 use crate::listen::Transport;
 
@@ -64,12 +64,13 @@ readings! {
 
 impl Counters {
     /// All of them, as the proxy shows them with its metrics.
-    pub(crate) fn figures(&self) -> Vec<Figure> {
-        let current = |what, value: usize| {
+    pub(crate) fn metrics(&self) -> Vec<Metric> {
+        let current = |what: &'static str, value: usize| {
             let value = u64::try_from(value).unwrap_or(u64::MAX);
-            Figure { what, kind: FigureKind::Current, value }
+            Metric::gauge("portolan_mode_current", value).with_label("what", what)
         };
-        let total = |what, value| Figure { what, kind: FigureKind::Total, value };
+        let total =
+            |what: &'static str, value| Metric::total("portolan_mode_total", value).with_label("what", what);
         vec![
             current("tcp_sessions", self.tcp_sessions()),
             current("udp_sessions", self.udp_sessions()),

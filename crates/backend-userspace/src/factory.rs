@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use portolan_core::backend::{CleanupReport, Figure, error_chain};
+use portolan_core::backend::{CleanupReport, Metric, error_chain};
 use portolan_core::node::NodePortSelection;
 use portolan_core::{BackendError, BackendFactory, IpFamily, ProbeFailure, ProxyBackend, ProxyMode};
 
@@ -158,8 +158,8 @@ impl BackendFactory for UserspaceFactory {
         removed.map(drop).map_err(Box::from).map_err(failed("remove routes and rules")).into()
     }
 
-    fn figures(&self) -> Vec<Figure> {
-        self.counters.figures()
+    fn metrics(&self) -> Vec<Metric> {
+        self.counters.metrics()
     }
 
     fn create(&self, family: IpFamily) -> Result<Box<dyn ProxyBackend>, BackendError> {
@@ -175,7 +175,7 @@ impl BackendFactory for UserspaceFactory {
 /// What to make of an error that ends an attempt to do this.
 fn failed(action: &str) -> impl FnOnce(Box<dyn Error + Send + Sync>) -> BackendError {
     let action = action.to_owned();
-    move |source| BackendError::Io { action, source }
+    move |source| BackendError::io(action, source)
 }
 
 /// Tries whether this process may listen at ports below 1024. That a program has the port is no matter: the

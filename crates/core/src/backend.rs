@@ -12,6 +12,7 @@
 //! a backend cannot ask for objects that the plan leaves out.
 
 mod error;
+mod metric;
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -26,7 +27,8 @@ use crate::changes::ChangeSet;
 use crate::node::{NodeConfig, NodePortSelection};
 use crate::plan::NodePlan;
 
-pub use error::{BackendError, Retry, error_chain};
+pub use error::{BackendError, ErrorKind, Retry, error_chain};
+pub use metric::{Metric, MetricValue};
 
 /// Time from one full sync to the next, as in kube-proxy.
 pub const FULL_SYNC_PERIOD: Duration = Duration::from_secs(60 * 60);
@@ -167,22 +169,10 @@ pub struct ApplyReport {
     /// Something is left that could not be removed yet and serves nobody; call
     /// again after this time, even if nothing has changed by then.
     pub follow_up: Option<Duration>,
-    /// Tries to remove something that serves nobody any more which failed. It stays for now and harms nobody.
+    /// Failed attempts to remove objects that no Service uses any more. They stay for now, unused.
     pub failed_removals: usize,
-    /// What is held by kind, for a mode that tells so; it becomes metrics. The iptables mode counts the
-    /// rules of the tables `filter` and `nat`.
-    pub holdings: Vec<Holding>,
-}
-
-/// How much of one kind a backend holds in the kernel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Holding {
-    /// What kind, in the mode's own words.
-    pub kind: &'static str,
-    /// How many there are.
-    pub held: usize,
-    /// How many of them this apply wrote.
-    pub written: usize,
+    /// Metrics of the mode, such as how many rules it has. Each gets the label `ip_family`.
+    pub metrics: Vec<Metric>,
 }
 
 /// How much of the node's state an apply compared.
@@ -203,26 +193,6 @@ pub struct ProbeFailure {
     pub mode: ProxyMode,
     /// What is missing: a kernel feature, a privilege, a program.
     pub missing: String,
-}
-
-/// A number that a mode tells of itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Figure {
-    /// What is counted, such as `tcp_sessions`; a label's value.
-    pub what: &'static str,
-    /// How it changes.
-    pub kind: FigureKind,
-    /// How many there are, or were so far.
-    pub value: u64,
-}
-
-/// How a number changes over time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FigureKind {
-    /// It comes and goes.
-    Current,
-    /// It only grows while the process runs.
-    Total,
 }
 
 /// What became of the stale rules of one mode in one IP family.
@@ -398,10 +368,9 @@ pub trait BackendFactory: Send + Sync {
         Ok(true)
     }
 
-    /// Numbers of the mode's own about what its backends are doing, always the same ones. They become metrics
-    /// (`portolan_mode_current`, `portolan_mode_total`) and are read whenever those are, on another thread than the
-    /// backends' and while one of them applies: it must not wait for that.
-    fn figures(&self) -> Vec<Figure> {
+    /// What its backends are doing now, as metrics. Called whenever the metrics page is read, on another thread than the
+    /// backends' and while one of them applies: it must not wait for that. What the list leaves out is not shown.
+    fn metrics(&self) -> Vec<Metric> {
         Vec::new()
     }
 }

@@ -113,10 +113,8 @@ impl ForeignWatch {
     ) -> Result<Option<u64>, BackendError> {
         let (mode, variant) = own.unzip();
         let found = self.look(&[family], mode, |_| variant.flatten());
-        let found = found.map_err(|error| BackendError::Unread {
-            object: format!("{family} rules of another proxy"),
-            source: Box::new(error),
-        })?;
+        let found =
+            found.map_err(|error| BackendError::unread(format!("{family} rules of another proxy"), error))?;
         Ok(found.into_iter().find(|rules| rules.part == part).map(|rules| rules.version))
     }
 

@@ -7,8 +7,6 @@ use prometheus::{
     GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
 };
 
-use crate::told::Told;
-
 /// Why metrics cannot be defined or shown.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -91,7 +89,7 @@ impl<'a> Definition<'a> {
         Self { name, help, stability: "BETA" }
     }
 
-    fn help(self) -> String {
+    pub(crate) fn help(self) -> String {
         format!("[{}] {}", self.stability, self.help)
     }
 
@@ -99,7 +97,7 @@ impl<'a> Definition<'a> {
         Opts::new(self.name, self.help())
     }
 
-    fn describe(self, kind: &'static str, labels: &[&str], bounds: &[f64]) -> Described {
+    pub(crate) fn describe(self, kind: &'static str, labels: &[&str], bounds: &[f64]) -> Described {
         Described {
             name: self.name.to_owned(),
             kind,
@@ -123,12 +121,6 @@ impl<'a> Definition<'a> {
     ) -> Result<IntCounterVec, MetricsError> {
         let described = self.describe("counter", labels, &[]);
         self.publish(definitions, IntCounterVec::new(self.opts(), labels), described)
-    }
-
-    /// A number that only grows, and somebody else counts; absent at first.
-    pub(crate) fn told(self, definitions: &Definitions) -> Result<Told, MetricsError> {
-        let described = self.describe("counter", &[], &[]);
-        self.publish(definitions, Told::with_opts(self.opts()), described)
     }
 
     /// A number that comes and goes.

@@ -8,6 +8,7 @@
 //! Always holds: a metric with labels is absent until its first observation; nothing
 //! here is global, so a process, or a test, may have as many [`Metrics`] as it likes.
 
+mod backend;
 mod buckets;
 mod build;
 mod changes;
@@ -18,19 +19,18 @@ mod definition;
 mod events;
 mod features;
 mod flows;
-mod iptables;
 mod leftovers;
 mod mode;
 mod probes;
 mod process;
 mod source;
 mod sync;
-mod told;
 
 use std::sync::Arc;
 
 use prometheus::{GaugeVec, Registry, TextEncoder};
 
+pub use backend::{BackendMetrics, Unexported};
 pub use build::{Build, COMPILER};
 pub use changes::ChangeMetrics;
 pub use client::ClientMetrics;
@@ -38,7 +38,6 @@ pub use config::ConfigMetrics;
 pub use definition::{Described, MetricsError};
 pub use events::{EventMetrics, EventResult};
 pub use flows::FlowMetrics;
-pub use iptables::IptablesMetrics;
 pub use leftovers::LeftoverMetrics;
 pub use mode::ModeMetrics;
 pub use probes::ProbeMetrics;
@@ -73,8 +72,8 @@ pub struct Metrics {
     pub config: ConfigMetrics,
     /// About what other modes, and kube-proxy itself, left on this node.
     pub leftovers: LeftoverMetrics,
-    /// About the iptables mode, and the rules of the ipvs mode.
-    pub iptables: IptablesMetrics,
+    /// What backends report.
+    pub backend: BackendMetrics,
 }
 
 impl Metrics {
@@ -96,8 +95,9 @@ impl Metrics {
         let (events, mode) = (EventMetrics::define(&definitions)?, ModeMetrics::define(&definitions)?);
         let (config, leftovers) =
             (ConfigMetrics::define(&definitions)?, LeftoverMetrics::define(&definitions)?);
-        let iptables = IptablesMetrics::define(&definitions)?;
+        let backend = BackendMetrics::define(&definitions)?;
         let (registry, described) = definitions.finish();
+        backend.reserve(described.iter().map(|metric| metric.name.as_str()));
         Ok(Self {
             registry,
             described: described.into(),
@@ -112,7 +112,7 @@ impl Metrics {
             mode,
             config,
             leftovers,
-            iptables,
+            backend,
         })
     }
 

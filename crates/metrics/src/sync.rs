@@ -4,12 +4,12 @@ mod own;
 
 use std::time::{Duration, SystemTime};
 
-use prometheus::{GaugeVec, HistogramVec, IntCounterVec};
+use prometheus::{GaugeVec, HistogramVec};
 
 use crate::buckets;
 use crate::clock::unix_seconds;
 use crate::definition::{Definition, Definitions, MetricsError, number};
-use own::{OwnMetrics, count};
+use own::OwnMetrics;
 
 pub(crate) const IP_FAMILY: &[&str] = &["ip_family"];
 
@@ -44,8 +44,6 @@ pub struct SyncMetrics {
     last: GaugeVec,
     last_queued: GaugeVec,
     network_programming: HistogramVec,
-    nftables_sync_failures: IntCounterVec,
-    nftables_cleanup_failures: IntCounterVec,
     without_local_endpoints: GaugeVec,
     own: OwnMetrics,
 }
@@ -55,7 +53,6 @@ impl SyncMetrics {
         let durations =
             |name, help| Definition::alpha(name, help).histograms(definitions, IP_FAMILY, buckets::work());
         let gauges = |name, help| Definition::alpha(name, help).gauges(definitions, IP_FAMILY);
-        let counters = |name, help| Definition::alpha(name, help).counters(definitions, IP_FAMILY);
         let histograms =
             |name, help, bounds| Definition::alpha(name, help).histograms(definitions, IP_FAMILY, bounds);
         Ok(Self {
@@ -83,14 +80,6 @@ impl SyncMetrics {
                 "kubeproxy_network_programming_duration_seconds",
                 "How long after a change of a pod or Service the rules followed",
                 buckets::network_programming(),
-            )?,
-            nftables_sync_failures: counters(
-                "kubeproxy_sync_proxy_rules_nftables_sync_failures_total",
-                "Failed attempts to bring nftables rules up to date",
-            )?,
-            nftables_cleanup_failures: counters(
-                "kubeproxy_sync_proxy_rules_nftables_cleanup_failures_total",
-                "Failed attempts to remove nftables objects that serve nobody any more",
             )?,
             without_local_endpoints: Definition::alpha(
                 "kubeproxy_sync_proxy_rules_no_local_endpoints_total",
@@ -171,16 +160,5 @@ impl SyncMetrics {
         for (policy, count) in [("internal", internal), ("external", external)] {
             self.without_local_endpoints.with_label_values(&[policy, family]).set(number(count));
         }
-    }
-
-    /// A write to nftables failed.
-    pub fn nftables_sync_failed(&self, family: &str) {
-        self.nftables_sync_failures.with_label_values(&[family]).inc();
-    }
-
-    /// Removing nftables objects that serve nobody failed so many times; none counts too, so that the
-    /// series is there.
-    pub fn nftables_cleanup_failed(&self, family: &str, times: usize) {
-        self.nftables_cleanup_failures.with_label_values(&[family]).inc_by(count(times));
     }
 }

@@ -6,6 +6,8 @@ mod scrape;
 
 use std::time::{Duration, UNIX_EPOCH};
 
+use portolan_core::backend::Metric;
+
 use super::*;
 use scrape::{Shape, shapes};
 
@@ -34,20 +36,39 @@ fn observed() -> Metrics {
     metrics.client.limited("GET", "api:6443", Duration::from_millis(200));
     metrics.events.reached(EventResult::Sent, 2);
     metrics.mode.fell_back("nftables", "iptables");
-    metrics.mode.current("tcp_sessions", 3);
-    metrics.mode.total("failed", 2);
-    metrics.mode.total("failed", 5);
     metrics.mode.selected("iptables");
     metrics.config.reloaded(UNIX_EPOCH + Duration::from_secs(3));
     metrics.leftovers.removed("ipvs", 4);
     metrics.leftovers.failed("ipvs");
     metrics.leftovers.foreign("iptables", "IPv4", true);
-    metrics.iptables.rules("IPv4", "nat", 90, 8);
-    metrics.iptables.restore_failed("IPv4");
-    metrics.iptables.partial_restore_failed("IPv4");
-    metrics.iptables.packets_counted(Some(6), Some(7));
+    observe_backends(&metrics.backend);
     metrics.features([("ComponentFlagz", "BETA", true), ("NFTablesProxyMode", "", false)]);
     metrics
+}
+
+fn observe_backends(backend: &BackendMetrics) {
+    let of_rules = |kind: &str, rules| {
+        Metric::gauge(format!("kubeproxy_sync_proxy_rules_iptables_{kind}"), rules).with_label("table", "nat")
+    };
+    let reported = [
+        of_rules("total", 90),
+        of_rules("last", 8),
+        Metric::increment("kubeproxy_sync_proxy_rules_iptables_restore_failures_total", 1),
+        Metric::increment("kubeproxy_sync_proxy_rules_iptables_partial_restore_failures_total", 1),
+        Metric::increment("kubeproxy_sync_proxy_rules_nftables_sync_failures_total", 1),
+        Metric::increment("kubeproxy_sync_proxy_rules_nftables_cleanup_failures_total", 2),
+        Metric::increment("portolan_failed_removals_total", 2),
+    ];
+    assert_eq!(backend.report("IPv4", &reported), []);
+    for failed in [2, 5] {
+        let counted = [
+            Metric::gauge("portolan_mode_current", 3).with_label("what", "tcp_sessions"),
+            Metric::total("portolan_mode_total", failed).with_label("what", "failed"),
+            Metric::total("kubeproxy_iptables_ct_state_invalid_dropped_packets_total", 6),
+            Metric::total("kubeproxy_iptables_localhost_nodeports_accepted_packets_total", 7),
+        ];
+        assert_eq!(backend.replace(&counted), []);
+    }
 }
 
 fn observe_syncs(sync: &SyncMetrics) {
@@ -64,8 +85,6 @@ fn observe_syncs(sync: &SyncMetrics) {
     sync.synced("IPv4", UNIX_EPOCH + Duration::from_millis(1_500));
     sync.queued("IPv4", UNIX_EPOCH + Duration::from_secs(2));
     sync.programmed("IPv4", Duration::from_secs(1));
-    sync.nftables_sync_failed("IPv4");
-    sync.nftables_cleanup_failed("IPv4", 2);
     sync.damaged("IPv4");
     sync.without_local_endpoints("IPv4", 0, 3);
 }
@@ -164,15 +183,6 @@ fn a_labelled_metric_is_absent_until_it_is_observed() {
 }
 
 #[test]
-fn rules_that_are_always_written_as_a_whole_are_never_partly_restored() {
-    let metrics = new_metrics();
-    metrics.iptables.attempted_to_restore("IPv4");
-    let text = metrics.render().unwrap();
-    assert!(text.contains("rules_iptables_restore_failures_total{ip_family=\"IPv4\"} 0"), "{text}");
-    assert!(!text.contains("partial_restore_failures"), "{text}");
-}
-
-#[test]
 fn a_search_that_removed_nothing_is_shown_and_one_that_failed_is_counted_apart() {
     let metrics = new_metrics();
     metrics.flows.failed("IPv6");
@@ -187,8 +197,9 @@ fn a_search_that_removed_nothing_is_shown_and_one_that_failed_is_counted_apart()
 fn what_may_go_wrong_is_zero_before_it_does_so_that_a_failure_is_an_increase() {
     let metrics = new_metrics();
     metrics.sync.started("IPv6");
-    metrics.sync.nftables_cleanup_failed("IPv6", 0);
-    metrics.iptables.attempted("IPv6");
+    let failures = ["nftables_cleanup", "iptables_restore", "iptables_partial_restore"]
+        .map(|of| Metric::increment(format!("kubeproxy_sync_proxy_rules_{of}_failures_total"), 0));
+    assert_eq!(metrics.backend.report("IPv6", &failures), []);
     metrics.flows.removed("IPv6", 0, Duration::ZERO);
     metrics.leftovers.removed("ipvs", 0);
     let text = metrics.render().unwrap();

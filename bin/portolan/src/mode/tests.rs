@@ -24,7 +24,7 @@ impl BackendFactory for Factory {
     }
 
     fn create(&self, _: IpFamily) -> Result<Box<dyn ProxyBackend>, BackendError> {
-        Err(BackendError::Unsupported { mode: self.mode(), missing: "everything".into() })
+        Err(BackendError::unsupported(&self.mode(), "everything"))
     }
 }
 

@@ -88,11 +88,11 @@ impl<T: Tables> NftablesBackend<T> {
             }
         }
         let action = format!("empty map {} of clients whose endpoint has gone", map.name);
-        Err(BackendError::Refused { action, source: Box::new(StillLed { attempts: PURGE_ATTEMPTS }) })
+        Err(BackendError::refused(action, StillLed { attempts: PURGE_ATTEMPTS }))
     }
 }
 
 /// The change itself is in force by then, so this is not the case where nothing was written.
 fn half_read(map: &str, error: NftError) -> BackendError {
-    BackendError::Io { action: format!("read map {map}"), source: Box::new(error) }
+    BackendError::io(format!("read map {map}"), error)
 }
