@@ -18,7 +18,7 @@ pub(crate) const PRIMARY: &str = "primary";
 /// The default of `detectLocalMode`.
 pub(crate) const CLUSTER_CIDR: &str = "ClusterCIDR";
 /// CIDRs of all addresses.
-const EVERYWHERE: [&str; 2] = ["0.0.0.0/0", "::/0"];
+pub(crate) const EVERYWHERE: [&str; 2] = ["0.0.0.0/0", "::/0"];
 
 /// The file with `kind` and `apiVersion`.
 #[derive(Serialize)]

@@ -24,7 +24,8 @@ use super::NetlinkTables;
 use crate::parse::{self, Elements, ParsedSet};
 use crate::wire::{self, element_list, family_header, message_kind};
 use crate::{
-    DumpedChain, DumpedRule, DumpedSet, Element, ElementList, Expr, JumpRule, NftError, Owner, Table, TableDump, TableId,
+    DumpedChain, DumpedRule, DumpedSet, Element, ElementList, Expr, JumpRule, NftError, Owner, Table,
+    TableDump, TableId,
 };
 
 impl NetlinkTables {
