@@ -9,10 +9,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use portolan_core::{IpFamily, PerFamily};
+use portolan_core::{IpFamily, PerFamily, ProxyMode};
 use tokio::time::Instant;
-
-use crate::takeover::{ForeignRules, Part};
 
 /// For how many of its sync periods a kube-proxy must have written nothing before its rules are removed.
 const QUIET_PERIODS: u32 = 2;
@@ -24,8 +22,11 @@ const LONGEST_QUIET: Duration = Duration::from_secs(2 * 60 * 60);
 const CONTENTION_REPAIRS: usize = 3;
 const CONTENTION_PERIODS: u32 = 10;
 
-/// A mode of kube-proxy and a family.
-pub(crate) type Kind = (Part, IpFamily);
+/// The mode and family of another proxy's rules.
+pub(crate) type Kind = (ProxyMode, IpFamily);
+
+/// Rules of another proxy, with a number that changes whenever they are written.
+pub(crate) type Found = (Kind, u64);
 
 /// Rules of another proxy, as far as they were seen.
 #[derive(Debug, Default)]
@@ -54,18 +55,17 @@ pub(crate) struct Findings {
 
 impl Beside {
     /// Takes in what was found now.
-    pub(crate) fn look(&mut self, found: &[ForeignRules], now: Instant, sync_period: Duration) -> Findings {
+    pub(crate) fn look(&mut self, found: &[Found], now: Instant, sync_period: Duration) -> Findings {
         let before = std::mem::take(&mut self.seen);
         let mut findings = Findings::default();
-        for ForeignRules { part, family, version } in found {
-            let kind = (*part, *family);
-            let known = before.get(&kind);
+        for (kind, version) in found {
+            let known = before.get(kind);
             if known.is_none() {
-                findings.appeared.push(kind);
+                findings.appeared.push(kind.clone());
             }
             let is_same = |seen: &&Seen| seen.version == *version;
             let since = known.filter(is_same).map_or(now, |seen| seen.since);
-            self.seen.insert(kind, Seen { version: *version, since });
+            self.seen.insert(kind.clone(), Seen { version: *version, since });
         }
         findings.gone = before.into_keys().filter(|kind| !self.seen.contains_key(kind)).collect();
         let quiet = self.quiet(sync_period);
@@ -118,19 +118,15 @@ mod tests {
     use super::*;
 
     const PERIOD: Duration = Duration::from_secs(30);
-    const V4: Kind = (Part::Iptables, IpFamily::V4);
-    const V6: Kind = (Part::Iptables, IpFamily::V6);
-
-    fn rules((part, family): Kind, version: u64) -> ForeignRules {
-        ForeignRules { part, family, version }
-    }
+    const V4: Kind = (ProxyMode::IPTABLES, IpFamily::V4);
+    const V6: Kind = (ProxyMode::IPTABLES, IpFamily::V6);
 
     /// Looks each sync period at rules of these versions and says at which of the looks they were stale. They are
     /// removed then.
     fn stale(beside: &mut Beside, mut now: Instant, versions: impl IntoIterator<Item = u64>) -> Vec<usize> {
         let mut stale = Vec::new();
         for (place, version) in versions.into_iter().enumerate() {
-            if beside.look(&[rules(V4, version)], now, PERIOD).are_stale {
+            if beside.look(&[(V4, version)], now, PERIOD).are_stale {
                 stale.push(place);
                 beside.removed();
             }
@@ -162,7 +158,7 @@ mod tests {
     fn as_long_as_any_family_is_written_none_is_stale() {
         let (mut beside, mut now) = (Beside::default(), Instant::now());
         for version in 0..10 {
-            assert!(!beside.look(&[rules(V4, 1), rules(V6, version)], now, PERIOD).are_stale);
+            assert!(!beside.look(&[(V4, 1), (V6, version)], now, PERIOD).are_stale);
             now += PERIOD;
         }
     }
@@ -176,11 +172,11 @@ mod tests {
             are_stale: false,
         };
         assert_eq!(beside.look(&[], now, PERIOD), findings(&[], &[]));
-        assert_eq!(beside.look(&[rules(V4, 1)], now, PERIOD), findings(&[V4], &[]));
-        assert_eq!(beside.look(&[rules(V4, 2)], now, PERIOD), findings(&[], &[]));
-        assert_eq!(beside.look(&[rules(V6, 1)], now, PERIOD), findings(&[V6], &[V4]));
+        assert_eq!(beside.look(&[(V4, 1)], now, PERIOD), findings(&[V4], &[]));
+        assert_eq!(beside.look(&[(V4, 2)], now, PERIOD), findings(&[], &[]));
+        assert_eq!(beside.look(&[(V6, 1)], now, PERIOD), findings(&[V6], &[V4]));
         assert_eq!(beside.look(&[], now, PERIOD), findings(&[], &[V6]));
-        assert_eq!(beside.look(&[rules(V4, 2)], now, PERIOD), findings(&[V4], &[]));
+        assert_eq!(beside.look(&[(V4, 2)], now, PERIOD), findings(&[V4], &[]));
         assert_eq!(beside.removed(), [V4]);
     }
 

@@ -1,16 +1,13 @@
-//! `--cleanup`: removes what any mode may have left, kube-proxy's included.
+//! `--cleanup`: removes what any mode may have left, kube-proxy's rules included.
 
 use anyhow::{Context, bail};
 use portolan_core::Registry;
-use portolan_core::backend::error_chain;
 use portolan_host::Host;
 use tokio::runtime;
-use tracing::{error, info};
 
-use crate::takeover::{self, goes_by_kube_proxys_names};
+use crate::takeover;
 
-/// Has every mode in `registry` remove all it may have created, and removes what goes by kube-proxy's names,
-/// be it kube-proxy's or ours. Carries on past failures.
+/// Has every mode in `registry` remove its stale rules. Carries on past failures.
 ///
 /// # Errors
 /// Something could not be removed; each such thing has been logged.
@@ -18,20 +15,12 @@ pub(crate) fn run(registry: &Registry) -> anyhow::Result<()> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
     let families = Host::new().families_to_clean_up();
     let mut failures = 0;
-    let apart = registry.factories().filter(|factory| !goes_by_kube_proxys_names(&factory.mode()));
-    for factory in apart {
+    for factory in registry.factories() {
         for family in &families {
-            let mode = factory.mode();
-            match runtime.block_on(factory.cleanup(*family)) {
-                Ok(()) => info!(%mode, %family, "cleaned up"),
-                Err(problem) => {
-                    failures += 1;
-                    error!(%mode, %family, err = error_chain(&problem), "cannot clean up");
-                }
-            }
+            let report = runtime.block_on(factory.remove_stale(None, *family));
+            failures += takeover::log(&factory.mode(), *family, &report, None);
         }
     }
-    failures += takeover::report(&takeover::remove_stale(None, &families), None);
     if failures > 0 {
         bail!("encountered an error while tearing down rules: {failures} steps failed");
     }

@@ -43,8 +43,9 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-use portolan_config::{ConfigError, Environment, Invocation, Logging};
-use portolan_core::ProxyMode;
+use portolan_config::{ConfigError, Environment, Invocation, Logging, ModeSelection};
+use portolan_core::node::NodePortSelection;
+use portolan_core::{ProxyMode, Registry};
 use tracing::error;
 
 use crate::logging::VerbosityHandle;
@@ -69,9 +70,16 @@ pub fn run(modes: &Modes, args: impl IntoIterator<Item = OsString>) -> ExitCode 
     let start = |config: &Config, verbosity: VerbosityHandle, extent| {
         let program = args.first().cloned();
         let (args, names) = (args.clone(), names.clone());
-        let reread = Box::new(move || reread(&args, &names));
         let registry = modes.registry(config)?;
-        proxy::run(config, &registry, Start { started, program, reread, verbosity, extent })
+        let node_ports = default_node_ports(config, &registry);
+        let mut config = config.clone();
+        with_default(&mut config, node_ports.as_ref());
+        let reread = Box::new(move || {
+            let mut config = reread(&args, &names)?;
+            config.iter_mut().for_each(|config| with_default(config, node_ports.as_ref()));
+            Ok(config)
+        });
+        proxy::run(&config, &registry, Start { started, program, reread, verbosity, extent })
     };
     match parse(&args, &names) {
         Ok(Invocation::Help(text) | Invocation::Version(text)) => output::print(&text),
@@ -103,6 +111,18 @@ fn reread(args: &[OsString], modes: &[ProxyMode]) -> Result<Option<Config>, Conf
         // What to do is said by flags alone, and those stay.
         _ => None,
     })
+}
+
+/// The mode's default of `nodePortAddresses`, if one was asked for.
+fn default_node_ports(config: &Config, registry: &Registry) -> Option<NodePortSelection> {
+    let ModeSelection::Explicit(mode) = &config.mode else { return None };
+    registry.get(mode).map(|factory| factory.default_node_ports())
+}
+
+fn with_default(config: &mut Config, node_ports: Option<&NodePortSelection>) {
+    if let Some(selection) = node_ports {
+        config.set_default_node_ports(selection);
+    }
 }
 
 /// Runs `work` with logging, after the notes about the configuration, and logs why it failed.

@@ -6,12 +6,10 @@ use portolan_config::ModeSelection;
 use portolan_core::{BackendFactory, IpFamily, ProbeFailure, ProxyMode, Registry};
 
 use crate::aside::aside;
+use crate::modes::PREFERENCE;
 
 /// What is missing of a mode that kube-proxy's users know, in a binary of somebody's own.
 const NO_BACKEND: &str = "a backend that this binary does not have";
-
-/// Where every line ends: the modes that are taken when nothing is asked for, best first.
-const PREFERENCE: [ProxyMode; 3] = [ProxyMode::NFTABLES, ProxyMode::IPTABLES, ProxyMode::USERSPACE];
 
 /// The mode that runs, and those that were to be preferred but cannot.
 pub(crate) struct Chosen<'a> {
@@ -66,7 +64,7 @@ pub(crate) async fn choose<'a>(
     may_fall_back: bool,
 ) -> Result<Chosen<'a>, NoMode> {
     let mut passed_over = Vec::new();
-    for mode in line(selection, may_fall_back) {
+    for mode in line(registry, selection, may_fall_back) {
         let failure = match registry.get(&mode) {
             None => ProbeFailure { mode, missing: NO_BACKEND.to_owned() },
             Some(factory) => match probe(factory).await {
@@ -111,17 +109,14 @@ async fn answer(
 }
 
 /// The modes to try, in that order.
-fn line(selection: &ModeSelection, may_fall_back: bool) -> Vec<ProxyMode> {
+fn line(registry: &Registry, selection: &ModeSelection, may_fall_back: bool) -> Vec<ProxyMode> {
     let asked = match selection {
         ModeSelection::Unset | ModeSelection::Auto => return PREFERENCE.to_vec(),
         ModeSelection::Explicit(mode) => mode,
     };
-    // From a mode that stands on the line downwards; ipvs needs iptables too, so that comes next.
-    let next = match PREFERENCE.iter().position(|mode| mode == asked) {
-        Some(at) => at + 1,
-        None if *asked == ProxyMode::IPVS => 1,
-        None => 0,
-    };
+    let place = |wanted: &ProxyMode| PREFERENCE.iter().position(|mode| mode == wanted);
+    let fallback = || registry.get(asked)?.fallback().and_then(|mode| place(&mode));
+    let next = place(asked).map(|at| at + 1).or_else(fallback).unwrap_or(0);
     if !may_fall_back {
         return vec![asked.clone()];
     }

@@ -11,6 +11,10 @@ use portolan_config::{Config, IptablesSettings, IpvsSettings, ServiceAddresses, 
 use portolan_core::registry::DuplicateMode;
 use portolan_core::{BackendFactory, ProxyMode, Registry};
 
+/// The modes that are tried when none is asked for, best first.
+pub(crate) const PREFERENCE: [ProxyMode; 3] =
+    [ProxyMode::NFTABLES, ProxyMode::IPTABLES, ProxyMode::USERSPACE];
+
 /// Makes a mode for a configuration.
 type Make = Arc<dyn Fn(&Config) -> Arc<dyn BackendFactory> + Send + Sync>;
 

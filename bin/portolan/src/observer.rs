@@ -1,21 +1,19 @@
 //! Joins what the sync loop does with metrics, health and load balancers' checks.
 
-use std::error::Error;
-use std::iter;
 use std::time::{Duration, Instant, SystemTime};
 
-use portolan_backend_iptables::programs::ProgramError;
-use portolan_core::backend::{Holding, Retry, Scope, error_chain};
+use portolan_core::backend::{Metric, Retry, Scope, error_chain};
 use portolan_core::event::{Change, Event, Node, Object};
 use portolan_core::plan::NodePortAddresses;
 use portolan_core::state::WithoutLocalEndpoints;
-use portolan_core::{ApplyReport, BackendError, HealthCheck, IpFamily, ObjectName, PerFamily, ProxyMode};
+use portolan_core::{ApplyReport, BackendError, HealthCheck, IpFamily, ObjectName, PerFamily};
 use portolan_health::service_health::ServiceHealth;
 use portolan_health::{Health, NodeEligibility};
-use portolan_metrics::{Metrics, SyncScope, Written};
+use portolan_metrics::{Metrics, SyncScope, Unexported, Written};
 use portolan_source::EventRecorder;
 use portolan_sync::{Attempt, Cause, FlowAttempt, SyncObserver};
 use tokio::sync::oneshot;
+use tracing::debug;
 
 use crate::beside::Contention;
 use crate::node_address::FamilyCheck;
@@ -31,7 +29,6 @@ pub(crate) struct Observer {
     pub(crate) health: Health,
     pub(crate) service_health: ServiceHealth,
     pub(crate) events: EventRecorder,
-    pub(crate) mode: ProxyMode,
     /// How many families are served.
     pub(crate) families: usize,
     pub(crate) family_check: FamilyCheck,
@@ -54,7 +51,7 @@ impl Observer {
     fn failed(&mut self, family: IpFamily, problem: &BackendError, attempt: &Attempt<'_>) {
         let label = family.to_string();
         self.metrics.sync.failed(&label);
-        self.failed_in_mode(&label, problem, attempt.scope);
+        self.export(&label, problem.metrics());
         // A comparison that fails before it has touched anything leaves rules that follow all changes.
         if attempt.cause != Cause::Comparison || problem.retry() == Retry::CompareAll {
             self.health.failed(family);
@@ -67,29 +64,9 @@ impl Observer {
         }
     }
 
-    fn failed_in_mode(&self, label: &str, problem: &BackendError, scope: Scope) {
-        let Metrics { sync, iptables, .. } = &self.metrics;
-        if self.mode == ProxyMode::NFTABLES {
-            sync.nftables_sync_failed(label);
-        } else if self.mode == ProxyMode::IPTABLES {
-            iptables.restore_failed(label);
-            if scope == Scope::Partial {
-                iptables.partial_restore_failed(label);
-            }
-        } else if self.mode == ProxyMode::IPVS && is_of_programs(problem) {
-            iptables.restore_failed(label);
-        }
-    }
-
-    /// What is counted in some modes only, in kube-proxy's words.
-    fn wrote_in_mode(&self, label: &str, report: &ApplyReport) {
-        if self.mode == ProxyMode::NFTABLES {
-            self.metrics.sync.nftables_cleanup_failed(label, report.failed_removals);
-        } else if self.mode == ProxyMode::IPTABLES {
-            for Holding { kind, held, written } in &report.holdings {
-                self.metrics.iptables.rules(label, kind, *held, *written);
-            }
-        }
+    /// Exports what a backend reported.
+    fn export(&self, label: &str, metrics: &[Metric]) {
+        log_unexported(&self.metrics.backend.report(label, metrics));
     }
 
     fn recovered(&mut self, family: IpFamily) {
@@ -99,10 +76,11 @@ impl Observer {
     }
 }
 
-/// Whether it was a program of iptables that failed.
-fn is_of_programs(problem: &BackendError) -> bool {
-    let mut chain = iter::successors(Some(problem as &(dyn Error + 'static)), |error| (*error).source());
-    chain.any(<dyn Error>::is::<ProgramError>)
+/// Logs what a backend reported and what cannot be exported.
+pub(crate) fn log_unexported(metrics: &[Unexported]) {
+    for unexported in metrics {
+        debug!(err = %unexported, "Ignored a metric");
+    }
 }
 
 /// Number of objects that a change is about.
@@ -147,11 +125,6 @@ impl SyncObserver for Observer {
             Scope::Partial => SyncScope::Partial,
         };
         self.metrics.sync.attempted(&label, scope, attempt.took);
-        if self.mode == ProxyMode::IPTABLES {
-            self.metrics.iptables.attempted(&label);
-        } else if self.mode == ProxyMode::IPVS {
-            self.metrics.iptables.attempted_to_restore(&label);
-        }
         match attempt.result {
             Ok(report) => {
                 self.recovered(family);
@@ -162,7 +135,9 @@ impl SyncObserver for Observer {
                     Cause::Changes => {}
                     Cause::Comparison | Cause::Repair => self.metrics.sync.drifted(&label, report.operations),
                 }
-                self.wrote_in_mode(&label, report);
+                self.export(&label, &report.metrics);
+                let removals = u64::try_from(report.failed_removals).unwrap_or(u64::MAX);
+                self.export(&label, &[Metric::increment("portolan_failed_removals_total", removals)]);
             }
             Err(problem) => self.failed(family, problem, attempt),
         }

@@ -3,9 +3,8 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use portolan_backend_iptables::options::{INVALID_DROPPED, LOCALHOST_ACCEPTED};
 use portolan_config::Config;
-use portolan_core::backend::{Figure, FigureKind, error_chain};
+use portolan_core::backend::error_chain;
 use portolan_core::{BackendFactory, IpFamily, ProxyMode};
 use portolan_health::Health;
 use portolan_health::status::{Flagz, MetricsPage, Profiling, Status, Statusz};
@@ -13,6 +12,7 @@ use portolan_metrics::{EventResult, Metrics};
 use portolan_source::{Count, SourceMetrics};
 
 use crate::logging::VerbosityHandle;
+use crate::observer::log_unexported;
 use crate::reload::Configz;
 
 /// What a source counts as errors, with the label that shows it.
@@ -55,26 +55,8 @@ impl Numbers {
             self.metrics.sync.lag(&label, self.health.lag(*family));
             self.metrics.sync.rules_programmed(&label, self.health.is_programmed(*family));
         }
-        self.fetch_figures();
+        log_unexported(&self.metrics.backend.replace(&self.factory.metrics()));
         self.metrics.render().map_err(|problem| error_chain(&problem))
-    }
-
-    /// What the mode tells of itself. Kube-proxy has metrics of its own for some of that.
-    fn fetch_figures(&self) {
-        let mut figures = self.factory.figures();
-        if self.factory.mode() == ProxyMode::IPTABLES {
-            let mut take = |name| {
-                let at = figures.iter().position(|figure| figure.what == name)?;
-                Some(figures.swap_remove(at).value)
-            };
-            self.metrics.iptables.packets_counted(take(INVALID_DROPPED), take(LOCALHOST_ACCEPTED));
-        }
-        for Figure { what, kind, value } in figures {
-            match kind {
-                FigureKind::Current => self.metrics.mode.current(what, value),
-                FigureKind::Total => self.metrics.mode.total(what, value),
-            }
-        }
     }
 }
 

@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use anyhow::Context as _;
 use portolan_config::{Config, Source};
 use portolan_conntrack::Conntrack;
 use portolan_core::node::DetectLocal;
-use portolan_core::{BackendError, BackendFactory, IpFamily, PerFamily, ProxyMode, Registry, State};
+use portolan_core::{BackendError, BackendFactory, IpFamily, PerFamily, Registry, State};
 use portolan_health::Health;
 use portolan_health::service_health::ServiceHealth;
 use portolan_health::status::Status;
@@ -114,7 +114,6 @@ impl Setup<'_> {
             health: self.health.clone(),
             service_health,
             events: self.events.clone(),
-            mode: self.factory.mode(),
             families: self.families.len(),
             family_check: FamilyCheck::new(self.config, &self.families),
             in_force: Some(in_force),
@@ -166,13 +165,13 @@ impl Setup<'_> {
         observer: Observer,
     ) -> impl FnOnce() -> Result<SyncLoop, BackendError> + Send + use<> {
         let (factory, families) = (Arc::clone(self.factory), self.families.clone());
-        let settings = sync_settings(self.config, &factory.mode(), self.started);
+        let settings = sync_settings(self.config, factory.as_ref(), self.started);
         let node = self.config.node();
         move || {
             let backends = families.iter().map(|family| Ok((*family, factory.create(*family)?)));
             let backends = backends.collect::<Result<Vec<_>, BackendError>>()?;
             let sync_loop = SyncLoop::new(State::new(node), backends, &settings, Box::new(observer));
-            let tracked = families.into_iter().filter(|_| factory.leaves_flows());
+            let tracked = families.into_iter().filter(|_| factory.kernel_keeps_udp_flows());
             let sync_loop = sync_loop.following(configurations);
             Ok(tracked.fold(sync_loop, |sync_loop, family| {
                 sync_loop.with_flow_cleaner(family, Box::new(Conntrack::new()))
@@ -190,32 +189,30 @@ async fn after_the_first_load(takeover: Takeover, in_force: oneshot::Receiver<()
     }
 }
 
-/// A folder of manifests need not have a Node, so nobody waits for one there.
-fn sync_settings(config: &Config, mode: &ProxyMode, started: SystemTime) -> SyncSettings {
+/// A folder of manifests need not have a Node, so it is not waited for there.
+fn sync_settings(config: &Config, factory: &dyn BackendFactory, started: SystemTime) -> SyncSettings {
     let node_wait = match (&config.source, config.node().detect_local) {
         (Source::Manifests(_), _) => None,
         (Source::Api(_), DetectLocal::NodeCidr) => Some(NodeWait::PodCidrs),
         (Source::Api(_), _) => Some(NodeWait::Address),
     };
-    let settings = SyncSettings::new(config.sync.min, config.sync.max, started);
-    SyncSettings { node_wait, full_period: full_period(mode, &settings), ..settings }
-}
-
-/// How often everything is compared. Whether others took away one of many virtual servers, or a member of a set, shows
-/// only then, so it is as often in the ipvs mode as kube-proxy does it there.
-fn full_period(mode: &ProxyMode, settings: &SyncSettings) -> Duration {
-    if *mode == ProxyMode::IPVS { settings.sync_period } else { settings.full_period }
+    let full_period = factory.full_sync_period(config.sync.max);
+    SyncSettings { node_wait, full_period, ..SyncSettings::new(config.sync.min, config.sync.max, started) }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use portolan_backend_ipvs::IpvsFactory;
+    use portolan_backend_nftables::NftablesFactory;
+
     use super::*;
 
     #[test]
     fn everything_is_compared_in_each_period_in_ipvs_mode_and_every_hour_in_others() {
         let half_a_minute = Duration::from_secs(30);
-        let settings = SyncSettings::new(Duration::ZERO, half_a_minute, SystemTime::UNIX_EPOCH);
-        assert_eq!(full_period(&ProxyMode::IPVS, &settings), half_a_minute);
-        assert_eq!(full_period(&ProxyMode::NFTABLES, &settings), Duration::from_secs(3600));
+        assert_eq!(IpvsFactory::default().full_sync_period(half_a_minute), half_a_minute);
+        assert_eq!(NftablesFactory::new().full_sync_period(half_a_minute), Duration::from_secs(3600));
     }
 }

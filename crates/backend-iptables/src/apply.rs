@@ -4,13 +4,17 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use portolan_core::ServicePortName;
-use portolan_core::backend::{ApplyReport, BackendError, Holding};
+use portolan_core::backend::{ApplyReport, BackendError, Metric};
 
 use crate::edit::{Edit, Pass, RuleCounts};
 use crate::names::Table;
 use crate::programs::ProgramError;
 use crate::restore::Lines;
 use crate::tables::Tables;
+
+/// kube-proxy's metrics of rules in the chains of the proxy, and of rules that the last sync wrote.
+const RULES: &str = "kubeproxy_sync_proxy_rules_iptables_total";
+const RULES_WRITTEN: &str = "kubeproxy_sync_proxy_rules_iptables_last";
 
 /// How many inputs may be rejected in one apply before it fails as a whole. To find one line among a thousand
 /// service ports takes ten of them if the program does not name it.
@@ -72,12 +76,10 @@ impl From<Failure> for BackendError {
             None => action,
         };
         match source {
-            source @ ProgramError::Locked { .. } => {
-                Self::Busy { object: "the lock of iptables".into(), source: Box::new(source) }
-            }
-            source if stage == Stage::Read => Self::Unread { object: action, source: Box::new(source) },
-            source @ ProgramError::Failed { .. } => Self::Refused { action, source: Box::new(source) },
-            source => Self::Io { action, source: Box::new(source) },
+            source @ ProgramError::Locked { .. } => Self::busy("the lock of iptables", source),
+            source if stage == Stage::Read => Self::unread(action, source),
+            source @ ProgramError::Failed { .. } => Self::refused(action, source),
+            source => Self::io(action, source),
         }
     }
 }
@@ -225,10 +227,12 @@ impl<'a, 'p, T: Tables> Apply<'a, 'p, T> {
     pub(crate) fn finish(mut self, held: RuleCounts) -> Result<ApplyReport, Failure> {
         self.flush()?;
         let Some(mut failure) = self.first_rejection else {
-            self.report.holdings = vec![
-                Holding { kind: "filter", held: held.filter, written: self.written.filter },
-                Holding { kind: "nat", held: held.nat, written: self.written.nat },
-            ];
+            let tables = [("filter", held.filter, self.written.filter), ("nat", held.nat, self.written.nat)];
+            for (table, held, written) in tables {
+                let metrics = [(RULES, held), (RULES_WRITTEN, written)];
+                let gauge = |(name, rules)| Metric::gauge(name, rules).with_label("table", table);
+                self.report.metrics.extend(metrics.map(gauge));
+            }
             return Ok(self.report);
         };
         if self.rejected.len() > 1 {

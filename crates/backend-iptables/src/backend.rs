@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 
 use async_trait::async_trait;
-use portolan_core::backend::{Scope, error_chain};
+use portolan_core::backend::{Metric, Scope, error_chain};
 use portolan_core::{
     ApplyReport, BackendError, ChangeSet, IpFamily, NodePlan, ProxyBackend, ProxyMode, ServicePort,
     ServicePortName,
 };
 use portolan_host::{Host, HostError, Outcome};
+use portolan_iptables::RESTORE_FAILURES;
 
 use crate::apply::{Apply, Failure, OnRejection};
 use crate::compare::{BaseRules, Comparison, Differences, MAX_DELETIONS};
@@ -20,6 +21,9 @@ use crate::nfacct::CountersInUse;
 use crate::options::{Counters, Options};
 use crate::render::{Context, LARGE};
 use crate::tables::{Interference, Tables};
+
+/// kube-proxy's metric of failed runs of `iptables-restore` with changed rules only.
+const PARTIAL_RESTORE_FAILURES: &str = "kubeproxy_sync_proxy_rules_iptables_partial_restore_failures_total";
 
 /// When a full sync has inserted more rules than this at the top of lists, the most important ones are moved there
 /// again.
@@ -268,7 +272,19 @@ impl<T: Tables> ProxyBackend for IptablesBackend<T> {
     /// A rejected rule leaves its service port unserved; all other rules are written, and the error names the
     /// service port.
     async fn apply(&mut self, plan: &NodePlan, changes: &ChangeSet) -> Result<ApplyReport, BackendError> {
-        Ok(self.apply_now(plan, changes)?)
+        let result = self.apply_now(plan, changes);
+        let failures = u64::from(result.is_err());
+        let metrics = [
+            Metric::increment(RESTORE_FAILURES, failures),
+            Metric::increment(PARTIAL_RESTORE_FAILURES, if changes.is_complete() { 0 } else { failures }),
+        ];
+        match result {
+            Ok(mut report) => {
+                report.metrics.extend(metrics);
+                Ok(report)
+            }
+            Err(failure) => Err(BackendError::from(failure).with_metrics(metrics)),
+        }
     }
 
     /// Whether other processes left our chains and the jumps to them unchanged.

@@ -1,13 +1,14 @@
 //! Creates iptables backends, checks whether the programs work on this host, and sets the sysctl that they need.
 
 use std::fs;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use portolan_core::backend::Figure;
+use portolan_core::backend::{CleanupReport, Metric};
 use portolan_core::node::{NodeConfig, NodePortSelection};
 use portolan_core::{BackendError, BackendFactory, IpFamily, ProbeFailure, ProxyBackend, ProxyMode};
 use portolan_host::Host;
+use portolan_iptables::stale::{ForeignChains, Mode};
 
 use crate::backend::{IptablesBackend, route_localnet};
 use crate::names::{Chain, Fixed};
@@ -40,12 +41,13 @@ impl Default for Settings {
 pub struct IptablesFactory {
     settings: Settings,
     counters_in_use: Arc<CountersInUse>,
+    foreign: Mutex<ForeignChains>,
 }
 
 impl IptablesFactory {
     /// A factory with these settings.
     pub fn new(settings: Settings) -> Self {
-        Self { settings, counters_in_use: Arc::default() }
+        Self { settings, ..Self::default() }
     }
 
     /// Whether node ports answer on loopback addresses. The Node object is not known yet: its own addresses, which
@@ -62,10 +64,8 @@ impl IptablesFactory {
         if !self.serves_loopback(node) {
             return Ok(());
         }
-        route_localnet(host).map_err(|error| BackendError::Refused {
-            action: "let node ports answer on loopback addresses".to_owned(),
-            source: Box::new(error),
-        })
+        route_localnet(host)
+            .map_err(|error| BackendError::refused("let node ports answer on loopback addresses", error))
     }
 
     /// What rules depend on on this host.
@@ -94,7 +94,7 @@ impl BackendFactory for IptablesFactory {
         programs::probe(family).map_err(|missing| ProbeFailure { mode: self.mode(), missing })
     }
 
-    fn leaves_flows(&self) -> bool {
+    fn kernel_keeps_udp_flows(&self) -> bool {
         true
     }
 
@@ -107,10 +107,7 @@ impl BackendFactory for IptablesFactory {
         let canary = format!(":{} ", Chain::Fixed(Fixed::Canary));
         let mut has_canary = false;
         let saved = programs(family)?.0.save(&mut |line| has_canary |= line.starts_with(&canary));
-        saved.map(|()| has_canary).map_err(|error| BackendError::Unread {
-            object: "tables of iptables".to_owned(),
-            source: Box::new(error),
-        })
+        saved.map(|()| has_canary).map_err(|error| BackendError::unread("tables of iptables", error))
     }
 
     fn create(&self, family: IpFamily) -> Result<Box<dyn ProxyBackend>, BackendError> {
@@ -125,21 +122,35 @@ impl BackendFactory for IptablesFactory {
         Ok(Box::new(backend.with_host(Host::new()).with_counters_in_use(Arc::clone(&self.counters_in_use))))
     }
 
-    /// Packets that nfacct counters have counted, by [their names](crate::options). Counters that no programmed
-    /// rule names are left out.
-    fn figures(&self) -> Vec<Figure> {
-        self.counters_in_use.figures()
+    /// Packets that nfacct counters have counted. Counters that no programmed rule names are left out.
+    fn metrics(&self) -> Vec<Metric> {
+        self.counters_in_use.metrics()
     }
 
-    /// Does not look for the programs first: those that wrote the rules may be uninstalled.
-    async fn cleanup(&self, family: IpFamily) -> Result<(), BackendError> {
-        stale::clean(family)
+    fn default_node_ports(&self) -> NodePortSelection {
+        NodePortSelection::Cidrs(Vec::new())
+    }
+
+    async fn remove_stale(&self, running: Option<&ProxyMode>, family: IpFamily) -> CleanupReport {
+        stale::remove(running, family)
+    }
+
+    async fn foreign_rules(
+        &self,
+        running: &ProxyMode,
+        family: IpFamily,
+    ) -> Result<Option<u64>, BackendError> {
+        let mut foreign = self.foreign.lock().unwrap_or_else(PoisonError::into_inner);
+        foreign.beside(running, Mode::Iptables, family)
+    }
+
+    fn has_kube_proxys_names(&self) -> bool {
+        true
     }
 }
 
 fn programs(family: IpFamily) -> Result<(Programs, Version), BackendError> {
-    Programs::find_with_version(family)
-        .map_err(|error| BackendError::Io { action: "run iptables".to_owned(), source: Box::new(error) })
+    Programs::find_with_version(family).map_err(|error| BackendError::io("run iptables", error))
 }
 
 fn is_liberal() -> bool {

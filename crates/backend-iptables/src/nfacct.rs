@@ -9,7 +9,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use portolan_core::backend::{Figure, FigureKind, error_chain};
+use portolan_core::backend::{Metric, error_chain};
 use portolan_core::{IpFamily, PerFamily};
 use portolan_netlink::{Message, MessageWriter, NetlinkError, NetlinkSocket, Protocol, flag};
 
@@ -27,6 +27,10 @@ const NAME: u16 = 1;
 const PACKETS: u16 = 2;
 /// `struct nfgenmsg` of no family: `AF_UNSPEC`, `NFNETLINK_V0`, no resource.
 const HEADER: [u8; 4] = [0; 4];
+/// kube-proxy's metric of [`INVALID_DROPPED`].
+const INVALID_DROPPED_PACKETS: &str = "kubeproxy_iptables_ct_state_invalid_dropped_packets_total";
+/// kube-proxy's metric of [`LOCALHOST_ACCEPTED`].
+const LOCALHOST_ACCEPTED_PACKETS: &str = "kubeproxy_iptables_localhost_nodeports_accepted_packets_total";
 /// `EBUSY`, linux/errno-base.h: the object exists.
 const EXISTS: i32 = 16;
 
@@ -71,15 +75,15 @@ impl CountersInUse {
         named.into_iter().filter_map(|(name, is_named)| is_named.then_some(name))
     }
 
-    /// The packets that the kernel has counted, in the network namespace of the calling thread. Never blocks: the
-    /// kernel responds within the system call.
-    pub(crate) fn figures(&self) -> Vec<Figure> {
+    /// The packets that the kernel has counted, in the network namespace of the calling thread, by kube-proxy's names.
+    /// Never blocks: the kernel responds within the system call.
+    pub(crate) fn metrics(&self) -> Vec<Metric> {
         let mut names = self.names().peekable();
         if names.peek().is_none() {
             return Vec::new();
         }
         match NetlinkSocket::open(Protocol::Netfilter) {
-            Ok(mut socket) => names.filter_map(|name| figure(&mut socket, name)).collect(),
+            Ok(mut socket) => names.filter_map(|name| metric(&mut socket, name)).collect(),
             Err(error) => {
                 tracing::warn!(err = error_chain(&error), "Cannot read nfacct counters");
                 Vec::new()
@@ -88,9 +92,10 @@ impl CountersInUse {
     }
 }
 
-fn figure(socket: &mut NetlinkSocket, name: &'static str) -> Option<Figure> {
+fn metric(socket: &mut NetlinkSocket, name: &'static str) -> Option<Metric> {
+    let exported = if name == INVALID_DROPPED { INVALID_DROPPED_PACKETS } else { LOCALHOST_ACCEPTED_PACKETS };
     match packets(socket, name) {
-        Ok(packets) => Some(Figure { what: name, kind: FigureKind::Total, value: packets? }),
+        Ok(packets) => Some(Metric::total(exported, packets?)),
         Err(error) => {
             tracing::warn!(counter = name, err = error_chain(&error), "Cannot read an nfacct counter");
             None
@@ -163,7 +168,7 @@ mod tests {
     fn a_counter_is_exported_while_rules_of_any_family_name_it() {
         let in_use = CountersInUse::default();
         let names = || in_use.names().collect::<Vec<_>>();
-        assert!(names().is_empty() && in_use.figures().is_empty());
+        assert!(names().is_empty() && in_use.metrics().is_empty());
         in_use.set(IpFamily::V4, Counters { invalid_dropped: true, localhost_accepted: true });
         in_use.set(IpFamily::V6, Counters { invalid_dropped: true, localhost_accepted: false });
         assert_eq!(names(), [INVALID_DROPPED, LOCALHOST_ACCEPTED]);

@@ -28,6 +28,6 @@ pub(crate) fn clean(family: IpFamily) -> Result<(), BackendError> {
     }
     report.failures.into_iter().next().map_or(Ok(()), |failure| {
         let action = format!("remove the rules of iptables of {family}");
-        Err(BackendError::Io { action, source: failure.error })
+        Err(BackendError::io(action, failure.error))
     })
 }

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use async_trait::async_trait;
-use portolan_core::backend::Scope;
+use portolan_core::backend::{Metric, Scope};
 use portolan_core::plan::{NodePlan, NodeSettings};
 use portolan_core::{ApplyReport, BackendError, ChangeSet, IpFamily, ProxyBackend, ProxyMode};
+use portolan_iptables::RESTORE_FAILURES;
 use portolan_ipvs::{Carried, IpvsError, Sent, ServerChange};
 
 use crate::Options;
@@ -261,7 +262,15 @@ impl<K: Kernel> ProxyBackend for IpvsBackend<K> {
     }
 
     async fn apply(&mut self, plan: &NodePlan, changes: &ChangeSet) -> Result<ApplyReport, BackendError> {
-        Ok(self.try_apply(plan, changes)?)
+        // Shown from the first attempt on, so that the first failure is an increase.
+        let failures = Metric::increment(RESTORE_FAILURES, 0);
+        match self.try_apply(plan, changes) {
+            Ok(mut report) => {
+                report.metrics.push(failures);
+                Ok(report)
+            }
+            Err(error) => Err(BackendError::from(error).with_metrics([failures])),
+        }
     }
 
     async fn is_intact(&mut self) -> Result<bool, BackendError> {
@@ -282,7 +291,7 @@ pub(crate) fn remove_all(family: IpFamily) -> Result<(), BackendError> {
     let failures = stale::remove(None, family).failures;
     failures.into_iter().next().map_or(Ok(()), |failure| {
         let action = format!("remove the objects of the ipvs mode of {family}");
-        Err(BackendError::Refused { action, source: failure.error })
+        Err(BackendError::refused(action, failure.error))
     })
 }
 

@@ -1,16 +1,19 @@
 //! Makes ipvs backends, finds out whether they can work here, and makes the settings that they need.
 
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
 use async_trait::async_trait;
-use portolan_core::backend::error_chain;
-use portolan_core::node::NodeConfig;
+use portolan_core::backend::{CleanupReport, error_chain};
+use portolan_core::node::{NodeConfig, NodePortSelection};
 use portolan_core::{BackendError, BackendFactory, IpFamily, ProbeFailure, ProxyBackend, ProxyMode};
 use portolan_host::Host;
 use portolan_iptables::programs;
+use portolan_iptables::stale::{ForeignChains, Mode};
 use portolan_ipvs::{DEVICE, IpvsError, Links, Servers, Sets};
 
-use crate::backend::remove_all;
 use crate::kernel::{KernelError, Netlink, settings};
-use crate::{IpvsBackend, Options};
+use crate::{IpvsBackend, Options, stale};
 
 /// A device that is made and deleted at once, to see whether that is possible.
 const TRIAL: &str = "portolan-trial";
@@ -22,12 +25,13 @@ const NO_IPVS: &str = "the kernel module ip_vs, which is neither loaded nor coul
 #[derive(Debug, Default)]
 pub struct IpvsFactory {
     options: Options,
+    foreign: Mutex<ForeignChains>,
 }
 
 impl IpvsFactory {
     /// A factory that has looked at nothing yet.
     pub fn new(options: Options) -> Self {
-        Self { options }
+        Self { options, ..Self::default() }
     }
 
     fn find_missing(&self) -> Option<String> {
@@ -96,13 +100,13 @@ impl BackendFactory for IpvsFactory {
         programs::probe(family).map_err(|missing| ProbeFailure { mode: self.mode(), missing })
     }
 
-    fn leaves_flows(&self) -> bool {
+    fn kernel_keeps_udp_flows(&self) -> bool {
         true
     }
 
     /// Loads IPVS, without which its sysctls are not there.
     async fn prepare_host(&self, _node: &NodeConfig) -> Result<(), BackendError> {
-        let lacking = || BackendError::Unsupported { mode: self.mode(), missing: NO_IPVS.to_owned() };
+        let lacking = || BackendError::unsupported(&self.mode(), NO_IPVS);
         let mut servers = Servers::load().map_err(KernelError::from)?.ok_or_else(lacking)?;
         settings::set_timeouts(&mut servers, self.options.timeouts);
         Ok(settings::make_all(&Host::new(), self.options.strict_arp).map_err(KernelError::from)?)
@@ -119,8 +123,34 @@ impl BackendFactory for IpvsFactory {
         Ok(Box::new(IpvsBackend::new(family, self.options.clone(), kernel)))
     }
 
+    fn fallback(&self) -> Option<ProxyMode> {
+        Some(ProxyMode::IPTABLES)
+    }
+
+    fn default_node_ports(&self) -> NodePortSelection {
+        NodePortSelection::Cidrs(Vec::new())
+    }
+
+    /// Whether other processes removed one of many virtual servers, or a member of a set, shows only in a full sync.
+    fn full_sync_period(&self, sync_period: Duration) -> Duration {
+        sync_period
+    }
+
     /// Without loading IPVS to find that there is nothing of it.
-    async fn cleanup(&self, family: IpFamily) -> Result<(), BackendError> {
-        remove_all(family)
+    async fn remove_stale(&self, running: Option<&ProxyMode>, family: IpFamily) -> CleanupReport {
+        stale::remove(running, family)
+    }
+
+    async fn foreign_rules(
+        &self,
+        running: &ProxyMode,
+        family: IpFamily,
+    ) -> Result<Option<u64>, BackendError> {
+        let mut foreign = self.foreign.lock().unwrap_or_else(PoisonError::into_inner);
+        foreign.beside(running, Mode::Ipvs, family)
+    }
+
+    fn has_kube_proxys_names(&self) -> bool {
+        true
     }
 }

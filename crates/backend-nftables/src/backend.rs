@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use async_trait::async_trait;
-use portolan_core::backend::Scope;
+use portolan_core::backend::{Metric, Scope};
 use portolan_core::plan::NodeSettings;
 use portolan_core::{
     ApplyReport, BackendError, ChangeSet, IpFamily, NodePlan, ProxyBackend, ProxyMode, ServicePort,
@@ -188,13 +188,18 @@ impl<T: Tables> ProxyBackend for NftablesBackend<T> {
     }
 
     async fn apply(&mut self, plan: &NodePlan, changes: &ChangeSet) -> Result<ApplyReport, BackendError> {
-        if changes.is_complete() {
-            return self.full_sync(plan);
-        }
-        // Taken, so that the state is unknown after a failure.
-        match self.programmed.take() {
+        // Taken for a change, so that the state is unknown after a failure.
+        let programmed = if changes.is_complete() { None } else { self.programmed.take() };
+        let result = match programmed {
             Some(programmed) => self.update(programmed, plan, changes),
             None => self.full_sync(plan),
+        };
+        match result {
+            Ok(mut report) => {
+                report.metrics.push(Metric::increment(CLEANUP_FAILURES, report.failed_removals));
+                Ok(report)
+            }
+            Err(error) => Err(error.with_metrics([Metric::increment(SYNC_FAILURES, 1)])),
         }
     }
 
@@ -269,6 +274,10 @@ fn account(report: &mut ApplyReport, transaction: &Transaction, commit: Commit) 
     report.longest_transaction = report.longest_transaction.max(commit.kernel);
 }
 
+/// kube-proxy's names.
+const SYNC_FAILURES: &str = "kubeproxy_sync_proxy_rules_nftables_sync_failures_total";
+const CLEANUP_FAILURES: &str = "kubeproxy_sync_proxy_rules_nftables_cleanup_failures_total";
+
 /// Another process owns the table as long as its socket is open.
 #[derive(Debug, thiserror::Error)]
 #[error("the table is owned by the process with netlink port {port}")]
@@ -278,18 +287,17 @@ struct ForeignOwner {
 
 fn reject_foreign_owner(dump: Option<&TableDump>) -> Result<(), BackendError> {
     match dump {
-        Some(TableDump { id, owner: Owner::Other { port }, .. }) => Err(BackendError::Busy {
-            object: format!("table {id}"),
-            source: Box::new(ForeignOwner { port: *port }),
-        }),
+        Some(TableDump { id, owner: Owner::Other { port }, .. }) => {
+            Err(BackendError::busy(format!("table {id}"), ForeignOwner { port: *port }))
+        }
         _ => Ok(()),
     }
 }
 
 fn rejected(error: NftError) -> BackendError {
-    BackendError::Refused { action: "change nftables".into(), source: Box::new(error) }
+    BackendError::refused("change nftables", error)
 }
 
 fn unread(object: String, error: NftError) -> BackendError {
-    BackendError::Unread { object, source: Box::new(error) }
+    BackendError::unread(object, error)
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use portolan_core::backend::error_chain;
+use portolan_core::backend::{CleanupReport, error_chain};
 use portolan_core::node::NodeConfig;
 use portolan_core::plan::Locality;
 use portolan_core::{
@@ -20,6 +20,7 @@ use crate::dedicated::Dedicated;
 use crate::delivery::{Counts, Kind};
 use crate::layout::{Layout, nft_family};
 use crate::programmed::SlotLists;
+use crate::stale;
 
 /// The table that the probe creates and deletes within one transaction.
 const PROBE_TABLE: &str = "portolan-probe";
@@ -54,8 +55,21 @@ impl BackendFactory for NftablesFactory {
         Ok(())
     }
 
-    fn leaves_flows(&self) -> bool {
+    fn kernel_keeps_udp_flows(&self) -> bool {
         true
+    }
+
+    async fn remove_stale(&self, running: Option<&ProxyMode>, family: IpFamily) -> CleanupReport {
+        stale::remove(running, family)
+    }
+
+    async fn foreign_rules(
+        &self,
+        _running: &ProxyMode,
+        family: IpFamily,
+    ) -> Result<Option<u64>, BackendError> {
+        stale::foreign_rules(family)
+            .map_err(|error| BackendError::unread(format!("{family} table of kube-proxy"), error))
     }
 
     async fn is_forwarding(&self, family: IpFamily) -> Result<bool, BackendError> {
@@ -67,10 +81,8 @@ impl BackendFactory for NftablesFactory {
         let tables = if let Some(tables) = &*shared {
             Arc::clone(tables)
         } else {
-            let tables = NetlinkTables::open().map_err(|error| BackendError::Io {
-                action: "open a netlink socket for nf_tables".into(),
-                source: Box::new(error),
-            })?;
+            let tables = NetlinkTables::open()
+                .map_err(|error| BackendError::io("open a netlink socket for nf_tables", error))?;
             Arc::clone(shared.insert(Arc::new(Mutex::new(tables))))
         };
         Ok(Box::new(NftablesBackend::new(family, tables)))

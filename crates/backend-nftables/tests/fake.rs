@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use portolan_backend_nftables::NftablesBackend;
 use portolan_core::event::{Change, Event};
 use portolan_core::node::{NodeConfig, NodePortSelection};
-use portolan_core::{BackendError, IpFamily, ProxyBackend, State};
+use portolan_core::{IpFamily, ProxyBackend, State};
 use portolan_nft::{Features, TableId, Tables};
 use portolan_testkit::Process;
 use portolan_testkit::block_on;

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use portolan_core::backend::{Figure, Scope, error_chain};
+use portolan_core::backend::{CleanupReport, Metric, Scope, error_chain};
+use portolan_core::node::NodePortSelection;
 use portolan_core::{
     ApplyReport, BackendError, BackendFactory, ChangeSet, IpFamily, NodePlan, ProbeFailure, ProxyBackend,
     ProxyMode,
@@ -126,14 +127,25 @@ impl BackendFactory for UserspaceFactory {
         }
     }
 
-    /// Starts no relay.
-    async fn cleanup(&self, family: IpFamily) -> Result<(), BackendError> {
-        let removed = Captures::open(family).and_then(|mut captures| captures.remove_all());
-        removed.map_err(|error| failed("remove routes and rules", error))
+    fn default_node_ports(&self) -> NodePortSelection {
+        NodePortSelection::Cidrs(Vec::new())
     }
 
-    fn figures(&self) -> Vec<Figure> {
-        self.counters.figures()
+    /// Starts no relay.
+    async fn remove_stale(&self, running: Option<&ProxyMode>, family: IpFamily) -> CleanupReport {
+        let is_stale = match running {
+            None => true,
+            Some(running) => *running != self.mode() && self.probe().await.is_ok(),
+        };
+        if !is_stale {
+            return CleanupReport::default();
+        }
+        let removed = Captures::open(family).and_then(|mut captures| captures.remove_all());
+        removed.map_err(|error| failed("remove routes and rules", error)).into()
+    }
+
+    fn metrics(&self) -> Vec<Metric> {
+        self.counters.metrics()
     }
 
     fn create(&self, family: IpFamily) -> Result<Box<dyn ProxyBackend>, BackendError> {
@@ -145,7 +157,7 @@ impl BackendFactory for UserspaceFactory {
 }
 
 fn failed(action: &str, error: impl Into<Box<dyn Error + Send + Sync>>) -> BackendError {
-    BackendError::Io { action: action.to_owned(), source: error.into() }
+    BackendError::io(action, error)
 }
 
 /// Serves one IP family from user space.

@@ -5,13 +5,13 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use portolan_core::backend::{Figure, FigureKind};
+use portolan_core::backend::Metric;
 
 /// A number that is read and changed without a lock.
 #[derive(Debug, Default)]
-pub struct Metric(AtomicUsize);
+pub struct Count(AtomicUsize);
 
-impl Metric {
+impl Count {
     /// The value now.
     pub fn get(&self) -> usize {
         self.0.load(Ordering::Relaxed)
@@ -30,37 +30,37 @@ impl Metric {
     }
 }
 
-/// The metrics of both IP families.
+/// The counts of both IP families.
 #[derive(Debug, Default)]
 pub struct Counters {
     /// TCP connections that are relayed now.
-    pub tcp_sessions: Metric,
+    pub tcp_sessions: Count,
     /// UDP clients that are relayed now.
-    pub udp_sessions: Metric,
+    pub udp_sessions: Count,
     /// Open sockets at service addresses and node ports.
-    pub listeners: Metric,
+    pub listeners: Count,
     /// Addresses and ports that should be served and are not, for example because another program has the port. They are
     /// retried until they are served.
-    pub unserved: Metric,
+    pub unserved: Count,
     /// Service ports that are not served because this mode does not support SCTP.
-    pub unsupported: Metric,
+    pub unsupported: Count,
     /// Sessions that were started so far.
-    pub accepted: Metric,
+    pub accepted: Count,
     /// Sessions that were rejected because a limit was reached.
-    pub refused_by_limit: Metric,
+    pub refused_by_limit: Count,
     /// The part of `refused_by_limit` that was rejected by the limit of one Service.
-    pub refused_by_share: Metric,
+    pub refused_by_share: Count,
     /// Idle UDP sessions that were ended early because a limit was reached.
-    pub evicted: Metric,
+    pub evicted: Count,
     /// Clients that were rejected by source ranges or a Local policy, where the packet filter had not dropped them.
-    pub turned_away: Metric,
+    pub turned_away: Count,
     /// Sessions that could not be started because no endpoint accepted them.
-    pub failed: Metric,
+    pub failed: Count,
 }
 
 impl Counters {
     /// All of them under the names that the proxy exports.
-    pub(crate) fn figures(&self) -> Vec<Figure> {
+    pub(crate) fn metrics(&self) -> Vec<Metric> {
         let current = [
             ("tcp_sessions", &self.tcp_sessions),
             ("udp_sessions", &self.udp_sessions),
@@ -76,12 +76,12 @@ impl Counters {
             ("turned_away", &self.turned_away),
             ("failed", &self.failed),
         ];
-        let figure = |kind, (what, metric): (&'static str, &Metric)| Figure {
-            what,
-            kind,
-            value: u64::try_from(metric.get()).unwrap_or(u64::MAX),
-        };
-        let current = current.into_iter().map(|metric| figure(FigureKind::Current, metric));
-        current.chain(total.into_iter().map(|metric| figure(FigureKind::Total, metric))).collect()
+        let current = current.into_iter().map(|(what, count)| {
+            Metric::gauge("portolan_mode_current", count.get()).with_label("what", what)
+        });
+        let total = total
+            .into_iter()
+            .map(|(what, count)| Metric::total("portolan_mode_total", count.get()).with_label("what", what));
+        current.chain(total).collect()
     }
 }

@@ -80,4 +80,4 @@ mod udp;
 mod unserved;
 
 pub use backend::{Addresses, Options, UserspaceBackend, UserspaceFactory};
-pub use counters::{Counters, Metric};
+pub use counters::{Count, Counters};

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use portolan_core::ObjectName;
 use tracing::warn;
 
-use crate::counters::{Counters, Metric};
+use crate::counters::{Count, Counters};
 
 /// A Service gets more while it has less than so many times what is free.
 const SHARE: usize = 3;
@@ -160,7 +160,7 @@ impl Limits {
             return Err(Full { limit, of_service: true });
         }
         state.services.entry(service.clone()).or_default().held[kind as usize] += 1;
-        self.metric(kind).add(1);
+        self.count(kind).add(1);
         if kind != Kind::Listener {
             self.counters.accepted.add(1);
         }
@@ -169,8 +169,7 @@ impl Limits {
 
     /// How many more there may be of a kind, and the limit that is nearest.
     fn free(&self, kind: Kind, state: &State) -> (usize, Limit) {
-        let [tcp, udp, listeners] =
-            [Kind::Tcp, Kind::Udp, Kind::Listener].map(|kind| self.metric(kind).get());
+        let [tcp, udp, listeners] = [Kind::Tcp, Kind::Udp, Kind::Listener].map(|kind| self.count(kind).get());
         let descriptors = state.descriptors.for_clients.saturating_sub(2 * tcp + udp + listeners);
         let sessions = self.max_sessions.saturating_sub(tcp + udp);
         let ports = self.max_udp_sessions.saturating_sub(udp);
@@ -186,7 +185,7 @@ impl Limits {
         }
     }
 
-    fn metric(&self, kind: Kind) -> &Metric {
+    fn count(&self, kind: Kind) -> &Count {
         match kind {
             Kind::Tcp => &self.counters.tcp_sessions,
             Kind::Udp => &self.counters.udp_sessions,
@@ -251,7 +250,7 @@ impl Drop for Permit {
                 state.services.remove(&self.service);
             }
         }
-        self.limits.metric(self.kind).subtract(1);
+        self.limits.count(self.kind).subtract(1);
     }
 }
 

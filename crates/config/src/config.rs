@@ -15,6 +15,7 @@ use crate::flags::Bound;
 use crate::flags::value::VersionFlag;
 use crate::gates::{EXTERNAL_IPS, FeatureGates, STREAMED_LISTS};
 use crate::kube_proxy::KubeProxyConfiguration;
+use crate::kube_proxy::effective::{ALL_ADDRESSES, PRIMARY};
 use crate::kube_proxy::section::Section;
 use crate::notes::Note;
 use crate::validation::{self, errors::FieldErrors};
@@ -313,6 +314,19 @@ impl Config {
     /// a cluster that requests none keeps the node ports and the masquerading that it had with kube-proxy.
     pub fn node(&self) -> NodeConfig {
         self.node.clone()
+    }
+
+    /// Has these addresses of the node answer on node ports if `nodePortAddresses` is unset: the default of the mode
+    /// that was asked for.
+    pub fn set_default_node_ports(&mut self, selection: &NodePortSelection) {
+        if self.given.node_port_addresses.is_empty() && self.node.node_port_addresses != *selection {
+            self.given.node_port_addresses = match selection {
+                NodePortSelection::Primary => vec![PRIMARY.to_owned()],
+                NodePortSelection::Cidrs(cidrs) if cidrs.is_empty() => ALL_ADDRESSES.map(str::to_owned).to_vec(),
+                NodePortSelection::Cidrs(cidrs) => cidrs.iter().map(ToString::to_string).collect(),
+            };
+            self.node.node_port_addresses = selection.clone();
+        }
     }
 
     /// The body of `/configz`: the effective configuration as JSON, while `running` is the mode. Settings from the

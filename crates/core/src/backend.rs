@@ -12,6 +12,7 @@
 //! a backend cannot ask for objects that the plan leaves out.
 
 mod error;
+mod metric;
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -23,10 +24,14 @@ use async_trait::async_trait;
 
 use crate::address::IpFamily;
 use crate::changes::ChangeSet;
-use crate::node::NodeConfig;
+use crate::node::{NodeConfig, NodePortSelection};
 use crate::plan::NodePlan;
 
-pub use error::{BackendError, Retry, error_chain};
+pub use error::{BackendError, ErrorKind, Retry, error_chain};
+pub use metric::{Metric, MetricValue};
+
+/// Time from one full sync to the next, as in kube-proxy.
+pub const FULL_SYNC_PERIOD: Duration = Duration::from_secs(60 * 60);
 
 /// The name of a way to forward packets: a value of `--mode`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -164,22 +169,10 @@ pub struct ApplyReport {
     /// Something is left that could not be removed yet and serves nobody; call
     /// again after this time, even if nothing has changed by then.
     pub follow_up: Option<Duration>,
-    /// Tries to remove something that serves nobody any more which failed. It stays for now and harms nobody.
+    /// Failed attempts to remove objects that no Service uses any more. They stay for now, unused.
     pub failed_removals: usize,
-    /// What is held by kind, for a mode that tells so; it becomes metrics. The iptables mode counts the
-    /// rules of the tables `filter` and `nat`.
-    pub holdings: Vec<Holding>,
-}
-
-/// How much of one kind a backend holds in the kernel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Holding {
-    /// What kind, in the mode's own words.
-    pub kind: &'static str,
-    /// How many there are.
-    pub held: usize,
-    /// How many of them this apply wrote.
-    pub written: usize,
+    /// Metrics of the mode, such as how many rules it has. Each gets the label `ip_family`.
+    pub metrics: Vec<Metric>,
 }
 
 /// How much of the node's state an apply compared.
@@ -202,26 +195,6 @@ pub struct ProbeFailure {
     pub missing: String,
 }
 
-/// A number that a mode tells of itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Figure {
-    /// What is counted, such as `tcp_sessions`; a label's value.
-    pub what: &'static str,
-    /// How it changes.
-    pub kind: FigureKind,
-    /// How many there are, or were so far.
-    pub value: u64,
-}
-
-/// How a number changes over time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FigureKind {
-    /// It comes and goes.
-    Current,
-    /// It only grows while the process runs.
-    Total,
-}
-
 /// What became of the stale rules of one mode in one IP family.
 #[derive(Debug, Default)]
 pub struct CleanupReport {
@@ -230,13 +203,13 @@ pub struct CleanupReport {
     pub removed: usize,
     /// Stale objects that stay because others use them, each with the reason, in words for a log.
     pub kept: Vec<String>,
-    /// Objects that stay as long as connections use them. The removal is then repeated.
+    /// Objects that stay as long as connections use them. [`BackendFactory::remove_stale`] is then called again.
     pub in_use: usize,
     /// Steps that failed; all others were carried out.
     pub failures: Vec<CleanupFailure>,
 }
 
-/// A step of a removal of stale rules that failed.
+/// A step of [`BackendFactory::remove_stale`] that failed.
 #[derive(Debug)]
 pub struct CleanupFailure {
     /// Whether stale objects were found. If not, they could not be looked for.
@@ -266,46 +239,72 @@ impl CleanupReport {
     }
 }
 
-/// Knows one mode: whether it can run here, and how to start it.
+/// The report of a cleanup that does not count.
+impl From<Result<(), BackendError>> for CleanupReport {
+    fn from(result: Result<(), BackendError>) -> Self {
+        let failure = result.err().map(|error| CleanupFailure { found: true, error: Box::new(error) });
+        Self { failures: failure.into_iter().collect(), ..Self::default() }
+    }
+}
+
+/// Knows one mode: whether it can run on this host, how to start it, and what its rules look like when they are stale.
 ///
-/// Of each mode that a binary has one is made, when the configuration is known, whether the mode runs or not. It is
-/// asked from several threads at once; what it keeps for its backends (counters, say) goes behind a lock or atomics.
+/// A factory is made for each mode of the binary when the configuration is known, whether the mode runs or not. Its
+/// methods are called from several threads at once; what it keeps for its backends (counters, say) goes behind a lock
+/// or atomics.
 #[async_trait]
 pub trait BackendFactory: Send + Sync {
     /// The `--mode` value.
     fn mode(&self) -> ProxyMode;
 
-    /// Finds out whether this host offers what the mode needs, leaving nothing behind. Asked before the mode starts,
-    /// and of modes that do not run, to see whether they can have left something. It may block.
+    /// Finds out whether this host offers what the mode needs, without changing anything. Called before the mode starts.
+    /// It may block.
     ///
     /// # Errors
-    /// Says what exactly is missing.
+    /// Names what is missing.
     async fn probe(&self) -> Result<(), ProbeFailure>;
 
-    /// Finds out whether this host offers what the mode needs for one family, leaving nothing behind. Asked of the mode
-    /// that is to run, after its `probe`, for each family that the host has. One that it cannot serve is left out as if
-    /// the host had it not, and no backend is made for it. It may block. Every family can be served, unless a mode says
-    /// otherwise.
+    /// Finds out whether this host offers what the mode needs for one family, without changing anything. Called after
+    /// `probe`, for each family that the host has. A family that the mode cannot serve is left out as if the host did not
+    /// have it, and no backend is made for it. It may block. Default: every family can be served.
     ///
     /// # Errors
-    /// Says what exactly is missing. The other family is served alone, unless this one comes first on the node.
+    /// Names what is missing. The other family is served alone, unless this one is the node's primary family.
     async fn probe_family(&self, _family: IpFamily) -> Result<(), ProbeFailure> {
         Ok(())
     }
 
-    /// Whether the kernel's connection tracking remembers for this mode where a flow goes. The proxy then
-    /// removes UDP flows that contradict a new plan, for every backend alike. No, unless a mode says so:
-    /// one that forwards in other ways must not have its flows cut.
-    fn leaves_flows(&self) -> bool {
+    /// The mode to try next where this one cannot run. Default: the best one that can run, in the order nftables,
+    /// iptables, userspace.
+    fn fallback(&self) -> Option<ProxyMode> {
+        None
+    }
+
+    /// Which of the node's addresses answer on node ports if `nodePortAddresses` is unset and this mode was asked for.
+    /// Default: the node's primary addresses, as in nftables mode. With all addresses, loopback is among them where a
+    /// mode can serve it.
+    fn default_node_ports(&self) -> NodePortSelection {
+        NodePortSelection::Primary
+    }
+
+    /// Whether the kernel's connection tracking remembers the endpoint of a UDP flow in this mode. The proxy then removes
+    /// UDP flows that contradict a new plan. Default: no; a mode that forwards in other ways must not lose its flows.
+    fn kernel_keeps_udp_flows(&self) -> bool {
         false
     }
 
-    /// Makes the settings of the host that the mode needs and that take more than `CAP_NET_ADMIN`: sysctls. Writes no
-    /// rules, sets or devices. Serves `--init-only`, which runs before a proxy that can no longer write them.
+    /// Time from one full sync to the next, which finds what other processes changed and `is_intact` does not see;
+    /// `sync_period` is kube-proxy's `syncPeriod`. Default: one hour, as in kube-proxy.
+    fn full_sync_period(&self, _sync_period: Duration) -> Duration {
+        FULL_SYNC_PERIOD
+    }
+
+    /// Sets what the mode needs of the host and what takes more than `CAP_NET_ADMIN`: sysctls. Writes no rules, sets or
+    /// devices. Serves `--init-only`, which runs before a proxy that can no longer write them.
     ///
     /// Called once, after a successful `probe`, by a process that ends then: on its main thread, inside its runtime. It
-    /// may block. No backend is made, so the same settings are a backend's to make, too, in the proxy that runs
-    /// without; what is as wanted already is not written, by either. `node` is what is known without the API server.
+    /// may block. No backend is made, so the backend must make the same settings in a proxy that runs without
+    /// `--init-only`; neither writes what is as wanted already. `node` is what is known without the API server.
     ///
     /// # Errors
     /// A setting is not as wanted and cannot be made; the error names it. Carries on past a failure and returns the
@@ -321,25 +320,58 @@ pub trait BackendFactory: Send + Sync {
     /// The resources that it needs from the start cannot be had. The process ends with that.
     fn create(&self, family: IpFamily) -> Result<Box<dyn ProxyBackend>, BackendError>;
 
-    /// Removes all that an earlier run in this mode may have left in one family, as
-    /// [`ProxyBackend::cleanup`] does, which is asked unless a mode does it in another way: one whose backends take
-    /// a lot to be made removes their traces without.
+    /// Removes the stale rules of this mode in one family: what earlier processes wrote, be it Portolan in this mode or
+    /// kube-proxy in the mode of the same name. They are found by their names. It may block.
     ///
-    /// Asked of every mode by `--cleanup`, without a probe: on a host that the mode cannot run on there is nothing
-    /// of it, which is success. And by a proxy in another mode, whose rules are in force by then, after a probe.
+    /// * `running` is `None` for `--cleanup`: everything goes, and connections may end.
+    /// * Otherwise it is the mode whose rules are programmed now, and what that mode uses stays. Called once after the
+    ///   initial sync, also for the running mode itself, whose rules of other versions or places may be stale. What
+    ///   connections use stays until they have ended ([`CleanupReport::in_use`]); called again after a pause then.
     ///
-    /// # Errors
-    /// Carries on past a failure and returns the first.
-    async fn cleanup(&self, family: IpFamily) -> Result<(), BackendError> {
-        self.create(family)?.cleanup().await
+    /// Called without a probe: on a host that the mode cannot run on, there is nothing to remove, which is success. What
+    /// the families share goes with the one that comes last, in whichever order they are.
+    ///
+    /// Default: if this is not the running mode, and a probe succeeds unless it is for `--cleanup`, makes a backend and
+    /// calls [`ProxyBackend::cleanup`].
+    async fn remove_stale(&self, running: Option<&ProxyMode>, family: IpFamily) -> CleanupReport {
+        let is_wanted = match running {
+            None => true,
+            Some(running) => *running != self.mode() && self.probe().await.is_ok(),
+        };
+        if !is_wanted {
+            return CleanupReport::default();
+        }
+        match self.create(family) {
+            Ok(mut backend) => backend.cleanup().await.into(),
+            Err(error) => Err(error).into(),
+        }
     }
 
-    /// Whether this mode has something in the kernel that forwards packets of one family although the process which
-    /// wrote it has ended. Looking changes nothing and makes nothing.
+    /// Whether another proxy, such as kube-proxy, has rules of this mode on the node while `running` is programmed. The
+    /// number changes whenever that proxy writes them. Called every sync period; it may block, and changes nothing.
+    /// Default: never.
     ///
-    /// Asked of every mode, without a probe, when a process starts without knowing all Services: if an earlier process
-    /// left rules, nothing is written until all are known. It may block. A mode that cannot tell says yes, which takes
-    /// nothing down.
+    /// # Errors
+    /// It cannot be found out.
+    async fn foreign_rules(
+        &self,
+        _running: &ProxyMode,
+        _family: IpFamily,
+    ) -> Result<Option<u64>, BackendError> {
+        Ok(None)
+    }
+
+    /// Whether the mode's rules have kube-proxy's names. Repeated repairs then mean that a kube-proxy writes them, too.
+    /// Default: no.
+    fn has_kube_proxys_names(&self) -> bool {
+        false
+    }
+
+    /// Whether the kernel forwards packets of one family by rules of this mode although the process that wrote them has
+    /// ended. Changes nothing.
+    ///
+    /// Called for every mode, without a probe, when a process starts without knowing all Services: if an earlier process
+    /// left rules, nothing is written until all are known. It may block. Default: yes, which removes no rules.
     ///
     /// # Errors
     /// It cannot be found out. That means yes for the mode that is to run, and no for others.
@@ -347,10 +379,9 @@ pub trait BackendFactory: Send + Sync {
         Ok(true)
     }
 
-    /// Numbers of the mode's own about what its backends are doing, always the same ones. They become metrics
-    /// (`portolan_mode_current`, `portolan_mode_total`) and are read whenever those are, on another thread than the
-    /// backends' and while one of them applies: it must not wait for that.
-    fn figures(&self) -> Vec<Figure> {
+    /// What its backends are doing now, as metrics. Called whenever the metrics page is read, on another thread than the
+    /// backends' and while one of them applies: it must not wait for that. What the list leaves out is not shown.
+    fn metrics(&self) -> Vec<Metric> {
         Vec::new()
     }
 }

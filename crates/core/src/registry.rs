@@ -68,7 +68,7 @@ mod tests {
         }
 
         fn create(&self, _: IpFamily) -> Result<Box<dyn ProxyBackend>, BackendError> {
-            Err(BackendError::Unsupported { mode: self.mode(), missing: "everything".into() })
+            Err(BackendError::unsupported(&self.mode(), "everything"))
         }
     }
 

@@ -15,3 +15,6 @@ pub mod saved;
 pub mod stale;
 
 pub use run::find;
+
+/// kube-proxy's metric of failed runs of `iptables-restore`, which the iptables and ipvs modes report.
+pub const RESTORE_FAILURES: &str = "kubeproxy_sync_proxy_rules_iptables_restore_failures_total";

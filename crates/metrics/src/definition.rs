@@ -1,10 +1,8 @@
 //! Defines metrics in a registry.
 
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use prometheus::core::{Collector, Desc, Describer};
-use prometheus::proto::MetricFamily;
+use prometheus::core::Collector;
 use prometheus::{
     GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
 };
@@ -58,11 +56,6 @@ impl<'a> Labels<'a> {
         self.define(name, help, |opts| IntCounterVec::new(opts, self.names))
     }
 
-    /// A counter without labels that another component keeps; absent until it is set.
-    pub(crate) fn external_counter(self, name: &str, help: &str) -> Result<ExternalCounter, MetricsError> {
-        self.define(name, help, ExternalCounter::with_opts)
-    }
-
     /// A gauge without labels.
     pub(crate) fn gauge(self, name: &str, help: &str) -> Result<IntGauge, MetricsError> {
         self.define(name, help, IntGauge::with_opts)
@@ -85,6 +78,10 @@ impl<'a> Labels<'a> {
         })
     }
 
+    pub(crate) fn opts(self, name: &str, help: &str) -> Opts {
+        Opts::new(name, format!("[{}] {help}", self.stability))
+    }
+
     fn define<M: Collector + Clone + 'static>(
         self,
         name: &str,
@@ -92,49 +89,9 @@ impl<'a> Labels<'a> {
         make: impl FnOnce(Opts) -> Result<M, prometheus::Error>,
     ) -> Result<M, MetricsError> {
         let invalid = |source| MetricsError::Define { name: name.to_owned(), source };
-        let metric = make(Opts::new(name, format!("[{}] {help}", self.stability))).map_err(invalid)?;
+        let metric = make(self.opts(name, help)).map_err(invalid)?;
         self.registry.register(Box::new(metric.clone())).map_err(invalid)?;
         Ok(metric)
-    }
-}
-
-/// A counter that another component keeps, such as the kernel; shown as it was last set, and absent while its value is
-/// not known. Clones share the value.
-///
-/// A counter of this process would have to be brought up to the value, and two pages made at once could both add the
-/// difference. A smaller value replaces a larger one, which Prometheus takes for a counter that starts over.
-#[derive(Clone, Debug)]
-pub(crate) struct ExternalCounter {
-    opts: Opts,
-    desc: Desc,
-    total: Arc<Mutex<Option<u64>>>,
-}
-
-impl ExternalCounter {
-    fn with_opts(opts: Opts) -> Result<Self, prometheus::Error> {
-        Ok(Self { desc: opts.describe()?, opts, total: Arc::default() })
-    }
-
-    /// The value is `total`, or not known.
-    pub(crate) fn set(&self, total: Option<u64>) {
-        *self.total.lock().unwrap_or_else(PoisonError::into_inner) = total;
-    }
-
-    fn family(&self) -> Option<Vec<MetricFamily>> {
-        let total = (*self.total.lock().unwrap_or_else(PoisonError::into_inner))?;
-        let counter = IntCounter::with_opts(self.opts.clone()).ok()?;
-        counter.inc_by(total);
-        Some(counter.collect())
-    }
-}
-
-impl Collector for ExternalCounter {
-    fn desc(&self) -> Vec<&Desc> {
-        vec![&self.desc]
-    }
-
-    fn collect(&self) -> Vec<MetricFamily> {
-        self.family().unwrap_or_default()
     }
 }
 
@@ -157,30 +114,4 @@ pub(crate) fn count(things: usize) -> u64 {
 /// Unix time in seconds; zero for anything before.
 pub(crate) fn unix_seconds(when: SystemTime) -> f64 {
     when.duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_external_counter_shows_the_last_value_and_nothing_while_it_is_unknown() {
-        let external = ExternalCounter::with_opts(Opts::new("packets_total", "Packets")).unwrap();
-        let shown = |external: &ExternalCounter| {
-            external
-                .collect()
-                .iter()
-                .map(|family| family.get_metric()[0].get_counter().get_value())
-                .collect::<Vec<_>>()
-        };
-        assert!(shown(&external).is_empty());
-        for total in [0_u32, 7, 9, 3] {
-            external.set(Some(total.into()));
-            assert_eq!(shown(&external), [f64::from(total)]);
-            // However often it is read.
-            assert_eq!(shown(&external.clone()), [f64::from(total)]);
-        }
-        external.set(None);
-        assert!(shown(&external).is_empty());
-    }
 }

@@ -8,6 +8,7 @@
 //! test, may have several [`Metrics`].
 
 mod api;
+mod backend;
 mod definition;
 mod modes;
 mod process;
@@ -17,8 +18,9 @@ mod sync;
 use prometheus::{GaugeVec, Registry, TextEncoder};
 
 pub use api::{ClientMetrics, EventMetrics, EventResult, SourceMetrics};
+pub use backend::{BackendMetrics, Unexported};
 pub use definition::MetricsError;
-pub use modes::{IptablesMetrics, LeftoverMetrics, ModeMetrics};
+pub use modes::{LeftoverMetrics, ModeMetrics};
 pub use program::{Build, COMPILER, ConfigMetrics, ProbeMetrics};
 pub use sync::{ChangeMetrics, FlowMetrics, SyncMetrics, SyncScope, Written};
 
@@ -47,8 +49,8 @@ pub struct Metrics {
     pub config: ConfigMetrics,
     /// Stale rules of other modes and of kube-proxy.
     pub leftovers: LeftoverMetrics,
-    /// The iptables mode, and iptables rules of the ipvs mode.
-    pub iptables: IptablesMetrics,
+    /// What backends report.
+    pub backend: BackendMetrics,
 }
 
 impl Metrics {
@@ -75,7 +77,7 @@ impl Metrics {
             mode: ModeMetrics::define(&registry)?,
             config: ConfigMetrics::define(&registry)?,
             leftovers: LeftoverMetrics::define(&registry)?,
-            iptables: IptablesMetrics::define(&registry)?,
+            backend: BackendMetrics::new(&registry),
             registry,
         })
     }

@@ -39,8 +39,6 @@ pub struct SyncMetrics {
     last: GaugeVec,
     last_queued: GaugeVec,
     network_programming: HistogramVec,
-    nftables_sync_failures: IntCounterVec,
-    nftables_cleanup_failures: IntCounterVec,
     without_local_endpoints: GaugeVec,
     operations: HistogramVec,
     messages: IntCounterVec,
@@ -85,14 +83,6 @@ impl SyncMetrics {
                 "kubeproxy_network_programming_duration_seconds",
                 "Time from a change of a pod or Service until the rules for it are programmed",
                 &network_programming(),
-            )?,
-            nftables_sync_failures: family.counters(
-                "kubeproxy_sync_proxy_rules_nftables_sync_failures_total",
-                "Failed nftables syncs",
-            )?,
-            nftables_cleanup_failures: family.counters(
-                "kubeproxy_sync_proxy_rules_nftables_cleanup_failures_total",
-                "Failed attempts to remove nftables objects that are no longer used",
             )?,
             without_local_endpoints: by_policy.gauges(
                 "kubeproxy_sync_proxy_rules_no_local_endpoints_total",
@@ -212,16 +202,6 @@ impl SyncMetrics {
         for (policy, count) in [("internal", internal), ("external", external)] {
             self.without_local_endpoints.with_label_values(&[policy, family]).set(number(count));
         }
-    }
-
-    /// An nftables sync failed.
-    pub fn nftables_sync_failed(&self, family: &str) {
-        self.nftables_sync_failures.with_label_values(&[family]).inc();
-    }
-
-    /// Removing unused nftables objects failed this many times; 0 makes the series appear.
-    pub fn nftables_cleanup_failed(&self, family: &str, times: usize) {
-        self.nftables_cleanup_failures.with_label_values(&[family]).inc_by(count(times));
     }
 }
 

@@ -7,6 +7,8 @@ mod scrape;
 use std::collections::BTreeSet;
 use std::time::{Duration, UNIX_EPOCH};
 
+use portolan_core::backend::Metric;
+
 use super::*;
 use scrape::shapes;
 
@@ -35,20 +37,39 @@ fn observed() -> Metrics {
     metrics.client.limited("GET", "api:6443", Duration::from_millis(200));
     metrics.events.reached(EventResult::Sent, 2);
     metrics.mode.fell_back("nftables", "iptables");
-    metrics.mode.current("tcp_sessions", 3);
-    metrics.mode.total("failed", 2);
-    metrics.mode.total("failed", 5);
     metrics.mode.selected("iptables");
     metrics.config.reloaded(UNIX_EPOCH + Duration::from_secs(3));
     metrics.leftovers.removed("ipvs", 4);
     metrics.leftovers.failed("ipvs");
     metrics.leftovers.foreign("iptables", "IPv4", true);
-    metrics.iptables.rules("IPv4", "nat", 90, 8);
-    metrics.iptables.restore_failed("IPv4");
-    metrics.iptables.partial_restore_failed("IPv4");
-    metrics.iptables.packets_counted(Some(6), Some(7));
+    observe_backends(&metrics.backend);
     metrics.features([("ComponentFlagz", "BETA", true), ("NFTablesProxyMode", "", false)]);
     metrics
+}
+
+fn observe_backends(backend: &BackendMetrics) {
+    let of_rules = |kind: &str, rules| {
+        Metric::gauge(format!("kubeproxy_sync_proxy_rules_iptables_{kind}"), rules).with_label("table", "nat")
+    };
+    let reported = [
+        of_rules("total", 90),
+        of_rules("last", 8),
+        Metric::increment("kubeproxy_sync_proxy_rules_iptables_restore_failures_total", 1),
+        Metric::increment("kubeproxy_sync_proxy_rules_iptables_partial_restore_failures_total", 1),
+        Metric::increment("kubeproxy_sync_proxy_rules_nftables_sync_failures_total", 1),
+        Metric::increment("kubeproxy_sync_proxy_rules_nftables_cleanup_failures_total", 2),
+        Metric::increment("portolan_failed_removals_total", 2),
+    ];
+    assert!(backend.report("IPv4", &reported).is_empty());
+    for failed in [2, 5] {
+        let counted = [
+            Metric::gauge("portolan_mode_current", 3).with_label("what", "tcp_sessions"),
+            Metric::total("portolan_mode_total", failed).with_label("what", "failed"),
+            Metric::total("kubeproxy_iptables_ct_state_invalid_dropped_packets_total", 6),
+            Metric::total("kubeproxy_iptables_localhost_nodeports_accepted_packets_total", 7),
+        ];
+        assert!(backend.replace(&counted).is_empty());
+    }
 }
 
 fn observe_syncs(sync: &SyncMetrics) {
@@ -65,16 +86,15 @@ fn observe_syncs(sync: &SyncMetrics) {
     sync.synced("IPv4", UNIX_EPOCH + Duration::from_millis(1_500));
     sync.queued("IPv4", UNIX_EPOCH + Duration::from_secs(2));
     sync.programmed("IPv4", Duration::from_secs(1));
-    sync.nftables_sync_failed("IPv4");
-    sync.nftables_cleanup_failed("IPv4", 2);
     sync.damaged("IPv4");
     sync.without_local_endpoints("IPv4", 0, 3);
 }
 
 /// The metrics that the code defines.
 fn defined() -> BTreeSet<String> {
-    const CODE: [&str; 5] = [
+    const CODE: [&str; 6] = [
         include_str!("api.rs"),
+        include_str!("backend.rs"),
         include_str!("modes.rs"),
         include_str!("process.rs"),
         include_str!("program.rs"),
@@ -180,15 +200,6 @@ fn a_labelled_metric_is_absent_until_it_is_observed() {
 }
 
 #[test]
-fn modes_without_partial_restores_have_no_partial_restore_metric() {
-    let metrics = new_metrics();
-    metrics.iptables.attempted_to_restore("IPv4");
-    let text = metrics.render().unwrap();
-    assert!(text.contains("rules_iptables_restore_failures_total{ip_family=\"IPv4\"} 0"), "{text}");
-    assert!(!text.contains("partial_restore_failures"), "{text}");
-}
-
-#[test]
 fn a_search_that_removed_nothing_is_shown_and_a_failed_one_is_counted_separately() {
     let metrics = new_metrics();
     metrics.flows.failed("IPv6");
@@ -203,8 +214,9 @@ fn a_search_that_removed_nothing_is_shown_and_a_failed_one_is_counted_separately
 fn counters_of_failures_are_zero_before_the_first_failure() {
     let metrics = new_metrics();
     metrics.sync.started("IPv6");
-    metrics.sync.nftables_cleanup_failed("IPv6", 0);
-    metrics.iptables.attempted("IPv6");
+    let failures = ["nftables_cleanup", "iptables_restore", "iptables_partial_restore"]
+        .map(|of| Metric::increment(format!("kubeproxy_sync_proxy_rules_{of}_failures_total"), 0));
+    assert!(metrics.backend.report("IPv6", &failures).is_empty());
     metrics.flows.removed("IPv6", 0, Duration::ZERO);
     metrics.leftovers.removed("ipvs", 0);
     let text = metrics.render().unwrap();

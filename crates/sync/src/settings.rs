@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use portolan_core::NodeConfig;
+use portolan_core::backend::FULL_SYNC_PERIOD;
 use portolan_core::event::Node;
 
 /// The timing of the loop.
@@ -62,12 +63,9 @@ pub struct Configuration {
     pub sync_period: Duration,
 }
 
-/// kube-proxy's time between full syncs.
-const FULL_PERIOD: Duration = Duration::from_secs(60 * 60);
-
 impl SyncSettings {
     /// These periods, a full sync every hour, and no waiting for the Node object.
     pub fn new(min_period: Duration, sync_period: Duration, started: SystemTime) -> Self {
-        Self { min_period, sync_period, full_period: FULL_PERIOD, started, node_wait: None }
+        Self { min_period, sync_period, full_period: FULL_SYNC_PERIOD, started, node_wait: None }
     }
 }

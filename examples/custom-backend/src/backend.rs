@@ -104,9 +104,9 @@ impl ProxyBackend for HaproxyBackend {
 }
 
 fn refused(action: &str, source: impl std::error::Error + Send + Sync + 'static) -> BackendError {
-    BackendError::Refused { action: action.to_owned(), source: Box::new(source) }
+    BackendError::refused(action, source)
 }
 
 fn io<E: std::error::Error + Send + Sync + 'static>(action: &'static str) -> impl FnOnce(E) -> BackendError {
-    move |source| BackendError::Io { action: action.to_owned(), source: Box::new(source) }
+    move |source| BackendError::io(action, source)
 }

@@ -57,10 +57,8 @@ impl ProxyBackend for Recorder {
 
     async fn apply(&mut self, plan: &NodePlan, _: &ChangeSet) -> Result<ApplyReport, BackendError> {
         let line = format!("{} {} {}\n", self.mode, self.family, plan.service_ports.len());
-        record(&line).map_err(|error| BackendError::Io {
-            action: format!("write into the file that {RECORD} names"),
-            source: Box::new(error),
-        })?;
+        record(&line)
+            .map_err(|error| BackendError::io(format!("write into the file that {RECORD} names"), error))?;
         Ok(ApplyReport::default())
     }
 

@@ -19,8 +19,12 @@ impl BackendFactory for Factory {
         self.1.map_or(Ok(()), |missing| Err(failure(missing)))
     }
 
+    fn fallback(&self) -> Option<ProxyMode> {
+        (self.0 == ProxyMode::IPVS).then_some(ProxyMode::IPTABLES)
+    }
+
     fn create(&self, _: IpFamily) -> Result<Box<dyn ProxyBackend>, BackendError> {
-        Err(BackendError::Unsupported { mode: self.mode(), missing: "everything".into() })
+        Err(BackendError::unsupported(&self.mode(), "everything"))
     }
 }
 

@@ -52,8 +52,7 @@ impl ProxyBackend for Recording {
         assert!(!panics, "the recorder is broken");
         let mut told = self.told.lock().unwrap();
         if told.refuses {
-            let source = Box::new(Error::other("not now"));
-            return Err(BackendError::Busy { object: "the recorder".into(), source });
+            return Err(BackendError::busy("the recorder", Error::other("not now")));
         }
         told.plans.push(format!("{} {:?}", self.family, plan.service_ports));
         Ok(ApplyReport::default())

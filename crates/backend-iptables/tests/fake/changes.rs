@@ -1,7 +1,7 @@
 //! What single changes write.
 
 use portolan_core::Protocol::{Tcp, Udp};
-use portolan_core::backend::Scope;
+use portolan_core::backend::{MetricValue, Scope};
 use portolan_testkit::objects::{service, slice};
 
 use super::*;
@@ -78,8 +78,15 @@ fn rejecting_rules_are_inserted_before_nat_changes_and_deleted_after() {
 fn reports_count_rules_by_table() {
     let mut node = Node::new(cluster(2));
     let report = node.apply();
-    let held = |report: &ApplyReport| -> Vec<_> {
-        report.holdings.iter().map(|holding| (holding.kind, holding.held, holding.written)).collect()
+    let held = |report: &ApplyReport| {
+        let rules = |kind: &str, table: &str| {
+            let name = format!("kubeproxy_sync_proxy_rules_iptables_{kind}");
+            let mut metrics = report.metrics.iter();
+            let metric = metrics.find(|metric| metric.name == name && metric.labels[0].1 == table).unwrap();
+            let MetricValue::Gauge(value) = metric.value else { panic!("{metric:?}") };
+            value
+        };
+        ["filter", "nat"].map(|table| (table, rules("total", table), rules("last", table)))
     };
     // Besides Services, nat holds 3 + 1 rules of masquerading and the end of the list; filter 3 of
     // KUBE-FORWARD and 1 of KUBE-FIREWALL. A Service has one line, 3 rules that choose, 2 for each endpoint.

@@ -1,7 +1,7 @@
 //! Programs that fail, and lines that are rejected.
 
 use portolan_core::Protocol::Tcp;
-use portolan_core::backend::{Retry, error_chain};
+use portolan_core::backend::{Metric, MetricValue, Retry, error_chain};
 use portolan_testkit::objects::{service, slice};
 
 use super::*;
@@ -95,6 +95,24 @@ fn a_lack_of_resources_names_no_service() {
     }
     node.apply();
     assert!(has(&mut node, 1));
+}
+
+#[test]
+fn failed_restores_are_counted_and_those_of_changes_twice() {
+    let counts = |metrics: &[Metric]| {
+        ["restore", "partial_restore"].map(|of| {
+            let name = format!("kubeproxy_sync_proxy_rules_iptables_{of}_failures_total");
+            metrics.iter().find(|metric| metric.name == name).unwrap().value
+        })
+    };
+    let counted = |restores, partial| [restores, partial].map(MetricValue::Increment);
+    let mut node = Node::new(web(1));
+    node.fake(IpFamily::V4).kernel().failures.push(locked);
+    assert_eq!(counts(node.try_apply(IpFamily::V4).unwrap_err().metrics()), counted(1, 0));
+    assert_eq!(counts(&node.try_apply(IpFamily::V4).unwrap().metrics), counted(0, 0));
+    node.fake(IpFamily::V4).kernel().failures.push(locked);
+    let error = node.handle(web(2)).try_apply(IpFamily::V4).unwrap_err();
+    assert_eq!(counts(error.metrics()), counted(1, 1));
 }
 
 #[test]

@@ -40,7 +40,7 @@ impl BackendFactory for Kind {
 
     fn create(&self, family: IpFamily) -> Result<Box<dyn ProxyBackend>, BackendError> {
         let programs = Programs::of_variant(family, self.0)
-            .map_err(|error| BackendError::Unsupported { mode: self.mode(), missing: error_chain(&error) })?;
+            .map_err(|error| BackendError::unsupported(&self.mode(), error_chain(&error)))?;
         Ok(Box::new(IptablesBackend::new(family, programs, options())))
     }
 }

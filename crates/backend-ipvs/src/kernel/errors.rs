@@ -1,9 +1,9 @@
 //! Why the kernel does not hold what it should.
 
-use std::error::Error;
-
+use portolan_core::backend::Metric;
 use portolan_core::{BackendError, ProxyMode};
 use portolan_host::HostError;
+use portolan_iptables::RESTORE_FAILURES;
 use portolan_iptables::programs::ProgramError;
 use portolan_ipvs::IpvsError;
 
@@ -49,25 +49,20 @@ pub enum KernelError {
 impl From<KernelError> for BackendError {
     fn from(error: KernelError) -> Self {
         match error {
-            KernelError::Lacking { missing } => Self::Unsupported { mode: ProxyMode::IPVS, missing },
-            KernelError::Netlink(IpvsError::Rejected { action, source }) => {
-                Self::Refused { action, source: Box::new(source) }
-            }
+            KernelError::Lacking { missing } => Self::unsupported(&ProxyMode::IPVS, missing),
+            KernelError::Netlink(IpvsError::Rejected { action, source }) => Self::refused(action, source),
             KernelError::Netlink(IpvsError::Read { what, source }) => {
-                Self::Io { action: format!("read {what}"), source: Box::new(source) }
+                Self::io(format!("read {what}"), source)
             }
-            KernelError::Netlink(IpvsError::Send { action, source }) => {
-                Self::Io { action, source: Box::new(source) }
-            }
+            KernelError::Netlink(IpvsError::Send { action, source }) => Self::io(action, source),
             KernelError::Unserved { also, source: IpvsError::Rejected { action, source } } => {
-                Self::Refused { action: action + &also, source: Box::new(source) }
+                Self::refused(action + &also, source)
             }
-            KernelError::Rules(error) => refused("load the iptables rules", error),
-            error => refused("prepare the ipvs mode", error),
+            KernelError::Rules(error) => {
+                let failures = Metric::increment(RESTORE_FAILURES, 1);
+                Self::refused("load the iptables rules", error).with_metrics([failures])
+            }
+            error => Self::refused("prepare the ipvs mode", error),
         }
     }
-}
-
-fn refused(action: &str, error: impl Error + Send + Sync + 'static) -> BackendError {
-    BackendError::Refused { action: action.to_owned(), source: Box::new(error) }
 }

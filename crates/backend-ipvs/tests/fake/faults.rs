@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use portolan_backend_ipvs::Change;
-use portolan_core::backend::{Retry, Scope, error_chain};
+use portolan_core::backend::{Metric, MetricValue, Retry, Scope, error_chain};
 use portolan_core::event::Event;
 use portolan_core::{IpFamily, Protocol};
 use portolan_ipvs::{ServerChange, Set, SetChange};
@@ -26,6 +26,17 @@ fn node() -> Node {
 }
 
 const SECOND: Duration = Duration::from_secs(1);
+
+/// How often programs of iptables failed.
+fn failed_restores(metrics: &[Metric]) -> u64 {
+    let is_restore =
+        |metric: &&Metric| metric.name == "kubeproxy_sync_proxy_rules_iptables_restore_failures_total";
+    let counts = metrics.iter().filter(is_restore).map(|metric| match metric.value {
+        MetricValue::Increment(count) => count,
+        _ => panic!("{metric:?}"),
+    });
+    counts.reduce(|sum, count| sum + count).expect("shown from the first attempt on")
+}
 
 fn is_second_or_sixth(change: &Change) -> bool {
     is_second(change)
@@ -132,11 +143,12 @@ fn a_proxy_that_may_change_nothing_has_failed_and_makes_up_for_it_when_it_may() 
     node.handle(shop(5));
     let error = node.try_apply(IpFamily::V4).unwrap_err();
     assert_eq!(error.retry(), Retry::CompareAll);
+    assert_eq!(failed_restores(error.metrics()), 0, "no program failed");
     let text = error_chain(&error);
     assert!(text.contains("for shop/s5:http") && text.contains("not permitted"), "{text}");
     node.kernels.v4.state().refuse = None;
     node.process.state.forget_applied(IpFamily::V4);
-    node.try_apply(IpFamily::V4).unwrap();
+    assert_eq!(failed_restores(&node.try_apply(IpFamily::V4).unwrap().metrics), 0);
     assert_eq!(node.held(IpFamily::V4).0.len(), 5);
 }
 
@@ -175,7 +187,7 @@ fn a_proxy_that_dies_anywhere_in_a_load_is_made_up_for_by_the_next() {
 fn programs_that_fail_keep_no_virtual_server_away_for_longer_than_that() {
     let mut node = node();
     node.kernels.v4.state().fail_rules = true;
-    node.try_apply(IpFamily::V4).unwrap_err();
+    assert_eq!(failed_restores(node.try_apply(IpFamily::V4).unwrap_err().metrics()), 1);
     node.kernels.v4.state().fail_rules = false;
     node.apply([]);
     let mut whole = self::node();

@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use portolan_backend_ipvs::{Change, HostAddresses, Kernel, KernelError};
+use portolan_iptables::programs::ProgramError;
 use portolan_ipvs::{
     Capacity, Carried, Destination, IpvsError, Member, Sent, Server, ServerChange, ServerKey, ServerSettings,
     Set, SetChange, SetKind,
@@ -278,7 +279,7 @@ impl Kernel for FakeKernel {
     fn load_rules(&mut self, input: &str) -> Result<(), KernelError> {
         let mut state = self.state();
         if state.fail_rules {
-            return Err(unanswered());
+            return Err(ProgramError::Missing { name: "iptables-restore".into() }.into());
         }
         state.loads += 1;
         let mut table = "";

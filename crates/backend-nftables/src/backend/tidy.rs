@@ -88,11 +88,11 @@ impl<T: Tables> NftablesBackend<T> {
             }
         }
         let action = format!("delete clients of removed endpoints from map {}", map.name);
-        Err(BackendError::Refused { action, source: Box::new(ClientsLeft { attempts: PURGE_ATTEMPTS }) })
+        Err(BackendError::refused(action, ClientsLeft { attempts: PURGE_ATTEMPTS }))
     }
 }
 
 /// The change itself is committed by then, so this is not a failed read before any write.
 fn half_read(map: &str, error: NftError) -> BackendError {
-    BackendError::Io { action: format!("read map {map}"), source: Box::new(error) }
+    BackendError::io(format!("read map {map}"), error)
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use portolan_core::Protocol::Tcp;
+use portolan_core::backend::MetricValue;
 use portolan_core::node::DetectLocal;
 use portolan_nft::{Bytes, DumpedChain, Element, ElementValue, Transaction};
 use portolan_testkit::objects::{ServiceBuilder, SliceBuilder, ip, service, slice};
@@ -154,7 +155,9 @@ fn a_busy_chain_of_a_service_that_lost_affinity_is_swept_later() {
     // The change goes through, the deletion of its chains does not: kernels before 6.2.
     node.tables().pass_next();
     node.tables().fail_next(16);
-    assert_eq!(node.apply().failed_removals, 1);
+    let report = node.apply();
+    assert_eq!(report.failed_removals, 1);
+    assert_eq!(report.metrics[0].value, MetricValue::Increment(1));
     assert!(node.tables().to_nft().contains("chain cluster/shop/cart/tcp/"));
     // Wanted again, it is taken up empty; given up again, all of it goes.
     node.handle([cart().affinity(HOURS).applied()]).apply();

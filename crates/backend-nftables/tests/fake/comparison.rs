@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use portolan_core::Protocol::Tcp;
-use portolan_core::backend::{Retry, Scope};
+use portolan_core::backend::{ErrorKind, Metric, Retry, Scope};
 use portolan_nft::{Chain, Owner, TableDump, Transaction};
 use portolan_testkit::objects::{ServiceBuilder, SliceBuilder, service, slice};
 
@@ -43,11 +43,25 @@ fn a_table_that_another_process_owns_is_neither_changed_nor_removed() {
     let (plan, changes) = (node.state.plan(IpFamily::V4), node.state.changes(IpFamily::V4));
     for result in [block_on(backend.apply(plan, changes)).map(drop), block_on(backend.cleanup())] {
         let error = result.unwrap_err();
-        assert!(matches!(error, BackendError::Busy { .. }), "{error:?}");
+        assert!(error.kind() == ErrorKind::Busy, "{error:?}");
         let why = portolan_core::backend::error_chain(&error);
         assert!(why.contains("ip portolan") && why.contains("4711"), "{why}");
     }
     assert_eq!(tables.lock().unwrap().tables.to_nft(), node.tables().to_nft());
+}
+
+#[test]
+fn failed_syncs_and_removals_have_kube_proxys_metrics() {
+    let node = applied();
+    let (plan, changes) = (node.state.plan(IpFamily::V4), node.state.changes(IpFamily::V4));
+    let metric = |of: &str, count| {
+        Metric::increment(format!("kubeproxy_sync_proxy_rules_nftables_{of}_failures_total"), count)
+    };
+    let tables = showing(&node, |dump| dump.owner = Owner::Other { port: 4711 });
+    let mut backend = NftablesBackend::new(IpFamily::V4, tables);
+    assert_eq!(block_on(backend.apply(plan, changes)).unwrap_err().metrics(), [metric("sync", 1)]);
+    let mut backend = NftablesBackend::new(IpFamily::V4, showing(&node, |_| {}));
+    assert_eq!(block_on(backend.apply(plan, changes)).unwrap().metrics, [metric("cleanup", 0)]);
 }
 
 #[test]

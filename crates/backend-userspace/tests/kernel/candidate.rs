@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use portolan_backend_userspace::{Counters, UserspaceFactory};
+use portolan_core::backend::CleanupReport;
 use portolan_core::{
     ApplyReport, BackendError, BackendFactory, ChangeSet, IpFamily, NodePlan, ProbeFailure, Protocol,
     ProxyBackend, ProxyMode,
@@ -70,8 +71,8 @@ impl BackendFactory for Limited<UserspaceFactory> {
         self.inner.probe().await
     }
 
-    async fn cleanup(&self, family: IpFamily) -> Result<(), BackendError> {
-        self.inner.cleanup(family).await
+    async fn remove_stale(&self, running: Option<&ProxyMode>, family: IpFamily) -> CleanupReport {
+        self.inner.remove_stale(running, family).await
     }
 
     fn create(&self, family: IpFamily) -> Result<Box<dyn ProxyBackend>, BackendError> {

@@ -20,7 +20,7 @@ pub(crate) const PRIMARY: &str = "primary";
 /// The default of `detectLocalMode`.
 pub(crate) const CLUSTER_CIDR: &str = "ClusterCIDR";
 /// CIDRs of all addresses.
-const ALL_ADDRESSES: [&str; 2] = ["0.0.0.0/0", "::/0"];
+pub(crate) const ALL_ADDRESSES: [&str; 2] = ["0.0.0.0/0", "::/0"];
 /// The only key of the object at `/configz`.
 const CONFIGZ_KEY: &str = "kubeproxy.config.k8s.io";
 

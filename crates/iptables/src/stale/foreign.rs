@@ -4,9 +4,10 @@
 //! While there are none, this costs a few short requests to the kernel. Tables of iptables-legacy are read only
 //! when they have changed, and no program is started.
 
+use std::cell::OnceCell;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use portolan_core::{IpFamily, PerFamily};
+use portolan_core::{BackendError, IpFamily, PerFamily, ProxyMode};
 use portolan_netlink::xtables::TableInfo;
 use portolan_nft::{NetlinkTables, NftError, TableId};
 
@@ -19,6 +20,8 @@ use crate::programs::Variant;
 pub struct ForeignChains {
     /// The state of tables of iptables-legacy, and the mode whose chains they have.
     legacy: PerFamily<Option<(Vec<TableInfo>, Option<Mode>)>>,
+    /// The running mode; nothing if it does not serve the family.
+    running: PerFamily<OnceCell<Option<Running>>>,
 }
 
 /// A chain, by its table and name.
@@ -54,6 +57,23 @@ fn signs(own: Option<Mode>) -> &'static [Sign] {
 }
 
 impl ForeignChains {
+    /// [`Self::version`] beside a running mode, which is the same in every call. Nothing if that mode does not serve the
+    /// family: it is then unknown which of the chains are its own.
+    ///
+    /// # Errors
+    /// The tables could not be read.
+    pub fn beside(
+        &mut self,
+        running: &ProxyMode,
+        mode: Mode,
+        family: IpFamily,
+    ) -> Result<Option<u64>, BackendError> {
+        let find = || super::running(Some(running), family).ok();
+        let Some(running) = *self.running[family].get_or_init(find) else { return Ok(None) };
+        self.version(mode, running, family)
+            .map_err(|error| BackendError::unread(format!("{family} rules of another proxy"), error))
+    }
+
     /// A number for the chains that another proxy in this mode has in one family, other than those of the running mode
     /// of ours; nothing if there are none. The number changes whenever they are written again, for tables of
     /// iptables-legacy only if that changes their size. It blocks.

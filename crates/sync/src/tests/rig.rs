@@ -145,14 +145,12 @@ fn describe(plan: &NodePlan, changes: &ChangeSet) -> Changes {
 
 /// An error that asks for this kind of retry.
 pub(crate) fn error(retry: Retry) -> BackendError {
-    let source = || Box::new(io::Error::other("no buffer space"));
+    let source = || io::Error::other("no buffer space");
     match retry {
-        Retry::Never => {
-            BackendError::Unsupported { mode: ProxyMode::new("scripted"), missing: "a kernel".into() }
-        }
-        Retry::SameChanges => BackendError::Busy { object: "table ip portolan".into(), source: source() },
-        Retry::Unchanged => BackendError::Unread { object: "table ip portolan".into(), source: source() },
-        Retry::CompareAll => BackendError::Refused { action: "add map services".into(), source: source() },
+        Retry::Never => BackendError::unsupported(&ProxyMode::new("scripted"), "a kernel"),
+        Retry::SameChanges => BackendError::busy("table ip portolan", source()),
+        Retry::Unchanged => BackendError::unread("table ip portolan", source()),
+        Retry::CompareAll => BackendError::refused("add map services", source()),
     }
 }
 
