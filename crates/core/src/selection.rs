@@ -203,7 +203,10 @@ fn locality(endpoint: &SliceEndpoint, topology: Topology<'_>) -> Locality {
 
 /// The target ports and endpoints that the slices of one Service in one family have for each port.
 #[derive(Debug)]
-pub(crate) struct SlicePorts<'a>(HashMap<(&'a Name, Protocol), Vec<(u16, &'a [SliceEndpoint])>>);
+pub(crate) struct SlicePorts<'a>(HashMap<(&'a Name, Protocol), Vec<TargetPort<'a>>>);
+
+/// A target port, and the endpoints of a slice that has it.
+type TargetPort<'a> = (u16, &'a [SliceEndpoint]);
 
 impl<'a> SlicePorts<'a> {
     pub(crate) fn of(slices: &[&'a EndpointSlice]) -> Self {

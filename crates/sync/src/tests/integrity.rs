@@ -21,8 +21,8 @@ async fn the_rules_are_looked_at_every_sync_period_however_much_changes() {
         rig.pass(secs(1)).await;
         rig.send([v4("a", i)]).await;
     }
-    assert_eq!(rig.checks(V4), [30_000, 60_000, 90_000]);
-    assert_eq!(rig.checks(V6), [30_000, 60_000, 90_000]);
+    assert_eq!(rig.integrity_checks(V4), [30_000, 60_000, 90_000]);
+    assert_eq!(rig.integrity_checks(V6), [30_000, 60_000, 90_000]);
     assert!(rig.times(V6).is_empty(), "nothing was amiss");
 }
 
@@ -39,7 +39,7 @@ async fn rules_that_are_gone_are_written_again_at_once_and_in_their_family_only(
     assert!(rig.times(V6).is_empty());
     assert_eq!(notes(&rig, V4), ["damaged IPv4", "repaired IPv4 Full in 0 ms", "synced IPv4"]);
     rig.pass(secs(40)).await;
-    assert_eq!(rig.checks(V4), [30_000, 60_000]);
+    assert_eq!(rig.integrity_checks(V4), [30_000, 60_000]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -54,7 +54,7 @@ async fn a_repair_that_fails_goes_on_and_nobody_looks_meanwhile() {
         notes(&rig, V4),
         ["damaged IPv4", failed, failed, "repaired IPv4 Full in 0 ms", "synced IPv4"]
     );
-    assert_eq!(rig.checks(V4), [30_000]);
+    assert_eq!(rig.integrity_checks(V4), [30_000]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -63,10 +63,10 @@ async fn while_the_rules_do_not_follow_nobody_looks_at_them() {
     rig.script(V4, [Outcome::bad(Retry::SameChanges); 100]);
     rig.send([v4("a", 1)]).await;
     rig.pass(secs(80)).await;
-    assert!(rig.checks(V4).is_empty());
-    assert_eq!(rig.checks(V6), [30_000, 60_000]);
+    assert!(rig.integrity_checks(V4).is_empty());
+    assert_eq!(rig.integrity_checks(V6), [30_000, 60_000]);
     rig.pass(secs(60)).await;
-    let checks = rig.checks(V4);
+    let checks = rig.integrity_checks(V4);
     assert_eq!(checks.len(), 2, "the one that was due, and one half a minute later: {checks:?}");
 }
 
@@ -76,7 +76,7 @@ async fn a_look_that_fails_changes_nothing_and_is_logged_once() {
     let (lines, _guard) = Lines::collect(Level::INFO);
     rig.integrity(V4, [Err(Retry::CompareAll), Err(Retry::CompareAll), Ok(true), Err(Retry::CompareAll)]);
     rig.pass(secs(125)).await;
-    assert_eq!(rig.checks(V4), [30_000, 60_000, 90_000, 120_000]);
+    assert_eq!(rig.integrity_checks(V4), [30_000, 60_000, 90_000, 120_000]);
     assert!(rig.times(V4).is_empty());
     let line = "WARN Failed to check rules for changes by other processes ipFamily=IPv4 \
                 err=\"the kernel refused to add map services: no buffer space\"";
@@ -90,7 +90,7 @@ async fn a_complete_comparison_is_a_look_too() {
     let rig = Rig::ready(&settings).await;
     rig.pass(secs(110)).await;
     assert_eq!(rig.times(V4), [45_000, 90_000]);
-    assert_eq!(rig.checks(V4), [30_000, 75_000]);
+    assert_eq!(rig.integrity_checks(V4), [30_000, 75_000]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -101,7 +101,7 @@ async fn another_sync_period_is_followed_from_the_last_look_on() {
     let shorter = Configuration { node, min_period: secs(0), sync_period: secs(12) };
     rig.configuration.send(shorter).unwrap();
     rig.pass(secs(20)).await;
-    assert_eq!(rig.checks(V4), [30_000, 42_000, 54_000]);
+    assert_eq!(rig.integrity_checks(V4), [30_000, 42_000, 54_000]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -111,11 +111,11 @@ async fn a_foreign_change_is_checked_at_once_and_damage_repaired_in_that_family_
     rig.change_by_others(V4);
     rig.integrity(V4, [Ok(false)]);
     rig.pass(millis(1)).await;
-    assert_eq!(rig.checks(V4), [5_000]);
+    assert_eq!(rig.integrity_checks(V4), [5_000]);
     assert_eq!(rig.times(V4), [5_000]);
-    assert!(rig.checks(V6).is_empty() && rig.times(V6).is_empty());
+    assert!(rig.integrity_checks(V6).is_empty() && rig.times(V6).is_empty());
     rig.pass(secs(40)).await;
-    assert_eq!(rig.checks(V4), [35_000], "the next is a sync period after the repair");
+    assert_eq!(rig.integrity_checks(V4), [35_000], "the next is a sync period after the repair");
 }
 
 #[tokio::test(start_paused = true)]
@@ -125,7 +125,7 @@ async fn foreign_changes_that_damage_nothing_are_checked_twice_a_second_at_most(
         rig.change_by_others(V4);
         rig.pass(millis(10)).await;
     }
-    assert_eq!(rig.checks(V4), [0, 500, 1_000, 1_500, 2_000, 2_500]);
+    assert_eq!(rig.integrity_checks(V4), [0, 500, 1_000, 1_500, 2_000, 2_500]);
     assert!(rig.times(V4).is_empty());
 }
 
@@ -138,7 +138,7 @@ async fn repeated_damage_is_repaired_at_intervals_that_grow_up_to_the_sync_perio
         rig.change_by_others(V4);
         rig.pass(millis(100)).await;
     }
-    let checks = rig.checks(V4);
+    let checks = rig.integrity_checks(V4);
     assert_eq!(checks, [0, 500, 1_500, 3_500, 7_500, 15_500, 31_500, 61_500, 91_500]);
     assert_eq!(rig.times(V4), checks, "each is repaired");
 }
@@ -152,11 +152,11 @@ async fn after_two_sync_periods_without_damage_a_foreign_change_is_checked_at_on
         rig.pass(secs(1)).await;
     }
     rig.pass(secs(67)).await;
-    rig.checks(V4);
+    rig.integrity_checks(V4);
     rig.change_by_others(V4);
     rig.pass(millis(1)).await;
-    assert_eq!(rig.checks(V4), [70_000]);
+    assert_eq!(rig.integrity_checks(V4), [70_000]);
     rig.change_by_others(V4);
     rig.pass(secs(1)).await;
-    assert_eq!(rig.checks(V4), [70_500]);
+    assert_eq!(rig.integrity_checks(V4), [70_500]);
 }

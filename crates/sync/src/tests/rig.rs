@@ -256,7 +256,7 @@ impl Rig {
     }
 
     /// When the integrity checks of `family` since the last call were.
-    pub(super) fn checks(&self, family: IpFamily) -> Vec<u128> {
+    pub(super) fn integrity_checks(&self, family: IpFamily) -> Vec<u128> {
         std::mem::take(&mut self.scripts[family].lock().unwrap().checked_at)
     }
 
