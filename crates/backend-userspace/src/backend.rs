@@ -9,6 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use portolan_core::backend::{CleanupReport, Metric, Scope, error_chain};
 use portolan_core::node::NodePortSelection;
+use portolan_core::retry::Backoff;
 use portolan_core::{
     ApplyReport, BackendError, BackendFactory, ChangeSet, IpFamily, NodePlan, ProbeFailure, ProxyBackend,
     ProxyMode,
@@ -220,6 +221,7 @@ async fn maintain(family: IpFamily, unfinished: Arc<Notify>, listeners: Weak<syn
         warn!(ipFamily = %family, %err, "Failed to watch addresses; changes are noticed late");
     };
     let mut monitor = watch_addresses(family).inspect_err(log_failure).ok();
+    let mut backoff = Backoff::new(FIRST_RETRY, MAX_RETRY, 1.0..1.0);
     let mut pause = MAX_RETRY;
     loop {
         let changed = async {
@@ -230,7 +232,8 @@ async fn maintain(family: IpFamily, unfinished: Arc<Notify>, listeners: Weak<syn
         };
         tokio::select! {
             () = unfinished.notified() => {
-                pause = FIRST_RETRY;
+                backoff.reset();
+                pause = backoff.fail(0.0);
                 continue;
             }
             changed = changed => if let Err(err) = changed {
@@ -248,6 +251,6 @@ async fn maintain(family: IpFamily, unfinished: Arc<Notify>, listeners: Weak<syn
                 warn!(ipFamily = %family, err = error_chain(&error), "Failed to update listeners; retrying");
             }
         }
-        pause = if listeners.is_unfinished() { (pause * 2).min(MAX_RETRY) } else { MAX_RETRY };
+        pause = if listeners.is_unfinished() { backoff.fail(0.0) } else { MAX_RETRY };
     }
 }

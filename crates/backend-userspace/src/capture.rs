@@ -190,8 +190,8 @@ impl Captures {
             _ => None,
         });
         if let Some(ip) = port.filter(|_| self.family == IpFamily::V4 && self.source.is_none()) {
-            let way = lookup(&mut self.socket, ip).ok().flatten();
-            self.source = way.and_then(|way| way.source).or(Some(Ipv4Addr::LOCALHOST.into()));
+            let route = lookup(&mut self.socket, ip).ok().flatten();
+            self.source = route.and_then(|route| route.source).or(Some(Ipv4Addr::LOCALHOST.into()));
         }
         if self.send(&missing, Change::Add, report)?.is_some() {
             // The source may no longer be an address of the node.
@@ -239,8 +239,8 @@ impl Captures {
 
     /// Whether a route leads to another host at this address. A default route does not say so.
     pub(crate) fn is_elsewhere(&mut self, address: IpAddr) -> bool {
-        let way = matching(&mut self.socket, address).ok().flatten();
-        way.is_some_and(|way| !way.is_local && !way.is_default)
+        let route = matching(&mut self.socket, address).ok().flatten();
+        route.is_some_and(|route| !route.is_local && !route.is_default)
     }
 
     /// Tries whether this process may add routes, with one to an address that is local anyway.

@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use portolan_core::ObjectName;
+use portolan_core::retry::LogLimiter;
 use tracing::warn;
 
 use crate::counters::{Count, Counters};
@@ -38,7 +39,7 @@ pub(crate) enum Kind {
 }
 
 /// A limit that was reached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Limit {
     /// The configured number of sessions.
     Sessions,
@@ -64,19 +65,23 @@ impl Limit {
             _ => None,
         }
     }
-}
 
-impl fmt::Display for Limit {
     /// The limit and the setting that changes it.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+    fn text(self) -> &'static str {
+        match self {
             Self::Sessions => "sessions (--userspace-max-sessions)",
             Self::OfService => "sessions of one Service (--userspace-max-sessions-per-service)",
             Self::Descriptors => "open files of this process (RLIMIT_NOFILE: LimitNOFILE=, ulimit -n)",
             Self::HostDescriptors => "open files of this host (fs.file-max)",
             Self::Memory => "memory of this host",
             Self::Ports => "ports for UDP (half of net.ipv4.ip_local_port_range)",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text())
     }
 }
 
@@ -102,16 +107,22 @@ pub(crate) struct Limits {
 struct State {
     descriptors: host::Descriptors,
     services: HashMap<ObjectName, Usage>,
-    /// When each limit of the process was last logged.
-    logged: HashMap<Limit, Option<Instant>>,
+    /// By the text of the limit.
+    log_limiter: LogLimiter,
 }
 
 /// What one Service uses with all its ports in both IP families.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Usage {
     /// By [`Kind`].
     held: [usize; 3],
-    logged: Option<Instant>,
+    log_limiter: LogLimiter,
+}
+
+impl Default for Usage {
+    fn default() -> Self {
+        Self { held: [0; 3], log_limiter: log_limiter() }
+    }
 }
 
 impl Usage {
@@ -130,7 +141,7 @@ impl Limits {
             max_sessions: or_unlimited(max_sessions),
             max_sessions_per_service: or_unlimited(max_sessions_per_service),
             max_udp_sessions: host::ports() / 2,
-            state: Mutex::new(State { descriptors, services: HashMap::new(), logged: HashMap::new() }),
+            state: Mutex::new(State { descriptors, services: HashMap::new(), log_limiter: log_limiter() }),
         }
     }
 
@@ -202,7 +213,7 @@ impl Limits {
         }
         self.counters.refused_by_share.add(1);
         if let Some(usage) = self.state().services.get_mut(service)
-            && is_due(&mut usage.logged)
+            && usage.log_limiter.fail("", Instant::now())
         {
             let sessions = usage.sessions();
             warn!(%service, sessions, %limit, "Session limit of Service reached; rejecting its new sessions");
@@ -222,7 +233,7 @@ impl Limits {
 
     /// Logs a limit of the process, at most every ten seconds.
     pub(crate) fn log(&self, limit: Limit) {
-        if is_due(self.state().logged.entry(limit).or_default()) {
+        if self.state().log_limiter.fail(limit.text(), Instant::now()) {
             let (tcp, udp) = (self.counters.tcp_sessions.get(), self.counters.udp_sessions.get());
             warn!(%limit, tcpSessions = tcp, udpSessions = udp, "Session limit reached; rejecting new sessions");
         }
@@ -259,13 +270,8 @@ pub(crate) fn is_fair(used: usize, free: usize) -> bool {
     used < free.saturating_mul(SHARE)
 }
 
-/// Whether a warning was not logged for a while. It then counts as logged now.
-fn is_due(logged: &mut Option<Instant>) -> bool {
-    let is_due = logged.is_none_or(|logged| logged.elapsed() >= LOG_INTERVAL);
-    if is_due {
-        *logged = Some(Instant::now());
-    }
-    is_due
+fn log_limiter() -> LogLimiter {
+    LogLimiter::new(LOG_INTERVAL, LOG_INTERVAL)
 }
 
 #[cfg(test)]

@@ -97,8 +97,8 @@ impl NodeContext {
     /// The name of the interface through which packets to `client` leave.
     fn interface_to(&self, client: IpAddr) -> Result<Option<String>, NetlinkError> {
         let mut socket = self.socket.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(way) = lookup(&mut socket, client)? else { return Ok(None) };
-        let link = |message: &mut MessageWriter<'_>| write_link(message, way.interface);
+        let Some(route) = lookup(&mut socket, client)? else { return Ok(None) };
+        let link = |message: &mut MessageWriter<'_>| write_link(message, route.interface);
         socket.request(kind::GET_LINK, flag::ACK, link, |name, message| {
             *name = read_link(message).and_then(|link| link.name);
         })
@@ -107,7 +107,7 @@ impl NodeContext {
     /// Whether packets to this address stay on this node. Without a route they do not.
     pub(crate) fn is_local(&self, address: IpAddr) -> bool {
         let mut socket = self.socket.lock().unwrap_or_else(PoisonError::into_inner);
-        lookup(&mut socket, address).is_ok_and(|way| way.is_some_and(|way| way.is_local))
+        lookup(&mut socket, address).is_ok_and(|route| route.is_some_and(|route| route.is_local))
     }
 }
 

@@ -94,12 +94,12 @@ async fn connect(
     let (balancer, kind, origin) = (&context.balancer, context.kind, context.origin(client_ip));
     let count = endpoints_for(&balancer.state().port, kind, origin).len();
     let (mut failed, mut refused) = (Vec::new(), 0);
-    for patience in CONNECT_TIMEOUTS {
+    for max_wait in CONNECT_TIMEOUTS {
         if failed.len() >= count {
             failed.clear();
         }
         let Some(endpoint) = balancer.choose(client_ip, kind, origin, &failed, Instant::now()) else { break };
-        let err = match timeout(patience, connect_to(endpoint, ttl, context)).await {
+        let err = match timeout(max_wait, connect_to(endpoint, ttl, context)).await {
             Ok(Ok(stream)) => return Ok(stream),
             Ok(Err(error)) if Limit::of(&error).is_some() => return Err(error),
             Ok(Err(error)) => {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use axum::Router;
 use portolan_core::plan::NodePortAddresses;
+use portolan_core::retry::Backoff;
 use portolan_core::{HealthCheck, IpFamily, ObjectName};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -38,6 +39,8 @@ pub(crate) struct FamilyServers {
     /// Whether it was logged that there is no address to listen on.
     has_no_address: bool,
     last_attempt: Instant,
+    backoff: Backoff,
+    /// From the last attempt to the next.
     pause: Duration,
 }
 
@@ -69,6 +72,7 @@ impl FamilyServers {
             closed: BTreeMap::new(),
             has_no_address: false,
             last_attempt: Instant::now(),
+            backoff: Backoff::new(FIRST_PAUSE, LONGEST_PAUSE, 1.0..1.0),
             pause: FIRST_PAUSE,
         }
     }
@@ -128,7 +132,10 @@ impl FamilyServers {
             return;
         }
         self.last_attempt = now;
-        self.pause = if has_new { FIRST_PAUSE } else { (self.pause * 2).min(LONGEST_PAUSE) };
+        if has_new {
+            self.backoff.reset();
+        }
+        self.pause = self.backoff.fail(0.0);
         let addresses = self.listening_addresses();
         for (name, logged) in std::mem::take(&mut self.closed) {
             let problem = match &addresses {
