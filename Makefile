@@ -39,7 +39,7 @@ deny: ## licences, sources and banned dependencies; installs cargo-deny if it is
 bless: ## rewrite what is kept beside tests and made by them: rulesets, listings, tables; read the diff
 	BLESS=1 cargo test -p portolan-backend-nftables --test fake
 	BLESS=1 cargo test -p portolan-backend-iptables --test goldens as_they_were_read
-	BLESS=1 cargo test -p portolan-backend-ipvs --lib the_rules_are_these
+	BLESS=1 cargo test -p portolan-backend-ipvs --lib rules_equal_the_golden_file
 	BLESS=1 cargo test -p portolan-core --test api --test messages
 	BLESS=1 cargo test -p portolan-config -p portolan-metrics
 	BLESS=1 cargo test -p portolan-tests-netns --lib what_holds_is

@@ -3,7 +3,7 @@
 //! A comment is formatted when it is written, never stored. Names in it come from the cluster, so characters that
 //! could end the quotes or the line are replaced: the name of a Service cannot add rules.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::net::SocketAddr;
 
 use portolan_core::ServicePortName;
@@ -35,12 +35,17 @@ impl Comment<'_> {
         matches!(self, Self::None)
     }
 
-    /// The text that the kernel stores.
-    pub(crate) fn text(&self) -> CommentText {
-        let mut text = CommentText { bytes: [0; MAX_LENGTH], length: 0 };
-        // A text that is too long is truncated, which is not an error.
-        let _ = write!(text, "{self}");
-        text
+    /// The text that the kernel stores: truncated, in printable ASCII without quotes and backslashes.
+    pub(crate) fn text(&self) -> String {
+        let is_safe = |c: char| matches!(c, ' '..='~') && !matches!(c, '"' | '\\' | '\'');
+        self.to_string().chars().take(MAX_LENGTH).map(|c| if is_safe(c) { c } else { '?' }).collect()
+    }
+
+    /// That text as a word of a rule, in quotes if it needs them.
+    pub(crate) fn word(&self) -> String {
+        let text = self.text();
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:".contains(&byte);
+        if !text.is_empty() && text.bytes().all(is_plain) { text } else { format!("\"{text}\"") }
     }
 }
 
@@ -52,44 +57,6 @@ impl fmt::Display for Comment<'_> {
             Self::Port(before, port, after) => write!(f, "{before}{port}{after}"),
             Self::Endpoint(port, endpoint) => write!(f, "{port} -> {endpoint}"),
             Self::NotAccepted(port, chain) => write!(f, "{port} traffic not accepted by {chain}"),
-        }
-    }
-}
-
-/// A comment as it is written: truncated, in printable ASCII without quotes and backslashes.
-pub(crate) struct CommentText {
-    bytes: [u8; MAX_LENGTH],
-    length: usize,
-}
-
-impl CommentText {
-    pub(crate) fn as_str(&self) -> &str {
-        // Only ASCII is written into it.
-        std::str::from_utf8(&self.bytes[..self.length]).unwrap_or_default()
-    }
-}
-
-impl fmt::Write for CommentText {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        for character in text.chars() {
-            let Some(byte) = self.bytes.get_mut(self.length) else { return Ok(()) };
-            let is_safe = matches!(character, ' '..='~') && !matches!(character, '"' | '\\' | '\'');
-            *byte = u8::try_from(character).ok().filter(|_| is_safe).unwrap_or(b'?');
-            self.length += 1;
-        }
-        Ok(())
-    }
-}
-
-/// In quotes if it needs them.
-impl fmt::Display for CommentText {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let is_word = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_./:".contains(byte);
-        let text = self.as_str();
-        if !text.is_empty() && text.as_bytes().iter().all(is_word) {
-            f.write_str(text)
-        } else {
-            write!(f, "\"{text}\"")
         }
     }
 }
@@ -111,7 +78,7 @@ mod tests {
             (&long, "x".repeat(255)),
         ];
         for (text, expected) in cases {
-            assert_eq!(Comment::Text(text).text().to_string(), expected);
+            assert_eq!(Comment::Text(text).word(), expected);
         }
     }
 }

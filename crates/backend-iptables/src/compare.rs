@@ -89,13 +89,22 @@ impl ListLine {
     }
 }
 
-/// A rule in a list that has to be deleted.
+/// A rule in a list that no service port has.
 #[derive(Debug)]
 pub(crate) struct StaleRule {
     pub(crate) table: Table,
     pub(crate) list: Fixed,
     /// The words after the chain's name, as printed.
     pub(crate) text: String,
+    hash: u64,
+    /// Counted from zero in its list.
+    index: usize,
+}
+
+impl StaleRule {
+    fn is_in(&self, list: (Table, Fixed)) -> bool {
+        (self.table, self.list) == list
+    }
 }
 
 /// How tables differ from a plan.
@@ -164,22 +173,7 @@ impl Parser<'_> {
 struct Services {
     missing: HashMap<ListLine, u32>,
     chains: HashMap<Chain, ChainHash>,
-    unknown: Vec<Unknown>,
-}
-
-/// A rule in a list that no service port has.
-#[derive(Debug)]
-struct Unknown {
-    hash: u64,
-    /// Counted from zero in its list.
-    index: usize,
-    rule: StaleRule,
-}
-
-impl Unknown {
-    fn is_in(&self, list: (Table, Fixed)) -> bool {
-        (self.rule.table, self.rule.list) == list
-    }
+    stale: Vec<StaleRule>,
 }
 
 impl<'a> Comparison<'a> {
@@ -276,10 +270,7 @@ impl<'a> Comparison<'a> {
         found.rules += 1;
         match services.missing.get_mut(&ListLine { table, list, hash }) {
             Some(count) if *count > 0 => *count -= 1,
-            _ => {
-                let rule = StaleRule { table, list, text: text.to_owned() };
-                services.unknown.push(Unknown { hash, index, rule });
-            }
+            _ => services.stale.push(StaleRule { table, list, text: text.to_owned(), hash, index }),
         }
     }
 
@@ -297,7 +288,7 @@ impl<'a> Comparison<'a> {
     pub(crate) fn finish(mut self) -> Differences {
         let mut services = self.services.take().unwrap_or_default();
         let mut base = self.jump_changes();
-        base.needs_last_rules = !self.take_last_rules(&mut services.unknown);
+        base.needs_last_rules = !self.take_last_rules(&mut services.stale);
         base.chains.extend(LISTS.into_iter().filter(|list| !self.fixed.contains_key(list)));
         for (chain, wanted) in &self.base.chains {
             let found = self.fixed.get(chain);
@@ -311,24 +302,24 @@ impl<'a> Comparison<'a> {
             }
         }
         let is_long =
-            |list: &_| services.unknown.iter().filter(|rule| rule.is_in(*list)).count() > MAX_DELETIONS;
+            |list: &_| services.stale.iter().filter(|rule| rule.is_in(*list)).count() > MAX_DELETIONS;
         let rewritten: Vec<_> = LISTS.into_iter().filter(is_long).collect();
-        services.unknown.retain(|rule| !rewritten.contains(&(rule.rule.table, rule.rule.list)));
+        services.stale.retain(|rule| !rewritten.contains(&(rule.table, rule.list)));
         services.missing.retain(|line, _| !rewritten.contains(&(line.table, line.list)));
-        let stale = services.unknown.into_iter().map(|unknown| unknown.rule).collect();
-        Differences { base, missing: services.missing, chains: services.chains, stale, rewritten }
+        let Services { missing, chains, stale } = services;
+        Differences { base, missing, chains, stale, rewritten }
     }
 
-    /// Takes the [`last_rules`] out of the unknown rules, if they are there, in order and last.
-    fn take_last_rules(&self, unknown: &mut Vec<Unknown>) -> bool {
+    /// Takes the [`last_rules`] out of the stale rules, if they are there, in order and last.
+    fn take_last_rules(&self, stale: &mut Vec<StaleRule>) -> bool {
         let length = self.fixed.get(&LAST_RULES_LIST).map_or(0, |list| list.rules);
         let Some(first) = length.checked_sub(self.base.last.len()) else { return false };
-        let is_last = |rule: &Unknown| rule.is_in(LAST_RULES_LIST) && rule.index >= first;
-        let found = unknown.iter().filter(|rule| is_last(rule)).map(|rule| rule.hash);
+        let is_last = |rule: &StaleRule| rule.is_in(LAST_RULES_LIST) && rule.index >= first;
+        let found = stale.iter().filter(|rule| is_last(rule)).map(|rule| rule.hash);
         if !found.eq(self.base.last.iter().copied()) {
             return false;
         }
-        unknown.retain(|rule| !is_last(rule));
+        stale.retain(|rule| !is_last(rule));
         true
     }
 

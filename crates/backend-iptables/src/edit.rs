@@ -1,6 +1,6 @@
 //! Parts of a change, as lines: each can be made or rejected alone.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::Hash;
 
 use portolan_core::plan::ServicePort;
@@ -112,6 +112,30 @@ impl From<ListRule<'_>> for Written {
     }
 }
 
+/// The lines of a service port.
+#[derive(Debug, Default)]
+struct Rendered {
+    chains: Vec<(Chain, Lines)>,
+    list_rules: Vec<Written>,
+    counts: RuleCounts,
+}
+
+impl Rendered {
+    fn of(cx: &Context<'_>, name: &ServicePortName, port: Option<&ServicePort>) -> Self {
+        let mut rendered = Self::default();
+        let Some(port) = port else { return rendered };
+        for (chain, rules) in own_chains(cx, name, port) {
+            rendered.counts.nat += rules.len();
+            rendered.chains.push((chain, appended(chain, &rules)));
+        }
+        for rule in list_rules(cx, name, port) {
+            rendered.counts.add(rule.table, 1);
+            rendered.list_rules.push(rule.into());
+        }
+        rendered
+    }
+}
+
 impl<'p> Edit<'p> {
     fn new(subject: Subject<'p>) -> Self {
         let (lines, before, after) = Default::default();
@@ -126,34 +150,22 @@ impl<'p> Edit<'p> {
         new: Option<&ServicePort>,
     ) -> Self {
         let mut edit = Self::new(Subject::ServicePort(name));
-        let (old_rules, before) = written_rules(cx, name, old);
-        let (new_rules, after) = written_rules(cx, name, new);
-        (edit.before, edit.after) = (before, after);
-        let mut old_chains = HashMap::new();
-        let mut gone = Vec::new();
-        for (chain, rules) in old.into_iter().flat_map(|port| own_chains(cx, name, port)) {
-            edit.before.nat += rules.len();
-            old_chains.insert(chain, appended(chain, &rules));
-            gone.push(chain);
-        }
-        let mut appends = Lines::default();
-        for (chain, rules) in new.into_iter().flat_map(|port| own_chains(cx, name, port)) {
-            edit.after.nat += rules.len();
-            let lines = appended(chain, &rules);
-            if old_chains.remove(&chain).is_none_or(|old| old.as_str() != lines.as_str()) {
-                edit.declare(chain);
-                appends.extend(&lines);
-            }
-        }
-        gone.retain(|chain| old_chains.contains_key(chain));
-        for chain in &gone {
+        let (old, new) = (Rendered::of(cx, name, old), Rendered::of(cx, name, new));
+        (edit.before, edit.after) = (old.counts, new.counts);
+        let present: HashMap<_, _> = old.chains.iter().map(|(chain, lines)| (chain, lines)).collect();
+        let changed = new.chains.iter().filter(|(chain, lines)| present.get(chain) != Some(&lines));
+        let wanted: HashSet<_> = new.chains.iter().map(|(chain, _)| chain).collect();
+        let gone = old.chains.iter().filter(|(chain, _)| !wanted.contains(chain));
+        for (chain, _) in changed.clone().chain(gone.clone()) {
             edit.declare(*chain);
         }
-        edit.nat().extend(&appends);
-        edit.delete(without(&old_rules, &new_rules));
-        edit.insert(without(&new_rules, &old_rules));
-        for chain in gone {
-            edit.nat().remove(chain);
+        for (_, lines) in changed {
+            edit.nat().extend(lines);
+        }
+        edit.delete(without(&old.list_rules, &new.list_rules));
+        edit.insert(without(&new.list_rules, &old.list_rules));
+        for (chain, _) in gone {
+            edit.nat().remove(*chain);
         }
         edit
     }
@@ -190,8 +202,8 @@ impl<'p> Edit<'p> {
     /// Moves the rules of a service port, which are there, to the top of nat's lists.
     pub(crate) fn to_top(cx: &Context<'_>, name: &'p ServicePortName, port: &ServicePort) -> Self {
         let mut edit = Self::new(Subject::ServicePort(name));
-        let (mut rules, _) = written_rules(cx, name, Some(port));
-        rules.retain(|rule| rule.table == Table::Nat);
+        let rules = list_rules(cx, name, port).into_iter().filter(|rule| rule.table == Table::Nat);
+        let rules: Vec<_> = rules.map(Written::from).collect();
         edit.delete(rules.iter());
         edit.insert(rules.iter());
         edit
@@ -221,7 +233,7 @@ impl<'p> Edit<'p> {
     }
 
     /// Deletes a rule from a list.
-    pub(crate) fn stale_rule(StaleRule { table, list, text }: &StaleRule) -> Self {
+    pub(crate) fn stale_rule(StaleRule { table, list, text, .. }: &StaleRule) -> Self {
         let mut edit = Self::new(Subject::StaleRule(*table, *list));
         edit.pass(Pass::of_deletion(*table)).delete(Chain::Fixed(*list), format_args!(" {text}"));
         edit
@@ -332,21 +344,6 @@ pub(crate) fn base_lines(cx: &Context<'_>, changes: &BaseChanges, table: Table) 
         }
     }
     lines
-}
-
-/// The rules of a service port in lists, and how many there are.
-fn written_rules(
-    cx: &Context<'_>,
-    name: &ServicePortName,
-    port: Option<&ServicePort>,
-) -> (Vec<Written>, RuleCounts) {
-    let rules = port.into_iter().flat_map(|port| list_rules(cx, name, port));
-    let rules: Vec<_> = rules.map(Written::from).collect();
-    let mut counts = RuleCounts::default();
-    for rule in &rules {
-        counts.add(rule.table, 1);
-    }
-    (rules, counts)
 }
 
 fn appended(chain: Chain, rules: &[crate::rule::Rule<'_>]) -> Lines {

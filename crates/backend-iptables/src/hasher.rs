@@ -27,7 +27,7 @@ impl RuleHasher {
         let mut hasher = self.0.build_hasher();
         rule.body.hash(&mut hasher);
         if !matches!(chain, Chain::Own(..)) {
-            hasher.write(rule.comment.text().as_str().as_bytes());
+            hasher.write(rule.comment.text().as_bytes());
         }
         hasher.finish()
     }

@@ -32,7 +32,6 @@ pub mod factory;
 mod hasher;
 mod nfacct;
 pub mod options;
-mod program_tables;
 pub mod render;
 pub mod restore;
 pub mod rule;

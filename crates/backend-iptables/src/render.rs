@@ -18,7 +18,6 @@
 //! Invariant: a rule jumps only to chains of the same table, from [`fixed_chains`] or [`own_chains`], or to a list;
 //! the rules of a service port in lists jump only to its own chains.
 
-mod endpoints;
 mod fixed;
 mod lists;
 mod own;

@@ -10,7 +10,7 @@ use crate::names::Chain;
 use crate::rule::Rule;
 
 /// Lines of one table's section, without those that begin and commit it.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Lines(String);
 
 impl Lines {

@@ -8,6 +8,7 @@
 //! No rules are read, except those of built-in chains where another process deleted a rule.
 
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::fmt::{self, Debug};
 use std::io::{self, Write};
 use std::task::{Context, Poll};
@@ -64,27 +65,24 @@ impl Watched {
     /// Starts to watch in the network namespace of this thread. If that fails, the tables are read in every sync
     /// period.
     pub fn new(programs: Programs) -> Self {
-        let family = programs.family();
-        let watcher: Result<Box<dyn Watcher>, String> = match programs.variant() {
-            Variant::Nft => match NftWatcher::open(family) {
-                Ok(watcher) => Ok(Box::new(watcher)),
-                Err(error) => Err(error_chain(&error)),
-            },
-            Variant::Legacy => match LegacyWatcher::open(family) {
-                Ok(watcher) => Ok(Box::new(watcher)),
-                Err(error) => Err(error_chain(&error)),
-            },
-        };
-        let watcher = watcher.unwrap_or_else(|error| {
+        let watcher = open(&programs).unwrap_or_else(|error| {
             tracing::warn!(
-                ipFamily = %family,
-                err = error,
+                ipFamily = %programs.family(),
+                err = error_chain(&*error),
                 "Cannot watch the tables of iptables; they are read in every sync period"
             );
             Box::new(Unwatched)
         });
         Self { programs, watcher }
     }
+}
+
+fn open(programs: &Programs) -> Result<Box<dyn Watcher>, Box<dyn Error>> {
+    let family = programs.family();
+    Ok(match programs.variant() {
+        Variant::Nft => Box::new(NftWatcher::open(family)?),
+        Variant::Legacy => Box::new(LegacyWatcher::open(family)?),
+    })
 }
 
 impl Tables for Watched {

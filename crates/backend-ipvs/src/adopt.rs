@@ -63,7 +63,9 @@ pub(crate) fn compare(
     let stale = present.into_keys().filter(|key| is_ours(key) && !options.excludes(key.address));
     let mut stale: Vec<_> = stale.collect();
     stale.sort_unstable();
-    stale.into_iter().for_each(|key| update.remove_server(key));
+    for key in stale {
+        update.remove_server(key);
+    }
     Ok(update)
 }
 
@@ -76,7 +78,9 @@ fn read_members(
     let mut listed = ListedServers::default();
     for set in Set::ALL {
         let mut members = kernel.members(*set)?;
-        members.iter().for_each(|member| listed.add(*set, *member));
+        for member in &members {
+            listed.add(*set, *member);
+        }
         if *set == Set::IpvsIps {
             // An address and its element belong together: where one of them is missing, both are written.
             let on_device: HashSet<_> = on_device.iter().map(|ip| Member::Ip(*ip)).collect();
@@ -84,7 +88,9 @@ fn read_members(
             members.retain(|member| !programmed.members.has(&(*set, *member)) || on_device.contains(member));
         }
         programmed.sizes.has(*set, members.len());
-        members.into_iter().for_each(|member| programmed.members.exists((*set, member)));
+        for member in members {
+            programmed.members.exists((*set, member));
+        }
     }
     Ok(listed)
 }

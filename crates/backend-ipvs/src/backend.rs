@@ -16,11 +16,11 @@ use crate::adopt;
 use crate::changes::{Change, Changes};
 use crate::kernel::{Kernel, KernelError};
 use crate::node_context::HostAddresses;
-use crate::rules::{self, Reader, Rules, Written};
+use crate::rules::{self, Reader, Rules, Table, Written};
 use crate::stale;
 use crate::state::{Programmed, Update};
 
-/// Tells the time: the system's, or a test's.
+/// The current time: the system's, or a test's.
 pub type Clock = Arc<dyn Fn() -> Instant + Send + Sync>;
 
 /// The ipvs mode of one family.
@@ -29,30 +29,30 @@ pub struct IpvsBackend<K> {
     options: Options,
     kernel: K,
     clock: Clock,
-    /// What is programmed, if that is known.
+    /// What is programmed; unknown at first and after any failure.
     programmed: Option<Programmed>,
 }
 
-/// The progress of one apply.
+/// An apply in progress.
 struct Round {
     report: ApplyReport,
-    /// Changes that the kernel rejected, while it carried out all others.
-    refused: Vec<(Change, IpvsError)>,
+    /// Changes that the kernel rejected, while it made all others.
+    rejected: Vec<(Change, IpvsError)>,
 }
 
 impl Round {
     fn new(scope: Scope) -> Self {
-        Self { report: ApplyReport { scope, ..ApplyReport::default() }, refused: Vec::new() }
+        Self { report: ApplyReport { scope, ..ApplyReport::default() }, rejected: Vec::new() }
     }
 }
 
 impl<K: Kernel> IpvsBackend<K> {
-    /// A backend that knows nothing of the kernel's state yet.
+    /// A backend that has not read the kernel's state yet.
     pub fn new(family: IpFamily, options: Options, kernel: K) -> Self {
         Self { family, options, kernel, clock: Arc::new(Instant::now), programmed: None }
     }
 
-    /// The same by another clock.
+    /// The same with another clock.
     #[must_use]
     pub fn with_clock(self, clock: Clock) -> Self {
         Self { clock, ..self }
@@ -63,16 +63,20 @@ impl<K: Kernel> IpvsBackend<K> {
         self.programmed.as_ref()?.rejections.text()
     }
 
-    /// The kernel, for tests to look into.
+    /// The kernel, for tests.
     pub fn kernel(&mut self) -> &mut K {
         &mut self.kernel
     }
 
     /// Compares the whole plan with what the kernel has.
     ///
-    /// Rules come between the sets that they ask and the servers that need them. But where another mode's rules
-    /// lead connections to endpoints they go on doing so until the servers are ready.
-    fn load(&mut self, plan: &NodePlan, before: Option<&Programmed>) -> Result<ApplyReport, KernelError> {
+    /// Rules are written after the sets that they match, and before the virtual servers that need them. But if rules of
+    /// another mode send connections to endpoints, they are replaced only after the virtual servers exist.
+    fn full_sync(
+        &mut self,
+        plan: &NodePlan,
+        before: Option<&Programmed>,
+    ) -> Result<ApplyReport, KernelError> {
         let now = (self.clock)();
         let mut round = Round::new(Scope::Full);
         round.report.operations += self.kernel.prepare()?;
@@ -80,14 +84,15 @@ impl<K: Kernel> IpvsBackend<K> {
         let Update { mut programmed, mut changes, .. } = update;
         programmed.rejections = before.map(|before| before.rejections.clone()).unwrap_or_default();
         self.fit_sets(&mut programmed, &mut round);
-        let present = read_rules(&mut self.kernel)?;
+        let tables = rules::tables(self.family, &plan.node);
+        let present = read_rules(&mut self.kernel, &tables)?;
         let first =
             if present.translates() { changes.take_additions() } else { changes.take_added_members() };
         self.carry_out(&first, &mut round)?;
         programmed.rules =
-            self.write_rules(&plan.node, present, before.map(|before| &before.rules), &mut round)?;
+            self.write_rules(tables, present, before.map(|before| &before.rules), &mut round)?;
         self.carry_out(&changes.in_order(), &mut round)?;
-        self.end(programmed, plan, round, now)
+        self.finish(programmed, plan, round, now)
     }
 
     /// Applies the change set.
@@ -103,25 +108,29 @@ impl<K: Kernel> IpvsBackend<K> {
         let Update { mut programmed, changes: mut todo, .. } = update;
         self.check_retired(&mut programmed, &mut todo, now)?;
         // They depend on the node's settings alone; the integrity check finds changes of other processes.
-        if changes.old_node().is_some() && programmed.rules.wanted != self.wanted_rules(&plan.node) {
-            let present = read_rules(&mut self.kernel)?;
-            programmed.rules = self.write_rules(&plan.node, present, Some(&programmed.rules), &mut round)?;
+        if changes.old_node().is_some() {
+            let tables = rules::tables(self.family, &plan.node);
+            if tables != programmed.rules.tables {
+                let present = read_rules(&mut self.kernel, &tables)?;
+                programmed.rules = self.write_rules(tables, present, Some(&programmed.rules), &mut round)?;
+            }
         }
         self.fit_sets(&mut programmed, &mut round);
         self.carry_out(&todo.in_order(), &mut round)?;
-        self.end(programmed, plan, round, now)
+        self.finish(programmed, plan, round, now)
     }
 
-    /// Remembers what is programmed now, and when to check again.
-    fn end(
+    /// Records what is programmed now, and when the next apply is due.
+    fn finish(
         &mut self,
         mut programmed: Programmed,
         plan: &NodePlan,
         round: Round,
         now: Instant,
     ) -> Result<ApplyReport, KernelError> {
-        let Round { mut report, refused } = round;
-        let unwanted = programmed.rejections.note(refused, (plan, &programmed.context), report.scope, now)?;
+        let Round { mut report, rejected } = round;
+        let unwanted =
+            programmed.rejections.note(rejected, (plan, &programmed.context), report.scope, now)?;
         report.failed_removals += unwanted;
         let checks = [programmed.graceful.next_check(now), programmed.rejections.next_try(now)];
         report.follow_up = checks.into_iter().flatten().min();
@@ -145,24 +154,19 @@ impl<K: Kernel> IpvsBackend<K> {
         Ok(())
     }
 
-    fn wanted_rules(&self, node: &NodeSettings) -> String {
-        rules::input(&rules::tables(self.family, node), &Written::default())
-    }
-
-    /// Loads the rules unless those that are there are the same, or were `known` to be printed like this.
+    /// Loads the rules unless those `present` are equal, or equal the output after these were loaded, which is `known`.
     fn write_rules(
         &mut self,
-        node: &NodeSettings,
+        tables: Vec<Table>,
         present: Written,
         known: Option<&Rules>,
         round: &mut Round,
     ) -> Result<Rules, KernelError> {
-        let tables = rules::tables(self.family, node);
-        let there = Rules { wanted: rules::input(&tables, &Written::default()), printed: present };
-        if there.printed.is(&tables) || known == Some(&there) {
+        let there = Rules { tables, printed: present };
+        if there.printed.is(&there.tables) || known == Some(&there) {
             return Ok(there);
         }
-        let input = rules::input(&tables, &there.printed);
+        let input = rules::input(&there.tables, &there.printed);
         let began = Instant::now();
         self.kernel.load_rules(&input)?;
         let lines = input.lines().count();
@@ -172,7 +176,8 @@ impl<K: Kernel> IpvsBackend<K> {
         report.messages += lines;
         report.bytes += input.len();
         report.transactions += 1;
-        Ok(Rules { wanted: there.wanted, printed: read_rules(&mut self.kernel)? })
+        let printed = read_rules(&mut self.kernel, &there.tables)?;
+        Ok(Rules { printed, ..there })
     }
 
     /// Gives sets the capacity that they need for the coming changes.
@@ -197,7 +202,7 @@ impl<K: Kernel> IpvsBackend<K> {
         }
         let began = Instant::now();
         let Carried { sent: Sent { messages, bytes, calls }, refused } = self.kernel.carry_out(changes)?;
-        // The kernel lets others in after each call, all of which take about as long.
+        // The kernel serves other processes between calls, each of which takes about as long.
         let each = began.elapsed() / u32::try_from(calls.max(1)).unwrap_or(u32::MAX);
         let report = &mut round.report;
         report.longest_transaction = report.longest_transaction.max(each);
@@ -206,22 +211,22 @@ impl<K: Kernel> IpvsBackend<K> {
         report.bytes += bytes;
         report.transactions += calls;
         let of = |place: usize| changes.get(place).cloned();
-        round.refused.extend(refused.into_iter().filter_map(|(place, why)| Some((of(place)?, why))));
+        round.rejected.extend(refused.into_iter().filter_map(|(place, why)| Some((of(place)?, why))));
         Ok(())
     }
 
     fn try_apply(&mut self, plan: &NodePlan, changes: &ChangeSet) -> Result<ApplyReport, KernelError> {
         // Taken out, so that after a failure everything is compared.
-        let Some(programmed) = self.programmed.take() else { return self.load(plan, None) };
+        let Some(programmed) = self.programmed.take() else { return self.full_sync(plan, None) };
         let addresses_move = |old: &NodeSettings| {
             old.node_port_addresses != plan.node.node_port_addresses || old.api_server != plan.node.api_server
         };
-        let is_load = changes.is_complete()
+        let is_full = changes.is_complete()
             || changes.old_node().is_some_and(addresses_move)
             || programmed.own_servers_move(plan, changes)
             || programmed.rejections.are_due((self.clock)())
             || self.addresses_moved(&programmed)?;
-        if is_load { self.load(plan, Some(&programmed)) } else { self.update(programmed, plan, changes) }
+        if is_full { self.full_sync(plan, Some(&programmed)) } else { self.update(programmed, plan, changes) }
     }
 
     /// Whether the node's own addresses are others than they were.
@@ -245,12 +250,12 @@ impl<K: Kernel> IpvsBackend<K> {
         {
             return Ok(false);
         }
-        Ok(read_rules(&mut self.kernel)? == programmed.rules.printed)
+        Ok(read_rules(&mut self.kernel, &programmed.rules.tables)? == programmed.rules.printed)
     }
 }
 
-fn read_rules(kernel: &mut impl Kernel) -> Result<Written, KernelError> {
-    let mut reader = Reader::default();
+fn read_rules(kernel: &mut impl Kernel, tables: &[Table]) -> Result<Written, KernelError> {
+    let mut reader = Reader::new(tables);
     kernel.saved_rules(&mut |line| reader.line(line))?;
     Ok(reader.finish())
 }

@@ -1,8 +1,8 @@
-//! The changes of one apply, in an order in which no packet finds less than both states have in common.
+//! The changes of one apply, in an order in which packets find at least what both states have in common.
 //!
-//! Sets first, because rules ask them about every new connection; then servers, which get no packets while their
-//! address is not the node's; then addresses, which the filter rejects unless they are in a set. Removals follow in
-//! the reverse order.
+//! Sets are first, because rules match them for every new connection. Virtual servers are next: they get no packets until
+//! the node has their address. Addresses are last; the filter rejects packets to them unless they are in a set. Removals
+//! follow in the reverse order.
 
 use std::net::IpAddr;
 
@@ -12,13 +12,13 @@ use portolan_ipvs::{Member, ServerChange, Set, SetChange};
 /// One change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    /// Of what is in a set.
+    /// Of the elements of a set.
     Set(SetChange),
-    /// Of a virtual server or where it leads.
+    /// Of a virtual server or its destinations.
     Server(ServerChange),
     /// The device gets an address.
     AddAddress(IpAddr),
-    /// The device loses one.
+    /// The device loses an address.
     RemoveAddress(IpAddr),
 }
 
@@ -33,8 +33,8 @@ pub(crate) struct Changes {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Stage {
     AddMembers,
-    /// An address must not be guarded before the sources are known that may use it.
-    GuardAddresses,
+    /// An address must not be restricted before its source ranges are in their set.
+    RestrictAddresses,
     AddServers,
     /// The filter accepts addresses of the device by this set.
     AcceptAddresses,
@@ -43,7 +43,7 @@ enum Stage {
     RemoveServers,
     RemoveAddresses,
     RejectAddresses,
-    UnguardAddresses,
+    UnrestrictAddresses,
     RemoveMembers,
 }
 
@@ -52,12 +52,12 @@ impl Stage {
         match change {
             Change::Set(SetChange::Add(set, ..)) => match set {
                 Set::IpvsIps => Self::AcceptAddresses,
-                Set::LoadBalancerFirewall => Self::GuardAddresses,
+                Set::LoadBalancerFirewall => Self::RestrictAddresses,
                 _ => Self::AddMembers,
             },
             Change::Set(SetChange::Remove(set, ..)) => match set {
                 Set::IpvsIps => Self::RejectAddresses,
-                Set::LoadBalancerFirewall => Self::UnguardAddresses,
+                Set::LoadBalancerFirewall => Self::UnrestrictAddresses,
                 _ => Self::RemoveMembers,
             },
             Change::Server(ServerChange::Remove(_)) => Self::RemoveServers,
@@ -96,9 +96,9 @@ impl Changes {
         self.list.push(Change::Server(change));
     }
 
-    /// Takes out the additions to sets: what rules need that are about to be loaded.
+    /// Takes out the additions to sets, which the rules that are loaded next need.
     pub(crate) fn take_added_members(&mut self) -> Vec<Change> {
-        self.take_until(Stage::GuardAddresses)
+        self.take_until(Stage::RestrictAddresses)
     }
 
     /// Takes out all additions, in order.
@@ -145,7 +145,7 @@ mod tests {
         changes.server(ServerChange::Add(key, settings));
         changes.add_member((Set::LoadBalancerFirewall, member));
         changes.add_member((Set::LoadBalancer, member));
-        let words: Vec<_> = changes.in_order().iter().map(|change| format!("{change:?}")).collect();
+        let texts: Vec<_> = changes.in_order().iter().map(|change| format!("{change:?}")).collect();
         let begins = [
             "Set(Add(LoadBalancer,",
             "Set(Add(LoadBalancerFirewall,",
@@ -159,9 +159,9 @@ mod tests {
             "Set(Remove(LoadBalancerFirewall,",
             "Set(Remove(LoadBalancer,",
         ];
-        assert_eq!(words.len(), begins.len());
-        for (word, begin) in words.iter().zip(begins) {
-            assert!(word.starts_with(begin), "{word} instead of {begin}");
+        assert_eq!(texts.len(), begins.len());
+        for (text, begin) in texts.iter().zip(begins) {
+            assert!(text.starts_with(begin), "{text} instead of {begin}");
         }
     }
 }

@@ -1,13 +1,12 @@
 //! Terminating endpoints, which keep their connections and get no new ones: when they are checked and removed.
 //!
-//! A TCP endpoint that is no longer wanted has its weight set to zero, which is all that a change costs. Some
-//! time later the kernel is asked how many connections it has left, and again, at growing intervals, until
-//! there are none; then it goes. One that is wanted again meanwhile gets its weight back.
+//! The weight of a TCP endpoint that is no longer wanted is set to zero, which is all that a change costs. Its number of
+//! connections is then read at growing intervals, and it is removed when there are none. If it is wanted again before
+//! that, it gets its weight back.
 //!
-//! No other state records these endpoints: after a restart they are found in the kernel as
-//! destinations that no plan has.
+//! After a restart such endpoints are found in the kernel as destinations that no plan has.
 //!
-//! The clock is the caller's.
+//! Pure: callers pass the time.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -20,7 +19,7 @@ use portolan_ipvs::{Destination, ServerKey};
 const FIRST_CHECK: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// All such endpoints of one family.
+/// All terminating endpoints of one family.
 #[derive(Debug, Default)]
 pub(crate) struct Graceful {
     servers: HashMap<ServerKey, HashMap<SocketAddr, Check>>,
@@ -34,13 +33,13 @@ struct Check {
 }
 
 impl Graceful {
-    /// Remembers an endpoint that gets nothing new from now on.
+    /// Adds an endpoint that gets no new connections from now on.
     pub(crate) fn retire(&mut self, server: ServerKey, endpoint: SocketAddr, now: Instant) {
-        let look = Check { at: now + FIRST_CHECK, pause: FIRST_CHECK };
-        self.servers.entry(server).or_default().insert(endpoint, look);
+        let check = Check { at: now + FIRST_CHECK, pause: FIRST_CHECK };
+        self.servers.entry(server).or_default().insert(endpoint, check);
     }
 
-    /// Forgets an endpoint that is wanted again; gives whether it was remembered, and so is in the kernel.
+    /// Removes an endpoint that is wanted again. Returns whether it was terminating, and so is in the kernel.
     pub(crate) fn reclaim(&mut self, server: &ServerKey, endpoint: SocketAddr) -> bool {
         let Some(endpoints) = self.servers.get_mut(server) else { return false };
         let was_there = endpoints.remove(&endpoint).is_some();
@@ -50,21 +49,21 @@ impl Graceful {
         was_there
     }
 
-    /// Forgets all of a virtual server that goes.
+    /// Removes the endpoints of a virtual server that is removed.
     pub(crate) fn forget(&mut self, server: &ServerKey) {
         self.servers.remove(server);
     }
 
     /// The virtual servers that have endpoints to be checked.
     pub(crate) fn due(&self, now: Instant) -> Vec<ServerKey> {
-        let is_due = |checks: &HashMap<SocketAddr, Check>| checks.values().any(|look| look.at <= now);
+        let is_due = |checks: &HashMap<SocketAddr, Check>| checks.values().any(|check| check.at <= now);
         let mut due: Vec<_> =
             self.servers.iter().filter(|(_, checks)| is_due(checks)).map(|(server, _)| *server).collect();
         due.sort_unstable();
         due
     }
 
-    /// Takes the destinations of a virtual server, and gives the endpoints that can be removed now.
+    /// Checks the destinations of a virtual server. Returns the endpoints that can be removed now.
     pub(crate) fn checked(
         &mut self,
         server: &ServerKey,
@@ -74,16 +73,16 @@ impl Graceful {
         let Some(endpoints) = self.servers.get_mut(server) else { return Vec::new() };
         let seen: HashMap<_, _> = seen.iter().map(|destination| (destination.socket, destination)).collect();
         let mut gone = Vec::new();
-        endpoints.retain(|endpoint, look| {
+        endpoints.retain(|endpoint, check| {
             // Another process has removed it.
             let Some(destination) = seen.get(endpoint) else { return false };
             if is_idle(destination) {
                 gone.push(*endpoint);
                 return false;
             }
-            if look.at <= now {
-                look.pause = (look.pause * 2).min(LONGEST_PAUSE);
-                look.at = now + look.pause;
+            if check.at <= now {
+                check.pause = (check.pause * 2).min(LONGEST_PAUSE);
+                check.at = now + check.pause;
             }
             true
         });
@@ -97,7 +96,7 @@ impl Graceful {
     /// The time until the next check, if there is one.
     pub(crate) fn next_check(&self, now: Instant) -> Option<Duration> {
         let checks = self.servers.values().flat_map(HashMap::values);
-        checks.map(|look| look.at.saturating_duration_since(now)).min()
+        checks.map(|check| check.at.saturating_duration_since(now)).min()
     }
 }
 
@@ -124,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn an_endpoint_goes_when_its_last_connection_has_ended() {
+    fn an_endpoint_is_removed_when_its_last_connection_has_ended() {
         let (mut graceful, start) = (Graceful::default(), Instant::now());
         let after = |seconds| start + Duration::from_secs(seconds);
         graceful.retire(server(), endpoint(1), start);

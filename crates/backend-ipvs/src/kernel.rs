@@ -13,15 +13,14 @@ use crate::node_context::HostAddresses;
 
 pub use errors::KernelError;
 pub use netlink::Netlink;
+pub(crate) use netlink::host_addresses;
 
 /// Reads and changes what one family of the mode has in a kernel.
 pub trait Kernel: Send {
-    /// Makes everything be there that changes are made to: modules, settings, the device, all sets.
-    ///
-    /// Gives how much had to be made. Makes nothing that is there.
+    /// Creates or sets what changes need and is missing: sysctls, the device, all sets. Returns how much was missing.
     ///
     /// # Errors
-    /// Something is not to be had.
+    /// Something cannot be created or set.
     fn prepare(&mut self) -> Result<usize, KernelError>;
 
     /// The addresses of the family.
@@ -30,52 +29,52 @@ pub trait Kernel: Send {
     /// They cannot be read.
     fn addresses(&mut self) -> Result<HostAddresses, KernelError>;
 
-    /// Whether an address of the node itself may have come or gone since the addresses were last read: cheap, for
-    /// it is asked with each change.
+    /// Whether an address of the node itself may have been added or removed since the addresses were last read. Called
+    /// for each change, so it must be cheap.
     ///
     /// # Errors
-    /// That cannot be found out.
+    /// Notifications cannot be read.
     fn addresses_changed(&mut self) -> Result<bool, KernelError>;
 
-    /// All virtual servers of the family, whosever they are.
+    /// All virtual servers of the family, also those of other programs.
     ///
     /// # Errors
     /// They cannot be read.
     fn servers(&mut self) -> Result<Vec<Server>, KernelError>;
 
-    /// Where one of them leads.
+    /// The destinations of one of them.
     ///
     /// # Errors
-    /// That cannot be read.
+    /// They cannot be read.
     fn destinations(&mut self, server: &ServerKey) -> Result<Vec<Destination>, KernelError>;
 
-    /// Whether there is this virtual server.
+    /// Whether this virtual server exists.
     ///
     /// # Errors
-    /// That cannot be found out.
+    /// It cannot be read.
     fn has_server(&mut self, server: &ServerKey) -> Result<bool, KernelError>;
 
-    /// What is in a set; nothing if there is no such set.
+    /// The elements of a set; none if the set does not exist.
     ///
     /// # Errors
     /// It cannot be read.
     fn members(&mut self, set: Set) -> Result<HashSet<Member>, KernelError>;
 
-    /// Gives an existing set exactly this capacity, with all its elements and while rules use it. Gives
-    /// whether it had another.
+    /// Gives an existing set exactly this capacity. It keeps its elements, and rules can use it meanwhile. Returns
+    /// whether it had another capacity.
     ///
     /// # Errors
-    /// It is as it was.
+    /// The set is unchanged.
     fn fit(&mut self, set: Set, capacity: Capacity) -> Result<bool, KernelError>;
 
-    /// Carries changes out, in this order, whatever becomes of the others. What is refused is said by its place
-    /// in the list.
+    /// Makes these changes in this order. If the kernel rejects some of them, the others are made; the result has the
+    /// indices of rejected ones.
     ///
     /// # Errors
-    /// The kernel could not be asked, or did not answer; some were carried out.
+    /// A request could not be sent, or has no response. Some changes were made.
     fn carry_out(&mut self, changes: &[Change]) -> Result<Carried, KernelError>;
 
-    /// Everything that `iptables-save` prints.
+    /// Passes on each line that `iptables-save` prints.
     ///
     /// # Errors
     /// The program failed.

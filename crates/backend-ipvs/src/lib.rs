@@ -1,32 +1,37 @@
-//! Keeps virtual servers, the dummy interface and address sets equal to the plan: `--mode ipvs`.
+//! The ipvs mode: keeps virtual servers, a dummy interface and address sets equal to the plan.
 //!
 //! # Packet flow
 //!
-//! Every address of a Service is an address of the node, on the device `kube-ipvs0`, so that packets to it are
-//! delivered to the node, where IPVS waits for them:
+//! Every address of a Service is an address of the node, on the device `kube-ipvs0`. So packets to it are delivered to
+//! the node, where IPVS gets them:
 //!
-//! 1. `nat PREROUTING` (or `OUTPUT`, for what the node sends) leads to `KUBE-SERVICES`, which asks the sets
-//!    whether the packet is for a Service and must be masqueraded, and if so marks it.
+//! 1. `nat PREROUTING` (`OUTPUT` for packets of the node) jumps to `KUBE-SERVICES`. It marks packets that the sets list
+//!    as being for a Service and that must be masqueraded.
 //! 2. `filter INPUT` (`mangle OUTPUT`) drops packets that the source ranges of a load balancer exclude, and rejects
 //!    packets for an address of a Service and no port of one.
 //! 3. IPVS finds the virtual server by protocol, address and port, chooses an endpoint and translates the
 //!    destination. Without an endpoint it rejects the packet.
-//! 4. `nat POSTROUTING` masquerades what is marked, and what an endpoint sends itself.
+//! 4. `nat POSTROUTING` masquerades marked packets, and those from an endpoint to itself.
 //!
 //! The number of rules is constant; services and endpoints are elements of sets and virtual servers. A change of
 //! one endpoint is one netlink message for each address of its Service.
 //!
 //! # Ownership
 //!
-//! The device, the sets and the chains by their names, which are kube-proxy's; virtual servers at the device's
-//! addresses, and at the node's own as far as the sets list them. Other virtual servers stay as they are.
+//! Ours are: the device, the sets and the chains, by their names, which are kube-proxy's; virtual servers at the device's
+//! addresses, and those at the node's own addresses that the sets list. Other virtual servers are not changed.
 //!
 //! # Modules
 //!
-//! Pure modules: `wanted` gives what a service port needs, `state` the changes for a change of it, `graceful` the time to
-//! remove an endpoint with connections, `sizes` the capacity that sets need, `rejections` the service ports that a
-//! rejected change concerns. `adopt` compares the whole plan with the kernel, `rules` renders the rules, [`Kernel`]
-//! carries out all of it, and [`stale`] removes it.
+//! | step | module |
+//! |---|---|
+//! | What a service port needs | `wanted` |
+//! | A change: the difference to what is programmed | `state`, with `use_counts`, `sizes` and `graceful` |
+//! | A full sync: the difference to what the kernel has | `adopt` |
+//! | The order of changes; those that the kernel rejected | `changes`, `rejections` |
+//! | The rules | `rules` |
+//! | Reading and changing the kernel | [`Kernel`] |
+//! | Removal | [`stale`] |
 
 mod adopt;
 mod backend;

@@ -1,18 +1,18 @@
-//! What decides, besides the plan, which virtual servers there are: the host's addresses and the configuration.
+//! What virtual servers depend on besides the plan: the host's addresses and the configuration.
 
 use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
+use portolan_core::ServicePortName;
 use portolan_core::plan::{NodePortAddresses, NodeSettings, ServicePort};
-use portolan_core::{Protocol, ServicePortName};
 use portolan_ipvs::{ServerKey, ServerSettings, Timeouts, server_flag};
 
-/// The scheduler that hashes clients, by address and, as kube-proxy has it, by port.
+/// The scheduler that hashes clients: by address and, as in kube-proxy, by port.
 const MAGLEV: &str = "mh";
 
-/// The scheduler unless another is asked for: round robin.
+/// The default scheduler: round robin.
 const DEFAULT_SCHEDULER: &str = "rr";
 
 /// The configuration of this mode: `ipvs.*` of kube-proxy's.
@@ -22,7 +22,7 @@ pub struct Options {
     pub scheduler: String,
     /// `ipvs.excludeCIDRs`: virtual servers in these ranges are never removed.
     pub exclude_cidrs: Vec<IpNet>,
-    /// `ipvs.strictARP`: the node answers for an address only where that address is.
+    /// `ipvs.strictARP`: the node answers ARP requests only on the interface that has the address.
     pub strict_arp: bool,
     /// `ipvs.tcpTimeout`, `ipvs.tcpFinTimeout` and `ipvs.udpTimeout`; zero leaves the kernel's own.
     pub timeouts: Timeouts,
@@ -72,8 +72,8 @@ pub(crate) struct NodeContext {
     pub(crate) elsewhere: HashSet<IpAddr>,
     /// Those of them that answer on node ports, sorted.
     pub(crate) node_ips: Vec<IpAddr>,
-    /// What the plan says of the node, for where the API server is.
-    node: NodeSettings,
+    /// The plan's settings of the node, which include the addresses of the API server.
+    pub(crate) node: NodeSettings,
     /// Where an address of a Service is the node's own, its port is no other Service's node port.
     pub(crate) taken: HashSet<ServerKey>,
     scheduler: Arc<str>,
@@ -95,11 +95,6 @@ impl NodeContext {
             taken: HashSet::new(),
             scheduler: options.scheduler(),
         }
-    }
-
-    /// Whether this external address of a service port is the API server's, and so must not be bound on this node.
-    pub(crate) fn is_api_server(&self, address: IpAddr, port: u16, protocol: Protocol) -> bool {
-        self.node.is_api_server(address, port, protocol)
     }
 
     /// How a virtual server chooses with this session affinity.

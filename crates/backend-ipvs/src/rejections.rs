@@ -1,9 +1,9 @@
 //! Changes that the kernel rejected: which service ports they concern, and when they are tried again.
 //!
-//! A user who may create Services can ask for something that no kernel does, such as an endpoint at a multicast address.
-//! That must not affect other Services: it is logged with the service port's name when it is new, all others are served,
-//! and the apply has succeeded. What is remembered as programmed then has objects that do not exist. To change those is
-//! rejected as well, and to remove them is not; the full sync that is due finds whatever else is missing.
+//! A user who may create Services can request something that no kernel supports, such as an endpoint at a multicast
+//! address. That must not affect other Services: a new rejection is logged with the name of the service port, all others
+//! are served, and the apply succeeds. Objects then count as programmed that do not exist. Changing them is rejected
+//! again, removing them is not, and the next retry is a full sync, which finds everything that is missing.
 
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -72,7 +72,7 @@ pub(crate) struct Rejections {
 }
 
 impl Rejections {
-    /// Records rejected changes; those of a full sync replace all earlier ones. Gives how many of them concern objects
+    /// Records rejected changes; those of a full sync replace all earlier ones. Returns how many of them concern objects
     /// that no service port needs any more.
     ///
     /// # Errors
@@ -125,7 +125,7 @@ impl Rejections {
         self.due = Some(due);
     }
 
-    /// Whether it is time to try again.
+    /// Whether it is time to retry.
     pub(crate) fn are_due(&self, now: Instant) -> bool {
         self.due.is_some_and(|due| due <= now)
     }

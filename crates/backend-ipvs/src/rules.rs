@@ -1,4 +1,4 @@
-//! The rules, of which there is a constant number: sets hold what differs between services.
+//! The rules. Their number is constant: what differs between Services is in sets.
 //!
 //! Chains and sets have kube-proxy's names and purposes, with four differences:
 //!
@@ -26,20 +26,21 @@ pub(crate) use written::{Reader, Written};
 /// The rules that were loaded.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Rules {
-    /// As they were wanted: input that loads all of them.
-    pub(crate) wanted: String,
+    /// As they were wanted.
+    pub(crate) tables: Vec<Table>,
     /// What the program then printed.
     pub(crate) printed: Written,
 }
 
-/// A table with its chains, each with its rules.
+/// A table with its chains, each with its rules. Which chains there are does not depend on the settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Table {
     pub(crate) name: &'static str,
     pub(crate) chains: Vec<(&'static str, Vec<String>)>,
     pub(crate) jumps: &'static [Jump],
 }
 
-/// The way from a chain of the kernel into one of ours.
+/// A jump from a built-in chain into one of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Jump {
     pub(crate) from: &'static str,
@@ -58,7 +59,7 @@ const fn jump(from: &'static str, to: &'static str, comment: &'static str) -> Ju
     Jump { from, to, comment }
 }
 
-/// Each is put above the ones before it.
+/// Each is inserted above those before it.
 const NAT_JUMPS: [Jump; 3] = [
     jump("OUTPUT", "KUBE-SERVICES", "kubernetes service portals"),
     jump("PREROUTING", "KUBE-SERVICES", "kubernetes service portals"),
@@ -73,25 +74,9 @@ const FILTER_JUMPS: [Jump; 5] = [
 ];
 const MANGLE_JUMPS: [Jump; 1] = [jump("OUTPUT", "KUBE-IPVS-OUT-FILTER", "kubernetes ipvs access filter")];
 
-/// Our chains by their tables, whatever the settings, in the order in which they are written.
-pub(crate) const CHAINS: [(&str, &[&str]); 3] = [
-    ("nat", &["KUBE-SERVICES", "KUBE-LOAD-BALANCER", "KUBE-NODE-PORT", "KUBE-MARK-MASQ", "KUBE-POSTROUTING"]),
-    ("mangle", &["KUBE-IPVS-OUT-FILTER", "KUBE-SOURCE-RANGES-FIREWALL"]),
-    (
-        "filter",
-        &[
-            "KUBE-FORWARD",
-            "KUBE-NODE-PORT",
-            "KUBE-PROXY-FIREWALL",
-            "KUBE-SOURCE-RANGES-FIREWALL",
-            "KUBE-IPVS-FILTER",
-        ],
-    ),
-];
-
 /// All tables, in the order in which they are written.
-pub(crate) fn tables(family: IpFamily, node: &NodeSettings) -> [Table; 3] {
-    [
+pub(crate) fn tables(family: IpFamily, node: &NodeSettings) -> Vec<Table> {
+    vec![
         Table { name: "nat", chains: nat(family, node), jumps: &NAT_JUMPS },
         Table { name: "mangle", chains: mangle(family), jumps: &MANGLE_JUMPS },
         Table { name: "filter", chains: filter(family, node), jumps: &FILTER_JUMPS },
@@ -125,7 +110,7 @@ fn nat(family: IpFamily, node: &NodeSettings) -> Vec<(&'static str, Vec<String>)
     ]
 }
 
-/// Who is masqueraded, by the address of a Service.
+/// Which clients of addresses of Services are masqueraded.
 fn services(family: IpFamily, node: &NodeSettings) -> Vec<String> {
     let loopback = match family {
         IpFamily::V4 => "127.0.0.0/8",
@@ -151,7 +136,7 @@ fn services(family: IpFamily, node: &NodeSettings) -> Vec<String> {
     rules
 }
 
-/// Who is masqueraded, by the node port.
+/// Which clients of node ports are masqueraded.
 fn node_ports(family: IpFamily) -> Vec<String> {
     let protocols = [
         ("tcp", Set::NodePortLocalTcp, Set::NodePortTcp, "dst"),
@@ -197,7 +182,7 @@ fn filter(family: IpFamily, node: &NodeSettings) -> Vec<(&'static str, Vec<Strin
     ]
 }
 
-/// Lets those through that an address is open to.
+/// Drops packets from outside the source ranges of an address.
 fn source_ranges(family: IpFamily) -> Vec<String> {
     vec![
         format!("{} -j RETURN", matching(family, Set::LoadBalancerSourceCidr, "dst,dst,src")),
@@ -206,7 +191,7 @@ fn source_ranges(family: IpFamily) -> Vec<String> {
     ]
 }
 
-/// Keeps programs on the node from being reached by the addresses of Services.
+/// Rejects packets to addresses of Services that no Service gets, so that they do not reach programs on the node.
 fn access(family: IpFamily, health: &str) -> Vec<String> {
     let served = [Set::LoadBalancer, Set::ClusterIp, Set::ExternalIp, Set::ExternalIpLocal];
     let mut rules: Vec<_> =
@@ -226,24 +211,24 @@ fn matching(family: IpFamily, set: Set, directions: &str) -> String {
     format!("-m set --match-set {} {directions}", set.name(family))
 }
 
-/// Matches what no pod of this node sent; with a blank behind it, if it is anything.
+/// Matches packets that no pod of this node sent; if not empty, it ends with a blank.
 fn not_local(detector: &LocalDetector) -> String {
     match detector {
         LocalDetector::Cidr(net) => format!("! -s {} ", net.trunc()),
         LocalDetector::Interface(name) => format!("! -i {} ", word(name)),
         LocalDetector::InterfacePrefix(prefix) => format!("! -i {}+ ", word(prefix)),
-        // No other kind is known; taking everybody for a stranger costs them their address and no more.
+        // No other kind is known. Masquerading all clients only hides their addresses.
         _ => String::new(),
     }
 }
 
-/// A name of an interface as one word: what no interface can be called cannot get into the rules.
+/// A name of an interface as one word, without characters that could end the word or the line.
 fn word(name: &str) -> String {
     name.chars().filter(|c| c.is_ascii_graphic() && !"\"'\\".contains(*c)).collect()
 }
 
-/// Input for `iptables-restore` that makes all chains be so, each table at once, whatever there is. Jumps that
-/// are there already stay where they are; those that lead into our chains and are not ours go.
+/// Input for `iptables-restore` that replaces all chains, each table at once. Existing jumps stay where they are; other
+/// jumps into our chains are deleted.
 pub(crate) fn input(tables: &[Table], present: &Written) -> String {
     let mut input = String::new();
     // Writing to a String cannot fail.

@@ -30,14 +30,14 @@ impl SetSizes {
     }
 
     /// One more element. Added elements are counted before removed ones.
-    pub(crate) fn comes(&mut self, set: Set) {
+    pub(crate) fn add(&mut self, set: Set) {
         let count = self.sets.entry(set).or_default();
         count.elements += 1;
         count.peak = count.peak.max(count.elements);
     }
 
     /// One element less.
-    pub(crate) fn goes(&mut self, set: Set) {
+    pub(crate) fn remove(&mut self, set: Set) {
         let count = self.sets.entry(set).or_default();
         count.elements = count.elements.saturating_sub(1);
     }
@@ -69,14 +69,14 @@ mod tests {
         let mut sizes = SetSizes::default();
         sizes.has(Set::ClusterIp, MOST - 1);
         assert_eq!(sizes.unfit(), [(Set::ClusterIp, Capacity::Usual)], "its capacity is unknown");
-        sizes.comes(Set::ClusterIp);
+        sizes.add(Set::ClusterIp);
         assert_eq!(sizes.unfit(), []);
-        sizes.comes(Set::ClusterIp);
+        sizes.add(Set::ClusterIp);
         assert_eq!(sizes.unfit(), [(Set::ClusterIp, Capacity::Large)]);
-        sizes.comes(Set::ClusterIp);
+        sizes.add(Set::ClusterIp);
         assert_eq!(sizes.unfit(), []);
-        sizes.goes(Set::ClusterIp);
-        sizes.goes(Set::ClusterIp);
+        sizes.remove(Set::ClusterIp);
+        sizes.remove(Set::ClusterIp);
         assert_eq!(sizes.unfit(), [], "it keeps what it has");
     }
 
@@ -84,14 +84,14 @@ mod tests {
     fn added_elements_need_capacity_beside_those_removed_with_them() {
         let mut sizes = SetSizes::default();
         sizes.has(Set::LoopBack, MOST);
-        sizes.comes(Set::LoopBack);
-        sizes.goes(Set::LoopBack);
+        sizes.add(Set::LoopBack);
+        sizes.remove(Set::LoopBack);
         assert_eq!(sizes.unfit(), [(Set::LoopBack, Capacity::Large)]);
         let mut sizes = SetSizes::default();
         sizes.has(Set::LoopBack, MOST);
-        sizes.goes(Set::LoopBack);
+        sizes.remove(Set::LoopBack);
         sizes.unfit();
-        sizes.comes(Set::LoopBack);
+        sizes.add(Set::LoopBack);
         assert_eq!(sizes.unfit(), [], "removed elements leave capacity for later ones");
     }
 }

@@ -1,14 +1,12 @@
 //! Stale objects of this mode: chains, virtual servers, the device with their addresses, and address sets.
 //!
-//! Kube-proxy would delete every virtual server of the host. Here only those are removed that kube-proxy, or an earlier
-//! run, demonstrably made: the ones whose address is on the device `kube-ipvs0`, and those at a node's own address that
-//! the sets list as a Service's, for a node port by the port alone. Device and sets are therefore removed last, and
-//! stay when a virtual server does, so that the next attempt knows as much as this one.
+//! Kube-proxy would delete every virtual server of the host. Portolan removes only those that kube-proxy or an earlier run
+//! made: their address is on the device `kube-ipvs0`, or it is the node's own and the sets list them, node ports by the
+//! port alone. So the device and the sets are removed last, and are kept while a virtual server is, for the next attempt.
 //!
-//! Nothing is loaded to find that there is nothing of it.
+//! Looking for stale objects loads no kernel module.
 
 use std::collections::HashSet;
-use std::net::IpAddr;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -16,15 +14,16 @@ use portolan_core::backend::{CleanupReport, error_chain};
 use portolan_core::{IpFamily, ProxyMode};
 use portolan_iptables::stale::{self, Mode};
 use portolan_ipvs::{
-    AddressChange, DEVICE, Destroyed, InterfaceAddress, IpvsError, Link, Links, ServerChange, ServerKey,
-    Servers, Set, Sets,
+    AddressChange, DEVICE, Destroyed, IpvsError, Link, Links, ServerChange, ServerKey, Servers, Set, Sets,
 };
 
 use crate::adopt::{LISTS, ListedServers};
 use crate::graceful::is_idle;
+use crate::kernel::host_addresses;
+use crate::node_context::HostAddresses;
 
-/// How long in all it is waited for rules that were removed to release the sets: the kernel frees what a transaction
-/// removes from nf_tables after it, in the background.
+/// The total time to wait until removed rules release the sets: the kernel frees removed objects of nf_tables after the
+/// transaction, in the background.
 const RELEASE_LIMIT: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -54,19 +53,19 @@ pub enum StaleError {
         /// The kernel's answer.
         source: IpvsError,
     },
-    /// The kernel could not be asked.
+    /// A netlink request failed.
     #[error(transparent)]
     Ipvs(#[from] IpvsError),
 }
 
-/// What becomes of connections by virtual servers that are stale.
+/// What happens to connections of stale virtual servers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Connections {
     /// They end.
     Ended,
-    /// They continue: a virtual server with connections gets no new ones and stays, with its address. The report says
-    /// how many do; repeat the removal later. Rules are not needed, since connection tracking remembers what they
-    /// decided, but a virtual server translates each packet.
+    /// They continue: a virtual server with connections gets no new ones and is kept, with its address. The report
+    /// counts them; repeat the removal later. Their rules can be removed, since connection tracking keeps the result,
+    /// but a virtual server translates each packet.
     Kept,
 }
 
@@ -120,7 +119,8 @@ fn delete_servers(
     }
     let mut links = Links::open()?;
     let device = links.find(DEVICE)?.filter(Link::is_dummy);
-    let addresses = Addresses::read(&mut links, device.as_ref(), family)?;
+    let HostAddresses { on_device, elsewhere } =
+        host_addresses(&mut links, device.as_ref().map(|device| device.index), family)?;
     let mut listed = ListedServers::default();
     if let Some(mut sets) = Sets::open()? {
         for (set, _) in LISTS {
@@ -129,8 +129,7 @@ fn delete_servers(
         }
     }
     let is_ours = |server: &ServerKey| {
-        addresses.virtual_ips.contains(&server.address)
-            || addresses.node_ips.contains(&server.address) && listed.contains(server)
+        on_device.contains(&server.address) || elsewhere.contains(&server.address) && listed.contains(server)
     };
     let (mut left, mut in_use) = (Left::of("virtual servers"), HashSet::new());
     for server in present.into_iter().map(|server| server.key).filter(is_ours) {
@@ -146,7 +145,7 @@ fn delete_servers(
         }
     }
     if let Some(device) = device.filter(|_| !in_use.is_empty()) {
-        let unused = addresses.virtual_ips.iter().filter(|ip| !in_use.contains(ip));
+        let unused = on_device.iter().filter(|ip| !in_use.contains(ip));
         let unused: Vec<_> = unused.map(|ip| AddressChange::Remove(device.index, *ip)).collect();
         links.change(&unused)?;
     }
@@ -165,30 +164,6 @@ fn has_connections(servers: &mut Servers, server: &ServerKey) -> Result<bool, St
     Ok(true)
 }
 
-/// The addresses of a family.
-struct Addresses {
-    /// Those of the device.
-    virtual_ips: HashSet<IpAddr>,
-    /// All others.
-    node_ips: HashSet<IpAddr>,
-}
-
-impl Addresses {
-    fn read(links: &mut Links, device: Option<&Link>, family: IpFamily) -> Result<Self, StaleError> {
-        let addresses = links.addresses(family)?;
-        let is_on_device =
-            |found: &&InterfaceAddress| device.is_some_and(|link| link.index == found.interface);
-        let (on_device, others): (Vec<_>, Vec<_>) = addresses.iter().partition(is_on_device);
-        // Those that the kernel adds by itself come with the device and go with it.
-        let virtual_ips = on_device
-            .into_iter()
-            .filter(|found: &&InterfaceAddress| found.is_lasting())
-            .map(|found| found.address)
-            .collect();
-        Ok(Self { virtual_ips, node_ips: others.iter().map(|found| found.address).collect() })
-    }
-}
-
 /// Deletes the device, unless it has addresses of the other family; it then loses those of this family, so that it is
 /// deleted with the last family in any order.
 fn delete_device(family: IpFamily, report: &mut CleanupReport, found: &mut bool) -> Result<(), StaleError> {
@@ -199,13 +174,13 @@ fn delete_device(family: IpFamily, report: &mut CleanupReport, found: &mut bool)
         let kind = device.kind.unwrap_or_else(|| "none".to_owned());
         return Err(StaleError::NotDummy { name: DEVICE, kind });
     }
-    let mut virtual_ips =
-        |family| Addresses::read(&mut links, Some(&device), family).map(|all| all.virtual_ips);
+    let mut on_device =
+        |family| host_addresses(&mut links, Some(device.index), family).map(|addresses| addresses.on_device);
     let others = IpFamily::ALL.into_iter().filter(|other| *other != family);
     for other in others {
-        if !virtual_ips(other)?.is_empty() {
-            let own = virtual_ips(family)?;
-            let changes: Vec<_> = own.into_iter().map(|ip| AddressChange::Remove(device.index, ip)).collect();
+        if !on_device(other)?.is_empty() {
+            let own = on_device(family)?.into_iter();
+            let changes: Vec<_> = own.map(|ip| AddressChange::Remove(device.index, ip)).collect();
             links.change(&changes)?;
             return Ok(());
         }

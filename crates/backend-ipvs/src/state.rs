@@ -103,28 +103,41 @@ impl Update {
     /// Counts what a service port needs. Returns its virtual servers.
     pub(crate) fn take(&mut self, name: &ServicePortName, port: &ServicePort) -> Vec<(ServerKey, Serving)> {
         let Wanted { servers, members, unbound } = Wanted::of(name, port, &self.programmed.context);
-        members.into_iter().for_each(|member| self.programmed.members.add(member));
-        unbound.into_iter().for_each(|ip| self.programmed.unbound.add((name.clone(), ip)));
+        for member in members {
+            self.programmed.members.add(member);
+        }
+        for ip in unbound {
+            self.programmed.unbound.add((name.clone(), ip));
+        }
         servers
     }
 
     /// No longer counts what a service port needed. Returns its virtual servers.
     fn release(&mut self, name: &ServicePortName, port: &ServicePort) -> Vec<(ServerKey, Serving)> {
         let Wanted { servers, members, unbound } = Wanted::of(name, port, &self.programmed.context);
-        members.into_iter().for_each(|member| self.programmed.members.remove(member));
-        unbound.into_iter().for_each(|ip| self.programmed.unbound.remove((name.clone(), ip)));
+        for member in members {
+            self.programmed.members.remove(member);
+        }
+        for ip in unbound {
+            self.programmed.unbound.remove((name.clone(), ip));
+        }
         servers
     }
 
     /// Adds the changes of sets and addresses.
     pub(crate) fn settle(&mut self) {
         let Programmed { members, unbound, sizes, .. } = &mut self.programmed;
-        warn_unbound(&unbound.settle().came);
-        let Net { came, went } = members.settle();
-        came.iter().for_each(|(set, _)| sizes.comes(*set));
-        went.iter().for_each(|(set, _)| sizes.goes(*set));
-        came.into_iter().for_each(|member| self.changes.add_member(member));
-        went.into_iter().for_each(|member| self.changes.remove_member(member));
+        warn_unbound(&unbound.settle().added);
+        let Net { added, removed } = members.settle();
+        // A set needs capacity for both until elements are removed.
+        for member in added {
+            sizes.add(member.0);
+            self.changes.add_member(member);
+        }
+        for member in removed {
+            sizes.remove(member.0);
+            self.changes.remove_member(member);
+        }
     }
 
     /// Adds a virtual server with its destinations.

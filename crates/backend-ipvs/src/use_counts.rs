@@ -22,36 +22,36 @@ impl<T> Default for UseCounts<T> {
 /// Objects that were added and removed.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Net<T> {
-    pub(crate) came: Vec<T>,
-    pub(crate) went: Vec<T>,
+    pub(crate) added: Vec<T>,
+    pub(crate) removed: Vec<T>,
 }
 
 impl<T: Clone + Eq + Hash + Ord> UseCounts<T> {
     /// The object exists, whether it has users or not.
-    pub(crate) fn exists(&mut self, thing: T) {
-        self.before.insert(thing, true);
+    pub(crate) fn exists(&mut self, object: T) {
+        self.before.insert(object, true);
     }
 
     /// Adds a user.
-    pub(crate) fn add(&mut self, thing: T) {
-        let count = self.counts.entry(thing.clone()).or_insert(0);
-        self.before.entry(thing).or_insert(*count > 0);
+    pub(crate) fn add(&mut self, object: T) {
+        let count = self.counts.entry(object.clone()).or_insert(0);
+        self.before.entry(object).or_insert(*count > 0);
         *count += 1;
     }
 
     /// Removes a user.
-    pub(crate) fn remove(&mut self, thing: T) {
-        let Some(count) = self.counts.get_mut(&thing) else { return };
+    pub(crate) fn remove(&mut self, object: T) {
+        let Some(count) = self.counts.get_mut(&object) else { return };
         *count -= 1;
         if *count == 0 {
-            self.counts.remove(&thing);
+            self.counts.remove(&object);
         }
-        self.before.entry(thing).or_insert(true);
+        self.before.entry(object).or_insert(true);
     }
 
     /// Whether it has a user.
-    pub(crate) fn has(&self, thing: &T) -> bool {
-        self.counts.contains_key(thing)
+    pub(crate) fn has(&self, object: &T) -> bool {
+        self.counts.contains_key(object)
     }
 
     /// All objects with users.
@@ -61,16 +61,16 @@ impl<T: Clone + Eq + Hash + Ord> UseCounts<T> {
 
     /// The changes since the last call, in order.
     pub(crate) fn settle(&mut self) -> Net<T> {
-        let mut net = Net { came: Vec::new(), went: Vec::new() };
-        for (thing, was_there) in std::mem::take(&mut self.before) {
-            match (was_there, self.counts.contains_key(&thing)) {
-                (false, true) => net.came.push(thing),
-                (true, false) => net.went.push(thing),
+        let mut net = Net { added: Vec::new(), removed: Vec::new() };
+        for (object, existed) in std::mem::take(&mut self.before) {
+            match (existed, self.counts.contains_key(&object)) {
+                (false, true) => net.added.push(object),
+                (true, false) => net.removed.push(object),
                 _ => {}
             }
         }
-        net.came.sort_unstable();
-        net.went.sort_unstable();
+        net.added.sort_unstable();
+        net.removed.sort_unstable();
         net
     }
 }
@@ -80,23 +80,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_object_comes_with_its_first_user_and_goes_with_its_last() {
+    fn an_object_is_added_with_its_first_user_and_removed_with_its_last() {
         let mut use_counts = UseCounts::default();
         use_counts.add('a');
         use_counts.add('a');
         use_counts.add('b');
-        assert_eq!(use_counts.settle(), Net { came: vec!['a', 'b'], went: vec![] });
+        assert_eq!(use_counts.settle(), Net { added: vec!['a', 'b'], removed: vec![] });
         use_counts.remove('a');
-        assert_eq!(use_counts.settle(), Net { came: vec![], went: vec![] });
+        assert_eq!(use_counts.settle(), Net { added: vec![], removed: vec![] });
         use_counts.remove('a');
         // Moved from one to another, and never there.
         use_counts.remove('b');
         use_counts.add('b');
         use_counts.remove('c');
-        assert_eq!(use_counts.settle(), Net { came: vec![], went: vec!['a'] });
+        assert_eq!(use_counts.settle(), Net { added: vec![], removed: vec!['a'] });
         assert!(use_counts.has(&'b') && !use_counts.has(&'a'));
         use_counts.exists('b');
         use_counts.exists('c');
-        assert_eq!(use_counts.settle(), Net { came: vec![], went: vec!['c'] });
+        assert_eq!(use_counts.settle(), Net { added: vec![], removed: vec!['c'] });
     }
 }

@@ -27,7 +27,7 @@ pub(crate) const NOTHING_NEW: u32 = 0;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Serving {
     pub(crate) settings: ServerSettings,
-    /// Where it leads, with weights, sorted.
+    /// Its destinations with their weights, sorted.
     pub(crate) destinations: Vec<(SocketAddr, u32)>,
 }
 
@@ -95,13 +95,13 @@ impl Writer<'_> {
                 self.member(Set::LoadBalancerLocal, *ip);
             }
             if !self.port.source_ranges.is_empty() {
-                self.guard(*ip);
+                self.restrict(*ip);
             }
         }
     }
 
-    /// Opens an address to the source ranges alone.
-    fn guard(&mut self, ip: IpAddr) {
+    /// Restricts an address to the source ranges.
+    fn restrict(&mut self, ip: IpAddr) {
         let at = SocketAddr::new(ip, self.port.port);
         self.member(Set::LoadBalancerFirewall, ip);
         for range in &self.port.source_ranges {
@@ -115,7 +115,7 @@ impl Writer<'_> {
     }
 
     fn node_port(&mut self) {
-        // Without an address that answers there is no node port, and no load balancer checks it.
+        // Without an address for node ports there is none, and no load balancer checks its health.
         if self.context.node_ips.is_empty() {
             return;
         }
@@ -150,11 +150,11 @@ impl Writer<'_> {
         }
     }
 
-    /// Endpoints that may be here must reach themselves.
+    /// Endpoints that may be on this node must reach themselves.
     fn hairpin(&mut self) {
         let endpoints = self.port.cluster_endpoints.iter().chain(&*self.port.local_endpoints);
-        let near = endpoints.filter(|endpoint| endpoint.locality != Locality::Remote);
-        let mut sockets: Vec<_> = near.map(Endpoint::socket_address).collect();
+        let local = endpoints.filter(|endpoint| endpoint.locality != Locality::Remote);
+        let mut sockets: Vec<_> = local.map(Endpoint::socket_address).collect();
         sockets.sort_unstable();
         sockets.dedup();
         let members = sockets.into_iter().map(|at| (Set::LoopBack, Member::From(self.protocol, at, at.ip())));
@@ -168,7 +168,7 @@ impl Writer<'_> {
         if self.context.elsewhere.contains(&ip) {
             return;
         }
-        if self.context.is_api_server(ip, self.port.port, self.protocol) {
+        if self.context.node.is_api_server(ip, self.port.port, self.protocol) {
             self.wanted.unbound.push(ip);
         } else {
             self.bind(ip);

@@ -72,17 +72,17 @@ fn everything_of_the_mode_goes(kind: Xtables) {
 }
 
 #[test]
-fn sets_and_chains_in_nf_tables_go() {
+fn sets_and_chains_in_nf_tables_are_removed() {
     isolated(|| everything_of_the_mode_goes(Xtables::Nft));
 }
 
 #[test]
-fn sets_and_chains_in_legacy_tables_go() {
+fn sets_and_chains_in_legacy_tables_are_removed() {
     isolated(|| everything_of_the_mode_goes(Xtables::Legacy));
 }
 
 #[test]
-fn a_set_that_another_programs_rule_uses_stays_and_is_reported() {
+fn a_set_used_by_a_rule_of_another_program_is_kept_and_reported() {
     isolated(|| {
         load_ipvs(Xtables::Legacy);
         let rule = "*filter\n-A INPUT -m set --match-set KUBE-CLUSTER-IP dst,dst -j ACCEPT\nCOMMIT\n";
@@ -97,7 +97,7 @@ fn a_set_that_another_programs_rule_uses_stays_and_is_reported() {
 }
 
 #[test]
-fn only_the_family_that_is_asked_for_loses_its_sets() {
+fn only_sets_of_the_given_family_are_removed() {
     isolated(|| {
         for family in IpFamily::ALL {
             ipvs::load_sets(family, &services()).unwrap();
@@ -109,7 +109,7 @@ fn only_the_family_that_is_asked_for_loses_its_sets() {
 }
 
 #[test]
-fn a_lock_that_is_never_released_is_waited_for_a_while_and_then_an_error() {
+fn a_lock_that_is_never_released_is_an_error_after_a_limited_time() {
     isolated(|| {
         load_ipvs(Xtables::Nft);
         for family in IpFamily::ALL {

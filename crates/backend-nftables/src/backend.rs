@@ -51,7 +51,7 @@ pub struct NftablesBackend<T> {
 }
 
 impl<T: Tables> NftablesBackend<T> {
-    /// A backend that knows nothing of the kernel's state yet.
+    /// A backend that has not read the kernel's state yet.
     pub fn new(family: IpFamily, tables: Arc<Mutex<T>>) -> Self {
         let (layout, clock) = (Layout::new(family), Arc::new(Instant::now));
         Self { tables, layout, programmed: None, limit: MAX_ELEMENTS, clock, foreign_changes: None }

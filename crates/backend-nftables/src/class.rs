@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn a_class_is_read_back_from_the_name_of_its_chain() {
+    fn a_class_is_parsed_from_the_name_of_its_chain() {
         for kind in Kind::ALL {
             for outside in [None, Some(0), Some(3)] {
                 let class = class(kind, 17, outside);

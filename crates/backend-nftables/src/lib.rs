@@ -1,4 +1,4 @@
-//! Lays a plan out as flat nftables maps and commits the difference.
+//! The nftables mode: represents a plan as flat maps and commits the difference.
 //!
 //! Services and endpoints are elements; the rules are a page long and do not change
 //! with the cluster. Only a service with session affinity, or with more than four

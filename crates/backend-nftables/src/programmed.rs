@@ -98,11 +98,11 @@ impl Programmed {
         wanted: Option<&'a Arc<ServicePort>>,
         edits: &mut Edits,
     ) -> PortChange<'a> {
-        let Some(loaded) = self.ports.remove(name) else {
+        let Some(present) = self.ports.remove(name) else {
             let slots = SlotLists::default();
             return PortChange { name, old: None, keeps_external: false, wanted, slots };
         };
-        let (port, slots) = loaded.unpack();
+        let (port, slots) = present.unpack();
         let keeps_external = wanted.is_some_and(|wanted| {
             let verdict_elements = shared_verdict_elements(&port);
             verdict_elements.is_some() && verdict_elements == shared_verdict_elements(wanted)
@@ -206,7 +206,7 @@ impl Programmed {
 
     /// All service ports that may have dedicated objects. Visits every service port.
     pub(crate) fn dedicated_ports(&self) -> impl Iterator<Item = (&ServicePortName, &Arc<ServicePort>)> {
-        let ports = self.ports.iter().map(|(name, loaded)| (name, &loaded.port));
+        let ports = self.ports.iter().map(|(name, present)| (name, &present.port));
         ports.filter(|(_, port)| Dedicated::concerns(port))
     }
 

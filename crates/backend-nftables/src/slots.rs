@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn slots_in_the_order_of_their_endpoints_take_no_room() {
+    fn slots_in_the_order_of_their_endpoints_take_no_memory() {
         let list = endpoints(&[1, 2, 3]);
         for (given, is_sorted) in
             [(slots(&[1, 2, 3]), true), (slots(&[1, 3, 2]), false), (slots(&[3, 1, 2]), false)]

@@ -32,14 +32,14 @@ mod golden;
 mod hostile;
 #[path = "fake/intercepted.rs"]
 mod intercepted;
-#[path = "fake/leftovers.rs"]
-mod leftovers;
 #[path = "fake/model.rs"]
 mod model;
 #[path = "fake/scenarios.rs"]
 mod scenarios;
 #[path = "fake/split.rs"]
 mod split;
+#[path = "fake/stale_objects.rs"]
+mod stale_objects;
 #[path = "fake/timed.rs"]
 mod timed;
 #[path = "fake/work.rs"]

@@ -322,7 +322,9 @@ impl Config {
         if self.given.node_port_addresses.is_empty() && self.node.node_port_addresses != *selection {
             self.given.node_port_addresses = match selection {
                 NodePortSelection::Primary => vec![PRIMARY.to_owned()],
-                NodePortSelection::Cidrs(cidrs) if cidrs.is_empty() => ALL_ADDRESSES.map(str::to_owned).to_vec(),
+                NodePortSelection::Cidrs(cidrs) if cidrs.is_empty() => {
+                    ALL_ADDRESSES.map(str::to_owned).to_vec()
+                }
                 NodePortSelection::Cidrs(cidrs) => cidrs.iter().map(ToString::to_string).collect(),
             };
             self.node.node_port_addresses = selection.clone();

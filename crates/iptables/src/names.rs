@@ -3,7 +3,7 @@
 //! kube-proxy's names, so that people and tools recognize the rules, and so that a node that
 //! changes from one to the other keeps its chains. The name of a chain of one service port is a kind and a hash.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::net::SocketAddr;
 
 use portolan_core::ServicePortName;
@@ -25,7 +25,7 @@ impl Table {
     /// translated before the filter accepts them.
     pub const ALL: [Self; 3] = [Self::Mangle, Self::Filter, Self::Nat];
 
-    /// The table that `-t` calls so.
+    /// The table of this name.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|table| table.as_str() == name)
     }
@@ -50,7 +50,7 @@ impl fmt::Display for Table {
 /// A chain in some table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Chain {
-    /// A base chain of the kernel, in which others have rules as well.
+    /// A built-in chain, in which other programs have rules as well.
     BuiltIn(BuiltIn),
     /// A chain of ours with a fixed name.
     Fixed(Fixed),
@@ -81,7 +81,7 @@ macro_rules! named {
 }
 
 named! {
-    /// A chain of the kernel's.
+    /// A built-in chain.
     BuiltIn {
         /// Before routing.
         Prerouting = "PREROUTING",
@@ -91,7 +91,7 @@ named! {
         Forward = "FORWARD",
         /// From this node.
         Output = "OUTPUT",
-        /// On the way out.
+        /// After routing.
         Postrouting = "POSTROUTING",
     }
 }
@@ -151,17 +151,17 @@ named! {
 }
 
 impl BuiltIn {
-    /// The kernel's chain of this name.
+    /// The built-in chain of this name.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.iter().find(|chain| chain.as_str() == name).copied()
     }
 }
 
-/// How the names of all chains begin that can be kube-proxy's.
+/// The prefix of all chains of kube-proxy.
 pub(crate) const PREFIX: &str = "KUBE-";
 
 impl Chain {
-    /// The chain of this name, if it is the kernel's or can be ours.
+    /// The chain of this name, if it is built-in or can be ours.
     pub fn parse(name: &str) -> Option<Self> {
         if let Some(built_in) = BuiltIn::parse(name) {
             return Some(Self::BuiltIn(built_in));
@@ -187,7 +187,7 @@ impl fmt::Display for Chain {
     }
 }
 
-/// Bytes of a SHA-256 that a chain's name shows.
+/// Bytes of a SHA-256 in a chain's name.
 const SHOWN: usize = 10;
 /// Their length in base32 (RFC 4648): five bits a character.
 const CHARACTERS: usize = SHOWN * 8 / 5;
@@ -200,21 +200,17 @@ pub struct Hash([u8; SHOWN]);
 impl Hash {
     /// That of a service port's own chains.
     pub fn of_port(name: &ServicePortName) -> Self {
-        Self::of(format_args!("{name}{}", name.protocol))
+        Self::of(&format!("{name}{}", name.protocol))
     }
 
     /// That of the chain to one of its endpoints.
     pub fn of_endpoint(name: &ServicePortName, endpoint: SocketAddr) -> Self {
-        Self::of(format_args!("{name}{}{endpoint}", name.protocol))
+        Self::of(&format!("{name}{}{endpoint}", name.protocol))
     }
 
-    fn of(text: fmt::Arguments<'_>) -> Self {
-        let mut hasher = TextHasher(Sha256::new());
-        // A hash takes any text.
-        let _ = hasher.write_fmt(text);
-        let digest = hasher.0.finalize();
+    fn of(text: &str) -> Self {
         let mut shown = [0; SHOWN];
-        shown.copy_from_slice(&digest[..SHOWN]);
+        shown.copy_from_slice(&Sha256::digest(text)[..SHOWN]);
         Self(shown)
     }
 
@@ -230,25 +226,13 @@ impl Hash {
 /// As in names of chains.
 impl fmt::Display for Hash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = [0; CHARACTERS];
-        data_encoding::BASE32_NOPAD.encode_mut(&self.0, &mut text);
-        // Base32 is ASCII.
-        f.write_str(std::str::from_utf8(&text).unwrap_or_default())
+        f.write_str(&data_encoding::BASE32_NOPAD.encode(&self.0))
     }
 }
 
 impl fmt::Debug for Hash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
-    }
-}
-
-struct TextHasher(Sha256);
-
-impl fmt::Write for TextHasher {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        self.0.update(text);
-        Ok(())
     }
 }
 

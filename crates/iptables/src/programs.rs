@@ -1,8 +1,8 @@
-//! iptables' own programs: which there are, and running them.
+//! Finds and runs the programs of iptables.
 //!
 //! The kernel's tables can only be changed by them: no other interface exists for those of iptables-legacy, and those
-//! of iptables-nft must be understood by the programs afterwards. A program is found by its plain name and says itself
-//! of which variant it is. So a host, or an image, decides that by its alternatives, as for kube-proxy.
+//! of iptables-nft must be understood by the programs afterwards. A program is found by its plain name and prints its
+//! variant. So the alternatives of the host or of the image decide, as for kube-proxy.
 //!
 //! Input is written into a pipe while the program reads, and output is read line by line while it writes:
 //! neither is ever held as a whole. A program that does not end in time is killed. What it did
@@ -23,15 +23,15 @@ use portolan_core::backend::error_chain;
 pub use error::ProgramError;
 
 use crate::names::Table;
-use crate::run::{Ended, Talk, find, run};
+use crate::run::{Ended, Pipe, find, run};
 
 /// Waits so many seconds for others that hold the lock of the tables, as kube-proxy does.
 const WAIT: [&str; 2] = ["-w", "5"];
 
-/// How long a program may take in all. A hundred thousand rules take iptables-nft a minute.
+/// The time limit of a program. A hundred thousand rules take iptables-nft a minute.
 const TIME_LIMIT: Duration = Duration::from_secs(180);
 
-/// How long a program may take that only lists one chain: twice what it waits for the lock.
+/// The time limit of a program that only lists one chain: twice the wait for the lock.
 const PROBE_LIMIT: Duration = Duration::from_secs(10);
 
 /// The oldest version that is supported: the first whose `iptables-restore` waits for the lock and that masquerades
@@ -62,7 +62,7 @@ pub enum Variant {
 }
 
 impl Variant {
-    /// The variant that this is not.
+    /// The other variant.
     #[must_use]
     pub fn other(self) -> Self {
         match self {
@@ -182,7 +182,7 @@ impl Programs {
                 each_line(line);
             })
         };
-        let ended = run(&self.save, &[], Talk::Output(&mut read), self.time_limit)?;
+        let ended = run(&self.save, &[], Pipe::Output(&mut read), self.time_limit)?;
         checked(&self.save, ended)?;
         hidden.map_or(Ok(()), |table| Err(ProgramError::Incompatible { table }))
     }
@@ -210,7 +210,7 @@ impl Programs {
             write(&mut input)?;
             input.flush()
         };
-        match run(&self.restore, &arguments, Talk::Input(&mut write), self.time_limit) {
+        match run(&self.restore, &arguments, Pipe::Input(&mut write), self.time_limit) {
             Ok(ended) => {
                 let process = ended.process;
                 (checked(&self.restore, ended), Some(process))
@@ -233,7 +233,7 @@ pub fn probe(family: IpFamily) -> Result<(), String> {
     found.map(drop).map_err(|error| format!("a supported version of iptables: {}", error_chain(&error)))
 }
 
-/// Whether rules of any family can be written. One is enough, as for kube-proxy: the other may be switched off in the
+/// Whether rules of any family can be written. One is enough, as for kube-proxy: the other may be disabled in the
 /// kernel.
 ///
 /// # Errors
@@ -245,7 +245,7 @@ pub fn probe_any() -> Result<(), String> {
 fn list_chain(program: &Path, limit: Duration) -> Result<(), String> {
     let arguments = [WAIT[0], WAIT[1], "-t", "nat", "-S", "POSTROUTING"];
     let mut discard = |output: &mut dyn Read| io::copy(output, &mut io::sink()).map(drop);
-    let ended = run(program, &arguments, Talk::Output(&mut discard), limit);
+    let ended = run(program, &arguments, Pipe::Output(&mut discard), limit);
     ended.and_then(|ended| checked(program, ended)).map_err(|error| {
         let answer = error.complaint().map_or_else(|| error_chain(&error), str::to_owned);
         format!("a working {}: {answer}", program.display())
@@ -263,12 +263,12 @@ fn find_program(name: &str) -> Result<PathBuf, ProgramError> {
     find(name).ok_or_else(|| ProgramError::Missing { name: name.to_owned() })
 }
 
-/// The errors that a program wrote say more than how the talk with it ended.
+/// The errors that a program wrote are more specific than an error of the pipe.
 fn checked(program: &Path, ended: Ended) -> Result<(), ProgramError> {
     if !ended.status.success() {
         return Err(ProgramError::of(program, ended.status, &ended.errors));
     }
-    ended.talk.map_err(|source| ProgramError::Run { program: program.to_owned(), source })
+    ended.pipe.map_err(|source| ProgramError::Run { program: program.to_owned(), source })
 }
 
 fn each_line_of(output: &mut dyn Read, mut each: impl FnMut(&str)) -> io::Result<()> {
@@ -284,17 +284,17 @@ fn each_line_of(output: &mut dyn Read, mut each: impl FnMut(&str)) -> io::Result
     Ok(())
 }
 
-/// The table of ours that iptables-nft says it cannot show. It says so in a comment, and succeeds.
+/// The table of ours that iptables-nft cannot show. It prints that in a comment, and succeeds.
 fn hidden_table(line: &str) -> Option<Table> {
     let (name, rest) = line.strip_prefix("# Table `")?.split_once('\'')?;
     Table::parse(name).filter(|_| rest.contains("incompatible"))
 }
 
-/// What a program says of itself.
+/// The version and the variant that a program prints.
 fn version(program: &Path) -> Result<(Version, Variant), ProgramError> {
     let mut answer = String::new();
     let mut read = |output: &mut dyn Read| output.take(LONGEST_LINE).read_to_string(&mut answer).map(drop);
-    checked(program, run(program, &["--version"], Talk::Output(&mut read), TIME_LIMIT)?)?;
+    checked(program, run(program, &["--version"], Pipe::Output(&mut read), TIME_LIMIT)?)?;
     parse_version(&answer).ok_or_else(|| ProgramError::UnknownVersion {
         program: program.to_owned(),
         answer: answer.trim().to_owned(),

@@ -23,17 +23,17 @@ use nix::unistd::Pid;
 
 use crate::programs::ProgramError;
 
-/// The most that is kept of what a program writes as errors, in bytes. The first lines name the cause.
+/// The most that is kept of stderr, in bytes. The first lines name the cause.
 const MOST_ERRORS: usize = 1 << 16;
 
 /// What a pipe takes at once without blocking when poll(2) says that it is writable: `PIPE_BUF`, pipe(7).
 const PIPE_BUF: usize = 4096;
 
-/// How long the pauses are, first and at most, after which a program that has closed its pipes is checked for its end.
+/// The first and the longest pause between checks whether a program that has closed its pipes has ended.
 const FIRST_PAUSE: Duration = Duration::from_micros(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(5);
 
-/// How long a killed program is waited for. Only inside a system call that does not return can it outlive that.
+/// The time to wait for a killed program. It can exceed that only inside a system call that does not return.
 const KILL_LIMIT: Duration = Duration::from_secs(1);
 
 /// The first executable file of this name in the directories of `PATH`.
@@ -48,8 +48,8 @@ fn find_in(path: &OsStr, name: &str) -> Option<PathBuf> {
     env::split_paths(path).map(|directory| directory.join(name)).find(is_executable)
 }
 
-/// The pipe that the caller talks through while the program runs.
-pub(crate) enum Talk<'t> {
+/// The pipe that the caller uses while the program runs.
+pub(crate) enum Pipe<'t> {
     /// Writes the program's input; its output is discarded.
     Input(&'t mut dyn FnMut(&mut dyn Write) -> io::Result<()>),
     /// Reads the program's output; it has no input.
@@ -65,8 +65,8 @@ pub(crate) struct Ended {
     pub(crate) status: ExitStatus,
     /// What it wrote as errors.
     pub(crate) errors: String,
-    /// The result of the talk. A program that fails may leave its input unread.
-    pub(crate) talk: io::Result<()>,
+    /// The result of writing the input or reading the output. A program that fails may leave its input unread.
+    pub(crate) pipe: io::Result<()>,
 }
 
 /// Runs a program to its end, for `limit` at most.
@@ -76,21 +76,21 @@ pub(crate) struct Ended {
 pub(crate) fn run(
     program: &Path,
     arguments: &[&str],
-    talk: Talk<'_>,
+    pipe: Pipe<'_>,
     limit: Duration,
 ) -> Result<Ended, ProgramError> {
     let cannot_run = |source| ProgramError::Run { program: program.to_owned(), source };
     let deadline = Instant::now() + limit;
-    let mut running = Running::start(program, arguments, &talk).map_err(cannot_run)?;
+    let mut running = Running::start(program, arguments, &pipe).map_err(cannot_run)?;
     let child = &mut running.child;
     let mut errors = Errors { pipe: child.stderr.take(), text: Vec::new() };
-    let talk = match (talk, child.stdin.take(), child.stdout.take()) {
-        (Talk::Input(write), Some(pipe), _) => write(&mut TimedPipe { pipe, errors: &mut errors, deadline }),
-        (Talk::Output(read), _, Some(pipe)) => read(&mut TimedPipe { pipe, errors: &mut errors, deadline }),
+    let pipe = match (pipe, child.stdin.take(), child.stdout.take()) {
+        (Pipe::Input(write), Some(pipe), _) => write(&mut TimedPipe { pipe, errors: &mut errors, deadline }),
+        (Pipe::Output(read), _, Some(pipe)) => read(&mut TimedPipe { pipe, errors: &mut errors, deadline }),
         _ => Err(io::Error::other("a pipe is missing")),
     };
     match running.wait(&mut errors, deadline).map_err(cannot_run)? {
-        Some(status) => Ok(Ended { process: running.child.id(), status, errors: errors.finish(), talk }),
+        Some(status) => Ok(Ended { process: running.child.id(), status, errors: errors.finish(), pipe }),
         None => Err(ProgramError::TimedOut { program: program.to_owned(), limit }),
     }
 }
@@ -104,10 +104,10 @@ struct Running {
 
 impl Running {
     #[expect(clippy::disallowed_methods, reason = "only iptables' own programs can change its tables")]
-    fn start(program: &Path, arguments: &[&str], talk: &Talk<'_>) -> io::Result<Self> {
-        let (input, output) = match talk {
-            Talk::Input(_) => (Stdio::piped(), Stdio::null()),
-            Talk::Output(_) => (Stdio::null(), Stdio::piped()),
+    fn start(program: &Path, arguments: &[&str], pipe: &Pipe<'_>) -> io::Result<Self> {
+        let (input, output) = match pipe {
+            Pipe::Input(_) => (Stdio::piped(), Stdio::null()),
+            Pipe::Output(_) => (Stdio::null(), Stdio::piped()),
         };
         let mut command = Command::new(program);
         command.args(arguments).stdin(input).stdout(output).stderr(Stdio::piped()).process_group(0);
@@ -126,7 +126,7 @@ impl Running {
                 return Ok(None);
             }
             if errors.pipe.is_some() {
-                errors.read_for(LONGEST_PAUSE)?;
+                errors.poll(None, LONGEST_PAUSE)?;
             } else {
                 sleep(pause);
                 pause = (2 * pause).min(LONGEST_PAUSE);
@@ -155,7 +155,7 @@ impl Drop for Running {
     }
 }
 
-/// What a program writes as errors. It is read whenever the caller waits, since the program blocks on a full pipe.
+/// The stderr of a program. It is read whenever the caller waits, since the program blocks on a full pipe.
 struct Errors {
     pipe: Option<ChildStderr>,
     text: Vec<u8>,
@@ -169,28 +169,29 @@ impl Errors {
             if left.is_zero() {
                 return Err(io::ErrorKind::TimedOut.into());
             }
-            let mut polled = vec![PollFd::new(pipe, event)];
-            polled.extend(self.pipe.as_ref().map(|errors| PollFd::new(errors.as_fd(), PollFlags::POLLIN)));
-            poll_for(&mut polled, left)?;
-            let ready: Vec<_> = polled.iter().map(|pipe| pipe.any().unwrap_or(false)).collect();
-            if ready.get(1) == Some(&true) {
-                self.read();
-            }
-            if ready[0] {
+            if self.poll(Some((pipe, event)), left)? {
                 return Ok(());
             }
         }
     }
 
-    /// Reads once what comes within this time.
-    fn read_for(&mut self, time: Duration) -> io::Result<()> {
-        let Some(pipe) = &self.pipe else { return Ok(()) };
-        let mut polled = [PollFd::new(pipe.as_fd(), PollFlags::POLLIN)];
-        poll_for(&mut polled, time)?;
-        if polled[0].any().unwrap_or(false) {
+    /// Waits for this time at most until a pipe is ready or there are errors, which it reads once. Returns whether the
+    /// pipe is ready. A signal counts as nothing ready.
+    fn poll(&mut self, pipe: Option<(BorrowedFd<'_>, PollFlags)>, time: Duration) -> io::Result<bool> {
+        let errors = self.pipe.as_ref().map(|errors| (errors.as_fd(), PollFlags::POLLIN));
+        let polled = [pipe, errors].map(|polled| polled.map(|(pipe, event)| PollFd::new(pipe, event)));
+        let mut polled: Vec<_> = polled.into_iter().flatten().collect();
+        match poll(&mut polled, PollTimeout::try_from(time).unwrap_or(PollTimeout::MAX)) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        let is_ready = |polled: Option<&PollFd<'_>>| polled.and_then(PollFd::any).unwrap_or(false);
+        let has_errors = errors.is_some() && is_ready(polled.last());
+        let is_ready = pipe.is_some() && is_ready(polled.first());
+        if has_errors {
             self.read();
         }
-        Ok(())
+        Ok(is_ready)
     }
 
     /// Reads once from a pipe that is ready. What exceeds the limit is discarded.
@@ -211,20 +212,11 @@ impl Errors {
         let mut before = None;
         while self.pipe.is_some() && before != Some(self.text.len()) {
             before = Some(self.text.len());
-            if self.read_for(Duration::ZERO).is_err() {
+            if self.poll(None, Duration::ZERO).is_err() {
                 break;
             }
         }
         String::from_utf8_lossy(&self.text).into_owned()
-    }
-}
-
-/// A signal counts as nothing ready.
-fn poll_for(polled: &mut [PollFd<'_>], time: Duration) -> io::Result<()> {
-    let time = PollTimeout::try_from(time).unwrap_or(PollTimeout::MAX);
-    match poll(polled, time) {
-        Ok(_) | Err(Errno::EINTR) => Ok(()),
-        Err(errno) => Err(errno.into()),
     }
 }
 

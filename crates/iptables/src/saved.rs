@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_are_tables_chains_rules_or_nothing_of_interest() {
+    fn lines_are_tables_chains_rules_or_other() {
         let cases = [
             ("*nat", Saved::Table(Some(Table::Nat))),
             ("*security", Saved::Table(None)),

@@ -2,6 +2,7 @@
 //! they get.
 
 use std::iter;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use portolan_core::ServicePortName;
@@ -9,10 +10,9 @@ use portolan_core::event::TrafficPolicy;
 use portolan_core::plan::{Endpoint, ServicePort};
 
 use super::Context;
-use super::endpoints::{EndpointChain, sorted};
 use super::port::Port;
 use crate::comment::Comment;
-use crate::names::{Chain, Fixed, Kind};
+use crate::names::{Chain, Fixed, Hash, Kind};
 use crate::rule::{Body, Is, Probability, Recent, RecentAction, Rule, Target};
 
 const MARK_MASQ: Target = Target::Jump(Chain::Fixed(Fixed::MarkMasq));
@@ -137,4 +137,59 @@ fn endpoint<'a>(port: &Port<'a>, to: &EndpointChain) -> Vec<Rule<'a>> {
     let recent = port.plan.session_affinity.map(|_| set);
     let body = Body { recent, protocol: Some(port.name.protocol), ..Body::default() };
     vec![rule(comment, itself, MARK_MASQ), rule(comment, body, Target::Dnat(address))]
+}
+
+/// An endpoint and its chain.
+#[derive(Debug, Clone, Copy)]
+struct EndpointChain {
+    endpoint: Endpoint,
+    chain: Chain,
+}
+
+impl EndpointChain {
+    /// Address and port.
+    fn address(&self) -> SocketAddr {
+        self.endpoint.socket_address()
+    }
+}
+
+/// These endpoints in the order of their text, as kube-proxy sorts them, so that its chains equal ours.
+fn sorted(name: &ServicePortName, endpoints: &[Endpoint]) -> Vec<EndpointChain> {
+    let chain = |endpoint: &Endpoint| {
+        let hash = Hash::of_endpoint(name, endpoint.socket_address());
+        EndpointChain { endpoint: *endpoint, chain: Chain::Own(Kind::Endpoint, hash) }
+    };
+    let mut chains: Vec<_> = endpoints.iter().map(chain).collect();
+    chains.sort_by_cached_key(|chain| chain.address().to_string());
+    chains
+}
+
+#[cfg(test)]
+mod tests {
+    use portolan_core::plan::Locality;
+    use portolan_core::{ObjectName, Protocol};
+
+    use super::*;
+
+    fn order(texts: &[&str]) -> Vec<String> {
+        let endpoints: Vec<_> = texts
+            .iter()
+            .map(|text| text.parse().unwrap())
+            .map(|at: SocketAddr| Endpoint { address: at.ip(), port: at.port(), locality: Locality::Remote })
+            .collect();
+        let name = ServicePortName {
+            service: ObjectName::new("shop", "web"),
+            port: "".into(),
+            protocol: Protocol::Tcp,
+        };
+        sorted(&name, &endpoints).iter().map(|chain| chain.address().to_string()).collect()
+    }
+
+    #[test]
+    fn endpoints_are_sorted_by_their_text() {
+        let v4 = ["10.0.0.2:80", "10.0.0.10:9", "10.0.0.10:80", "10.0.0.100:80", "9.0.0.1:80"];
+        assert_eq!(order(&v4), ["10.0.0.100:80", "10.0.0.10:80", "10.0.0.10:9", "10.0.0.2:80", "9.0.0.1:80"]);
+        let v6 = ["[fd00::9]:80", "[fd00::10]:80", "[fd00::1]:80", "[fd00::a]:80"];
+        assert_eq!(order(&v6), ["[fd00::10]:80", "[fd00::1]:80", "[fd00::9]:80", "[fd00::a]:80"]);
+    }
 }

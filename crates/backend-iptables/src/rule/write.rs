@@ -17,7 +17,7 @@ impl fmt::Display for Rule<'_> {
             f.write_str(" -m conntrack --ctstate NEW")?;
         }
         if !self.comment.is_none() {
-            write!(f, " -m comment --comment {}", self.comment.text())?;
+            write!(f, " -m comment --comment {}", self.comment.word())?;
         }
         body.matches_before_packet(f)?;
         body.packet(f)?;

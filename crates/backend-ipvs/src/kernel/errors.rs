@@ -1,4 +1,4 @@
-//! Why the kernel does not hold what it should.
+//! Errors of the kernel's interfaces.
 
 use portolan_core::backend::Metric;
 use portolan_core::{BackendError, ProxyMode};
@@ -33,10 +33,10 @@ pub enum KernelError {
     /// A program of iptables failed.
     #[error(transparent)]
     Rules(#[from] ProgramError),
-    /// A setting of the kernel could not be made.
+    /// A sysctl could not be set.
     #[error(transparent)]
     Setting(#[from] HostError),
-    /// The device of that name is something else.
+    /// The device of that name is of another kind.
     #[error("interface {name} is of kind {kind} and not dummy, so it is not ours")]
     NotDummy {
         /// The interface.

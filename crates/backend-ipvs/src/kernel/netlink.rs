@@ -10,8 +10,8 @@ use portolan_core::IpFamily;
 use portolan_host::Host;
 use portolan_iptables::programs::Programs;
 use portolan_ipvs::{
-    AddressChange, AddressWatch, Capacity, Carried, DEVICE, Destination, InterfaceAddress, Links, Member,
-    Server, ServerChange, ServerKey, Servers, Set, SetChange, Sets,
+    AddressChange, AddressWatch, Capacity, Carried, DEVICE, Destination, InterfaceAddress, IpvsError, Links,
+    Member, Server, ServerChange, ServerKey, Servers, Set, SetChange, Sets,
 };
 
 use super::settings::{self, Settings};
@@ -113,18 +113,11 @@ impl Kernel for Netlink {
     }
 
     fn addresses(&mut self) -> Result<HostAddresses, KernelError> {
-        let mut addresses = HostAddresses::default();
         // Notifications that came so far are about addresses that are read now.
         self.addresses_changed()?;
         // Asked anew: another process may have deleted the device, and made it again.
         let device = self.links.find(DEVICE)?.map(|device| device.index);
-        for address in self.links.addresses(self.family)? {
-            let is_on_device = Some(address.interface) == device;
-            if !is_on_device || address.is_lasting() {
-                addresses.insert(address.address, is_on_device);
-            }
-        }
-        Ok(addresses)
+        Ok(host_addresses(&mut self.links, device, self.family)?)
     }
 
     fn addresses_changed(&mut self) -> Result<bool, KernelError> {
@@ -175,6 +168,23 @@ impl Kernel for Netlink {
     fn load_rules(&mut self, input: &str) -> Result<(), KernelError> {
         Ok(self.programs.restore(&mut |writer: &mut dyn Write| writer.write_all(input.as_bytes()))?)
     }
+}
+
+/// The addresses of a family, if the device has this index. Those of the device that the kernel generates are left out:
+/// they come with the device and go with it.
+pub(crate) fn host_addresses(
+    links: &mut Links,
+    device: Option<u32>,
+    family: IpFamily,
+) -> Result<HostAddresses, IpvsError> {
+    let mut addresses = HostAddresses::default();
+    for found in links.addresses(family)? {
+        let is_on_device = Some(found.interface) == device;
+        if !is_on_device || found.is_lasting() {
+            addresses.insert(found.address, is_on_device);
+        }
+    }
+    Ok(addresses)
 }
 
 /// A change by the part of the kernel that carries it out.

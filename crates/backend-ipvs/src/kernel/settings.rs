@@ -1,10 +1,10 @@
-//! The kernel's settings that the mode needs: sysctls as kube-proxy sets them, and time-outs of IPVS.
+//! The kernel's settings that this mode needs: sysctls as kube-proxy sets them, and timeouts of IPVS.
 //!
-//! The running backend makes them with every complete comparison, and `--init-only` before it, by the same code. A
-//! value that is as wanted is not written, so where they were made before only reading is needed.
+//! Every full sync sets them, and before that `--init-only`, with the same code. A value that is right already is not
+//! written, so without privileges it is enough that it can be read.
 //!
-//! A setting that cannot be made is an error if Services are not served without it, and for `--init-only` in any case,
-//! as for kube-proxy. No setting is ever reverted.
+//! A sysctl that cannot be set is an error if Services are not served without it, and always for `--init-only`, as for
+//! kube-proxy. No sysctl is ever reverted.
 
 use std::collections::BTreeSet;
 
@@ -17,11 +17,11 @@ use portolan_ipvs::{Servers, Timeouts};
 struct Setting {
     path: &'static str,
     value: i64,
-    /// The consequence where it cannot be made; nothing if Services are then not served.
+    /// The consequence if it cannot be set; none if Services are then not served.
     without: Option<&'static str>,
 }
 
-/// In every configuration. Connection tracking has to see what IPVS does, or nothing is masqueraded.
+/// In every configuration. Without connection tracking of IPVS nothing is masqueraded.
 const ALWAYS: [Setting; 4] = [
     Setting { path: "net/ipv4/vs/conntrack", value: 1, without: None },
     Setting {
@@ -41,14 +41,15 @@ const ALWAYS: [Setting; 4] = [
 const LAX_ARP: Option<&str> =
     Some("other hosts on the link may take this node for the one that has a Service's address");
 
-/// Answers for an address only where the address is, so that the device's addresses are not announced.
+/// The node answers ARP requests only on the interface that has the address, so the device's addresses are not
+/// announced.
 const STRICT_ARP: [Setting; 2] = [
     Setting { path: "net/ipv4/conf/all/arp_ignore", value: 1, without: LAX_ARP },
     Setting { path: "net/ipv4/conf/all/arp_announce", value: 2, without: LAX_ARP },
 ];
 
-/// Whether a client that uses a port again is given an endpoint anew. Before Linux 5.9 that cost a second for
-/// each such connection, so it is switched off there (f719e3754ee2 of Linux).
+/// Whether a new connection from a port that was used before gets a new endpoint. Before Linux 5.9 that delayed such a
+/// connection by a second, so it is disabled there (f719e3754ee2 of Linux).
 const REUSE: Setting = Setting {
     path: "net/ipv4/vs/conn_reuse_mode",
     value: 0,
@@ -56,28 +57,26 @@ const REUSE: Setting = Setting {
 };
 const REUSE_IS_CHEAP: (u32, u32) = (5, 9);
 
-/// Whether netfilter sees what a bridge passes on between its own ports, by either family.
+/// Whether netfilter sees packets that a bridge forwards between its ports, by family.
 const BRIDGE: [&str; 2] = ["net/bridge/bridge-nf-call-iptables", "net/bridge/bridge-nf-call-ip6tables"];
 
-/// Makes them in a proxy that runs, and logs each failure once.
+/// Sets the sysctls in a running proxy, and logs each failure once.
 #[derive(Debug, Default)]
 pub(crate) struct Settings {
-    told: BTreeSet<&'static str>,
+    logged: BTreeSet<&'static str>,
 }
 
 impl Settings {
-    /// Makes those that differ. Gives how many did.
-    ///
-    /// Each that cannot be made is logged once.
+    /// Sets those that differ, and returns how many did.
     ///
     /// # Errors
-    /// The first that cannot be made and without which Services are not served.
+    /// The first that cannot be set and without which Services are not served.
     pub(super) fn make(&mut self, host: &Host, strict_arp: bool) -> Result<usize, HostError> {
         let Made { count, failed } = make(host, strict_arp);
         let mut missing = None;
         for (setting, error) in failed {
-            if self.told.insert(setting.path) {
-                tell(&setting, &error, Some("--init-only in a privileged init container sets it"));
+            if self.logged.insert(setting.path) {
+                log_failure(&setting, &error, Some("--init-only in a privileged init container sets it"));
             }
             if setting.without.is_none() {
                 missing.get_or_insert(error);
@@ -87,21 +86,21 @@ impl Settings {
     }
 }
 
-/// Makes them once, all of them.
+/// Sets all of them once.
 ///
 /// # Errors
-/// The first that cannot be made. Each is logged.
+/// The first that cannot be set. Each failure is logged.
 pub(crate) fn make_all(host: &Host, strict_arp: bool) -> Result<(), HostError> {
     let Made { count: _, failed } = make(host, strict_arp);
     for (setting, error) in &failed {
-        tell(setting, error, None);
+        log_failure(setting, error, None);
     }
     failed.into_iter().next().map_or(Ok(()), |(_, error)| Err(error))
 }
 
-/// What came of it.
+/// The result of setting all sysctls.
 struct Made {
-    /// How many had another value, and now have the one wanted.
+    /// How many had another value and were set.
     count: usize,
     failed: Vec<(Setting, HostError)>,
 }
@@ -124,7 +123,7 @@ fn make(host: &Host, strict_arp: bool) -> Made {
     made
 }
 
-fn tell(setting: &Setting, error: &HostError, help: Option<&str>) {
+fn log_failure(setting: &Setting, error: &HostError, help: Option<&str>) {
     let err = error_chain(error);
     match setting.without {
         None => tracing::error!(err, help, "Services are not served without this setting"),
@@ -132,7 +131,7 @@ fn tell(setting: &Setting, error: &HostError, help: Option<&str>) {
     }
 }
 
-/// Sets the time-outs of IPVS that are configured. A failure affects nothing else, so it is only logged.
+/// Sets the configured timeouts of IPVS. A failure affects nothing else, so it is only logged.
 pub(crate) fn set_timeouts(servers: &mut Servers, wanted: Timeouts) {
     if wanted == Timeouts::default() {
         return;
@@ -152,8 +151,8 @@ pub(super) fn warn_of_bridges(host: &Host) {
     }
 }
 
-/// Those of [`BRIDGE`] that are off. Without the module that has them it is unknown whether there will be bridges, and
-/// there is no warning.
+/// Those of [`BRIDGE`] that are 0. Without the module that has them it is unknown whether there will be bridges, so there
+/// is no warning.
 fn passed_by(host: &Host) -> impl Iterator<Item = &'static str> {
     BRIDGE.into_iter().filter(|sysctl| host.sysctl(sysctl).is_ok_and(|value| value == 0))
 }

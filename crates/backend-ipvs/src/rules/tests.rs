@@ -22,13 +22,13 @@ fn node() -> NodeSettings {
 }
 
 #[test]
-fn the_rules_are_these() {
+fn rules_equal_the_golden_file() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/golden/rules.txt");
     assert_golden(&file, &input(&tables(IpFamily::V4, &node()), &Written::default()));
 }
 
 #[test]
-fn strangers_are_told_as_configured() {
+fn clients_to_masquerade_follow_the_local_detector() {
     let rule = |change: &dyn Fn(&mut NodeSettings)| {
         let mut node = node();
         change(&mut node);
@@ -46,7 +46,8 @@ fn strangers_are_told_as_configured() {
 }
 
 fn read(lines: &str) -> Written {
-    let mut reader = Reader::default();
+    let tables = tables(IpFamily::V4, &node());
+    let mut reader = Reader::new(&tables);
     lines.lines().for_each(|line| reader.line(line));
     reader.finish()
 }
@@ -70,8 +71,24 @@ fn printed(tables: &[Table]) -> String {
     tables.iter().map(of_table).collect()
 }
 
+/// Our chains by their tables, in the order in which they are written.
+const CHAINS: [(&str, &[&str]); 3] = [
+    ("nat", &["KUBE-SERVICES", "KUBE-LOAD-BALANCER", "KUBE-NODE-PORT", "KUBE-MARK-MASQ", "KUBE-POSTROUTING"]),
+    ("mangle", &["KUBE-IPVS-OUT-FILTER", "KUBE-SOURCE-RANGES-FIREWALL"]),
+    (
+        "filter",
+        &[
+            "KUBE-FORWARD",
+            "KUBE-NODE-PORT",
+            "KUBE-PROXY-FIREWALL",
+            "KUBE-SOURCE-RANGES-FIREWALL",
+            "KUBE-IPVS-FILTER",
+        ],
+    ),
+];
+
 #[test]
-fn chains_are_the_same_ones_whatever_the_settings() {
+fn chains_do_not_depend_on_the_settings() {
     let mut other = node();
     other.masquerade_all = true;
     for node in [node(), other] {
@@ -86,7 +103,7 @@ fn chains_are_the_same_ones_whatever_the_settings() {
 }
 
 #[test]
-fn what_was_written_is_recognized_and_any_difference_is_seen() {
+fn written_rules_are_recognized_and_differences_are_detected() {
     for family in IpFamily::ALL {
         let tables = tables(family, &node());
         let lines = printed(&tables);
@@ -105,7 +122,7 @@ fn what_was_written_is_recognized_and_any_difference_is_seen() {
 }
 
 #[test]
-fn jumps_that_are_there_stay_and_those_of_another_mode_go() {
+fn existing_jumps_are_kept_and_those_of_another_mode_deleted() {
     let tables = tables(IpFamily::V4, &node());
     let present = read(
         "*nat
@@ -139,7 +156,7 @@ COMMIT
 
 /// Otherwise a proxy that starts would write them again.
 #[test]
-fn both_kinds_of_iptables_print_the_rules_as_they_are_spelled() {
+fn both_variants_of_iptables_print_the_rules_as_rendered() {
     let detectors = [
         None,
         Some(LocalDetector::Cidr("10.244.7.9/16".parse().unwrap())),

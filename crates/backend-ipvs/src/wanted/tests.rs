@@ -48,7 +48,7 @@ fn wanted(protocol: Protocol, is_local: bool, pods: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn a_service_with_everything_takes_this() {
+fn a_service_with_every_field_needs_these_objects() {
     let all = "[(10.244.0.1:8080, 1), (10.244.1.1:8080, 1)]";
     let servers = ["10.96.0.80:80", "192.0.2.1:30080", "192.0.2.1:80", "203.0.113.80:80", "203.0.113.81:80"];
     let mut lines: Vec<_> = servers.iter().map(|at| format!("tcp {at} {all}")).collect();
@@ -72,7 +72,7 @@ fn a_service_with_everything_takes_this() {
 }
 
 #[test]
-fn under_the_local_policy_addresses_lead_here_and_are_in_the_sets_for_that() {
+fn under_the_local_policy_addresses_have_local_endpoints_and_are_in_local_sets() {
     let lines = wanted(Protocol::Sctp, true, &[POD_HERE, POD_AWAY]);
     let all = "[(10.244.0.1:8080, 1), (10.244.1.1:8080, 1)]";
     for line in [

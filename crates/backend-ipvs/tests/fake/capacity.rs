@@ -44,7 +44,7 @@ fn compare(node: &mut Node) {
 }
 
 #[test]
-fn a_load_gives_more_room_to_the_one_set_that_needs_it() {
+fn a_full_sync_increases_the_capacity_of_the_one_set_that_needs_it() {
     let mut node = Node::new(config(), [full(), one_more()]);
     node.apply([]);
     assert_eq!(external_ips(&node), MOST + 1);
@@ -56,7 +56,7 @@ fn a_load_gives_more_room_to_the_one_set_that_needs_it() {
 }
 
 #[test]
-fn an_update_gives_more_room_with_the_first_element_that_finds_none() {
+fn a_change_increases_the_capacity_with_the_first_element_that_exceeds_it() {
     let mut node = Node::new(config(), [full()]);
     node.apply([]);
     assert_eq!((external_ips(&node), fitted(&node)), (MOST, vec![]));
@@ -91,7 +91,7 @@ fn the_addresses_of_the_device_are_counted_as_well() {
 }
 
 #[test]
-fn a_set_that_needs_no_more_room_gets_kube_proxys_again_when_all_is_compared() {
+fn a_full_sync_returns_a_set_to_the_capacity_of_kube_proxy() {
     let mut node = Node::new(config(), [full(), one_more()]);
     node.apply([]);
     assert_eq!(fitted(&node), [(Set::ExternalIp, Capacity::Large)]);

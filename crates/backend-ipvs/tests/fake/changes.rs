@@ -49,7 +49,7 @@ fn asked(node: &Node) -> (usize, usize) {
 }
 
 #[test]
-fn a_service_comes_with_its_sets_first_and_its_address_last() {
+fn a_new_service_is_added_with_its_sets_first_and_its_address_last() {
     let mut node = Node::new(config(), []);
     node.apply([]);
     let settings = ServerSettings { scheduler: "rr".into(), flags: 0, timeout: Duration::ZERO };
@@ -83,7 +83,7 @@ fn one_endpoint_is_one_change() {
 }
 
 #[test]
-fn an_endpoint_of_tcp_goes_with_its_last_connection_also_across_a_restart() {
+fn a_tcp_endpoint_is_removed_with_its_last_connection_also_across_a_restart() {
     let tcp = key(Protocol::Tcp);
     let mut node = Node::new(config(), [web(Protocol::Tcp), pods(Protocol::Tcp, &[ONE, TWO])]);
     node.apply([]);
@@ -117,7 +117,7 @@ fn an_endpoint_that_is_wanted_again_gets_its_weight_back() {
 }
 
 #[test]
-fn an_endpoint_of_udp_goes_at_once() {
+fn a_udp_endpoint_is_removed_at_once() {
     let udp = key(Protocol::Udp);
     let mut node = Node::new(config(), [web(Protocol::Udp), pods(Protocol::Udp, &[ONE, TWO])]);
     node.apply([]);
@@ -126,7 +126,7 @@ fn an_endpoint_of_udp_goes_at_once() {
 }
 
 #[test]
-fn virtual_servers_go_only_if_they_are_ours_and_not_excluded() {
+fn virtual_servers_are_removed_only_if_ours_and_not_excluded() {
     let options = Options { exclude_cidrs: vec!["10.96.0.96/28".parse().unwrap()], ..Options::default() };
     let mut node = Node::with_options(config(), [web(Protocol::Tcp)], options);
     node.apply([]);
@@ -163,7 +163,7 @@ fn virtual_servers_go_only_if_they_are_ours_and_not_excluded() {
 type Damage = fn(&mut crate::kernel::State);
 
 #[test]
-fn what_others_flush_is_noticed_and_made_again() {
+fn flushed_objects_are_detected_and_restored() {
     let mut node = Node::new(config(), [web(Protocol::Tcp), pods(Protocol::Tcp, &[ONE])]);
     node.apply([]);
     let before = node.held(IpFamily::V4);
@@ -214,7 +214,7 @@ fn an_address_of_the_node_serves_its_service_before_the_node_port_of_another() {
 
 /// Bound to the device it would be this node's, and the proxy would never hear again of what there is.
 #[test]
-fn the_api_servers_address_is_not_bound_whichever_service_has_it() {
+fn the_address_of_the_api_server_is_not_bound_for_any_service() {
     let tenant =
         service("shop/tenant", "10.96.0.70").port("http", Protocol::Tcp, 80).external_ip("192.0.2.10");
     let tenant = tenant.load_balancer_ip("192.0.2.11").external_ip("203.0.113.1");

@@ -50,7 +50,7 @@ fn is_second(change: &Change) -> bool {
 }
 
 #[test]
-fn a_refused_virtual_server_costs_its_service_alone_is_named_and_tried_again() {
+fn a_rejected_virtual_server_affects_only_its_service_is_named_and_retried() {
     for errno in [libc::EINVAL, libc::ENOENT, libc::ENOMEM] {
         let mut node = node();
         node.kernels.v4.state().refuse = Some((is_second, errno));
@@ -74,7 +74,7 @@ fn a_refused_virtual_server_costs_its_service_alone_is_named_and_tried_again() {
 }
 
 #[test]
-fn what_is_refused_again_and_again_is_tried_at_growing_intervals_up_to_a_minute() {
+fn repeatedly_rejected_changes_are_retried_at_growing_intervals_up_to_a_minute() {
     let mut node = node();
     node.kernels.v4.state().refuse = Some((is_second, libc::EINVAL));
     let mut pauses = Vec::new();
@@ -102,7 +102,7 @@ fn what_is_refused_again_and_again_is_tried_at_growing_intervals_up_to_a_minute(
 }
 
 #[test]
-fn a_node_is_intact_without_what_the_kernel_does_not_take() {
+fn a_node_is_intact_without_objects_that_the_kernel_rejected() {
     let mut node = node();
     let is_first = |change: &Change| match change {
         Change::Server(ServerChange::Add(key, _) | ServerChange::AddDestination(key, ..)) => {
@@ -119,7 +119,7 @@ fn a_node_is_intact_without_what_the_kernel_does_not_take() {
 }
 
 #[test]
-fn a_full_set_is_named_with_the_service_that_found_no_room() {
+fn a_full_set_is_named_with_the_service_that_exceeds_it() {
     let refuse: Refuse = (
         |change| {
             matches!(change, Change::Set(SetChange::Add(Set::ClusterIp, _, member))
@@ -136,7 +136,7 @@ fn a_full_set_is_named_with_the_service_that_found_no_room() {
 }
 
 #[test]
-fn a_proxy_that_may_change_nothing_has_failed_and_makes_up_for_it_when_it_may() {
+fn without_privileges_an_apply_fails_and_succeeds_once_they_are_granted() {
     let mut node = node();
     node.apply([]);
     node.kernels.v4.state().refuse = Some((|_| true, libc::EPERM));
@@ -153,7 +153,7 @@ fn a_proxy_that_may_change_nothing_has_failed_and_makes_up_for_it_when_it_may() 
 }
 
 #[test]
-fn a_refusal_to_remove_what_no_service_has_any_more_names_the_object() {
+fn a_rejected_removal_of_an_unused_object_names_the_object() {
     let mut node = node();
     node.apply([]);
     node.kernels.v4.state().refuse = Some((|change| matches!(change, Change::RemoveAddress(_)), libc::EBUSY));
@@ -167,7 +167,7 @@ fn a_refusal_to_remove_what_no_service_has_any_more_names_the_object() {
 }
 
 #[test]
-fn a_proxy_that_dies_anywhere_in_a_load_is_made_up_for_by_the_next() {
+fn a_full_sync_interrupted_at_any_point_is_completed_by_the_next() {
     let mut whole = node();
     whole.apply([]);
     let wanted = whole.held(IpFamily::V4);
@@ -184,7 +184,7 @@ fn a_proxy_that_dies_anywhere_in_a_load_is_made_up_for_by_the_next() {
 }
 
 #[test]
-fn programs_that_fail_keep_no_virtual_server_away_for_longer_than_that() {
+fn after_a_failed_load_of_rules_the_next_apply_completes() {
     let mut node = node();
     node.kernels.v4.state().fail_rules = true;
     assert_eq!(failed_restores(node.try_apply(IpFamily::V4).unwrap_err().metrics()), 1);
@@ -196,7 +196,7 @@ fn programs_that_fail_keep_no_virtual_server_away_for_longer_than_that() {
 }
 
 #[test]
-fn a_restart_loads_no_rules_where_they_are_as_they_should_be() {
+fn a_restart_loads_no_rules_if_they_are_up_to_date() {
     let mut node = node();
     node.apply([]);
     assert_eq!(node.kernels.v4.state().loads, 1);
@@ -206,7 +206,7 @@ fn a_restart_loads_no_rules_where_they_are_as_they_should_be() {
 }
 
 #[test]
-fn an_address_that_the_node_got_answers_on_node_ports_from_the_next_change_on() {
+fn a_new_node_address_answers_on_node_ports_after_the_next_change() {
     let web = service("shop/web", "10.96.0.80").port("http", Protocol::Tcp, 80).node_port(30_080);
     let mut node = node();
     node.apply([web.applied()]);
@@ -222,7 +222,7 @@ fn an_address_that_the_node_got_answers_on_node_ports_from_the_next_change_on() 
 
 /// The other mode's rules translate until the virtual servers are ready, so no connection waits for them.
 #[test]
-fn rules_of_another_mode_go_only_when_virtual_servers_and_addresses_are_there() {
+fn rules_of_another_mode_are_removed_only_after_virtual_servers_and_addresses_exist() {
     let mut node = node();
     {
         let mut state = node.kernels.v4.state();

@@ -76,7 +76,7 @@ fn an_address_more_or_less_costs_one_element() {
 }
 
 #[test]
-fn few_addresses_become_many_and_few_again_whatever_else_changes_with_them() {
+fn a_service_can_change_between_few_and_many_addresses_with_other_changes() {
     let kinds: [Kind; 5] = [
         |web| web,
         |web| web.node_port(30080),
@@ -101,7 +101,7 @@ fn few_addresses_become_many_and_few_again_whatever_else_changes_with_them() {
 }
 
 #[test]
-fn another_process_goes_on_from_the_slots_that_it_finds() {
+fn another_process_adopts_existing_slots() {
     let mut node = loaded(web(50).internal_local().build(), &[11, 12, 13, 14]);
     node.handle([pods(&[11, 13, 14])]).apply();
     let mut node = node.restart();

@@ -148,7 +148,7 @@ fn a_table_with_another_layout_is_replaced_in_one_transaction() {
 }
 
 #[test]
-fn a_table_that_vanished_is_made_again() {
+fn a_deleted_table_is_created_again() {
     let mut node = Node::new(config(), web(&THREE));
     node.apply_all();
     tamper(&node, |t| t.delete_table().is_empty());

@@ -63,7 +63,7 @@ fn pairs<const N: usize>(lasts: [u8; N]) -> BTreeMap<u8, u8> {
 }
 
 #[test]
-fn only_clients_of_an_endpoint_that_goes_are_forgotten() {
+fn only_clients_of_a_removed_endpoint_are_deleted() {
     let mut node = remembering();
     node.handle([pods(&[1, 3]).applied()]).apply();
     assert_eq!(remembered(&node, MAP), Some(pairs([1, 3])));
@@ -88,7 +88,7 @@ fn a_client_that_expired_before_its_deletion_delays_no_other() {
 }
 
 #[test]
-fn a_failure_to_forget_is_made_up_for() {
+fn a_failed_deletion_of_clients_is_repeated() {
     let mut node = remembering();
     node.handle([pods(&[1, 3]).applied()]);
     node.tables().pass_next();
@@ -101,7 +101,7 @@ fn a_failure_to_forget_is_made_up_for() {
 }
 
 #[test]
-fn a_restart_keeps_clients_but_those_whose_endpoint_went_meanwhile() {
+fn a_restart_keeps_clients_except_those_of_removed_endpoints() {
     let mut node = remembering().restart();
     assert_eq!(node.apply().operations, 0);
     assert_eq!(remembered(&node, MAP), Some(pairs([1, 2, 3])));
@@ -123,7 +123,7 @@ fn another_timeout_is_another_rule_and_deletes_no_client() {
 }
 
 #[test]
-fn affinity_goes_with_all_it_had_and_comes_back_empty() {
+fn removed_affinity_deletes_its_objects_and_clients() {
     let mut node = remembering();
     node.handle([cart().applied()]).apply();
     node.assert_serves_the_plan();
@@ -167,7 +167,7 @@ fn a_busy_chain_of_a_service_that_lost_affinity_is_swept_later() {
 }
 
 #[test]
-fn each_family_remembers_for_itself() {
+fn each_family_has_separate_clients() {
     let both = || service("shop/cart", "10.96.2.1,fd00:10:96::21").port("", Tcp, 80).affinity(HOURS);
     let v6 = slice("shop/cart-6", "cart").port("", Tcp, 8080).on("n1", "fd00:10:244::1");
     let mut node = Node::new(config(), [both().applied(), pods(&[1]).applied(), v6.applied()]);

@@ -83,7 +83,7 @@ fn a_change_costs_what_it_touches_and_not_what_there_is() {
 }
 
 #[test]
-fn a_new_vip_costs_its_own_elements() {
+fn a_new_vip_adds_only_its_elements() {
     let mut node = Node::new(config(), many(200, 2));
     node.apply();
     let events = [
@@ -96,7 +96,7 @@ fn a_new_vip_costs_its_own_elements() {
 }
 
 #[test]
-fn a_large_first_load_is_cut_into_bounded_transactions() {
+fn a_large_initial_sync_is_split_into_bounded_transactions() {
     let mut node = Node::new(config(), many(2_000, 20));
     let report = node.apply();
     assert!(report.operations > 42_000, "{report:?}");
@@ -106,7 +106,7 @@ fn a_large_first_load_is_cut_into_bounded_transactions() {
 }
 
 #[test]
-fn an_address_passes_from_one_service_to_another_in_one_transaction() {
+fn an_address_moves_between_services_in_one_transaction() {
     let with = |name: &str, own: &str, external: Option<&str>| {
         let service = service(name, own).port("", Tcp, 80);
         external.into_iter().fold(service, ServiceBuilder::external_ip).applied()
@@ -135,7 +135,7 @@ fn an_address_passes_from_one_service_to_another_in_one_transaction() {
 }
 
 #[test]
-fn unused_classes_are_kept_for_the_next_but_do_not_pile_up() {
+fn unused_classes_are_kept_up_to_a_limit() {
     let mut node = Node::new(config(), many(1, 0));
     node.apply();
     let mut addresses = String::new();
@@ -173,7 +173,7 @@ fn a_failed_apply_loses_nothing() {
 }
 
 #[test]
-fn new_node_addresses_change_where_node_ports_answer_and_nothing_else() {
+fn a_new_node_address_changes_only_the_ranges_of_node_ports() {
     let mut node_object = node(world::THIS_NODE, &["192.0.2.1"]);
     let mut node = Node::new(config(), many(50, 2));
     node.apply();
@@ -188,7 +188,7 @@ fn new_node_addresses_change_where_node_ports_answer_and_nothing_else() {
 }
 
 #[test]
-fn classes_of_services_that_went_are_swept_in_time() {
+fn classes_of_removed_services_are_swept() {
     let mut node = Node::new(config(), []);
     node.apply();
     for count in 1..=150_u8 {

@@ -65,7 +65,7 @@ fn failed_syncs_and_removals_have_kube_proxys_metrics() {
 }
 
 #[test]
-fn what_cannot_be_set_right_piece_by_piece_is_replaced_at_once_however_much_it_is() {
+fn an_incompatible_table_of_any_size_is_replaced_in_one_transaction() {
     type Sight = (&'static str, fn(&mut TableDump));
     let sights: [Sight; 4] = [
         ("a sleeping table", |dump| dump.table.flags.dormant = true),
@@ -103,7 +103,7 @@ fn a_table_of_ours_is_not_claimed_again() {
 }
 
 #[test]
-fn ranges_that_changed_meanwhile_give_way_to_those_that_overlap_them() {
+fn changed_ranges_are_deleted_before_overlapping_ones_are_added() {
     let guarded = |ranges: &[&str]| {
         let guarded = service("ns/web", "10.96.0.1").port("", Tcp, 80).load_balancer_ip("203.0.113.80");
         ranges.iter().fold(guarded, |guarded, range| guarded.source_range(range)).applied()
@@ -131,7 +131,7 @@ fn is_intact(node: &mut Node) -> bool {
 }
 
 #[test]
-fn a_table_that_others_delete_or_flush_is_missed_and_made_again() {
+fn a_table_deleted_or_flushed_by_others_is_restored() {
     let damages: [fn(&mut Transaction); 2] = [
         |damage| {
             damage.delete_table();
@@ -156,7 +156,7 @@ fn a_table_that_others_delete_or_flush_is_missed_and_made_again() {
 }
 
 #[test]
-fn a_table_that_cannot_be_read_holds_up_no_change() {
+fn changes_are_written_while_the_table_cannot_be_read() {
     let mut state = State::new(config());
     let events = [cart().applied(), pods(&[1, 2]).applied()];
     portolan_testkit::objects::empty_lists().into_iter().chain(events).for_each(|event| state.handle(event));

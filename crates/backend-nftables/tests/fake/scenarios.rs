@@ -221,7 +221,7 @@ macro_rules! play_each {
 every_scenario!(play_each);
 
 #[test]
-fn of_the_table_only_what_follows_a_pause_is_left_out() {
+fn all_scenarios_run_except_those_with_a_pause() {
     let left_out = all().into_iter().filter(|named| named.scenario.left_out(&UNMET) != LeftOut::Nothing);
     let names: Vec<_> = left_out.map(|named| named.name).collect();
     assert_eq!(

@@ -146,7 +146,7 @@ fn no_transaction_exceeds_its_limit() {
 }
 
 #[test]
-fn the_first_transaction_of_a_load_has_what_others_need_first_in_force() {
+fn the_first_transaction_of_a_full_sync_has_the_most_important_services() {
     use portolan_core::Protocol::{Tcp, Udp};
     use portolan_testkit::objects::{service, slice};
 
@@ -225,7 +225,7 @@ fn many_addresses_that_get_ranges_with_their_first_endpoint_are_never_open_to_ot
 }
 
 #[test]
-fn a_guarded_address_is_never_open_to_others_nor_closed_to_its_own() {
+fn a_restricted_address_is_never_open_to_others_nor_closed_to_its_ranges() {
     use portolan_core::Protocol::Tcp;
     use portolan_testkit::objects::{object_name, service, slice};
 

@@ -95,7 +95,7 @@ fn the_longest_transaction_reported_is_one_commit_and_not_all_of_them() {
 }
 
 #[test]
-fn a_load_in_several_transactions_says_how_far_it_is() {
+fn a_full_sync_in_several_transactions_logs_its_progress() {
     let (tables, time) = (empty(), Passed::default());
     let kernel = time.clone();
     tables.lock().unwrap().after_commit = Box::new(move |_, _| kernel.pass(Duration::from_millis(600)));
@@ -112,7 +112,7 @@ fn a_load_in_several_transactions_says_how_far_it_is() {
 }
 
 #[test]
-fn a_table_that_takes_long_to_read_back_is_told_of_with_its_size() {
+fn a_table_that_takes_long_to_read_is_logged_with_its_size() {
     let (tables, time) = (empty(), Passed::default());
     apply_in(&mut process(&tables, &time, webs()), &tables, &[0; 4]);
     let kernel = time.clone();

@@ -68,7 +68,7 @@ fn assert_costs(node: &Node, packet: &Packet, [base_chains, rules, expressions, 
 }
 
 #[test]
-fn a_new_connection_costs_few_look_ups_and_later_packets_one_question() {
+fn a_new_connection_costs_few_lookups_and_later_packets_one_match() {
     let node = plain();
     for (packet, first) in [
         (from_pod(VIP), [3, 9, 30, 5]),
@@ -83,14 +83,14 @@ fn a_new_connection_costs_few_look_ups_and_later_packets_one_question() {
 }
 
 #[test]
-fn a_refusal_costs_one_look_up() {
+fn a_rejection_costs_one_lookup() {
     assert_costs(&plain(), &from_pod(UNSERVED), [1, 3, 8, 1]);
     assert_costs(&plain(), &from_node(UNSERVED), [1, 3, 8, 1]);
 }
 
 /// A further base chain for every packet exists only as long as a service needs it.
 #[test]
-fn chains_for_affinity_and_source_ranges_are_there_while_a_service_has_them() {
+fn chains_for_affinity_and_source_ranges_exist_while_a_service_uses_them() {
     let mut node = plain();
     let chains = |node: &Node| {
         let dump = node.tables().dump(&table(IpFamily::V4)).unwrap().unwrap();
@@ -126,7 +126,7 @@ fn chains_for_affinity_and_source_ranges_are_there_while_a_service_has_them() {
 
 /// The process may end before it has removed unused objects.
 #[test]
-fn chains_that_nothing_uses_go_when_a_table_is_adopted() {
+fn unused_chains_are_deleted_when_a_table_is_adopted() {
     let mut node = plain();
     let guarded = service("shop/web", "10.96.0.1").port("", Tcp, 80).load_balancer_ip("203.0.113.1");
     node.handle([guarded.source_range("198.51.100.0/24").affinity(Duration::from_secs(60)).applied()])

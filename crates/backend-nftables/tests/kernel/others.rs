@@ -18,7 +18,7 @@ fn nft(words: &str) {
 
 /// On kernels with table owners no other process can do this to our table; on others every process can.
 #[test]
-fn a_table_without_an_owner_that_others_delete_or_flush_is_missed() {
+fn deletion_or_flush_of_a_table_without_owner_is_detected() {
     isolated(|| {
         let tables = Arc::new(Mutex::new(NetlinkTables::open().unwrap()));
         let mut state = State::new(NodeConfig::new("node1"));
@@ -45,7 +45,7 @@ fn a_table_without_an_owner_that_others_delete_or_flush_is_missed() {
 }
 
 #[test]
-fn rules_that_outlast_their_process_are_found_by_the_next_one() {
+fn rules_that_outlive_their_process_are_adopted_by_the_next_one() {
     isolated(|| {
         let mut state = State::new(NodeConfig::new("node1"));
         state.prepare();
@@ -64,7 +64,7 @@ fn rules_that_outlast_their_process_are_found_by_the_next_one() {
 
 /// Without an owner of the table, the waiting runtime gets a notice of the change from the kernel.
 #[test]
-fn the_kernel_tells_of_changes_by_others_and_ours_are_none() {
+fn foreign_changes_are_notified_and_our_own_ignored() {
     isolated(|| {
         let tables = Arc::new(Mutex::new(NetlinkTables::open().unwrap()));
         let mut process = Process::start(NodeConfig::new("node1"), [], |family| {

@@ -39,7 +39,7 @@ const FOREIGN: &str = "table inet kube-proxy { set a { type ipv4_addr; elements 
      table ip6 portolan { chain c { type filter hook input priority 0; counter packets 6 bytes 600; }; }\n";
 
 #[test]
-fn both_tables_go_and_tables_with_like_names_stay() {
+fn both_tables_are_removed_and_tables_with_similar_names_kept() {
     isolated(|| {
         load(FOREIGN);
         let before = ruleset();
@@ -53,7 +53,7 @@ fn both_tables_go_and_tables_with_like_names_stay() {
 }
 
 #[test]
-fn only_the_table_of_the_family_that_is_asked_for_goes() {
+fn only_the_table_of_the_given_family_is_removed() {
     isolated(|| {
         for family in IpFamily::ALL {
             load(&nftables::ruleset(family, &services()));
@@ -65,7 +65,7 @@ fn only_the_table_of_the_family_that_is_asked_for_goes() {
 }
 
 #[test]
-fn a_table_that_a_process_owns_is_an_error_that_says_so_and_the_other_goes() {
+fn a_table_owned_by_a_process_is_an_error_and_the_other_is_removed() {
     isolated(|| {
         let id = TableId::new(Family::Ip, "kube-proxy");
         let mut owner = NetlinkTables::open().unwrap();
@@ -90,7 +90,7 @@ fn a_table_that_a_process_owns_is_an_error_that_says_so_and_the_other_goes() {
 }
 
 #[test]
-fn our_table_goes_too_unless_this_mode_runs() {
+fn our_table_is_removed_unless_this_mode_runs() {
     isolated(|| {
         load("table ip portolan {}\ntable ip kube-proxy {}\n");
         assert_eq!(remove(IpFamily::V4).removed, 1);

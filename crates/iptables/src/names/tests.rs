@@ -7,7 +7,7 @@ fn name(namespace: &str, service: &str, port: &str, protocol: Protocol) -> Servi
 }
 
 #[test]
-fn chains_are_called_as_kube_proxy_calls_them() {
+fn chains_have_the_names_of_kube_proxy() {
     use Protocol::{Tcp, Udp};
     let cases = [
         (name("ns1", "svc1", "p80", Tcp), "XPGD46QRK7WJZT7O", "10.180.0.1:80", "SXIVWICOYRO3J4NJ"),
@@ -34,7 +34,7 @@ fn chains_are_called_as_kube_proxy_calls_them() {
 }
 
 #[test]
-fn every_name_is_read_back() {
+fn every_name_is_parsed_to_its_chain() {
     let hash = Hash::of_port(&name("ns1", "svc1", "p80", Protocol::Tcp));
     let built_in = BuiltIn::ALL.iter().map(|chain| Chain::BuiltIn(*chain));
     let fixed = Fixed::ALL.iter().map(|chain| Chain::Fixed(*chain));
@@ -45,7 +45,7 @@ fn every_name_is_read_back() {
 }
 
 #[test]
-fn names_of_others_are_none_of_ours() {
+fn names_of_other_programs_are_not_parsed() {
     let names = [
         "KUBE-KUBELET-CANARY",
         "KUBE-IPTABLES-HINT",

@@ -4,7 +4,7 @@ use super::*;
 use crate::run::tests::script;
 
 #[test]
-fn programs_of_both_variants_are_found_and_say_so() {
+fn programs_of_both_variants_are_found_with_their_variant() {
     for variant in [Variant::Nft, Variant::Legacy] {
         for family in IpFamily::ALL {
             let programs = Programs::of_variant(family, variant).unwrap();
@@ -24,7 +24,7 @@ fn a_missing_program_is_named() {
 }
 
 #[test]
-fn a_table_that_is_not_shown_is_told_from_an_empty_one() {
+fn a_table_that_is_not_shown_is_distinguished_from_an_empty_one() {
     let cases = [
         ("# Table `nat' is incompatible, use 'nft' tool.", Some(Table::Nat)),
         ("# Table `security' is incompatible, use 'nft' tool.", None),
@@ -37,7 +37,7 @@ fn a_table_that_is_not_shown_is_told_from_an_empty_one() {
 }
 
 #[test]
-fn answers_give_version_and_variant() {
+fn version_output_gives_version_and_variant() {
     let cases = [
         ("iptables v1.8.9 (nf_tables)\n", Some((Version(1, 8, 9), Variant::Nft))),
         ("ip6tables v1.8.11 (legacy)\n", Some((Version(1, 8, 11), Variant::Legacy))),

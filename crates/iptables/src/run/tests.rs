@@ -21,13 +21,13 @@ pub(crate) fn script(body: &str) -> (tempfile::TempDir, PathBuf) {
     let (text, path) = (directory.path().join("text"), directory.path().join("program"));
     fs::write(&text, format!("#!/bin/sh\n{body}\n")).unwrap();
     let words = ["-m755", text.to_str().unwrap(), path.to_str().unwrap()];
-    let made = run(&find("install").unwrap(), &words, Talk::Input(&mut |_| Ok(())), LONG).unwrap();
+    let made = run(&find("install").unwrap(), &words, Pipe::Input(&mut |_| Ok(())), LONG).unwrap();
     assert!(made.status.success(), "{made:?}");
     (directory, path)
 }
 
-fn shell(script: &str, talk: Talk<'_>, limit: Duration) -> Result<Ended, ProgramError> {
-    run(Path::new("/bin/sh"), &["-c", script], talk, limit)
+fn shell(script: &str, pipe: Pipe<'_>, limit: Duration) -> Result<Ended, ProgramError> {
+    run(Path::new("/bin/sh"), &["-c", script], pipe, limit)
 }
 
 /// Runs a script that is given so many lines.
@@ -37,18 +37,18 @@ fn given(script: &str, lines: usize, limit: Duration) -> Result<Ended, ProgramEr
         (0..lines).try_for_each(|line| writeln!(input, "line {line}"))?;
         input.flush()
     };
-    shell(script, Talk::Input(&mut write), limit)
+    shell(script, Pipe::Input(&mut write), limit)
 }
 
 /// Runs a script and gives what it printed.
 fn printed(script: &str, limit: Duration) -> (Result<Ended, ProgramError>, Vec<u8>) {
     let mut bytes = Vec::new();
-    let ended = shell(script, Talk::Output(&mut |output| output.read_to_end(&mut bytes).map(drop)), limit);
+    let ended = shell(script, Pipe::Output(&mut |output| output.read_to_end(&mut bytes).map(drop)), limit);
     (ended, bytes)
 }
 
 #[test]
-fn the_first_directory_that_has_an_executable_file_counts() {
+fn the_first_executable_file_in_path_is_found() {
     let (with, program) = script("");
     let other = tempfile::tempdir().unwrap();
     fs::write(other.path().join("program"), "not executable").unwrap();
@@ -62,23 +62,23 @@ fn the_first_directory_that_has_an_executable_file_counts() {
 }
 
 #[test]
-fn more_than_a_pipe_holds_goes_in_while_errors_come_out() {
+fn input_larger_than_a_pipe_is_written_while_errors_are_read() {
     let ended = given("cat >&2; exit 3", 50_000, LONG).unwrap();
-    assert!(ended.talk.is_ok());
+    assert!(ended.pipe.is_ok());
     assert_eq!(ended.status.code(), Some(3));
     assert!(ended.errors.starts_with("line 0\nline 1\n"), "{}", &ended.errors[..100]);
     assert_eq!(ended.errors.len(), MOST_ERRORS, "errors are limited");
 }
 
 #[test]
-fn more_than_a_pipe_holds_comes_out_while_errors_do() {
+fn output_larger_than_a_pipe_is_read_while_errors_are_read() {
     let (ended, bytes) = printed("head -c 1000000 /dev/zero >&2; head -c 1000000 /dev/zero", LONG);
     assert!(ended.unwrap().status.success());
     assert_eq!(bytes.len(), 1_000_000);
 }
 
 #[test]
-fn an_end_has_the_code_and_the_errors() {
+fn an_ended_program_has_an_exit_code_and_errors() {
     let (ended, bytes) = printed("echo out; echo one >&2; echo two >&2; exit 3", LONG);
     let ended = ended.unwrap();
     assert_eq!((ended.status.code(), &bytes[..]), (Some(3), &b"out\n"[..]));
@@ -86,9 +86,9 @@ fn an_end_has_the_code_and_the_errors() {
 }
 
 #[test]
-fn a_program_that_leaves_its_input_unread_tells_why() {
+fn errors_of_a_program_that_leaves_its_input_unread_are_read() {
     let ended = given("echo no >&2; exit 2", 1_000_000, LONG).unwrap();
-    assert_eq!(ended.talk.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+    assert_eq!(ended.pipe.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
     assert_eq!((ended.status.code(), ended.errors.as_str()), (Some(2), "no\n"));
 }
 
@@ -96,7 +96,7 @@ fn a_program_that_leaves_its_input_unread_tells_why() {
 fn a_caller_that_leaves_the_output_unread_does_not_block_the_program() {
     let mut first = String::new();
     let mut read = |output: &mut dyn Read| io::BufReader::new(output).read_line(&mut first).map(drop);
-    let ended = shell("yes", Talk::Output(&mut read), LONG).unwrap();
+    let ended = shell("yes", Pipe::Output(&mut read), LONG).unwrap();
     assert!(!ended.status.success());
     assert_eq!(first, "y\n");
 }
@@ -138,14 +138,14 @@ fn a_descendant_that_keeps_the_pipes_open_does_not_keep_the_caller_waiting() {
     let ended = given("setsid sleep 10 & echo why >&2; exit 3", 0, LONG).unwrap();
     assert_eq!((ended.status.code(), ended.errors.as_str()), (Some(3), "why\n"));
     let (ended, bytes) = printed("setsid sleep 10 & echo out", SHORT);
-    assert!(matches!(ended.unwrap().talk, Err(error) if error.kind() == io::ErrorKind::TimedOut));
+    assert!(matches!(ended.unwrap().pipe, Err(error) if error.kind() == io::ErrorKind::TimedOut));
     assert_eq!(bytes, b"out\n");
     assert!(started.elapsed() < Duration::from_secs(10));
 }
 
 #[test]
 fn a_program_that_cannot_be_run_is_an_error() {
-    let error = run(Path::new("/nonexistent/program"), &[], Talk::Input(&mut |_| Ok(())), LONG).unwrap_err();
+    let error = run(Path::new("/nonexistent/program"), &[], Pipe::Input(&mut |_| Ok(())), LONG).unwrap_err();
     let expected = "cannot run /nonexistent/program: No such file or directory (os error 2)";
     assert_eq!(error_chain(&error), expected);
 }

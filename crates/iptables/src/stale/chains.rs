@@ -124,7 +124,7 @@ mod tests {
     const ALL: StaleChains<'_> = StaleChains { modes: &[Mode::Iptables, Mode::Ipvs], beside: None };
 
     #[test]
-    fn chains_of_services_are_known_by_how_their_names_begin_and_only_in_nat() {
+    fn chains_of_services_are_recognized_by_prefix_in_nat_only() {
         assert!(ALL.contains("nat", "KUBE-SVC-XPGD46QRK7WJZT7O"));
         assert!(!ALL.contains("filter", "KUBE-SVC-XPGD46QRK7WJZT7O"));
         assert!(!ALL.contains("nat", "CNI-KUBE-SVC-XPGD46QRK7WJZT7O"));
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn beside_a_running_mode_its_chains_stay_and_those_of_the_other_mode_go() {
+    fn chains_of_a_running_mode_are_kept_and_those_of_the_other_are_stale() {
         let iptables = StaleChains { beside: Some(Mode::Iptables), ..ALL };
         let ipvs = StaleChains { beside: Some(Mode::Ipvs), ..ALL };
         for (table, chain) in

@@ -103,7 +103,7 @@ impl Reader {
             (Saved::Chain(name), Some(table)) => table.add(Chain::new(name, BuiltIn::parse(name).is_some())),
             (Saved::Rule { chain, rule }, Some(table)) => {
                 if let Some(target) = saved::target(rule).filter(|target| target.starts_with(names::PREFIX)) {
-                    table.add_call(chain, format!("{chain} {rule}"), target);
+                    table.add_jump(chain, format!("{chain} {rule}"), target);
                 }
             }
             _ => {}

@@ -74,7 +74,7 @@ fn read(
     let chain = |found: DumpedChain| Chain::new(found.chain.name.as_ref(), found.is_base());
     let mut read = Table::new(&table.name, chains.into_iter().map(chain));
     for JumpRule { chain, handle, target } in tables.jumps(table)? {
-        read.add_call(&chain, handle, &target);
+        read.add_jump(&chain, handle, &target);
     }
     Ok(Some(read))
 }

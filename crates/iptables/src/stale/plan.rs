@@ -21,19 +21,19 @@ pub(super) struct Table<R> {
     places: HashMap<String, usize>,
 }
 
-/// A chain with the rules that lead to other chains.
+/// A chain with its jumps to other chains.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Chain<R> {
     pub(super) name: String,
     /// Whether packets enter it from the kernel, and not only from rules of other chains.
     pub(super) is_built_in: bool,
-    /// Rules, with the chains that they lead to.
-    pub(super) calls: Vec<(R, String)>,
+    /// Rules that jump to other chains, with these chains.
+    pub(super) jumps: Vec<(R, String)>,
 }
 
 impl<R> Chain<R> {
     pub(super) fn new(name: &str, is_built_in: bool) -> Self {
-        Self { name: name.to_owned(), is_built_in, calls: Vec::new() }
+        Self { name: name.to_owned(), is_built_in, jumps: Vec::new() }
     }
 }
 
@@ -50,9 +50,9 @@ impl<R> Table<R> {
     }
 
     /// Adds a rule, unless its chain is unknown: that was created after the chains were read.
-    pub(super) fn add_call(&mut self, chain: &str, rule: R, target: &str) {
+    pub(super) fn add_jump(&mut self, chain: &str, rule: R, target: &str) {
         if let Some(index) = self.places.get(chain) {
-            self.chains[*index].calls.push((rule, target.to_owned()));
+            self.chains[*index].jumps.push((rule, target.to_owned()));
         }
     }
 }
@@ -95,7 +95,7 @@ pub(super) fn plan<R: Clone>(
     let mut keeping = Keeping { candidates, kept: BTreeMap::new(), unfollowed: Vec::new() };
     let mut jumps = Vec::new();
     for chain in table.chains.iter().filter(|chain| !is_stale(chain)) {
-        for (rule, target) in &chain.calls {
+        for (rule, target) in &chain.jumps {
             if !keeping.candidates.contains(target.as_str()) {
                 continue;
             }
@@ -140,7 +140,7 @@ impl Keeping<'_> {
     fn followed<R>(mut self, table: &Table<R>) -> BTreeMap<String, String> {
         while let Some(kept) = self.unfollowed.pop() {
             let chain = table.places.get(&kept).map(|index| &table.chains[*index]);
-            for (_, target) in chain.into_iter().flat_map(|chain| &chain.calls) {
+            for (_, target) in chain.into_iter().flat_map(|chain| &chain.jumps) {
                 self.keep(target, format!("chain {kept}, which stays, leads to it"));
             }
             if kept == MARK {

@@ -32,17 +32,17 @@ fn load_iptables_only(kind: Xtables) {
 }
 
 #[test]
-fn chains_in_nf_tables_go_and_others_stay_to_the_last_byte_and_counter() {
+fn stale_chains_in_nf_tables_are_removed_and_others_keep_every_byte_and_counter() {
     isolated(|| goes_and_nothing_else(Xtables::Nft));
 }
 
 #[test]
-fn chains_in_legacy_tables_go_and_others_stay_to_the_last_byte_and_counter() {
+fn stale_chains_in_legacy_tables_are_removed_and_others_keep_every_byte_and_counter() {
     isolated(|| goes_and_nothing_else(Xtables::Legacy));
 }
 
 #[test]
-fn the_same_chains_in_tables_of_both_variants_go_at_once() {
+fn the_same_chains_in_tables_of_both_variants_are_removed_together() {
     isolated(|| {
         for kind in Xtables::ALL {
             load_iptables(kind);
@@ -97,27 +97,27 @@ fn what_only_the_other_mode_has_goes(kind: Xtables, variant: Variant) {
 }
 
 #[test]
-fn beside_a_mode_that_stays_only_what_the_other_mode_has_goes_from_nf_tables() {
+fn chains_of_a_running_mode_are_kept_in_nf_tables() {
     isolated(|| what_only_the_other_mode_has_goes(Xtables::Nft, Variant::Nft));
 }
 
 #[test]
-fn beside_a_mode_that_stays_only_what_the_other_mode_has_goes_from_legacy_tables() {
+fn chains_of_a_running_mode_are_kept_in_legacy_tables() {
     isolated(|| what_only_the_other_mode_has_goes(Xtables::Legacy, Variant::Legacy));
 }
 
 #[test]
-fn chains_in_nf_tables_go_and_those_in_legacy_tables_stay_to_the_last_byte() {
+fn removal_from_nf_tables_keeps_every_byte_of_legacy_tables() {
     isolated(|| go_and_those_of_the_other_variant_stay(Variant::Nft, Xtables::Nft, Xtables::Legacy));
 }
 
 #[test]
-fn chains_in_legacy_tables_go_and_those_in_nf_tables_stay_to_the_last_byte() {
+fn removal_from_legacy_tables_keeps_every_byte_of_nf_tables() {
     isolated(|| go_and_those_of_the_other_variant_stay(Variant::Legacy, Xtables::Legacy, Xtables::Nft));
 }
 
 #[test]
-fn only_the_family_that_is_asked_for_is_touched() {
+fn only_chains_of_the_given_family_are_removed() {
     isolated(|| {
         load_iptables(Xtables::Nft);
         load_iptables(Xtables::Legacy);
@@ -169,17 +169,17 @@ fn a_borrowed_mark_stays(kind: Xtables, table: &str) {
 }
 
 #[test]
-fn a_mark_that_others_set_stays_with_its_meaning_in_nf_tables() {
+fn a_mark_chain_used_by_others_is_kept_with_masquerading_in_nf_tables() {
     isolated(|| a_borrowed_mark_stays(Xtables::Nft, "table ip nat"));
 }
 
 #[test]
-fn a_mark_that_others_set_stays_with_its_meaning_in_legacy_tables() {
+fn a_mark_chain_used_by_others_is_kept_with_masquerading_in_legacy_tables() {
     isolated(|| a_borrowed_mark_stays(Xtables::Legacy, "legacy table nat of IPv4"));
 }
 
 #[test]
-fn jumps_go_whatever_their_comment_and_wherever_they_stand() {
+fn jumps_are_removed_with_any_comment_and_at_any_position() {
     isolated(|| {
         for kind in Xtables::ALL {
             load_foreign(kind);
@@ -201,7 +201,7 @@ COMMIT
 
 /// An element of a map is no rule, and only the kernel tells of it.
 #[test]
-fn a_chain_that_a_map_leads_to_stays_and_the_rest_goes() {
+fn a_chain_that_a_map_jumps_to_is_kept_and_the_others_removed() {
     isolated(|| {
         load_iptables_only(Xtables::Nft);
         let map = "add map ip nat m { type inet_service : verdict; }\n\
@@ -220,7 +220,7 @@ fn a_chain_that_a_map_leads_to_stays_and_the_rest_goes() {
 }
 
 #[test]
-fn chains_of_the_ipvs_mode_go_by_themselves_and_leave_what_both_modes_use() {
+fn removing_chains_of_the_ipvs_mode_keeps_chains_of_both_modes() {
     isolated(|| {
         load_ipvs(Xtables::Nft);
         let (_, kept) = removed(&[Mode::Ipvs]);

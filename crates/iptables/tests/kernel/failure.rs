@@ -43,7 +43,7 @@ pub(crate) fn replace(program: &str, script: &str) {
 pub(crate) const LEGACY: &str = "/usr/sbin/iptables-legacy-restore";
 
 #[test]
-fn a_program_that_fails_is_an_error_with_its_words_and_the_rest_goes() {
+fn a_failing_program_is_quoted_and_other_stale_chains_are_removed() {
     isolated(|| {
         load_iptables(Xtables::Nft);
         load_iptables(Xtables::Legacy);
@@ -85,7 +85,7 @@ fn legacy_tables_without_stale_chains_are_no_failure_where_the_programs_cannot_r
 }
 
 #[test]
-fn chains_in_legacy_tables_are_known_to_be_there_though_the_programs_cannot_remove_them() {
+fn chains_in_legacy_tables_are_found_even_if_the_programs_cannot_remove_them() {
     isolated(|| {
         load_iptables(Xtables::Legacy);
         replace(LEGACY, WITHOUT_NET_RAW);
@@ -99,7 +99,7 @@ fn chains_in_legacy_tables_are_known_to_be_there_though_the_programs_cannot_remo
 }
 
 #[test]
-fn a_program_that_prints_nonsense_finds_nothing_and_harms_nothing() {
+fn a_program_that_prints_nonsense_removes_nothing() {
     isolated(|| {
         load_iptables(Xtables::Legacy);
         let before = saved(Xtables::Legacy);

@@ -82,7 +82,7 @@ fn chains_in_legacy_tables_are_followed() {
 }
 
 #[test]
-fn chains_of_the_ipvs_mode_are_told_from_those_of_the_iptables_mode_in_tables_of_both_variants() {
+fn chains_of_the_ipvs_and_iptables_modes_are_distinguished_in_tables_of_both_variants() {
     isolated(|| {
         load_ipvs(Xtables::Nft);
         let found = look(&mut ForeignChains::default());
@@ -131,7 +131,7 @@ fn beside_a_running_mode_only_chains_that_it_does_not_have_are_foreign() {
 
 /// Looking must neither make tables nor load modules.
 #[test]
-fn looking_leaves_an_empty_network_empty() {
+fn looking_for_foreign_chains_creates_nothing() {
     isolated(|| {
         assert_eq!(look(&mut ForeignChains::default()), []);
         for file in ["ip_tables_names", "ip6_tables_names"] {

@@ -21,7 +21,7 @@ fn an_empty_network_stays_empty() {
 }
 
 #[test]
-fn tables_without_stale_chains_stay_to_the_last_byte_and_counter() {
+fn tables_without_stale_chains_keep_every_byte_and_counter() {
     isolated(|| {
         for kind in Xtables::ALL {
             load_foreign(kind);

@@ -62,7 +62,7 @@ fn versions_are_compared_by_number() {
 }
 
 #[test]
-fn settings_that_differ_are_made_and_counted_once() {
+fn sysctls_that_differ_are_set_and_counted_once() {
     let fake = Fake::new();
     let mut settings = Settings::default();
     assert_eq!(settings.make(&fake.host(), true).unwrap(), 6);
@@ -74,7 +74,7 @@ fn settings_that_differ_are_made_and_counted_once() {
 }
 
 #[test]
-fn answers_for_addresses_stay_as_they_are_unless_asked_for() {
+fn arp_sysctls_are_unchanged_without_strict_arp() {
     let fake = Fake::new();
     assert_eq!(Settings::default().make(&fake.host(), false).unwrap(), 4);
     assert_eq!((fake.value(USEFUL[2]), fake.value(USEFUL[3])), ("0".into(), "0".into()));
@@ -83,7 +83,7 @@ fn answers_for_addresses_stay_as_they_are_unless_asked_for() {
 }
 
 #[test]
-fn a_needed_setting_that_cannot_be_made_is_an_error_each_time_and_stops_no_other() {
+fn a_required_sysctl_that_cannot_be_set_is_an_error_each_time_and_others_are_set() {
     for path in NEEDED {
         let fake = Fake::new().without(path);
         let mut settings = Settings::default();
@@ -93,23 +93,23 @@ fn a_needed_setting_that_cannot_be_made_is_an_error_each_time_and_stops_no_other
         }
         let others = NEEDED.iter().chain(&USEFUL).filter(|other| **other != path);
         assert!(others.map(|other| fake.value(other)).all(|value| value != "0"), "{path}");
-        assert_eq!(settings.told.len(), 1, "{path}");
+        assert_eq!(settings.logged.len(), 1, "{path}");
     }
 }
 
 #[test]
-fn a_useful_setting_that_cannot_be_made_is_told_once_and_is_no_error() {
+fn an_optional_sysctl_that_cannot_be_set_is_logged_once_and_is_no_error() {
     for path in USEFUL {
         let fake = Fake::new().without(path);
         let mut settings = Settings::default();
         assert_eq!(settings.make(&fake.host(), true).unwrap(), 5, "{path}");
         assert_eq!(settings.make(&fake.host(), true).unwrap(), 0, "{path}");
-        assert_eq!(settings.told.iter().collect::<Vec<_>>(), [&path]);
+        assert_eq!(settings.logged.iter().collect::<Vec<_>>(), [&path]);
     }
 }
 
 #[test]
-fn making_all_settings_fails_with_any_that_cannot_be_made() {
+fn setting_all_sysctls_fails_if_one_cannot_be_set() {
     for path in NEEDED.iter().chain(&USEFUL) {
         let fake = Fake::new().without(path);
         let error = make_all(&fake.host(), true).unwrap_err().to_string();
@@ -120,7 +120,7 @@ fn making_all_settings_fails_with_any_that_cannot_be_made() {
 }
 
 #[test]
-fn bridges_that_netfilter_does_not_look_into_are_told_of() {
+fn bridges_without_netfilter_are_reported() {
     let fake = Fake::new();
     let told = |fake: &Fake| passed_by(&fake.host()).collect::<Vec<_>>();
     assert!(told(&fake).is_empty(), "there are no such settings");

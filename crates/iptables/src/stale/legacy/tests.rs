@@ -30,7 +30,7 @@ COMMIT
 "#;
 
 #[test]
-fn tables_have_chains_and_those_the_rules_that_lead_to_kube_proxys() {
+fn chains_are_read_with_their_jumps_to_kube_proxy_chains() {
     let tables = parse(SAVED);
     let [nat, filter] = &tables[..] else { panic!("{tables:?}") };
     let names: Vec<_> = nat.chains.iter().map(|chain| (chain.name.as_str(), chain.is_built_in)).collect();
@@ -39,13 +39,13 @@ fn tables_have_chains_and_those_the_rules_that_lead_to_kube_proxys() {
     assert_eq!(names, wanted);
     assert_eq!((filter.name.as_str(), filter.chains.len()), ("filter", 1));
     let jump = r#"POSTROUTING -m comment --comment "kubernetes \"x\" rules" -j KUBE-POSTROUTING"#;
-    assert_eq!(nat.chains[1].calls, [(jump.into(), "KUBE-POSTROUTING".into())]);
+    assert_eq!(nat.chains[1].jumps, [(jump.into(), "KUBE-POSTROUTING".into())]);
     let goto = "FOREIGN -s 10.0.0.0/8 -g KUBE-MARK-MASQ";
-    assert_eq!(nat.chains[3].calls, [(goto.into(), "KUBE-MARK-MASQ".into())]);
+    assert_eq!(nat.chains[3].jumps, [(goto.into(), "KUBE-MARK-MASQ".into())]);
 }
 
 #[test]
-fn text_that_is_no_table_is_skipped() {
+fn text_outside_of_tables_is_skipped() {
     assert_eq!(parse(":INPUT ACCEPT [0:0]\n-A INPUT -j KUBE-SERVICES\n"), []);
     assert_eq!(parse("*nat\n:INPUT\n-A\n-A GONE -j KUBE-SERVICES\n")[0].chains, []);
 }
@@ -82,7 +82,7 @@ fn a_rejected_line_is_quoted() {
 }
 
 #[test]
-fn tables_are_there_or_not_or_hidden() {
+fn tables_exist_or_not_or_cannot_be_listed() {
     assert_eq!(listed(Ok("nat\nraw\nfilter\n".into())).unwrap(), ["nat", "filter"]);
     let refused = |kind| listed(Err(io::Error::from(kind)));
     assert_eq!(refused(io::ErrorKind::NotFound).unwrap(), [""; 0]);

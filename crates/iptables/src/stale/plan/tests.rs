@@ -14,7 +14,7 @@ fn table(lines: &[&str]) -> Table<String> {
         let is_built_in = name.ends_with('*');
         let name = name.trim_end_matches('*');
         let call = |to: &str| (format!("{name}>{to}"), to.to_owned());
-        Chain { calls: words.map(call).collect(), ..Chain::new(name, is_built_in) }
+        Chain { jumps: words.map(call).collect(), ..Chain::new(name, is_built_in) }
     };
     Table::new("nat", lines.iter().map(chain))
 }
@@ -28,7 +28,7 @@ fn rules(removal: &Removal<String>) -> Vec<&str> {
 }
 
 #[test]
-fn chains_go_with_the_rules_that_lead_into_them_and_nothing_else_does() {
+fn chains_are_removed_with_the_jumps_to_them_and_nothing_else_is() {
     let removal = planned(&[
         "PREROUTING* KUBE-SERVICES FOREIGN",
         "POSTROUTING* FOREIGN KUBE-POSTROUTING",
@@ -50,7 +50,7 @@ fn chains_go_with_the_rules_that_lead_into_them_and_nothing_else_does() {
 }
 
 #[test]
-fn a_mark_that_others_set_stays_with_what_acts_on_it_and_with_the_way_there() {
+fn a_mark_chain_used_by_others_is_kept_with_masquerading_and_its_jump() {
     let removal = planned(&[
         "PREROUTING* KUBE-SERVICES",
         "POSTROUTING* KUBE-POSTROUTING",
@@ -69,14 +69,14 @@ fn a_mark_that_others_set_stays_with_what_acts_on_it_and_with_the_way_there() {
 }
 
 #[test]
-fn a_rule_of_a_built_in_chain_that_kube_proxy_would_not_write_keeps_its_chain() {
+fn a_jump_that_kube_proxy_does_not_write_keeps_its_chain() {
     let removal = planned(&["OUTPUT* KUBE-MARK-MASQ", "KUBE-MARK-MASQ"]);
     assert!(removal.is_empty());
     assert_eq!(removal.kept["KUBE-MARK-MASQ"], "a rule of chain OUTPUT leads to it");
 }
 
 #[test]
-fn what_a_kept_chain_leads_to_stays_however_far_and_in_a_circle() {
+fn chains_reachable_from_a_kept_chain_are_kept_also_in_loops() {
     let removal = planned(&[
         "OUTPUT* KUBE-SERVICES",
         "FOREIGN KUBE-SVC-A",
@@ -92,7 +92,7 @@ fn what_a_kept_chain_leads_to_stays_however_far_and_in_a_circle() {
 }
 
 #[test]
-fn a_chain_that_the_kernel_calls_busy_stays_with_what_it_leads_to() {
+fn a_busy_chain_is_kept_with_the_chains_it_jumps_to() {
     let table = table(&["KUBE-SVC-A KUBE-SEP-A", "KUBE-SEP-A", "KUBE-SEP-B"]);
     let removal = plan(&table, ALL, &BTreeSet::from(["KUBE-SVC-A".to_owned(), "GONE".to_owned()]));
     assert_eq!(removal.chains, ["KUBE-SEP-B"]);

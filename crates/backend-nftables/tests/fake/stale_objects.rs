@@ -38,7 +38,7 @@ fn goto(chain: &str) -> Verdict {
 }
 
 #[test]
-fn what_another_version_led_to_our_chains_with_does_not_keep_them() {
+fn maps_and_rules_of_another_version_do_not_keep_unused_chains() {
     type Leftover = (&'static str, fn(&mut Transaction));
     let leftovers: [Leftover; 4] = [
         ("a map that leads to a class which is not used any more", |t| {
@@ -77,7 +77,7 @@ fn what_another_version_led_to_our_chains_with_does_not_keep_them() {
 }
 
 #[test]
-fn a_range_of_several_vips_in_our_set_of_ranges_does_not_stop_us() {
+fn a_range_of_several_vips_in_the_set_of_ranges_is_removed() {
     let guarded = || {
         let guarded = service("ns/web", "10.96.0.1").port("", Tcp, 80).load_balancer_ip("203.0.113.80");
         guarded.source_range("198.51.100.0/24")
@@ -104,7 +104,7 @@ fn a_range_of_several_vips_in_our_set_of_ranges_does_not_stop_us() {
 /// A client that the rules of the earlier run lead to an endpoint which has gone meanwhile, when the new
 /// run has read the map already, would go there until its time is over.
 #[test]
-fn a_client_that_is_led_to_a_gone_endpoint_during_a_start_is_not_kept_there() {
+fn a_client_sent_to_a_removed_endpoint_during_the_initial_sync_is_deleted() {
     let mut node = Node::new(config(), [cart().applied(), pods(&[1, 2]).applied()]);
     node.apply_all();
     node.handle([pods(&[2]).applied()]);
@@ -132,7 +132,7 @@ fn a_client_that_is_led_to_a_gone_endpoint_during_a_start_is_not_kept_there() {
 
 /// Files are not validated by an API server; the kernel's names have up to 255 bytes, nft's few characters.
 #[test]
-fn names_that_no_api_server_admits_do_not_stop_others() {
+fn invalid_names_do_not_affect_other_services() {
     let long = "x".repeat(250);
     let names = [format!("shop/{long}"), "shop/a b".into(), "shop/é\"{}".into(), "shop/a/b".into()];
     for name in names {
