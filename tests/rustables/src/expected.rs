@@ -76,7 +76,7 @@ pub(crate) fn expected(statement: &Statement, family: Family) -> Option<Vec<Expe
         }
         Statement::MarkOr(bits) => Some(mark(!bits, *bits)),
         Statement::MarkXor(bits) => Some(mark(u32::MAX, *bits)),
-        Statement::Masquerade { .. } => Some(vec![exactly(Masquerade)]),
+        Statement::Masquerade { .. } => Some(vec![exactly(Masquerade {})]),
         Statement::Reject => {
             // rustables calls codes by their meaning for `icmpx`; of ICMP, three is an unreachable port.
             let reject = Reject::default()
@@ -120,17 +120,22 @@ fn load_all(key: &[Selector], family: Family) -> Option<Vec<Expected>> {
     let mut loads = Vec::new();
     for selector in key {
         let registers = [Register::Reg1, Register::Reg2, Register::Reg3, Register::Reg4];
-        let to = (offset % 16 == 0).then(|| registers[offset / 16])?;
+        let to = (offset % 16 == 0).then(|| registers[offset / 16]);
         loads.push(load(*selector, family, to)?);
         offset += selector.len(family).next_multiple_of(4);
     }
     Some(loads)
 }
 
-fn load(selector: Selector, family: Family, to: Register) -> Option<Expected> {
+fn load(selector: Selector, family: Family, to: Option<Register>) -> Option<Expected> {
+    if matches!(selector, Selector::FibSaddrType | Selector::FibDaddrType | Selector::NumgenRandom { .. }) {
+        return Some(Expected::Raw);
+    }
+    let to = to?;
     let meta = |key| exactly(Meta::default().with_key(key).with_dreg(to));
-    let port =
-        |offset| exactly(Payload::default().with_base(2).with_offset(offset).with_len(2).with_dreg(to));
+    let port = |offset: u32| {
+        exactly(Payload::default().with_base(2_u32).with_offset(offset).with_len(2_u32).with_dreg(to))
+    };
     Some(match selector {
         Selector::Saddr | Selector::Daddr => exactly(address(selector, family).with_dreg(to)),
         Selector::ThSport => port(0),
@@ -139,18 +144,17 @@ fn load(selector: Selector, family: Family, to: Register) -> Option<Expected> {
         Selector::Mark => meta(MetaType::Mark),
         Selector::Iifname => meta(MetaType::IifName),
         Selector::CtState => exactly(Conntrack::default().with_key(ConntrackKey::State).with_dreg(to)),
-        Selector::FibSaddrType | Selector::FibDaddrType | Selector::NumgenRandom { .. } => Expected::Raw,
         // Parts of the connection that rustables does not know.
         _ => return None,
     })
 }
 
 fn address(selector: Selector, family: Family) -> Payload {
-    let (offset, len) = match (selector, family) {
+    let (offset, len): (u32, u32) = match (selector, family) {
         (Selector::Saddr, Family::Ip) => (12, 4),
         (_, Family::Ip) => (16, 4),
         (Selector::Saddr, Family::Ip6) => (8, 16),
         (_, Family::Ip6) => (24, 16),
     };
-    Payload::default().with_base(1).with_offset(offset).with_len(len).with_dreg(Register::Reg1)
+    Payload::default().with_base(1_u32).with_offset(offset).with_len(len).with_dreg(Register::Reg1)
 }
