@@ -4,7 +4,7 @@
 
 use portolan_core::IpFamily;
 use portolan_netlink::{
-    Consistency, Message, MessageWriter, Nack, NetlinkError, NetlinkSocket, Protocol, TooLong, flag,
+    Consistency, Message, MessageWriter, Nack, NetlinkError, NetlinkSocket, Protocol, flag,
 };
 
 use crate::filter::Filter;
@@ -79,7 +79,7 @@ impl Table {
                     request.bytes(&wire::header(Some(family)));
                     request.bytes(handle.as_ref());
                 };
-                batch.add(message::DELETE, flag::REQUEST, fill).map_err(unsendable)?;
+                batch.add(message::DELETE, flag::REQUEST, fill)?;
             }
             if let Some(last) = batch.last() {
                 batch.set_flags(last, flag::ACK);
@@ -88,10 +88,6 @@ impl Table {
         }
         Ok(nacks)
     }
-}
-
-fn unsendable(too_long: TooLong) -> NetlinkError {
-    NetlinkError::Send { source: std::io::Error::other(too_long) }
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Why the kernel does not hold, or does not say, what was asked for.
+//! Why a request about IPVS, IP sets or addresses failed.
 
 use std::io;
 
@@ -18,7 +18,7 @@ pub enum IpvsError {
         /// What went wrong.
         source: NetlinkError,
     },
-    /// The kernel turned a change down. Others of the same list may have been carried out.
+    /// The kernel rejected a change. Others of the same list may have been carried out.
     #[error("the kernel refused to {action}")]
     Rejected {
         /// The change, with its object.
@@ -26,7 +26,7 @@ pub enum IpvsError {
         /// Why.
         source: ErrorNumber,
     },
-    /// Changes could not be sent, or were not answered; they may have been carried out all the same.
+    /// Changes could not be sent, or were not answered; they may have been carried out nevertheless.
     #[error("cannot {action}")]
     Send {
         /// The change, or the first of many.

@@ -9,7 +9,7 @@
 //! | `links` | interfaces and their addresses | rtnetlink |
 //!
 //! Reading gives plain values, and changing takes a list of them. A list is sent in few system calls,
-//! whatever its length, and each of its changes stands for itself: one that the kernel refuses does not keep
+//! whatever its length, and its changes are independent: one that the kernel rejects does not keep
 //! the others from being carried out. Removing what is gone already is success.
 //!
 //! Nothing here knows of Services, and nothing is started: no `ipvsadm`, no `ipset`, no `ip`.

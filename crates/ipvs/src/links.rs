@@ -50,7 +50,7 @@ impl Links {
     /// The interface of this name.
     ///
     /// # Errors
-    /// The kernel refuses, or does not answer.
+    /// The kernel rejects the request, or does not answer.
     pub fn find(&mut self, name: &str) -> Result<Option<Link>, IpvsError> {
         let by_name = |request: &mut MessageWriter<'_>| route::write_link_name(request, name);
         let take = |found: &mut Option<Link>, message: &Message<'_>| {
@@ -65,7 +65,7 @@ impl Links {
     /// Makes a dummy device, which is down.
     ///
     /// # Errors
-    /// The kernel refuses: there is an interface of this name, or it has no dummy devices (`EOPNOTSUPP`).
+    /// The kernel rejects the request: there is an interface of this name, or it has no dummy devices (`EOPNOTSUPP`).
     pub fn create_dummy(&mut self, name: &str) -> Result<(), IpvsError> {
         let fill = |request: &mut MessageWriter<'_>| route::write_new_link(request, name, DUMMY);
         let flags = flag::ACK | flag::CREATE | flag::EXCL;
@@ -73,10 +73,10 @@ impl Links {
         made.map_err(|source| IpvsError::Send { action: format!("make the dummy device {name}"), source })
     }
 
-    /// Deletes an interface. Gives whether it was still there.
+    /// Deletes an interface. Returns whether it still existed.
     ///
     /// # Errors
-    /// The kernel refuses, or does not answer.
+    /// The kernel rejects the request, or does not answer.
     pub fn delete(&mut self, link: &Link, name: &str) -> Result<bool, IpvsError> {
         let by_index = |request: &mut MessageWriter<'_>| route::write_link(request, link.index);
         match self.socket.request(kind::DELETE_LINK, flag::ACK, by_index, |(): &mut (), _| {}) {
@@ -89,7 +89,7 @@ impl Links {
     /// All addresses of a family, of all interfaces.
     ///
     /// # Errors
-    /// The kernel refuses, or others changed addresses each time it was tried.
+    /// The kernel rejects the request, or addresses changed during every attempt.
     pub fn addresses(&mut self, family: IpFamily) -> Result<Vec<InterfaceAddress>, IpvsError> {
         let of_family =
             |request: &mut MessageWriter<'_>| route::write_addresses_of(request, address::routed(family));
@@ -103,15 +103,15 @@ impl Links {
     /// Carries these changes out, one message for each, whatever becomes of the others.
     ///
     /// # Errors
-    /// They could not be sent, or were not answered; some may have been carried out all the same.
+    /// They could not be sent, or were not answered; some may have been carried out nevertheless.
     pub fn carry_out(&mut self, changes: &[AddressChange]) -> Result<Carried, IpvsError> {
         send_all(&mut self.socket, 0, changes)
     }
 
-    /// The same for changes of which none should be refused.
+    /// The same for changes that should all succeed.
     ///
     /// # Errors
-    /// The first change that the kernel refused; it was tried to carry out all.
+    /// The first change that the kernel rejected; all were tried.
     pub fn change(&mut self, changes: &[AddressChange]) -> Result<Sent, IpvsError> {
         self.carry_out(changes)?.all()
     }
@@ -169,7 +169,7 @@ impl AddressWatch {
     /// Begins to listen.
     ///
     /// # Errors
-    /// There is no socket to be had.
+    /// The socket cannot be opened.
     pub fn open(family: IpFamily) -> Result<Self, IpvsError> {
         let monitor = AddressMonitor::open(address::routed(family));
         Ok(Self(monitor.map_err(IpvsError::read(format!("changes of {family} addresses")))?))

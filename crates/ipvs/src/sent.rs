@@ -29,11 +29,11 @@ impl std::ops::AddAssign for Sent {
 
 /// What became of a list of changes.
 #[derive(Debug, Default)]
-#[must_use = "some may have been refused"]
+#[must_use = "some may have been rejected"]
 pub struct Carried {
     /// What it took.
     pub sent: Sent,
-    /// Those that the kernel refused, by their places in the list. All others were carried out.
+    /// Those that the kernel rejected, by their places in the list. All others were carried out.
     pub refused: Vec<(usize, IpvsError)>,
 }
 
@@ -41,7 +41,7 @@ impl Carried {
     /// What it took, if all of them were carried out.
     ///
     /// # Errors
-    /// The first that was refused.
+    /// The first that was rejected.
     pub fn all(self) -> Result<Sent, IpvsError> {
         self.refused.into_iter().next().map_or(Ok(self.sent), |(_, error)| Err(error))
     }
@@ -99,8 +99,7 @@ fn compose<R: Request>(mut batch: Batch, family: u16, requests: &[R]) -> Result<
     for (index, request) in requests.iter().enumerate() {
         let answer = if index + 1 == requests.len() { flag::ACK } else { 0 };
         let flags = flag::REQUEST | request.flags() | answer;
-        let added = batch.add(request.kind(family), flags, |message| request.write(message));
-        added.map_err(|too_long| NetlinkError::Send { source: std::io::Error::other(too_long) })?;
+        batch.add(request.kind(family), flags, |message| request.write(message))?;
     }
     Ok(batch)
 }

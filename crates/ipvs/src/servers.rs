@@ -7,7 +7,7 @@ mod key;
 mod wire;
 
 use portolan_core::IpFamily;
-use portolan_netlink::{Message, MessageWriter, NetlinkSocket, Protocol, flag, generic_header};
+use portolan_netlink::{Message, NetlinkSocket, Protocol, flag};
 
 pub use change::ServerChange;
 pub use key::{Destination, Server, ServerKey, ServerSettings, Timeouts, server_flag};
@@ -62,11 +62,9 @@ impl Servers {
     /// Those of a family.
     ///
     /// # Errors
-    /// The kernel refuses, or does not answer.
+    /// The kernel rejects the request, or does not answer.
     pub fn list(&mut self, family: IpFamily) -> Result<Vec<Server>, IpvsError> {
-        let all = |request: &mut MessageWriter<'_>| {
-            request.bytes(&generic_header(wire::GET_SERVICE, wire::VERSION));
-        };
+        let all = wire::request(wire::GET_SERVICE, |_| {});
         let take = |all: &mut Vec<Server>, message: &Message<'_>| all.extend(wire::server(message, family));
         let listed = self.socket.dump(self.family, all, take);
         listed.map_err(IpvsError::read(format!("virtual servers of {family}")))
@@ -75,12 +73,9 @@ impl Servers {
     /// The destinations of a virtual server; none if there is no such server.
     ///
     /// # Errors
-    /// The kernel refuses, or does not answer.
+    /// The kernel rejects the request, or does not answer.
     pub fn destinations(&mut self, server: &ServerKey) -> Result<Vec<Destination>, IpvsError> {
-        let of_server = |request: &mut MessageWriter<'_>| {
-            request.bytes(&generic_header(wire::GET_DESTINATION, wire::VERSION));
-            wire::write_key(request, server);
-        };
+        let of_server = wire::request(wire::GET_DESTINATION, |request| wire::write_key(request, server));
         let family = IpFamily::of(server.address);
         let take = |all: &mut Vec<Destination>, message: &Message<'_>| {
             all.extend(wire::destination(message, family));
@@ -94,12 +89,9 @@ impl Servers {
     /// Whether there is a virtual server with this key.
     ///
     /// # Errors
-    /// The kernel refuses, or does not answer.
+    /// The kernel rejects the request, or does not answer.
     pub fn has(&mut self, server: &ServerKey) -> Result<bool, IpvsError> {
-        let by_key = |request: &mut MessageWriter<'_>| {
-            request.bytes(&generic_header(wire::GET_SERVICE, wire::VERSION));
-            wire::write_key(request, server);
-        };
+        let by_key = wire::request(wire::GET_SERVICE, |request| wire::write_key(request, server));
         let take = |found: &mut bool, _: &Message<'_>| *found = true;
         match self.socket.request(self.family, flag::ACK, by_key, take) {
             Err(error) if error.errno() == Some(libc::ESRCH) => Ok(false),
@@ -110,15 +102,15 @@ impl Servers {
     /// Carries these changes out, one message for each, whatever becomes of the others.
     ///
     /// # Errors
-    /// They could not be sent, or were not answered; some may have been carried out all the same.
+    /// They could not be sent, or were not answered; some may have been carried out nevertheless.
     pub fn carry_out(&mut self, changes: &[ServerChange]) -> Result<Carried, IpvsError> {
         send_all(&mut self.socket, self.family, changes)
     }
 
-    /// The same for changes of which none should be refused.
+    /// The same for changes that should all succeed.
     ///
     /// # Errors
-    /// The first change that the kernel refused; it was tried to carry out all.
+    /// The first change that the kernel rejected; all were tried.
     pub fn change(&mut self, changes: &[ServerChange]) -> Result<Sent, IpvsError> {
         self.carry_out(changes)?.all()
     }
@@ -131,10 +123,8 @@ impl Servers {
     /// # Errors
     /// The kernel does not answer.
     pub fn has_scheduler(&mut self, scheduler: &str) -> Result<bool, IpvsError> {
-        let impossible = |request: &mut MessageWriter<'_>| {
-            request.bytes(&generic_header(wire::NEW_SERVICE, wire::VERSION));
-            wire::write_impossible(request, scheduler);
-        };
+        let impossible =
+            wire::request(wire::NEW_SERVICE, |request| wire::write_impossible(request, scheduler));
         match self.socket.request(self.family, flag::ACK, impossible, |(): &mut (), _| {}) {
             Err(error) if error.errno() == Some(libc::ENOENT) => Ok(false),
             Ok(()) => Ok(true),
@@ -148,11 +138,9 @@ impl Servers {
     /// How long unused connections are remembered.
     ///
     /// # Errors
-    /// The kernel refuses, or does not answer.
+    /// The kernel rejects the request, or does not answer.
     pub fn timeouts(&mut self) -> Result<Timeouts, IpvsError> {
-        let all = |request: &mut MessageWriter<'_>| {
-            request.bytes(&generic_header(wire::GET_CONFIG, wire::VERSION));
-        };
+        let all = wire::request(wire::GET_CONFIG, |_| {});
         let take = |found: &mut Timeouts, message: &Message<'_>| *found = wire::timeouts(message);
         let read = self.socket.request(self.family, flag::ACK, all, take);
         read.map_err(IpvsError::read("the time-outs of IPVS"))
@@ -161,12 +149,9 @@ impl Servers {
     /// Sets those time-outs that are not zero, in whole seconds.
     ///
     /// # Errors
-    /// The kernel refuses, or does not answer.
+    /// The kernel rejects the request, or does not answer.
     pub fn set_timeouts(&mut self, timeouts: Timeouts) -> Result<(), IpvsError> {
-        let fill = |request: &mut MessageWriter<'_>| {
-            request.bytes(&generic_header(wire::SET_CONFIG, wire::VERSION));
-            wire::write_timeouts(request, timeouts);
-        };
+        let fill = wire::request(wire::SET_CONFIG, |request| wire::write_timeouts(request, timeouts));
         let set = self.socket.request(self.family, flag::ACK, fill, |(): &mut (), _| {});
         set.map_err(|source| IpvsError::Send { action: "set the time-outs of IPVS".to_owned(), source })
     }

@@ -47,7 +47,7 @@ impl Sets {
     /// Nothing if the kernel has no sets, or has not loaded what makes them: to ask would load it.
     ///
     /// # Errors
-    /// There is no socket to be had.
+    /// The socket cannot be opened.
     pub fn open() -> Result<Option<Self>, IpvsError> {
         if Path::new(MODULES).exists() && !Path::new(MODULE).exists() {
             return Ok(None);
@@ -58,16 +58,16 @@ impl Sets {
     /// The kernel loads what makes sets when it is asked about them.
     ///
     /// # Errors
-    /// There is no socket to be had.
+    /// The socket cannot be opened.
     pub fn load() -> Result<Self, IpvsError> {
         let socket = NetlinkSocket::open(Protocol::Netfilter).map_err(IpvsError::read("address sets"))?;
         Ok(Self { socket })
     }
 
-    /// The names of all sets, whosever they are; none where the kernel has no sets.
+    /// The names of all sets in the namespace; none where the kernel has no sets.
     ///
     /// # Errors
-    /// The kernel refuses, or does not answer.
+    /// The kernel rejects the request, or does not answer.
     pub fn names(&mut self) -> Result<HashSet<String>, IpvsError> {
         let take = |names: &mut HashSet<String>, message: &Message<'_>| names.extend(wire::set_name(message));
         match self.socket.dump(wire::LIST, wire::write_names_only, take) {
@@ -91,7 +91,7 @@ impl Sets {
     /// What is in a set, or nothing if there is no such set.
     ///
     /// # Errors
-    /// The kernel refuses, or does not answer.
+    /// The kernel rejects the request, or does not answer.
     pub fn members(&mut self, set: Set, family: IpFamily) -> Result<Option<HashSet<Member>>, IpvsError> {
         let name = set.name(family);
         let listed = self.socket.dump(
@@ -106,10 +106,10 @@ impl Sets {
     }
 
     /// Makes a set as kube-proxy would, empty, unless there is one of this name and type already, whatever its
-    /// room. Gives whether it was made.
+    /// room. Returns whether it was created.
     ///
     /// # Errors
-    /// The kernel refuses: there is a set of this name and another type, or the type is unknown to it.
+    /// The kernel rejects the request: there is a set of this name and another type, or the type is unknown to it.
     pub fn create(&mut self, set: Set, family: IpFamily) -> Result<bool, IpvsError> {
         self.make(&set.name(family), set.kind(), family, Capacity::Usual)
     }
@@ -148,15 +148,15 @@ impl Sets {
     /// Carries these changes out, one message for each, whatever becomes of the others.
     ///
     /// # Errors
-    /// They could not be sent, or were not answered; some may have been carried out all the same.
+    /// They could not be sent, or were not answered; some may have been carried out nevertheless.
     pub fn carry_out(&mut self, changes: &[SetChange]) -> Result<Carried, IpvsError> {
         send_all(&mut self.socket, 0, changes)
     }
 
-    /// The same for changes of which none should be refused.
+    /// The same for changes that should all succeed.
     ///
     /// # Errors
-    /// The first change that the kernel refused; it was tried to carry out all.
+    /// The first change that the kernel rejected; all were tried.
     pub fn change(&mut self, changes: &[SetChange]) -> Result<Sent, IpvsError> {
         self.carry_out(changes)?.all()
     }
@@ -164,7 +164,7 @@ impl Sets {
     /// Destroys a set with all that is in it.
     ///
     /// # Errors
-    /// The kernel refuses for another reason than that the set is used.
+    /// The kernel rejects the request for another reason than that the set is in use.
     pub fn destroy(&mut self, set: Set, family: IpFamily) -> Result<Destroyed, IpvsError> {
         self.destroy_named(&set.name(family), family)
     }

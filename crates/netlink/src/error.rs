@@ -3,6 +3,8 @@
 use std::io;
 use std::time::Duration;
 
+use crate::TooLong;
+
 /// Why a request got no usable answer.
 ///
 /// Messages leave the source out; print the chain of sources with them.
@@ -70,6 +72,12 @@ pub enum NetlinkError {
         /// The kernel's error number as an error.
         source: io::Error,
     },
+}
+
+impl From<TooLong> for NetlinkError {
+    fn from(source: TooLong) -> Self {
+        Self::Send { source: io::Error::other(source) }
+    }
 }
 
 impl NetlinkError {

@@ -65,7 +65,7 @@ enum Together {
     Independent,
 }
 
-/// A netlink socket bound to a port of its own.
+/// A netlink socket with its own port.
 pub struct NetlinkSocket {
     socket: mnl::Socket,
     buffer: Buffer,

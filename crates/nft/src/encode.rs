@@ -6,7 +6,7 @@
 
 use portolan_netlink::{Batch, MessageWriter, flag};
 
-use crate::libnftnl::{Kind, Object, Unwritable};
+use crate::libnftnl::{Object, Unwritable};
 use crate::wire::{SUBSYSTEM, element_list, family_header, message, message_kind};
 use crate::{ElementList, Family, Features, NftError, Operation, Set, TableId, Transaction};
 
@@ -166,13 +166,13 @@ impl Writer<'_> {
         }
     }
 
-    fn message<K: Kind>(
+    fn message(
         &mut self,
         operation: usize,
         family: Family,
         message: u8,
         flags: u16,
-        object: &Object<K>,
+        object: &Object,
     ) -> Result<(), Unwritable> {
         let written = object.write()?;
         self.encoded.add(operation, message, flags, |message| {

@@ -7,7 +7,7 @@
 //! statements.
 //!
 //! ```text
-//! Rule ── expressions() ──▶ Expressions ──▶ kernel ── dump ──▶ Expressions
+//! Rule ── libnftnl ──▶ kernel ── dump ──▶ Expressions, compared as bytes with Rule::expressions()
 //! ```
 //!
 //! Holds throughout: the bytes are those that nft itself would write, as far as it matters, so `nft list

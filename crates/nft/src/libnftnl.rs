@@ -10,7 +10,7 @@
 
 #![expect(unsafe_code, reason = "libnftnl is a C library; nothing else in this crate calls it")]
 
-use std::ffi::{CStr, CString, c_int, c_void};
+use std::ffi::{CStr, CString};
 use std::ptr::NonNull;
 
 use nftnl::nftnl_sys as sys;
@@ -32,170 +32,133 @@ const OBJECT_MAX: usize = 4096;
 /// The size of the longest expression: at most one name, two values and ten numbers.
 const EXPRESSION_MAX: usize = NAME_MAX + 1 + 2 * VALUE_MAX + 200;
 
-/// A kind of libnftnl object: how it is made, filled, written and freed.
-pub(crate) trait Kind {
-    /// The C type.
-    type Raw;
-    /// Attributes that hold user data, and may be that long.
-    const USERDATA: Option<u32>;
-
-    /// # Safety
-    /// None; the result may be null.
-    unsafe fn alloc() -> *mut Self::Raw;
-    /// # Safety
-    /// `raw` comes from [`Kind::alloc`] and is not used afterwards.
-    unsafe fn free(raw: *mut Self::Raw);
-    /// # Safety
-    /// `raw` comes from [`Kind::alloc`]; `data` has `length` bytes of what `attribute` holds.
-    unsafe fn set(raw: *mut Self::Raw, attribute: u16, data: *const c_void, length: u32) -> c_int;
-    /// # Safety
-    /// `raw` comes from [`Kind::alloc`]; `header` starts a message with room for the object.
-    unsafe fn build(header: *mut sys::libc::nlmsghdr, raw: *mut Self::Raw);
-}
-
-macro_rules! kind {
-    ($name:ident, $raw:ident, $userdata:expr, $alloc:ident, $free:ident, $set:ident, $build:ident) => {
-        pub(crate) enum $name {}
-
-        impl Kind for $name {
-            type Raw = sys::$raw;
-            const USERDATA: Option<u32> = $userdata;
-
-            unsafe fn alloc() -> *mut Self::Raw {
-                // SAFETY: takes nothing.
-                unsafe { sys::$alloc() }
-            }
-
-            unsafe fn free(raw: *mut Self::Raw) {
-                // SAFETY: the caller's promise.
-                unsafe { sys::$free(raw) }
-            }
-
-            unsafe fn set(raw: *mut Self::Raw, attribute: u16, data: *const c_void, length: u32) -> c_int {
-                // SAFETY: the caller's promise; libnftnl copies the data.
-                unsafe { sys::$set(raw, attribute, data, length) }
-            }
-
-            unsafe fn build(header: *mut sys::libc::nlmsghdr, raw: *mut Self::Raw) {
-                // SAFETY: the caller's promise.
-                unsafe { sys::$build(header, raw) }
-            }
-        }
-    };
-}
-
-kind!(
-    TableKind,
-    nftnl_table,
-    Some(sys::NFTNL_TABLE_USERDATA),
-    nftnl_table_alloc,
-    nftnl_table_free,
-    nftnl_table_set_data,
-    nftnl_table_nlmsg_build_payload
-);
-kind!(
-    ChainKind,
-    nftnl_chain,
-    None,
-    nftnl_chain_alloc,
-    nftnl_chain_free,
-    nftnl_chain_set_data,
-    nftnl_chain_nlmsg_build_payload
-);
-kind!(
-    SetKind,
-    nftnl_set,
-    Some(sys::NFTNL_SET_USERDATA),
-    nftnl_set_alloc,
-    nftnl_set_free,
-    nftnl_set_set_data,
-    nftnl_set_nlmsg_build_payload
-);
-kind!(
-    RuleKind,
-    nftnl_rule,
-    Some(sys::NFTNL_RULE_USERDATA),
-    nftnl_rule_alloc,
-    nftnl_rule_free,
-    nftnl_rule_set_data,
-    nftnl_rule_nlmsg_build_payload
-);
-
 /// One libnftnl object, freed when dropped.
-pub(crate) struct Object<K: Kind> {
-    raw: NonNull<K::Raw>,
+pub(crate) struct Object {
+    raw: Raw,
     expressions: usize,
 }
 
-impl<K: Kind> Object<K> {
-    pub(crate) fn new() -> Result<Self, Unwritable> {
-        // SAFETY: takes nothing; null is checked below.
-        let raw = unsafe { K::alloc() };
+#[derive(Clone, Copy)]
+enum Raw {
+    Table(NonNull<sys::nftnl_table>),
+    Chain(NonNull<sys::nftnl_chain>),
+    Set(NonNull<sys::nftnl_set>),
+    Rule(NonNull<sys::nftnl_rule>),
+}
+
+impl Object {
+    pub(crate) fn table() -> Result<Self, Unwritable> {
+        // SAFETY: takes nothing.
+        Self::new(unsafe { sys::nftnl_table_alloc() }, Raw::Table)
+    }
+
+    pub(crate) fn chain() -> Result<Self, Unwritable> {
+        // SAFETY: takes nothing.
+        Self::new(unsafe { sys::nftnl_chain_alloc() }, Raw::Chain)
+    }
+
+    pub(crate) fn set() -> Result<Self, Unwritable> {
+        // SAFETY: takes nothing.
+        Self::new(unsafe { sys::nftnl_set_alloc() }, Raw::Set)
+    }
+
+    pub(crate) fn rule() -> Result<Self, Unwritable> {
+        // SAFETY: takes nothing.
+        Self::new(unsafe { sys::nftnl_rule_alloc() }, Raw::Rule)
+    }
+
+    fn new<T>(raw: *mut T, kind: fn(NonNull<T>) -> Raw) -> Result<Self, Unwritable> {
         let raw = NonNull::new(raw).ok_or(OUT_OF_MEMORY)?;
-        Ok(Self { raw, expressions: 0 })
+        Ok(Self { raw: kind(raw), expressions: 0 })
     }
 
     /// Sets a number of four bytes.
     pub(crate) fn number(&mut self, attribute: u32, number: u32) -> Result<(), Unwritable> {
-        self.set(attribute, &number.to_ne_bytes(), size_of::<u32>())
+        self.attribute(attribute, &number.to_ne_bytes(), size_of::<u32>())
     }
 
     /// Sets a number of eight bytes.
     pub(crate) fn long(&mut self, attribute: u32, number: u64) -> Result<(), Unwritable> {
-        self.set(attribute, &number.to_ne_bytes(), size_of::<u64>())
+        self.attribute(attribute, &number.to_ne_bytes(), size_of::<u64>())
     }
 
     /// Sets a name.
     pub(crate) fn name(&mut self, attribute: u32, name: &str) -> Result<(), Unwritable> {
         let name = c_name(name)?;
-        self.set(attribute, name.as_bytes_with_nul(), NAME_MAX + 1)
+        self.attribute(attribute, name.as_bytes_with_nul(), NAME_MAX + 1)
     }
 
-    /// Sets bytes: user data, or the lengths of a concatenation's fields.
-    pub(crate) fn bytes(&mut self, attribute: u32, bytes: &[u8]) -> Result<(), Unwritable> {
-        let is_userdata = K::USERDATA == Some(attribute);
+    /// Sets user data.
+    pub(crate) fn userdata(&mut self, attribute: u32, notes: &[u8]) -> Result<(), Unwritable> {
+        self.attribute(attribute, notes, USERDATA_MAX)
+    }
+
+    /// Sets the lengths of a concatenation's fields.
+    pub(crate) fn fields(&mut self, attribute: u32, lengths: &[u8]) -> Result<(), Unwritable> {
         // One less than the registers there are: libnftnl counts the lengths up to a zero after them.
-        self.set(attribute, bytes, if is_userdata { USERDATA_MAX } else { 15 })
+        self.attribute(attribute, lengths, 15)
     }
 
-    /// Writes the object as a message.
-    pub(crate) fn write(&self) -> Result<Message, Unwritable> {
-        let mut message = Message::new(self.expressions);
-        // SAFETY: the message is aligned, starts with an empty header, and has room for more than
-        // the limits of `name`, `bytes`, `value` and `add` let an object be.
-        unsafe { K::build(message.header(), self.raw.as_ptr()) };
-        message.check()
-    }
-
-    fn set(&mut self, attribute: u32, data: &[u8], limit: usize) -> Result<(), Unwritable> {
-        if data.len() > limit {
-            return Err(Unwritable("a value is too long"));
-        }
-        let (attribute, length) = narrow(attribute, data)?;
-        // SAFETY: `data` has `length` bytes and outlives the call; numbers have the size their
-        // attribute wants, names end in a zero.
-        let result = unsafe { K::set(self.raw.as_ptr(), attribute, data.as_ptr().cast(), length) };
-        if result < 0 { Err(OUT_OF_MEMORY) } else { Ok(()) }
-    }
-}
-
-impl Object<RuleKind> {
-    /// Appends an expression.
+    /// Appends an expression to a rule.
     pub(crate) fn add(&mut self, expression: Expression) -> Result<(), Unwritable> {
+        let Raw::Rule(rule) = self.raw else { return Err(Unwritable("only rules have expressions")) };
         self.expressions += 1;
         if self.expressions > EXPRESSIONS_MAX {
             return Err(Unwritable("it has too many expressions"));
         }
         // SAFETY: both objects are alive; the rule takes the expression over, so it is not freed here.
-        unsafe { sys::nftnl_rule_add_expr(self.raw.as_ptr(), expression.release()) };
+        unsafe { sys::nftnl_rule_add_expr(rule.as_ptr(), expression.release()) };
         Ok(())
+    }
+
+    /// Writes the object as a message.
+    pub(crate) fn write(&self) -> Result<Message, Unwritable> {
+        let mut message = Message::new(self.expressions);
+        let header = message.header();
+        // SAFETY: the message is aligned, starts with an empty header, and has room for more than
+        // the limits of `name`, `userdata`, `fields`, `value` and `add` let an object be.
+        unsafe {
+            match self.raw {
+                Raw::Table(raw) => sys::nftnl_table_nlmsg_build_payload(header, raw.as_ptr()),
+                Raw::Chain(raw) => sys::nftnl_chain_nlmsg_build_payload(header, raw.as_ptr()),
+                Raw::Set(raw) => sys::nftnl_set_nlmsg_build_payload(header, raw.as_ptr()),
+                Raw::Rule(raw) => sys::nftnl_rule_nlmsg_build_payload(header, raw.as_ptr()),
+            }
+        }
+        message.check()
+    }
+
+    fn attribute(&mut self, attribute: u32, data: &[u8], limit: usize) -> Result<(), Unwritable> {
+        if data.len() > limit {
+            return Err(Unwritable("a value is too long"));
+        }
+        let (attribute, length) = narrow(attribute, data)?;
+        let data = data.as_ptr().cast();
+        // SAFETY: `data` has `length` bytes and outlives the call; libnftnl copies it. Numbers have the size their
+        // attribute wants, names end in a zero.
+        let result = unsafe {
+            match self.raw {
+                Raw::Table(raw) => sys::nftnl_table_set_data(raw.as_ptr(), attribute, data, length),
+                Raw::Chain(raw) => sys::nftnl_chain_set_data(raw.as_ptr(), attribute, data, length),
+                Raw::Set(raw) => sys::nftnl_set_set_data(raw.as_ptr(), attribute, data, length),
+                Raw::Rule(raw) => sys::nftnl_rule_set_data(raw.as_ptr(), attribute, data, length),
+            }
+        };
+        if result < 0 { Err(OUT_OF_MEMORY) } else { Ok(()) }
     }
 }
 
-impl<K: Kind> Drop for Object<K> {
+impl Drop for Object {
     fn drop(&mut self) {
         // SAFETY: this value alone owns the object, and ends here.
-        unsafe { K::free(self.raw.as_ptr()) };
+        unsafe {
+            match self.raw {
+                Raw::Table(raw) => sys::nftnl_table_free(raw.as_ptr()),
+                Raw::Chain(raw) => sys::nftnl_chain_free(raw.as_ptr()),
+                Raw::Set(raw) => sys::nftnl_set_free(raw.as_ptr()),
+                Raw::Rule(raw) => sys::nftnl_rule_free(raw.as_ptr()),
+            }
+        }
     }
 }
 
@@ -327,7 +290,7 @@ mod tests {
 
     #[test]
     fn names_that_the_kernel_would_not_take_are_refused_before_libnftnl_sees_them() {
-        let mut chain = Object::<ChainKind>::new().unwrap();
+        let mut chain = Object::chain().unwrap();
         assert!(chain.name(sys::NFTNL_CHAIN_NAME, "").is_err());
         assert!(chain.name(sys::NFTNL_CHAIN_NAME, "a\0b").is_err());
         assert!(chain.name(sys::NFTNL_CHAIN_NAME, &"x".repeat(256)).is_err());
@@ -336,11 +299,11 @@ mod tests {
 
     #[test]
     fn the_longest_rule_fits_its_message() {
-        let mut rule = Object::<RuleKind>::new().unwrap();
+        let mut rule = Object::rule().unwrap();
         let name = "x".repeat(NAME_MAX);
         rule.name(sys::NFTNL_RULE_TABLE, &name).unwrap();
         rule.name(sys::NFTNL_RULE_CHAIN, &name).unwrap();
-        rule.bytes(sys::NFTNL_RULE_USERDATA, &[1; USERDATA_MAX]).unwrap();
+        rule.userdata(sys::NFTNL_RULE_USERDATA, &[1; USERDATA_MAX]).unwrap();
         let lookup = || {
             Expression::new(c"dynset")
                 .and_then(|e| e.name(sys::NFTNL_EXPR_DYNSET_SET_NAME, &name))

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use portolan_core::Protocol::{Sctp, Tcp};
-use portolan_netlink::MessageIter;
+use portolan_netlink::{MessageIter, MessageWriter};
 
 use super::*;
 use crate::sent::Request;

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use portolan_core::{IpFamily, Protocol};
-use portolan_netlink::{AttributeIter, GENERIC_HEADER_LEN, Message, MessageWriter};
+use portolan_netlink::{AttributeIter, GENERIC_HEADER_LEN, Message, MessageWriter, generic_header};
 
 use super::key::{Destination, Server, ServerKey, ServerSettings, Timeouts, server_flag};
 use crate::address;
@@ -75,6 +75,14 @@ mod destination {
 
 /// `IP_VS_CONN_F_MASQ`: network address translation.
 const TRANSLATED: u32 = 0;
+
+/// A request to IPVS, which `fill` completes.
+pub(super) fn request(number: u8, fill: impl Fn(&mut MessageWriter<'_>)) -> impl Fn(&mut MessageWriter<'_>) {
+    move |message| {
+        message.bytes(&generic_header(number, VERSION));
+        fill(message);
+    }
+}
 
 /// Asks about the match `ipvs` of iptables, whose module needs IPVS.
 pub(super) fn write_match(message: &mut MessageWriter<'_>) {

@@ -68,11 +68,11 @@ impl Request for Interim {
 }
 
 impl Sets {
-    /// Gives a set exactly this capacity, with all its elements and also while rules use it. Gives whether it had
+    /// Gives a set exactly this capacity, with all its elements and also while rules use it. Returns whether it had
     /// another one, which one request finds out.
     ///
     /// # Errors
-    /// There is no such set, the kernel refuses, or more is in it than that. The set then is as it was.
+    /// There is no such set, the kernel rejects a change, or it holds more elements than that. The set then is as it was.
     pub fn fit(&mut self, set: Set, family: IpFamily, capacity: Capacity) -> Result<bool, IpvsError> {
         let name = set.name(family);
         if set.kind() == SetKind::Port || self.limit(&name, family)? == Some(capacity.most()) {
@@ -92,7 +92,7 @@ impl Sets {
     /// Removes what an interrupted change of a set's capacity has left.
     ///
     /// # Errors
-    /// The kernel refuses.
+    /// The kernel rejects the request.
     pub fn destroy_interim(&mut self, family: IpFamily) -> Result<Destroyed, IpvsError> {
         self.destroy_named(interim(family), family)
     }

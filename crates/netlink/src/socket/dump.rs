@@ -4,7 +4,7 @@
 //! when something changed in between, and drops some when the reader is too
 //! slow. Neither kind of dump is passed on as a complete one.
 
-use std::io::{self, IoSlice};
+use std::io::IoSlice;
 
 use super::receive::Received;
 use super::{NetlinkSocket, options};
@@ -95,10 +95,8 @@ impl NetlinkSocket {
         self.sequence = sequence.wrapping_add(1);
         let mut writer = MessageWriter::new(&mut buffer, kind, flag::REQUEST | flags, sequence);
         fill(&mut writer);
-        match writer.finish() {
-            Ok(()) => Ok(buffer),
-            Err(too_long) => Err(NetlinkError::Send { source: io::Error::other(too_long) }),
-        }
+        writer.finish()?;
+        Ok(buffer)
     }
 
     /// Sends one message and reads to the end of its answer; nothing if parts of it were lost.

@@ -2,7 +2,7 @@
 
 use nftnl::nftnl_sys as sys;
 
-use crate::libnftnl::{ChainKind, Object, SetKind, TableKind, Unwritable};
+use crate::libnftnl::{Object, Unwritable};
 use crate::wire::{self, DATA_VERDICT, POLICY_ACCEPT, set_flag};
 use crate::{BaseChain, Bytes, Selector, Set, SetData, SetTimeout, Table, TableId, userdata};
 
@@ -10,24 +10,20 @@ use crate::{BaseChain, Bytes, Selector, Set, SetData, SetTimeout, Table, TableId
 const TYPE_BITS: u32 = 6;
 
 /// A table; without attributes just its name, to delete it.
-pub(super) fn table(id: &TableId, table: Option<&Table>) -> Result<Object<TableKind>, Unwritable> {
-    let mut object = Object::new()?;
+pub(super) fn table(id: &TableId, table: Option<&Table>) -> Result<Object, Unwritable> {
+    let mut object = Object::table()?;
     object.name(sys::NFTNL_TABLE_NAME, &id.name)?;
     let Some(table) = table else { return Ok(object) };
     object.number(sys::NFTNL_TABLE_FLAGS, table.flags.bits())?;
     if let Some(comment) = &table.comment {
-        object.bytes(sys::NFTNL_TABLE_USERDATA, &comment_notes(comment)?)?;
+        object.userdata(sys::NFTNL_TABLE_USERDATA, &comment_notes(comment)?)?;
     }
     Ok(object)
 }
 
 /// A chain; without a base just its name.
-pub(super) fn chain(
-    table: &TableId,
-    name: &str,
-    base: Option<&BaseChain>,
-) -> Result<Object<ChainKind>, Unwritable> {
-    let mut object = Object::new()?;
+pub(super) fn chain(table: &TableId, name: &str, base: Option<&BaseChain>) -> Result<Object, Unwritable> {
+    let mut object = Object::chain()?;
     object.name(sys::NFTNL_CHAIN_TABLE, &table.name)?;
     object.name(sys::NFTNL_CHAIN_NAME, name)?;
     if let Some(base) = base {
@@ -40,15 +36,15 @@ pub(super) fn chain(
 }
 
 /// Just the name of a set, to delete it.
-pub(super) fn set_name(table: &TableId, name: &str) -> Result<Object<SetKind>, Unwritable> {
-    let mut object = Object::new()?;
+pub(super) fn set_name(table: &TableId, name: &str) -> Result<Object, Unwritable> {
+    let mut object = Object::set()?;
     object.name(sys::NFTNL_SET_TABLE, &table.name)?;
     object.name(sys::NFTNL_SET_NAME, name)?;
     Ok(object)
 }
 
 /// A set; `number` distinguishes it from others of the same batch.
-pub(super) fn set(table: &TableId, set: &Set, number: u32) -> Result<Object<SetKind>, Unwritable> {
+pub(super) fn set(table: &TableId, set: &Set, number: u32) -> Result<Object, Unwritable> {
     check_set(table, set)?;
     let family = table.family;
     let mut object = set_name(table, &set.name)?;
@@ -72,9 +68,9 @@ pub(super) fn set(table: &TableId, set: &Set, number: u32) -> Result<Object<SetK
     }
     if set.interval && set.is_concatenated() {
         let fields: Vec<u8> = set.key.iter().map(|s| u8::try_from(s.len(family)).unwrap_or(0)).collect();
-        object.bytes(sys::NFTNL_SET_DESC_CONCAT, &fields)?;
+        object.fields(sys::NFTNL_SET_DESC_CONCAT, &fields)?;
     }
-    object.bytes(sys::NFTNL_SET_USERDATA, &userdata::of_set(set, family))?;
+    object.userdata(sys::NFTNL_SET_USERDATA, &userdata::of_set(set, family))?;
     Ok(object)
 }
 

@@ -12,7 +12,7 @@ use portolan_netlink::AttributeIter;
 
 use super::object::{TIMEOUT, comment_notes};
 use crate::bytes::prefix_mask;
-use crate::libnftnl::{Expression, Object, RuleKind, Unwritable};
+use crate::libnftnl::{Expression, Object, Unwritable};
 use crate::selector::{Source, key_len};
 use crate::wire::{
     self, COMPARE_EQ, COMPARE_NE, CT_ORIGINAL, DYNSET_UPDATE, FIB_RESULT_TYPE, LOOKUP_INVERTED, META_MARK,
@@ -29,7 +29,7 @@ impl Rule {
         /// `NFTA_RULE_EXPRESSIONS`
         const EXPRESSIONS: u16 = 4;
         let write = || {
-            let mut writer = Writer { family, rule: Object::new()? };
+            let mut writer = Writer { family, rule: Object::rule()? };
             writer.statements(self)?;
             writer.rule.write()
         };
@@ -41,25 +41,21 @@ impl Rule {
 }
 
 /// A rule; without one just its chain, to delete all there are.
-pub(super) fn rule(
-    table: &TableId,
-    chain: &str,
-    rule: Option<&Rule>,
-) -> Result<Object<RuleKind>, Unwritable> {
-    let mut writer = Writer { family: table.family, rule: Object::new()? };
+pub(super) fn rule(table: &TableId, chain: &str, rule: Option<&Rule>) -> Result<Object, Unwritable> {
+    let mut writer = Writer { family: table.family, rule: Object::rule()? };
     writer.rule.name(sys::NFTNL_RULE_TABLE, &table.name)?;
     writer.rule.name(sys::NFTNL_RULE_CHAIN, chain)?;
     if let Some(rule) = rule {
         writer.statements(rule)?;
         if let Some(comment) = &rule.comment {
-            writer.rule.bytes(sys::NFTNL_RULE_USERDATA, &comment_notes(comment)?)?;
+            writer.rule.userdata(sys::NFTNL_RULE_USERDATA, &comment_notes(comment)?)?;
         }
     }
     Ok(writer.rule)
 }
 
 /// Just the chain and the handle of a rule, to delete it.
-pub(super) fn rule_handle(table: &TableId, chain: &str, handle: u64) -> Result<Object<RuleKind>, Unwritable> {
+pub(super) fn rule_handle(table: &TableId, chain: &str, handle: u64) -> Result<Object, Unwritable> {
     let mut object = rule(table, chain, None)?;
     object.long(sys::NFTNL_RULE_HANDLE, handle)?;
     Ok(object)
@@ -124,7 +120,7 @@ fn is_interface(value: &Bytes, letters: usize) -> bool {
 /// Appends the expressions of statements to a rule.
 struct Writer {
     family: Family,
-    rule: Object<RuleKind>,
+    rule: Object,
 }
 
 impl Writer {

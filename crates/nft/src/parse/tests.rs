@@ -202,7 +202,11 @@ fn an_offset_in_a_message_leads_to_its_element() {
 /// Reads bytes as everything they could be.
 fn read_as_anything(bytes: &[u8]) {
     for message in MessageIter::new(bytes) {
-        let _ = (table(&message), chain(&message), rule(&message), set(&message, &id()));
+        let _ = (table(&message), chain(&message), set(&message, &id()));
+        if let Some((_, rule)) = rule(&message) {
+            rule.expressions.iter().for_each(|expression| _ = expression.verdict());
+            assert_eq!(rule, rule.clone());
+        }
         for ranges in [false, true] {
             let mut elements = Elements::default();
             elements.take(&message, ranges);

@@ -169,7 +169,7 @@ fn refusals_beyond_the_receive_buffer_neither_block_nor_spoil_the_next_commit() 
     isolated(|| {
         let (mut tables, id, layout) = loaded();
         let mut transaction = Transaction::new(id.clone());
-        // Some 350 KB: more nacks than any receive buffer holds, in what anybody may send.
+        // Some 350 KB: more nacks than any receive buffer holds, in a batch that needs no privilege.
         for index in 0..8_000 {
             transaction.delete_chain(format!("missing-{index}"));
         }
