@@ -16,8 +16,8 @@
 //! next attempt; a malformed object keeps its last good version.
 //!
 //! `reflector` drives lists and watches, with `list` and, for failures, `error_policy`; `decode` is the only part that
-//! knows the encoding of objects. `client` sends requests with what `connect`, `access` and `credentials` prepare. Why
-//! this is not kube's `watcher`: decision 7.
+//! depends on the encoding of objects. `client` sends requests over the connections that `connect`, `access` and
+//! `credentials` prepare. Why this is not kube's `watcher`: decision 7.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -170,9 +170,9 @@ impl ApiSource {
     /// is reported to [`Self::events`], too.
     ///
     /// Waits for ever for a server that cannot be reached or rejects the requests. The log has the first failed
-    /// attempt and the end of the failures; attempts in between are logged ever more rarely.
+    /// attempt and the end of the failures; attempts in between are logged at growing intervals.
     pub async fn run(self, events: mpsc::Sender<Event>, shutdown: impl Future<Output = ()> + Send) {
-        let credentials = self.client.clone().follow_credentials();
+        let credentials = self.client.clone().check_credentials();
         let mut tasks = JoinSet::new();
         tasks.spawn(self.client.access.addresses.clone().send_changes(events.clone()));
         let context = Context {

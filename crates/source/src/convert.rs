@@ -135,7 +135,7 @@ impl Converter {
         Self { origin, interner, hints: HashSet::new(), max_hints: MIN_HINTS, problems: Vec::new() }
     }
 
-    /// What was left out of the objects converted since the last call.
+    /// The problems of the objects converted since the last call.
     pub(crate) fn take_problems(&mut self) -> Vec<Problem> {
         std::mem::take(&mut self.problems)
     }
@@ -199,14 +199,14 @@ fn timestamp(field: Option<&Text<'_>>) -> Option<SystemTime> {
     text(field)?.parse::<jiff::Timestamp>().ok().map(SystemTime::from)
 }
 
-/// The conversion of one object.
-struct Conversion<'a> {
+/// Collects the problems of one object, for its converter.
+struct ObjectReport<'a> {
     converter: &'a mut Converter,
     kind: &'static str,
     object: &'a dyn Display,
 }
 
-impl Conversion<'_> {
+impl ObjectReport<'_> {
     fn is_manifest(&self) -> bool {
         self.converter.origin == Origin::Manifest
     }

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::convert::{Converted, Converter, Resource};
 use crate::wire::{Metadata, Text};
 
-/// An object that does not have the shape Kubernetes gives its kind.
+/// An object that does not have the form of its kind.
 ///
 /// Nothing is known of it beyond its name; the last good version remains in effect.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -100,7 +100,7 @@ pub(crate) fn object_from_json<'a, T: Deserialize<'a>>(
     })
 }
 
-/// The message of an error in JSON text, without its position, which the caller knows better, and without Rust's types.
+/// The message of an error in JSON text, without its position, which the caller replaces, and without Rust's types.
 pub(crate) fn json_reason(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let place = format!(" at line {} column {}", error.line(), error.column());
@@ -109,7 +109,7 @@ pub(crate) fn json_reason(error: &serde_json::Error) -> String {
 
 /// The message of a deserializer, with what it expected in Kubernetes' terms.
 pub(crate) fn plain_reason(message: &str) -> String {
-    // What was found comes first and may hold any text.
+    // The value that was found comes first and may be any text.
     let Some((found, expected)) = message.rsplit_once(", expected ") else { return message.to_owned() };
     let expected = match expected {
         "u8" => "a number from 0 to 255",

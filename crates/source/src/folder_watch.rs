@@ -18,7 +18,7 @@ use tracing::{debug, warn};
 /// Buffer for a few hundred notifications at a time, in bytes; more wait in the kernel.
 const BUFFER: usize = 16 << 10;
 
-/// After a change, how long to wait for the next one: an editor's save is several.
+/// The wait for a further change after each: an editor saves a file in several steps.
 const SETTLE: Duration = Duration::from_millis(50);
 
 /// The longest delay of a change that others follow.
@@ -68,7 +68,7 @@ impl FolderWatch {
             | WatchMask::DELETE_SELF
             | WatchMask::MOVE_SELF
             | WatchMask::ONLYDIR;
-        // The kernel gives the same descriptor for the same inode, so repeating this is cheap and tells whether it is.
+        // The kernel gives the same descriptor for the same inode, so repeating this is cheap and shows whether it has changed.
         let now = stream.watches().add(&self.folder, mask).ok();
         let is_other = now != self.armed;
         if let Some(old) = std::mem::replace(&mut self.armed, now).filter(|_| is_other) {

@@ -1,6 +1,6 @@
 //! Turns API-server watches, or a folder of manifests, into core events.
 //!
-//! The only crate that knows Kubernetes' objects, their JSON and their YAML. Both
+//! The only crate that depends on Kubernetes' objects, their JSON and their YAML. Both
 //! sources end in the same stream, so nothing downstream can distinguish them:
 //!
 //! ```text

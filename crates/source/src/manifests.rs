@@ -47,7 +47,7 @@ const RESCAN_SOON: Duration = Duration::from_secs(1);
 /// Resolves to whether the kernel has rules of an earlier process.
 type Earlier = Pin<Box<dyn Future<Output = bool> + Send>>;
 
-/// Receives what of the folder has never been readable.
+/// Receives the files and objects that have never been readable.
 type Unread = Box<dyn Fn(&[String]) + Send>;
 
 /// Reads Services, EndpointSlices, Endpoints, the Node and `ServiceCIDR`s from a folder.
@@ -134,7 +134,7 @@ impl ManifestSource {
         let first = first.map_err(|error| {
             SourceError::new(format!("cannot read the manifest folder {}", dir.display())).because(error)
         })?;
-        let mut start = Start::new(&dir, unread);
+        let mut start = InitialRead::new(&dir, unread);
         start.note(&first);
         if !send(&events, first.events, &metrics).await {
             return Ok(());
@@ -176,8 +176,8 @@ fn is_manifest(name: &OsStr) -> bool {
 
 /// Reads the folder on a thread that may block. If that crashes, the next call starts from the beginning.
 async fn scan(folder: &mut Folder, changes: Changes, wanted: Wanted) -> io::Result<Scan> {
-    let anew = folder.anew();
-    let mut taken = std::mem::replace(folder, anew);
+    let unread = folder.unread_copy();
+    let mut taken = std::mem::replace(folder, unread);
     let task = tokio::task::spawn_blocking(move || {
         let result = taken.scan(&changes, wanted);
         (taken, result)
@@ -199,15 +199,15 @@ async fn send(events: &mpsc::Sender<Event>, changes: Vec<Event>, metrics: &Sourc
 }
 
 /// The time until everything in the folder has been read once.
-struct Start<'a> {
+struct InitialRead<'a> {
     dir: &'a Path,
     unread: Option<Unread>,
-    /// What was reported last.
+    /// The last report.
     reported: Vec<String>,
     is_sent: bool,
 }
 
-impl<'a> Start<'a> {
+impl<'a> InitialRead<'a> {
     fn new(dir: &'a Path, unread: Unread) -> Self {
         Self { dir, unread: Some(unread), reported: Vec::new(), is_sent: false }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Something that is counted.
+/// A counter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Count {
     /// Objects that could not be read; see `decode::Malformed`.
@@ -20,7 +20,7 @@ pub enum Count {
     Failures,
     /// Manifest files that could not be read.
     BrokenFiles,
-    /// Events of Kubernetes that the API server took.
+    /// Events of Kubernetes that the API server accepted.
     EventsSent,
     /// Events that it rejected for good.
     EventsFailed,

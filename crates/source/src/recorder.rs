@@ -42,7 +42,7 @@ pub enum Regarding {
     Service(ObjectName),
 }
 
-/// Something that happened, as an Event.
+/// The content of an Event.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Report {
     /// The type.
@@ -82,10 +82,10 @@ impl EventRecorder {
     }
 
     /// Sends what waits, counts of repeated reports too. Returns when the server has taken or rejected everything, or
-    /// after `patience`. Works whether or not the source runs.
-    pub async fn flush(&self, patience: Duration) {
+    /// after `time_limit`. Works whether or not the source runs.
+    pub async fn flush(&self, time_limit: Duration) {
         if let Some(delivery) = &self.0 {
-            delivery.flush(patience).await;
+            delivery.flush(time_limit).await;
         }
     }
 }

@@ -29,10 +29,10 @@ use tokio_util::sync::CancellationToken;
 use tower::{BoxError, Service, ServiceBuilder};
 use tracing::{info, warn};
 
-use super::credentials::{Credentials, Material};
+use super::credentials::{Credentials, TlsMaterial};
 use super::dial::{tcp, through_proxy};
 use super::failure::{Failure, causes};
-use super::plugin::Issued;
+use super::plugin::IssuedCredentials;
 use super::proxy::{Protocol, Proxy};
 use super::resolve::Addresses;
 use crate::error::SourceError;
@@ -55,28 +55,29 @@ pub(super) struct Access {
 }
 
 struct State {
-    material: Material,
+    material: TlsMaterial,
     client: Client,
     authorization: Option<HeaderValue>,
-    issued: Issued,
+    issued: IssuedCredentials,
     /// Cancelled when connections with this client certificate are to be closed.
-    identity: CancellationToken,
+    renewed: CancellationToken,
     log: LogLimiter,
 }
 
 impl State {
-    fn new(client: Client, material: Material, authorization: Option<HeaderValue>) -> Self {
-        let (issued, identity, log) = (Issued::default(), CancellationToken::new(), LogLimiter::default());
-        Self { material, client, authorization, issued, identity, log }
+    fn new(client: Client, material: TlsMaterial, authorization: Option<HeaderValue>) -> Self {
+        let (issued, renewed, log) =
+            (IssuedCredentials::default(), CancellationToken::new(), LogLimiter::default());
+        Self { material, client, authorization, issued, renewed, log }
     }
 }
 
-/// What to send a request with.
+/// The client and the credentials for a request.
 pub(super) struct Session {
     pub(super) client: Client,
     pub(super) authorization: Option<HeaderValue>,
     /// Cancelled when the client certificate of this session has been renewed.
-    pub(super) identity: CancellationToken,
+    pub(super) renewed: CancellationToken,
     /// Run of the plugin that the credentials are from.
     run: u64,
 }
@@ -92,8 +93,9 @@ impl Access {
         proxy: Option<Proxy>,
         credentials: Credentials,
     ) -> Result<Self, SourceError> {
-        let issued = Issued::default();
-        let (material, authorization) = (credentials.material(&issued)?, credentials.authorization(&issued)?);
+        let issued = IssuedCredentials::default();
+        let (material, authorization) =
+            (credentials.tls_material(&issued)?, credentials.authorization(&issued)?);
         let addresses = Addresses::of(proxy.as_ref().map_or(&config.cluster_url, |proxy| &proxy.address));
         let client = client(&config, proxy.as_ref(), &addresses, &material).map_err(|source| {
             SourceError::new(format!("cannot set up a client for the API server {server}")).because(source)
@@ -105,13 +107,13 @@ impl Access {
     /// The connections of `client`, without credentials.
     #[cfg(test)]
     pub(super) fn over(client: Client, server: String) -> Self {
-        let state = Mutex::new(State::new(client, Material::default(), None));
+        let state = Mutex::new(State::new(client, TlsMaterial::default(), None));
         let (config, credentials) = (Config::new(http::Uri::default()), Credentials::default());
         let addresses = Addresses::of(&config.cluster_url);
         Self { config, server, proxy: None, credentials, addresses, state }
     }
 
-    /// What to send the next request with.
+    /// The client and the credentials for the next request.
     ///
     /// # Errors
     /// The plugin failed, and there are no credentials that have not expired.
@@ -132,7 +134,7 @@ impl Access {
         Ok(Session {
             client: state.client.clone(),
             authorization: state.authorization.clone(),
-            identity: state.identity.clone(),
+            renewed: state.renewed.clone(),
             run: state.issued.run,
         })
     }
@@ -143,7 +145,7 @@ impl Access {
     }
 
     /// Checks for renewed credentials this often, so that watches present them too. Does not end.
-    pub(super) async fn follow(&self, period: Duration) {
+    pub(super) async fn check_periodically(&self, period: Duration) {
         while self.credentials.may_change() {
             sleep(period).await;
             // The next request reports a failure.
@@ -162,7 +164,7 @@ impl Access {
 
     fn renew_tls(&self, state: &mut State) -> Result<(), String> {
         let server = &self.server;
-        let new = self.credentials.material(&state.issued).map_err(|error| causes(&error))?;
+        let new = self.credentials.tls_material(&state.issued).map_err(|error| causes(&error))?;
         if new == state.material {
             return Ok(());
         }
@@ -174,7 +176,7 @@ impl Access {
             info!(server, "Using the renewed certificate authority of the server");
             return Ok(());
         }
-        mem::take(&mut state.identity).cancel();
+        mem::take(&mut state.renewed).cancel();
         if old.certificate.is_some() {
             info!(
                 server,
@@ -191,13 +193,14 @@ fn client(
     config: &Config,
     proxy: Option<&Proxy>,
     addresses: &Addresses,
-    material: &Material,
+    material: &TlsMaterial,
 ) -> Result<Client, BoxError> {
     let mut config = with_material(config, material)?;
     let Some(proxy) = proxy else { return client_over(&config, tcp(addresses)) };
     let mut to_proxy = config.clone();
     to_proxy.tls_server_name = None;
-    let connector = to_proxy.rustls_https_connector_with_connector(tcp(addresses)).map_err(plain)?;
+    let connector =
+        to_proxy.rustls_https_connector_with_connector(tcp(addresses)).map_err(credential_error)?;
     if let Protocol::Http(Some(header)) = &proxy.protocol
         && config.cluster_url.scheme() == Some(&Scheme::HTTP)
     {
@@ -211,7 +214,7 @@ where
     C: Service<Uri, Error: Into<BoxError>, Future: Send> + Clone + Send + Sync + 'static,
     C::Response: Read + Write + Connection + Send + Unpin + 'static,
 {
-    let connector = config.rustls_https_connector_with_connector(connector).map_err(plain)?;
+    let connector = config.rustls_https_connector_with_connector(connector).map_err(credential_error)?;
     let http: HttpClient<_, Body> =
         HttpClient::builder(TokioExecutor::new()).http1_max_buf_size(READ_BUFFER).build(connector);
     let service = ServiceBuilder::new()
@@ -222,8 +225,8 @@ where
     Ok(Client::new(service, config.default_namespace.as_str()))
 }
 
-/// The configuration with certificates and keys as kube takes them.
-fn with_material(config: &Config, material: &Material) -> Result<Config, BoxError> {
+/// The configuration with certificates and keys in the form that kube expects.
+fn with_material(config: &Config, material: &TlsMaterial) -> Result<Config, BoxError> {
     let mut config = config.clone();
     if let Some(pem) = &material.authority {
         let certificates = CertificateDer::pem_slice_iter(pem).map(|found| found.map(|der| der.to_vec()));
@@ -250,7 +253,7 @@ fn with_material(config: &Config, material: &Material) -> Result<Config, BoxErro
 }
 
 /// An error about credentials, without a library's terms.
-fn plain(error: kube::Error) -> BoxError {
+fn credential_error(error: kube::Error) -> BoxError {
     match error {
         kube::Error::RustlsTls(RustlsTlsError::InvalidIdentityPem(_)) => {
             "the client certificate or its key is not whole PEM".into()

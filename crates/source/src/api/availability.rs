@@ -1,4 +1,4 @@
-//! Whether the API server is available, as far as its answers tell.
+//! Whether the API server is available, judged by its answers.
 //!
 //! Everything that sends requests to one server shares an [`Availability`]: when the server returns after an outage, the
 //! first request that is answered shortens the waits of all others. Each has a [`ServerState`] of its own, which
@@ -52,7 +52,7 @@ pub(super) fn jitter(timing: &Timing) -> Duration {
     JITTER.min(timing.last_retry).mul_f64(fastrand::f64())
 }
 
-/// What one client knows of the server's availability.
+/// The server's availability as one client sees it.
 #[derive(Debug)]
 pub(super) struct ServerState {
     availability: Arc<Availability>,

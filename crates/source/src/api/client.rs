@@ -59,18 +59,18 @@ impl fmt::Debug for ApiClient {
 pub(super) enum ReadVerb {
     /// The answer has an end.
     List,
-    /// The answer goes on for as long as the client reads. Such requests are not limited: they are few, and nothing
+    /// The answer continues as long as the client reads. Such requests are not limited: they are few, and nothing
     /// works without them.
     Watch,
 }
 
 impl ApiClient {
-    /// Checks for renewed credentials, for ever.
-    pub(super) async fn follow_credentials(self) {
-        self.access.follow(self.timing.credentials).await;
+    /// Checks for renewed credentials periodically; does not end.
+    pub(super) async fn check_credentials(self) {
+        self.access.check_periodically(self.timing.credentials).await;
     }
 
-    /// How long the next watch is to last.
+    /// The duration to request for the next watch.
     pub(super) fn watch_timeout(&self) -> Duration {
         self.timing.watch.mul_f64(1.0 + fastrand::f64())
     }
@@ -84,14 +84,14 @@ impl ApiClient {
         if verb == ReadVerb::List {
             self.wait_for_turn(&Method::GET).await;
         }
-        let (response, mut report, identity) = self.exchange(request, 0).await?;
+        let (response, mut report, renewed) = self.exchange(request, 0).await?;
         let body = response.into_body();
         Ok(match verb {
-            ReadVerb::List => Chunks { body, report: Some(report), identity: CancellationToken::new() },
+            ReadVerb::List => Chunks { body, report: Some(report), renewed: CancellationToken::new() },
             ReadVerb::Watch => {
                 report.response_bytes = None;
                 drop(report);
-                Chunks { body, report: None, identity }
+                Chunks { body, report: None, renewed }
             }
         })
     }
@@ -159,7 +159,7 @@ impl ApiClient {
         let response = result?;
         let code = response.status();
         if code.is_success() {
-            return Ok((response, report, session.identity));
+            return Ok((response, report, session.renewed));
         }
         if code == StatusCode::UNAUTHORIZED {
             self.access.rejected(&session).await;
@@ -178,7 +178,7 @@ impl ApiClient {
     }
 }
 
-/// How long a server that is overloaded or unavailable asks to wait, in seconds or until a time. In other answers the
+/// The wait that an overloaded or unavailable server requests, in seconds or until a time. In other answers the
 /// header has another meaning.
 fn retry_after<T>(response: &Response<T>) -> Duration {
     let status = response.status();
@@ -191,9 +191,9 @@ fn retry_after<T>(response: &Response<T>) -> Duration {
     seconds.or_else(until).unwrap_or_default()
 }
 
-/// Waits for `future`, but no longer than `patience`.
-async fn within<T>(patience: Duration, future: impl Future<Output = T>) -> Result<T, Failure> {
-    timeout(patience, future).await.or(Err(Failure::Timeout(patience)))
+/// Waits for `future`, but no longer than `time_limit`.
+async fn within<T>(time_limit: Duration, future: impl Future<Output = T>) -> Result<T, Failure> {
+    timeout(time_limit, future).await.or(Err(Failure::Timeout(time_limit)))
 }
 
 /// The body of an answer, as it arrives.
@@ -203,19 +203,19 @@ pub(super) struct Chunks {
     /// Of an answer that has an end.
     report: Option<RequestReport>,
     /// Cancelled when a watch has to end because the client certificate was renewed.
-    identity: CancellationToken,
+    renewed: CancellationToken,
 }
 
 impl Chunks {
     /// The next chunk, or nothing at the end.
     ///
     /// # Errors
-    /// The connection breaks, or delivers no data for `patience`, or the client certificate was renewed.
-    pub(super) async fn next(&mut self, patience: Duration) -> Result<Option<Bytes>, Failure> {
+    /// The connection breaks, or delivers no data for `time_limit`, or the client certificate was renewed.
+    pub(super) async fn next(&mut self, time_limit: Duration) -> Result<Option<Bytes>, Failure> {
         loop {
             let frame = tokio::select! {
-                frame = within(patience, self.body.frame()) => frame?,
-                () = self.identity.cancelled() => return Err(Failure::Renewed),
+                frame = within(time_limit, self.body.frame()) => frame?,
+                () = self.renewed.cancelled() => return Err(Failure::Renewed),
             };
             match frame {
                 None => return Ok(None),

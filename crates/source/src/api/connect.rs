@@ -1,4 +1,4 @@
-//! Makes a client from a kubeconfig, a URL, or what Kubernetes gives a pod.
+//! Makes a client from a kubeconfig, a URL, or the configuration that Kubernetes mounts in a pod.
 
 use std::env::consts::{ARCH, OS};
 use std::path::Path;
@@ -32,7 +32,7 @@ pub(super) fn connect(
     observer: Arc<dyn ClientObserver>,
 ) -> Result<ApiClient, SourceError> {
     // A credential plugin may take as long as an answer.
-    let Endpoint { mut config, credentials, proxy } = Endpoint::of(server, timing.answer)?;
+    let ServerConfig { mut config, credentials, proxy } = ServerConfig::of(server, timing.answer)?;
     let agent = HeaderValue::try_from(user_agent(&server.agent));
     config.headers.extend(agent.map(|agent| (USER_AGENT, agent)));
     let url = without_user(&config.cluster_url);
@@ -40,7 +40,7 @@ pub(super) fn connect(
     config.cluster_url = url.parse().unwrap_or(config.cluster_url);
     let host = host(&config.cluster_url, server);
     let variable = |name: &str| std::env::var(name).ok();
-    let proxy = proxy.or_else(|| Proxy::of_environment(&config.cluster_url, variable));
+    let proxy = proxy.or_else(|| Proxy::from_environment(&config.cluster_url, variable));
     if let Some(proxy) = &proxy {
         info!(server = url, %proxy, "Connecting to the API server through a proxy");
     }
@@ -61,11 +61,11 @@ pub(super) fn connect(
 fn user_agent(name: &str) -> String {
     let name: String = name.chars().filter(|c| c.is_ascii_graphic() && !"()/".contains(*c)).collect();
     let name = if name.is_empty() { "portolan" } else { &name };
-    format!("{name}/{GIT_VERSION} ({OS}/{}) portolan/{}", machine(ARCH), env!("CARGO_PKG_VERSION"))
+    format!("{name}/{GIT_VERSION} ({OS}/{}) portolan/{}", go_arch(ARCH), env!("CARGO_PKG_VERSION"))
 }
 
 /// Go's name of an architecture, as in other clients of Kubernetes.
-fn machine(arch: &str) -> &str {
+fn go_arch(arch: &str) -> &str {
     match arch {
         "x86_64" => "amd64",
         "x86" => "386",
@@ -92,27 +92,27 @@ fn authority(url: &Uri) -> &str {
 /// out, which Kubernetes' own clients do not.
 fn host(url: &Uri, server: &ApiServer) -> String {
     let host = authority(url);
-    let in_cluster = server.kubeconfig.is_none() && given(server.master.as_deref()).is_none();
+    let in_cluster = server.kubeconfig.is_none() && nonempty(server.master.as_deref()).is_none();
     if in_cluster && url.port().is_none() { format!("{host}:443") } else { host.to_owned() }
 }
 
-fn given(master: Option<&str>) -> Option<&str> {
+fn nonempty(master: Option<&str>) -> Option<&str> {
     master.filter(|master| !master.is_empty())
 }
 
 /// Where a server is, and the credentials for it.
-struct Endpoint {
+struct ServerConfig {
     config: Config,
     credentials: Credentials,
     /// The proxy that a kubeconfig names; it has precedence over the environment's, exceptions included.
     proxy: Option<Proxy>,
 }
 
-impl Endpoint {
-    fn of(server: &ApiServer, patience: Duration) -> Result<Self, SourceError> {
-        let master = given(server.master.as_deref());
+impl ServerConfig {
+    fn of(server: &ApiServer, time_limit: Duration) -> Result<Self, SourceError> {
+        let master = nonempty(server.master.as_deref());
         if let Some(path) = &server.kubeconfig {
-            return Self::in_kubeconfig(path, master, patience);
+            return Self::from_kubeconfig(path, master, time_limit);
         }
         if let Some(master) = master {
             let address = with_scheme(master, "http");
@@ -129,11 +129,11 @@ impl Endpoint {
         Ok(Self { config, credentials: Credentials::of_pod(authority, token.into()), proxy: None })
     }
 
-    fn in_kubeconfig(path: &Path, master: Option<&str>, patience: Duration) -> Result<Self, SourceError> {
-        let failed = |source| unusable(path, source);
+    fn from_kubeconfig(path: &Path, master: Option<&str>, time_limit: Duration) -> Result<Self, SourceError> {
+        let failed = |source| kubeconfig_error(path, source);
         let kubeconfig = Kubeconfig::read_from(path).map_err(failed)?;
         let master = master.map(|master| with_scheme(master, "https"));
-        let (cluster, user) = current(kubeconfig, master).map_err(failed)?;
+        let (cluster, user) = current_context(kubeconfig, master).map_err(failed)?;
         let server = cluster.server.as_deref().ok_or(KubeconfigError::MissingClusterUrl).map_err(failed)?;
         let url = server.parse().map_err(|error| failed(KubeconfigError::ParseClusterUrl(error)))?;
         let proxy = cluster.proxy_url.as_deref().filter(|url| !url.is_empty());
@@ -145,7 +145,7 @@ impl Endpoint {
             ))
         };
         let proxy = proxy.map(|url| Proxy::parse(url).ok_or_else(bad_proxy)).transpose()?;
-        let credentials = Credentials::of(path, &cluster, &user, patience)?;
+        let credentials = Credentials::of(path, &cluster, &user, time_limit)?;
         let mut config = Config::new(url);
         config.accept_invalid_certs = cluster.insecure_skip_tls_verify.unwrap_or_default();
         config.tls_server_name = cluster.tls_server_name.filter(|name| !name.is_empty());
@@ -161,7 +161,10 @@ impl Endpoint {
 }
 
 /// The cluster and the user of the current context; the cluster's server is `master`, if there is one.
-fn current(kubeconfig: Kubeconfig, master: Option<String>) -> Result<(Cluster, AuthInfo), KubeconfigError> {
+fn current_context(
+    kubeconfig: Kubeconfig,
+    master: Option<String>,
+) -> Result<(Cluster, AuthInfo), KubeconfigError> {
     let name = kubeconfig.current_context.ok_or(KubeconfigError::CurrentContextNotSet)?;
     let context = kubeconfig.contexts.into_iter().find(|named| named.name == name);
     let context = context.and_then(|named| named.context).ok_or(KubeconfigError::LoadContext(name))?;
@@ -179,7 +182,7 @@ fn current(kubeconfig: Kubeconfig, master: Option<String>) -> Result<(Cluster, A
     Ok((cluster, user))
 }
 
-fn unusable(path: &Path, error: KubeconfigError) -> SourceError {
+fn kubeconfig_error(path: &Path, error: KubeconfigError) -> SourceError {
     let KubeconfigError::Parse(error) = error else { return SourceError::kubeconfig(path, error) };
     // The parser's message quotes lines of the file, which may hold credentials.
     let position = error.location().map(|at| format!(", line {}, column {}", at.line(), at.column()));
@@ -238,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn an_agent_begins_like_a_kube_proxys() {
+    fn the_user_agent_has_the_form_of_kube_proxys() {
         let agent = user_agent("kube-proxy");
         assert!(agent.starts_with("kube-proxy/v1.36.2+portolan."), "{agent}");
         assert!(agent.contains(" (linux/") && http::HeaderValue::from_str(&agent).is_ok(), "{agent}");
@@ -253,6 +256,6 @@ mod tests {
 
     #[test]
     fn architectures_have_the_names_of_go() {
-        assert_eq!(["x86_64", "aarch64", "riscv64"].map(machine), ["amd64", "arm64", "riscv64"]);
+        assert_eq!(["x86_64", "aarch64", "riscv64"].map(go_arch), ["amd64", "arm64", "riscv64"]);
     }
 }

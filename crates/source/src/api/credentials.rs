@@ -17,11 +17,11 @@ use secrecy::ExposeSecret;
 use tracing::warn;
 
 use super::failure::causes;
-use super::plugin::{Issued, Plugin};
+use super::plugin::{IssuedCredentials, Plugin};
 use crate::error::SourceError;
 
 /// A value that a kubeconfig holds itself or has in a file.
-pub(super) enum Origin {
+pub(super) enum DataOrFile {
     Inline(Vec<u8>),
     File(PathBuf),
 }
@@ -30,9 +30,9 @@ pub(super) enum Origin {
 #[derive(Default)]
 pub(super) struct Credentials {
     /// Certificates of the authority for the server's own; the system's if there are none.
-    pub(super) authority: Option<Origin>,
-    pub(super) certificate: Option<Origin>,
-    pub(super) key: Option<Origin>,
+    pub(super) authority: Option<DataOrFile>,
+    pub(super) certificate: Option<DataOrFile>,
+    pub(super) key: Option<DataOrFile>,
     pub(super) authorization: Authorization,
     pub(super) plugin: Option<Plugin>,
 }
@@ -49,7 +49,7 @@ pub(super) enum Authorization {
 
 /// Certificates and key for connections, as PEM. Must not be printed.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub(super) struct Material {
+pub(super) struct TlsMaterial {
     pub(super) authority: Option<Vec<u8>>,
     pub(super) certificate: Option<Vec<u8>>,
     pub(super) key: Option<Vec<u8>>,
@@ -64,7 +64,7 @@ impl Credentials {
         kubeconfig: &Path,
         cluster: &Cluster,
         user: &AuthInfo,
-        patience: Duration,
+        time_limit: Duration,
     ) -> Result<Self, SourceError> {
         let unusable = |error| SourceError::kubeconfig(kubeconfig, error);
         let bad_user = |problem| {
@@ -80,27 +80,27 @@ impl Credentials {
             .map_err(|_secret| bad_user("the token cannot be sent in a header".to_owned()))?;
         let plugin = user.exec.as_ref().filter(|_| matches!(authorization, Authorization::None));
         Ok(Self {
-            authority: Origin::of(
+            authority: DataOrFile::of(
                 cluster.certificate_authority_data.as_deref(),
                 cluster.certificate_authority.as_deref(),
             )
             .map_err(|error| unusable(KubeconfigError::LoadCertificateAuthority(error)))?,
-            certificate: Origin::of(
+            certificate: DataOrFile::of(
                 user.client_certificate_data.as_deref(),
                 user.client_certificate.as_deref(),
             )
             .map_err(|error| unusable(KubeconfigError::LoadClientCertificate(error)))?,
-            key: Origin::of(key_data, user.client_key.as_deref())
+            key: DataOrFile::of(key_data, user.client_key.as_deref())
                 .map_err(|error| unusable(KubeconfigError::LoadClientKey(error)))?,
             authorization,
-            plugin: plugin.map(|exec| Plugin::new(exec, patience)).transpose().map_err(bad_user)?,
+            plugin: plugin.map(|exec| Plugin::new(exec, time_limit)).transpose().map_err(bad_user)?,
         })
     }
 
     /// Credentials of a pod.
     pub(super) fn of_pod(authority: PathBuf, token: PathBuf) -> Self {
         Self {
-            authority: Some(Origin::File(authority)),
+            authority: Some(DataOrFile::File(authority)),
             authorization: Authorization::TokenFile(token),
             ..Self::default()
         }
@@ -111,16 +111,16 @@ impl Credentials {
         let files = [&self.authority, &self.certificate, &self.key];
         self.plugin.is_some()
             || matches!(self.authorization, Authorization::TokenFile(_))
-            || files.into_iter().flatten().any(|origin| matches!(origin, Origin::File(_)))
+            || files.into_iter().flatten().any(|value| matches!(value, DataOrFile::File(_)))
     }
 
     /// Reads certificates and key for new connections. Those of the kubeconfig have precedence over a plugin's.
     ///
     /// # Errors
     /// A file cannot be read.
-    pub(super) fn material(&self, issued: &Issued) -> Result<Material, SourceError> {
-        let read = |origin: &Option<Origin>| origin.as_ref().map(Origin::read).transpose();
-        let mut material = Material {
+    pub(super) fn tls_material(&self, issued: &IssuedCredentials) -> Result<TlsMaterial, SourceError> {
+        let read = |value: &Option<DataOrFile>| value.as_ref().map(DataOrFile::read).transpose();
+        let mut material = TlsMaterial {
             authority: read(&self.authority)?,
             certificate: read(&self.certificate)?,
             key: read(&self.key)?,
@@ -136,7 +136,10 @@ impl Credentials {
     ///
     /// # Errors
     /// The file cannot be read, is empty, or holds no valid token.
-    pub(super) fn authorization(&self, issued: &Issued) -> Result<Option<HeaderValue>, SourceError> {
+    pub(super) fn authorization(
+        &self,
+        issued: &IssuedCredentials,
+    ) -> Result<Option<HeaderValue>, SourceError> {
         match &self.authorization {
             Authorization::None => {
                 Ok(issued.credential.as_ref().and_then(|credential| credential.token.clone()))
@@ -147,12 +150,12 @@ impl Credentials {
     }
 }
 
-impl Origin {
+impl DataOrFile {
     fn of(data: Option<&str>, file: Option<&str>) -> Result<Option<Self>, LoadDataError> {
         if let Some(data) = data.filter(|data| !data.is_empty()) {
             return Ok(Some(Self::Inline(BASE64.decode(data).map_err(LoadDataError::DecodeBase64)?)));
         }
-        Ok(file.and_then(named).map(Self::File))
+        Ok(file.and_then(nonempty_path).map(Self::File))
     }
 
     fn read(&self) -> Result<Vec<u8>, SourceError> {
@@ -171,7 +174,7 @@ impl Authorization {
             return sensitive(&format!("Basic {value}")).map(Self::Fixed);
         }
         let token = user.token.as_ref().map(ExposeSecret::expose_secret).filter(|token| !token.is_empty());
-        match (user.token_file.as_deref().and_then(named), token) {
+        match (user.token_file.as_deref().and_then(nonempty_path), token) {
             (None, None) => Ok(Self::None),
             (Some(path), None) => Ok(Self::TokenFile(path)),
             (None, Some(token)) => bearer(token).map(Self::Fixed),
@@ -187,7 +190,7 @@ impl Authorization {
 }
 
 /// A path, unless it is empty. kube turns an empty one into the kubeconfig's folder.
-fn named(path: &str) -> Option<PathBuf> {
+fn nonempty_path(path: &str) -> Option<PathBuf> {
     (!path.is_empty() && !path.ends_with('/')).then(|| path.into())
 }
 

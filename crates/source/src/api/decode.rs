@@ -1,6 +1,6 @@
-//! Decodes what lists and watches send.
+//! Decodes the responses to lists and watches.
 //!
-//! The only part of the API source that knows how objects are encoded: [`ListParser`] and [`WatchStream`] cut a
+//! The only part of the API source that depends on the encoding of objects: [`ListParser`] and [`WatchStream`] cut a
 //! response body into objects, [`Decoder`] turns each into one of the core's.
 
 use std::borrow::Cow;
@@ -30,7 +30,7 @@ const MAX_OBJECT: usize = 32 << 20;
 /// Problems of one object that are logged one by one; of further ones only the number is.
 const MAX_LOGGED_PROBLEMS: usize = 5;
 
-/// What is known of an object.
+/// A decoded object.
 #[derive(Debug)]
 pub(super) enum Decoded<T: Resource> {
     Present(T),

@@ -23,7 +23,7 @@ use tower::{BoxError, Service, ServiceExt as _, service_fn};
 use super::proxy::{Protocol, Proxy};
 use super::resolve::{Addresses, Resolver, resolver};
 
-/// How long establishing a connection may take.
+/// The time limit for establishing a connection.
 const CONNECT: Duration = Duration::from_secs(10);
 
 /// A connection without traffic is probed after this long, which detects a server that vanished without closing it.

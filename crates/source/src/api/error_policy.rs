@@ -1,4 +1,4 @@
-//! What a failure means for a reflector: how long to wait, and what to log.
+//! The reaction of a reflector to a failure: the wait before the next attempt, and the log message.
 
 use std::time::Duration;
 
@@ -15,12 +15,12 @@ use crate::convert::Resource;
 use crate::metrics::Count;
 
 /// A watch that lasts this long is stable; only then does a later failure count as the first again. Without it, a
-/// server that accepts watches and drops them would be asked as fast as the network allows.
+/// server that accepts watches and drops them would get requests as fast as the network allows.
 pub(super) const STABLE: Duration = Duration::from_secs(1);
 
 /// After this many useless watches in a row, lists take their place: load balancers and proxies may end every watch at
 /// once or pass nothing on, and rights may allow lists alone.
-const MAX_USELESS: u32 = 3;
+const MAX_FAILED_WATCHES: u32 = 3;
 
 /// Longest wait after a rejection by a server that may still be starting.
 const STARTING_RETRY: Duration = Duration::from_secs(4);
@@ -30,11 +30,11 @@ const STARTING_RETRY: Duration = Duration::from_secs(4);
 const ABSENT_RETRIES: u32 = 20;
 
 /// Between log messages about a kind that a proxy works without.
-pub(super) const RARELY_LOGGED: Duration = Duration::from_secs(3600);
+pub(super) const OPTIONAL_LOG_PAUSE: Duration = Duration::from_secs(3600);
 
-/// What a failure means for a reflector.
+/// The kind of a failure, by which a reflector chooses its reaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Meaning {
+enum FailureKind {
     /// The position is too old.
     Expired,
     /// A watch worked for a while and broke off.
@@ -46,64 +46,64 @@ enum Meaning {
 }
 
 impl<T: Resource> Reflector<T> {
-    /// Decides what a failure means. Returns how long to wait.
-    pub(super) async fn wait_after(&mut self, failure: &Failure) -> Duration {
+    /// Reacts to a failure. Returns the wait before the next attempt.
+    pub(super) async fn handle_failure(&mut self, failure: &Failure) -> Duration {
         if matches!(failure, Failure::Renewed) {
             return Duration::ZERO;
         }
         self.client.metrics.add_error(Count::Failures, T::KIND);
-        let meaning = self.meaning(failure);
+        let failure_kind = self.classify(failure);
         let longest = self.client.timing.last_retry;
         let is_rejected = matches!(failure, Failure::Rejected(_)) && !failure.is_overload();
         let is_starting = is_rejected && self.server_state.may_be_starting();
-        let wait = match meaning {
-            Meaning::Interrupted => {
+        let wait = match failure_kind {
+            FailureKind::Interrupted => {
                 self.backoff.reset();
                 Duration::ZERO
             }
             // The server answers, so the list need not wait for the end of an outage.
-            Meaning::Expired if self.last_list.elapsed() >= longest => {
+            FailureKind::Expired if self.last_list.elapsed() >= longest => {
                 self.list_backoff.reset();
                 jitter(&self.client.timing)
             }
-            Meaning::Expired => self.list_backoff.fail(fastrand::f64()),
-            Meaning::Absent if !is_starting => longest * ABSENT_RETRIES,
+            FailureKind::Expired => self.list_backoff.fail(fastrand::f64()),
+            FailureKind::Absent if !is_starting => longest * ABSENT_RETRIES,
             _ if is_starting => self.backoff.fail(fastrand::f64()).min(STARTING_RETRY),
             _ => self.backoff.fail(fastrand::f64()),
         };
         let wait = wait.max(failure.retry_after().min(longest));
-        if meaning == Meaning::Absent && self.position == Position::Start && !self.is_absent {
+        if failure_kind == FailureKind::Absent && self.position == Position::Start && !self.is_absent {
             // If the receiver is closed, the caller notices it, too.
             self.is_absent = self.send(Change::Replaced(Vec::new())).await.is_ok();
         }
-        if self.log.fail(&format!("{meaning:?}, {}", failure.class()), Instant::now().into_std()) {
-            self.log_failure(failure, meaning, wait);
+        if self.log.fail(&format!("{failure_kind:?}, {}", failure.class()), Instant::now().into_std()) {
+            self.log_failure(failure, failure_kind, wait);
         }
         wait
     }
 
-    fn meaning(&mut self, failure: &Failure) -> Meaning {
+    fn classify(&mut self, failure: &Failure) -> FailureKind {
         if failure.is_expired() && matches!(self.position, Position::At(_)) {
             self.position = Position::Expired;
-            return Meaning::Expired;
+            return FailureKind::Expired;
         }
         match self.attempt {
-            Attempt::List if T::OPTIONAL && failure.is_status(404) => Meaning::Absent,
-            Attempt::List => Meaning::ListFailed,
-            Attempt::Watch(lasted) if lasted >= STABLE => Meaning::Interrupted,
-            Attempt::Watch(_) => Meaning::WatchFailed,
+            Attempt::List if T::OPTIONAL && failure.is_status(404) => FailureKind::Absent,
+            Attempt::List => FailureKind::ListFailed,
+            Attempt::Watch(lasted) if lasted >= STABLE => FailureKind::Interrupted,
+            Attempt::Watch(_) => FailureKind::WatchFailed,
             Attempt::WatchRequest => {
-                self.judge_rejection(failure);
-                Meaning::WatchFailed
+                self.note_rejected_watch(failure);
+                FailureKind::WatchFailed
             }
         }
     }
 
     /// Decides whether to list because a watch was not accepted, so that changes may get lost.
-    fn judge_rejection(&mut self, failure: &Failure) {
+    fn note_rejected_watch(&mut self, failure: &Failure) {
         if matches!(failure, Failure::Rejected(_)) && !failure.is_overload() {
             self.short_watches = self.short_watches.saturating_add(1);
-            self.must_list = self.short_watches >= MAX_USELESS;
+            self.must_list = self.short_watches >= MAX_FAILED_WATCHES;
         } else {
             // While the server is unavailable or overloaded, a list is no better than a watch.
             self.must_list = self.is_silent();
@@ -112,19 +112,19 @@ impl<T: Resource> Reflector<T> {
 
     /// Decides whether to list after the end of a watch: whether it `is_stable` and had events. A stable watch without
     /// events may just have had none to bring.
-    pub(super) fn judge_watch(&mut self, is_stable: bool, has_events: bool) {
+    pub(super) fn note_watch_end(&mut self, is_stable: bool, has_events: bool) {
         if is_stable {
             self.short_watches = 0;
             self.silent_watches = if has_events { 0 } else { self.silent_watches.saturating_add(1) };
         } else {
             self.short_watches = self.short_watches.saturating_add(1);
         }
-        self.must_list =
-            self.short_watches >= MAX_USELESS || self.silent_watches >= MAX_USELESS && self.is_silent();
+        self.must_list = self.short_watches >= MAX_FAILED_WATCHES
+            || self.silent_watches >= MAX_FAILED_WATCHES && self.is_silent();
     }
 
     /// Notes that a watch is stable, and whether it has brought events.
-    pub(super) fn trust_watch(&mut self, has_events: bool) {
+    pub(super) fn note_stable_watch(&mut self, has_events: bool) {
         self.short_watches = 0;
         if has_events {
             self.silent_watches = 0;
@@ -137,24 +137,26 @@ impl<T: Resource> Reflector<T> {
 
     /// Whether watches bring changes, as far as is known.
     pub(super) fn watches_work(&self) -> bool {
-        self.short_watches < MAX_USELESS && self.silent_watches < MAX_USELESS
+        self.short_watches < MAX_FAILED_WATCHES && self.silent_watches < MAX_FAILED_WATCHES
     }
 
-    /// Whether neither a list nor an event, not even a bookmark, has come for a long time.
+    /// Whether neither a list nor an event, not even a bookmark, has arrived for a long time.
     fn is_silent(&self) -> bool {
         self.last_received.elapsed() >= self.client.timing.silence
     }
 
-    fn log_failure(&self, failure: &Failure, meaning: Meaning, wait: Duration) {
+    fn log_failure(&self, failure: &Failure, failure_kind: FailureKind, wait: Duration) {
         let (server, kind) = (&*self.client.server, T::KIND);
-        match meaning {
-            Meaning::Expired => {
+        match failure_kind {
+            FailureKind::Expired => {
                 info!(server, kind, err = %failure, "Resource version expired; listing again");
             }
-            Meaning::Interrupted => warn!(server, kind, err = %failure, "Watch broke off; resuming it"),
-            Meaning::Absent => info!(server, kind, retryAfter = ?wait, "API server does not have this kind"),
-            Meaning::WatchFailed | Meaning::ListFailed => {
-                let verb = if meaning == Meaning::ListFailed { "list" } else { "watch" };
+            FailureKind::Interrupted => warn!(server, kind, err = %failure, "Watch broke off; resuming it"),
+            FailureKind::Absent => {
+                info!(server, kind, retryAfter = ?wait, "API server does not have this kind");
+            }
+            FailureKind::WatchFailed | FailureKind::ListFailed => {
+                let verb = if failure_kind == FailureKind::ListFailed { "list" } else { "watch" };
                 // A proxy works without an optional kind.
                 if T::OPTIONAL {
                     warn!(server, kind, verb, err = %failure, retryAfter = ?wait, "Failed to read objects");

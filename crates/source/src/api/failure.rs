@@ -42,7 +42,7 @@ impl Failure {
         Self::Invalid(what.into())
     }
 
-    /// How long the server asked to wait before the next request.
+    /// The wait before the next request, as the server requests it.
     pub(crate) fn retry_after(&self) -> Duration {
         match self {
             Self::Rejected(rejection) => rejection.retry_after,

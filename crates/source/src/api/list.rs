@@ -18,10 +18,10 @@ impl<T: Resource> Reflector<T> {
         let query = self.selector.streamed_list(&self.position, self.client.watch_timeout());
         self.attempt = Attempt::List;
         let mut is_accepted = false;
-        let patience = self.client.timing.streamed_list;
+        let time_limit = self.client.timing.streamed_list;
         let result = async {
-            let opened = timeout(patience, self.watch(&query)).await;
-            let mut watch = opened.unwrap_or(Err(Failure::Timeout(patience)))?;
+            let opened = timeout(time_limit, self.watch(&query)).await;
+            let mut watch = opened.unwrap_or(Err(Failure::Timeout(time_limit)))?;
             is_accepted = true;
             let list = self.initial_events(&mut watch).await?;
             Ok((watch, list))
@@ -30,7 +30,7 @@ impl<T: Resource> Reflector<T> {
         match result {
             Ok((watch, (list, version))) => {
                 self.deliver(list, version).await?;
-                self.follow(watch).await
+                self.run_watch(watch).await
             }
             Err(failure) => {
                 self.without_streaming(failure, is_accepted)?;
@@ -86,16 +86,16 @@ impl<T: Resource> Reflector<T> {
         watch: &mut WatchStream,
     ) -> Result<(ListBuffer<T>, Option<String>), Failure> {
         let mut list = ListBuffer::default();
-        let patience = self.client.timing.streamed_list;
+        let time_limit = self.client.timing.streamed_list;
         // Initial events come first, so at the first event of another type the end mark is due. A server that does not
         // know streamed lists continues with changes, and on a busy cluster is never silent.
         let mut deadline: Option<Instant> = None;
         loop {
-            let left = deadline.map_or(patience, |end| end.saturating_duration_since(Instant::now()));
-            let event = watch.next::<T>(&mut self.decoder, left.min(patience)).await?;
+            let left = deadline.map_or(time_limit, |end| end.saturating_duration_since(Instant::now()));
+            let event = watch.next::<T>(&mut self.decoder, left.min(time_limit)).await?;
             let event = event.ok_or_else(|| Failure::invalid("ends in the middle of the list"))?;
             if !matches!(event, WatchEvent::Object { is_added: true, .. }) {
-                deadline.get_or_insert_with(|| Instant::now() + patience);
+                deadline.get_or_insert_with(|| Instant::now() + time_limit);
             }
             match event {
                 WatchEvent::Object { object, is_added, .. } => list.add(object, !is_added),

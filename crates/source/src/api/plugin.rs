@@ -22,7 +22,7 @@ use tracing::{debug, warn};
 use super::credentials::bearer;
 use super::failure::Failure;
 
-/// Versions of `ExecCredential` that client-go speaks.
+/// Versions of `ExecCredential` that client-go supports.
 const VERSIONS: [&str; 2] = ["client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1"];
 
 /// Most bytes read of what a plugin prints.
@@ -38,13 +38,13 @@ pub(super) struct Plugin {
     exec: ExecConfig,
     /// The variable `KUBERNETES_EXEC_INFO`.
     info: String,
-    /// How long a run may take.
-    patience: Duration,
+    /// The time limit of a run.
+    time_limit: Duration,
 }
 
-/// What a plugin issued, and how its last run ended.
+/// The credentials that a plugin issued, and the result of its last run.
 #[derive(Default)]
-pub(super) struct Issued {
+pub(super) struct IssuedCredentials {
     pub(super) credential: Option<Credential>,
     /// Number of successful runs, which distinguishes a late 401 about an earlier credential.
     pub(super) run: u64,
@@ -63,7 +63,7 @@ pub(super) struct Credential {
     expires: Option<Timestamp>,
 }
 
-impl Issued {
+impl IssuedCredentials {
     /// Notes that the server answered 401 to the credential of this run.
     pub(super) fn reject(&mut self, run: u64) {
         self.is_rejected |= self.run == run;
@@ -75,7 +75,7 @@ impl Plugin {
     ///
     /// # Errors
     /// A field is missing or not supported, or the plugin needs a terminal.
-    pub(super) fn new(exec: &ExecConfig, patience: Duration) -> Result<Self, String> {
+    pub(super) fn new(exec: &ExecConfig, time_limit: Duration) -> Result<Self, String> {
         let command = exec.command.clone().filter(|command| !command.is_empty());
         let command = command.ok_or("exec has no command")?;
         let api_version = exec.api_version.as_deref().unwrap_or_default();
@@ -90,7 +90,7 @@ impl Plugin {
             spec["cluster"] = serde_json::to_value(&exec.cluster).map_err(|error| error.to_string())?;
         }
         let info = json!({"kind": "ExecCredential", "apiVersion": api_version, "spec": spec});
-        Ok(Self { command, exec: exec.clone(), info: info.to_string(), patience })
+        Ok(Self { command, exec: exec.clone(), info: info.to_string(), time_limit })
     }
 
     /// Runs the plugin if there is no credential, or it has expired or was rejected. A rejected one is kept while the
@@ -98,7 +98,7 @@ impl Plugin {
     ///
     /// # Errors
     /// The plugin failed and there is no credential that has not expired.
-    pub(super) async fn refresh(&self, issued: &mut Issued) -> Result<(), Failure> {
+    pub(super) async fn refresh(&self, issued: &mut IssuedCredentials) -> Result<(), Failure> {
         let good = issued.credential.as_ref().is_some_and(|credential| !credential.has_expired());
         if good && !issued.is_rejected {
             return Ok(());
@@ -135,9 +135,9 @@ impl Plugin {
 
     async fn run(&self) -> Result<Credential, String> {
         let name = &self.command;
-        let output = timeout(self.patience, self.output()).await;
+        let output = timeout(self.time_limit, self.output()).await;
         let output = output.unwrap_or_else(|_elapsed| {
-            Err(format!("credential plugin {name:?} did not end within {:?}", self.patience))
+            Err(format!("credential plugin {name:?} did not end within {:?}", self.time_limit))
         })?;
         self.read(&output)
     }
@@ -175,26 +175,26 @@ impl Plugin {
     fn read(&self, output: &[u8]) -> Result<Credential, String> {
         let name = &self.command;
         let wanted = self.exec.api_version.as_deref().unwrap_or_default();
-        let odd = |what: &str| format!("credential plugin {name:?} {what}");
+        let failure = |what: &str| format!("credential plugin {name:?} {what}");
         // As in client-go, which accepts YAML too.
         let printed: ExecCredential = serde_saphyr::from_slice(output)
-            .map_err(|_secret| odd(&format!("printed no ExecCredential of {wanted}")))?;
+            .map_err(|_secret| failure(&format!("printed no ExecCredential of {wanted}")))?;
         if printed.kind != "ExecCredential" || printed.api_version != wanted {
-            return Err(odd(&format!("printed no ExecCredential of {wanted}")));
+            return Err(failure(&format!("printed no ExecCredential of {wanted}")));
         }
-        let status = printed.status.ok_or_else(|| odd("printed an ExecCredential without status"))?;
-        let given = |text: Option<String>| text.filter(|text| !text.is_empty());
-        let token = given(status.token).map(|token| bearer(&token)).transpose();
-        let token = token.map_err(|_secret| odd("printed a token that no header can hold"))?;
-        let certificate = match (given(status.client_certificate_data), given(status.client_key_data)) {
+        let status = printed.status.ok_or_else(|| failure("printed an ExecCredential without status"))?;
+        let nonempty = |text: Option<String>| text.filter(|text| !text.is_empty());
+        let token = nonempty(status.token).map(|token| bearer(&token)).transpose();
+        let token = token.map_err(|_secret| failure("printed a token that no header can hold"))?;
+        let certificate = match (nonempty(status.client_certificate_data), nonempty(status.client_key_data)) {
             (Some(certificate), Some(key)) => Some((certificate.into_bytes(), key.into_bytes())),
             (None, None) if token.is_some() => None,
-            (None, None) => return Err(odd("printed neither a token nor a certificate")),
-            _ => return Err(odd("printed a certificate or a key without the other")),
+            (None, None) => return Err(failure("printed neither a token nor a certificate")),
+            _ => return Err(failure("printed a certificate or a key without the other")),
         };
-        let expires = given(status.expiration_timestamp).map(|text| text.parse()).transpose();
+        let expires = nonempty(status.expiration_timestamp).map(|text| text.parse()).transpose();
         let expires = expires.map_err(|_quoted: jiff::Error| {
-            odd("printed an expirationTimestamp that is no time of RFC 3339")
+            failure("printed an expirationTimestamp that is no time of RFC 3339")
         })?;
         Ok(Credential { token, certificate, expires })
     }

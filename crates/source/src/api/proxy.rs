@@ -56,7 +56,7 @@ impl Proxy {
     }
 
     /// The proxy that these environment variables name for a server, if one.
-    pub(super) fn of_environment(server: &Uri, variable: impl Fn(&str) -> Option<String>) -> Option<Self> {
+    pub(super) fn from_environment(server: &Uri, variable: impl Fn(&str) -> Option<String>) -> Option<Self> {
         let first = |names: [&'static str; 2]| {
             names.into_iter().find_map(|name| Some((name, variable(name).filter(|value| !value.is_empty())?)))
         };
@@ -193,7 +193,7 @@ mod tests {
         let variable = |name: &str| {
             variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
         };
-        Proxy::of_environment(&server.parse().unwrap(), variable).map(|proxy| proxy.to_string())
+        Proxy::from_environment(&server.parse().unwrap(), variable).map(|proxy| proxy.to_string())
     }
 
     #[test]

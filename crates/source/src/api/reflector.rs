@@ -14,14 +14,14 @@ use tracing::debug;
 use super::availability::{Availability, ServerState};
 use super::client::{ApiClient, Chunks, ReadVerb};
 use super::decode::{Decoded, Decoder, WatchEvent, WatchStream};
-use super::error_policy::{RARELY_LOGGED, STABLE};
+use super::error_policy::{OPTIONAL_LOG_PAUSE, STABLE};
 use super::failure::Failure;
 use super::list_buffer::ListBuffer;
 use super::query::{Position, Selector};
 use crate::convert::Resource;
 use crate::metrics::Count;
 
-/// What the reflectors of all kinds share.
+/// Shared by the reflectors of all kinds.
 #[derive(Debug)]
 pub(super) struct Context {
     pub(super) client: ApiClient,
@@ -97,7 +97,7 @@ impl<T: Resource> Reflector<T> {
             list_backoff: backoff.clone(),
             backoff,
             log: if T::OPTIONAL {
-                LogLimiter::new(RARELY_LOGGED, RARELY_LOGGED)
+                LogLimiter::new(OPTIONAL_LOG_PAUSE, OPTIONAL_LOG_PAUSE)
             } else {
                 LogLimiter::default()
             },
@@ -125,7 +125,7 @@ impl<T: Resource> Reflector<T> {
                 return;
             }
             let Err(failure) = result else { continue };
-            let wait = self.wait_after(&failure).await;
+            let wait = self.handle_failure(&failure).await;
             tokio::select! {
                 () = self.server_state.wait(wait) => {}
                 () = self.events.closed() => return,
@@ -140,7 +140,7 @@ impl<T: Resource> Reflector<T> {
                 let query = self.selector.watch(version, self.client.watch_timeout());
                 self.attempt = Attempt::WatchRequest;
                 let watch = self.watch(&query).await?;
-                self.follow(watch).await
+                self.run_watch(watch).await
             }
             // A streamed list is a watch, too.
             _ if self.streamed_lists == StreamedLists::Enabled && self.watches_work() => {
@@ -195,14 +195,14 @@ impl<T: Resource> Reflector<T> {
     }
 
     /// Passes on the events of a watch until its regular end.
-    pub(super) async fn follow(&mut self, watch: WatchStream) -> Result<(), Failure> {
+    pub(super) async fn run_watch(&mut self, watch: WatchStream) -> Result<(), Failure> {
         let (began, mut has_events) = (Instant::now(), false);
-        let result = self.take_events(watch, began, &mut has_events).await;
+        let result = self.receive_events(watch, began, &mut has_events).await;
         let lasted = began.elapsed();
         self.attempt = Attempt::Watch(lasted);
         // The end says nothing about the server if this side closed the watch, or a list follows in any case.
         if !matches!(&result, Err(failure) if failure.is_expired() || matches!(failure, Failure::Renewed)) {
-            self.judge_watch(lasted >= STABLE, has_events);
+            self.note_watch_end(lasted >= STABLE, has_events);
         }
         result?;
         if lasted < STABLE {
@@ -214,7 +214,7 @@ impl<T: Resource> Reflector<T> {
     }
 
     /// Passes on the events of a watch that began at `began`. Sets `has_events` if there are any.
-    async fn take_events(
+    async fn receive_events(
         &mut self,
         mut watch: WatchStream,
         began: Instant,
@@ -222,13 +222,13 @@ impl<T: Resource> Reflector<T> {
     ) -> Result<(), Failure> {
         let silence = self.client.timing.silence;
         // A watch without events proves itself by lasting.
-        let mut patience = STABLE.min(silence);
+        let mut time_limit = STABLE.min(silence);
         loop {
-            match watch.next::<T>(&mut self.decoder, patience).await {
+            match watch.next::<T>(&mut self.decoder, time_limit).await {
                 Ok(Some(event)) => {
                     let version = match event {
                         WatchEvent::Object { object, version, .. } => {
-                            self.pass_on(object).await?;
+                            self.send_object(object).await?;
                             version
                         }
                         WatchEvent::Bookmark { version, .. } => version,
@@ -240,17 +240,17 @@ impl<T: Resource> Reflector<T> {
                     self.last_received = Instant::now();
                 }
                 Ok(None) => return Ok(()),
-                Err(Failure::Timeout(_)) if patience < silence => {}
+                Err(Failure::Timeout(_)) if time_limit < silence => {}
                 Err(failure) => return Err(failure),
             }
             if began.elapsed() >= STABLE {
-                patience = silence;
-                self.trust_watch(*has_events);
+                time_limit = silence;
+                self.note_stable_watch(*has_events);
             }
         }
     }
 
-    async fn pass_on(&mut self, object: Decoded<T>) -> Result<(), Failure> {
+    async fn send_object(&mut self, object: Decoded<T>) -> Result<(), Failure> {
         match object {
             Decoded::Present(object) => {
                 self.known.insert(object.key().clone());

@@ -8,7 +8,7 @@ use portolan_core::event::{Conditions, EndpointSlice, SliceEndpoint, SlicePort};
 use portolan_core::name::{Name, ObjectName};
 
 use super::slice::limit_endpoints;
-use super::{Conversion, Converter, timestamp};
+use super::{Converter, ObjectReport, timestamp};
 use crate::decode::Malformed;
 use crate::wire::{self, EndpointSubset};
 
@@ -31,7 +31,7 @@ impl Converter {
             return Ok((name, slices));
         }
         let trigger_time = timestamp(wire.metadata.annotations.trigger_time.as_ref());
-        let report = &mut Conversion { converter: self, kind: "Endpoints", object: &name };
+        let report = &mut ObjectReport { converter: self, kind: "Endpoints", object: &name };
         for (index, subset) in wire.subsets.iter().enumerate() {
             let ports = subset_ports(index, subset, report);
             let addresses = subset_endpoints(index, subset, report);
@@ -58,7 +58,7 @@ impl Converter {
     }
 }
 
-fn subset_ports(subset: usize, wire: &EndpointSubset<'_>, report: &mut Conversion<'_>) -> Vec<SlicePort> {
+fn subset_ports(subset: usize, wire: &EndpointSubset<'_>, report: &mut ObjectReport<'_>) -> Vec<SlicePort> {
     let mut ports = Vec::with_capacity(wire.ports.len());
     for (index, port) in wire.ports.iter().enumerate() {
         let field = format_args!("subsets[{subset}].ports[{index}]");
@@ -73,7 +73,7 @@ fn subset_ports(subset: usize, wire: &EndpointSubset<'_>, report: &mut Conversio
 fn subset_endpoints(
     subset: usize,
     wire: &EndpointSubset<'_>,
-    report: &mut Conversion<'_>,
+    report: &mut ObjectReport<'_>,
 ) -> Vec<SliceEndpoint> {
     let lists = [
         ("addresses", &wire.addresses, Conditions::READY),

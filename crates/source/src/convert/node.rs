@@ -4,7 +4,7 @@ use portolan_core::Event;
 use portolan_core::event::{Change, Node, ServiceCidr};
 use portolan_core::name::Name;
 
-use super::{Conversion, Converted, Converter, Resource, cluster_name, text};
+use super::{Converted, Converter, ObjectReport, Resource, cluster_name, text};
 use crate::decode::Malformed;
 use crate::wire::{self, Metadata};
 
@@ -25,7 +25,7 @@ impl Resource for Node {
     fn convert(converter: &mut Converter, wire: &wire::Node<'_>) -> Result<Converted<Self>, Malformed> {
         let name = cluster_name(Self::KIND, &wire.metadata)?;
         let first_problem = converter.problems.len();
-        let mut report = Conversion { converter, kind: Self::KIND, object: &name };
+        let mut report = ObjectReport { converter, kind: Self::KIND, object: &name };
         let mut addresses = Vec::new();
         for kind in ["InternalIP", "ExternalIP"] {
             let entries = wire.status.addresses.iter();
@@ -38,7 +38,7 @@ impl Resource for Node {
         let pod_cidrs = wire.spec.pod_cidrs.iter().chain(only).map(|cidr| &**cidr);
         let pod_cidrs = report.cidrs("spec.podCIDRs", pod_cidrs);
         let tainted = wire.spec.taints.iter().any(|taint| **taint.key == *TO_BE_DELETED);
-        // The API server takes any text for an address of a Node.
+        // The API server accepts any text as an address of a Node.
         for problem in &mut report.converter.problems[first_problem..] {
             problem.is_invalid = false;
         }
@@ -69,7 +69,7 @@ impl Resource for ServiceCidr {
         wire: &wire::ServiceCidr<'_>,
     ) -> Result<Converted<Self>, Malformed> {
         let name = cluster_name(Self::KIND, &wire.metadata)?;
-        let mut report = Conversion { converter, kind: Self::KIND, object: &name };
+        let mut report = ObjectReport { converter, kind: Self::KIND, object: &name };
         let cidrs = report.cidrs("spec.cidrs", wire.spec.cidrs.iter().map(|cidr| &**cidr));
         Ok(Converted::Proxied(Self { name, cidrs }))
     }

@@ -10,7 +10,7 @@ use portolan_core::address::{IpFamily, PerFamily, parse_ip};
 use portolan_core::event::{Change, Service, ServicePortSpec, ServiceType, TrafficPolicy};
 use portolan_core::name::ObjectName;
 
-use super::{Conversion, Converted, Converter, FAMILIES, Resource, text, timestamp};
+use super::{Converted, Converter, FAMILIES, ObjectReport, Resource, text, timestamp};
 use crate::decode::Malformed;
 use crate::wire::{self, LoadBalancerIngress, Metadata, Text};
 
@@ -18,7 +18,7 @@ use crate::wire::{self, LoadBalancerIngress, Metadata, Text};
 /// (`DefaultClientIPServiceAffinitySeconds` in `k8s.io/api/core/v1`), three hours.
 const DEFAULT_AFFINITY: Duration = Duration::from_secs(10_800);
 
-/// The most that the API takes there (`MaxClientIPServiceAffinitySeconds`), a day, in seconds.
+/// The maximum that the API accepts there (`MaxClientIPServiceAffinitySeconds`), a day, in seconds.
 const MAX_AFFINITY: u64 = 86_400;
 
 const SERVICE_TYPES: [(&str, ServiceType); 3] = [
@@ -44,7 +44,7 @@ impl Resource for Service {
         let name = converter.object_name(Self::KIND, &wire.metadata)?;
         // The slices of a Service repeat its name; those of the slices themselves are unique.
         let name = ObjectName { name: converter.intern(&name.name), ..name };
-        let report = &mut Conversion { converter, kind: Self::KIND, object: &name };
+        let report = &mut ObjectReport { converter, kind: Self::KIND, object: &name };
         let Some(cluster_ips) = proxied_cluster_ips(wire, report) else {
             return Ok(Converted::NotProxied(name));
         };
@@ -70,7 +70,7 @@ impl Resource for Service {
     }
 }
 
-fn service_ports(ports: &[wire::ServicePort<'_>], report: &mut Conversion<'_>) -> Vec<ServicePortSpec> {
+fn service_ports(ports: &[wire::ServicePort<'_>], report: &mut ObjectReport<'_>) -> Vec<ServicePortSpec> {
     let mut converted: Vec<ServicePortSpec> = Vec::with_capacity(ports.len());
     let mut seen = HashSet::with_capacity(ports.len());
     if ports.is_empty() && report.is_manifest() {
@@ -95,12 +95,12 @@ fn service_ports(ports: &[wire::ServicePort<'_>], report: &mut Conversion<'_>) -
 /// The most combinations of ports and addresses of one Service, and of ports, load-balancer addresses and source
 /// ranges.
 ///
-/// Every port is served on every address, so that one object of 1.5 MB, the most that an API server takes, could
+/// Every port is served on every address, so that one object of 1.5 MB, the maximum that an API server accepts, could
 /// require hundreds of millions of rules.
 const MAX_COMBINATIONS: usize = 1 << 18;
 
 /// Leaves out the last addresses of a Service that has too many for its ports and source ranges.
-fn limit_addresses(service: &mut Service, report: &mut Conversion<'_>) {
+fn limit_addresses(service: &mut Service, report: &mut ObjectReport<'_>) {
     let ports = service.ports.len().max(1);
     let addresses = MAX_COMBINATIONS / ports;
     let balanced = match service.load_balancer_source_ranges.len() {
@@ -113,7 +113,7 @@ fn limit_addresses(service: &mut Service, report: &mut Conversion<'_>) {
     shorten(&mut service.external_ips, external, "spec.externalIPs", report);
 }
 
-fn shorten(list: &mut Vec<IpAddr>, length: usize, field: &str, report: &mut Conversion<'_>) {
+fn shorten(list: &mut Vec<IpAddr>, length: usize, field: &str, report: &mut ObjectReport<'_>) {
     if list.len() > length {
         let all = list.len();
         let reason = format_args!(
@@ -128,7 +128,7 @@ fn shorten(list: &mut Vec<IpAddr>, length: usize, field: &str, report: &mut Conv
 /// The cluster IPs of a Service, or nothing when this proxy does not serve it.
 fn proxied_cluster_ips(
     wire: &wire::Service<'_>,
-    report: &mut Conversion<'_>,
+    report: &mut ObjectReport<'_>,
 ) -> Option<PerFamily<Option<IpAddr>>> {
     let spec = &wire.spec;
     let is_foreign = wire.metadata.labels.service_proxy_name.is_some();
@@ -156,7 +156,7 @@ fn proxied_cluster_ips(
 fn cluster_ips(
     spec: &wire::ServiceSpec<'_>,
     first: &str,
-    report: &mut Conversion<'_>,
+    report: &mut ObjectReport<'_>,
 ) -> PerFamily<Option<IpAddr>> {
     let mut found = PerFamily::<Option<IpAddr>>::default();
     if spec.ip_families.is_empty() {
@@ -186,7 +186,7 @@ fn cluster_ips(
 
 /// Entries whose `ipMode` is VIP, which is also the default (KEP-1860). Traffic for the others passes the load
 /// balancer itself.
-fn load_balancer_ips(ingress: &[LoadBalancerIngress<'_>], report: &mut Conversion<'_>) -> Vec<IpAddr> {
+fn load_balancer_ips(ingress: &[LoadBalancerIngress<'_>], report: &mut ObjectReport<'_>) -> Vec<IpAddr> {
     const FIELD: &str = "status.loadBalancer.ingress";
     let is_vip = |entry: &LoadBalancerIngress<'_>| entry.ip_mode.as_ref().is_none_or(|mode| &**mode == "VIP");
     for (index, entry) in ingress.iter().enumerate().filter(|(_, entry)| !is_vip(entry)) {
@@ -198,7 +198,7 @@ fn load_balancer_ips(ingress: &[LoadBalancerIngress<'_>], report: &mut Conversio
 }
 
 /// Source ranges; a family in which some range holds every address is not restricted at all.
-fn source_ranges(ranges: &[Text<'_>], report: &mut Conversion<'_>) -> Vec<IpNet> {
+fn source_ranges(ranges: &[Text<'_>], report: &mut ObjectReport<'_>) -> Vec<IpNet> {
     let mut nets = report.cidrs("spec.loadBalancerSourceRanges", ranges.iter().map(|range| &**range));
     for family in IpFamily::ALL {
         let of_family = |net: &IpNet| IpFamily::of_net(net) == family;
@@ -209,7 +209,7 @@ fn source_ranges(ranges: &[Text<'_>], report: &mut Conversion<'_>) -> Vec<IpNet>
     nets
 }
 
-fn session_affinity(spec: &wire::ServiceSpec<'_>, report: &mut Conversion<'_>) -> Option<Duration> {
+fn session_affinity(spec: &wire::ServiceSpec<'_>, report: &mut ObjectReport<'_>) -> Option<Duration> {
     let known = [("None", false), ("ClientIP", true)];
     if !report.value("spec.sessionAffinity", spec.session_affinity.as_ref(), &known) {
         return None;

@@ -9,7 +9,7 @@ use portolan_core::address::{IpFamily, parse_ip};
 use portolan_core::event::{Change, Conditions, EndpointSlice, Hints, SliceEndpoint, SlicePort};
 use portolan_core::name::Name;
 
-use super::{Conversion, Converted, Converter, FAMILIES, Resource, text, timestamp};
+use super::{Converted, Converter, FAMILIES, ObjectReport, Resource, text, timestamp};
 use crate::decode::Malformed;
 use crate::wire::{self, EndpointHints, Hint, Metadata, Text};
 
@@ -28,7 +28,7 @@ impl Resource for EndpointSlice {
         wire: &wire::EndpointSlice<'_>,
     ) -> Result<Converted<Self>, Malformed> {
         let name = converter.object_name(Self::KIND, &wire.metadata)?;
-        let report = &mut Conversion { converter, kind: Self::KIND, object: &name };
+        let report = &mut ObjectReport { converter, kind: Self::KIND, object: &name };
         let labels = &wire.metadata.labels;
         let service = text(labels.service_name.as_ref());
         // Of an API server only slices with the label are requested.
@@ -54,7 +54,7 @@ impl Resource for EndpointSlice {
     }
 }
 
-fn slice_ports(wire: &wire::EndpointSlice<'_>, report: &mut Conversion<'_>) -> Vec<SlicePort> {
+fn slice_ports(wire: &wire::EndpointSlice<'_>, report: &mut ObjectReport<'_>) -> Vec<SlicePort> {
     let mut ports: Vec<SlicePort> = Vec::with_capacity(wire.ports.len());
     let mut first = HashMap::with_capacity(wire.ports.len());
     for (index, port) in wire.ports.iter().enumerate() {
@@ -84,7 +84,7 @@ fn slice_ports(wire: &wire::EndpointSlice<'_>, report: &mut Conversion<'_>) -> V
 fn slice_endpoints(
     wire: &wire::EndpointSlice<'_>,
     family: IpFamily,
-    report: &mut Conversion<'_>,
+    report: &mut ObjectReport<'_>,
 ) -> Vec<SliceEndpoint> {
     let mut endpoints = Vec::with_capacity(wire.endpoints.len());
     for (index, endpoint) in wire.endpoints.iter().enumerate() {
@@ -138,11 +138,11 @@ fn repetition(earlier: u16, port: &SlicePort) -> String {
 }
 
 /// The most combinations of ports and endpoints of one slice, which a slice of 1.5 MB could have millions of.
-/// A thousand endpoints, the most that an API server takes, may still have 131 ports.
+/// A thousand endpoints, the maximum that an API server accepts, may still have 131 ports.
 const MAX_COMBINATIONS: usize = 1 << 17;
 
 /// Leaves out the last endpoints of a slice that has too many for its ports.
-pub(super) fn limit_endpoints(slice: &mut EndpointSlice, report: &mut Conversion<'_>) {
+pub(super) fn limit_endpoints(slice: &mut EndpointSlice, report: &mut ObjectReport<'_>) {
     let length = MAX_COMBINATIONS / slice.ports.len().max(1);
     let all = slice.endpoints.len();
     if all > length {
@@ -156,7 +156,7 @@ pub(super) fn limit_endpoints(slice: &mut EndpointSlice, report: &mut Conversion
 }
 
 /// The family of a slice; nothing for FQDN, which no proxy handles.
-fn slice_family(address_type: Option<&Text<'_>>, report: &mut Conversion<'_>) -> Option<IpFamily> {
+fn slice_family(address_type: Option<&Text<'_>>, report: &mut ObjectReport<'_>) -> Option<IpFamily> {
     const FIELD: &str = "addressType";
     match text(address_type) {
         None => report.skip(FIELD, "is missing"),

@@ -10,7 +10,7 @@ use portolan_core::event::{EndpointSlice, Node, Object, Service, ServiceCidr};
 use portolan_core::name::{Name, ObjectName};
 use tracing::{error, warn};
 
-use super::document::{Manifest, Parsed, Place};
+use super::document::{Location, Manifest, Parsed};
 use crate::convert::{Converted, Converter, DEFAULT_NAMESPACE, Key, Problem, Resource};
 use crate::decode::{Malformed, decode, object_from_json};
 use crate::metrics::{Count, SourceMetrics};
@@ -20,6 +20,9 @@ const MAX_LOGGED: usize = 5;
 
 /// Objects of one kind by key; nothing for one that exists but is not proxied.
 pub(super) type Objects<T> = BTreeMap<<T as Object>::Key, Option<Arc<T>>>;
+
+/// Decodes and converts JSON text to the key and the value of an object.
+type Convert<K, V> = fn(&mut Converter, &[u8]) -> Result<(K, V), Malformed>;
 
 /// The objects that one file defines.
 #[derive(Debug, Default)]
@@ -40,7 +43,7 @@ pub(super) struct Reading<'a> {
     pub(super) node_name: &'a Name,
     pub(super) converter: &'a mut Converter,
     pub(super) metrics: &'a SourceMetrics,
-    /// What the file defined before. An object that is rejected now keeps that version.
+    /// The objects that the file defined before. One that is rejected now keeps that version.
     pub(super) before: &'a Contents,
 }
 
@@ -49,12 +52,12 @@ impl Reading<'_> {
         let mut contents = Contents::default();
         for object in parsed.objects {
             if let Some((given, read_as)) = &object.version {
-                let (file, Place { document, line }) = (self.file.display(), object.place);
+                let (file, Location { document, line }) = (self.file.display(), object.location);
                 warn!(%file, document, line, apiVersion = given, readAs = read_as, "Unknown apiVersion of a known kind");
             }
             self.add_object(&object, &mut contents);
         }
-        for (kind, (Place { document, line }, count)) in parsed.others.iter().take(MAX_LOGGED) {
+        for (kind, (Location { document, line }, count)) in parsed.others.iter().take(MAX_LOGGED) {
             let file = self.file.display();
             warn!(%file, document, line, kind, count, "Ignored objects of a kind that is not read from manifests");
         }
@@ -84,7 +87,7 @@ impl Reading<'_> {
     fn add<K: Key + Ord + Clone + Display, V: Clone>(
         &mut self,
         object: &Manifest,
-        convert: fn(&mut Converter, &[u8]) -> Result<(K, V), Malformed>,
+        convert: Convert<K, V>,
         before: &BTreeMap<K, V>,
         now: &mut BTreeMap<K, V>,
     ) -> Option<String> {
@@ -123,15 +126,15 @@ impl Reading<'_> {
             now.entry(key).or_insert(earlier);
         }
         let (field, reason) = faults.first().filter(|_| !is_kept && !is_other_node)?;
-        let (file, Manifest { kind, place, .. }) = (self.file.display(), object);
-        Some(format!("{file}: {place}: {kind} {name}: {field}: {reason}"))
+        let (file, Manifest { kind, location, .. }) = (self.file.display(), object);
+        Some(format!("{file}: {location}: {kind} {name}: {field}: {reason}"))
     }
 
     fn insert<K: Ord + Display, V>(&self, object: &Manifest, key: K, value: V, now: &mut BTreeMap<K, V>) {
         match now.entry(key) {
             Entry::Vacant(entry) => _ = entry.insert(value),
             Entry::Occupied(first) => {
-                let (file, Place { document, line }) = (self.file.display(), object.place);
+                let (file, Location { document, line }) = (self.file.display(), object.location);
                 let object = format!("{} {}", object.kind, first.key());
                 warn!(%file, document, line, object, "Object is defined twice in this file; the first definition is used");
             }
@@ -140,7 +143,7 @@ impl Reading<'_> {
 
     /// Logs entries that are valid and not used.
     fn log_unused(&self, object: &Manifest, problems: &[Problem]) {
-        let (file, Place { document, line }) = (self.file.display(), object.place);
+        let (file, Location { document, line }) = (self.file.display(), object.location);
         for _ in problems {
             self.metrics.add_error(Count::Problems, object.kind);
         }
@@ -162,7 +165,7 @@ impl Reading<'_> {
         } else {
             "Rejected object; no good version of it is known"
         };
-        let (file, Place { document, line }) = (self.file.display(), object.place);
+        let (file, Location { document, line }) = (self.file.display(), object.location);
         let object = format!("{} {name}", object.kind);
         for (field, err) in faults.iter().take(MAX_LOGGED) {
             error!(%file, document, line, object, field, err, "{effect}");

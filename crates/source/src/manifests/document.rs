@@ -51,14 +51,14 @@ impl Syntax {
 
 /// A position in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Place {
+pub(super) struct Location {
     /// The document, from 1, without empty ones.
     pub(super) document: usize,
     /// The line of the file, from 1; zero when the parser does not know it.
     pub(super) line: u64,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "document {}, line {}", self.document, self.line)
     }
@@ -67,9 +67,9 @@ impl fmt::Display for Place {
 /// A file that cannot be parsed.
 #[derive(Debug, thiserror::Error)]
 #[error("{reason}")]
-pub(super) struct Broken {
+pub(super) struct ParseError {
     /// Where the parser stopped.
-    pub(super) place: Place,
+    pub(super) location: Location,
     /// What is wrong.
     pub(super) reason: String,
 }
@@ -89,7 +89,7 @@ pub(super) struct Manifest {
     pub(super) kind: &'static str,
     pub(super) json: Vec<u8>,
     /// Where it starts.
-    pub(super) place: Place,
+    pub(super) location: Location,
     /// An `apiVersion` that the API does not have for the kind, with the one that is used instead.
     pub(super) version: Option<(String, &'static str)>,
 }
@@ -100,35 +100,35 @@ pub(super) struct Parsed {
     /// The objects of kinds that are read, in order.
     pub(super) objects: Vec<Manifest>,
     /// The others by kind: where the first is, and how many there are.
-    pub(super) others: BTreeMap<String, (Place, usize)>,
+    pub(super) others: BTreeMap<String, (Location, usize)>,
 }
 
 /// Splits all documents of a file.
 ///
 /// # Errors
 /// A document is no YAML or JSON, or exceeds a limit.
-pub(super) fn parse(syntax: Syntax, content: &[u8]) -> Result<Parsed, Broken> {
+pub(super) fn parse(syntax: Syntax, content: &[u8]) -> Result<Parsed, ParseError> {
     match syntax {
         Syntax::Json => parse_json(content),
         Syntax::Yaml => parse_yaml(content),
     }
 }
 
-fn parse_yaml(mut content: &[u8]) -> Result<Parsed, Broken> {
+fn parse_yaml(mut content: &[u8]) -> Result<Parsed, ParseError> {
     let all = content;
     let mut parsed = Parsed::default();
     let documents = serde_saphyr::read_with_options::<_, Spanned<Document<Items>>>(&mut content, limits());
     for (document, found) in (1..).zip(documents) {
         let Spanned { value: Document { fields, items }, defined, .. } =
-            found.map_err(|error| broken_yaml(all, document, &error))?;
-        let place = |line| Place { document, line };
+            found.map_err(|error| yaml_error(all, document, &error))?;
+        let location = |line| Location { document, line };
         let fields = Value::Object(fields);
         match items {
-            None => parsed.add(fields, None, place(defined.line())),
+            None => parsed.add(fields, None, location(defined.line())),
             Some(items) => {
                 parsed.append(items.found, document);
-                for item in items.kindless {
-                    parsed.add(item.value, list_kind(&fields), place(item.defined.line()));
+                for item in items.without_kind {
+                    parsed.add(item.value, list_kind(&fields), location(item.defined.line()));
                 }
             }
         }
@@ -136,14 +136,14 @@ fn parse_yaml(mut content: &[u8]) -> Result<Parsed, Broken> {
     Ok(parsed)
 }
 
-fn parse_json(content: &[u8]) -> Result<Parsed, Broken> {
+fn parse_json(content: &[u8]) -> Result<Parsed, ParseError> {
     let mut parsed = Parsed::default();
     let mut lines = Lines { content, offset: 0, line: 1 };
     let documents = serde_json::Deserializer::from_slice(content).into_iter::<&RawValue>();
     for (document, raw) in (1..).zip(documents) {
         // Lines of errors count from the first of the text that was read.
-        let broken = |first: u64, error: &serde_json::Error| Broken {
-            place: Place { document, line: first + (error.line() as u64).saturating_sub(1) },
+        let broken = |first: u64, error: &serde_json::Error| ParseError {
+            location: Location { document, line: first + (error.line() as u64).saturating_sub(1) },
             reason: json_reason(error),
         };
         let raw = raw.map_err(|error| broken(1, &error))?;
@@ -152,12 +152,12 @@ fn parse_json(content: &[u8]) -> Result<Parsed, Broken> {
             serde_json::from_str(raw.get()).map_err(|error| broken(line, &error))?;
         let fields = Value::Object(fields);
         match items {
-            None => parsed.add(fields, None, Place { document, line }),
+            None => parsed.add(fields, None, Location { document, line }),
             Some(items) => {
                 for item in items {
                     let line = lines.of(item);
                     let item = serde_json::from_str(item.get()).map_err(|error| broken(line, &error))?;
-                    parsed.add(item, list_kind(&fields), Place { document, line });
+                    parsed.add(item, list_kind(&fields), Location { document, line });
                 }
             }
         }
@@ -183,7 +183,7 @@ impl Lines<'_> {
     }
 }
 
-fn broken_yaml(content: &[u8], document: usize, error: &serde_saphyr::Error) -> Broken {
+fn yaml_error(content: &[u8], document: usize, error: &serde_saphyr::Error) -> ParseError {
     use serde_saphyr::Error;
     let mut line = error.location().map_or(0, |location| location.line());
     let reason = match error.without_snippet() {
@@ -203,7 +203,7 @@ fn broken_yaml(content: &[u8], document: usize, error: &serde_saphyr::Error) -> 
         Error::Unexpected { expected: "mapping start", .. } => "expected a Kubernetes object".to_owned(),
         error => plain_reason(&UserMessageFormatter.format_message(error)),
     };
-    Broken { place: Place { document, line }, reason }
+    ParseError { location: Location { document, line }, reason }
 }
 
 /// [`MAX_FILE`] limits the size before parsing; these limit what can grow out of proportion to it.
@@ -259,10 +259,10 @@ impl<'de, I: Deserialize<'de>> Visitor<'de> for DocumentVisitor<I> {
 /// The elements of a list, read before its kind is known: `items` sorts before `kind`.
 #[derive(Default)]
 struct Items {
-    /// Those with a kind. Their places have no document yet.
+    /// Those with a kind. Their locations have no document yet.
     found: Parsed,
     /// Those without, as in a `ServiceList`.
-    kindless: Vec<Spanned<Value>>,
+    without_kind: Vec<Spanned<Value>>,
 }
 
 impl<'de> Deserialize<'de> for Items {
@@ -284,9 +284,9 @@ impl<'de> Visitor<'de> for ItemsVisitor {
         let mut items = Items::default();
         while let Some(item) = sequence.next_element::<Spanned<Value>>()? {
             if item.value.get("kind").is_some() {
-                items.found.add(item.value, None, Place { document: 0, line: item.defined.line() });
+                items.found.add(item.value, None, Location { document: 0, line: item.defined.line() });
             } else {
-                items.kindless.push(item);
+                items.without_kind.push(item);
             }
         }
         Ok(items)
@@ -301,17 +301,20 @@ fn list_kind(list: &Value) -> Option<&str> {
 impl Parsed {
     /// Adds what another part of the same file holds, in this document.
     fn append(&mut self, other: Self, document: usize) {
-        let place = |place: Place| Place { document, ..place };
+        let location = |location: Location| Location { document, ..location };
         self.objects.extend(
-            other.objects.into_iter().map(|object| Manifest { place: place(object.place), ..object }),
+            other
+                .objects
+                .into_iter()
+                .map(|object| Manifest { location: location(object.location), ..object }),
         );
         for (kind, (first, count)) in other.others {
-            self.others.entry(kind).or_insert((place(first), 0)).1 += count;
+            self.others.entry(kind).or_insert((location(first), 0)).1 += count;
         }
     }
 
     /// Adds an object of its own kind, or else of `kind`.
-    fn add(&mut self, mut object: Value, kind: Option<&str>, place: Place) {
+    fn add(&mut self, mut object: Value, kind: Option<&str>, location: Location) {
         let text = |field: &str| object.get(field).and_then(Value::as_str).unwrap_or_default();
         let own_kind = Some(text("kind")).filter(|kind| !kind.is_empty());
         let kind = own_kind.or(kind).unwrap_or_default();
@@ -327,17 +330,17 @@ impl Parsed {
                 metadata.remove("managedFields");
             }
             let json = object.to_string().into_bytes();
-            self.objects.push(Manifest { kind, json, place, version });
+            self.objects.push(Manifest { kind, json, location, version });
             return;
         }
         let name = if given.is_empty() { kind.to_owned() } else { format!("{given} {kind}") };
         if let Some(Value::Array(items)) = object.get_mut("items").map(Value::take) {
             let kind = list_kind(&object).map(str::to_owned);
             for item in items {
-                self.add(item, kind.as_deref(), place);
+                self.add(item, kind.as_deref(), location);
             }
         } else {
-            self.others.entry(name).or_insert((place, 0)).1 += 1;
+            self.others.entry(name).or_insert((location, 0)).1 += 1;
         }
     }
 }

@@ -14,7 +14,7 @@ use portolan_core::name::Name;
 use tracing::error;
 
 use super::contents::{Contents, Reading};
-use super::document::{self, Broken, MAX_FILE, Place, Syntax};
+use super::document::{self, Location, MAX_FILE, ParseError, Syntax};
 use super::merge::Merged;
 use crate::convert::{Converter, Origin};
 use crate::folder_watch::Changes;
@@ -42,8 +42,8 @@ pub(super) struct Folder {
 struct ManifestFile {
     /// Its state when last read; nothing when it must be read again.
     stamp: Option<Stamp>,
-    /// The result of the last read, so that the same failure is logged once.
-    seen: Option<Seen>,
+    /// The digest of its bytes when last read, good or not, or the kind of the error. The same failure is logged once.
+    last_read: Option<Result<u64, io::ErrorKind>>,
     /// Its last good content, once it has had one.
     contents: Option<Contents>,
     /// Why the last attempt to read it failed.
@@ -51,7 +51,7 @@ struct ManifestFile {
 }
 
 impl ManifestFile {
-    /// What it may define and has never been readable, each with the reason.
+    /// Its objects that have never been readable, or the file itself, each with the reason.
     fn unread(&self) -> &[String] {
         match &self.contents {
             Some(contents) => &contents.unread,
@@ -84,18 +84,9 @@ pub(super) enum Wanted {
 pub(super) struct Scan {
     /// For the proxy: at first everything, later the differences.
     pub(super) events: Vec<Event>,
-    /// What the folder may define and has never been readable, each with file, document, line and reason, until
+    /// Files and objects that have never been readable, each with file, document, line and reason, until
     /// everything has been read once.
     pub(super) unread: Vec<String>,
-}
-
-/// The result of reading a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Seen {
-    /// Bytes with this digest, good or not.
-    Content(u64),
-    /// An error of this kind.
-    Nothing(io::ErrorKind),
 }
 
 /// Distinguishes states of a file without reading it.
@@ -116,7 +107,7 @@ impl Folder {
     }
 
     /// The same folder, not read yet.
-    pub(super) fn anew(&self) -> Self {
+    pub(super) fn unread_copy(&self) -> Self {
         Self::new(self.dir.clone(), Name::clone(&self.node_name), Arc::clone(&self.metrics))
     }
 
@@ -124,7 +115,7 @@ impl Folder {
     /// `wanted`.
     ///
     /// # Errors
-    /// The folder cannot be listed; nothing is differs then.
+    /// The folder cannot be listed; nothing has changed then.
     pub(super) fn scan(&mut self, changes: &Changes, wanted: Wanted) -> io::Result<Scan> {
         let found = self.manifest_files()?;
         let before = self.files.len();
@@ -176,7 +167,7 @@ impl Folder {
         Ok(found)
     }
 
-    /// Reads one file again if it has to be. Returns whether its content has differs.
+    /// Reads one file again if it has to be. Returns whether its content differs.
     fn refresh(&mut self, path: &Path, syntax: Syntax, changes: &Changes) -> bool {
         let read_at = SystemTime::now();
         // Follows symlinks to the file that the name leads to.
@@ -197,10 +188,10 @@ impl Folder {
             Ok(content) => content,
             Err(error) => return self.unreadable(path, &error),
         };
-        let digest = digest(&content);
+        let digest = Ok(digest(&content));
         let file = self.files.entry(path.to_owned()).or_default();
         file.stamp = stamp.settled(read_at);
-        if file.seen.replace(Seen::Content(digest)) == Some(Seen::Content(digest)) {
+        if file.last_read.replace(digest) == Some(digest) {
             return false;
         }
         match document::parse(syntax, &content) {
@@ -212,10 +203,10 @@ impl Folder {
                 file.failure = None;
                 true
             }
-            Err(Broken { place, reason }) => {
+            Err(ParseError { location, reason }) => {
                 self.metrics.add(Count::BrokenFiles, 1);
-                let effect = file.fail(format!("{}: {place}: {reason}", path.display()));
-                let (path, Place { document, line }) = (path.display(), place);
+                let effect = file.fail(format!("{}: {location}: {reason}", path.display()));
+                let (path, Location { document, line }) = (path.display(), location);
                 error!(file = %path, document, line, err = reason, "{effect}");
                 false
             }
@@ -226,7 +217,8 @@ impl Folder {
     fn unreadable(&mut self, path: &Path, error: &io::Error) -> bool {
         let file = self.files.entry(path.to_owned()).or_default();
         file.stamp = None;
-        if file.seen.replace(Seen::Nothing(error.kind())) != Some(Seen::Nothing(error.kind())) {
+        let result = Err(error.kind());
+        if file.last_read.replace(result) != Some(result) {
             self.metrics.add(Count::BrokenFiles, 1);
             let effect = file.fail(format!("{}: {error}", path.display()));
             error!(file = %path.display(), err = %error, "{effect}");

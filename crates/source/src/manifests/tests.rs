@@ -61,11 +61,11 @@ impl Running {
         Self { dir, downstream, metrics, task, stop }
     }
 
-    /// Waits until so much is told that cannot be read.
-    async fn until_told(&mut self, told: &Told, count: usize) {
+    /// Waits until this many unreadable objects are reported.
+    async fn until_reported(&mut self, reported: &ReportedUnread, count: usize) {
         let deadline = Instant::now() + Duration::from_secs(20);
-        while last(told).len() != count {
-            assert!(Instant::now() < deadline, "{told:?}");
+        while last(reported).len() != count {
+            assert!(Instant::now() < deadline, "{reported:?}");
             self.downstream.during(Duration::from_millis(20)).await;
         }
     }
@@ -230,7 +230,7 @@ async fn service_cidrs_and_labels_that_hand_a_service_to_another_proxy_are_follo
 }
 
 #[tokio::test]
-async fn a_file_that_is_still_being_written_is_left_alone() {
+async fn a_file_that_is_still_being_written_is_not_read() {
     use std::io::Write as _;
     let mut run = Running::over(&[("a.yaml", &service("a", "10.96.0.1"))]).await;
     // Like `kubectl get … > a.yaml`: empty at once, filled later.
@@ -256,7 +256,7 @@ async fn a_broken_file_keeps_its_last_good_content() {
     let same = fs::read(run.path("a.yaml")).unwrap();
     fs::write(run.path("a.yaml"), same).unwrap();
     run.assert_unmoved().await;
-    assert_eq!(run.metrics.get(Count::BrokenFiles), 1, "the same trouble is told once");
+    assert_eq!(run.metrics.get(Count::BrokenFiles), 1, "the same trouble is reported once");
     assert_eq!(ip_of(&run.downstream.world, "default/a").as_deref(), Some("10.96.0.1"));
 
     run.write("z.yaml", &service("w", "10.96.0.25"));
@@ -274,33 +274,33 @@ async fn a_broken_file_keeps_its_last_good_content() {
 }
 
 /// What a source tells of what it has never read: the last list, as texts.
-type Told = Arc<Mutex<Vec<Vec<String>>>>;
+type ReportedUnread = Arc<Mutex<Vec<Vec<String>>>>;
 
 /// Over these files, beside rules of an earlier process or not; it may not list anything for now.
-fn beside_earlier_rules(files: &[(&str, &str)], has_rules: bool) -> (Running, Told) {
-    let told = Told::default();
-    let teller = Arc::clone(&told);
+fn beside_earlier_rules(files: &[(&str, &str)], has_rules: bool) -> (Running, ReportedUnread) {
+    let reported = ReportedUnread::default();
+    let sender = Arc::clone(&reported);
     let dir = folder_of(files);
     let source = ManifestSource::new(dir.path(), "e2e-n2")
         .with_earlier_rules(std::future::ready(has_rules))
-        .with_unread_report(move |unread| teller.lock().unwrap().push(unread.to_vec()));
-    (Running::start_unlisted(dir, source), told)
+        .with_unread_report(move |unread| sender.lock().unwrap().push(unread.to_vec()));
+    (Running::start_unlisted(dir, source), reported)
 }
 
-fn last(told: &Told) -> Vec<String> {
-    told.lock().unwrap().last().cloned().unwrap_or_default()
+fn last(reported: &ReportedUnread) -> Vec<String> {
+    reported.lock().unwrap().last().cloned().unwrap_or_default()
 }
 
 #[tokio::test]
 async fn without_earlier_rules_a_file_that_is_broken_at_the_start_does_not_stop_the_others() {
     let files = [("a.yaml", "{{{"), ("b.yaml", &service("b", "10.96.0.2"))];
-    let (mut run, told) = beside_earlier_rules(&files, false);
+    let (mut run, reported) = beside_earlier_rules(&files, false);
     run.until_services(&["default/b"]).await;
     assert_eq!(run.metrics.get(Count::BrokenFiles), 1);
-    assert!(last(&told)[0].contains("a.yaml: document 1, line 1: "), "{told:?}");
+    assert!(last(&reported)[0].contains("a.yaml: document 1, line 1: "), "{reported:?}");
     run.write("a.yaml", &service("a", "10.96.0.1"));
     run.until_services(&["default/a", "default/b"]).await;
-    assert_eq!(last(&told), [""; 0]);
+    assert_eq!(last(&reported), [""; 0]);
     run.finish().await;
 }
 
@@ -309,11 +309,11 @@ async fn beside_earlier_rules_nothing_is_listed_until_everything_has_been_read()
     let bad_value = service("c", "10.96.0.3").replace("ports:", "sessionAffinity: Cookie, ports:");
     let broken = format!("{}---\nkind: Service\nspec: [1, 2\n", service("a", "10.96.0.1"));
     let files = [("a.yaml", &*broken), ("b.yaml", &service("b", "10.96.0.2")), ("c.yaml", &bad_value)];
-    let (mut run, told) = beside_earlier_rules(&files, true);
+    let (mut run, reported) = beside_earlier_rules(&files, true);
     symlink("/nowhere", run.path("d.yaml")).unwrap();
-    run.until_told(&told, 3).await;
+    run.until_reported(&reported, 3).await;
     run.assert_unmoved().await;
-    let unread = last(&told);
+    let unread = last(&reported);
     assert!(unread[0].contains("/a.yaml: document 2, line 7: "), "{unread:?}");
     let field = "/c.yaml: document 1, line 1: Service default/c: spec.sessionAffinity: ";
     assert!(unread[1].contains(field) && unread[1].contains("\"Cookie\""), "{unread:?}");
@@ -324,20 +324,20 @@ async fn beside_earlier_rules_nothing_is_listed_until_everything_has_been_read()
     run.assert_unmoved().await;
     fs::remove_file(run.path("d.yaml")).unwrap();
     run.write("a.yaml", &service("a", "10.96.0.1"));
-    run.until_told(&told, 1).await;
+    run.until_reported(&reported, 1).await;
     run.assert_unmoved().await;
     run.write("c.yaml", &service("c", "10.96.0.3"));
     run.until_services(&["default/a", "default/b", "default/c"]).await;
-    assert_eq!(last(&told), [""; 0]);
+    assert_eq!(last(&reported), [""; 0]);
     assert_eq!(run.downstream.world.services.lists, [3], "the first list is complete");
     assert_eq!(ip_of(&run.downstream.world, "default/b").as_deref(), Some("10.96.0.9"));
 
     // From now on the last good content counts.
-    let count = told.lock().unwrap().len();
+    let count = reported.lock().unwrap().len();
     run.write("b.yaml", "{{{");
     run.write("new.yaml", "{{{");
     run.assert_unmoved().await;
-    assert_eq!(told.lock().unwrap().len(), count);
+    assert_eq!(reported.lock().unwrap().len(), count);
     run.finish().await;
 }
 
@@ -360,7 +360,7 @@ async fn a_file_without_read_permission_at_the_start_delays_the_first_list() {
 }
 
 #[tokio::test]
-async fn a_malformed_object_keeps_its_version_and_spares_its_neighbours() {
+async fn a_malformed_object_keeps_its_version_and_does_not_affect_others() {
     let two = |a: &str, b: &str| format!("{a}---\n{b}");
     let first = two(&service("a", "10.96.0.1"), &service("b", "10.96.0.2"));
     let mut run = Running::over(&[("a.yaml", &first)]).await;
@@ -373,20 +373,20 @@ async fn a_malformed_object_keeps_its_version_and_spares_its_neighbours() {
     run.finish().await;
 }
 
-/// A folder that is looked at on this thread, whose log can be captured.
-struct Looked {
+/// A folder that is scanned on this thread, whose log can be captured.
+struct ScannedFolder {
     dir: TempDir,
     folder: Folder,
     world: World,
 }
 
-impl Looked {
+impl ScannedFolder {
     fn at(files: &[(&str, &str)]) -> Self {
         let dir = folder_of(files);
         let folder = Folder::new(dir.path().to_owned(), "e2e-n2".into(), Arc::default());
-        let mut looked = Self { dir, folder, world: World::default() };
-        looked.again();
-        looked
+        let mut scanned = Self { dir, folder, world: World::default() };
+        scanned.again();
+        scanned
     }
 
     fn again(&mut self) {
@@ -410,17 +410,17 @@ fn a_rejected_object_keeps_its_version_and_is_logged_with_its_place() {
     let (log, _guard) = Log::capture();
     let two = |a: &str, b: &str| format!("# two\n{a}---\n{b}");
     let first = two(&service("a", "10.96.0.1"), &slice("a-1", "a", "10.244.0.1"));
-    let mut looked = Looked::at(&[("a.yaml", &first)]);
+    let mut scanned = ScannedFolder::at(&[("a.yaml", &first)]);
     let bad = two(
         &service("a", "10.96.0.9").replace("ports:", "sessionAffinity: Cookie, externalIPs: [x], ports:"),
         &slice("a-1", "a", "10.244.0.2").replace("port: 8080", "port: 8080, protocol: GRE"),
     );
     let text = format!("{bad}---\n{}", service("c", "10.96.0.3"));
-    fs::write(looked.dir.path().join("a.yaml"), text).unwrap();
-    looked.again();
-    assert_eq!(looked.world.services.names(), ["default/a", "default/c"]);
-    assert_eq!(ip_of(&looked.world, "default/a").as_deref(), Some("10.96.0.1"));
-    assert_eq!(looked.world.endpoints_of("default/a"), ["10.244.0.1:8080"]);
+    fs::write(scanned.dir.path().join("a.yaml"), text).unwrap();
+    scanned.again();
+    assert_eq!(scanned.world.services.names(), ["default/a", "default/c"]);
+    assert_eq!(ip_of(&scanned.world, "default/a").as_deref(), Some("10.96.0.1"));
+    assert_eq!(scanned.world.endpoints_of("default/a"), ["10.244.0.1:8080"]);
     let kept = "Rejected object; its last good version remains in effect file=DIR/a.yaml document=";
     let wanted = [
         "1 line=2 object=\"Service default/a\" field=\"spec.externalIPs[0]\" err=\"\\\"x\\\" is no IP address\"",
@@ -429,8 +429,8 @@ fn a_rejected_object_keeps_its_version_and_is_logged_with_its_place() {
         "2 line=7 object=\"EndpointSlice default/a-1\" field=\"ports[0].protocol\" \
          err=\"unsupported value \\\"GRE\\\" (want TCP, UDP or SCTP)\"",
     ]
-    .map(|place| format!("{kept}{place}"));
-    looked.assert_logged(&log, &wanted.each_ref().map(String::as_str));
+    .map(|location| format!("{kept}{location}"));
+    scanned.assert_logged(&log, &wanted.each_ref().map(String::as_str));
 }
 
 #[test]
@@ -442,10 +442,10 @@ fn ignored_parts_are_logged_with_their_place() {
     let old = slice("o", "a", "10.244.0.2").replace("discovery.k8s.io/v1", "discovery.k8s.io/v1beta1");
     let (right, twice) = (service("a", "10.96.0.1"), service("a", "10.96.0.2"));
     let yaml = [&right, &unlabelled, &misspelt, &misspelt, &old, &twice].map(String::as_str).join("---\n");
-    let looked = Looked::at(&[("a.yaml", &yaml)]);
-    assert_eq!(ip_of(&looked.world, "default/a").as_deref(), Some("10.96.0.1"));
-    assert_eq!(looked.world.endpoints_of("default/a"), ["10.244.0.2:8080"]);
-    looked.assert_logged(
+    let scanned = ScannedFolder::at(&[("a.yaml", &yaml)]);
+    assert_eq!(ip_of(&scanned.world, "default/a").as_deref(), Some("10.96.0.1"));
+    assert_eq!(scanned.world.endpoints_of("default/a"), ["10.244.0.2:8080"]);
+    scanned.assert_logged(
         &log,
         &[
             "Ignored part of an object file=DIR/a.yaml document=2 line=6 object=\"EndpointSlice default/s\" \
@@ -556,7 +556,7 @@ async fn a_folder_that_vanishes_keeps_its_state_until_it_is_back() {
 }
 
 #[tokio::test]
-async fn things_that_are_no_files_are_passed_over() {
+async fn entries_that_are_no_regular_files_are_ignored() {
     let mut run = Running::over(&[("a.yaml", &service("a", "10.96.0.1"))]).await;
     fs::create_dir(run.path("dir.yaml")).unwrap();
     run.write("notes.txt", &service("n", "10.96.0.4"));

@@ -1,4 +1,4 @@
-//! The Events that were reported, and what of them the server has.
+//! The Events that were reported, and which of them the server has.
 //!
 //! Pure: times are parameters, and the caller sends. There are few entries, so every operation walks all of them.
 
@@ -13,10 +13,10 @@ use super::Report;
 /// Entries kept, sent or not. Far more than a node reports in a few minutes, and at most some 100 KiB.
 const CAPACITY: usize = 64;
 
-/// How long a count may grow before it is sent.
+/// The interval in which a growing count is sent.
 const SERIES: Duration = Duration::from_secs(300);
 
-/// How long an entry is kept after it was last reported; after that an equal report is an Event of its own. As in
+/// How long an entry is kept after it was last reported; after that an equal report is a new Event. As in
 /// Kubernetes' own clients.
 const KEPT: Duration = Duration::from_secs(360);
 
@@ -24,7 +24,7 @@ const KEPT: Duration = Duration::from_secs(360);
 /// or a time would make an Event each time.
 const MAX_NOTES: usize = 4;
 
-/// Everything reported recently.
+/// The reports of the last minutes.
 #[derive(Debug, Default)]
 pub(super) struct EventCache {
     /// In the order of the first report.
@@ -157,7 +157,7 @@ impl EventCache {
         }
     }
 
-    /// The entry that was sent, unless it has been dropped meanwhile.
+    /// The entry that was sent, unless it has been dropped in the meantime.
     fn entry(&mut self, sent: &Entry) -> Option<&mut Entry> {
         self.entries.iter_mut().find(|entry| entry.stamp == sent.stamp)
     }

@@ -21,10 +21,10 @@ use crate::metrics::Count;
 /// Rejections after which an Event is dropped, so that one that the server cannot process does not delay all others. As
 /// in Kubernetes' own clients.
 ///
-/// With growing waits this takes minutes, in which a server that has just started loads rights and registers APIs.
+/// With growing waits these span minutes, in which a server that has just started loads rights and registers APIs.
 const MAX_ATTEMPTS: u32 = 12;
 
-/// Everything between a report and the server.
+/// Caches reports and sends them to the server.
 #[derive(Debug)]
 pub(crate) struct Delivery {
     client: ApiClient,
@@ -47,7 +47,7 @@ struct Sender {
 enum Outcome {
     /// Something was sent or dropped; there may be more.
     Settled,
-    /// The server takes nothing now. Try again after this wait, or earlier if an outage ends.
+    /// The server accepts nothing now. Try again after this wait, or earlier if an outage ends.
     Later { wait: Duration, is_outage: bool },
     /// There is nothing to send until this time, or until the next report.
     Idle(Option<Instant>),
@@ -72,7 +72,7 @@ impl Delivery {
         self.reported.notify_one();
     }
 
-    /// Sends what is reported, for ever.
+    /// Sends reports; does not end.
     pub(crate) async fn run(self: Arc<Self>) {
         loop {
             match self.step(false).await {
@@ -90,7 +90,7 @@ impl Delivery {
         }
     }
 
-    pub(super) async fn flush(&self, patience: Duration) {
+    pub(super) async fn flush(&self, time_limit: Duration) {
         let empty = async {
             loop {
                 match self.step(true).await {
@@ -100,8 +100,8 @@ impl Delivery {
                 }
             }
         };
-        if timeout(patience, empty).await.is_err() {
-            info!(server = &*self.client.server, waited = ?patience, "Some Events were not sent before the end");
+        if timeout(time_limit, empty).await.is_err() {
+            info!(server = &*self.client.server, waited = ?time_limit, "Some Events were not sent before the end");
         }
     }
 
@@ -158,7 +158,7 @@ impl Delivery {
         }
     }
 
-    /// Decides what a failure means. Returns how long to wait if the server takes nothing at present.
+    /// Reacts to a failure. Returns the wait if the server accepts no Event at present.
     fn failed(&self, entry: &Entry, failure: &Failure, sender: &mut Sender) -> Option<Duration> {
         let now = Instant::now();
         let (server, reason) = (&*self.client.server, entry.report.reason);

@@ -1,4 +1,4 @@
-//! Events as the API takes them: `events.k8s.io/v1`.
+//! Events in the form of the API: `events.k8s.io/v1`.
 
 use std::fs;
 
@@ -13,7 +13,7 @@ use super::{Regarding, ReportKind};
 /// The reporting controller. kube-proxy's name, because people filter Events by it.
 const CONTROLLER: &str = "kube-proxy";
 
-/// Longest note that a server takes, in bytes (`noteLengthLimit` of its validation).
+/// Longest note that a server accepts, in bytes (`noteLengthLimit` of its validation).
 const MAX_NOTE: usize = 1024;
 
 /// Longest name of a reporting instance, in bytes (`reportingInstanceLengthLimit`).

@@ -18,7 +18,7 @@ mod cache;
 mod trouble;
 
 /// Longer than anything here takes.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIME_LIMIT: Duration = Duration::from_secs(20);
 
 const TIMING: Timing = Timing {
     watch: Duration::from_secs(300),
@@ -89,7 +89,7 @@ impl Reporting {
     }
 
     async fn until(&self, what: &str, wanted: impl Fn(&Self) -> bool) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIME_LIMIT;
         while !wanted(self) {
             assert!(Instant::now() < deadline, "no {what}: {:#?}", self.server.events());
             sleep(Duration::from_millis(5)).await;
@@ -117,7 +117,7 @@ async fn an_event_about_the_node_is_kube_proxys() {
     assert_eq!(object, "n1");
     let nanoseconds = u128::from_str_radix(stamp, 16).unwrap();
     let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos();
-    assert!(now - nanoseconds < PATIENCE.as_nanos(), "{stamp}");
+    assert!(now - nanoseconds < TIME_LIMIT.as_nanos(), "{stamp}");
     let time: jiff::Timestamp = event["eventTime"].take().as_str().unwrap().parse().unwrap();
     assert_eq!(time.as_microsecond().unsigned_abs(), u64::try_from(nanoseconds / 1000).unwrap());
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
@@ -169,11 +169,11 @@ async fn repeats_are_counted_in_the_first_event() {
     }
     sleep(Duration::from_millis(50)).await;
     assert_eq!(reporting.server.events()[0]["series"], json!(null), "not before its time");
-    reporting.reports.flush(PATIENCE).await;
+    reporting.reports.flush(TIME_LIMIT).await;
     let events = reporting.server.events();
     assert_eq!((events.len(), &events[0]["series"]["count"]), (1, &json!(10)));
     assert_eq!(reporting.server.count(Verb::Patch, "events"), 1);
-    reporting.reports.flush(PATIENCE).await;
+    reporting.reports.flush(TIME_LIMIT).await;
     assert_eq!(reporting.counts(), [2, 0, 0], "nothing is sent twice");
 }
 
@@ -181,16 +181,16 @@ async fn repeats_are_counted_in_the_first_event() {
 async fn an_event_that_the_server_has_deleted_is_created_again_with_its_count() {
     let reporting = Reporting::start().await;
     reporting.reports.record(starting());
-    reporting.reports.flush(PATIENCE).await;
+    reporting.reports.flush(TIME_LIMIT).await;
     reporting.server.forget_events();
     reporting.reports.record(starting());
-    reporting.reports.flush(PATIENCE).await;
+    reporting.reports.flush(TIME_LIMIT).await;
     let events = reporting.server.events();
     assert_eq!((events.len(), &events[0]["series"]["count"]), (1, &json!(2)));
 }
 
 #[tokio::test]
-async fn what_is_reported_before_the_source_runs_is_not_lost() {
+async fn reports_before_the_source_runs_are_sent_later() {
     let mut reporting = Reporting::prepare().await;
     reporting.reports.record(starting());
     sleep(Duration::from_millis(20)).await;
@@ -204,14 +204,14 @@ async fn the_last_reports_are_sent_without_a_source_and_within_a_time_limit() {
     let (log, _guard) = Log::capture();
     let reporting = Reporting::prepare().await;
     reporting.reports.record(starting());
-    reporting.reports.flush(PATIENCE).await;
+    reporting.reports.flush(TIME_LIMIT).await;
     assert_eq!(reporting.server.events().len(), 1);
     reporting.server.set_down(true).await;
     reporting.reports.record(unheard("web", "no"));
     let began = Instant::now();
     reporting.reports.flush(Duration::from_millis(200)).await;
     assert!(
-        began.elapsed() >= Duration::from_millis(200) && began.elapsed() < PATIENCE,
+        began.elapsed() >= Duration::from_millis(200) && began.elapsed() < TIME_LIMIT,
         "{:?}",
         began.elapsed()
     );
@@ -226,5 +226,5 @@ async fn the_last_reports_are_sent_without_a_source_and_within_a_time_limit() {
 async fn a_recorder_without_a_server_discards_reports() {
     let nowhere = EventRecorder::disabled();
     nowhere.record(starting());
-    nowhere.flush(PATIENCE).await;
+    nowhere.flush(TIME_LIMIT).await;
 }

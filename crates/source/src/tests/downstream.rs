@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
 /// Longer than anything here takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIME_LIMIT: Duration = Duration::from_secs(20);
 
 /// Objects of one kind as the events left them.
 #[derive(Debug, Clone, PartialEq)]
@@ -112,12 +112,12 @@ impl Downstream {
 
     /// Takes events in until the world looks as wanted.
     pub(crate) async fn until(&mut self, what: &str, wanted: impl Fn(&World) -> bool) -> &World {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIME_LIMIT;
         while !wanted(&self.world) {
             match timeout_at(deadline, self.events.recv()).await {
                 Ok(Some(event)) => self.world.apply(event),
                 Ok(None) => panic!("the source ended before {what}: {:#?}", self.world),
-                Err(late) => panic!("no {what} in {PATIENCE:?} ({late}): {:#?}", self.world),
+                Err(late) => panic!("no {what} in {TIME_LIMIT:?} ({late}): {:#?}", self.world),
             }
         }
         &self.world

@@ -28,11 +28,11 @@ impl WatchStream {
     /// The next event, or nothing at the regular end of the watch.
     ///
     /// # Errors
-    /// The connection breaks or delivers no data for `patience`; or the next event is an error or invalid.
+    /// The connection breaks or delivers no data for `time_limit`; or the next event is an error or invalid.
     pub(in crate::api) async fn next<'a, T: Resource>(
         &'a mut self,
         decoder: &mut Decoder,
-        patience: Duration,
+        time_limit: Duration,
     ) -> Result<Option<WatchEvent<'a, T>>, Failure> {
         // Releases the last one, so that the buffer can be used again.
         self.line = Bytes::new();
@@ -40,7 +40,7 @@ impl WatchStream {
             if self.take_line()? {
                 continue;
             }
-            match self.chunks.next(patience).await? {
+            match self.chunks.next(time_limit).await? {
                 Some(chunk) => self.buffer.extend_from_slice(&chunk),
                 // Servers end every line. A rest is the start of an event that broke off, and resuming the watch brings
                 // it again. Only an error would not come again.

@@ -112,14 +112,14 @@ async fn when_watches_bring_nothing_lists_bring_every_change_and_that_is_logged_
         for (resource, count) in following.asked_since(began) {
             assert!(count <= 130, "{fault:?}: {resource} is asked for {count} times in 10 minutes");
         }
-        let told = log.lines_with(&["Watches bring no changes", r#"kind="Service""#]);
+        let logged = log.lines_with(&["Watches bring no changes", r#"kind="Service""#]);
         let expected = usize::from(fault != WatchFault::Refused(410));
         let works_between_changes =
             matches!(fault, WatchFault::BreaksInEvents | WatchFault::EndsAfterAnEvent);
         if works_between_changes {
-            assert!((1..=5).contains(&told.len()), "{told:#?}");
+            assert!((1..=5).contains(&logged.len()), "{logged:#?}");
         } else {
-            assert_eq!(told.len(), expected, "{fault:?}: {told:#?}");
+            assert_eq!(logged.len(), expected, "{fault:?}: {logged:#?}");
         }
 
         let healed = || log.lines_with(&["Objects can be read again", r#"kind="Service""#]).len();
@@ -293,7 +293,7 @@ async fn the_first_answer_after_a_restart_ends_the_outage_for_all_kinds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_starting_server_rejects_is_requested_again_within_seconds() {
+async fn requests_that_a_starting_server_rejects_are_repeated_within_seconds() {
     for status in [403, 404] {
         let server = serving(small_cluster(3)).await;
         server.set_down(true).await;
@@ -348,7 +348,7 @@ async fn persistent_rejections_are_retried_ever_more_rarely() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_gives_watches_up_again_and_again_is_not_listed_in_a_loop() {
+async fn a_server_that_keeps_ending_watches_is_not_listed_in_a_loop() {
     let mut following = follow(serving(small_cluster(3)).await, Lists::Enabled);
     following.until_listed(Duration::from_secs(1)).await;
     following.pass(MINUTE).await;

@@ -32,7 +32,7 @@ async fn a_cut_connection_is_resumed_where_it_was() {
 }
 
 #[tokio::test]
-async fn bookmarks_move_the_place_to_resume_from() {
+async fn bookmarks_advance_the_version_to_resume_from() {
     let mut following = Following::of(small_cluster(3)).await;
     following.watched().await;
     // Nothing of what a Service watch selects happens, while the versions run away.
@@ -100,7 +100,7 @@ async fn a_silent_watch_is_given_up_and_resumed() {
 }
 
 #[tokio::test]
-async fn a_slow_server_is_not_a_dead_one() {
+async fn a_slow_server_is_not_treated_as_unavailable() {
     let server = serving(small_cluster(5)).await;
     server.slow_down(Duration::from_millis(100));
     let timing = Timing { silence: Duration::from_secs(5), answer: Duration::from_secs(2), ..TIMING };
@@ -129,7 +129,7 @@ async fn a_watch_that_ends_regularly_is_resumed_without_a_log_message() {
 }
 
 #[tokio::test]
-async fn a_server_that_rejects_requests_is_asked_until_it_accepts() {
+async fn requests_are_repeated_until_the_server_accepts_them() {
     for status in [401, 403, 429, 500, 503] {
         let server = serving(small_cluster(3)).await;
         server.refuse(Some(Refusal { status, resource: "" }));

@@ -9,7 +9,7 @@ fn malformed(name: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_malformed_object_in_a_list_spares_the_others() {
+async fn a_malformed_object_in_a_list_does_not_affect_others() {
     let mut objects = small_cluster(4);
     objects.push(malformed("bad"));
     objects.push(json!({"kind": "EndpointSlice", "metadata": {"namespace": "shop", "name": "odd"}, "endpoints": "none"}));
@@ -61,7 +61,7 @@ async fn an_object_that_becomes_malformed_stays_as_it_was() {
 }
 
 #[tokio::test]
-async fn events_that_change_nothing_are_passed_over() {
+async fn events_without_a_change_are_ignored() {
     let mut following = Following::of(small_cluster(2)).await;
     following.watched().await;
     let lines = [

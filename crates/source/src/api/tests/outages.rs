@@ -13,13 +13,13 @@ async fn an_outage_and_its_end_are_one_log_message_for_each_kind() {
     following.server.set_down(true).await;
     following.failed(following.metrics.get(Count::Failures) + 24).await;
     for kind in ["Service", "EndpointSlice", "Node"] {
-        let told = log.lines_with(&[
+        let logged = log.lines_with(&[
             "ERROR",
             "Failed to read objects",
             &format!("kind={kind:?} verb=\"watch\""),
             "Connection refused",
         ]);
-        assert_eq!(told.len(), 1, "{kind}: {told:#?}");
+        assert_eq!(logged.len(), 1, "{kind}: {logged:#?}");
     }
     assert_eq!(log.lines_with(&["can be read again"]), Vec::<String>::new());
     following.server.set_down(false).await;
@@ -27,9 +27,9 @@ async fn an_outage_and_its_end_are_one_log_message_for_each_kind() {
         following.downstream.during(Duration::from_millis(10)).await;
     }
     for kind in ["Service", "EndpointSlice", "Node", "ServiceCIDR"] {
-        let told =
+        let logged =
             log.lines_with(&["INFO", "Objects can be read again", &format!("kind={kind:?}"), "failures="]);
-        assert_eq!(told.len(), 1, "{kind}: {told:#?}");
+        assert_eq!(logged.len(), 1, "{kind}: {logged:#?}");
     }
     following.finish().await;
 }

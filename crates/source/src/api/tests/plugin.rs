@@ -37,7 +37,7 @@ fn last_authorization(following: &Following) -> String {
 }
 
 #[tokio::test]
-async fn a_plugin_is_run_again_when_its_token_is_refused_before_it_expires() {
+async fn a_plugin_is_run_again_when_its_token_is_rejected_before_it_expires() {
     let (folder, server) = (Folder::new(), serving_tls().await);
     let place = folder.kubeconfig(&cluster(&server), &user(&folder));
     print(&folder, &json!({"token": "first", "expirationTimestamp": "2999-01-01T00:00:00Z"}));
@@ -57,7 +57,7 @@ async fn a_plugin_is_run_again_when_its_token_is_refused_before_it_expires() {
 }
 
 #[tokio::test]
-async fn a_certificate_of_a_plugin_is_presented_and_renewed_when_it_is_refused() {
+async fn a_certificate_of_a_plugin_is_presented_and_renewed_when_it_is_rejected() {
     let (folder, server) = (Folder::new(), serving_tls().await);
     let place = folder.kubeconfig(&cluster(&server), &user(&folder));
     let pairs = ["first", "second"].map(|name| server.issue_client_certificate(name).unwrap());
@@ -135,9 +135,9 @@ async fn a_plugin_that_fails_leaves_a_token_in_place_that_has_not_expired() {
     following.server.accept_only(&["Bearer good"]);
     following.resume("10.96.7.7").await;
     assert_eq!(last_authorization(&following), "Bearer good");
-    let told = log.lines().into_iter().filter(|line| line.contains("Failed to renew credentials"));
-    let told: Vec<_> = told.collect();
-    assert!(matches!(&told[..], [one] if one.contains("failed: exit status: 1")), "{told:#?}");
+    let logged = log.lines().into_iter().filter(|line| line.contains("Failed to renew credentials"));
+    let logged: Vec<_> = logged.collect();
+    assert!(matches!(&logged[..], [one] if one.contains("failed: exit status: 1")), "{logged:#?}");
     following.finish().await;
 }
 
@@ -147,7 +147,7 @@ async fn a_plugin_receives_exec_info_arguments_and_environment() {
         let (folder, server) = (Folder::new(), serving_tls().await);
         folder.put(
             "plugin",
-            "echo \"$GREETING $1 $KUBERNETES_EXEC_INFO\" > \"$1/told\"; cat \"$1/credential\"\n",
+            "echo \"$GREETING $1 $KUBERNETES_EXEC_INFO\" > \"$1/logged\"; cat \"$1/credential\"\n",
         );
         let exec = json!({
             "apiVersion": api_version, "command": "sh", "args": [folder.path("plugin"), folder.path("")],
@@ -158,9 +158,9 @@ async fn a_plugin_receives_exec_info_arguments_and_environment() {
         folder.put("credential", &credential.to_string());
         let place = folder.kubeconfig(&cluster(&server), &json!({"exec": exec}));
         let following = follow(server, place, TIMING).await;
-        let told = fs::read_to_string(folder.path("told")).unwrap();
+        let logged = fs::read_to_string(folder.path("logged")).unwrap();
         let front = format!("hello {} ", folder.path("").display());
-        let info: Value = serde_json::from_str(told.strip_prefix(&front).unwrap()).unwrap();
+        let info: Value = serde_json::from_str(logged.strip_prefix(&front).unwrap()).unwrap();
         let head = [&info["kind"], &info["apiVersion"], &info["spec"]["interactive"]];
         assert_eq!(head, [&json!("ExecCredential"), &json!(api_version), &json!(false)]);
         let server = &info["spec"]["cluster"]["server"];

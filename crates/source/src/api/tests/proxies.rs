@@ -52,12 +52,12 @@ async fn a_server_is_reached_through_the_proxy_of_the_kubeconfig() {
             asked.len() > before && asked.iter().all(|head| head.starts_with(&expected)),
             "{case}: {asked:#?}"
         );
-        let told = format!(
+        let logged = format!(
             "Connecting to the API server through a proxy server=\"{}",
             if tls { "https" } else { "http" }
         );
-        let told = log.lines().into_iter().find(|line| line.contains(&told)).expect(&case);
-        assert!(told.ends_with(&format!("proxy={scheme}://{}", proxy.address())), "{told}");
+        let logged = log.lines().into_iter().find(|line| line.contains(&logged)).expect(&case);
+        assert!(logged.ends_with(&format!("proxy={scheme}://{}", proxy.address())), "{logged}");
         following.finish().await;
     }
 }

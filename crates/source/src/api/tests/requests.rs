@@ -1,4 +1,4 @@
-//! What we ask for, as whom, how often, and what is told of it.
+//! The requests: their content, user agent, rate, and the reports about them.
 
 use std::sync::Mutex;
 use std::time::Instant;
@@ -10,7 +10,7 @@ use crate::Answered;
 use crate::recorder::tests::starting;
 use crate::tests::log::Log;
 
-/// Remembers what it is told.
+/// Records the reports.
 #[derive(Debug, Default)]
 struct Ledger {
     answered: Mutex<Vec<(String, u64, Option<u64>)>>,
@@ -52,7 +52,7 @@ async fn every_request_is_reported_with_its_answer_and_sizes() {
     following.watched().await;
     following.reports.record(starting());
     following.reports.flush(Duration::from_secs(10)).await;
-    // Streamed lists are watches: told of while they last, without a size.
+    // Streamed lists are watches: they are reported while they last, without a size.
     assert_eq!(ledger.of(&format!("GET 200 {host}")), [(0, None); 4]);
     let posts = ledger.of(&format!("POST 201 {host}"));
     assert!(matches!(posts[..], [(200..400, Some(200..400))]), "{posts:?}");
@@ -81,8 +81,8 @@ async fn a_list_is_reported_with_all_bytes_of_its_pages() {
     while ledger.of(&format!("GET 200 {host}")).len() < 8 {
         following.downstream.during(Duration::from_millis(10)).await;
     }
-    let told = ledger.of(&format!("GET 200 {host}"));
-    let (lists, watches): (Vec<_>, Vec<_>) = told.iter().partition(|(_, read)| read.is_some());
+    let logged = ledger.of(&format!("GET 200 {host}"));
+    let (lists, watches): (Vec<_>, Vec<_>) = logged.iter().partition(|(_, read)| read.is_some());
     assert_eq!((lists.len(), watches.len()), (4, 4));
     let bytes = |kind: &str| -> usize {
         following.server.objects(kind).iter().map(|object| object.to_string().len()).sum()
@@ -156,8 +156,8 @@ async fn retry_after_of_an_overloaded_server_sets_the_next_request() {
         let timing = Timing { last_retry: Duration::from_secs(last_retry), ..TIMING };
         let mut following = Following::start(server, timing).await;
         following.failed(4).await;
-        let told = log.lines_with(&["Failed to read objects", "kind=\"Service\" verb=\"list\""]).remove(0);
-        assert!(told.contains(expected), "{told}");
+        let logged = log.lines_with(&["Failed to read objects", "kind=\"Service\" verb=\"list\""]).remove(0);
+        assert!(logged.contains(expected), "{logged}");
         following.finish().await;
     }
 }

@@ -52,7 +52,7 @@ async fn no_secret_is_logged_at_any_level_nor_printed() {
         assert!(!secrets.iter().any(|secret| printed.contains(secret)), "{printed}");
         drop(source);
         let mut following = follow(server, place, TIMING).await;
-        // Every way to fail, and to be told that something is renewed or cannot be.
+        // Every failure, and every message about renewed credentials.
         following.server.refuse(Some(Refusal { status: 401, resource: "" }));
         following.server.cut_connections().await;
         following.failed(8).await;

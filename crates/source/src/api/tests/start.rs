@@ -10,7 +10,7 @@ use super::*;
 use crate::error::SourceError;
 use crate::tests::log::Log;
 
-async fn refused_by(place: super::super::ApiServer) -> (SourceError, String) {
+async fn start_error(place: super::super::ApiServer) -> (SourceError, String) {
     let error = ApiSource::new(&place, NODE, TIMING, Arc::new(())).await.unwrap_err();
     let cause = error.source().map(ToString::to_string).unwrap_or_default();
     (error, cause)
@@ -34,7 +34,7 @@ async fn an_unusable_kubeconfig_reports_the_reason() {
         master: None,
         ..Default::default()
     };
-    let (error, cause) = refused_by(nowhere).await;
+    let (error, cause) = start_error(nowhere).await;
     assert_eq!(error.to_string(), "cannot use the kubeconfig /nowhere/kubeconfig");
     assert!(cause.contains("No such file"), "{cause}");
 
@@ -49,7 +49,7 @@ async fn an_unusable_kubeconfig_reports_the_reason() {
     ];
     for (content, part) in cases {
         let (_file, place) = kubeconfig(content);
-        let (error, cause) = refused_by(place).await;
+        let (error, cause) = start_error(place).await;
         assert!(error.to_string().starts_with("cannot use the kubeconfig "), "{content}: {error:?}");
         assert!(cause.contains(part), "{content}: {cause}");
     }
@@ -63,7 +63,7 @@ async fn a_kubeconfig_with_a_syntax_error_reports_the_position_and_no_content() 
         ("kind: Config\nusers:\n- name: u\n  user: secret\n", ""),
     ] {
         let (file, server) = kubeconfig(content);
-        let (error, cause) = refused_by(server).await;
+        let (error, cause) = start_error(server).await;
         let message = error.to_string();
         let expected = format!("cannot parse the kubeconfig {}{place}", file.path().display());
         assert!(message.starts_with(&expected), "{message}");
@@ -82,7 +82,7 @@ async fn credentials_that_cannot_be_read_are_an_error() {
             "kind: Config\ncurrent-context: a\ncontexts: [{{name: a, context: {{cluster: b, user: c}}}}]\n\
              clusters: [{{name: b, cluster: {{server: 'https://127.0.0.1:1', {cluster}}}}}]\nusers: [{{name: c, user: {{{user}}}}}]\n"
         ));
-        let (error, cause) = refused_by(place).await;
+        let (error, cause) = start_error(place).await;
         assert_eq!(error.to_string(), format!("cannot read /nowhere/{file}"));
         assert!(cause.contains(part), "{cause}");
     }
@@ -90,7 +90,7 @@ async fn credentials_that_cannot_be_read_are_an_error() {
         "kind: Config\ncurrent-context: a\ncontexts: [{name: a, context: {cluster: b, user: c}}]\n\
          clusters: [{name: b, cluster: {server: 'https://127.0.0.1:1'}}]\nusers: [{name: c, user: {client-certificate-data: QQ==}}]\n",
     );
-    let (error, cause) = refused_by(place).await;
+    let (error, cause) = start_error(place).await;
     assert_eq!(error.to_string(), "cannot set up a client for the API server https://127.0.0.1:1");
     assert_eq!(cause, "there is a client certificate without a key");
 }
@@ -102,10 +102,10 @@ async fn a_master_that_is_no_url_is_an_error() {
         master: Some("http://a b".to_owned()),
         ..Default::default()
     };
-    assert_eq!(refused_by(place).await.0.to_string(), "the API server address \"http://a b\" is no URL");
+    assert_eq!(start_error(place).await.0.to_string(), "the API server address \"http://a b\" is no URL");
     let secret =
         super::super::ApiServer { master: Some("http://u:secret@a b".to_owned()), ..Default::default() };
-    let (error, _) = refused_by(secret).await;
+    let (error, _) = start_error(secret).await;
     assert_eq!(error.to_string(), "the API server address \"http://a b\" is no URL");
     assert!(!format!("{error:?}").contains("secret"), "{error:?}");
 }
@@ -135,7 +135,7 @@ async fn master_replaces_the_kubeconfig_or_its_server() {
 
 /// By an address in the URL, and by a name once it is resolved: before anything is known of what the server has.
 #[tokio::test]
-async fn where_the_server_is_comes_before_what_it_has() {
+async fn the_address_of_the_server_is_sent_before_its_objects() {
     let server = serving([]).await;
     let url: http::Uri = server.url().parse().unwrap();
     let port = url.port_u16().unwrap();
@@ -153,7 +153,7 @@ async fn where_the_server_is_comes_before_what_it_has() {
 }
 
 /// Lines about Services that came before the source was stopped.
-async fn told_while_following(master: String) -> Vec<String> {
+async fn log_while_running(master: String) -> Vec<String> {
     let (log, _guard) = Log::capture();
     let place = super::super::ApiServer { kubeconfig: None, master: Some(master), ..Default::default() };
     let source = ApiSource::new(&place, NODE, TIMING, Arc::new(())).await.unwrap();
@@ -169,8 +169,8 @@ async fn told_while_following(master: String) -> Vec<String> {
     stop.send(()).unwrap();
     task.await.unwrap();
     let lines = log.lines();
-    let told = |level: &str| lines.iter().filter(|line| line.contains(level)).count();
-    assert_eq!((told("ERROR"), told("WARN")), (3, 1), "one line for each kind: {lines:#?}");
+    let logged = |level: &str| lines.iter().filter(|line| line.contains(level)).count();
+    assert_eq!((logged("ERROR"), logged("WARN")), (3, 1), "one line for each kind: {lines:#?}");
     lines.into_iter().filter(|line| line.contains("kind=\"Service\"")).collect()
 }
 
@@ -178,19 +178,19 @@ async fn told_while_following(master: String) -> Vec<String> {
 async fn a_closed_port_is_logged_with_server_kind_and_reason() {
     let server = serving([]).await;
     server.set_down(true).await;
-    let told = told_while_following(server.url()).await;
+    let logged = log_while_running(server.url()).await;
     for part in ["Failed to read objects", "verb=\"list\"", "Connection refused", &server.url(), "retryAfter"]
     {
-        assert!(told[0].contains(part), "no {part:?} in {}", told[0]);
+        assert!(logged[0].contains(part), "no {part:?} in {}", logged[0]);
     }
 }
 
 #[tokio::test]
 async fn a_host_that_does_not_resolve_is_logged() {
     // RFC 6761: this name never resolves.
-    let told = told_while_following("http://api.invalid:6443".to_owned()).await;
+    let logged = log_while_running("http://api.invalid:6443".to_owned()).await;
     for part in ["Failed to read objects", "verb=\"list\"", "dns error", "http://api.invalid:6443"] {
-        assert!(told[0].contains(part), "no {part:?} in {}", told[0]);
+        assert!(logged[0].contains(part), "no {part:?} in {}", logged[0]);
     }
 }
 
@@ -203,8 +203,8 @@ async fn a_rejection_is_logged_with_the_servers_message() {
     for (status, words) in cases {
         let server = serving([]).await;
         server.refuse(Some(Refusal { status, resource: "" }));
-        let told = told_while_following(server.url()).await;
-        assert!(told[0].contains(words), "{told:#?}");
+        let logged = log_while_running(server.url()).await;
+        assert!(logged[0].contains(words), "{logged:#?}");
     }
 }
 

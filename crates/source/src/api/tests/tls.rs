@@ -6,7 +6,7 @@ use crate::recorder::{Regarding, Report, ReportKind};
 use crate::tests::log::Log;
 
 #[tokio::test]
-async fn a_server_is_believed_whose_authority_the_kubeconfig_names() {
+async fn a_server_certificate_from_the_authority_of_the_kubeconfig_is_accepted() {
     let server = ApiServer::start_with_tls().await.unwrap();
     server.apply_all(small_cluster(3));
     let mut following = Following::start(server, TIMING).await;
@@ -40,12 +40,12 @@ async fn a_server_of_an_unknown_authority_is_rejected_and_logged() {
     following.server.renew_certificates().unwrap();
     following.server.cut_connections().await;
     following.failed(16).await;
-    let told = log.lines_with(&[
+    let logged = log.lines_with(&[
         "Failed to read objects",
         "kind=\"Service\" verb=\"watch\"",
         "invalid peer certificate",
     ]);
-    assert_eq!(told.len(), 1, "{told:#?}");
+    assert_eq!(logged.len(), 1, "{logged:#?}");
     assert_eq!(following.server.requests(), known, "no other server receives the token");
     following.finish().await;
 }

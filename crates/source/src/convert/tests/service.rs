@@ -10,7 +10,7 @@ use crate::convert::Problem;
 use super::*;
 
 #[test]
-fn services_that_are_not_ours_to_proxy_yield_only_their_name() {
+fn services_that_are_not_proxied_convert_to_their_name_only() {
     let cases = [
         (
             "service-proxy-name",
@@ -262,7 +262,7 @@ fn source_ranges_are_trimmed_masked_and_lifted_by_a_zero_prefix() {
 }
 
 #[test]
-fn policies_type_and_health_port_default_to_the_plain_ones() {
+fn type_policies_and_health_port_have_the_defaults_of_the_api() {
     let (plain, _) = proxied(&json!({"spec": {"type": null}}));
     assert_eq!(plain.service_type, ServiceType::ClusterIp);
     assert_eq!(plain.internal_traffic_policy, TrafficPolicy::Cluster);
@@ -407,7 +407,7 @@ fn problems_of_manifest(patch: &Value) -> Vec<Problem> {
 }
 
 #[test]
-fn what_only_a_server_would_refuse_is_invalid_in_a_manifest() {
+fn entries_that_only_an_api_server_rejects_are_invalid_in_a_manifest() {
     let affinity = |seconds: i32| {
         let config = json!({"clientIP": {"timeoutSeconds": seconds}});
         json!({"spec": {"sessionAffinity": "ClientIP", "sessionAffinityConfig": config}})

@@ -63,7 +63,7 @@ fn slice_ports_need_a_number_and_from_the_api_a_name() {
 }
 
 #[test]
-fn a_port_that_a_slice_names_twice_counts_twice_and_is_named() {
+fn a_port_listed_twice_in_a_slice_is_used_twice_and_reported() {
     let (slice, problems) = proxied_slice(&json!({"ports": [
         {"name": "http", "port": 8080},
         {"name": "http", "port": 8081},
@@ -154,7 +154,7 @@ fn equal_hints_are_one_allocation_and_no_hints_are_none() {
 }
 
 #[test]
-fn unused_hints_are_forgotten() {
+fn unused_hints_are_removed() {
     let mut converter = converter(Origin::Api);
     for zone in 0..10 * crate::convert::MIN_HINTS {
         let json = slice_json(&json!({"endpoints": [
@@ -193,7 +193,7 @@ fn endpoints_of_a_slice_are_bounded_by_its_ports() {
 }
 
 #[test]
-fn a_slice_of_a_manifest_that_means_nothing_is_named() {
+fn an_unusable_slice_of_a_manifest_is_reported() {
     let label = "metadata.labels[kubernetes.io/service-name]: is missing, so the slice belongs to no Service";
     let cases = [
         (json!({"metadata": {"labels": null}}), label, false),

@@ -46,11 +46,11 @@ fn kinds_of_other_groups_are_skipped_and_named_with_their_first_place() {
     let parsed = parse(Syntax::Yaml, yaml.as_bytes()).unwrap();
     let kinds: Vec<_> = parsed.objects.iter().map(|object| object.kind).collect();
     assert_eq!(kinds, ["Node", "EndpointSlice", "Node"]);
-    let place = |document, line| Place { document, line };
+    let location = |document, line| Location { document, line };
     let others = [
-        ("", (place(5, 13), 1)),
-        ("serving.knative.dev/v1 Service", (place(1, 1), 1)),
-        ("v1 Servcie", (place(4, 10), 2)),
+        ("", (location(5, 13), 1)),
+        ("serving.knative.dev/v1 Service", (location(1, 1), 1)),
+        ("v1 Servcie", (location(4, 10), 2)),
     ];
     assert_eq!(parsed.others, others.map(|(kind, what)| (kind.to_owned(), what)).into());
 }
@@ -82,15 +82,15 @@ fn versions_that_a_kind_does_not_have_are_named() {
 
 #[test]
 fn objects_are_found_with_document_and_line() {
-    let places = |syntax, content: &str| -> Vec<_> {
+    let locations = |syntax, content: &str| -> Vec<_> {
         let parsed = parse(syntax, content.as_bytes()).unwrap();
-        parsed.objects.iter().map(|object| (object.place.document, object.place.line)).collect()
+        parsed.objects.iter().map(|object| (object.location.document, object.location.line)).collect()
     };
     let yaml = "# a comment\n---\nkind: Service\nmetadata:\n  name: a\n---\n\nkind: List\nitems:\n- kind: Node\n  \
         metadata: {}\n-\n  kind: Node\n---\nitems:\n- {}\n- metadata: {}\nkind: ServiceList\n";
-    assert_eq!(places(Syntax::Yaml, yaml), [(1, 3), (2, 10), (2, 13), (3, 16), (3, 17)]);
+    assert_eq!(locations(Syntax::Yaml, yaml), [(1, 3), (2, 10), (2, 13), (3, 16), (3, 17)]);
     let json = "{\"kind\": \"Node\"}\n\n{\"items\": [\n  {\"kind\": \"Node\"},\n  {}, {}\n], \"kind\": \"ServiceList\"}\n{\"kind\": \"Node\"}";
-    assert_eq!(places(Syntax::Json, json), [(1, 1), (2, 4), (2, 5), (2, 5), (3, 7)]);
+    assert_eq!(locations(Syntax::Json, json), [(1, 1), (2, 4), (2, 5), (2, 5), (3, 7)]);
 }
 
 #[test]
@@ -115,9 +115,9 @@ fn errors_have_document_and_line_and_no_parser_types_or_advice() {
         (Syntax::Json, b"{\"kind\":\"Node\"}\n\n[\n1]", (2, 3), no_object),
         (Syntax::Json, b"\n{\"items\":\n7}", (1, 3), "invalid type: integer `7`, expected a list"),
     ];
-    for (syntax, content, place, reason) in cases {
+    for (syntax, content, location, reason) in cases {
         let broken = parse(syntax, content).unwrap_err();
-        assert_eq!((broken.place.document, broken.place.line), place, "{broken:?}");
+        assert_eq!((broken.location.document, broken.location.line), location, "{broken:?}");
         assert_eq!(broken.reason, reason);
     }
     let deep = format!("kind: Service\nspec: {}{}\n", "[".repeat(100), "]".repeat(100));
@@ -125,7 +125,7 @@ fn errors_have_document_and_line_and_no_parser_types_or_advice() {
 }
 
 #[test]
-fn an_alias_bomb_is_refused() {
+fn an_alias_bomb_is_rejected() {
     use std::fmt::Write as _;
     let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
     for level in 1..12 {
@@ -138,7 +138,7 @@ fn an_alias_bomb_is_refused() {
 }
 
 #[test]
-fn a_deep_nest_is_refused() {
+fn too_deep_nesting_is_rejected() {
     let deep = format!("kind: Service\nspec: {}{}\n", "[".repeat(100_000), "]".repeat(100_000));
     assert!(parse(Syntax::Yaml, deep.as_bytes()).is_err());
     assert!(parse(Syntax::Json, deep.as_bytes()).is_err());

@@ -75,7 +75,7 @@ fn a_count_is_sent_every_five_minutes_and_only_if_it_grew() {
 }
 
 #[test]
-fn what_has_not_been_reported_for_long_is_a_new_event() {
+fn a_report_after_a_long_pause_is_a_new_event() {
     let mut day = Day::new();
     day.report(note("a"));
     let first = day.due().unwrap().stamp;
@@ -90,7 +90,7 @@ fn what_has_not_been_reported_for_long_is_a_new_event() {
 }
 
 #[test]
-fn what_has_not_been_sent_is_kept_however_old() {
+fn unsent_reports_are_kept_regardless_of_their_age() {
     let mut day = Day::new();
     day.report(note("a"));
     day.pass(MINUTE * 600);
@@ -131,7 +131,7 @@ fn names_differ_even_if_the_clock_stops_or_runs_backwards() {
 }
 
 #[test]
-fn what_the_server_has_is_dropped_first() {
+fn sent_events_are_dropped_first() {
     let mut day = Day::new();
     day.report(unheard("old", ""));
     day.pass(MINUTE);

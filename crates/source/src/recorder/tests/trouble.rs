@@ -55,7 +55,7 @@ async fn a_server_error_is_retried_but_not_for_ever_for_one_event() {
     let reporting = Reporting::start().await;
     reporting.server.refuse(Some(Refusal { status: 500, resource: "events" }));
     reporting.reports.record(unheard("web", "no"));
-    reporting.until("end of patience", |reporting| reporting.counts()[1] == 1).await;
+    reporting.until("end of time_limit", |reporting| reporting.counts()[1] == 1).await;
     assert_eq!(reporting.server.count(Verb::Create, "events"), 12);
     reporting.server.refuse(Some(Refusal { status: 500, resource: "events" }));
     reporting.reports.record(starting());
@@ -65,7 +65,7 @@ async fn a_server_error_is_retried_but_not_for_ever_for_one_event() {
 }
 
 #[tokio::test]
-async fn what_an_unavailable_server_rejects_is_sent_later_however_long_that_lasts() {
+async fn events_are_sent_after_an_outage_of_any_length() {
     for status in [503, 429, 401] {
         let reporting = Reporting::start().await;
         reporting.server.refuse(Some(Refusal { status, resource: "events" }));
@@ -79,7 +79,7 @@ async fn what_an_unavailable_server_rejects_is_sent_later_however_long_that_last
 }
 
 #[tokio::test]
-async fn what_a_starting_server_rejects_is_sent_later_and_does_not_delay_others() {
+async fn events_that_a_starting_server_rejects_are_sent_later_and_delay_no_others() {
     // Rights that are not loaded, and an API that is not registered.
     for status in [403, 404] {
         let (log, _guard) = Log::capture();
@@ -116,7 +116,7 @@ async fn reports_do_not_wait_and_take_bounded_memory() {
     for thread in threads {
         thread.join().unwrap();
     }
-    assert!(began.elapsed() < PATIENCE, "{:?}", began.elapsed());
+    assert!(began.elapsed() < TIME_LIMIT, "{:?}", began.elapsed());
     reporting.reports.record(starting());
     reporting.server.set_down(false).await;
     reporting.until("Events", |reporting| reporting.counts() == [64, 0, 937]).await;

@@ -80,7 +80,7 @@ fn an_answer_without_items_is_no_empty_list() {
 }
 
 #[test]
-fn a_list_that_is_all_envelope_is_refused() {
+fn a_list_with_too_much_text_around_its_items_is_rejected() {
     let mut parser = ListParser::default();
     let endless = vec![b' '; MAX_ENVELOPE + 1];
     assert!(parser.feed(&endless, |_| panic!("no element")).is_err());
