@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn rules_are_told_when_they_appear_and_when_they_are_gone() {
+    fn rules_of_others_are_reported_when_they_appear_and_disappear() {
         let (mut beside, now) = (Beside::default(), Instant::now());
         let findings = |appeared: &[Kind], gone: &[Kind]| Findings {
             appeared: appeared.to_vec(),

@@ -33,7 +33,7 @@ pub(crate) struct Observer {
     pub(crate) families: usize,
     pub(crate) family_check: FamilyCheck,
     /// Told when the rules of all families are in force for the first time.
-    pub(crate) in_force: Option<oneshot::Sender<()>>,
+    pub(crate) synced: Option<oneshot::Sender<()>>,
     pub(crate) failing: PerFamily<Option<Failing>>,
     /// Told of each repair.
     pub(crate) contention: Contention,
@@ -53,7 +53,7 @@ impl Observer {
         self.metrics.sync.failed(&label);
         self.export(&label, problem.metrics());
         // A comparison that fails before it has touched anything leaves rules that follow all changes.
-        if attempt.cause != Cause::Comparison || problem.retry() == Retry::CompareAll {
+        if attempt.cause != Cause::FullSync || problem.retry() == Retry::CompareAll {
             self.health.failed(family);
         }
         let new = Failing { since: Instant::now(), is_told: false };
@@ -133,7 +133,7 @@ impl SyncObserver for Observer {
                 self.metrics.sync.wrote(&label, &written);
                 match attempt.cause {
                     Cause::Changes => {}
-                    Cause::Comparison | Cause::Repair => self.metrics.sync.drifted(&label, report.operations),
+                    Cause::FullSync | Cause::Repair => self.metrics.sync.drifted(&label, report.operations),
                 }
                 self.export(&label, &report.metrics);
                 let removals = u64::try_from(report.failed_removals).unwrap_or(u64::MAX);
@@ -143,9 +143,9 @@ impl SyncObserver for Observer {
         }
     }
 
-    fn found_damaged(&mut self, family: IpFamily) {
+    fn rules_damaged(&mut self, family: IpFamily) {
         self.health.removed(family);
-        self.metrics.sync.damaged(&family.to_string());
+        self.metrics.sync.rules_damaged(&family.to_string());
         self.contention.repaired(family, tokio::time::Instant::now());
     }
 
@@ -158,7 +158,7 @@ impl SyncObserver for Observer {
         self.metrics.sync.without_local_endpoints(&family.to_string(), internal, external);
     }
 
-    fn in_force(&mut self, family: IpFamily) {
+    fn synced(&mut self, family: IpFamily) {
         self.health.updated(family);
         self.metrics.sync.synced(&family.to_string(), SystemTime::now());
     }
@@ -180,11 +180,11 @@ impl SyncObserver for Observer {
         }
     }
 
-    fn settled(&mut self) {
-        self.metrics.changes.settled();
-        if let Some(in_force) = self.in_force.take() {
+    fn all_synced(&mut self) {
+        self.metrics.changes.all_synced();
+        if let Some(synced) = self.synced.take() {
             // Nobody waits for it when the process is ending already.
-            let _ = in_force.send(());
+            let _ = synced.send(());
         }
     }
 }

@@ -209,7 +209,7 @@ fn why(stopped: Stopped) -> &'static str {
             "timed out waiting for this node's Node object to have podCIDRs, which --detect-local-mode=NodeCIDR needs"
         }
         Stopped::SourceEnded => "the sync loop ended because the source did",
-        Stopped::Asked => "the sync loop was stopped",
+        Stopped::Requested => "the sync loop was stopped",
     }
 }
 

@@ -40,7 +40,7 @@ pub(crate) struct Reload {
     /// As it was last read.
     pub(crate) current: Config,
     /// As plans follow it: without what waits for a restart.
-    pub(crate) in_force: Config,
+    pub(crate) effective: Config,
     pub(crate) mode: ProxyMode,
     pub(crate) configz: Configz,
     pub(crate) sync: watch::Sender<Configuration>,
@@ -104,7 +104,7 @@ impl Reload {
         let news: Vec<_> =
             new.notes.iter().filter(|note| !self.current.notes.contains(note)).cloned().collect();
         log_notes(&news);
-        let live = differs(&self.in_force, TakesEffect::Live);
+        let live = differs(&self.effective, TakesEffect::Live);
         let restart = differs(&self.started_with, TakesEffect::Restart);
         if !live.is_empty() {
             info!(fields = live.join(", "), "the configuration has changed; these settings hold from now on");
@@ -137,7 +137,7 @@ impl Reload {
         if !self.started_with.plans_wait(new) {
             self.health.set_sync_period(new.sync.max);
             self.sync.send_replace(configuration(new));
-            self.in_force = new.clone();
+            self.effective = new.clone();
         }
     }
 }

@@ -69,15 +69,15 @@ impl Setup<'_> {
         let source = source.cautious(&self.health, earlier);
         let (sender, events) = mpsc::channel(EVENTS);
         parts.spawn(async move { source.run(sender).await.context("the source failed") });
-        let (in_force, is_in_force) = oneshot::channel();
+        let (synced, is_synced) = oneshot::channel();
         let (configured, configurations) = watch::channel(configuration(self.config));
         let contention = Contention::default();
         let takeover = self.takeover(configurations.clone(), contention.clone());
-        tokio::spawn(after_the_first_load(takeover, is_in_force));
+        tokio::spawn(after_initial_sync(takeover, is_synced));
         if let Some(path) = self.config.file.clone() {
             self.follow_file(parts, path, reread, configz, configured);
         }
-        let make = self.loop_maker(configurations, self.observer(service_health, in_force, contention));
+        let make = self.loop_maker(configurations, self.observer(service_health, synced, contention));
         Ok(SyncThread::start(make, events)?)
     }
 
@@ -106,7 +106,7 @@ impl Setup<'_> {
     fn observer(
         &self,
         service_health: ServiceHealth,
-        in_force: oneshot::Sender<()>,
+        synced: oneshot::Sender<()>,
         contention: Contention,
     ) -> Observer {
         Observer {
@@ -116,7 +116,7 @@ impl Setup<'_> {
             events: self.events.clone(),
             families: self.families.len(),
             family_check: FamilyCheck::new(self.config, &self.families),
-            in_force: Some(in_force),
+            synced: Some(synced),
             failing: PerFamily::default(),
             contention,
         }
@@ -146,7 +146,7 @@ impl Setup<'_> {
             reread,
             started_with: self.config.clone(),
             current: self.config.clone(),
-            in_force: self.config.clone(),
+            effective: self.config.clone(),
             mode: self.factory.mode(),
             configz,
             sync,
@@ -172,7 +172,7 @@ impl Setup<'_> {
             let backends = backends.collect::<Result<Vec<_>, BackendError>>()?;
             let sync_loop = SyncLoop::new(State::new(node), backends, &settings, Box::new(observer));
             let tracked = families.into_iter().filter(|_| factory.kernel_keeps_udp_flows());
-            let sync_loop = sync_loop.following(configurations);
+            let sync_loop = sync_loop.with_configurations(configurations);
             Ok(tracked.fold(sync_loop, |sync_loop, family| {
                 sync_loop.with_flow_cleaner(family, Box::new(Conntrack::new()))
             }))
@@ -181,9 +181,9 @@ impl Setup<'_> {
 }
 
 /// What happens when all rules are in force.
-async fn after_the_first_load(takeover: Takeover, in_force: oneshot::Receiver<()>) {
+async fn after_initial_sync(takeover: Takeover, synced: oneshot::Receiver<()>) {
     // Otherwise the loop ended before that, and the process with it.
-    if in_force.await.is_ok() {
+    if synced.await.is_ok() {
         service_manager::ready();
         takeover.run().await;
     }

@@ -3,7 +3,7 @@
 
 use portolan_config::Config;
 use portolan_core::backend::error_chain;
-use portolan_host::{Host, HostError, Outcome, Tuned};
+use portolan_host::{Host, HostError, Outcome, SysctlResult};
 use portolan_sync::DETAIL;
 use tracing::{error, info, warn};
 
@@ -36,7 +36,7 @@ pub(crate) fn require(host: &Host, config: &Config) -> Result<(), HostError> {
 /// Sets what connection tracking is to be like. Gives what cannot be set.
 fn failures(host: &Host, config: &Config) -> Vec<HostError> {
     let mut failures = Vec::new();
-    for Tuned { sysctl, outcome } in host.tune_conntrack(&config.conntrack) {
+    for SysctlResult { sysctl, outcome } in host.tune_conntrack(&config.conntrack) {
         match outcome {
             Outcome::Kept => {}
             Outcome::Set { from, to } => info!(sysctl, from, to, "changed"),

@@ -66,7 +66,7 @@ fn a_check_of_a_file_names_unknown_fields_and_gates_and_keeps_standard_output_cl
 }
 
 #[test]
-fn a_refused_file_names_its_unknown_fields_too() {
+fn rejected_file_names_its_unknown_fields() {
     let file = config_file("mod: iptables\noomScoreAdj: -2000").unwrap();
     let (_, lines) = said(&["--config", file.path().to_str().unwrap()], 1);
     let [note, fault] = lines.lines().collect::<Vec<_>>()[..] else { panic!("{lines}") };

@@ -201,7 +201,7 @@ impl Writer<'_> {
     fn serving(&self, endpoints: &[Endpoint]) -> Serving {
         let mut destinations: Vec<_> =
             endpoints.iter().map(|endpoint| (endpoint.socket_address(), WEIGHT)).collect();
-        let terminating = self.port.lingering_endpoints.iter();
+        let terminating = self.port.draining_endpoints.iter();
         destinations.extend(terminating.map(|socket| (*socket, NOTHING_NEW)));
         // Of two with one address the one with weight stays.
         destinations.sort_unstable_by_key(|(socket, weight)| (*socket, u32::MAX - weight));

@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_another_service_claimed_meanwhile_stays_with_it() {
+    fn address_owned_by_another_service_meanwhile_stays_with_it() {
         let (one, two) = (balancer("one"), balancer("two"));
         let mut owners = Owners::default();
         owners.add(&one, &with_node_port());

@@ -74,7 +74,7 @@ impl PortState {
         let port = &self.port;
         contains(&port.cluster_endpoints, endpoint)
             || contains(&port.local_endpoints, endpoint)
-            || port.lingering_endpoints.binary_search(&endpoint).is_ok()
+            || port.draining_endpoints.binary_search(&endpoint).is_ok()
     }
 }
 

@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kernel_without_the_subsystem_is_told_from_a_process_without_the_privilege() {
+    fn missing_subsystem_and_missing_privilege_are_distinguished() {
         assert!(matches!(
             ConntrackError::of_plain(refused(libc::EINVAL)),
             ConntrackError::Unsupported { .. }

@@ -120,7 +120,7 @@ impl fmt::Display for Protocol {
 
 /// The text is not an address in the syntax that Kubernetes accepts.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is no IP {what}")]
+#[error("{text:?} is not an IP {what}")]
 pub struct AddressError {
     text: String,
     what: &'static str,
@@ -203,7 +203,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn zeros_in_front_of_an_octet_are_read_as_decimal() {
+    fn leading_zeros_of_an_octet_are_decimal() {
         let cases = [
             ("172.30.0.041", Some("172.30.0.41")),
             ("010.0.0.1", Some("10.0.0.1")),
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ipv4_address_in_an_ipv6_one_is_the_ipv4_address() {
+    fn ipv4_mapped_address_is_the_ipv4_address() {
         let cases = [
             ("::ffff:10.0.0.1", Some("10.0.0.1")),
             ("::ffff:a00:1", Some("10.0.0.1")),
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn cidrs_are_lenient_and_masked() {
+    fn cidrs_allow_leading_zeros_and_are_masked() {
         let cases = [
             ("203.0.113.000/025", Some("203.0.113.0/25")),
             ("10.1.2.3/8", Some("10.0.0.0/8")),

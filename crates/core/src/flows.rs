@@ -305,7 +305,7 @@ fn has_address(port: &ServicePort, address: ServiceAddress) -> bool {
 /// All endpoints that can have flows: those that receive new ones, and those that keep the ones they have.
 fn endpoints(port: &ServicePort) -> impl Iterator<Item = SocketAddr> {
     let chosen = port.cluster_endpoints.iter().chain(port.local_endpoints.iter());
-    chosen.map(Endpoint::socket_address).chain(port.lingering_endpoints.iter().copied())
+    chosen.map(Endpoint::socket_address).chain(port.draining_endpoints.iter().copied())
 }
 
 /// The same as a search through [`endpoints`], in logarithmic time.
@@ -313,7 +313,7 @@ fn has_endpoint(port: &ServicePort, wanted: SocketAddr) -> bool {
     let is_in = |list: &[Endpoint]| list.binary_search_by_key(&wanted, Endpoint::socket_address).is_ok();
     is_in(&port.cluster_endpoints)
         || is_in(&port.local_endpoints)
-        || port.lingering_endpoints.binary_search(&wanted).is_ok()
+        || port.draining_endpoints.binary_search(&wanted).is_ok()
 }
 
 fn keeps(owner: Option<&Arc<ServicePort>>, flow: &Flow) -> bool {

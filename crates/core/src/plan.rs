@@ -146,7 +146,7 @@ pub struct ServicePort {
     /// The endpoints under the Local policy, sorted; empty if no policy is Local.
     pub local_endpoints: Arc<[Endpoint]>,
     /// For UDP: endpoints that receive no new flows but keep those they have, sorted.
-    pub lingering_endpoints: Box<[SocketAddr]>,
+    pub draining_endpoints: Box<[SocketAddr]>,
     /// What happens to new connections whose list of endpoints is empty.
     pub unserved: Unserved,
 }
@@ -176,7 +176,7 @@ impl ServicePort {
             session_affinity: None,
             cluster_endpoints: Arc::default(),
             local_endpoints: Arc::default(),
-            lingering_endpoints: Box::default(),
+            draining_endpoints: Box::default(),
             unserved: Unserved::Reject,
         }
     }
@@ -248,8 +248,8 @@ impl fmt::Debug for ServicePort {
         if !self.local_endpoints.is_empty() {
             write!(f, " locally {:?}", self.local_endpoints)?;
         }
-        if !self.lingering_endpoints.is_empty() {
-            write!(f, " draining {:?}", self.lingering_endpoints)?;
+        if !self.draining_endpoints.is_empty() {
+            write!(f, " draining {:?}", self.draining_endpoints)?;
         }
         let lacks = self.internal_endpoints().is_empty() || self.external_endpoints().is_empty();
         if lacks && self.unserved == Unserved::Drop { f.write_str(" or drop") } else { Ok(()) }

@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mode_registers_once_and_is_found_by_name() {
+    fn mode_registers_once_and_is_found_by_name() {
         let mut registry = Registry::default();
         let register = |registry: &mut Registry, name| registry.register(Arc::new(Absent(name)));
         register(&mut registry, "mine").unwrap();

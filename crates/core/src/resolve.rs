@@ -129,7 +129,7 @@ fn set_endpoints(
     let candidates = slices.merge(&name.port, name.protocol, topology);
     let selection = select(&candidates, topology, lists);
     if name.protocol == Protocol::Udp {
-        port.lingering_endpoints = draining(&candidates, topology, &selection);
+        port.draining_endpoints = draining(&candidates, topology, &selection);
     }
     (port.cluster_endpoints, port.local_endpoints) = (selection.cluster, selection.local);
     port.unserved = selection.unserved;

@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_failure_is_logged_ever_more_rarely_down_to_once_an_hour() {
+    fn repeated_failure_is_logged_at_growing_pauses_up_to_an_hour() {
         let logged = logged(&mut LogLimiter::default(), Instant::now(), 20_000, |_| "a".into());
         assert_eq!(logged[..7], [0, 60, 180, 420, 900, 1860, 3780]);
         assert_eq!(logged[7..], [7380, 10_980, 14_580, 18_180]);
@@ -190,19 +190,19 @@ mod tests {
     }
 
     #[test]
-    fn another_class_is_logged_and_the_first_one_not_again_when_it_returns() {
+    fn another_class_is_logged_and_a_returning_one_is_not() {
         let logged = logged(&mut LogLimiter::default(), Instant::now(), 60, |at| (at % 2).to_string());
         assert_eq!(logged, [0, 1]);
     }
 
     #[test]
-    fn ever_new_classes_do_not_fill_the_log() {
+    fn unlimited_classes_do_not_fill_the_log() {
         let logged = logged(&mut LogLimiter::default(), Instant::now(), 600, |at| at.to_string());
         assert_eq!(logged, [0, 1, 2, 3, 4, 5, 6, 7, 67, 187, 427]);
     }
 
     #[test]
-    fn a_success_returns_the_outage_that_it_ends_if_that_was_logged() {
+    fn success_returns_the_outage_if_it_was_logged() {
         let (mut limiter, start) = (LogLimiter::default(), Instant::now());
         assert_eq!(limiter.succeed(start), None);
         logged(&mut limiter, start, 5, |_| "a".into());
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_class_that_has_not_failed_for_long_counts_as_new() {
+    fn class_without_recent_failure_counts_as_new() {
         let (mut limiter, start) = (LogLimiter::default(), Instant::now());
         logged(&mut limiter, start, 100, |_| "a".into());
         limiter.succeed(start + second(100));

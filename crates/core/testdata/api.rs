@@ -485,7 +485,7 @@ pub struct ServicePort {
     pub session_affinity: Option<Duration>,
     pub cluster_endpoints: Arc<[Endpoint]>,
     pub local_endpoints: Arc<[Endpoint]>,
-    pub lingering_endpoints: Box<[SocketAddr]>,
+    pub draining_endpoints: Box<[SocketAddr]>,
     pub unserved: Unserved,
 }
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -129,7 +129,7 @@ proptest! {
     #![proptest_config(random::cases(400))]
 
     #[test]
-    fn what_is_reached_step_by_step_equals_what_is_made_from_scratch(
+    fn plan_after_any_events_equals_plan_from_scratch(
         config in world::any_config(),
         steps in steps(),
     ) {
@@ -169,7 +169,7 @@ proptest! {
     }
 
     #[test]
-    fn a_list_of_what_is_known_changes_nothing(
+    fn list_of_known_objects_changes_nothing(
         config in world::any_config(),
         events in world::events(1..30),
     ) {
@@ -194,7 +194,7 @@ proptest! {
     }
 
     #[test]
-    fn no_flow_is_left_that_contradicts_the_plan_and_none_is_lost_that_follows_it(
+    fn exactly_the_flows_that_contradict_the_plan_are_removed(
         config in world::any_config(),
         steps in flows::steps(),
     ) {
@@ -216,7 +216,7 @@ proptest! {
     #![proptest_config(random::cases(400))]
 
     #[test]
-    fn no_flow_is_left_or_lost_whatever_happens_while_a_search_runs(
+    fn flows_are_correct_after_any_changes_during_a_search(
         config in world::any_config(),
         steps in flows::slow_steps(),
     ) {
@@ -240,7 +240,7 @@ proptest! {
 }
 
 #[test]
-fn random_worlds_hold_every_kind_of_service_port() {
+fn random_clusters_contain_every_kind_of_service_port() {
     use proptest::strategy::ValueTree as _;
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let mut found: HashMap<&str, usize> = HashMap::new();
@@ -278,7 +278,7 @@ fn kinds(port: &ServicePort) -> [(&'static str, bool); 12] {
         ("external Local", port.is_external() && is_local(port.external_traffic_policy)),
         ("source ranges", !port.source_ranges.is_empty()),
         ("affinity", port.session_affinity.is_some()),
-        ("lingering endpoints", !port.lingering_endpoints.is_empty()),
+        ("lingering endpoints", !port.draining_endpoints.is_empty()),
         ("node port", port.node_port.is_some()),
         ("several VIPs", port.external_addresses().count() > 1),
         ("rejects", !is_served && port.unserved == Unserved::Reject),

@@ -6,7 +6,7 @@ use nix::sched::sched_getaffinity;
 use nix::unistd::Pid;
 use portolan_config::Conntrack;
 
-use crate::{Host, Outcome, Tuned};
+use crate::{Host, Outcome, SysctlResult};
 
 /// The upper limit of `nf_conntrack_max`, as in kube-proxy. Each entry takes some 300 bytes once it is used.
 const MAX_FLOWS: i64 = 1_048_576;
@@ -79,7 +79,7 @@ fn seconds(timeout: Duration) -> i64 {
 
 impl Host {
     /// Applies `settings` and returns the result of each.
-    pub fn tune_conntrack(&self, settings: &Conntrack) -> Vec<Tuned> {
+    pub fn tune_conntrack(&self, settings: &Conntrack) -> Vec<SysctlResult> {
         let mut tuned = Vec::new();
         if let Some(max) = max_flows(settings, self.cpus()) {
             self.tune_size(max, &mut tuned);
@@ -92,17 +92,17 @@ impl Host {
     }
 
     /// Sets the maximum number of flows, and raises the size of the hash table so that lookups stay fast.
-    fn tune_size(&self, flows: i64, tuned: &mut Vec<Tuned>) {
+    fn tune_size(&self, flows: i64, tuned: &mut Vec<SysctlResult>) {
         let max = self.tune("max", flows);
         let may_grow = !matches!(max.outcome, Outcome::Failed(_));
         tuned.push(max);
         if may_grow {
             let outcome = self.raise(HASH_SIZE, flows / FLOWS_PER_BUCKET).into();
-            tuned.push(Tuned { sysctl: HASH_SIZE.to_owned(), outcome });
+            tuned.push(SysctlResult { sysctl: HASH_SIZE.to_owned(), outcome });
         }
     }
 
-    fn tune(&self, name: &str, value: i64) -> Tuned {
+    fn tune(&self, name: &str, value: i64) -> SysctlResult {
         self.set_sysctl(&format!("net/netfilter/nf_conntrack_{name}"), value)
     }
 }

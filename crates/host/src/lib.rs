@@ -12,4 +12,4 @@ mod sysctl;
 
 pub use error::HostError;
 pub use families::Families;
-pub use sysctl::{Host, Outcome, Tuned};
+pub use sysctl::{Host, Outcome, SysctlResult};

@@ -14,7 +14,7 @@ pub struct Host {
 
 /// The result for one setting.
 #[derive(Debug)]
-pub struct Tuned {
+pub struct SysctlResult {
     /// Its file, such as `/proc/sys/net/netfilter/nf_conntrack_max`.
     pub sysctl: String,
     /// The result.
@@ -65,10 +65,10 @@ impl Host {
     }
 
     /// Sets the sysctl at `path` below `/proc/sys`, such as `net/ipv4/ip_forward`, unless it has this value.
-    pub fn set_sysctl(&self, path: &str, value: i64) -> Tuned {
+    pub fn set_sysctl(&self, path: &str, value: i64) -> SysctlResult {
         let sysctl = format!("/proc/sys/{path}");
         let outcome = self.set(&sysctl, value).into();
-        Tuned { sysctl, outcome }
+        SysctlResult { sysctl, outcome }
     }
 
     /// The number in the sysctl at `path` below `/proc/sys`.

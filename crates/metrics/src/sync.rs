@@ -165,7 +165,7 @@ impl SyncMetrics {
     }
 
     /// Another process removed rules; they are written again.
-    pub fn damaged(&self, family: &str) {
+    pub fn rules_damaged(&self, family: &str) {
         self.repairs.with_label_values(&[family]).inc();
     }
 
@@ -253,7 +253,7 @@ impl ChangeMetrics {
     }
 
     /// All changes are programmed.
-    pub fn settled(&self) {
+    pub fn all_synced(&self) {
         self.endpoints_pending.set(0);
         self.services_pending.set(0);
     }

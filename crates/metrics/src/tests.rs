@@ -86,7 +86,7 @@ fn observe_syncs(sync: &SyncMetrics) {
     sync.synced("IPv4", UNIX_EPOCH + Duration::from_millis(1_500));
     sync.queued("IPv4", UNIX_EPOCH + Duration::from_secs(2));
     sync.programmed("IPv4", Duration::from_secs(1));
-    sync.damaged("IPv4");
+    sync.rules_damaged("IPv4");
     sync.without_local_endpoints("IPv4", 0, 3);
 }
 
@@ -235,11 +235,11 @@ fn counters_of_failures_are_zero_before_the_first_failure() {
 }
 
 #[test]
-fn settled_resets_pending_changes_and_keeps_totals() {
+fn all_synced_resets_pending_changes_and_keeps_totals() {
     let metrics = new_metrics();
     metrics.changes.services(2, 1);
     metrics.changes.endpoint_slices(5);
-    metrics.changes.settled();
+    metrics.changes.all_synced();
     let text = metrics.render().unwrap();
     assert!(text.contains("endpoint_changes_pending 0\n") && text.contains("endpoint_changes_total 5\n"));
     assert!(text.contains("service_changes_pending 0\n") && text.contains("service_changes_total 2\n"));

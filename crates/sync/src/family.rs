@@ -166,7 +166,7 @@ impl FamilySync {
         };
         let cause = match is_full_due && !has_changes {
             _ if self.is_repairing => Cause::Repair,
-            true => Cause::Comparison,
+            true => Cause::FullSync,
             false => Cause::Changes,
         };
         observer.attempted(self.family, &Attempt { scope, took, cause, result: result.as_ref() });
@@ -253,7 +253,7 @@ impl FamilySync {
                         "Rules were changed or removed by another process; comparing and repairing them"
                     );
                     self.is_repairing = true;
-                    observer.found_damaged(family);
+                    observer.rules_damaged(family);
                     state.forget_applied(family);
                 }
             }
@@ -272,7 +272,7 @@ impl FamilySync {
         }
         observer.without_local_endpoints(self.family, state.without_local_endpoints(self.family));
         self.is_queued = false;
-        observer.in_force(self.family);
+        observer.synced(self.family);
         let addresses = &state.plan(self.family).node.node_port_addresses;
         observer.health_checks(self.family, addresses, committed.health_checks);
     }
@@ -339,7 +339,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn changes_from_before_the_start_are_left_out_and_future_ones_took_no_time() {
+    fn latency_ignores_triggers_before_the_start_and_is_zero_for_future_ones() {
         let at = |second| SystemTime::UNIX_EPOCH + Duration::from_secs(second);
         let triggers = vec![at(9), at(10), at(14), at(16)];
         let seconds: Vec<_> = latencies(triggers, at(10), at(15)).map(|latency| latency.as_secs()).collect();

@@ -12,13 +12,13 @@ use portolan_core::{ApplyReport, BackendError, HealthCheck, IpFamily, ObjectName
 /// Receives what the loop does. Called on the loop's thread, so it should be quick.
 ///
 /// After a successful apply the order is kube-proxy's: [`attempted`], then [`programmed`] for each pod change in it,
-/// then [`without_local_endpoints`], [`in_force`] and [`health_checks`]; [`flows_checked`] comes at any time after
+/// then [`without_local_endpoints`], [`synced`] and [`health_checks`]; [`flows_checked`] comes at any time after
 /// that. After a failed apply only `attempted` is called.
 ///
 /// [`attempted`]: Self::attempted
 /// [`programmed`]: Self::programmed
 /// [`without_local_endpoints`]: Self::without_local_endpoints
-/// [`in_force`]: Self::in_force
+/// [`synced`]: Self::synced
 /// [`health_checks`]: Self::health_checks
 /// [`flows_checked`]: Self::flows_checked
 pub trait SyncObserver: Send {
@@ -39,7 +39,7 @@ pub trait SyncObserver: Send {
 
     /// An integrity check found that the rules of `family` were changed. Called before the repair, and once however
     /// many attempts the repair takes.
-    fn found_damaged(&mut self, _family: IpFamily) {}
+    fn rules_damaged(&mut self, _family: IpFamily) {}
 
     /// A pod change of `family` was programmed this long after it happened.
     fn programmed(&mut self, family: IpFamily, after: Duration);
@@ -49,10 +49,10 @@ pub trait SyncObserver: Send {
 
     /// The kernel has the current plan of `family`. Also called when changes cancelled each other out before they were
     /// applied.
-    fn in_force(&mut self, family: IpFamily);
+    fn synced(&mut self, family: IpFamily);
 
     /// The health checks of `family` that changed since the last call, `None` for those that were removed. They are
-    /// served at `addresses`. Follows every [`in_force`](Self::in_force), even if none has changed.
+    /// served at `addresses`. Follows every [`synced`](Self::synced), even if none has changed.
     fn health_checks(
         &mut self,
         _family: IpFamily,
@@ -65,7 +65,7 @@ pub trait SyncObserver: Send {
     fn flows_checked(&mut self, _family: IpFamily, _attempt: &FlowAttempt) {}
 
     /// The kernel has the current plans of all families: no event waits.
-    fn settled(&mut self);
+    fn all_synced(&mut self);
 }
 
 /// The outcome of one apply.
@@ -87,7 +87,7 @@ pub enum Cause {
     /// The plan had changed, an earlier attempt had failed, or the backend had asked for another apply.
     Changes,
     /// The periodic full sync, without a change of the plan. What it wrote, other programs had changed.
-    Comparison,
+    FullSync,
     /// An integrity check failed. What it wrote is above all what other programs had removed.
     Repair,
 }

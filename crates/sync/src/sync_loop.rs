@@ -39,7 +39,7 @@ pub struct SyncLoop {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stopped {
     /// It was asked to.
-    Asked,
+    Requested,
     /// The sender of events was dropped.
     SourceEnded,
     /// Local pods can only be detected by `spec.podCIDRs` of the Node object, which has none.
@@ -83,7 +83,7 @@ impl SyncLoop {
 
     /// Also applies new values of `configurations`; its current value counts as known.
     #[must_use]
-    pub fn following(mut self, mut configurations: watch::Receiver<Configuration>) -> Self {
+    pub fn with_configurations(mut self, mut configurations: watch::Receiver<Configuration>) -> Self {
         configurations.mark_unchanged();
         self.configurations = Some(configurations);
         self
@@ -112,7 +112,7 @@ impl SyncLoop {
             let next = self.next();
             tokio::select! {
                 biased;
-                () = stop.cancelled() => return Stopped::Asked,
+                () = stop.cancelled() => return Stopped::Requested,
                 (family, report) = reported(&mut self.families) => match report {
                     Report::Searched(searched) => family.searched(searched, &mut *self.observer),
                     Report::ForeignChange => family.foreign_change(),
@@ -213,7 +213,7 @@ impl SyncLoop {
         for family in &mut self.families {
             family.changed(&mut self.state, &mut *self.observer);
         }
-        self.report_settled();
+        self.report_all_synced();
     }
 
     /// Runs what is due, one family after the other.
@@ -228,13 +228,13 @@ impl SyncLoop {
             }
         }
         if synced {
-            self.report_settled();
+            self.report_all_synced();
         }
     }
 
-    fn report_settled(&mut self) {
+    fn report_all_synced(&mut self) {
         if self.families.iter().all(|family| family.is_synced(&self.state)) {
-            self.observer.settled();
+            self.observer.all_synced();
         }
     }
 }

@@ -33,6 +33,7 @@ mod isolation;
 mod manifests;
 mod namespace;
 mod nft;
+mod pod_counts;
 mod portolan;
 mod ports;
 mod probe;
@@ -41,7 +42,6 @@ mod refusal;
 mod repeated;
 mod sctp;
 mod stream;
-mod tally;
 mod topology;
 mod wait;
 
@@ -53,12 +53,12 @@ pub use isolation::isolated;
 pub use manifests::ManifestFolder;
 pub use namespace::{Namespace, RunningProgram};
 pub use nft::{assert_ruleset_reloads, list_ruleset, load_ruleset};
+pub use pod_counts::PodCounts;
 pub use portolan::Portolan;
 pub use probe::{ProbeReport, Prober};
 pub use program::Program;
 pub use sctp::{associations_opened, speaks_sctp};
 pub use stream::{LongConnection, StreamReport};
-pub use tally::Tally;
 pub use topology::{
     CLIENT_V4, CLIENT_V6, GATEWAY_V4, GATEWAY_V6, NODE_V4, NODE_V6, NODE_WORLD_V4, NODE_WORLD_V6,
     POD_CIDR_V4, POD_CIDR_V6, Pod, Topology, WORLD_V4, WORLD_V6, pod_v4, pod_v6,

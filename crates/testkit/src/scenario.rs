@@ -35,7 +35,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub use affinity::{Comers, Memory};
+pub use affinity::{Memory, ReturningClients};
 pub use catalogue::{Named, all, named};
 pub use check::{Check, Reaching, Senders, Traffic, from};
 pub use expectation::{Expected, Found, Mismatch, Target};

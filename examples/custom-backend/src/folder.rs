@@ -17,7 +17,7 @@ const PREAMBLE: &str = "00-global.cfg";
 #[derive(Debug)]
 pub(crate) struct Folder {
     /// What HAProxy reads.
-    in_force: PathBuf,
+    active: PathBuf,
     /// Where files are made.
     staged: PathBuf,
 }
@@ -27,13 +27,13 @@ pub(crate) type Edit<'a> = (&'a str, Option<String>);
 
 impl Folder {
     pub(crate) fn new(folder: &Path) -> Self {
-        Self { in_force: folder.join("conf"), staged: folder.join("staged") }
+        Self { active: folder.join("conf"), staged: folder.join("staged") }
     }
 
     /// The texts of all service ports, by their identifiers.
     pub(crate) fn read(&self) -> io::Result<BTreeMap<String, String>> {
         let mut texts = BTreeMap::new();
-        let entries = match fs::read_dir(&self.in_force) {
+        let entries = match fs::read_dir(&self.active) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(texts),
             entries => entries?,
         };
@@ -65,11 +65,11 @@ impl Folder {
         write(&first, preamble)?;
         haproxy.check(&self.staged)?;
         self.commit(edits)?;
-        rename(&first, &self.in_force.join(PREAMBLE))
+        rename(&first, &self.active.join(PREAMBLE))
     }
 
     fn stage(&self, edits: &[Edit<'_>]) -> Result<(), HaproxyError> {
-        for folder in [&self.in_force, &self.staged] {
+        for folder in [&self.active, &self.staged] {
             fs::create_dir_all(folder).map_err(unwritten(folder))?;
         }
         // What an earlier attempt left would be looked at, too.
@@ -82,7 +82,7 @@ impl Folder {
 
     fn commit(&self, edits: &[Edit<'_>]) -> Result<(), HaproxyError> {
         edits.iter().try_for_each(|(id, text)| {
-            let place = self.in_force.join(file(id));
+            let place = self.active.join(file(id));
             match text {
                 Some(_) => rename(&self.staged.join(file(id)), &place),
                 None => remove(&place),

@@ -20,7 +20,7 @@ const CLIENTS: &str = "100k";
 
 /// What holds for all Services of a node.
 #[derive(Debug, Clone, Copy)]
-pub struct Site<'a> {
+pub struct NodeContext<'a> {
     /// The family of every address.
     pub family: IpFamily,
     /// The plan's settings.
@@ -94,7 +94,7 @@ pub fn identifier(name: &ServicePortName) -> String {
 }
 
 /// The block of a service port; none for a port without a listener, so that the kernel rejects connections.
-pub fn block(site: &Site<'_>, name: &ServicePortName, port: &ServicePort) -> Option<Block> {
+pub fn block(site: &NodeContext<'_>, name: &ServicePortName, port: &ServicePort) -> Option<Block> {
     if name.protocol != Protocol::Tcp {
         return None;
     }
@@ -150,7 +150,7 @@ fn farm(id: &str, port: &ServicePort, policy: TrafficPolicy, endpoints: &[Endpoi
 
 /// Those of addresses that are reached from outside; load-balancer addresses have one of their own where
 /// not every client may come.
-fn external_frontends(site: &Site<'_>, id: &str, port: &ServicePort, text: &mut String) {
+fn external_frontends(site: &NodeContext<'_>, id: &str, port: &ServicePort, text: &mut String) {
     if port.external_endpoints().is_empty() && port.cluster_endpoints.is_empty() {
         return;
     }
@@ -185,7 +185,14 @@ fn answers(selection: &NodePortAddresses, address: IpAddr) -> bool {
     }
 }
 
-fn frontend(site: &Site<'_>, name: &str, binds: &[String], id: &str, port: &ServicePort, text: &mut String) {
+fn frontend(
+    site: &NodeContext<'_>,
+    name: &str,
+    binds: &[String],
+    id: &str,
+    port: &ServicePort,
+    text: &mut String,
+) {
     if binds.is_empty() {
         return;
     }
@@ -211,7 +218,7 @@ fn frontend(site: &Site<'_>, name: &str, binds: &[String], id: &str, port: &Serv
 
 /// The clients on this node: its pods, its own addresses, and a client that connects to an address from it, as the
 /// node's programs do.
-fn acl_of_this_node(site: &Site<'_>, text: &mut String) {
+fn acl_of_this_node(site: &NodeContext<'_>, text: &mut String) {
     text.push_str("    tcp-request connection set-var(sess.from) src\n");
     text.push_str("    acl here dst,strcmp(sess.from) eq 0\n");
     let own = site.addresses.iter().copied().map(IpNet::from);

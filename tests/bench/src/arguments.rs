@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_is_refused() {
+    fn unknown_arguments_are_rejected() {
         for line in ["--scenario none", "--mode", "--fast", "compare one.json"] {
             assert!(parse(line.split_whitespace().map(str::to_owned)).is_err(), "{line}");
         }

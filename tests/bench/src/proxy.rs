@@ -76,7 +76,7 @@ impl Proxy {
 
     /// Waits until it has brought both families into force; the page that says so.
     pub(crate) fn wait_loaded(&mut self) -> anyhow::Result<Page> {
-        self.wait_for("its first load is programmed", |page| page.in_force().is_some())
+        self.wait_for("its first load is programmed", |page| page.synced_at().is_some())
     }
 
     /// Waits until the metrics page says something; that page.

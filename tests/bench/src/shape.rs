@@ -115,8 +115,8 @@ fn cost(bench: &Bench, proxy: &mut Proxy, make: impl Fn(u32)) -> anyhow::Result<
     let mut after = before.clone();
     for round in 0..TIMES {
         make(round);
-        let known = after.in_force_of("IPv4");
-        proxy.wait_for("the change is programmed", |page| page.in_force_of("IPv4") > known)?;
+        let known = after.synced_at_of("IPv4");
+        proxy.wait_for("the change is programmed", |page| page.synced_at_of("IPv4") > known)?;
         // That is set when everything else about the change has been counted, but metrics are put on a page one
         // after the other: the next page has all of them.
         after = proxy.page()?;

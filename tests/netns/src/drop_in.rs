@@ -70,7 +70,7 @@ fn the_configuration_of_kubeadm_serves_as_it_is() {
 }
 
 #[test]
-fn a_configuration_that_was_written_says_what_is_in_force_and_serves_the_same() {
+fn written_configuration_equals_the_current_one_and_serves_the_same() {
     isolated(|| {
         let stage = kubeadm_node();
         let write = |from: &str, to: &str| {

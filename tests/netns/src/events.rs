@@ -22,7 +22,7 @@ fn this_node() -> Value {
 }
 
 #[test]
-fn the_start_is_told_and_nothing_is_asked_beyond_the_role_of_kubeadm() {
+fn start_is_reported_as_event_within_the_role_of_kubeadm() {
     isolated(|| {
         let stage = Stage::new(2);
         stage.api.allow_only_what_a_proxy_may();
@@ -50,7 +50,7 @@ fn balanced() -> Value {
 }
 
 #[test]
-fn a_health_check_port_that_is_taken_is_told_once_for_the_service() {
+fn health_check_port_in_use_is_reported_once_per_service() {
     isolated(|| {
         let stage = Stage::new(2);
         stage.serve_web_by(&[1, 2]);
@@ -81,7 +81,7 @@ fn a_health_check_port_that_is_taken_is_told_once_for_the_service() {
 
 /// As in an upgrade whose old proxy does not end: it owns the tables until it does.
 #[test]
-fn rules_that_cannot_be_brought_up_to_date_are_told_and_so_is_the_end_of_it() {
+fn failing_sync_and_its_recovery_are_reported_as_events() {
     isolated(|| {
         let stage = Stage::new(2);
         stage.serve_web_by(&[1]);

@@ -282,12 +282,12 @@ fn without_programs_iptables_is_passed_over() {
 }
 
 #[test]
-fn without_net_admin_and_programs_each_mode_is_told_of_its_own_lack() {
+fn without_net_admin_and_programs_each_mode_names_what_it_lacks() {
     isolated(|| try_all(Binary::Recording, Lacking::NetAdminAndPrograms, every_mode()));
 }
 
 #[test]
-fn a_mode_that_nobody_has_is_refused_before_anything_is_tried() {
+fn unknown_mode_is_rejected_before_any_probe() {
     isolated(|| {
         let stage = Stage::new(1);
         let mut proxy = stage.start(&["--mode=mine"]);

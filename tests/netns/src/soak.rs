@@ -123,14 +123,14 @@ impl Usage {
 
 /// What a run came to.
 #[derive(Default)]
-struct Tally {
+struct PodCounts {
     rounds: usize,
     events: usize,
     faults: BTreeMap<String, usize>,
     usages: Vec<Usage>,
 }
 
-impl fmt::Display for Tally {
+impl fmt::Display for PodCounts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { rounds, events, faults, usages } = self;
         write!(f, "{rounds} rounds, {events} events, faults {faults:?}, usage")?;
@@ -197,7 +197,7 @@ struct Soak {
     reference: Namespace,
     runner: TestRunner,
     seed: u64,
-    tally: Tally,
+    tally: PodCounts,
     /// What the running process used when it was compared first.
     baseline: Option<Usage>,
     rounds_of_process: usize,
@@ -236,7 +236,7 @@ impl Soak {
             reference,
             runner: TestRunner::new_with_rng(Config::default(), rng),
             seed,
-            tally: Tally::default(),
+            tally: PodCounts::default(),
             baseline: None,
             rounds_of_process: 0,
             servers,

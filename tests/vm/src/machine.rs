@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn each_way_not_to_end_well_is_told_apart() {
+    fn each_kind_of_failure_of_a_machine_is_distinguished() {
         let outcome = end(true, b"@started\nhello\n\n@ended 3\n", "").unwrap();
         assert_eq!((outcome.code, outcome.output.as_str()), (3, "hello\n"));
         assert!(matches!(end(true, b"@started\nhello\n", ""), Err(VmError::Silent { .. })));

@@ -89,7 +89,7 @@ async fn a_mode_asked_for_by_name_stays_alone_without_fallback() {
 }
 
 #[tokio::test]
-async fn when_nothing_can_run_everything_that_is_missing_is_told() {
+async fn error_names_everything_missing_if_no_mode_can_run() {
     let error = chosen("!nftables !iptables", &ModeSelection::Auto, true).await.unwrap_err();
     assert_eq!(
         error,

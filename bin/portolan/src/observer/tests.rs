@@ -18,7 +18,7 @@ fn observer() -> Observer {
         events: EventRecorder::disabled(),
         families: 1,
         family_check: FamilyCheck::new(&config, &[IpFamily::V4]),
-        in_force: None,
+        synced: None,
         failing: PerFamily::default(),
         contention: Contention::default(),
     }
@@ -55,7 +55,7 @@ fn synced() -> Observer {
     let mut observer = observer();
     observer.health.set_sync_period(Duration::ZERO);
     observer.started(IpFamily::V4);
-    observer.in_force(IpFamily::V4);
+    observer.synced(IpFamily::V4);
     observer
 }
 
@@ -66,8 +66,8 @@ fn failing_syncs_are_unhealthy_unless_only_a_comparison_failed_that_left_the_rul
         ("changes", Cause::Changes, refused(), false),
         ("changes that could not be compared", Cause::Changes, unread(), false),
         ("removed rules", Cause::Repair, unread(), false),
-        ("a comparison that wrote", Cause::Comparison, refused(), false),
-        ("a comparison that wrote nothing", Cause::Comparison, unread(), true),
+        ("a comparison that wrote", Cause::FullSync, refused(), false),
+        ("a comparison that wrote nothing", Cause::FullSync, unread(), true),
     ];
     for (case, cause, problem, is_healthy) in cases {
         let mut observer = synced();
@@ -75,7 +75,7 @@ fn failing_syncs_are_unhealthy_unless_only_a_comparison_failed_that_left_the_rul
         observer.attempted(IpFamily::V4, &attempt);
         let answers = [Probe::Readyz, Probe::Livez].map(|probe| observer.health.report(probe).ok);
         assert_eq!(answers, [is_healthy; 2], "{case}");
-        observer.in_force(IpFamily::V4);
+        observer.synced(IpFamily::V4);
         assert!(observer.health.report(Probe::Readyz).ok, "{case}");
     }
 }
@@ -83,8 +83,8 @@ fn failing_syncs_are_unhealthy_unless_only_a_comparison_failed_that_left_the_rul
 #[test]
 fn removed_rules_are_not_programmed_until_they_are_written_again() {
     let mut observer = synced();
-    observer.found_damaged(IpFamily::V4);
+    observer.rules_damaged(IpFamily::V4);
     assert!(!observer.health.is_programmed(IpFamily::V4) && !observer.health.report(Probe::Readyz).ok);
-    observer.in_force(IpFamily::V4);
+    observer.synced(IpFamily::V4);
     assert!(observer.health.is_programmed(IpFamily::V4) && observer.health.report(Probe::Readyz).ok);
 }

@@ -39,7 +39,7 @@ impl Scene {
             reread: Box::new(move || read(&path)),
             started_with: config.clone(),
             current: config.clone(),
-            in_force: config,
+            effective: config,
             mode,
             configz: configz.clone(),
             sync: sender,

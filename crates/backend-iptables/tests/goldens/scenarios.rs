@@ -48,7 +48,7 @@ fn different(plan: &NodePlan) -> Vec<(&ServicePortName, &ServicePort)> {
     let mut seen: Vec<(&ServicePortName, ServicePort)> = Vec::new();
     ports.retain(|(name, port)| {
         // Only UDP has flows to be kept, which no rule depends on.
-        let port = ServicePort { lingering_endpoints: Box::default(), ..(*port).clone() };
+        let port = ServicePort { draining_endpoints: Box::default(), ..(*port).clone() };
         let is_new = !seen.iter().any(|(other, seen)| other.service == name.service && *seen == port);
         seen.push((*name, port));
         is_new

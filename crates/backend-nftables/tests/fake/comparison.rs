@@ -95,7 +95,7 @@ fn an_incompatible_table_of_any_size_is_replaced_in_one_transaction() {
 }
 
 #[test]
-fn a_table_of_ours_is_not_claimed_again() {
+fn owned_table_is_not_owned_again() {
     let tables = Arc::new(Mutex::new(FakeTables::new()));
     let mut node = Node::on(tables, config(), [cart().applied(), pods(&[1, 2]).applied()]);
     node.apply_all();

@@ -152,7 +152,7 @@ fn traffic_policies_and_addresses_of_the_cluster() {
 }
 
 #[test]
-fn traffic_policies_with_pods_told_by_their_interface() {
+fn traffic_policies_with_local_pods_detected_by_interface() {
     let config = NodeConfig {
         detect_local: DetectLocal::InterfaceNamePrefix("veth".into()),
         ..NodeConfig::new(world::THIS_NODE)

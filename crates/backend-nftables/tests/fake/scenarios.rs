@@ -9,8 +9,8 @@ use std::net::IpAddr;
 use portolan_nft::{Element, ElementValue, Transaction};
 use portolan_testkit::every_scenario;
 use portolan_testkit::scenario::{
-    Check, Comers, Expected, Found, HOST, LeftOut, Memory, Need, Network, Packet, Scenario, Seen, Sender,
-    Step, Target, all, named, node_addresses, pod_addresses,
+    Check, Expected, Found, HOST, LeftOut, Memory, Need, Network, Packet, ReturningClients, Scenario, Seen,
+    Sender, Step, Target, all, named, node_addresses, pod_addresses,
 };
 use portolan_testkit::trace::{
     self, Fate, Host, Learned, Novelty, Outcome, Outcomes, Probability, Source, Tracer,
@@ -92,7 +92,7 @@ impl Stage {
 
     /// A client comes once more: to the endpoint that it had, or to any, each as likely as the others.
     /// One of those is then its own, and stays in the tables.
-    fn come(&mut self, comers: &Comers, packet: &Packet) -> Result<(), String> {
+    fn come(&mut self, comers: &ReturningClients, packet: &Packet) -> Result<(), String> {
         let outcomes = self.trace(packet);
         let had = self.memory.had(comers, packet);
         let among = had.map_or_else(|| comers.among.clone(), |had| BTreeSet::from([had]));

@@ -118,7 +118,7 @@ fn affinity_does_not_lead_past_a_local_policy() {
 #[test]
 fn flows_continue_to_endpoints_that_are_listed_or_terminating() {
     let lingering = [socket(9)].into();
-    let balancer = balancer(ServicePort { lingering_endpoints: lingering, ..port(&[1, 2]) });
+    let balancer = balancer(ServicePort { draining_endpoints: lingering, ..port(&[1, 2]) });
     let state = balancer.state();
     assert!(state.keeps(socket(1)) && state.keeps(socket(2)) && state.keeps(socket(9)));
     assert!(!state.keeps(socket(3)));

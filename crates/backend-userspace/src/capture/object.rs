@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn routes_of_others_are_not_ours_and_those_of_earlier_versions_are_told_apart() {
+    fn routes_of_others_and_of_earlier_versions_are_distinguished() {
         let address = "10.96.0.80".parse().unwrap();
         let route_type = RouteType::Local;
         let old = Route {

@@ -137,7 +137,7 @@ fn adapt(name: &str, scenario: &mut Scenario) {
         }
         // What is refused at IPv4 addresses that may be other hosts' is refused by a route, which answers a client five
         // times and then once a second (net.ipv4.route.error_burst), and that is no namespace's to change.
-        "terminating::nobody_is_used_who_neither_is_ready_nor_serves"
+        "terminating::endpoints_that_neither_serve_nor_are_ready_are_not_used"
         | "terminating::connections_are_refused_once_the_last_has_ended" => {
             let last = scenario.steps.last_mut().and_then(|step| step.checks.first_mut());
             let Some(Check::Each(traffic, Expected::IsRefused)) = last else { panic!("{name} changed") };

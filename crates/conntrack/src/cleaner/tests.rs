@@ -28,7 +28,7 @@ fn insert_flows() {
 }
 
 #[test]
-fn a_kernel_that_does_not_filter_is_asked_for_everything_and_judged_here() {
+fn dump_of_a_kernel_without_filters_is_filtered_by_the_cleaner() {
     isolated(|| {
         insert_flows();
         let mut conntrack = Conntrack { filtering: Filtering::Useless, ..Conntrack::new() };

@@ -67,7 +67,7 @@ fn an_entry_with_the_same_tuple_and_another_number_stays() {
 }
 
 #[test]
-fn more_entries_than_one_call_deletes_go_all_and_all_refusals_are_told() {
+fn deletion_in_several_calls_deletes_all_and_reports_every_rejection() {
     isolated(|| {
         let mut table = Table::open().unwrap();
         let many = u16::try_from(2 * DELETIONS_PER_CALL + 7).unwrap();

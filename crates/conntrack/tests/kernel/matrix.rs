@@ -96,7 +96,7 @@ fn expect_stale_to_go(addresses: &Addresses, clean: impl FnOnce() -> usize) {
 }
 
 #[test]
-fn after_an_endpoint_goes_only_udp_flows_to_frontends_and_not_to_those_who_serve_are_removed() {
+fn only_udp_flows_of_service_addresses_to_a_removed_endpoint_are_removed() {
     isolated(|| {
         become_node();
         for addresses in [&V4, &V6] {

@@ -39,7 +39,7 @@ fn flow(destination: &str, endpoint: &str) -> Flow {
 
 /// Repeated, because the order of changes is random.
 #[test]
-fn a_node_port_that_passes_on_is_checked_for_the_endpoints_of_both_holders() {
+fn node_port_with_a_new_owner_is_checked_for_endpoints_of_both_owners() {
     for _ in 0..16 {
         let mut plan = plan();
         plan.service_ports.insert(name("heir"), service_port("10.244.0.2:5353"));
@@ -57,7 +57,7 @@ fn a_node_port_that_passes_on_is_checked_for_the_endpoints_of_both_holders() {
 
 /// Which addresses are this node's only the cleaner knows.
 #[test]
-fn only_flows_that_are_in_question_for_their_port_alone_need_an_address_of_this_node() {
+fn only_flows_checked_by_node_port_need_an_address_of_this_node() {
     let check = check_of_a_start();
     for (destination, is_by_node_port) in [
         ("192.0.2.1:30053", true),
@@ -76,7 +76,7 @@ fn only_flows_that_are_in_question_for_their_port_alone_need_an_address_of_this_
 }
 
 #[test]
-fn a_cluster_ip_of_nobody_we_know_is_in_question_for_a_node_ports_number_at_most() {
+fn unknown_cluster_ip_is_checked_by_node_port_only() {
     let check = check_of_a_start();
     for endpoint in ["10.244.0.1:5353", "10.244.0.9:99"] {
         assert!(!check.is_stale(&flow("10.96.0.9:99", endpoint)), "{endpoint}: another proxy's");
@@ -87,7 +87,7 @@ fn a_cluster_ip_of_nobody_we_know_is_in_question_for_a_node_ports_number_at_most
 }
 
 #[test]
-fn ranges_of_cluster_ips_are_no_reason_to_look() {
+fn service_cidrs_need_no_flow_check() {
     let mut plan = plan();
     let before = plan.node.clone();
     plan.node.service_cidrs = vec!["10.96.0.0/16".parse().unwrap()];
@@ -101,11 +101,11 @@ fn ranges_of_cluster_ips_are_no_reason_to_look() {
 
 /// The endpoint is not ready and still serves its flows; the next owner of the address has no endpoint.
 #[test]
-fn an_address_that_leaves_a_port_with_lingering_endpoints_alone_is_checked() {
+fn address_lost_by_a_port_with_only_draining_endpoints_is_checked() {
     let lingering = |cluster_ip: Option<IpAddr>| {
         let port = ServicePort::clone(&service_port("10.244.0.1:5353"));
-        let lingering_endpoints = port.cluster_endpoints.iter().map(Endpoint::socket_address).collect();
-        Arc::new(ServicePort { cluster_ip, cluster_endpoints: Arc::default(), lingering_endpoints, ..port })
+        let draining_endpoints = port.cluster_endpoints.iter().map(Endpoint::socket_address).collect();
+        Arc::new(ServicePort { cluster_ip, cluster_endpoints: Arc::default(), draining_endpoints, ..port })
     };
     let mut plan = plan();
     let (old, new) = (lingering("10.96.0.10".parse().ok()), lingering(None));
@@ -121,7 +121,7 @@ fn an_address_that_leaves_a_port_with_lingering_endpoints_alone_is_checked() {
 
 /// A search fails after a Service was deleted; the next one, of everything, knows nothing of it.
 #[test]
-fn what_a_failed_check_was_about_is_looked_at_again_once_nobody_serves_it() {
+fn failed_check_is_repeated_for_an_address_without_owner() {
     let mut plan = plan();
     plan.service_ports.insert(name("stays"), service_port("10.244.0.2:5353"));
     let former = service_port("10.244.0.1:5353");
@@ -152,7 +152,7 @@ fn what_a_failed_check_was_about_is_looked_at_again_once_nobody_serves_it() {
 }
 
 #[test]
-fn an_address_that_failed_checks_were_about_and_that_is_served_again_is_judged_by_the_latest() {
+fn failed_check_of_an_address_with_a_new_owner_uses_the_latest_plan() {
     let mut plan = plan();
     let mut changes = ChangeSet::default();
     changes.record(&name("first"), Some(service_port("10.244.0.1:5353")), None);

@@ -72,7 +72,7 @@ fn assert_empty(state: &State, rule: &str) {
 }
 
 #[test]
-fn nothing_is_kept_of_objects_that_are_gone() {
+fn deleted_objects_leave_no_state_behind() {
     let rows = [
         ("one slice", vec![pods("ns/a-1", "a"), gone("ns/a-1")]),
         (
@@ -126,7 +126,7 @@ fn nothing_is_kept_of_objects_that_are_gone() {
 /// All Services depend on where the node is, and on nothing else that changes with it: a Node object
 /// is written anew every few minutes, and there may be 50,000 Services.
 #[test]
-fn a_node_that_stays_where_it_is_has_no_service_decided_anew() {
+fn node_update_without_topology_change_resolves_no_service() {
     let mut state = State::new(NodeConfig::new("n1"));
     let mut node = Node {
         name: "n1".into(),
@@ -152,7 +152,7 @@ fn a_node_that_stays_where_it_is_has_no_service_decided_anew() {
 /// The proxy's own connections come before the external IPs of Services, which any user may write, and after all
 /// addresses that may be the API server's own Service.
 #[test]
-fn a_services_external_ip_does_not_take_the_api_server_from_the_proxy() {
+fn external_ip_of_a_service_does_not_take_over_the_api_server() {
     let server =
         |sockets: &[&str]| Event::ApiServer(sockets.iter().map(|socket| socket.parse().unwrap()).collect());
     let external = |state: &State, name: &str, port: u16| {

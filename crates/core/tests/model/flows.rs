@@ -206,7 +206,7 @@ fn follow(steps: impl IntoIterator<Item = Vec<Event>>) {
 }
 
 #[test]
-fn a_cluster_ip_that_lost_its_local_endpoint_to_another_node_takes_no_flow_to_its_next_owner() {
+fn cluster_ip_whose_local_endpoint_moved_passes_no_flow_to_its_next_owner() {
     let pod = |node| {
         let slice = slice("default/a-1", "a").port("", Protocol::Udp, 8080).family(IpFamily::V6);
         slice.on(node, "fd00:10:244::6").applied()
@@ -218,7 +218,7 @@ fn a_cluster_ip_that_lost_its_local_endpoint_to_another_node_takes_no_flow_to_it
 }
 
 #[test]
-fn a_cluster_ip_that_became_local_without_local_endpoints_takes_no_flow_to_its_next_owner() {
+fn internal_local_cluster_ip_without_local_endpoint_passes_no_flow_to_its_next_owner() {
     let slice = slice("shop/c-1", "c").port("", Protocol::Udp, 8080).family(IpFamily::V6);
     let pod = slice.on("n2", "fd00:10:244::1").applied();
     let old = || service("shop/c", "fd00:10:96::4").port("", Protocol::Udp, 81);

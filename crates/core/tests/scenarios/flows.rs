@@ -72,7 +72,7 @@ fn stale(check: &FlowCheck, to: &str) -> Vec<u8> {
 }
 
 #[test]
-fn flows_to_endpoints_that_are_gone_are_stale_on_every_address() {
+fn flows_to_removed_endpoints_are_stale_on_every_address() {
     let rows = [
         ("one is removed", "1@n1 2@n2", "2@n2", vec![0, 1, 3]),
         ("one stops serving", "1@n1 2@n2", "1@n1/gone 2@n2", vec![0, 1, 3]),
@@ -99,7 +99,7 @@ fn flows_to_endpoints_that_are_gone_are_stale_on_every_address() {
 }
 
 #[test]
-fn an_endpoint_that_answers_keeps_its_flows_though_new_ones_go_elsewhere() {
+fn serving_endpoint_keeps_its_flows_although_new_ones_go_elsewhere() {
     let rows = [
         ("it terminates and still serves", "1@n1 2@n2", "1@n1/serving 2@n2"),
         ("it is not ready but answers", "1@n1 2@n2", "1@n1/answering 2@n2"),
@@ -120,7 +120,7 @@ fn an_endpoint_that_answers_keeps_its_flows_though_new_ones_go_elsewhere() {
 }
 
 #[test]
-fn a_policy_that_changes_leaves_flows_to_endpoints_that_answer() {
+fn changed_policy_keeps_flows_to_serving_endpoints() {
     let policies = [
         ("both", dns()),
         ("internal Local", dns().internal_local()),
@@ -137,7 +137,7 @@ fn a_policy_that_changes_leaves_flows_to_endpoints_that_answer() {
 }
 
 #[test]
-fn an_endpoint_on_another_port_is_another_endpoint() {
+fn endpoint_on_another_port_is_another_endpoint() {
     let moved = with_endpoints(slice("ns/dns-1", "dns").port("", Udp, 5454), "1@n1").applied();
     let check = check(vec![dns().applied(), servers("1@n1")], vec![moved]);
     for to in FRONTENDS {
@@ -151,7 +151,7 @@ fn an_endpoint_on_another_port_is_another_endpoint() {
 }
 
 #[test]
-fn flows_that_began_before_there_was_an_endpoint_are_stale_with_the_first() {
+fn flows_without_endpoint_are_stale_with_the_first_endpoint() {
     let rows = [
         ("the Service is new", vec![servers("1@n1")], vec![dns().applied()]),
         ("the first endpoint", vec![dns().applied()], vec![servers("1@n1")]),
@@ -174,7 +174,7 @@ fn flows_that_began_before_there_was_an_endpoint_are_stale_with_the_first() {
 }
 
 #[test]
-fn a_service_without_endpoints_is_no_reason_to_look() {
+fn service_without_endpoints_needs_no_flow_check() {
     assert!(check(vec![], vec![dns().applied()]).is_empty());
     assert!(check(vec![dns().applied()], vec![dns().internal_local().applied()]).is_empty());
     assert!(check(vec![dns().applied()], vec![deleted_service("ns/dns")]).is_empty());
@@ -182,7 +182,7 @@ fn a_service_without_endpoints_is_no_reason_to_look() {
 }
 
 #[test]
-fn a_service_that_goes_to_none_and_back_leaves_no_flow_behind() {
+fn service_that_loses_all_endpoints_and_gets_new_ones_has_no_stale_flow() {
     let mut state = state_of([dns().applied(), servers("1@n1")]);
     commit(&mut state);
     let mut step = |words: &str| {
@@ -198,7 +198,7 @@ fn a_service_that_goes_to_none_and_back_leaves_no_flow_behind() {
 }
 
 #[test]
-fn flows_of_tcp_and_sctp_are_never_in_question() {
+fn tcp_and_sctp_flows_are_never_checked() {
     for protocol in [Tcp, Sctp] {
         let base = || vec![dns_on(protocol).applied(), servers_on(protocol, "1@n1 2@n2")];
         let changes = [
@@ -217,7 +217,7 @@ fn flows_of_tcp_and_sctp_are_never_in_question() {
 }
 
 #[test]
-fn a_start_compares_everything_with_the_plan() {
+fn full_sync_checks_all_udp_addresses_of_the_plan() {
     let cidr = service_cidr("kubernetes", &["10.96.0.0/16"]);
     let check = check_all(vec![cidr, dns().applied(), servers("1@n1 2@n2/serving")]);
     for to in FRONTENDS {
@@ -231,7 +231,7 @@ fn a_start_compares_everything_with_the_plan() {
 
 /// The Service may belong to another proxy, or was deleted while no proxy ran; both look the same.
 #[test]
-fn flows_to_cluster_ips_of_services_that_we_do_not_know_are_not_ours_to_judge() {
+fn flows_to_cluster_ips_of_unknown_services_stay() {
     let cidr = |cidrs: &[&str]| service_cidr("kubernetes", cidrs);
     let base = || vec![cidr(&["10.96.0.0/16"]), dns().applied(), servers("1@n1 2@n2")];
     let rows = [
@@ -247,7 +247,7 @@ fn flows_to_cluster_ips_of_services_that_we_do_not_know_are_not_ours_to_judge() 
 }
 
 #[test]
-fn cluster_ip_ranges_that_come_grow_or_shrink_are_no_reason_to_look() {
+fn changed_service_cidrs_need_no_flow_check() {
     let cidr = |cidrs: &[&str]| service_cidr("kubernetes", cidrs);
     let base = || vec![dns().applied(), servers("1@n1")];
     assert!(check(base(), vec![cidr(&["10.96.0.0/16"])]).is_empty(), "become known late");

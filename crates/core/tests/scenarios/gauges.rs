@@ -10,7 +10,7 @@ fn gauges(state: &State) -> (usize, usize) {
 }
 
 #[test]
-fn a_policy_counts_a_port_that_has_endpoints_and_none_here() {
+fn port_with_remote_endpoints_only_counts_for_its_local_policy() {
     let exposed = || web().node_port(30080);
     let policies = [
         ("both Cluster", exposed(), (0, 0)),
@@ -42,7 +42,7 @@ fn a_policy_counts_a_port_that_has_endpoints_and_none_here() {
 }
 
 #[test]
-fn ports_are_counted_not_services_and_each_family_alone() {
+fn ports_are_counted_per_family() {
     let two = service("ns/web", "10.96.0.1,fd00::1").port("a", Tcp, 80).port("b", Udp, 80).internal_local();
     let elsewhere = with_endpoints(slice("ns/web-1", "web").port("a", Tcp, 80).port("b", Udp, 80), "2@n2");
     let state = state_of([two.applied(), elsewhere.applied()]);

@@ -98,7 +98,7 @@ fn slices_that_disagree_count_as_they_do_for_traffic() {
 }
 
 #[test]
-fn a_change_is_told_once_it_is_in_force() {
+fn changed_health_check_is_reported_after_commit() {
     let mut state = state_of([balanced().applied(), pods("1@n1")]);
     assert_eq!(changed(&mut state), one(32000, 1));
     assert_eq!(changed(&mut state), BTreeMap::new(), "nothing new");

@@ -29,7 +29,7 @@ fn each_family_has_its_own_addresses_and_endpoints() {
 }
 
 #[test]
-fn a_ports_number_may_change_but_another_name_is_another_port() {
+fn port_keeps_its_identity_with_another_number_but_not_with_another_name() {
     let mut state = state_of([service("ns/web", "10.96.0.1").port("a", Tcp, 80).applied()]);
     state.committed(V4);
     state.handle(service("ns/web", "10.96.0.1").port("a", Tcp, 81).applied());
@@ -78,7 +78,7 @@ fn one_number_of_three_protocols_is_three_ports_with_their_own_endpoints() {
 }
 
 #[test]
-fn what_makes_another_port_and_what_changes_one() {
+fn port_identity_is_namespace_name_port_name_and_protocol() {
     let base = || service("ns/web", "10.96.0.1").port("a", Tcp, 80);
     let rows = [
         (

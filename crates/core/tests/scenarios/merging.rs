@@ -31,7 +31,7 @@ fn slices_of_one_service_are_merged_by_port_name_and_protocol() {
 }
 
 #[test]
-fn of_two_entries_for_one_address_the_running_one_counts() {
+fn running_entry_counts_before_terminating_entry_of_one_address() {
     let entry = |slice_name, node, conditions| {
         slice(slice_name, "web").port("", Tcp, 80).endpoint("10.244.0.1", Some(node), conditions).applied()
     };
@@ -125,7 +125,7 @@ fn slices_add_up_to_one_list_with_each_endpoint_once() {
 }
 
 #[test]
-fn slices_that_disagree_about_readiness_are_settled_per_endpoint() {
+fn conflicting_readiness_is_resolved_per_endpoint() {
     let say =
         |first: &str, second: &str| merged(&[("ns/a", &[("p", 1)], first), ("ns/b", &[("p", 1)], second)]);
     let both = |first: &str, second: &str| {
@@ -141,7 +141,7 @@ fn slices_that_disagree_about_readiness_are_settled_per_endpoint() {
 }
 
 #[test]
-fn what_slices_say_about_an_address_counts_in_no_order_of_their_names() {
+fn merge_of_slices_does_not_depend_on_their_names() {
     let states = ["ready", "leaving", "serving", "answering", "contrary", "gone", "unready"];
     let entries = || states.into_iter().flat_map(|state| ["@n1", "@n2", ""].map(|node| (state, node)));
     let web = || web().external_ip("203.0.113.1").external_local().applied();
@@ -165,7 +165,7 @@ fn what_slices_say_about_an_address_counts_in_no_order_of_their_names() {
 }
 
 #[test]
-fn hints_that_one_slice_lacks_narrow_nothing_whichever_that_is() {
+fn endpoint_without_hints_in_any_slice_disables_hints() {
     let of =
         |name: &str, words: &str| with_endpoints(slice(name, "web").port("", Tcp, 8080), words).applied();
     for names in [["ns/web-1", "ns/web-2"], ["ns/web-2", "ns/web-1"]] {

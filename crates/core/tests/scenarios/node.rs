@@ -38,7 +38,7 @@ fn service_cidrs_of_all_objects_are_in_both_plans_at_once() {
 }
 
 #[test]
-fn a_deleted_service_cidr_takes_nothing_from_the_others() {
+fn deleted_service_cidr_leaves_the_ranges_of_others() {
     let both =
         || [service_cidr("a", &["10.96.0.0/16"]), service_cidr("b", &["10.96.0.0/16", "10.97.0.0/24"])];
     let mut state = state_of(both());
@@ -66,14 +66,14 @@ fn labels_and_taints_of_the_node_change_no_plan() {
 }
 
 #[test]
-fn a_list_without_the_node_keeps_the_last_it_said() {
+fn list_without_the_node_keeps_its_last_state() {
     let mut state = state_of([in_zone("za"), web().applied(), pods("1@n1~za 2@n2~zb")]);
     happen(&mut state, [Event::Node(Change::Replaced(vec![]))]);
     assert_eq!(lists(planned(&state, V4, "ns/web", "")).0, "1");
 }
 
 #[test]
-fn a_configured_address_is_the_nodes_own_in_its_family() {
+fn bind_address_overrides_the_node_ip_of_its_family() {
     let config = NodeConfig { bind_address: Some("192.0.2.77".parse().unwrap()), ..NodeConfig::new("n1") };
     let mut state = State::new(config);
     happen(&mut state, [Event::Node(Change::Applied(node("n1", &["192.0.2.1", "2001:db8::1"])))]);
@@ -83,7 +83,7 @@ fn a_configured_address_is_the_nodes_own_in_its_family() {
 }
 
 #[test]
-fn external_ips_can_be_left_out() {
+fn external_ips_are_ignored_if_disabled() {
     for (allow_external_ips, count) in [(true, 1), (false, 0)] {
         let mut state = State::new(NodeConfig { allow_external_ips, ..NodeConfig::new("n1") });
         happen(&mut state, [web().external_ip("203.0.113.9").applied(), pods("1@n1")]);
@@ -93,7 +93,7 @@ fn external_ips_can_be_left_out() {
 }
 
 #[test]
-fn a_new_configuration_is_followed_but_for_what_objects_were_read_by() {
+fn reconfiguration_keeps_node_name_and_external_ips_setting() {
     let mut state = state_of([service_cidr("kubernetes", &["10.96.0.0/16"]), web().applied(), pods("1@n1")]);
     commit(&mut state);
     let new = NodeConfig {

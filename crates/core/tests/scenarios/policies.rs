@@ -22,7 +22,7 @@ fn exposed() -> ServiceBuilder {
 }
 
 #[test]
-fn the_cluster_policy_admits_ready_endpoints_and_terminating_ones_when_none_is_ready() {
+fn cluster_policy_uses_terminating_endpoints_only_without_ready_ones() {
     assert_rows(vec![
         ("no endpoints", web(), "", ("", "", Reject)),
         ("ready ones, wherever they are", web(), "1@n1 2@n2 3", ("1 2 3", "", Drop)),
@@ -43,7 +43,7 @@ fn the_cluster_policy_admits_ready_endpoints_and_terminating_ones_when_none_is_r
 }
 
 #[test]
-fn an_internal_local_policy_admits_this_nodes_endpoints_alone() {
+fn internal_local_uses_local_endpoints_only() {
     let web = || web().internal_local();
     assert_rows(vec![
         ("no endpoints anywhere is a refusal", web(), "", ("", "", Reject)),
@@ -60,7 +60,7 @@ fn an_internal_local_policy_admits_this_nodes_endpoints_alone() {
 }
 
 #[test]
-fn an_external_local_policy_leaves_this_nodes_own_traffic_the_cluster_list() {
+fn external_local_keeps_the_cluster_list_for_local_clients() {
     let web = || exposed().external_local();
     assert_rows(vec![
         ("no endpoints", web(), "", ("", "", Reject)),
@@ -80,7 +80,7 @@ fn an_external_local_policy_leaves_this_nodes_own_traffic_the_cluster_list() {
 }
 
 #[test]
-fn the_two_policies_do_not_touch_each_other() {
+fn internal_and_external_policy_are_independent() {
     let words = "1@n1 2@n2";
     assert_rows(vec![
         ("both Cluster", exposed(), words, ("1 2", "", Drop)),
@@ -109,7 +109,7 @@ fn the_two_policies_do_not_touch_each_other() {
 }
 
 #[test]
-fn an_external_policy_counts_only_where_something_leads_in_from_outside() {
+fn external_policy_is_ignored_without_external_address() {
     let words = "1@n1 2@n2";
     assert_rows(vec![
         ("a cluster IP alone has no outside", web().external_local(), words, ("1 2", "", Drop)),
@@ -143,7 +143,7 @@ fn an_external_policy_counts_only_where_something_leads_in_from_outside() {
 }
 
 #[test]
-fn endpoints_that_vanish_turn_silence_into_refusal() {
+fn service_that_loses_all_endpoints_rejects_instead_of_drops() {
     let mut state = state_of([web().internal_local().applied(), pods("2@n2")]);
     assert_eq!(shown(&state, V4, "ns/web", ""), "port 80 cluster 10.96.0.1 internal local → [] or drop");
     happen(&mut state, [deleted_slice("ns/web-1")]);
@@ -151,7 +151,7 @@ fn endpoints_that_vanish_turn_silence_into_refusal() {
 }
 
 #[test]
-fn an_endpoint_that_terminates_and_then_goes_is_followed() {
+fn terminating_endpoint_serves_until_it_is_removed() {
     let mut state = state_of([exposed().external_local().applied(), pods("1@n1 2@n2")]);
     let steps = [
         ("1@n1/serving 2@n2", ("2", "1", Drop)),

@@ -51,7 +51,7 @@ fn assert_rows(rows: Vec<Row>) {
 }
 
 #[test]
-fn slices_that_come_change_and_go_change_the_ports_they_feed_and_no_others() {
+fn slice_changes_affect_only_ports_of_their_service() {
     assert_rows(vec![
         ("nothing", vec![], vec![], vec![], Left),
         ("the same, unnamed port", vec![udp("a-1 -:11 1")], vec![udp("a-1 -:11 1")], vec![], Left),
@@ -124,7 +124,7 @@ fn slices_that_come_change_and_go_change_the_ports_they_feed_and_no_others() {
 }
 
 #[test]
-fn conditions_change_a_port_only_where_they_change_who_is_used() {
+fn conditions_change_a_port_only_if_the_selection_changes() {
     assert_rows(vec![
         ("an empty slice fills", vec![udp("a-1 -:11")], vec![udp("a-1 -:11 1")], vec!["ns/a udp"], Checked),
         (
@@ -180,7 +180,7 @@ fn conditions_change_a_port_only_where_they_change_who_is_used() {
 }
 
 #[test]
-fn slices_that_say_what_was_said_already_change_nothing() {
+fn unchanged_slices_change_nothing() {
     assert_rows(vec![
         ("an unknown slice goes", vec![udp("a-1 -:11 1")], vec![gone("a-9")], vec![], Left),
         (
@@ -216,7 +216,7 @@ fn slices_that_say_what_was_said_already_change_nothing() {
 }
 
 #[test]
-fn a_port_that_a_slice_drops_is_in_the_change_as_it_was_applied() {
+fn port_removed_from_a_slice_is_in_the_change_set_as_last_applied() {
     let mut state = state_of(udp_services().into_iter().chain([udp("a-1 p11:11,p12:12 1")]));
     commit(&mut state);
     happen(&mut state, [udp("a-1 p11:11 1")]);

@@ -25,7 +25,7 @@ fn ranges(node_addresses: &[&str], wanted: &[&str]) -> [String; 2] {
 const NODE: [&str; 2] = ["192.0.2.1", "2001:db8:2::1"];
 
 #[test]
-fn ranges_hold_per_family_and_none_means_everybody() {
+fn source_ranges_are_per_family_and_empty_means_all() {
     let rows: [(&str, &[&str], &str, &str); 8] = [
         ("none", &[], "", ""),
         ("those of one family leave the other open", &["10.0.0.0/8"], "10.0.0.0/8", ""),
@@ -47,7 +47,7 @@ fn ranges_hold_per_family_and_none_means_everybody() {
 }
 
 #[test]
-fn a_range_with_this_node_in_it_lets_the_addresses_themselves_in() {
+fn source_range_with_the_node_ip_includes_the_load_balancer_ips() {
     type Row<'a> = (&'a str, &'a [&'a str], &'a [&'a str], &'a str, &'a str);
     let own = "192.0.2.0/24 203.0.113.8/31";
     let rows: [Row<'_>; 6] = [
@@ -70,14 +70,14 @@ fn a_range_with_this_node_in_it_lets_the_addresses_themselves_in() {
 }
 
 #[test]
-fn ranges_need_a_load_balancer_address() {
+fn source_ranges_need_a_load_balancer_address() {
     let web = web().node_port(30080).external_ip("203.0.113.1").source_range("10.0.0.0/8");
     let state = state_of([web.applied(), pods("1@n1")]);
     assert!(planned(&state, V4, "ns/web", "").unwrap().source_ranges.is_empty());
 }
 
 #[test]
-fn ranges_hold_without_endpoints_too() {
+fn source_ranges_apply_without_endpoints() {
     let web = web().load_balancer_ip("203.0.113.1").source_range("10.0.0.0/8");
     let state = state_of([web.applied()]);
     let port = planned(&state, V4, "ns/web", "").unwrap();
@@ -85,7 +85,7 @@ fn ranges_hold_without_endpoints_too() {
 }
 
 #[test]
-fn a_node_that_gets_another_address_decides_the_ranges_anew() {
+fn changed_node_ip_updates_source_ranges() {
     let web = web().load_balancer_ip("203.0.113.1").source_range("192.0.2.0/24");
     let mut state = state_of([Event::Node(Change::Applied(node("n1", &["192.0.2.1"]))), web.applied()]);
     commit(&mut state);

@@ -8,7 +8,7 @@ fn cluster_list(events: impl IntoIterator<Item = Event>, endpoints: &str) -> Str
 }
 
 #[test]
-fn zone_hints_count_when_all_ready_endpoints_have_one_and_some_are_for_this_zone() {
+fn zone_hints_apply_if_all_ready_endpoints_have_one_and_one_is_for_this_zone() {
     let rows = [
         ("all hinted", "za", "1@n1~za 2@n2~zb 3@n3~za", "1 3"),
         ("the hint counts, not where the endpoint is", "za", "1@n1~zb 2@n2~za", "2"),
@@ -34,7 +34,7 @@ fn zone_hints_count_when_all_ready_endpoints_have_one_and_some_are_for_this_zone
 }
 
 #[test]
-fn without_a_zone_no_zone_hint_counts() {
+fn node_without_zone_ignores_zone_hints() {
     let endpoints = "1@n1~za 2@n2~zb";
     assert_eq!(cluster_list([], endpoints), "1 2", "no Node yet");
     let no_zone = Event::Node(Change::Applied(node("n1", &["192.0.2.1"])));
@@ -44,7 +44,7 @@ fn without_a_zone_no_zone_hint_counts() {
 }
 
 #[test]
-fn node_hints_come_before_zone_hints() {
+fn node_hints_take_precedence_over_zone_hints() {
     let rows = [
         ("all hinted, one for this node", "1@n1~za^n1 2@n2~za^n2 3@n3~zb^n3", "1"),
         ("node hints alone", "1@n1^n1 2@n2^n2", "1"),
@@ -62,7 +62,7 @@ fn node_hints_come_before_zone_hints() {
 }
 
 #[test]
-fn the_local_list_knows_no_hints() {
+fn local_policy_ignores_hints() {
     let endpoints = "1@n1~zb 2@n2~za 3@n1~za";
     let rows = [
         ("external Local", web().node_port(30080).external_local(), ("2 3", "1 3")),
@@ -78,7 +78,7 @@ fn the_local_list_knows_no_hints() {
 }
 
 #[test]
-fn each_port_and_each_family_decides_about_hints_alone() {
+fn hints_apply_per_port_and_family() {
     let both = service("ns/web", "10.96.0.1,fd00::1").port("a", Tcp, 80).port("b", Tcp, 81).applied();
     let hinted =
         with_endpoints(slice("ns/web-1", "web").port("a", Tcp, 80).port("b", Tcp, 81), "1@n1~za 2@n2~zb");
@@ -91,7 +91,7 @@ fn each_port_and_each_family_decides_about_hints_alone() {
 }
 
 #[test]
-fn a_node_that_changes_its_zone_decides_all_services_anew() {
+fn changed_zone_updates_all_services() {
     let mut state = state_of([in_zone("za"), web().applied(), pods("1@n1~za 2@n2~zb")]);
     commit(&mut state);
     let list = |state: &State| lists(planned(state, V4, "ns/web", "")).0;
@@ -108,7 +108,7 @@ fn a_node_that_changes_its_zone_decides_all_services_anew() {
 }
 
 #[test]
-fn an_endpoint_that_vanishes_and_returns_is_followed_through_the_nearness() {
+fn removed_and_returning_endpoint_changes_the_hint_scope() {
     let mut state = state_of([in_zone("za"), web().applied()]);
     let steps = [
         ("1@n1~za^n1 2@n2~za^n2 3@n3~zb^n3", "1"),

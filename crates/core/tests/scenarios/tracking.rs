@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn slices_wait_for_their_service_and_outlive_it() {
+fn slices_may_exist_before_and_after_their_service() {
     let pods = || slice("ns/web-1", "web").port("", Tcp, 80).on("n1", "10.244.0.1").applied();
     let web = || service("ns/web", "10.96.0.1").port("", Tcp, 80);
     let mut state = state_of([pods()]);
@@ -19,7 +19,7 @@ fn slices_wait_for_their_service_and_outlive_it() {
 }
 
 #[test]
-fn a_slice_that_moves_to_another_service_leaves_the_first() {
+fn slice_with_another_service_leaves_the_former_one() {
     let of = |owner: &str| slice("ns/s", owner).port("", Tcp, 80).on("n1", "10.244.0.1").applied();
     let mut state = state_of([
         service("ns/a", "10.96.0.1").port("", Tcp, 80).applied(),
@@ -33,7 +33,7 @@ fn a_slice_that_moves_to_another_service_leaves_the_first() {
 }
 
 #[test]
-fn a_change_that_is_taken_back_before_it_was_applied_is_no_change() {
+fn reverted_change_is_not_in_the_change_set() {
     let with = |port| service("ns/web", "10.96.0.1").port("", Tcp, port).applied();
     let mut state = state_of([with(80)]);
     state.committed(V4);
@@ -62,7 +62,7 @@ fn changes_stay_until_their_family_is_committed() {
 
 /// The flows that it brought about are still there.
 #[test]
-fn what_was_applied_and_goes_while_nothing_is_known_of_the_kernel_stays_listed() {
+fn removed_port_stays_in_a_complete_change_set() {
     let web = |name: &str| service(&format!("ns/{name}"), "10.96.0.1").port("", Tcp, 80);
     let mut state = state_of([web("applied").applied()]);
     assert_eq!(changed(&state, V4), [""; 0], "a first plan lists nothing");
@@ -77,7 +77,7 @@ fn what_was_applied_and_goes_while_nothing_is_known_of_the_kernel_stays_listed()
 }
 
 #[test]
-fn nothing_is_ready_before_all_lists_have_come() {
+fn state_is_not_ready_before_all_lists_have_arrived() {
     let mut state = State::new(NodeConfig::new("n1"));
     for event in empty_lists() {
         assert!(!state.is_ready());
@@ -87,7 +87,7 @@ fn nothing_is_ready_before_all_lists_have_come() {
 }
 
 #[test]
-fn trigger_times_are_handed_over_once_and_not_for_deleted_slices() {
+fn trigger_times_are_reported_once_and_not_for_deleted_slices() {
     let pods = |name: &str, seconds| {
         slice(name, "web").port("", Tcp, 80).on("n1", "10.244.0.1").triggered(seconds).applied()
     };
@@ -135,7 +135,7 @@ fn a_service_that_becomes_a_load_balancer_and_back_is_three_changes() {
 }
 
 #[test]
-fn services_that_come_change_and_go_are_the_changes_and_nothing_else_is() {
+fn change_set_has_exactly_the_changed_services() {
     let port = |name: &str, ip: &str| service(name, ip).port("p", Tcp, 80).port("q", Udp, 81);
     let mut state = state_of([]);
     commit(&mut state);
@@ -157,7 +157,7 @@ fn services_that_come_change_and_go_are_the_changes_and_nothing_else_is() {
 }
 
 #[test]
-fn each_service_hands_over_the_trigger_times_of_its_own_slices() {
+fn trigger_times_belong_to_the_service_of_their_slice() {
     let seconds = |state: &mut State| {
         let since_epoch =
             |time: std::time::SystemTime| time.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();

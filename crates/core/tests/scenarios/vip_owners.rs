@@ -5,7 +5,7 @@ use portolan_testkit::objects::ip;
 use super::*;
 
 #[test]
-fn nobody_takes_a_cluster_ip_by_naming_it_as_external() {
+fn external_ip_cannot_take_over_a_cluster_ip() {
     let thief =
         service("evil/web", "10.96.0.66").port("", Tcp, 443).created(1).external_ip("10.96.0.1").applied();
     let owner = service("default/kubernetes", "10.96.0.1").port("https", Tcp, 443).created(9).applied();
@@ -22,7 +22,7 @@ fn nobody_takes_a_cluster_ip_by_naming_it_as_external() {
 }
 
 #[test]
-fn an_address_goes_to_the_next_claimant_when_its_owner_leaves() {
+fn address_passes_to_the_next_owner_when_its_owner_is_deleted() {
     let claim = |name: &str, own: &str, created| {
         service(name, own).port("", Tcp, 80).created(created).external_ip("203.0.113.1").applied()
     };
@@ -40,7 +40,7 @@ fn an_address_goes_to_the_next_claimant_when_its_owner_leaves() {
 }
 
 #[test]
-fn a_port_that_a_manifest_lists_twice_counts_once_and_leaves_nothing_behind() {
+fn port_listed_twice_in_a_manifest_counts_once() {
     let twice = service("ns/web", "10.96.0.1").port("a", Tcp, 80).port("a", Tcp, 80).applied();
     let other = service("ns/zz", "10.96.0.9").port("", Tcp, 80).external_ip("10.96.0.1").applied();
     let mut state = state_of([twice, other]);
@@ -51,7 +51,7 @@ fn a_port_that_a_manifest_lists_twice_counts_once_and_leaves_nothing_behind() {
 }
 
 #[test]
-fn services_trade_an_address_within_one_batch() {
+fn services_exchange_an_address_within_one_batch() {
     let with = |name: &str, ip: &str, external: Option<&str>| {
         let bare = service(name, ip).port("", Tcp, 80);
         external.into_iter().fold(bare, ServiceBuilder::external_ip).applied()
@@ -66,14 +66,14 @@ fn services_trade_an_address_within_one_batch() {
 }
 
 #[test]
-fn an_address_named_in_two_roles_answers_once() {
+fn address_named_in_two_roles_is_served_once() {
     let web = web().load_balancer_ip("203.0.113.1").external_ip("203.0.113.1").external_ip("203.0.113.1");
     let state = state_of([web.applied()]);
     assert_eq!(shown(&state, V4, "ns/web", ""), "port 80 cluster 10.96.0.1 lb 203.0.113.1 → []");
 }
 
 #[test]
-fn a_service_that_lost_its_way_in_needs_no_list_for_it() {
+fn service_without_external_address_needs_no_external_list() {
     let claim = |name: &str, own: &str, created| {
         service(name, own)
             .port("", Tcp, 80)

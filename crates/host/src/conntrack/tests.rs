@@ -44,7 +44,7 @@ fn host(cpus: usize) -> (tempfile::TempDir, Host) {
 }
 
 /// What was set, by the end of the files' names.
-fn set(tuned: Vec<Tuned>) -> BTreeMap<String, i64> {
+fn set(tuned: Vec<SysctlResult>) -> BTreeMap<String, i64> {
     let changed = tuned.into_iter().filter_map(|tuned| match tuned.outcome {
         Outcome::Kept => None,
         Outcome::Set { to, .. } => Some((tuned.sysctl, to)),

@@ -15,7 +15,7 @@ fn host_with(path: &str, text: &str) -> (tempfile::TempDir, Host) {
 }
 
 /// The failure of a setting, in words.
-fn failure(tuned: Tuned) -> String {
+fn failure(tuned: SysctlResult) -> String {
     match tuned.outcome {
         Outcome::Failed(error) => error.to_string(),
         other => panic!("{}: {other:?}", tuned.sysctl),

@@ -423,7 +423,7 @@ fn a_rejected_object_keeps_its_version_and_is_logged_with_its_place() {
     assert_eq!(scanned.world.endpoints_of("default/a"), ["10.244.0.1:8080"]);
     let kept = "Rejected object; its last good version remains in effect file=DIR/a.yaml document=";
     let wanted = [
-        "1 line=2 object=\"Service default/a\" field=\"spec.externalIPs[0]\" err=\"\\\"x\\\" is no IP address\"",
+        "1 line=2 object=\"Service default/a\" field=\"spec.externalIPs[0]\" err=\"\\\"x\\\" is not an IP address\"",
         "1 line=2 object=\"Service default/a\" field=\"spec.sessionAffinity\" \
          err=\"unsupported value \\\"Cookie\\\" (want None or ClientIP)\"",
         "2 line=7 object=\"EndpointSlice default/a-1\" field=\"ports[0].protocol\" \

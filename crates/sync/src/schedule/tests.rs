@@ -80,7 +80,7 @@ fn the_minimum_period_counts_from_the_end_of_an_apply() {
 }
 
 #[test]
-fn what_a_backend_left_is_due_when_it_says_but_not_before_the_minimum_period() {
+fn follow_up_is_due_as_requested_but_not_before_the_minimum_period() {
     let (mut schedule, now) = schedule(MIN);
     schedule.succeeded(now, true, Some(seconds(5)));
     assert_eq!(schedule.next(false), Some(now + seconds(5)));
@@ -91,7 +91,7 @@ fn what_a_backend_left_is_due_when_it_says_but_not_before_the_minimum_period() {
 }
 
 #[test]
-fn a_partial_apply_does_not_put_off_the_complete_comparison() {
+fn partial_sync_does_not_delay_the_full_sync() {
     let (mut schedule, now) = schedule(Duration::ZERO);
     schedule.succeeded(now, true, None);
     schedule.succeeded(now + seconds(3_000), false, None);
@@ -103,7 +103,7 @@ fn a_partial_apply_does_not_put_off_the_complete_comparison() {
 }
 
 #[test]
-fn failed_changes_wait_for_the_retry_and_new_ones_for_the_floor() {
+fn failed_changes_wait_for_the_retry_and_new_ones_at_most_one_second() {
     let (mut schedule, now) = schedule(Duration::ZERO);
     for _ in 0..5 {
         schedule.failed(now, Retry::CompareAll);
@@ -115,7 +115,7 @@ fn failed_changes_wait_for_the_retry_and_new_ones_for_the_floor() {
 }
 
 #[test]
-fn a_failed_apply_is_repeated_even_if_no_change_is_left() {
+fn failed_sync_is_repeated_even_without_changes() {
     let (mut schedule, now) = schedule(Duration::ZERO);
     schedule.succeeded(now, true, Some(seconds(1)));
     schedule.failed(now, Retry::SameChanges);
@@ -131,7 +131,7 @@ fn retries_keep_to_the_minimum_period() {
 }
 
 #[test]
-fn a_host_that_cannot_is_asked_at_the_slow_period_only() {
+fn unsupported_host_is_retried_at_the_sync_period() {
     let (mut schedule, now) = schedule(Duration::ZERO);
     assert_eq!(schedule.failed(now, Retry::Never), seconds(30));
     schedule.changed();
@@ -139,7 +139,7 @@ fn a_host_that_cannot_is_asked_at_the_slow_period_only() {
 }
 
 #[test]
-fn a_complete_comparison_that_is_due_does_not_outrun_the_back_off() {
+fn due_full_sync_does_not_shorten_the_back_off() {
     let (mut schedule, now) = schedule(Duration::ZERO);
     schedule.succeeded(now, true, None);
     schedule.failed(now + HOUR, Retry::Never);

@@ -21,7 +21,7 @@ fn with_pods(addresses: &[&str], pod_cidrs: &[&str]) -> Node {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_applied_before_the_node_has_an_address() {
+async fn nothing_is_applied_before_the_node_object_has_an_address() {
     let mut rig = Rig::new(&waiting(NodeWait::Address));
     rig.send(empty_lists()).await;
     rig.send(is(node("n1", &[]))).await;
@@ -36,7 +36,7 @@ async fn nothing_is_applied_before_the_node_has_an_address() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_an_address_the_loop_starts_after_30_seconds_all_the_same() {
+async fn loop_starts_after_30_seconds_without_a_node_address() {
     let mut rig = Rig::new(&waiting(NodeWait::Address));
     rig.pass(secs(10)).await;
     rig.send(empty_lists()).await;
@@ -48,7 +48,7 @@ async fn without_an_address_the_loop_starts_after_30_seconds_all_the_same() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn pod_cidrs_are_waited_for_and_without_them_the_loop_ends() {
+async fn loop_waits_for_pod_cidrs_and_ends_without_them() {
     let mut rig = Rig::new(&waiting(NodeWait::PodCidrs));
     rig.send(empty_lists()).await;
     rig.send(is(with_pods(&["192.0.2.1"], &[]))).await;
@@ -107,7 +107,7 @@ async fn new_periods_hold_from_now_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_comparison_that_nothing_called_for_is_told_apart() {
+async fn full_sync_without_changes_is_reported_as_such() {
     let mut rig = Rig::ready(&settings()).await;
     rig.pass(secs(3601)).await;
     let recorded = rig.notes.take();

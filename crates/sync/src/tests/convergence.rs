@@ -131,7 +131,7 @@ proptest! {
     #![proptest_config(random::cases(200))]
 
     #[test]
-    fn whatever_fails_the_kernel_ends_up_with_the_plan_made_from_what_is_left(
+    fn after_any_failures_the_kernel_has_the_plan_of_the_remaining_objects(
         stream in stream(),
         v4 in failures(),
         v6 in failures(),

@@ -18,7 +18,7 @@ fn refused() -> Outcome {
 }
 
 #[tokio::test(start_paused = true)]
-async fn retries_back_off_up_to_the_retry_period_and_start_over_after_a_success() {
+async fn retries_back_off_up_to_the_sync_period_and_start_over_after_a_success() {
     let mut rig = Rig::ready(&settings()).await;
     rig.script(V4, [refused(); 11]);
     rig.send([v4("a", 1)]).await;
@@ -34,7 +34,7 @@ async fn retries_back_off_up_to_the_retry_period_and_start_over_after_a_success(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_kernel_that_somebody_else_holds_is_asked_every_second() {
+async fn table_held_by_another_process_is_retried_every_second() {
     let mut rig = Rig::ready(&settings()).await;
     rig.script(V4, [bad(); 20]);
     rig.send([v4("a", 1)]).await;
@@ -54,7 +54,7 @@ async fn the_back_off_counts_from_the_end_of_an_apply() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failed_apply_keeps_its_changes_and_later_ones_join_them() {
+async fn failed_sync_keeps_its_changes_and_adds_later_ones() {
     let mut rig = Rig::ready(&settings()).await;
     rig.script(V4, [bad(), bad(), Outcome::GOOD]);
     rig.send([v4("a", 1), v4("b", 2)]).await;
@@ -72,7 +72,7 @@ async fn a_failed_apply_keeps_its_changes_and_later_ones_join_them() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_new_change_is_tried_early_but_churn_does_not_hammer_a_failing_kernel() {
+async fn new_change_is_tried_early_but_at_most_once_per_second() {
     let mut rig = Rig::ready(&settings()).await;
     rig.forever(V4, refused());
     rig.send([v4("a", 1)]).await;
@@ -90,7 +90,7 @@ async fn a_new_change_is_tried_early_but_churn_does_not_hammer_a_failing_kernel(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_doubtful_kernel_is_compared_completely() {
+async fn failure_with_unknown_kernel_state_causes_a_full_sync() {
     let mut rig = Rig::ready(&settings()).await;
     rig.script(V4, [Outcome::GOOD, Outcome::bad(Retry::CompareAll)]);
     rig.send([v4("a", 1)]).await;
@@ -111,7 +111,7 @@ async fn a_doubtful_kernel_is_compared_completely() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_host_that_cannot_is_asked_again_at_the_retry_period_only() {
+async fn changes_do_not_hasten_retries_on_an_unsupported_host() {
     let mut rig = Rig::ready(&settings()).await;
     rig.script(V4, [Outcome::bad(Retry::Never); 2]);
     rig.send([v4("a", 1)]).await;
@@ -124,7 +124,7 @@ async fn a_host_that_cannot_is_asked_again_at_the_retry_period_only() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failing_family_does_not_hold_up_the_other() {
+async fn failing_family_does_not_delay_the_other() {
     let mut rig = Rig::new(&settings());
     rig.forever(V4, Outcome::bad(Retry::CompareAll));
     rig.send(empty_lists()).await;
@@ -158,7 +158,7 @@ async fn a_failed_follow_up_is_repeated_without_changes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failed_complete_comparison_is_repeated_completely_and_the_next_is_an_hour_later() {
+async fn failed_full_sync_is_repeated_and_the_next_is_an_hour_later() {
     let rig = Rig::ready(&settings()).await;
     rig.pass(secs(3_599)).await;
     rig.script(V4, [bad()]);
@@ -180,7 +180,7 @@ async fn retries_keep_to_the_minimum_period() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_but_the_attempt_is_reported_of_a_failure() {
+async fn failure_reports_only_the_attempt() {
     let mut rig = Rig::ready(&settings()).await;
     rig.script(V4, [Outcome::bad(Retry::CompareAll).taking(millis(10))]);
     rig.send([v4("a", 1)]).await;
@@ -191,7 +191,7 @@ async fn nothing_but_the_attempt_is_reported_of_a_failure() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn changes_that_cancel_out_after_a_failure_are_in_force_only_when_an_apply_succeeds() {
+async fn changes_that_cancel_out_after_a_failure_are_synced_only_after_a_success() {
     let mut rig = Rig::ready(&settings()).await;
     rig.script(V4, [bad()]);
     rig.send([v4("a", 1)]).await;
@@ -205,7 +205,7 @@ async fn changes_that_cancel_out_after_a_failure_are_in_force_only_when_an_apply
 }
 
 #[tokio::test(start_paused = true)]
-async fn changes_go_on_while_complete_comparisons_fail_and_leave_everything_as_it_is() {
+async fn changes_are_synced_while_full_syncs_fail() {
     for retry in [Retry::SameChanges, Retry::Unchanged] {
         let mut rig = Rig::ready(&settings()).await;
         rig.pass(secs(3_599)).await;
@@ -230,7 +230,7 @@ async fn changes_go_on_while_complete_comparisons_fail_and_leave_everything_as_i
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_waited_when_a_complete_comparison_failed_is_applied_at_once() {
+async fn pending_changes_are_applied_right_after_a_failed_full_sync() {
     let settings = SyncSettings { min_period: secs(10), ..settings() };
     let mut rig = Rig::ready(&settings).await;
     rig.pass(secs(3_595)).await;

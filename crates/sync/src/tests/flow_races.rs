@@ -80,7 +80,7 @@ fn contradicts(plan: &NodePlan, flow: &Flow) -> bool {
         let chosen = port.cluster_endpoints.iter().chain(port.local_endpoints.iter());
         chosen
             .map(Endpoint::socket_address)
-            .chain(port.lingering_endpoints.iter().copied())
+            .chain(port.draining_endpoints.iter().copied())
             .any(|endpoint| endpoint == flow.reply_source)
     })
 }
@@ -240,7 +240,7 @@ proptest! {
     #![proptest_config(random::cases(100))]
 
     #[test]
-    fn however_slow_searches_are_no_flow_contradicts_the_plan_in_the_end(
+    fn slow_searches_leave_no_flow_that_contradicts_the_plan(
         steps in steps(),
         v4 in failures(),
         v6 in failures(),

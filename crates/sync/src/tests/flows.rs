@@ -176,7 +176,7 @@ async fn until(mut holds: impl FnMut() -> bool) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn flows_to_changed_udp_ports_are_checked_once_the_rules_are_in_force() {
+async fn flows_to_changed_udp_ports_are_checked_after_the_sync() {
     let (mut rig, cleaners) = ready().await;
     cleaners.v4.script([Ok(3)]);
     rig.script(V4, [Outcome::GOOD.taking(millis(30))]);
@@ -198,7 +198,7 @@ async fn changes_without_stale_flows_start_no_search() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_searched_for_after_a_failed_apply_and_its_changes_once_it_succeeds() {
+async fn failed_sync_starts_no_search_until_it_succeeds() {
     let (mut rig, cleaners) = ready().await;
     rig.script(V4, [Outcome::bad(Retry::SameChanges); 3]);
     rig.send(udp("dns", 53, 7)).await;
@@ -208,7 +208,7 @@ async fn nothing_is_searched_for_after_a_failed_apply_and_its_changes_once_it_su
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_complete_comparison_ends_with_a_look_at_all_flows() {
+async fn every_full_sync_ends_with_a_search_for_all_flows() {
     let (mut rig, cleaners) = ready().await;
     rig.pass(secs(3_700)).await;
     assert_eq!(cleaners.v4.searches(), [everything(3_600_000, &[])]);
@@ -221,7 +221,7 @@ async fn every_complete_comparison_ends_with_a_look_at_all_flows() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failed_search_is_repeated_with_growing_pauses_until_it_succeeds() {
+async fn failed_search_is_repeated_with_back_off() {
     let (mut rig, cleaners) = ready().await;
     cleaners.v4.script([Err("list flows"); 10]);
     rig.send(udp("dns", 53, 7)).await;
@@ -239,7 +239,7 @@ async fn a_failed_search_is_repeated_with_growing_pauses_until_it_succeeds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn changes_do_not_hasten_the_repetition_of_a_failed_search() {
+async fn changes_do_not_hasten_the_retry_of_a_failed_search() {
     let (mut rig, cleaners) = ready().await;
     cleaners.v4.script([Err("list flows"); 6]);
     rig.send(udp("dns", 53, 7)).await;
@@ -256,7 +256,7 @@ async fn changes_do_not_hasten_the_repetition_of_a_failed_search() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failed_search_is_not_repeated_while_the_rules_do_not_follow() {
+async fn failed_search_is_not_repeated_while_syncs_fail() {
     let (mut rig, cleaners) = ready().await;
     cleaners.v4.script([Err("list flows")]);
     rig.send(udp("dns", 53, 7)).await;
@@ -270,7 +270,7 @@ async fn a_failed_search_is_not_repeated_while_the_rules_do_not_follow() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_failed_search_was_for_is_searched_for_again_after_its_service_is_gone() {
+async fn failed_search_is_repeated_after_its_service_is_deleted() {
     let (mut rig, cleaners) = ready().await;
     rig.send(udp("dns", 53, 7).into_iter().chain(udp("ntp", 123, 8))).await;
     rig.pass(secs(1)).await;
@@ -287,7 +287,7 @@ async fn what_a_failed_search_was_for_is_searched_for_again_after_its_service_is
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_to_be_searched_for_survives_that_everything_is_compared() {
+async fn pending_search_survives_a_full_sync() {
     let (mut rig, cleaners) = ready().await;
     rig.send(udp("dns", 53, 7)).await;
     rig.pass(secs(1)).await;
@@ -310,7 +310,7 @@ async fn what_was_to_be_searched_for_survives_that_everything_is_compared() {
 
 /// A complete comparison asks for what is served. This address is not any more, nor in any change set.
 #[tokio::test(start_paused = true)]
-async fn a_service_that_goes_after_a_failed_apply_is_searched_for() {
+async fn service_deleted_after_a_failed_sync_is_searched_for() {
     let (mut rig, cleaners) = ready().await;
     rig.send(udp("dns", 53, 7)).await;
     rig.pass(secs(1)).await;
@@ -367,7 +367,7 @@ async fn the_retry_of_a_failed_apply_does_not_wait_for_a_search() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_hourly_comparison_does_not_wait_for_a_search() {
+async fn full_sync_does_not_wait_for_a_search() {
     let (mut rig, cleaners) = ready().await;
     let gate = searching(&mut rig, &cleaners.v4).await;
     tokio::time::advance(secs(3_601)).await;
@@ -378,7 +378,7 @@ async fn the_hourly_comparison_does_not_wait_for_a_search() {
 
 /// Before the gate opens a pod returns, another takes the place of a third, and a Service goes.
 #[tokio::test(start_paused = true)]
-async fn a_flow_is_judged_by_the_plan_at_the_time_of_its_removal() {
+async fn flow_is_compared_with_the_plan_at_the_time_of_its_removal() {
     let (mut rig, cleaners) = ready().await;
     let [back, other, gone_for_good] = [
         ("10.96.1.7:53", "10.244.0.7:8053"),
@@ -432,7 +432,7 @@ async fn nothing_is_removed_while_a_plan_is_not_programmed() {
 
 /// Flows are removed on the thread that applies, so it must not be all of them at once.
 #[tokio::test(start_paused = true)]
-async fn many_flows_are_removed_in_parts_between_which_changes_are_applied() {
+async fn many_flows_are_removed_in_parts_with_changes_applied_between() {
     let (mut rig, cleaners) = ready().await;
     cleaners.v4.find(flows(1_000));
     rig.send(udp("dns", 53, 7)).await;
@@ -444,7 +444,7 @@ async fn many_flows_are_removed_in_parts_between_which_changes_are_applied() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failed_removal_is_made_up_for_by_another_search() {
+async fn failed_removal_causes_another_search() {
     let (mut rig, cleaners) = ready().await;
     cleaners.v4.find(flows(300));
     cleaners.v4.find(flows(172));
@@ -476,12 +476,12 @@ async fn stopping_does_not_wait_for_a_search() {
     rig.send(udp("dns", 53, 7)).await;
     until(|| cleaners.v4.searches().len() == 1).await;
     rig.stop();
-    assert_eq!((&mut rig.task).await.unwrap(), Stopped::Asked);
+    assert_eq!((&mut rig.task).await.unwrap(), Stopped::Requested);
     drop(gate);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_problem_with_flows_is_logged_once_and_so_is_its_end() {
+async fn failed_removal_of_flows_is_logged_once_and_so_is_the_recovery() {
     let (mut rig, cleaners) = ready().await;
     let (lines, _guard) = Lines::collect(Level::INFO);
     cleaners.v4.script([Err("list flows"), Err("list flows"), Err("remove a flow"), Ok(4)]);

@@ -15,7 +15,7 @@ fn notes(rig: &Rig, family: IpFamily) -> Vec<String> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_rules_are_looked_at_every_sync_period_however_much_changes() {
+async fn integrity_is_checked_every_sync_period_despite_changes() {
     let mut rig = Rig::ready(&settings()).await;
     for i in 0..100_u8 {
         rig.pass(secs(1)).await;
@@ -27,7 +27,7 @@ async fn the_rules_are_looked_at_every_sync_period_however_much_changes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rules_that_are_gone_are_written_again_at_once_and_in_their_family_only() {
+async fn removed_rules_are_repaired_at_once_in_their_family_only() {
     let mut rig = Rig::ready(&settings()).await;
     rig.send([v4("a", 1)]).await;
     rig.pass(secs(1)).await;
@@ -43,7 +43,7 @@ async fn rules_that_are_gone_are_written_again_at_once_and_in_their_family_only(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_repair_that_fails_goes_on_and_nobody_looks_meanwhile() {
+async fn failed_repair_is_retried_without_integrity_checks() {
     let rig = Rig::ready(&settings()).await;
     rig.integrity(V4, [Ok(false)]);
     rig.script(V4, [Outcome::bad(Retry::CompareAll), Outcome::bad(Retry::SameChanges), Outcome::GOOD]);
@@ -58,7 +58,7 @@ async fn a_repair_that_fails_goes_on_and_nobody_looks_meanwhile() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn while_the_rules_do_not_follow_nobody_looks_at_them() {
+async fn no_integrity_check_while_syncs_fail() {
     let mut rig = Rig::ready(&settings()).await;
     rig.script(V4, [Outcome::bad(Retry::SameChanges); 100]);
     rig.send([v4("a", 1)]).await;
@@ -71,7 +71,7 @@ async fn while_the_rules_do_not_follow_nobody_looks_at_them() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_look_that_fails_changes_nothing_and_is_logged_once() {
+async fn failed_integrity_check_changes_nothing_and_is_logged_once() {
     let rig = Rig::ready(&settings()).await;
     let (lines, _guard) = Lines::collect(Level::INFO);
     rig.integrity(V4, [Err(Retry::CompareAll), Err(Retry::CompareAll), Ok(true), Err(Retry::CompareAll)]);
@@ -85,7 +85,7 @@ async fn a_look_that_fails_changes_nothing_and_is_logged_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_complete_comparison_is_a_look_too() {
+async fn full_sync_restarts_the_period_of_integrity_checks() {
     let settings = SyncSettings { full_period: secs(45), ..settings() };
     let rig = Rig::ready(&settings).await;
     rig.pass(secs(110)).await;
@@ -94,7 +94,7 @@ async fn a_complete_comparison_is_a_look_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn another_sync_period_is_followed_from_the_last_look_on() {
+async fn new_sync_period_applies_from_the_last_integrity_check() {
     let rig = Rig::ready(&settings()).await;
     rig.pass(secs(40)).await;
     let node = NodeConfig::new("n1");

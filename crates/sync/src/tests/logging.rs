@@ -47,7 +47,7 @@ impl Lines {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_problem_is_logged_once_with_its_causes_and_what_follows_and_so_is_its_end() {
+async fn failed_sync_is_logged_once_with_its_causes_and_so_is_the_recovery() {
     let mut rig = Rig::ready(&settings()).await;
     let (lines, _guard) = Lines::collect(Level::INFO);
     rig.script(V4, [Outcome::bad(Retry::SameChanges); 4]);
@@ -67,7 +67,7 @@ async fn a_problem_is_logged_once_with_its_causes_and_what_follows_and_so_is_its
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_first_load_is_logged_with_what_it_took() {
+async fn initial_sync_is_logged_with_its_size_and_duration() {
     let (lines, _guard) = Lines::collect(Level::INFO);
     let _rig = Rig::ready(&settings()).await;
     let line = |family| {
@@ -80,7 +80,7 @@ async fn a_first_load_is_logged_with_what_it_took() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn another_problem_is_logged_again() {
+async fn another_error_is_logged_again() {
     let mut rig = Rig::ready(&settings()).await;
     let (lines, _guard) = Lines::collect(Level::ERROR);
     rig.script(
@@ -99,7 +99,7 @@ async fn another_problem_is_logged_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_contested_address_is_logged_with_both_services() {
+async fn address_conflict_is_logged_with_both_services() {
     let mut rig = Rig::ready(&settings()).await;
     let (lines, _guard) = Lines::collect(Level::WARN);
     rig.send([v4("a", 1), v4("b", 1), v4("c", 3)]).await;
@@ -114,7 +114,7 @@ async fn a_contested_address_is_logged_with_both_services() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn applying_is_logged_with_the_service_ports_that_are_compared() {
+async fn each_attempt_is_logged_with_the_number_of_service_ports() {
     let mut rig = Rig::new(&settings());
     let (lines, _guard) = Lines::collect(Level::TRACE);
     rig.send(empty_lists()).await;

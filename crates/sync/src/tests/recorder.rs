@@ -53,14 +53,14 @@ impl SyncObserver for Recorder {
     fn attempted(&mut self, family: IpFamily, attempt: &Attempt<'_>) {
         let verdict = match (attempt.result, attempt.cause) {
             (Ok(_), Cause::Changes) => "applied",
-            (Ok(_), Cause::Comparison) => "checked",
+            (Ok(_), Cause::FullSync) => "checked",
             (Ok(_), Cause::Repair) => "repaired",
             (Err(_), _) => "failed",
         };
         self.note(format!("{verdict} {family} {:?} in {} ms", attempt.scope, attempt.took.as_millis()));
     }
 
-    fn found_damaged(&mut self, family: IpFamily) {
+    fn rules_damaged(&mut self, family: IpFamily) {
         self.note(format!("damaged {family}"));
     }
 
@@ -68,7 +68,7 @@ impl SyncObserver for Recorder {
         self.note(format!("programmed {family} after {} s", after.as_secs()));
     }
 
-    fn in_force(&mut self, family: IpFamily) {
+    fn synced(&mut self, family: IpFamily) {
         self.note(format!("synced {family}"));
     }
 
@@ -95,7 +95,7 @@ impl SyncObserver for Recorder {
         self.note(format!("flows {family} {result:?}"));
     }
 
-    fn settled(&mut self) {
+    fn all_synced(&mut self) {
         self.note("all synced".into());
     }
 }

@@ -48,7 +48,7 @@ fn reported(check: &str) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_health_check_is_told_once_the_rules_are_in_force_and_when_it_changes() {
+async fn health_check_is_reported_after_the_sync_and_when_it_changes() {
     let mut rig = Rig::ready(&settings()).await;
     rig.script(V4, [Outcome::bad(Retry::SameChanges), Outcome::GOOD]);
     rig.send([balanced(30_100), pod(Conditions::READY, "n1")]).await;
@@ -72,7 +72,7 @@ async fn a_health_check_is_told_once_the_rules_are_in_force_and_when_it_changes(
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_addresses_of_health_checks_follow_the_node() {
+async fn addresses_of_health_checks_follow_the_node_object() {
     let mut rig = Rig::ready(&settings()).await;
     rig.send([balanced(30_100), Event::Node(Change::Applied(node("n1", &["192.0.2.7", "fd00::7"])))]).await;
     rig.pass(secs(1)).await;
@@ -82,7 +82,7 @@ async fn the_addresses_of_health_checks_follow_the_node() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn service_ports_without_local_endpoints_are_told_of_after_each_success_and_zero_too() {
+async fn number_of_ports_without_local_endpoints_is_reported_after_each_success() {
     let mut rig = Rig::ready(&settings()).await;
     assert_eq!(rig.gauge(V6, []).await, [0, 0]);
     assert_eq!(rig.gauge(V4, [balanced(0), pod(Conditions::READY, "n2")]).await, [0, 1]);

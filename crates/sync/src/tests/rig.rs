@@ -199,7 +199,7 @@ impl Rig {
         let (configuration, configurations) = watch::channel(Configuration { node, min_period, sync_period });
         let observer = Box::new(notes.clone());
         let sync_loop = SyncLoop::with_random(state, backends, settings, observer, || 0.5);
-        let task = tokio::spawn(adapt(sync_loop.following(configurations)).run(receiver, stopped));
+        let task = tokio::spawn(adapt(sync_loop.with_configurations(configurations)).run(receiver, stopped));
         let stop = Some(stop.drop_guard());
         Self { start, events: Some(events), stop, notes, scripts, notices, task, configuration }
     }

@@ -9,7 +9,7 @@ use crate::{Stopped, SyncSettings};
 use portolan_core::event::Event;
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_applied_before_all_lists_have_come() {
+async fn nothing_is_applied_before_all_lists_have_arrived() {
     let mut rig = Rig::new(&settings());
     let [services, slices, nodes] = empty_lists();
     for event in [v4("a", 1), slices, services] {
@@ -85,7 +85,7 @@ async fn a_minimum_period_counts_from_the_end_of_the_last_apply_and_merges_what_
 }
 
 #[tokio::test(start_paused = true)]
-async fn changes_that_cancel_out_are_never_applied_but_reported_in_force() {
+async fn changes_that_cancel_out_are_reported_as_synced_but_not_applied() {
     let mut rig = Rig::ready(&SyncSettings { min_period: secs(10), ..settings() }).await;
     rig.send([v4("a", 1)]).await;
     rig.pass(secs(1)).await;
@@ -96,7 +96,7 @@ async fn changes_that_cancel_out_are_never_applied_but_reported_in_force() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_backend_left_is_fetched_by_an_apply_without_changes() {
+async fn follow_up_is_an_apply_without_changes() {
     let mut rig = Rig::ready(&settings()).await;
     rig.script(V4, [Outcome::follow_up(secs(2)), Outcome::follow_up(secs(7))]);
     rig.send([v4("a", 1)]).await;
@@ -112,7 +112,7 @@ async fn what_a_backend_left_is_fetched_by_an_apply_without_changes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn everything_is_compared_once_an_hour() {
+async fn full_sync_runs_every_hour() {
     let mut rig = Rig::ready(&settings()).await;
     rig.send([v4("a", 1)]).await;
     rig.pass(secs(9_000)).await;
@@ -129,7 +129,7 @@ async fn everything_is_compared_once_an_hour() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn stopping_in_the_middle_finishes_the_apply_and_begins_no_other() {
+async fn stop_finishes_the_running_apply_and_starts_no_other() {
     let mut rig = Rig::ready(&settings()).await;
     rig.script(V4, [Outcome::GOOD.taking(secs(5))]);
     rig.send([v4("a", 1), v6("b", 1)]).await;
@@ -139,7 +139,7 @@ async fn stopping_in_the_middle_finishes_the_apply_and_begins_no_other() {
     rig.pass(secs(1)).await;
     assert!(!rig.task.is_finished(), "the apply has begun");
     rig.pass(secs(3)).await;
-    assert_eq!((&mut rig.task).await.unwrap(), Stopped::Asked);
+    assert_eq!((&mut rig.task).await.unwrap(), Stopped::Requested);
     assert_eq!(rig.now(), 5_000);
     assert_eq!(rig.times(V4), [0]);
     assert_eq!(rig.times(V6), []);
@@ -147,17 +147,17 @@ async fn stopping_in_the_middle_finishes_the_apply_and_begins_no_other() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_loop_ends_when_nobody_can_ask_it_to_or_send_events() {
+async fn loop_ends_when_its_handle_or_the_event_sender_is_dropped() {
     let mut rig = Rig::ready(&settings()).await;
     rig.stop = None;
-    assert_eq!((&mut rig.task).await.unwrap(), Stopped::Asked);
+    assert_eq!((&mut rig.task).await.unwrap(), Stopped::Requested);
     let mut rig = Rig::ready(&settings()).await;
     rig.events = None;
     assert_eq!((&mut rig.task).await.unwrap(), Stopped::SourceEnded);
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_observer_hears_of_a_success_in_kube_proxys_order() {
+async fn success_is_reported_in_the_order_of_kube_proxy() {
     let mut rig = Rig::ready(&settings()).await;
     rig.script(V4, [Outcome::GOOD.taking(millis(40))]);
     let now = std::time::SystemTime::now();
@@ -187,7 +187,7 @@ async fn the_observer_hears_of_a_success_in_kube_proxys_order() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pod_change_that_changes_no_rule_is_in_force_at_once() {
+async fn pod_change_without_rule_change_is_reported_at_once() {
     let mut rig = Rig::ready(&settings()).await;
     let mut orphan = slice("ns/x-1", "unknown").anywhere("10.244.0.1").build();
     orphan.trigger_time = Some(std::time::SystemTime::now() - secs(3));
@@ -198,7 +198,7 @@ async fn a_pod_change_that_changes_no_rule_is_in_force_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_node_is_passed_on_when_it_changes_and_no_other() {
+async fn only_changes_of_this_node_are_reported() {
     let mut rig = Rig::ready(&settings()).await;
     rig.send([v4("a", 1), Event::Node(Change::Applied(node("n2", &[])))]).await;
     rig.pass(secs(0)).await;

@@ -64,11 +64,11 @@ async fn start_with(
 }
 
 #[tokio::test]
-async fn the_loop_runs_on_a_thread_of_its_own_until_it_is_stopped() {
+async fn loop_runs_on_the_sync_thread_until_it_is_stopped() {
     let (mut thread, _events, mut calls) = start(false).await;
     assert_eq!(calls.recv().await.unwrap().as_deref(), Some("sync"));
     thread.stop();
-    assert_eq!(thread.ended().await.unwrap(), Stopped::Asked);
+    assert_eq!(thread.ended().await.unwrap(), Stopped::Requested);
 }
 
 #[tokio::test]
@@ -80,14 +80,14 @@ async fn the_end_of_the_source_ends_the_loop() {
 }
 
 #[tokio::test]
-async fn a_panic_in_the_loop_is_told_with_its_message() {
+async fn panic_in_the_loop_is_reported_with_its_message() {
     let (mut thread, _events, _calls) = start(true).await;
     let error = thread.ended().await.unwrap_err();
     assert_eq!(error.to_string(), "the sync thread panicked: no kernel here");
 }
 
 #[tokio::test]
-async fn a_backend_that_cannot_be_made_is_told() {
+async fn failed_creation_of_a_backend_is_reported() {
     let (_events, receiver) = mpsc::channel(8);
     let make = || Err(error(portolan_core::backend::Retry::Never));
     let mut thread = SyncThread::start(make, receiver).unwrap();
@@ -123,10 +123,10 @@ async fn start_searching() -> (SyncThread, mpsc::Sender<Event>, std::sync::mpsc:
 }
 
 #[tokio::test]
-async fn a_search_for_flows_that_does_not_end_does_not_hold_up_the_end() {
+async fn endless_search_for_flows_does_not_delay_the_end() {
     let (mut thread, _events, _go) = start_searching().await;
     thread.stop();
-    assert_eq!(thread.ended().await.unwrap(), Stopped::Asked);
+    assert_eq!(thread.ended().await.unwrap(), Stopped::Requested);
 }
 
 #[tokio::test]

@@ -69,7 +69,7 @@ impl Stored {
 
 /// One thing that happened.
 #[derive(Debug, Clone)]
-pub(super) enum Happening {
+pub(super) enum WatchEvent {
     /// An object came, changed or went.
     Change { kind: &'static Kind, before: Option<Arc<Stored>>, after: Option<Arc<Stored>> },
     /// A line that a test wants its watchers to get.
@@ -85,7 +85,7 @@ pub(super) type Snapshot = Arc<(u64, Vec<Arc<Stored>>)>;
 pub(super) struct Store {
     version: u64,
     objects: HashMap<&'static str, BTreeMap<(String, String), Arc<Stored>>>,
-    log: VecDeque<(u64, Happening)>,
+    log: VecDeque<(u64, WatchEvent)>,
     /// Everything up to here is forgotten.
     compacted: u64,
     snapshots: HashMap<u64, Snapshot>,
@@ -111,7 +111,7 @@ impl Store {
         self.version
     }
 
-    fn record(&mut self, happening: Happening) -> u64 {
+    fn record(&mut self, happening: WatchEvent) -> u64 {
         self.log.push_back((self.version, happening));
         self.version
     }
@@ -131,7 +131,7 @@ impl Store {
         });
         self.version = version;
         let before = self.objects.entry(kind.name).or_default().insert(key, Arc::clone(&stored));
-        Some(self.record(Happening::Change { kind, before, after: Some(stored) }))
+        Some(self.record(WatchEvent::Change { kind, before, after: Some(stored) }))
     }
 
     pub(super) fn delete(&mut self, kind: &str, namespace: &str, name: &str) -> Option<u64> {
@@ -139,13 +139,13 @@ impl Store {
         let key = (namespace.to_owned(), name.to_owned());
         let before = self.objects.get_mut(kind.name)?.remove(&key)?;
         self.version += 1;
-        Some(self.record(Happening::Change { kind, before: Some(before), after: None }))
+        Some(self.record(WatchEvent::Change { kind, before: Some(before), after: None }))
     }
 
     pub(super) fn inject(&mut self, resource: &str, line: &str) -> u64 {
         let line = Bytes::from(format!("{line}\n"));
         self.version += 1;
-        self.record(Happening::Line { resource: resource.to_owned(), line })
+        self.record(WatchEvent::Line { resource: resource.to_owned(), line })
     }
 
     pub(super) fn objects(&self, kind: &str) -> Vec<Value> {
@@ -180,7 +180,7 @@ impl Store {
     }
 
     /// What happened after `version`; nothing when that is no longer known.
-    pub(super) fn since(&self, version: u64) -> Option<Vec<(u64, Happening)>> {
+    pub(super) fn since(&self, version: u64) -> Option<Vec<(u64, WatchEvent)>> {
         if version < self.compacted {
             return None;
         }
@@ -196,11 +196,11 @@ impl Store {
 
     pub(super) fn expire_watches(&mut self) -> u64 {
         self.version += 1;
-        self.record(Happening::Expiry);
+        self.record(WatchEvent::Expiry);
         // Watches that start from now on must not meet it.
         self.version += 1;
         self.compacted = self.version - 2;
-        self.log.retain(|(_, happening)| matches!(happening, Happening::Expiry));
+        self.log.retain(|(_, happening)| matches!(happening, WatchEvent::Expiry));
         self.version
     }
 }

@@ -14,7 +14,7 @@ use super::faults::{End, StreamedLists, WatchFault};
 use super::list::{Gone, end_early, piecewise, push};
 use super::query::{Filter, Query};
 use super::respond::{Body, failure, with_body};
-use super::store::{Happening, Kind, Stored};
+use super::store::{Kind, Stored, WatchEvent};
 use super::{Shared, lock, status};
 
 /// How long a watch lasts that does not say; a real server takes 30 to 60 minutes.
@@ -191,19 +191,19 @@ impl Stream {
 
     async fn send_happenings(
         &self,
-        happened: &[(u64, Happening)],
+        happened: &[(u64, WatchEvent)],
     ) -> Result<std::ops::ControlFlow<()>, Gone> {
         for some in happened.chunks(EVENTS_AT_ONCE) {
             let mut lines = Vec::new();
             for (version, happening) in some {
                 match happening {
-                    Happening::Change { kind, before, after } if *kind == self.kind => {
+                    WatchEvent::Change { kind, before, after } if *kind == self.kind => {
                         lines.extend_from_slice(&self.change(*version, before.as_deref(), after.as_deref()));
                     }
-                    Happening::Line { resource, line } if resource == self.kind.resource => {
+                    WatchEvent::Line { resource, line } if resource == self.kind.resource => {
                         lines.extend_from_slice(line);
                     }
-                    Happening::Expiry => return Ok(std::ops::ControlFlow::Break(())),
+                    WatchEvent::Expiry => return Ok(std::ops::ControlFlow::Break(())),
                     _ => {}
                 }
             }

@@ -231,7 +231,7 @@ async fn a_watch_from_before_a_compaction_is_expired() {
 }
 
 #[tokio::test]
-async fn faults_begin_and_end_when_told() {
+async fn faults_start_and_end_on_request() {
     let server = with_services(&["a"]).await;
     for code in [401, 403, 429, 500] {
         server.refuse(Some(Refusal { status: code, resource: "services" }));

@@ -233,7 +233,7 @@ fn commits_and_steps_are_counted_and_empty_transactions_are_not() {
 }
 
 #[test]
-fn a_commit_tells_the_messages_and_bytes_that_the_kernel_would_get() {
+fn commit_reports_the_messages_and_bytes_that_the_kernel_would_get() {
     let mut tables = loaded();
     let add = |count: u8| {
         let elements = (0..count).map(|last| Element::verdict(address(100 + last), Verdict::Drop));

@@ -8,7 +8,7 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::ports::FreshPorts;
-use super::{Namespace, NetnsError, Tally, refusal, repeated, sctp};
+use super::{Namespace, NetnsError, PodCounts, refusal, repeated, sctp};
 
 /// How long an answer may take on a busy machine. It does not hide a lost packet: a connection whose SYN had to be
 /// repeated counts as failed, and a datagram is sent once.
@@ -171,10 +171,10 @@ impl Caller {
     ///
     /// # Errors
     /// When the namespace cannot be entered. Connections that fail are counted.
-    pub fn many_tcp(&self, to: SocketAddr, connections: u32) -> Result<Tally, NetnsError> {
+    pub fn many_tcp(&self, to: SocketAddr, connections: u32) -> Result<PodCounts, NetnsError> {
         let share = |worker| connections / AT_ONCE + u32::from(worker < connections % AT_ONCE);
         let ask_share = |worker| {
-            (0..share(worker)).fold(Tally::default(), |mut tally, _| {
+            (0..share(worker)).fold(PodCounts::default(), |mut tally, _| {
                 tally.count(&self.ask(Transport::Tcp, to));
                 tally
             })
@@ -184,7 +184,7 @@ impl Caller {
                 let workers: Vec<_> =
                     (0..AT_ONCE).map(|worker| scope.spawn(move || ask_share(worker))).collect();
                 let tallies = workers.into_iter().map(|worker| worker.join().unwrap_or_default());
-                tallies.fold(Tally::default(), Tally::merged)
+                tallies.fold(PodCounts::default(), PodCounts::merged)
             })
         })
     }

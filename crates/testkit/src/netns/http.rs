@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn other_protocols_are_told_apart() {
+    fn other_protocols_are_distinguished() {
         assert_eq!(HttpReply::parse("SSH-2.0-server\r\n\r\n"), None);
     }
 }

@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn a_port_that_somebody_has_is_passed_over() {
+    fn port_in_use_is_skipped() {
         let (kept, taken) = bound(&FreshPorts::default());
         let (_socket, port) = bound(&FreshPorts::default());
         assert!(taken < port, "{taken} {port}");

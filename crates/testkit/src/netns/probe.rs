@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{JoinHandle, sleep};
 use std::time::{Duration, Instant};
 
-use super::{Caller, NetnsError, Tally, Transport, wait_until};
+use super::{Caller, NetnsError, PodCounts, Transport, wait_until};
 
 /// How long a prober rests between two questions, so that one leaves time for the proxy on a small machine.
 const REST: Duration = Duration::from_micros(500);
@@ -14,7 +14,7 @@ const REST: Duration = Duration::from_micros(500);
 #[derive(Clone, Debug, Default)]
 pub struct ProbeReport {
     /// All outcomes.
-    pub tally: Tally,
+    pub tally: PodCounts,
     /// The first failures in order: when, counted from the prober's start, and why.
     pub first_failures: Vec<(Duration, String)>,
     /// The longest time from one answer to the next.

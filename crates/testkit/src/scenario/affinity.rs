@@ -10,7 +10,7 @@ use super::packet::{Packet, Sender};
 
 /// Clients that come again and again.
 #[derive(Debug, Clone)]
-pub struct Comers {
+pub struct ReturningClients {
     /// The name that what they have is kept by.
     pub memory: &'static str,
     /// Who comes, and by which ways. All ways of one sender, family and protocol lead to one endpoint.
@@ -21,7 +21,7 @@ pub struct Comers {
     pub times: u32,
 }
 
-impl Comers {
+impl ReturningClients {
     pub(super) fn new(traffic: Traffic, memory: &'static str, among: BTreeSet<Target>) -> Self {
         Self { memory, traffic, among, times: 6 }
     }
@@ -38,8 +38,8 @@ impl Comers {
     }
 }
 
-impl From<Comers> for Check {
-    fn from(comers: Comers) -> Self {
+impl From<ReturningClients> for Check {
+    fn from(comers: ReturningClients) -> Self {
         Self::Stay(comers)
     }
 }
@@ -53,12 +53,12 @@ type Key = (&'static str, String, Protocol, IpFamily);
 
 impl Memory {
     /// The endpoint that the sender of `packet` has had and must come to again.
-    pub fn had(&self, comers: &Comers, packet: &Packet) -> Option<Target> {
+    pub fn had(&self, comers: &ReturningClients, packet: &Packet) -> Option<Target> {
         self.0.get(&key(comers.memory, packet)).copied().filter(|target| comers.among.contains(target))
     }
 
     /// The sender has this endpoint from now on. Returns the one it had before, if any.
-    pub fn has(&mut self, comers: &Comers, packet: &Packet, target: Target) -> Option<Target> {
+    pub fn has(&mut self, comers: &ReturningClients, packet: &Packet, target: Target) -> Option<Target> {
         self.0.insert(key(comers.memory, packet), target)
     }
 

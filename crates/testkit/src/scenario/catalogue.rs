@@ -17,9 +17,9 @@ macro_rules! every_scenario {
     ($each:ident) => {
         $each! {
             internal_policy {
-                cluster_leads_everybody_to_every_endpoint
-                local_leads_everybody_to_the_only_endpoint_here
-                local_leads_everybody_to_all_endpoints_here
+                cluster_policy_sends_all_clients_to_all_endpoints
+                local_policy_sends_all_clients_to_the_only_local_endpoint
+                local_policy_sends_all_clients_to_all_local_endpoints
                 local_leaves_external_addresses_alone
                 local_drops_where_no_endpoint_is_here
                 local_refuses_once_no_endpoint_is_anywhere
@@ -32,8 +32,8 @@ macro_rules! every_scenario {
                 local_leads_the_node_to_every_endpoint_by_its_own_address
                 local_leaves_the_cluster_ip_alone
                 local_drops_clients_where_no_endpoint_is_here
-                local_takes_pods_for_clients_where_nothing_tells_them
-                local_drops_pods_too_where_nothing_tells_them_and_no_endpoint_is_here
+                local_policy_treats_pods_as_clients_without_pod_detection
+                local_policy_drops_pods_without_pod_detection_and_local_endpoint
                 local_refuses_once_no_endpoint_is_anywhere
                 local_turns_cluster_and_back
                 local_follows_endpoints_that_come_and_go_here
@@ -48,14 +48,14 @@ macro_rules! every_scenario {
                 external_local_falls_back_to_those_here_though_others_are_ready
                 external_local_prefers_ready_ones_here
                 those_of_other_nodes_serve_under_cluster_but_not_under_local
-                nobody_is_used_who_neither_is_ready_nor_serves
+                endpoints_that_neither_serve_nor_are_ready_are_not_used
                 connections_are_refused_once_the_last_has_ended
                 a_new_pod_takes_over_from_one_that_ends
                 one_that_is_ready_all_the_same_is_used_like_any_other
             }
             unserved {
-                a_service_without_endpoints_refuses_everybody_everywhere
-                a_service_without_slices_refuses_everybody_everywhere
+                service_without_endpoints_rejects_all_clients
+                service_without_slices_rejects_all_clients
                 refusals_end_with_the_first_endpoint_and_begin_after_the_last
                 another_port_of_a_cluster_ip_is_refused
                 another_port_of_a_cluster_ip_without_endpoints_is_refused
@@ -67,24 +67,24 @@ macro_rules! every_scenario {
                 a_deleted_service_gives_its_cluster_ip_back_to_the_service_cidr
             }
             masquerade {
-                matrix_on_a_node_that_tells_pods
-                matrix_on_a_node_that_tells_nobody
-                matrix_with_masquerade_all_on_a_node_that_tells_pods
-                matrix_with_masquerade_all_on_a_node_that_tells_nobody
+                matrix_with_local_pod_detection
+                matrix_without_local_pod_detection
+                matrix_with_masquerade_all_and_local_pod_detection
+                matrix_with_masquerade_all_without_local_pod_detection
                 a_pod_that_is_asked_directly_sees_who_asks
             }
             detection {
-                cluster_cidr_tells_pods_by_their_address
+                cluster_cidr_detects_pods_by_address
                 cluster_cidr_of_other_addresses_takes_pods_for_others
-                no_cluster_cidr_tells_nobody
-                node_cidr_tells_pods_by_the_pod_cidrs_of_the_node
+                no_cluster_cidr_detects_no_local_pods
+                node_cidr_detects_pods_by_the_pod_cidrs_of_the_node
                 node_cidr_follows_the_node
                 services_that_clients_stay_with_follow_the_node_too
-                interface_name_prefix_tells_pods_by_their_cable
+                interface_name_prefix_detects_pods_by_interface
                 another_interface_name_prefix_takes_pods_for_others
-                bridge_interface_tells_pods_by_their_bridge
+                bridge_interface_detects_pods_by_bridge
                 another_bridge_interface_takes_pods_for_others
-                cluster_cidr_tells_pods_on_a_bridge
+                cluster_cidr_detects_pods_on_a_bridge
             }
             topology {
                 endpoints_for_this_zone_are_preferred
@@ -103,14 +103,14 @@ macro_rules! every_scenario {
             }
             ranges {
                 a_client_in_a_range_gets_through
-                everybody_else_is_dropped_pods_and_the_node_too
+                all_other_clients_are_dropped_pods_and_the_node_included
                 only_load_balancer_addresses_are_guarded
                 all_load_balancer_addresses_are_guarded
                 outsiders_are_dropped_also_where_others_are_refused
                 ranges_hold_under_the_local_policy_before_pods_get_their_short_cut
                 a_range_of_pods_lets_pods_in
                 several_ranges_add_up
-                a_range_of_all_addresses_lets_everybody_in
+                range_of_all_addresses_allows_all_clients
                 ranges_of_one_family_leave_the_other_open
                 ranges_are_followed
                 the_node_gets_through_by_an_address_in_a_range
@@ -156,17 +156,17 @@ macro_rules! every_scenario {
                 a_pod_on_a_bridge_reaches_itself_and_its_neighbours
                 a_pod_reaches_itself_under_local_policies
                 a_pod_on_a_bridge_reaches_itself_under_local_policies
-                a_pod_reaches_itself_where_nothing_tells_pods
-                a_pod_on_a_bridge_reaches_itself_where_nothing_tells_pods
+                pod_reaches_itself_without_pod_detection
+                pod_on_a_bridge_reaches_itself_without_pod_detection
                 a_pod_that_no_slice_places_reaches_itself
                 a_terminating_pod_reaches_itself_while_none_is_ready
             }
             host_network {
-                everybody_reaches_a_program_on_the_node
+                all_clients_reach_a_program_on_the_node
                 a_program_on_the_node_and_pods_share_a_service
                 a_program_on_the_node_is_an_endpoint_here
                 a_program_on_the_node_reaches_itself
-                everybody_on_a_bridge_reaches_a_program_on_the_node
+                all_clients_on_a_bridge_reach_a_program_on_the_node
             }
             lifecycle {
                 a_service_may_come_before_its_endpoints

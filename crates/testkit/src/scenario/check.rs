@@ -2,7 +2,7 @@
 
 use portolan_core::{IpFamily, Protocol};
 
-use super::affinity::Comers;
+use super::affinity::ReturningClients;
 use super::expectation::{Expected, Target};
 use super::need::Need;
 use super::objects::POD_PORT;
@@ -14,9 +14,9 @@ pub enum Check {
     /// This becomes of each of the packets, whatever became of the others.
     Each(Traffic, Expected),
     /// Each of these stays with one endpoint: the one it had before, where that is still one of them.
-    Stay(Comers),
+    Stay(ReturningClients),
     /// The same, but at least one has another endpoint than before, although the former is still there.
-    SomeMoved(Comers),
+    SomeMoved(ReturningClients),
     /// The endpoints that comers of the first memory have are not the same for all of them.
     Spread(&'static str),
     /// Not every client in the first memory has the same endpoint in the second.
@@ -145,7 +145,7 @@ impl Traffic {
 
     /// A client that connects again gets the same one of these pods. What each has is kept by the name of
     /// `memory`; each sender, family and protocol counts for itself.
-    pub fn stays(self, memory: &'static str, pods: impl IntoIterator<Item = u8>) -> Comers {
+    pub fn stays(self, memory: &'static str, pods: impl IntoIterator<Item = u8>) -> ReturningClients {
         self.stays_at_ports(memory, pods.into_iter().map(|pod| (pod, POD_PORT)))
     }
 
@@ -154,9 +154,9 @@ impl Traffic {
         self,
         memory: &'static str,
         targets: impl IntoIterator<Item = (u8, u16)>,
-    ) -> Comers {
+    ) -> ReturningClients {
         let targets = targets.into_iter().map(|(pod, port)| Target { pod, port }).collect();
-        Comers::new(self, memory, targets)
+        ReturningClients::new(self, memory, targets)
     }
 }
 

@@ -10,14 +10,14 @@
 //!
 //! Datagrams and associations come from a new port each, since flows that are still tracked would go where they went.
 
+mod network;
 mod probe;
-mod site;
 
 use std::thread::sleep;
 
 use portolan_core::event::Event;
 
-use self::site::Site;
+use self::network::ScenarioNetwork;
 use super::check::Check;
 use super::{LeftOut, Memory, Mismatch, Need, Network, Scenario, Step};
 use crate::netns::{NetnsError, Topology, speaks_sctp};
@@ -62,7 +62,7 @@ pub fn network(scenario: &Scenario) -> Result<Topology, NetnsError> {
 pub fn run(name: &str, scenario: &Scenario, node: &mut impl ServedNode, unmet: &[Need]) {
     let play = |node: &mut _| -> Result<(), NetnsError> {
         let unmet = &unmet_here(name, scenario, unmet)?;
-        let mut site = Site::prepare(ServedNode::network(node), scenario)?;
+        let mut site = ScenarioNetwork::prepare(ServedNode::network(node), scenario)?;
         for (number, step) in scenario.steps.iter().enumerate() {
             let failures = play_step(step, node, &mut site, unmet)?;
             assert!(failures.is_empty(), "{name}, step {}:\n  {}", number + 1, failures.join("\n  "));
@@ -96,7 +96,7 @@ fn report(line: &str) {
 fn play_step<N: ServedNode>(
     step: &Step,
     node: &mut N,
-    site: &mut Site,
+    site: &mut ScenarioNetwork,
     unmet: &[Need],
 ) -> Result<Vec<String>, NetnsError> {
     if node.listens_on_the_node() {
@@ -116,7 +116,7 @@ fn play_step<N: ServedNode>(
     Ok(failures)
 }
 
-impl Site {
+impl ScenarioNetwork {
     /// Puts one check to the test.
     fn hold(&mut self, check: &Check, unmet: &[Need]) -> Result<Vec<String>, NetnsError> {
         let packets: Vec<_> = check.packets().filter(|packet| !check.lacks(packet, unmet)).collect();

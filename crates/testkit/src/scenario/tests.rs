@@ -176,7 +176,7 @@ fn a_program_on_the_node_sees_who_sends() {
 }
 
 #[test]
-fn targets_are_told_by_their_names_and_addresses() {
+fn targets_are_named_by_their_names_and_addresses() {
     let target = |pod, port| Some(Target { pod, port });
     for (name, address, wanted) in [
         ("pod2:9090", "10.244.0.12:9090", target(2, 9090)),

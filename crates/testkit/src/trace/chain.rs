@@ -10,7 +10,7 @@ use std::sync::Arc;
 use portolan_nft::{Family, Rule, Statement, Verdict};
 
 use super::flow::Flow;
-use super::hook::Site;
+use super::hook::ScenarioNetwork;
 use super::path::Trail;
 use super::statement::Place;
 use super::weighted::{Way, Weighted};
@@ -93,7 +93,11 @@ impl<'t> Exits<'t> {
 
 impl<'t> Walk<'t> {
     /// Takes packets through one chain and all it leads to.
-    pub(super) fn chain(&self, site: Site<'t>, flows: Weighted<'t, Flow>) -> Result<Exits<'t>, TraceError> {
+    pub(super) fn chain(
+        &self,
+        site: ScenarioNetwork<'t>,
+        flows: Weighted<'t, Flow>,
+    ) -> Result<Exits<'t>, TraceError> {
         let mut exits = Exits::default();
         let mut here = flows;
         for rule in site.chain.rules() {
@@ -116,7 +120,7 @@ impl<'t> Walk<'t> {
     /// Takes packets through other chains; gives back those that return.
     fn call(
         &self,
-        site: Site<'t>,
+        site: ScenarioNetwork<'t>,
         calls: Calls<'t>,
         exits: &mut Exits<'t>,
     ) -> Result<Weighted<'t, Flow>, TraceError> {
@@ -124,7 +128,7 @@ impl<'t> Walk<'t> {
         for (name, flows) in calls {
             let missing = || TraceError::Missing { table: site.id.clone(), object: Arc::clone(&name) };
             let chain = site.table.chain(&name).ok_or_else(missing)?;
-            let called = self.chain(Site { chain, ..site }, flows)?;
+            let called = self.chain(ScenarioNetwork { chain, ..site }, flows)?;
             returned.add_all(called.fell)?;
             exits.accepted.add_all(called.accepted)?;
             exits.ended.add_all(called.ended)?;
@@ -135,7 +139,7 @@ impl<'t> Walk<'t> {
     /// Takes one packet through one rule.
     fn rule(
         &self,
-        site: Site<'t>,
+        site: ScenarioNetwork<'t>,
         rule: &'t Rule,
         flow: Flow,
         way: Way<'t>,
@@ -182,7 +186,7 @@ fn asked(statement: &Statement, family: Family) -> Work {
 /// Writes the rule into the paths of packets that it matched or changed.
 fn record<'t>(
     done: Weighted<'t, (Control, Flow)>,
-    site: Site<'t>,
+    site: ScenarioNetwork<'t>,
     rule: &'t Rule,
     before: &(Flow, Trail<'t>),
 ) -> Result<Weighted<'t, (Control, Flow)>, TraceError> {

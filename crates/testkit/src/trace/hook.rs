@@ -17,7 +17,7 @@ const PRIORITY_CONNTRACK: i32 = -200;
 
 /// A chain in its table.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Site<'t> {
+pub(super) struct ScenarioNetwork<'t> {
     pub(super) id: &'t TableId,
     pub(super) table: &'t FakeTable,
     pub(super) chain: &'t FakeChain,
@@ -29,9 +29,9 @@ pub(super) enum Station<'t> {
     /// Connection tracking looks the packet up.
     Conntrack,
     /// A connection's first packet goes through these until one decides; then all are translated.
-    Nat(Manip, Vec<Site<'t>>),
+    Nat(Manip, Vec<ScenarioNetwork<'t>>),
     /// A chain that sees every packet.
-    Filter(Site<'t>),
+    Filter(ScenarioNetwork<'t>),
 }
 
 /// What sees packets of one family at a hook, in order.
@@ -43,7 +43,7 @@ pub(super) fn stations(tables: &FakeTables, family: Family, hook: Hook) -> Vec<S
         }
         for chain in table.hooked(hook) {
             let Some(base) = chain.chain().base else { continue };
-            let site = Site { id, table, chain };
+            let site = ScenarioNetwork { id, table, chain };
             match base.kind {
                 ChainKind::Filter => filter.push((base.priority, site)),
                 ChainKind::Nat => nat.push((base.priority, site)),
@@ -59,7 +59,7 @@ pub(super) fn stations(tables: &FakeTables, family: Family, hook: Hook) -> Vec<S
     stations.into_iter().map(|(_, station)| station).collect()
 }
 
-fn kernel_stations(hook: Hook, nat: Vec<Site<'_>>) -> Vec<(i32, Station<'_>)> {
+fn kernel_stations(hook: Hook, nat: Vec<ScenarioNetwork<'_>>) -> Vec<(i32, Station<'_>)> {
     match Manip::of(hook) {
         Some(Manip::Destination) => vec![
             (PRIORITY_CONNTRACK, Station::Conntrack),

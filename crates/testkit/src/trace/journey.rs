@@ -7,7 +7,7 @@ use portolan_nft::{Family, Hook};
 
 use super::chain::{End, Walk};
 use super::flow::{Flow, Manip};
-use super::hook::{Site, Station, stations};
+use super::hook::{ScenarioNetwork, Station, stations};
 use super::weighted::Weighted;
 use super::{Fate, Host, Origin, Outcome, Outcomes, Packet, TraceError, Tracer, Work};
 
@@ -101,7 +101,7 @@ impl<'t> Journey<'t> {
     /// Accepting, returning and reaching the end all come to the same: no chain has another policy.
     fn base_chain(
         &mut self,
-        site: Site<'t>,
+        site: ScenarioNetwork<'t>,
         flows: Weighted<'t, Flow>,
     ) -> Result<Weighted<'t, Flow>, TraceError> {
         let flows = flows.worked(Work { base_chains: 1, ..Work::default() });
@@ -115,7 +115,7 @@ impl<'t> Journey<'t> {
     fn nat(
         &mut self,
         manip: Manip,
-        sites: &[Site<'t>],
+        sites: &[ScenarioNetwork<'t>],
         flows: Weighted<'t, Flow>,
     ) -> Result<Weighted<'t, Flow>, TraceError> {
         let (mut decided, mut open) = flows.split(|flow| flow.is_decided(manip));

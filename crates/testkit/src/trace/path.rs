@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::fake::FakeSet;
 use portolan_nft::{Element, Rule, TableId};
 
-use super::hook::Site;
+use super::hook::ScenarioNetwork;
 
 /// One thing that happened to a packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,7 +66,7 @@ struct Node<'t> {
 #[derive(Debug)]
 enum Event<'t> {
     Found(Found<'t>),
-    Rule(Site<'t>, &'t Rule),
+    Rule(ScenarioNetwork<'t>, &'t Rule),
     Unroutable(&'static str),
 }
 
@@ -77,7 +77,7 @@ impl<'t> Trail<'t> {
     }
 
     /// A rule matched.
-    pub(super) fn rule(&self, site: Site<'t>, rule: &'t Rule) -> Self {
+    pub(super) fn rule(&self, site: ScenarioNetwork<'t>, rule: &'t Rule) -> Self {
         self.with(Event::Rule(site, rule))
     }
 
@@ -107,7 +107,7 @@ impl<'t> Trail<'t> {
     }
 }
 
-fn step(site: &Site<'_>, rule: &Rule, elements: &[&Found<'_>]) -> Step {
+fn step(site: &ScenarioNetwork<'_>, rule: &Rule, elements: &[&Found<'_>]) -> Step {
     let family = site.id.family;
     let shown = |found: &&Found<'_>| found.element.display(found.set.set(), family).to_string();
     Step::Rule {

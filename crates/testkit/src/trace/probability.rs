@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn impossible_fractions_are_turned_down() {
+    fn impossible_fractions_are_rejected() {
         assert_eq!((Probability::of(1, 0), Probability::of(3, 2)), (None, None));
     }
 

@@ -9,7 +9,7 @@ use portolan_nft::{Bytes, ElementValue, Family, MatchOp, Rule, Selector, Stateme
 
 use super::chain::{Control, Walk};
 use super::flow::Flow;
-use super::hook::Site;
+use super::hook::ScenarioNetwork;
 use super::path::Found;
 use super::{Probability, Refusal, TraceError};
 
@@ -32,7 +32,7 @@ impl Branch<'_> {
 /// Where a statement stands.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place<'t> {
-    pub(super) site: Site<'t>,
+    pub(super) site: ScenarioNetwork<'t>,
     pub(super) rule: &'t Rule,
 }
 

@@ -10,7 +10,7 @@ use tracing::warn;
 use super::{HaproxyBackend, io};
 use crate::haproxy::Condition;
 use crate::node;
-use crate::render::{Block, Site, block, identifier};
+use crate::render::{Block, NodeContext, block, identifier};
 
 /// What differs, before anything is done about it.
 #[derive(Debug, Default)]
@@ -110,8 +110,8 @@ impl HaproxyBackend {
         })
     }
 
-    fn site<'a>(&'a self, plan: &'a NodePlan) -> Site<'a> {
-        Site { family: self.family, node: &plan.node, addresses: &self.own, claimed: &self.claimed }
+    fn site<'a>(&'a self, plan: &'a NodePlan) -> NodeContext<'a> {
+        NodeContext { family: self.family, node: &plan.node, addresses: &self.own, claimed: &self.claimed }
     }
 
     /// Counts who has which address, and says once who is not served.

@@ -21,7 +21,7 @@ fn rendered(web: portolan_testkit::objects::ServiceBuilder) -> String {
     let mut text = String::new();
     for (family, own) in IpFamily::ALL.into_iter().zip(&own) {
         let plan = state.plan(family);
-        let site = Site { family, node: &plan.node, addresses: own, claimed: &BTreeSet::new() };
+        let site = NodeContext { family, node: &plan.node, addresses: own, claimed: &BTreeSet::new() };
         for name in plan.names_by_importance() {
             if let Some(block) = block(&site, name, &plan.service_ports[name]) {
                 let _ = write!(text, "# {family}: {name}\n{}", block.text());

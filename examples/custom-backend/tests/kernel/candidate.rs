@@ -63,8 +63,8 @@ pub(crate) fn kit() -> Conformance<Haproxy> {
             Need::OuterSource,
             Need::RangesWithoutEndpoints,
         ])
-        .differing("detection::bridge_interface_tells_pods_by_their_bridge", BY_ADDRESS)
-        .differing("detection::interface_name_prefix_tells_pods_by_their_cable", BY_ADDRESS)
+        .differing("detection::bridge_interface_detects_pods_by_bridge", BY_ADDRESS)
+        .differing("detection::interface_name_prefix_detects_pods_by_interface", BY_ADDRESS)
         .differing("affinity::a_changed_time_is_followed", FORGOTTEN)
         .differing("affinity::a_policy_that_changes_takes_clients_away_from_what_it_rules_out", FORGOTTEN)
         .differing("affinity::families_do_not_influence_each_other", ALIKE)

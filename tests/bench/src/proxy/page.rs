@@ -38,12 +38,12 @@ impl Page {
     }
 
     /// When the later of the families came into force last, in seconds since 1970; nothing until both did.
-    pub(crate) fn in_force(&self) -> Option<f64> {
-        Some(self.in_force_of("IPv4")?.max(self.in_force_of("IPv6")?))
+    pub(crate) fn synced_at(&self) -> Option<f64> {
+        Some(self.synced_at_of("IPv4")?.max(self.synced_at_of("IPv6")?))
     }
 
     /// When a family came into force last, in seconds since 1970; nothing until it did.
-    pub(crate) fn in_force_of(&self, family: &str) -> Option<f64> {
+    pub(crate) fn synced_at_of(&self, family: &str) -> Option<f64> {
         self.get(&format!("{LAST_SYNC}{{ip_family=\"{family}\"}}")).filter(|at| *at > 0.0)
     }
 
@@ -70,12 +70,12 @@ mod tests {
     }
 
     #[test]
-    fn a_proxy_is_in_force_since_the_later_family_was() {
+    fn proxy_is_synced_since_the_later_family() {
         let series = |family: &str, at: &str| format!("{LAST_SYNC}{{ip_family=\"{family}\"}} {at}\n");
         let page = |at: &str| Page::parse(&(series("IPv4", "7.5") + &series("IPv6", at)));
-        assert_eq!(page("7.25").in_force(), Some(7.5));
-        assert_eq!(page("8").in_force(), Some(8.0));
-        assert_eq!(page("0").in_force(), None);
+        assert_eq!(page("7.25").synced_at(), Some(7.5));
+        assert_eq!(page("8").synced_at(), Some(8.0));
+        assert_eq!(page("0").synced_at(), None);
     }
 
     #[test]

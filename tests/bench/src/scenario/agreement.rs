@@ -122,9 +122,9 @@ impl Kind {
         let mut asked = 0;
         let page = proxy.wait_for("the metrics tell of the change", |page| {
             asked += 1;
-            page.in_force().is_some_and(|at| written.until(at) > 0.0)
+            page.synced_at().is_some_and(|at| written.until(at) > 0.0)
         })?;
-        let inside = page.in_force().map_or(f64::NAN, |at| written.until(at));
+        let inside = page.synced_at().map_or(f64::NAN, |at| written.until(at));
         Ok(Round { vip, sight, written, packet, inside, is_told: asked == 1 })
     }
 }

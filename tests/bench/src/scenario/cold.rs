@@ -45,13 +45,13 @@ pub(super) fn load(
         let page = proxy.wait_loaded()?;
         let commits = generation.end()?;
         sheet.figure("commits", Seen::Outside, f64::from(commits.count), Unit::Count, None);
-        let told = page.in_force();
+        let told = page.synced_at();
         (page, commits.last.context("nothing was committed during the load")?, told)
     } else {
         let seen = all_answer(size)?;
         let page = proxy.wait_loaded()?;
         // Packets ask for no other family.
-        let told = page.in_force_of("IPv4");
+        let told = page.synced_at_of("IPv4");
         (page, seen, told)
     };
     let start = proxy.started;

@@ -40,9 +40,9 @@ fn forget(stage: &Stage, clients: u32, sheet: &mut Sheet<'_>) -> anyhow::Result<
     let generation = Generation::follow()?;
     let start = Start::now();
     stage.api.apply(slice(0, 0, (0..ENDPOINTS - 1).map(pod)));
-    let is_done = |page: &Page| page.in_force().is_some_and(|at| start.until(at) > 0.0);
+    let is_done = |page: &Page| page.synced_at().is_some_and(|at| start.until(at) > 0.0);
     let page = proxy.wait_for("the endpoint is forgotten", is_done)?;
-    agreement::since_start(sheet, "once", start, generation.end()?.last, page.in_force(), None);
+    agreement::since_start(sheet, "once", start, generation.end()?.last, page.synced_at(), None);
     proxy.end()
 }
 

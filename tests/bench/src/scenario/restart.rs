@@ -66,7 +66,7 @@ fn unchanged(
             format!("the kernel reports changes where nothing had changed: {commit:?}")
         });
     }
-    agreement::since_start(sheet, "from the start", proxy.started, seen, page.in_force(), target);
+    agreement::since_start(sheet, "from the start", proxy.started, seen, page.synced_at(), target);
     let operations = page.sum("portolan_sync_operations_sum").unwrap_or_default();
     sheet.count("operations", operations);
     sheet.figure("connections meanwhile", Seen::Outside, f64::from(asked), Unit::Count, None);
@@ -87,7 +87,7 @@ fn changed(stage: &Stage, proxy: Proxy, size: Size, sheet: &mut Sheet<'_>) -> an
     let seen = packet::wait(vip(size.services), Sight::Leads(fresh), packet::LOADING)?;
     let page = proxy.wait_loaded()?;
     let measure = "from the start to a change made meanwhile";
-    agreement::since_start(sheet, measure, proxy.started, Some(seen), page.in_force_of("IPv4"), None);
+    agreement::since_start(sheet, measure, proxy.started, Some(seen), page.synced_at_of("IPv4"), None);
     proxy.end()
 }
 

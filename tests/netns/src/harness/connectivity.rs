@@ -38,12 +38,12 @@ fn assert_all_reach_all_pods(net: &Topology) {
 }
 
 #[test]
-fn everybody_reaches_every_routed_pod_untranslated() {
+fn all_clients_reach_every_routed_pod_untranslated() {
     isolated(|| assert_all_reach_all_pods(&Topology::routed(3).unwrap()));
 }
 
 #[test]
-fn everybody_reaches_every_bridged_pod_untranslated() {
+fn all_clients_reach_every_bridged_pod_untranslated() {
     isolated(|| assert_all_reach_all_pods(&Topology::bridged(3).unwrap()));
 }
 

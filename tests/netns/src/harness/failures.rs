@@ -37,7 +37,7 @@ fn a_closed_port_refuses() {
 }
 
 #[test]
-fn a_service_address_nobody_translates_times_out_from_everywhere() {
+fn untranslated_service_address_times_out_for_all_clients() {
     isolated(|| {
         let net = Topology::routed(1).unwrap();
         let addresses = ["10.96.0.10:80", "203.0.113.7:80", "[fd00:10:96::a]:80", "[2001:db8:113::7]:80"];

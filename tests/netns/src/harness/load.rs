@@ -145,7 +145,7 @@ fn long_connection_outlives_the_rule_that_made_it() {
 }
 
 #[test]
-fn long_connection_tells_when_it_broke() {
+fn long_connection_reports_when_it_broke() {
     isolated(|| {
         let net = Topology::routed(1).unwrap();
         let servers = net.serve(&[8080]).unwrap();

@@ -64,7 +64,7 @@ fn another_proxy_is_told_and_its_rules_go_when_it_writes_no_more(mode: Mode, old
 }
 
 #[test]
-fn beside_the_nftables_mode_a_kube_proxy_in_iptables_mode_is_told_and_its_rules_go() {
+fn running_kube_proxy_in_iptables_mode_is_reported_and_its_rules_are_removed_by_nftables_mode() {
     let old = Old::Iptables(Xtables::Nft);
     isolated(|| {
         another_proxy_is_told_and_its_rules_go_when_it_writes_no_more(Mode::Nftables, old, "iptables");
@@ -72,7 +72,7 @@ fn beside_the_nftables_mode_a_kube_proxy_in_iptables_mode_is_told_and_its_rules_
 }
 
 #[test]
-fn beside_the_nftables_mode_a_kube_proxy_with_legacy_tables_is_told_and_its_rules_go() {
+fn running_kube_proxy_with_legacy_tables_is_reported_and_its_rules_are_removed_by_nftables_mode() {
     let old = Old::Iptables(Xtables::Legacy);
     isolated(|| {
         another_proxy_is_told_and_its_rules_go_when_it_writes_no_more(Mode::Nftables, old, "iptables");
@@ -80,7 +80,7 @@ fn beside_the_nftables_mode_a_kube_proxy_with_legacy_tables_is_told_and_its_rule
 }
 
 #[test]
-fn beside_the_iptables_mode_a_kube_proxy_in_nftables_mode_is_told_and_its_rules_go() {
+fn running_kube_proxy_in_nftables_mode_is_reported_and_its_rules_are_removed_by_iptables_mode() {
     let old = Old::Nftables;
     isolated(|| {
         another_proxy_is_told_and_its_rules_go_when_it_writes_no_more(Mode::Iptables, old, "nftables");
@@ -89,7 +89,7 @@ fn beside_the_iptables_mode_a_kube_proxy_in_nftables_mode_is_told_and_its_rules_
 
 /// Kube-proxy writes the same chains: all that shows it is that they have to be repaired again and again.
 #[test]
-fn beside_the_iptables_mode_another_writer_of_the_same_chains_is_told() {
+fn another_writer_of_the_same_chains_is_reported_by_iptables_mode() {
     isolated(|| {
         let stage = stage(Mode::Iptables);
         let node = stage.net.node();

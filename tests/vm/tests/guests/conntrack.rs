@@ -4,7 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use portolan_config::Conntrack;
-use portolan_host::{Host, HostError, Outcome, Tuned};
+use portolan_host::{Host, HostError, Outcome, SysctlResult};
 use portolan_testkit::netns::{ManifestFolder, Namespace, Portolan, Program};
 use portolan_tests_vm::{Kernel, Vm, in_guest, proxy};
 
@@ -36,7 +36,7 @@ fn netfilter(name: &str) -> u32 {
 }
 
 #[test]
-fn the_settings_are_in_force_after_they_were_made() {
+fn settings_are_effective_after_they_were_made() {
     in_guest(machine().modules(["nf_conntrack"]), || {
         let host = Host::new();
         assert_eq!(host.cpus(), CPUS as usize);
@@ -61,7 +61,8 @@ fn the_settings_are_in_force_after_they_were_made() {
 #[test]
 fn without_the_module_each_setting_says_that_its_file_is_not_there() {
     in_guest(machine(), || {
-        let is_absent = |tuned: &Tuned| matches!(tuned.outcome, Outcome::Failed(HostError::Absent { .. }));
+        let is_absent =
+            |tuned: &SysctlResult| matches!(tuned.outcome, Outcome::Failed(HostError::Absent { .. }));
         let tuned = Host::new().tune_conntrack(&settings());
         // The size of the hash table is not tried where there is no maximum.
         assert_eq!(tuned.iter().filter(|tuned| is_absent(tuned)).count(), 6, "{tuned:#?}");

@@ -15,7 +15,7 @@ fn last_words_without(module: &str) -> (i32, String) {
 }
 
 #[test]
-fn a_kernel_without_nf_tables_is_said_to_lack_it() {
+fn missing_nf_tables_are_named() {
     let (code, words) = last_words_without("nf_tables");
     assert_eq!(code, 1);
     assert!(words.contains("nftables needs a kernel with nf_tables"), "{words}");
@@ -23,7 +23,7 @@ fn a_kernel_without_nf_tables_is_said_to_lack_it() {
 }
 
 #[test]
-fn a_kernel_without_an_expression_is_said_to_refuse_the_rule_that_has_it() {
+fn missing_expression_is_named_with_the_rejected_rule() {
     for (module, rule) in [("nft_numgen", "numgen random"), ("nft_masq", "masquerade")] {
         let (code, words) = last_words_without(module);
         assert_eq!(code, 1, "{module}");

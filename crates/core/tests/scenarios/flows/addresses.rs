@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn an_address_that_is_added_or_removed_has_its_flows_looked_at() {
+fn added_or_removed_address_is_checked() {
     let bare = || service("ns/dns", "10.96.0.10").port("", Udp, 53);
     let serving = |service: ServiceBuilder| vec![service.applied(), servers("1@n1")];
     let rows = [
@@ -32,7 +32,7 @@ fn the_flows_of_a_deleted_service_are_stale() {
 }
 
 #[test]
-fn a_node_port_of_another_number_leaves_the_old_one_behind() {
+fn flows_to_the_former_number_of_a_node_port_are_stale() {
     let on = |port: u16| service("ns/dns", "10.96.0.10").port("", Udp, 53).node_port(port).applied();
     let check = check(vec![on(30053), servers("1@n1")], vec![on(30054)]);
     assert!(check.is_stale(&flow("192.0.2.1:30053", 1)));
@@ -42,7 +42,7 @@ fn a_node_port_of_another_number_leaves_the_old_one_behind() {
 }
 
 #[test]
-fn what_others_do_with_a_node_ports_number_is_left_alone() {
+fn flows_of_other_programs_to_the_number_of_a_node_port_stay() {
     let check = check(vec![dns().applied(), servers("1@n1 2@n2")], vec![servers("2@n2")]);
     assert!(!check.is_empty());
     let mut passing = flow("203.0.113.77:30053", 0);
@@ -53,7 +53,7 @@ fn what_others_do_with_a_node_ports_number_is_left_alone() {
 }
 
 #[test]
-fn an_address_that_passes_to_another_service_takes_its_flows_to_the_new_endpoints() {
+fn flows_of_an_address_with_a_new_owner_are_stale_unless_the_endpoint_is_kept() {
     let other_pods = with_endpoints(slice("ns/new-1", "new").port("", Udp, 5353), "2@n2").applied();
     let old = |exposed: bool| {
         let bare = service("ns/dns", "10.96.0.10").port("", Udp, 53);
@@ -75,7 +75,7 @@ fn an_address_that_passes_to_another_service_takes_its_flows_to_the_new_endpoint
 }
 
 #[test]
-fn a_port_that_is_renamed_keeps_the_flows_of_its_addresses() {
+fn renamed_port_keeps_its_flows() {
     let named = |name: &str| dns_named(name).applied();
     let pods = |name: &str, words: &str| {
         with_endpoints(slice("ns/dns-1", "dns").port(name, Udp, 5353), words).applied()

@@ -43,7 +43,7 @@ fn endpoints_become_one_slice_per_subset_and_family() {
         ]
     );
     assert_eq!((&*slices[2].ports[0].name, slices[2].ports[0].protocol), ("", Protocol::Udp));
-    assert_eq!(problems, ["Endpoints shop/db: subsets[1].addresses[1].ip: \"db2\" is no IP address"]);
+    assert_eq!(problems, ["Endpoints shop/db: subsets[1].addresses[1].ip: \"db2\" is not an IP address"]);
 }
 
 #[test]

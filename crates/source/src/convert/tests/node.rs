@@ -30,7 +30,7 @@ fn a_node_lists_internal_addresses_before_external_ones() {
     assert_eq!(texts(&node.addresses), ["10.0.0.1", "fd00::1", "198.51.100.1"]);
     assert_eq!(texts(&node.pod_cidrs), ["10.244.1.0/24", "fd00:1::/64"]);
     assert_eq!((node.zone.as_deref(), node.leaving), (Some("zone1"), false));
-    assert_eq!(problems, ["Node n1: status.addresses[4]: \"n1.local\" is no IP address"]);
+    assert_eq!(problems, ["Node n1: status.addresses[4]: \"n1.local\" is not an IP address"]);
 }
 
 #[test]

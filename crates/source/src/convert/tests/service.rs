@@ -207,8 +207,8 @@ fn external_ips_skip_blanks_silently_and_report_invalid_entries() {
     assert_eq!(
         problems,
         [
-            "Service shop/web: spec.externalIPs[4]: \"lb.example\" is no IP address",
-            "Service shop/web: spec.externalIPs[6]: \" 192.0.2.1\" is no IP address",
+            "Service shop/web: spec.externalIPs[4]: \"lb.example\" is not an IP address",
+            "Service shop/web: spec.externalIPs[6]: \" 192.0.2.1\" is not an IP address",
         ]
     );
 }
@@ -232,7 +232,10 @@ fn load_balancer_addresses_count_when_they_are_vips() {
         texts(&service.load_balancer_ips),
         ["192.0.2.1", "192.0.2.2", "192.0.2.4", "2001:db8::5", "192.0.2.8", "192.0.2.9"]
     );
-    assert_eq!(problems, ["Service shop/web: status.loadBalancer.ingress[7]: \"nowhere\" is no IP address"]);
+    assert_eq!(
+        problems,
+        ["Service shop/web: status.loadBalancer.ingress[7]: \"nowhere\" is not an IP address"]
+    );
 }
 
 #[test]
@@ -258,7 +261,10 @@ fn source_ranges_are_trimmed_masked_and_lifted_by_a_zero_prefix() {
     let (service, problems) =
         proxied(&json!({"spec": {"loadBalancerSourceRanges": ["10.0.0.0", "10.0.0.0/8"]}}));
     assert_eq!(texts(&service.load_balancer_source_ranges), ["10.0.0.0/8"]);
-    assert_eq!(problems, ["Service shop/web: spec.loadBalancerSourceRanges[0]: \"10.0.0.0\" is no IP CIDR"]);
+    assert_eq!(
+        problems,
+        ["Service shop/web: spec.loadBalancerSourceRanges[0]: \"10.0.0.0\" is not an IP CIDR"]
+    );
 }
 
 #[test]

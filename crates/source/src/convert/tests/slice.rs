@@ -132,7 +132,7 @@ fn only_the_first_address_of_an_endpoint_counts() {
             "EndpointSlice shop/web-abc: endpoints[1].addresses: is empty",
             "EndpointSlice shop/web-abc: endpoints[2].addresses: is empty",
             "EndpointSlice shop/web-abc: endpoints[3].addresses: fd00::5 is no IPv4 address",
-            "EndpointSlice shop/web-abc: endpoints[4].addresses: \"pod\" is no IP address",
+            "EndpointSlice shop/web-abc: endpoints[4].addresses: \"pod\" is not an IP address",
         ]
     );
 }

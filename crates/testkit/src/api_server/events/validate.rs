@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_server_turns_down_is_turned_down() {
+    fn events_that_a_server_rejects_are_rejected() {
         let cases: [(&str, Value, &str); 13] = [
             ("/reason", json!(""), "reason: Required"),
             ("/action", json!("x".repeat(129)), "action: Invalid"),

@@ -44,7 +44,7 @@ async fn events_are_made_once_and_counted_and_forgotten() {
 }
 
 #[tokio::test]
-async fn a_proxy_may_do_no_more_than_its_role_says() {
+async fn proxy_has_only_the_permissions_of_its_role() {
     let server = with_services(&["a"]).await;
     server.allow_only_what_a_proxy_may();
     for (path, code) in [

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use portolan_core::Protocol;
 
-use super::site::{BYSTANDER, Site};
+use super::network::{BYSTANDER, ScenarioNetwork};
 use crate::netns::{Answer, Caller, NetnsError, TrafficError};
-use crate::scenario::affinity::Comers;
+use crate::scenario::affinity::ReturningClients;
 use crate::scenario::expectation::{Expected, Found, Target};
 use crate::scenario::packet::{Packet, Seen, Sender};
 
@@ -54,7 +54,7 @@ pub(super) struct Staying {
     pub(super) moved: usize,
 }
 
-impl Site {
+impl ScenarioNetwork {
     /// What becomes of each of these packets. Those that should vanish are sent all at once, since each
     /// takes its time.
     pub(super) fn find(&self, packets: &[Packet], expected: &Expected) -> Result<Vec<Found>, NetnsError> {
@@ -185,7 +185,7 @@ impl Site {
     /// Lets clients come again; each must come to the endpoint it had, or choose one and keep to it.
     pub(super) fn find_staying(
         &mut self,
-        comers: &Comers,
+        comers: &ReturningClients,
         packets: &[Packet],
     ) -> Result<Staying, NetnsError> {
         let mut staying = Staying::default();
@@ -197,7 +197,11 @@ impl Site {
     }
 
     /// The same, but what clients had before does not bind them.
-    pub(super) fn find_moving(&mut self, comers: &Comers, packets: &[Packet]) -> Result<Staying, NetnsError> {
+    pub(super) fn find_moving(
+        &mut self,
+        comers: &ReturningClients,
+        packets: &[Packet],
+    ) -> Result<Staying, NetnsError> {
         let mut staying = Staying::default();
         let way = |packet: &Packet| (packet.from, packet.family, packet.protocol);
         let mut last = None;
@@ -212,7 +216,7 @@ impl Site {
 
     fn come(
         &mut self,
-        comers: &Comers,
+        comers: &ReturningClients,
         packet: &Packet,
         mut had: Option<Target>,
         staying: &mut Staying,

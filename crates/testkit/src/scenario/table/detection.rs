@@ -55,7 +55,7 @@ fn node_with_pods(v4: &str, v6: &str) -> Node {
     Node { pod_cidrs: vec![net(v4), net(v6)], ..this_node() }
 }
 
-pub(in crate::scenario) fn cluster_cidr_tells_pods_by_their_address() -> Scenario {
+pub(in crate::scenario) fn cluster_cidr_detects_pods_by_address() -> Scenario {
     let pods = vec![net("10.244.0.0/16"), net("fd00:10:244::/64")];
     detecting(DetectLocal::ClusterCidr(pods)).expect_all(tells_pods()).needing(Need::LocalShortCut)
 }
@@ -65,11 +65,11 @@ pub(in crate::scenario) fn cluster_cidr_of_other_addresses_takes_pods_for_others
     detecting(DetectLocal::ClusterCidr(others)).expect_all(takes_pods_for_others())
 }
 
-pub(in crate::scenario) fn no_cluster_cidr_tells_nobody() -> Scenario {
+pub(in crate::scenario) fn no_cluster_cidr_detects_no_local_pods() -> Scenario {
     detecting(DetectLocal::ClusterCidr(Vec::new())).expect_all(detects_no_pods())
 }
 
-pub(in crate::scenario) fn node_cidr_tells_pods_by_the_pod_cidrs_of_the_node() -> Scenario {
+pub(in crate::scenario) fn node_cidr_detects_pods_by_the_pod_cidrs_of_the_node() -> Scenario {
     detecting(DetectLocal::NodeCidr)
         .given(node_with_pods("10.244.0.0/24", "fd00:10:244::/120"))
         .expect_all(tells_pods())
@@ -103,7 +103,7 @@ pub(in crate::scenario) fn services_that_clients_stay_with_follow_the_node_too()
         .needing(Need::DropWithoutLocalEndpoints)
 }
 
-pub(in crate::scenario) fn interface_name_prefix_tells_pods_by_their_cable() -> Scenario {
+pub(in crate::scenario) fn interface_name_prefix_detects_pods_by_interface() -> Scenario {
     detecting(DetectLocal::InterfaceNamePrefix("pod".into()))
         .expect_all(tells_pods())
         .needing(Need::LocalShortCut)
@@ -113,7 +113,7 @@ pub(in crate::scenario) fn another_interface_name_prefix_takes_pods_for_others()
     detecting(DetectLocal::InterfaceNamePrefix("veth".into())).expect_all(takes_pods_for_others())
 }
 
-pub(in crate::scenario) fn bridge_interface_tells_pods_by_their_bridge() -> Scenario {
+pub(in crate::scenario) fn bridge_interface_detects_pods_by_bridge() -> Scenario {
     detecting(DetectLocal::BridgeInterface("cni0".into()))
         .bridged()
         .expect_all(tells_pods())
@@ -124,7 +124,7 @@ pub(in crate::scenario) fn another_bridge_interface_takes_pods_for_others() -> S
     detecting(DetectLocal::BridgeInterface("cni".into())).bridged().expect_all(takes_pods_for_others())
 }
 
-pub(in crate::scenario) fn cluster_cidr_tells_pods_on_a_bridge() -> Scenario {
+pub(in crate::scenario) fn cluster_cidr_detects_pods_on_a_bridge() -> Scenario {
     Scenario::new()
         .bridged()
         .given(web())

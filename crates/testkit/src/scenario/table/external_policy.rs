@@ -61,7 +61,7 @@ pub(in crate::scenario) fn local_drops_clients_where_no_endpoint_is_here() -> Sc
         .expect(from([CLIENT]).to([cluster_ip(WEB)]).reaches([1, 2]).as_the_node())
 }
 
-pub(in crate::scenario) fn local_takes_pods_for_clients_where_nothing_tells_them() -> Scenario {
+pub(in crate::scenario) fn local_policy_treats_pods_as_clients_without_pod_detection() -> Scenario {
     Scenario::new()
         .configured(super::detection::nothing)
         .given(web().external_local())
@@ -71,8 +71,7 @@ pub(in crate::scenario) fn local_takes_pods_for_clients_where_nothing_tells_them
         .needing(Need::LocalShortCut)
 }
 
-pub(in crate::scenario) fn local_drops_pods_too_where_nothing_tells_them_and_no_endpoint_is_here() -> Scenario
-{
+pub(in crate::scenario) fn local_policy_drops_pods_without_pod_detection_and_local_endpoint() -> Scenario {
     Scenario::new()
         .needing(Need::DropWithoutLocalEndpoints)
         .configured(super::detection::nothing)

@@ -64,11 +64,11 @@ pub(in crate::scenario) fn a_pod_on_a_bridge_reaches_itself_under_local_policies
     under_local_policies().bridged().needing(Need::LocalShortCut)
 }
 
-pub(in crate::scenario) fn a_pod_reaches_itself_where_nothing_tells_pods() -> Scenario {
+pub(in crate::scenario) fn pod_reaches_itself_without_pod_detection() -> Scenario {
     where_nothing_tells_pods()
 }
 
-pub(in crate::scenario) fn a_pod_on_a_bridge_reaches_itself_where_nothing_tells_pods() -> Scenario {
+pub(in crate::scenario) fn pod_on_a_bridge_reaches_itself_without_pod_detection() -> Scenario {
     where_nothing_tells_pods().bridged()
 }
 

@@ -12,7 +12,7 @@ use crate::scenario::packet::{
     CLIENT, HOST, NODE_ITSELF, POD, Sender, WEB, cluster_ip, everywhere, external, node_port,
 };
 
-pub(in crate::scenario) fn everybody_reaches_a_program_on_the_node() -> Scenario {
+pub(in crate::scenario) fn all_clients_reach_a_program_on_the_node() -> Scenario {
     Scenario::new().given(web()).given(pods("web", [here(HOST)])).expect_all(all_reach(&[HOST]))
 }
 
@@ -45,7 +45,7 @@ pub(in crate::scenario) fn a_program_on_the_node_reaches_itself() -> Scenario {
         .expect(from([itself]).to(everywhere()).reaches([HOST, 1]).as_the_node())
 }
 
-pub(in crate::scenario) fn everybody_on_a_bridge_reaches_a_program_on_the_node() -> Scenario {
+pub(in crate::scenario) fn all_clients_on_a_bridge_reach_a_program_on_the_node() -> Scenario {
     Scenario::new()
         .bridged()
         .given(web())

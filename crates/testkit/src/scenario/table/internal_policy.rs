@@ -16,21 +16,21 @@ fn cluster_ip_reaches(pods: &[u8]) -> [Check; 2] {
     ]
 }
 
-pub(in crate::scenario) fn cluster_leads_everybody_to_every_endpoint() -> Scenario {
+pub(in crate::scenario) fn cluster_policy_sends_all_clients_to_all_endpoints() -> Scenario {
     Scenario::new()
         .given(web())
         .given(pods("web", [here(1), here(2), away(3)]))
         .expect_all(all_reach(&[1, 2, 3]))
 }
 
-pub(in crate::scenario) fn local_leads_everybody_to_the_only_endpoint_here() -> Scenario {
+pub(in crate::scenario) fn local_policy_sends_all_clients_to_the_only_local_endpoint() -> Scenario {
     Scenario::new()
         .given(web().internal_local())
         .given(pods("web", [here(1), away(2), away(3)]))
         .expect_all(cluster_ip_reaches(&[1]))
 }
 
-pub(in crate::scenario) fn local_leads_everybody_to_all_endpoints_here() -> Scenario {
+pub(in crate::scenario) fn local_policy_sends_all_clients_to_all_local_endpoints() -> Scenario {
     Scenario::new()
         .given(web().internal_local())
         .given(pods("web", [here(1), here(2), away(3)]))

@@ -106,19 +106,19 @@ fn matrix(detector: Detector, all: MasqueradeAll) -> Scenario {
     scenario
 }
 
-pub(in crate::scenario) fn matrix_on_a_node_that_tells_pods() -> Scenario {
+pub(in crate::scenario) fn matrix_with_local_pod_detection() -> Scenario {
     matrix(Detector::Present, MasqueradeAll::Off).needing(Need::LocalShortCut)
 }
 
-pub(in crate::scenario) fn matrix_on_a_node_that_tells_nobody() -> Scenario {
+pub(in crate::scenario) fn matrix_without_local_pod_detection() -> Scenario {
     matrix(Detector::Absent, MasqueradeAll::Off).needing(Need::LocalShortCut)
 }
 
-pub(in crate::scenario) fn matrix_with_masquerade_all_on_a_node_that_tells_pods() -> Scenario {
+pub(in crate::scenario) fn matrix_with_masquerade_all_and_local_pod_detection() -> Scenario {
     matrix(Detector::Present, MasqueradeAll::On).needing(Need::LocalShortCut)
 }
 
-pub(in crate::scenario) fn matrix_with_masquerade_all_on_a_node_that_tells_nobody() -> Scenario {
+pub(in crate::scenario) fn matrix_with_masquerade_all_without_local_pod_detection() -> Scenario {
     matrix(Detector::Absent, MasqueradeAll::On).needing(Need::LocalShortCut)
 }
 

@@ -36,7 +36,7 @@ pub(in crate::scenario) fn a_client_in_a_range_gets_through() -> Scenario {
         .expect(from([CLIENT]).to([load_balancer_ip(WEB)]).reaches([1, 2]).as_the_node())
 }
 
-pub(in crate::scenario) fn everybody_else_is_dropped_pods_and_the_node_too() -> Scenario {
+pub(in crate::scenario) fn all_other_clients_are_dropped_pods_and_the_node_included() -> Scenario {
     Scenario::new()
         .given(for_client())
         .given(pods("web", [here(1), away(2)]))
@@ -104,7 +104,7 @@ pub(in crate::scenario) fn several_ranges_add_up() -> Scenario {
         .expect(from([Sender::Client(2), POD]).to([load_balancer_ip(WEB)]).is_dropped())
 }
 
-pub(in crate::scenario) fn a_range_of_all_addresses_lets_everybody_in() -> Scenario {
+pub(in crate::scenario) fn range_of_all_addresses_allows_all_clients() -> Scenario {
     Scenario::new()
         .given(for_client().source_range("0.0.0.0/0").source_range("::/0"))
         .given(pods("web", [here(1), away(2)]))

@@ -67,7 +67,7 @@ pub(in crate::scenario) fn those_of_other_nodes_serve_under_cluster_but_not_unde
         .expect(from([CLIENT, NODE_ITSELF]).to([cluster_ip(WEB)]).reaches([1, 2]).as_the_node())
 }
 
-pub(in crate::scenario) fn nobody_is_used_who_neither_is_ready_nor_serves() -> Scenario {
+pub(in crate::scenario) fn endpoints_that_neither_serve_nor_are_ready_are_not_used() -> Scenario {
     Scenario::new()
         .given(web())
         .given(pods("web", [here(1).unready(), away(2).ended()]))

@@ -22,11 +22,11 @@ fn service_cidrs() -> Event {
     service_cidr("kubernetes", &["10.96.0.0/16", "fd00:10:96::/112"])
 }
 
-pub(in crate::scenario) fn a_service_without_endpoints_refuses_everybody_everywhere() -> Scenario {
+pub(in crate::scenario) fn service_without_endpoints_rejects_all_clients() -> Scenario {
     Scenario::new().given(web()).given(pods("web", [])).expect(all_are_refused())
 }
 
-pub(in crate::scenario) fn a_service_without_slices_refuses_everybody_everywhere() -> Scenario {
+pub(in crate::scenario) fn service_without_slices_rejects_all_clients() -> Scenario {
     Scenario::new().given(web()).expect(all_are_refused())
 }
 

@@ -107,7 +107,7 @@ fn draws_that_change_nothing_do_not_multiply() {
 }
 
 #[test]
-fn draws_that_leave_a_difference_are_told_apart() {
+fn draws_that_leave_a_difference_are_distinguished() {
     let rules = (0..5).map(|bit| vec![half(), Statement::MarkOr(1 << bit)]);
     let outcomes = trace(&filter(rules), &arriving(VIP));
     assert_eq!(outcomes.iter().count(), 32);

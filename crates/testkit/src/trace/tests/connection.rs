@@ -59,7 +59,7 @@ fn a_first_packet_is_translated_between_the_chains_before_and_after() {
 }
 
 #[test]
-fn later_packets_pass_nat_chains_over_and_are_translated_all_the_same() {
+fn later_packets_skip_nat_chains_and_are_translated() {
     let tables = watched();
     let packet = arriving(VIP);
     let first = outcome(&tables, &packet);

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn an_outcome_tells_the_rules_on_its_way_and_what_they_found() {
+fn outcome_lists_the_rules_on_its_path_with_their_matches() {
     let map = Arc::new(Set::verdict_map("services", [Selector::Daddr, Selector::ThDport]));
     let tables = table(|t| {
         regular(t, "mark", [vec![Statement::MarkOr(0x4000)]]);
@@ -26,7 +26,7 @@ translated to 10.244.0.7:8080, mark 0x00004000, probability 1
 }
 
 #[test]
-fn a_rule_that_did_not_match_is_told_only_if_it_did_something() {
+fn rule_without_match_is_listed_only_if_it_had_an_effect() {
     let set = Arc::new(Set::new("ports", [Selector::ThDport]));
     let tables = table(|t| {
         t.add_set(Arc::clone(&set)).add_elements(&set, [Element::key(Bytes::port(80))]);
@@ -48,7 +48,7 @@ refused by an ICMP error, probability 1
 }
 
 #[test]
-fn a_rule_tells_all_it_found_and_an_outcome_all_it_learned() {
+fn rule_lists_all_matches_and_outcome_all_learned_elements() {
     let set = Arc::new(Set::new("ports", [Selector::ThDport]));
     let tables = table(|t| {
         t.add_set(Arc::clone(&set)).add_elements(&set, [Element::key(Bytes::port(80))]);
@@ -70,7 +70,7 @@ delivered to 10.96.0.1:80, probability 1
 }
 
 #[test]
-fn of_several_ways_to_an_outcome_the_likeliest_is_told() {
+fn outcome_with_several_paths_lists_the_likeliest() {
     let draw = is(Selector::NumgenRandom { modulus: 3 }, Bytes::u32_host(0));
     let tables = table(|t| {
         regular(t, "often", [vec![Statement::Counter]]);

@@ -15,7 +15,7 @@ pub(super) const ROWS: [Row; 21] = [
         }),
         (
             &["--bind-address=10.0.0.1:80"],
-            "invalid value \"10.0.0.1:80\" for --bind-address: \"10.0.0.1:80\" is no IP address",
+            "invalid value \"10.0.0.1:80\" for --bind-address: \"10.0.0.1:80\" is not an IP address",
         ),
     ),
     row(

@@ -7,14 +7,14 @@ use super::{Answer, TrafficError};
 
 /// The outcome of many connections.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
+pub struct PodCounts {
     /// Answers per pod.
     pub pods: BTreeMap<String, u64>,
     /// Failures per reason, in words such as `connection refused` or `timed out`.
     pub failures: BTreeMap<String, u64>,
 }
 
-impl Tally {
+impl PodCounts {
     /// Connections that were answered.
     pub fn successes(&self) -> u64 {
         self.pods.values().sum()
@@ -72,7 +72,7 @@ impl Tally {
     }
 }
 
-impl fmt::Display for Tally {
+impl fmt::Display for PodCounts {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{} of {} answered", self.successes(), self.attempts())?;
         let counts = self.pods.iter().chain(&self.failures);
@@ -84,8 +84,8 @@ impl fmt::Display for Tally {
 mod tests {
     use super::*;
 
-    fn tally(counts: &[(&str, u64)]) -> Tally {
-        Tally {
+    fn tally(counts: &[(&str, u64)]) -> PodCounts {
+        PodCounts {
             pods: counts.iter().map(|&(pod, count)| (pod.into(), count)).collect(),
             failures: BTreeMap::new(),
         }

@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A topology with everything in it that a scenario asks.
 #[derive(Debug)]
-pub(super) struct Site {
+pub(super) struct ScenarioNetwork {
     pub(super) client: Namespace,
     pub(super) node: Namespace,
     pub(super) pods: Vec<Pod>,
@@ -40,7 +40,7 @@ pub(super) struct Site {
     on_node: Vec<EchoServer>,
 }
 
-impl Site {
+impl ScenarioNetwork {
     /// Starts servers in the pods and on the node, each of which says its port, and gives the client its addresses.
     pub(super) fn prepare(net: &Topology, scenario: &Scenario) -> Result<Self, NetnsError> {
         let mut servers = Vec::new();
