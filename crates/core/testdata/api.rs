@@ -66,7 +66,9 @@ pub fn parse_ip(text: &str) -> Result<IpAddr, AddressError> {}
 pub fn parse_cidr(text: &str) -> Result<IpNet, AddressError> {}
 
 // crate::backend
-pub use error::{BackendError, Retry, error_chain};
+pub use error::{BackendError, ErrorKind, Retry, error_chain};
+pub use metric::{Metric, MetricValue};
+pub const FULL_SYNC_PERIOD: Duration = Duration::from_secs(60 * 60);
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ProxyMode(_);
 impl ProxyMode {
@@ -100,13 +102,7 @@ pub struct ApplyReport {
     pub longest_transaction: Duration,
     pub follow_up: Option<Duration>,
     pub failed_removals: usize,
-    pub holdings: Vec<Holding>,
-}
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Holding {
-    pub kind: &'static str,
-    pub held: usize,
-    pub written: usize,
+    pub metrics: Vec<Metric>,
 }
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Scope {
@@ -117,17 +113,6 @@ pub enum Scope {
 pub struct ProbeFailure {
     pub mode: ProxyMode,
     pub missing: String,
-}
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Figure {
-    pub what: &'static str,
-    pub kind: FigureKind,
-    pub value: u64,
-}
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FigureKind {
-    Current,
-    Total,
 }
 #[derive(Debug, Default)]
 pub struct CleanupReport {
@@ -148,32 +133,73 @@ impl CleanupReport {
         step: impl FnOnce(&mut Self, &mut bool) -> Result<(), E>,
     ) {}
 }
+impl From<Result<(), BackendError>> for CleanupReport {}
 #[async_trait]
 pub trait BackendFactory: Send + Sync {
     fn mode(&self) -> ProxyMode;
     async fn probe(&self) -> Result<(), ProbeFailure>;
     async fn probe_family(&self, _family: IpFamily) -> Result<(), ProbeFailure> {}
-    fn leaves_flows(&self) -> bool {}
+    fn fallback(&self) -> Option<ProxyMode> {}
+    fn default_node_ports(&self) -> NodePortSelection {}
+    fn kernel_keeps_udp_flows(&self) -> bool {}
+    fn full_sync_period(&self, _sync_period: Duration) -> Duration {}
     async fn prepare_host(&self, _node: &NodeConfig) -> Result<(), BackendError> {}
     fn create(&self, family: IpFamily) -> Result<Box<dyn ProxyBackend>, BackendError>;
-    async fn cleanup(&self, family: IpFamily) -> Result<(), BackendError> {}
+    async fn remove_stale(
+        &self,
+        running: Option<&ProxyMode>,
+        family: IpFamily,
+    ) -> CleanupReport {}
+    async fn foreign_rules(
+        &self,
+        _running: &ProxyMode,
+        _family: IpFamily,
+    ) -> Result<Option<u64>, BackendError> {}
+    fn has_kube_proxys_names(&self) -> bool {}
     async fn is_forwarding(&self, _family: IpFamily) -> Result<bool, BackendError> {}
-    fn figures(&self) -> Vec<Figure> {}
+    fn metrics(&self) -> Vec<Metric> {}
 }
 
 // crate::backend::error
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug)]
+pub struct BackendError {}
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum BackendError {
-    Unsupported { mode: ProxyMode, missing: String },
-    Refused { action: String, source: Box<dyn Error + Send + Sync> },
-    Busy { object: String, source: Box<dyn Error + Send + Sync> },
-    Unread { object: String, source: Box<dyn Error + Send + Sync> },
-    Io { action: String, source: Box<dyn Error + Send + Sync> },
+pub enum ErrorKind {
+    Unsupported,
+    Refused,
+    Busy,
+    Unread,
+    Io,
 }
 impl BackendError {
+    pub fn unsupported(mode: &ProxyMode, missing: impl fmt::Display) -> Self {}
+    pub fn refused(
+        action: impl Into<String>,
+        source: impl Into<Box<dyn Error + Send + Sync>>,
+    ) -> Self {}
+    pub fn busy(
+        object: impl Into<String>,
+        source: impl Into<Box<dyn Error + Send + Sync>>,
+    ) -> Self {}
+    pub fn unread(
+        object: impl Into<String>,
+        source: impl Into<Box<dyn Error + Send + Sync>>,
+    ) -> Self {}
+    pub fn io(
+        action: impl Into<String>,
+        source: impl Into<Box<dyn Error + Send + Sync>>,
+    ) -> Self {}
+    #[must_use]
+    pub fn with_retry(self, retry: Retry) -> Self {}
+    #[must_use]
+    pub fn with_metrics(mut self, metrics: impl IntoIterator<Item = Metric>) -> Self {}
+    pub fn kind(&self) -> ErrorKind {}
     pub fn retry(&self) -> Retry {}
+    pub fn metrics(&self) -> &[Metric] {}
 }
+impl fmt::Display for BackendError {}
+impl Error for BackendError {}
 pub fn error_chain(error: &dyn Error) -> String {}
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retry {
@@ -181,6 +207,37 @@ pub enum Retry {
     SameChanges,
     Unchanged,
     CompareAll,
+}
+
+// crate::backend::metric
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Metric {
+    pub name: Cow<'static, str>,
+    pub help: Cow<'static, str>,
+    pub labels: Vec<(&'static str, Cow<'static, str>)>,
+    pub value: MetricValue,
+}
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MetricValue {
+    Gauge(u64),
+    Increment(u64),
+    Total(u64),
+}
+impl Metric {
+    pub fn gauge(name: impl Into<Cow<'static, str>>, value: impl TryInto<u64>) -> Self {}
+    pub fn increment(
+        name: impl Into<Cow<'static, str>>,
+        value: impl TryInto<u64>,
+    ) -> Self {}
+    pub fn total(name: impl Into<Cow<'static, str>>, value: impl TryInto<u64>) -> Self {}
+    #[must_use]
+    pub fn with_label(
+        mut self,
+        name: &'static str,
+        value: impl Into<Cow<'static, str>>,
+    ) -> Self {}
+    #[must_use]
+    pub fn with_help(self, help: impl Into<Cow<'static, str>>) -> Self {}
 }
 
 // crate::changes
