@@ -121,7 +121,7 @@ pub fn matching(socket: &mut NetlinkSocket, address: IpAddr) -> Result<Option<Ro
 fn ask(socket: &mut NetlinkSocket, address: IpAddr, flags: u32) -> Result<Option<RouteLookup>, NetlinkError> {
     let question = |message: &mut MessageWriter<'_>| write_question(message, address, flags);
     let first = |route: &mut Option<RouteLookup>, message: &Message<'_>| {
-        *route = route.or_else(|| read_lookup(message))
+        *route = route.or_else(|| read_lookup(message));
     };
     socket.request(kind::GET_ROUTE, flag::ACK, question, first)
 }
