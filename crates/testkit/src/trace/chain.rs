@@ -4,7 +4,8 @@
 //! each rule. Jumps recurse; that ends because tables in memory refuse chains that lead back to
 //! themselves, as the kernel does.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use portolan_nft::{Family, Rule, Statement, Verdict};
@@ -173,14 +174,25 @@ impl<'t> Walk<'t> {
 }
 
 /// What it takes to evaluate a statement. One that does not match is left at its last expression, nearly always.
+///
+/// Writing the expressions to count them costs more than all else of a packet's step, so each statement is counted once.
 fn asked(statement: &Statement, family: Family) -> Work {
-    let expressions = Rule::new([statement.clone()]).expressions(family).unwrap_or_default();
-    let mut work = Work::default();
-    for expression in expressions.iter() {
-        work.expressions += 1;
-        work.lookups += u32::from(expression.name() == "lookup");
+    thread_local! {
+        static COUNTED: RefCell<HashMap<(Statement, Family), Work>> = RefCell::default();
     }
-    work
+    let count = |(statement, family): &(Statement, Family)| {
+        let expressions = Rule::new([statement.clone()]).expressions(*family).unwrap_or_default();
+        let mut work = Work::default();
+        for expression in expressions.iter() {
+            work.expressions += 1;
+            work.lookups += u32::from(expression.name() == "lookup");
+        }
+        work
+    };
+    COUNTED.with_borrow_mut(|counted| {
+        let key = (statement.clone(), family);
+        *counted.entry(key).or_insert_with_key(count)
+    })
 }
 
 /// Writes the rule into the paths of packets that it matched or changed.
