@@ -76,7 +76,7 @@ macro_rules! every_scenario {
             detection {
                 cluster_cidr_tells_pods_by_their_address
                 cluster_cidr_of_other_addresses_takes_pods_for_others
-                no_cluster_cidr_tells_nobody
+                no_cluster_cidr_detects_no_pods
                 node_cidr_tells_pods_by_the_pod_cidrs_of_the_node
                 node_cidr_follows_the_node
                 services_that_clients_stay_with_follow_the_node_too

@@ -65,7 +65,7 @@ pub(in crate::scenario) fn cluster_cidr_of_other_addresses_takes_pods_for_others
     detecting(DetectLocal::ClusterCidr(others)).expect_all(takes_pods_for_others())
 }
 
-pub(in crate::scenario) fn no_cluster_cidr_tells_nobody() -> Scenario {
+pub(in crate::scenario) fn no_cluster_cidr_detects_no_pods() -> Scenario {
     detecting(DetectLocal::ClusterCidr(Vec::new())).expect_all(detects_no_pods())
 }
 
