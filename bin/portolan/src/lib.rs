@@ -76,7 +76,9 @@ pub fn run(modes: &Modes, args: impl IntoIterator<Item = OsString>) -> ExitCode 
         with_default(&mut config, node_ports.as_ref());
         let reread = Box::new(move || {
             let mut config = reread(&args, &names)?;
-            config.iter_mut().for_each(|config| with_default(config, node_ports.as_ref()));
+            if let Some(config) = &mut config {
+                with_default(config, node_ports.as_ref());
+            }
             Ok(config)
         });
         proxy::run(&config, &registry, Start { started, program, reread, verbosity, extent })

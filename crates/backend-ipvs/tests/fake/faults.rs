@@ -35,7 +35,8 @@ fn failed_restores(metrics: &[Metric]) -> u64 {
         MetricValue::Increment(count) => count,
         _ => panic!("{metric:?}"),
     });
-    counts.reduce(|sum, count| sum + count).expect("shown from the first attempt on")
+    // It is reported from the first attempt on.
+    counts.reduce(|sum, count| sum + count).unwrap()
 }
 
 fn is_second_or_sixth(change: &Change) -> bool {

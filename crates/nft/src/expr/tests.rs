@@ -301,7 +301,9 @@ fn attributes_that_only_repeat_others_make_no_other_expression() {
     let lookup = |more: &[u16]| {
         list("lookup", |lookup| {
             lookup.text(1, "set").attribute(2, &1_u32.to_be_bytes());
-            more.iter().for_each(|kind| _ = lookup.attribute(*kind, &[0; 4]));
+            for kind in more {
+                lookup.attribute(*kind, &[0; 4]);
+            }
         })
     };
     assert_eq!(lookup(&[]), lookup(&[5]), "flags of zero");
@@ -312,7 +314,7 @@ fn attributes_that_only_repeat_others_make_no_other_expression() {
 fn values_of_other_lengths_and_other_verdicts_are_other_expressions() {
     let compare = |value: &[u8]| {
         list("cmp", |cmp| {
-            _ = cmp.attribute(1, &1_u32.to_be_bytes()).nest(3, |data| _ = data.attribute(1, value))
+            cmp.attribute(1, &1_u32.to_be_bytes()).nest(3, |data| _ = data.attribute(1, value));
         })
     };
     assert_eq!(compare(&[0; 4]), compare(&[0; 4]));
