@@ -102,8 +102,9 @@ fn check_rules(shown: &Shown, written: &FakeTable, family: Family) {
         };
         assert_eq!(shown.len(), rules.len(), "{name}");
         for ((shown, rule), expected) in shown.iter().zip(rules).zip(expected.into_iter().flatten()) {
-            let expressions = shown.get_expressions().into_iter().flat_map(|list| list.iter());
-            let expressions: Vec<_> = expressions.map(|one| one.get_data().unwrap().clone()).collect();
+            let expressions: Vec<_> = shown.get_expressions().map_or_else(Vec::new, |list| {
+                list.iter().map(|one| one.get_data().unwrap().clone()).collect()
+            });
             assert_eq!(expected, expressions, "{name}: {rule:?}");
             assert_eq!(comment(shown.get_userdata()), rule.comment.as_deref(), "{name}: {rule:?}");
             compared += 1;

@@ -22,7 +22,7 @@ fn client(node: &Node, to: &str) -> UdpSocket {
         .run(|| {
             let socket = UdpSocket::bind(if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" }).unwrap();
             socket.connect(to).unwrap();
-            socket.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+            socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
             socket
         })
         .unwrap()
