@@ -226,7 +226,7 @@ fn cleanup_removes_our_tables_and_leaves_those_of_others() {
         let cleanup = || Portolan::start(net.node(), ["--cleanup"]).unwrap();
         let mut busy = cleanup();
         assert_eq!(exit_code(&mut busy), Some(1), "a running proxy's tables are not another's to remove");
-        assert!(busy.log().unwrap().contains("another running process"), "{}", busy.log().unwrap());
+        assert!(busy.log().unwrap().contains("belongs to a running process"), "{}", busy.log().unwrap());
 
         proxy.terminate(PATIENCE).unwrap();
         let mut done = cleanup();

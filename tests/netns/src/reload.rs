@@ -214,9 +214,9 @@ fn what_needs_a_restart_is_named_and_a_broken_file_changes_nothing() {
         );
 
         for broken in ["apiVersion: [", "", "{\"kind\": \"KubeProxyConfiguration\"}"] {
+            let rejected = scene.reloads()[2].unwrap_or(0.0);
             scene.file.write(broken);
-            let refused = scene.reloads()[2].unwrap_or(0.0);
-            wait_until("it is refused", PATIENCE, || scene.reloads()[2] > Some(refused)).unwrap();
+            wait_until("it is rejected", PATIENCE, || scene.reloads()[2] > Some(rejected)).unwrap();
             assert_eq!(scene.reloads()[0], Some(0.0));
         }
         scene.wait_for_log("the configuration has changed and is not valid; the old one holds");
